@@ -1,0 +1,194 @@
+"""Reasons about rewriting addresses, and the connections that the kernel remembers."""
+
+from __future__ import annotations
+
+from tracer.explain.explanation import Check, Explanation, Remedy, Severity, Theme, issue, kernel, kubernetes_docs, manual
+
+_ENTRIES = Check(look_for="Entries to the Service's address, and where their replies come from.", command="conntrack -L -d SERVICE-ADDRESS")
+
+REASONS = (
+    Explanation(
+        code="CLIENT_IP_LOST",
+        severity=Severity.WARNING,
+        theme=Theme.CONNECTIONS,
+        title="The client's address is lost",
+        sentence="A node replaces the client's source address with its own.",
+        meaning=(
+            "With externalTrafficPolicy Cluster the pod may be on another node, and its reply must return through the node that "
+            "rewrote the "
+            "destination. So that node marks the packet and masquerades it. The pod sees a node's address: allow-lists, rate "
+            "limits and logs "
+            "by client address no longer work.",
+        ),
+        confirm=(
+            Check(look_for="The policy.", command="kubectl get service -n NAMESPACE SERVICE -o jsonpath='{.spec.externalTrafficPolicy}'"),
+            Check(
+                look_for="The source the pod sees.",
+                command="kubectl debug -n NAMESPACE POD -it --image=nicolaka/netshoot -- tcpdump -ni any port PORT",
+            ),
+        ),
+        fix=(
+            Remedy(
+                action="Set externalTrafficPolicy: Local.",
+                trade_off="Keeps the address; only nodes with a local endpoint answer, load follows pods per node.",
+            ),
+            Remedy(
+                action="Carry the address in the protocol (PROXY protocol, X-Forwarded-For).",
+                trade_off="Load balancer and application must both support it.",
+            ),
+        ),
+        sources=(
+            issue("kubernetes/kubernetes#91374"),
+            issue("kubernetes/kubernetes#58338"),
+            issue("kubernetes/kubernetes#114058"),
+            kubernetes_docs("Using Source IP", "tutorials/services/source-ip/"),
+        ),
+    ),
+    Explanation(
+        code="HAIRPIN_WITHOUT_MASQ",
+        severity=Severity.FAULT,
+        theme=Theme.CONNECTIONS,
+        title="Hairpin without masquerade",
+        sentence="A pod reaches itself through its Service, and its source address is not rewritten.",
+        meaning=(
+            "The pod would receive a packet from its own address, discard it or answer it inside itself, and the client socket never gets "
+            "the reply it waits for. It happens for one in N connections, where N is the number of endpoints.",
+        ),
+        confirm=(
+            Check(look_for="A rule '-s POD-ADDRESS -j KUBE-MARK-MASQ'.", command="iptables-save -t nat | grep -F -- '-s POD-ADDRESS/32'"),
+            Check(look_for="hairpin on, for the pod's bridge port.", command="bridge -d link show dev VETH"),
+        ),
+        fix=(
+            Remedy(
+                action="Turn on hairpin mode in the CNI (bridge plugin: hairpinMode), with masquerade.",
+                trade_off="The pod sees its node or gateway as client for these.",
+            ),
+            Remedy(action="Let the pod talk to itself on loopback.", trade_off="Needs a change of the application."),
+        ),
+        sources=(
+            issue("kubernetes/kubernetes#45790"),
+            issue("kubernetes/kubernetes#20475"),
+            issue("kubernetes/kubernetes#53775"),
+            issue("cloudnativelabs/kube-router#1235"),
+        ),
+    ),
+    Explanation(
+        code="REPLY_BYPASSES_NAT",
+        severity=Severity.FAULT,
+        theme=Theme.CONNECTIONS,
+        title="The reply misses the node that rewrote the request",
+        sentence="The reply takes a way that does not pass the node which holds the connection's rewriting.",
+        meaning=(
+            "Only the node that rewrote the request can undo it. A reply that reaches the client another way carries the pod's address as "
+            "its source, the client knows no such connection, and answers with a reset or ignores it.",
+        ),
+        confirm=(
+            Check(look_for="Replies with the pod's address as source.", command="tcpdump -ni any host POD-ADDRESS and port PORT"),
+            Check(look_for="How the pod's node routes to the client.", command="ip route get CLIENT-ADDRESS from POD-ADDRESS iif DEVICE"),
+        ),
+        fix=(
+            Remedy(
+                action="Masquerade on the node that rewrites (Cluster policy, correct clusterCIDR).",
+                trade_off="The client's address is lost.",
+            ),
+            Remedy(action="Route replies back through that node.", trade_off="Policy routing, to be kept in step with the cluster."),
+        ),
+        sources=(issue("kubernetes/kubernetes#44916"), kernel("net/netfilter/nf_nat_core.c")),
+    ),
+    Explanation(
+        code="CONNTRACK_TO_REMOVED_ENDPOINT",
+        severity=Severity.FAULT,
+        theme=Theme.CONNECTIONS,
+        title="A remembered connection leads to a removed endpoint",
+        sentence="A connection-tracking entry still rewrites the Service's address to an endpoint that is gone.",
+        meaning=(
+            "The kernel looks up known connections before it asks nat rules. A client that keeps sending from one UDP port keeps the old "
+            "entry alive, and all its packets go to an address nobody has. kube-proxy should delete such entries.",
+        ),
+        confirm=(
+            _ENTRIES,
+            Check(look_for="Current endpoints.", command="kubectl get endpointslices -n NAMESPACE -l kubernetes.io/service-name=SERVICE"),
+        ),
+        fix=(
+            Remedy(
+                action="conntrack -D -p udp -d SERVICE-ADDRESS on the node.", trade_off="All clients of that address start new connections."
+            ),
+            Remedy(action="Use a kube-proxy with the corrected clean-up.", trade_off="An upgrade."),
+        ),
+        sources=(issue("kubernetes/kubernetes#139628"), issue("kubernetes/kubernetes#125467"), manual("conntrack(8)")),
+    ),
+    Explanation(
+        code="CONNTRACK_WITHOUT_NAT",
+        severity=Severity.FAULT,
+        theme=Theme.CONNECTIONS,
+        title="A remembered connection was never rewritten",
+        sentence="A connection-tracking entry to the Service's address has no rewriting, although rules now exist.",
+        meaning=(
+            "The first packet was sent while the Service had no endpoint. nat rules are asked for the first packet only, so the client's "
+            "later packets stay unrewritten for as long as it keeps sending.",
+        ),
+        confirm=(_ENTRIES,),
+        fix=(
+            Remedy(
+                action="Delete the entry: conntrack -D -p udp -d SERVICE-ADDRESS.",
+                trade_off="The client's next packet is a new connection.",
+            ),
+            Remedy(action="Let the client open a new socket after a timeout.", trade_off="Needs a change of the application."),
+        ),
+        sources=(issue("kubernetes/kubernetes#48370"), issue("kubernetes/kubernetes#122740")),
+    ),
+    Explanation(
+        code="INVALID_NOT_DROPPED",
+        severity=Severity.WARNING,
+        theme=Theme.CONNECTIONS,
+        title="Packets that connection tracking calls invalid are let through",
+        sentence="No rule drops ctstate INVALID, and nf_conntrack_tcp_be_liberal is 0.",
+        meaning=(
+            "A TCP packet outside the expected window is INVALID: its addresses are not restored. The client receives a packet "
+            "from the pod's "
+            "address, answers with a reset, and a busy connection breaks now and then. The opposite trap: a DROP for INVALID breaks "
+            "connections whose two directions take different ways.",
+        ),
+        confirm=(
+            Check(look_for="The DROP for INVALID.", command="iptables-save -t filter | grep -F 'ctstate INVALID'"),
+            Check(look_for="1 means liberal.", command="sysctl net.netfilter.nf_conntrack_tcp_be_liberal"),
+            Check(look_for="Growing 'invalid'.", command="conntrack -S"),
+        ),
+        fix=(
+            Remedy(action="Let kube-proxy drop INVALID (its default).", trade_off="Breaks asymmetric routes."),
+            Remedy(action="Set nf_conntrack_tcp_be_liberal=1.", trade_off="Window checks are off; only resets are still checked."),
+        ),
+        sources=(
+            issue("kubernetes/kubernetes#74839"),
+            issue("kubernetes/kubernetes#117924"),
+            issue("kubernetes/kubernetes#94861"),
+            issue("kubernetes/kubernetes#120412"),
+        ),
+    ),
+    Explanation(
+        code="IPVS_CONNECTION_REUSED",
+        severity=Severity.WARNING,
+        theme=Theme.CONNECTIONS,
+        title="IPVS reuses a connection to an ending endpoint",
+        sentence="A real server of weight 0 still has connections that a client's reused source port can hit.",
+        meaning=(
+            "IPVS keeps an endpoint that is being removed at weight 0 until its connections end. A new connection from the same "
+            "address and "
+            "port reuses the old entry: one second of delay, or 'no route to host', during a rollout under load.",
+        ),
+        confirm=(
+            Check(look_for="Weight 0 with InActConn above 0.", command="ipvsadm -L -n"),
+            Check(look_for="The mode.", command="sysctl net.ipv4.vs.conn_reuse_mode net.ipv4.vs.expire_nodest_conn"),
+        ),
+        fix=(
+            Remedy(action="Linux 5.9 or later with conn_reuse_mode=1.", trade_off="An older kernel delays by a second with it."),
+            Remedy(action="Keep connections open in the client.", trade_off="Spreads load less evenly."),
+        ),
+        sources=(
+            issue("kubernetes/kubernetes#81775"),
+            issue("kubernetes/kubernetes#70747"),
+            issue("kubernetes/kubernetes#90042"),
+            kernel("Documentation/networking/ipvs-sysctl.rst"),
+        ),
+    ),
+)

@@ -1,0 +1,157 @@
+"""Reasons that say how a packet ended, one for each way a walk can end without a finer diagnosis."""
+
+from __future__ import annotations
+
+from tracer.explain.explanation import Check, Explanation, Remedy, Severity, Theme, issue, kernel, kubernetes_docs, manual, standard
+
+_COUNTERS = Check(
+    look_for="The rule's packet counter grows while you repeat the connection.",
+    command="iptables-save -c | grep -F -- 'RULE TEXT'",
+)
+
+REASONS = (
+    Explanation(
+        code="DELIVERED",
+        severity=Severity.INFO,
+        theme=Theme.ENDING,
+        title="Delivered",
+        sentence="The packet reaches the destination's network stack.",
+        meaning=(
+            "Every rule set and routing decision on the way let the packet through, and the last stack owns the destination address.",
+            "Delivered is not the same as answered: if no process listens on the port, the client is refused. Hopline says "
+            "whether a container declares the port; it cannot see listening sockets unless the snapshot has them.",
+        ),
+        confirm=(
+            Check(look_for="The process listens on that port.", command="kubectl exec -n NAMESPACE POD -- ss -ltnu"),
+            Check(look_for="The port is open from the source.", command="kubectl exec -n NAMESPACE SOURCE-POD -- nc -vz -w 3 ADDRESS PORT"),
+        ),
+        sources=(kubernetes_docs("Debug Services", "tasks/debug/debug-application/debug-service/"),),
+    ),
+    Explanation(
+        code="RULE_DROP",
+        severity=Severity.FAULT,
+        theme=Theme.ENDING,
+        title="Dropped by a rule",
+        sentence="A rule on the path has the target DROP.",
+        meaning=(
+            "The rule discards the packet without an answer, so the client waits and times out.",
+            "The step names the rule, its file and its line. kube-proxy writes such rules on purpose, for a Local traffic policy "
+            "without a local endpoint or for loadBalancerSourceRanges; anything else was written by the CNI, a firewall or an "
+            "administrator.",
+        ),
+        confirm=(
+            _COUNTERS,
+            Check(look_for="Who wrote the chain: comments and chain names tell.", command="iptables-save | grep -F -- 'CHAIN'"),
+        ),
+        fix=(
+            Remedy(
+                action="Change what the rule was made from (Service, NetworkPolicy, firewall configuration).",
+                trade_off="Safe: the owner rewrites it.",
+            ),
+            Remedy(
+                action="Delete the rule by hand on the node.", trade_off="The owner puts it back at its next sync; use it as a test only."
+            ),
+        ),
+        sources=(manual("iptables(8)"),),
+    ),
+    Explanation(
+        code="POLICY_DROP",
+        severity=Severity.FAULT,
+        theme=Theme.ENDING,
+        title="Dropped by a chain's policy",
+        sentence="No rule decided, and the base chain's policy is DROP.",
+        meaning=(
+            "A packet that reaches the end of a built-in chain gets the chain's policy. Here that policy discards it, so the "
+            "client times out.",
+            "Nothing on the path refused this packet; nothing allowed it either.",
+        ),
+        confirm=(
+            Check(look_for="The policy in brackets, and its growing counter.", command="iptables -t TABLE -nvL CHAIN | head -n 1"),
+            Check(
+                look_for="Who sets it: Docker, ufw, firewalld or a hardening script.",
+                command="systemctl list-units 'docker*' 'ufw*' 'firewalld*'",
+            ),
+        ),
+        fix=(
+            Remedy(
+                action="Add an accepting rule for the pod and Service ranges.",
+                trade_off="Keeps the default-deny stance; the ranges must be kept up to date.",
+            ),
+            Remedy(action="Set the policy to ACCEPT.", trade_off="Simple; the node then forwards for anybody who routes through it."),
+        ),
+        sources=(manual("iptables(8)"), issue("kubernetes/kubernetes#39823")),
+    ),
+    Explanation(
+        code="RULE_REJECT",
+        severity=Severity.FAULT,
+        theme=Theme.ENDING,
+        title="Rejected by a rule",
+        sentence="A rule on the path has the target REJECT.",
+        meaning=(
+            "The rule discards the packet and answers with an ICMP error or a TCP reset, so the client sees the refusal at once.",
+            "kube-proxy rejects packets to a Service that has no endpoints. A refusal by REJECT looks to the client like a refusal by "
+            "the pod; only the rule tells them apart.",
+        ),
+        confirm=(
+            _COUNTERS,
+            Check(
+                look_for="Endpoints of the Service.",
+                command="kubectl get endpointslices -n NAMESPACE -l kubernetes.io/service-name=SERVICE",
+            ),
+        ),
+        fix=(Remedy(action="Give the Service ready endpoints.", trade_off="None: kube-proxy removes the rule by itself."),),
+        sources=(manual("iptables-extensions(8)"), standard(792, "Internet Control Message Protocol")),
+    ),
+    Explanation(
+        code="TTL_LOOP",
+        severity=Severity.FAULT,
+        theme=Theme.ENDING,
+        title="Loops until its time to live ends",
+        sentence="The packet comes back to a state it has been in before.",
+        meaning=(
+            "Two routing tables, or a route and a rewriting rule, send the packet in a circle. Each router on the circle lowers the time "
+            "to live, and the packet is discarded when it reaches zero. The client sees a timeout.",
+        ),
+        confirm=(
+            Check(look_for="The same routers again and again.", command="traceroute -n -T -p PORT ADDRESS"),
+            Check(look_for="The next hop on each node of the circle.", command="ip route get ADDRESS from SOURCE iif DEVICE"),
+        ),
+        fix=(
+            Remedy(
+                action="Correct the route that points back.", trade_off="On a managed network the CNI owns it: correct its configuration."
+            ),
+        ),
+        sources=(standard(1812, "Requirements for IP Version 4 Routers, 5.3.1"), kernel("net/ipv4/ip_forward.c")),
+    ),
+    Explanation(
+        code="NOT_OWNED",
+        severity=Severity.FAULT,
+        theme=Theme.ENDING,
+        title="Nobody owns the address",
+        sentence="The packet is routed to an address that nobody in the snapshot owns.",
+        meaning=(
+            "A route leads there, but no pod, node, load balancer or endpoint of the snapshot has the address. The host on that network "
+            "finds no neighbour, and the client sees a timeout or 'host unreachable'.",
+            "Common causes: a rule still names a pod that is gone, or an address inside the Service range that no Service has.",
+        ),
+        confirm=(
+            Check(look_for="Whether any object has the address.", command="kubectl get pods,services,nodes -A -o wide | grep -F ADDRESS"),
+            Check(look_for="FAILED or INCOMPLETE for the address.", command="ip neigh show ADDRESS"),
+        ),
+        fix=(Remedy(action="Ask for the address that the Service or pod has now.", trade_off="None."),),
+        sources=(kernel("net/ipv4/arp.c"), standard(1122, "Requirements for Internet Hosts, 3.3.1")),
+    ),
+    Explanation(
+        code="LEAVES_CLUSTER",
+        severity=Severity.INFO,
+        theme=Theme.ENDING,
+        title="Leaves the cluster",
+        sentence="The packet is handed to a network outside the snapshot.",
+        meaning=(
+            "The last node sent the packet through its default route or an external link, to an address that is not part of the cluster. "
+            "What happens beyond is not recorded, so Hopline stops here and claims nothing.",
+        ),
+        confirm=(Check(look_for="The device and gateway used.", command="ip route get ADDRESS"),),
+        sources=(kubernetes_docs("Cluster Networking", "concepts/cluster-administration/networking/"),),
+    ),
+)

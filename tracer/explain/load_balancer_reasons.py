@@ -1,0 +1,204 @@
+"""Reasons about load balancers, their source ranges, and node ports."""
+
+from __future__ import annotations
+
+from tracer.explain.explanation import Check, Explanation, Remedy, Severity, Theme, enhancement, issue, kubernetes_docs
+
+_LB_STATUS = Check(
+    look_for="Addresses and ipMode in the Service's status.",
+    command="kubectl get service -n NAMESPACE SERVICE -o jsonpath='{.status.loadBalancer}'",
+)
+_NODE_PORT = Check(
+    look_for="The node port of each Service port.", command="kubectl get service -n NAMESPACE SERVICE -o jsonpath='{.spec.ports}'"
+)
+
+REASONS = (
+    Explanation(
+        code="LB_NOT_MODELLED",
+        severity=Severity.NOTICE,
+        theme=Theme.LOAD_BALANCERS,
+        title="A load balancer that Hopline does not model",
+        sentence="The Service port has no node port, so how its load balancer reaches the pods is not known.",
+        meaning=(
+            "Hopline models a load balancer that passes packets to the node ports of healthy nodes. With "
+            "allocateLoadBalancerNodePorts: false there is none: such load balancers send to the pods directly, or deliver the packet to a "
+            "node with the address unchanged. Neither is recorded in a snapshot, so the answer is unknown.",
+        ),
+        confirm=(_LB_STATUS, _NODE_PORT),
+        fix=(Remedy(action="Trace from a node or a pod to the same address.", trade_off="Leaves the load balancer out of the question."),),
+        sources=(enhancement(1864, "Optionally disable node ports for Services of type LoadBalancer"),),
+    ),
+    Explanation(
+        code="NO_HEALTHY_NODES",
+        severity=Severity.FAULT,
+        theme=Theme.LOAD_BALANCERS,
+        title="No healthy node behind the load balancer",
+        sentence="The load balancer has no node to send to.",
+        meaning=(
+            "A node is healthy for a Service with externalTrafficPolicy Local when it has a ready endpoint of it; with Cluster "
+            "every node is. "
+            "Nodes labelled node.kubernetes.io/exclude-from-external-load-balancers are never used. No node is left, so the "
+            "client is not served.",
+        ),
+        confirm=(
+            Check(look_for="Nodes that run a ready pod of the Service.", command="kubectl get pods -n NAMESPACE -l KEY=VALUE -o wide"),
+            Check(look_for="Excluded nodes.", command="kubectl get nodes -L node.kubernetes.io/exclude-from-external-load-balancers"),
+        ),
+        fix=(
+            Remedy(action="Make a pod of the Service ready on a node that is not excluded.", trade_off="None."),
+            Remedy(action="Set externalTrafficPolicy: Cluster.", trade_off="Every node is then healthy; the client's address is lost."),
+        ),
+        sources=(
+            kubernetes_docs(
+                "Well-Known Labels", "reference/labels-annotations-taints/#node-kubernetes-io-exclude-from-external-load-balancers"
+            ),
+        ),
+    ),
+    Explanation(
+        code="LB_SOURCE_RANGE_DENIED",
+        severity=Severity.FAULT,
+        theme=Theme.LOAD_BALANCERS,
+        title="Source is outside loadBalancerSourceRanges",
+        sentence="The source address that the node sees is not in the Service's loadBalancerSourceRanges.",
+        meaning=(
+            "kube-proxy accepts packets to the load balancer's address only from the listed ranges and drops the rest. It compares the "
+            "source that arrives: a load balancer that rewrites the source, or a pod inside the cluster, must be listed as well.",
+        ),
+        confirm=(
+            Check(
+                look_for="The listed ranges.",
+                command="kubectl get service -n NAMESPACE SERVICE -o jsonpath='{.spec.loadBalancerSourceRanges}'",
+            ),
+            Check(look_for="The chain that compares the source.", command="iptables-save -t nat | grep -F 'KUBE-FW-'"),
+            Check(look_for="The source that really arrives.", command="tcpdump -ni any 'port NODE-PORT or port PORT'"),
+        ),
+        fix=(
+            Remedy(action="Add the source's range.", trade_off="Everybody in the range is let in."),
+            Remedy(
+                action="Reach the Service by its cluster IP from inside.",
+                trade_off="Source ranges do not apply there, and no load balancer is involved.",
+            ),
+        ),
+        sources=(
+            issue("cilium/cilium#42334"),
+            issue("kubernetes/kubernetes#88698"),
+            issue("kubernetes/kubernetes#119656"),
+            issue("kubernetes/kubernetes#85572"),
+        ),
+    ),
+    Explanation(
+        code="LB_IP_DROPPED_ON_NODE",
+        severity=Severity.FAULT,
+        theme=Theme.LOAD_BALANCERS,
+        title="Load balancer address dropped on a node",
+        sentence="In nftables mode this node drops packets to the load balancer's address, because it has no local endpoint.",
+        meaning=(
+            "With externalTrafficPolicy Local, nftables mode lists the address among those without endpoints on nodes that have none, and "
+            "drops it also for clients of the cluster. iptables mode sends such clients to any endpoint. The same manifests "
+            "behave differently.",
+        ),
+        confirm=(Check(look_for="The address with verdict drop.", command="nft list map ip kube-proxy no-endpoint-services"), _LB_STATUS),
+        fix=(
+            Remedy(action="Use the cluster IP from inside the cluster.", trade_off="Clients need another name inside than outside."),
+            Remedy(action="Run an endpoint on every node.", trade_off="More pods."),
+        ),
+        sources=(issue("kubernetes/kubernetes#131765"),),
+    ),
+    Explanation(
+        code="LB_BYPASSED",
+        severity=Severity.NOTICE,
+        theme=Theme.LOAD_BALANCERS,
+        title="The load balancer is bypassed",
+        sentence="A client in the cluster dials the load balancer's address, and the node answers in its place.",
+        meaning=(
+            "With ipMode VIP (the default) kube-proxy takes the load balancer's address as one of the Service's own, so packets from "
+            "inside never reach the load balancer. Whatever it would add is missing: TLS termination, the PROXY protocol, its "
+            "own source address.",
+        ),
+        confirm=(_LB_STATUS,),
+        fix=(
+            Remedy(
+                action="Let the provider publish ipMode: Proxy.",
+                trade_off="Inside clients go out to the load balancer and back; needs provider support.",
+            ),
+            Remedy(action="Publish a hostname instead of an address.", trade_off="Depends on the provider; DNS must resolve it inside."),
+        ),
+        sources=(
+            enhancement(1860, "Make Kubernetes aware of the load balancer behaviour"),
+            issue("kubernetes/kubernetes#115931"),
+            issue("hetznercloud/hcloud-cloud-controller-manager#727"),
+        ),
+    ),
+    Explanation(
+        code="NODEPORT_NOT_PROGRAMMED",
+        severity=Severity.FAULT,
+        theme=Theme.LOAD_BALANCERS,
+        title="Node port without a rule",
+        sentence="The Service has this node port, and no rule of the node answers it at the dialled address.",
+        meaning=(
+            "kube-proxy serves node ports on the addresses that nodePortAddresses selects (nftables mode: the primary address "
+            "only, by default). "
+            "Where no rule takes the packet, it reaches the node's own stack, and nobody listens there.",
+        ),
+        confirm=(
+            _NODE_PORT,
+            Check(look_for="A rule with the node port.", command="iptables-save -t nat | grep -F -- '--dport NODE-PORT'"),
+            Check(
+                look_for="nodePortAddresses.",
+                command="kubectl get configmap -n kube-system kube-proxy -o yaml | grep -A3 nodePortAddresses",
+            ),
+        ),
+        fix=(
+            Remedy(action="Dial an address that is served.", trade_off="None."),
+            Remedy(action="Widen nodePortAddresses.", trade_off="Node ports open on more networks."),
+        ),
+        sources=(kubernetes_docs("Virtual IPs and Service Proxies", "reference/networking/virtual-ips/"),),
+    ),
+    Explanation(
+        code="NODE_PORT_NOT_ON_LOOPBACK",
+        severity=Severity.NOTICE,
+        theme=Theme.LOAD_BALANCERS,
+        title="Node ports are not served on loopback",
+        sentence="127.0.0.1 is not among the addresses on which this node serves node ports.",
+        meaning=(
+            "nftables and IPVS mode do not serve node ports on loopback, by design: it would need route_localnet. iptables mode "
+            "does for IPv4 "
+            "unless told otherwise, never for ::1. The client is refused.",
+        ),
+        confirm=(
+            Check(look_for="The addresses that are served.", command="nft list set ip kube-proxy nodeport-ips"),
+            Check(look_for="The mode of the node's proxy.", command="curl -s http://127.0.0.1:10249/proxyMode"),
+        ),
+        fix=(
+            Remedy(action="Dial the node's own address.", trade_off="None."),
+            Remedy(action="Use a hostPort or a host-network pod for what must be on loopback.", trade_off="One pod a node and port."),
+        ),
+        sources=(issue("k0sproject/k0s#5760"), issue("zarf-dev/zarf#3684"), enhancement(3866, "An nftables-based kube-proxy backend")),
+    ),
+    Explanation(
+        code="NODE_PORT_IN_LOCAL_RANGE",
+        severity=Severity.WARNING,
+        theme=Theme.LOAD_BALANCERS,
+        title="Node port inside the local port range",
+        sentence="The node's own connections may be given this node port as their source port.",
+        meaning=(
+            "When ip_local_port_range overlaps the node port range, replies to such a connection look like packets to the node port, are "
+            "rewritten, and the connection hangs. It happens at random and rarely, which makes it hard to find.",
+        ),
+        confirm=(
+            Check(look_for="An overlap with 30000-32767.", command="sysctl net.ipv4.ip_local_port_range net.ipv4.ip_local_reserved_ports"),
+            Check(look_for="Live node ports.", command="kubectl get services -A -o jsonpath='{..nodePort}'"),
+        ),
+        fix=(
+            Remedy(
+                action="Reserve the range: net.ipv4.ip_local_reserved_ports=30000-32767.",
+                trade_off="Fewer source ports for the node's own connections.",
+            ),
+            Remedy(
+                action="Keep ip_local_port_range above it (32768-60999, the default).",
+                trade_off="None, unless something needed more ports.",
+            ),
+        ),
+        sources=(issue("kubernetes/kubernetes#111682"), issue("kubernetes/kops#6342"), issue("awslabs/amazon-eks-ami#1307")),
+    ),
+)

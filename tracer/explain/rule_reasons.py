@@ -1,0 +1,173 @@
+"""Reasons about rule sets that are old, foreign, damaged, or at odds with the objects."""
+
+from __future__ import annotations
+
+from tracer.explain.explanation import Check, Explanation, Remedy, Severity, Theme, issue, kubernetes_docs, manual
+
+_PROXY_LOG = Check(
+    look_for="Failed syncs (iptables-restore, nft) in the log of that node's kube-proxy pod.",
+    command="kubectl logs -n kube-system KUBE-PROXY-POD --tail=200 | grep -iE 'fail|error'",
+)
+_RESTART = Remedy(action="Restart kube-proxy on that node.", trade_off="It rewrites its rules; existing connections go on.")
+
+REASONS = (
+    Explanation(
+        code="NO_RULE_FOR_VIP",
+        severity=Severity.FAULT,
+        theme=Theme.RULES,
+        title="No rule for a Service's address",
+        sentence="The address belongs to a Service, and no rule of this node takes the packet.",
+        meaning=(
+            "A Service's address exists only in rules. Without one the node routes the packet like any other, usually to its default "
+            "gateway, where it is lost. The rules may be older than the Service, of another family, or missing from the dump.",
+        ),
+        confirm=(Check(look_for="A rule with the address.", command="iptables-save -t nat | grep -F ADDRESS"), _PROXY_LOG),
+        fix=(_RESTART, Remedy(action="Check that the Service has an address of the family you dial.", trade_off="None.")),
+        sources=(kubernetes_docs("Virtual IPs and Service Proxies", "reference/networking/virtual-ips/"),),
+    ),
+    Explanation(
+        code="RULES_BEHIND_OBJECTS",
+        severity=Severity.WARNING,
+        theme=Theme.RULES,
+        title="Rules are behind the objects",
+        sentence="This node's rules name other endpoints than the EndpointSlices do.",
+        meaning=(
+            "kube-proxy on this node missed an update or could not apply it. Other nodes may be right, so the failure depends on the node "
+            "that a packet enters. A difference of seconds is normal: rules and objects are not read at the same instant.",
+        ),
+        confirm=(
+            Check(look_for="Endpoints that the rules know.", command="iptables-save -t nat | grep -F 'NAMESPACE/SERVICE' | grep -F DNAT"),
+            Check(
+                look_for="Endpoints that the API knows.",
+                command="kubectl get endpointslices -n NAMESPACE -l kubernetes.io/service-name=SERVICE",
+            ),
+            _PROXY_LOG,
+        ),
+        fix=(_RESTART, Remedy(action="Take the snapshot again.", trade_off="Tells a moment's delay from a stuck proxy.")),
+        sources=(
+            issue("kubernetes/kubernetes#28674"),
+            issue("kubernetes/kubernetes#112604"),
+            issue("kubernetes/kubernetes#121362"),
+            issue("kubernetes/kubernetes#67875"),
+        ),
+    ),
+    Explanation(
+        code="STALE_RULE_FOR_REMOVED_POD",
+        severity=Severity.FAULT,
+        theme=Theme.RULES,
+        title="A rule still sends to a removed pod",
+        sentence="A rule rewrites the destination to an address that no pod and no EndpointSlice has.",
+        meaning=(
+            "The pod is gone and the rule is not. Packets to it get no answer, or worse, reach a new pod that was given the address.",
+        ),
+        confirm=(
+            Check(look_for="Nobody has the address.", command="kubectl get pods -A -o wide --field-selector status.podIP=ADDRESS"),
+            Check(look_for="The rule.", command="iptables-save -t nat | grep -F -- '--to-destination ADDRESS'"),
+            _PROXY_LOG,
+        ),
+        fix=(_RESTART,),
+        sources=(issue("kubernetes/kubernetes#112604"), issue("kubernetes/kubernetes#121362")),
+    ),
+    Explanation(
+        code="LEFTOVER_RULES",
+        severity=Severity.WARNING,
+        theme=Theme.RULES,
+        title="Rules left over in the other back end",
+        sentence="Both the legacy and the nft back end of iptables hold kube-proxy's chains.",
+        meaning=(
+            "The kernel evaluates both. After an upgrade that changed the back end, nobody refreshes the old rules, and they send packets "
+            "to pods that are gone: 'no route to host' that no current rule explains.",
+        ),
+        confirm=(
+            Check(look_for="KUBE-SERVICES in both.", command="iptables-legacy-save | grep -c KUBE-; iptables-nft-save | grep -c KUBE-"),
+            Check(look_for="The back end that is in use.", command="iptables --version"),
+        ),
+        fix=(
+            Remedy(action="Reboot the node.", trade_off="Certain; drain it first."),
+            Remedy(
+                action="Remove the old back end's rules: kube-proxy --cleanup with that back end, or flush them.",
+                trade_off="Flushing also removes other owners' rules.",
+            ),
+        ),
+        sources=(issue("kubernetes/kubernetes#109811"), issue("kubernetes/kubernetes#71305"), manual("xtables-nft(8)")),
+    ),
+    Explanation(
+        code="DROP_WITHOUT_MARK",
+        severity=Severity.FAULT,
+        theme=Theme.RULES,
+        title="KUBE-FIREWALL drops without asking for the mark",
+        sentence="A DROP in KUBE-FIREWALL has lost its mark match, so it drops everything.",
+        meaning=(
+            "Two versions of iptables wrote the same rules, and the older one read '--mark 0x8000/0x8000 -j DROP' without the "
+            "match and saved "
+            "it back. The node drops all its traffic.",
+        ),
+        confirm=(
+            Check(look_for="A DROP without -m mark.", command="iptables-save -t filter | grep -E '^-A KUBE-FIREWALL .*-j DROP'"),
+            Check(
+                look_for="Versions on the host and in containers.",
+                command="iptables --version; kubectl exec -n kube-system KUBE-PROXY-POD -- iptables --version",
+            ),
+        ),
+        fix=(
+            Remedy(
+                action="Use the same iptables version and back end in the host and in containers that write rules.",
+                trade_off="Ties image and host versions.",
+            ),
+            Remedy(action="Delete the rule.", trade_off="Helps until the next save and restore by the older version."),
+        ),
+        sources=(issue("kubernetes/kubernetes#112477"),),
+    ),
+    Explanation(
+        code="FORWARD_POLICY_DROP",
+        severity=Severity.FAULT,
+        theme=Theme.RULES,
+        title="FORWARD's policy drops the packet",
+        sentence="The packet is forwarded, no rule accepts it, and the policy of FORWARD is DROP.",
+        meaning=(
+            "Docker and many firewalls set this policy. kube-proxy accepts what carries its mark, and, when it knows the pod range, what "
+            "belongs to pods. What neither covers is dropped: typically a node port answers only on the pod's own node.",
+        ),
+        confirm=(
+            Check(look_for="(policy DROP) and its counter.", command="iptables -nvL FORWARD | head -n 1"),
+            Check(look_for="The accepting rules.", command="iptables-save -t filter | grep -E '^-A (FORWARD|KUBE-FORWARD)'"),
+            Check(look_for="clusterCIDR.", command="kubectl get configmap -n kube-system kube-proxy -o yaml | grep clusterCIDR"),
+        ),
+        fix=(
+            Remedy(
+                action="Tell kube-proxy the pod range (clusterCIDR), or let the CNI accept it.",
+                trade_off="Keeps the node's default-deny stance.",
+            ),
+            Remedy(action="iptables -P FORWARD ACCEPT", trade_off="The node then forwards for anybody who routes through it."),
+        ),
+        sources=(
+            issue("kubernetes/kubernetes#39823"),
+            issue("kubernetes/kubernetes#58908"),
+            issue("kubernetes/kubernetes#91545"),
+            issue("rancher/rke#485"),
+        ),
+    ),
+    Explanation(
+        code="POLICY_NOT_SEEN_IN_RULES",
+        severity=Severity.WARNING,
+        theme=Theme.RULES,
+        title="A NetworkPolicy would deny this, and no rule does",
+        sentence="A NetworkPolicy of the snapshot denies this connection, and no rule on the path enforces it.",
+        meaning=(
+            "NetworkPolicy objects drop nothing by themselves; a network plugin turns them into rules. Some plugins enforce them outside "
+            "iptables (eBPF, Open vSwitch), which a dump cannot show, and some not at all. The outcome stays as the rules give it.",
+        ),
+        confirm=(
+            Check(look_for="Policies that select the pod.", command="kubectl get networkpolicies -n NAMESPACE -o yaml"),
+            Check(look_for="The plugin, and whether it enforces policies.", command="kubectl get pods -n kube-system -o wide"),
+            Check(look_for="What really happens.", command="kubectl exec -n NAMESPACE SOURCE-POD -- nc -vz -w 3 ADDRESS PORT"),
+        ),
+        fix=(
+            Remedy(
+                action="Use a plugin that enforces NetworkPolicy.", trade_off="Changing the plugin of a running cluster is a migration."
+            ),
+            Remedy(action="Correct the policy if the connection is meant to be allowed.", trade_off="None."),
+        ),
+        sources=(kubernetes_docs("Network Policies", "concepts/services-networking/network-policies/"),),
+    ),
+)
