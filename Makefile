@@ -1,0 +1,38 @@
+# make run   sets everything up, loads the demonstration clusters and serves on http://127.0.0.1:8000
+# make test  sets everything up and runs the checks and all tests, the browser ones included
+
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8000
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test setup lint lock clean programs-run programs-test
+
+run: setup programs-run
+	@$(BIN)/python manage.py serve --host '$(HOST)' --port '$(PORT)'
+
+test: setup programs-test lint
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+setup:
+	@scripts/make-venv '$(PYTHON)' '$(VENV)'
+
+programs-run:
+	@scripts/install-programs run
+
+programs-test:
+	@scripts/install-programs test
+
+# Rewrites the lock after a change of requirements*.in; needs uv on the PATH.
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' \
+		requirements.in requirements-dev.in -o requirements.txt
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis staticfiles

@@ -1,0 +1,119 @@
+"""Who may do what, without accounts.
+
+* One key (``HOPLINE_ACCESS_KEY``), when set, stands in front of everything but frozen links, static files and the health check.
+  It is given once on a small page and remembered in the signed session, or sent as ``Authorization: Bearer KEY``.
+* A browser session owns the snapshots and links it makes, by a random id in its signed cookie.
+"""
+
+from __future__ import annotations
+
+import secrets
+from ipaddress import ip_address
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.crypto import constant_time_compare, salted_hmac
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods
+
+_OWNER, _GRANT = "owner", "access"
+
+
+def current_owner(request: HttpRequest) -> str:
+    """Return the owner id of this browser session, or "" when it has not made anything yet."""
+    return str(request.session.get(_OWNER, ""))
+
+
+def ensure_owner(request: HttpRequest) -> str:
+    """Return the owner id of this browser session, giving it one (128 random bits) first when it has none."""
+    if not request.session.get(_OWNER):
+        request.session[_OWNER] = secrets.token_hex(16)
+    return current_owner(request)
+
+
+def is_public_path(path: str) -> bool:
+    """Return whether *path* is open without the access key: a frozen link, a static file, the health check, the access page."""
+    return path.startswith(("/t/", settings.STATIC_URL)) or path in ("/healthz", "/access")
+
+
+def is_granted(session_grant: object, authorization: str) -> bool:
+    """Return whether the session's remembered grant or the Authorization header proves the access key (or none is set)."""
+    if not settings.ACCESS_KEY:
+        return True
+    if isinstance(session_grant, str) and constant_time_compare(session_grant, _grant()):
+        return True
+    scheme, _, key = authorization.partition(" ")
+    return scheme.lower() == "bearer" and constant_time_compare(key.strip(), settings.ACCESS_KEY)
+
+
+def request_is_granted(request: HttpRequest) -> bool:
+    """Return whether this request may pass the access key."""
+    return is_granted(request.session.get(_GRANT), request.headers.get("Authorization", ""))
+
+
+def scope_is_granted(scope: dict) -> bool:
+    """Return whether this WebSocket may pass the access key; *scope* has the session that channels.sessions put there."""
+    headers = dict(scope.get("headers", ()))
+    return is_granted(scope["session"].get(_GRANT), headers.get(b"authorization", b"").decode("latin-1"))
+
+
+def scope_owner(scope: dict) -> str:
+    """Return the owner id of a WebSocket's session, or ""."""
+    return str(scope["session"].get(_OWNER, ""))
+
+
+def ask_for_key(request: HttpRequest) -> HttpResponse:
+    """Return what a request without the key gets: the access page for a browser, 401 for a program."""
+    if request.method in ("GET", "HEAD") and "text/html" in request.headers.get("Accept", ""):
+        return HttpResponseRedirect(f"{reverse('access')}?{urlencode({'next': request.get_full_path()})}")
+    message = "This server asks for its access key: Authorization: Bearer KEY"
+    answer = JsonResponse({"error": {"code": "ACCESS_KEY", "message": message}}, status=401)
+    answer["WWW-Authenticate"] = 'Bearer realm="hopline"'
+    return answer
+
+
+@never_cache
+@sensitive_post_parameters("key")
+@require_http_methods(["GET", "POST"])
+def access_page(request: HttpRequest) -> HttpResponse:
+    """Ask for the access key; with the right one remember it in the session and go on to where the visitor wanted to go."""
+    wanted = request.POST.get("next") or request.GET.get("next") or "/"
+    if not url_has_allowed_host_and_scheme(wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()):
+        wanted = "/"
+    if request_is_granted(request):
+        return HttpResponseRedirect(wanted)
+    wrong = request.method == "POST" and not constant_time_compare(request.POST.get("key", ""), settings.ACCESS_KEY)
+    if request.method == "POST" and not wrong:
+        request.session.cycle_key()
+        request.session[_GRANT] = _grant()
+        return HttpResponseRedirect(wanted)
+    return render(request, "access.html", {"next": wanted, "wrong": wrong}, status=403 if wrong else 200)
+
+
+def bind_refusal(host: str) -> str | None:
+    """Return why serving on *host* is refused, or None: others can reach it and neither a key nor HOPLINE_INSECURE=1 is set."""
+    if _is_loopback(host) or settings.ACCESS_KEY or settings.INSECURE:
+        return None
+    return (
+        f"Hopline will not listen on {host} without a key: anybody who reaches it could read and add snapshots. "
+        "Set HOPLINE_ACCESS_KEY to a long random text, or HOPLINE_INSECURE=1 if something else keeps strangers out."
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _grant() -> str:
+    # Depends on the key, so a changed key ends every session's grant.
+    return salted_hmac("hopline.access", settings.ACCESS_KEY, algorithm="sha256").hexdigest()

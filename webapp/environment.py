@@ -1,0 +1,67 @@
+"""Reads ``HOPLINE_*`` environment variables into typed values; settings.py is the only user.
+
+Refuses a value it cannot read, naming the variable, instead of falling back to a default in silence.
+"""
+
+import os
+import secrets
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+_YES, _NO = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
+
+
+def flag(name: str, default: bool = False) -> bool:
+    """Return the variable as a yes or no. :raises ImproperlyConfigured: it is neither."""
+    text = os.environ.get(name, "1" if default else "0").strip().lower()
+    if text not in _YES | _NO:
+        raise ImproperlyConfigured(f"{name}={text!r} is not a yes or a no: use 1 or 0")
+    return text in _YES
+
+
+def words(name: str, default: tuple[str, ...] = ()) -> list[str]:
+    """Return the comma-separated variable as a list, without empty parts."""
+    text = os.environ.get(name)
+    return list(default) if text is None else [part.strip() for part in text.split(",") if part.strip()]
+
+
+def number(name: str, default: int, *, least: int = 1) -> int:
+    """Return the variable as a whole number, at least *least*. :raises ImproperlyConfigured: it is not one."""
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit()) or int(text) < least:
+        raise ImproperlyConfigured(f"{name}={text!r} is not a whole number of at least {least}")
+    return int(text)
+
+
+def megabytes(name: str, default: int) -> int:
+    """Return the variable, given in MB (1,000,000 bytes), as bytes."""
+    return number(name, default) * 1_000_000
+
+
+def secret_key(folder: Path) -> str:
+    """Return the signing key: ``HOPLINE_SECRET_KEY``, or the one kept in *folder*, made on first use (readable by the owner only).
+
+    Where the folder cannot be written, the key lasts as long as the process.
+    """
+    if given := os.environ.get("HOPLINE_SECRET_KEY"):
+        return given
+    path = folder / "secret-key"
+    made = secrets.token_urlsafe(48)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Written aside and linked into place: two processes that start together agree on one key, and none reads half of it.
+        aside = folder / f".secret-key.{os.getpid()}"
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(made)
+        try:
+            path.hardlink_to(aside)
+        except FileExistsError:
+            pass
+        finally:
+            aside.unlink()
+        return path.read_text().strip()
+    except OSError:
+        return made

@@ -1,0 +1,60 @@
+"""What every request passes first: the health check, the access key, the limit of a request's body."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+
+from webapp import __version__, access
+from webapp.body_limit import refused_limit
+
+_Next = Callable[[HttpRequest], HttpResponse]
+
+
+class HealthMiddleware:
+    """Answers ``/healthz`` before anything else looks at the request: a probe's Host header is an address nobody listed."""
+
+    def __init__(self, get_response: _Next) -> None:
+        self._next = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Return 200 when the database answers, 503 when it does not; every other path goes on."""
+        if request.path != "/healthz":
+            return self._next(request)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+        except DatabaseError:
+            return JsonResponse({"status": "database unreachable", "version": __version__}, status=503)
+        return JsonResponse({"status": "ok", "version": __version__})
+
+
+class AccessKeyMiddleware:
+    """Lets a request pass when no access key is set, it proves the key, or its path is public."""
+
+    def __init__(self, get_response: _Next) -> None:
+        self._next = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Return the page, or what access.ask_for_key() says."""
+        if access.is_public_path(request.path) or access.request_is_granted(request):
+            return self._next(request)
+        return access.ask_for_key(request)
+
+
+class BodyLimitMiddleware:
+    """Turns the mark that body_limit.py leaves on an oversized request into a page that names the limit."""
+
+    def __init__(self, get_response: _Next) -> None:
+        self._next = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Return 413 with the limit for an oversized request; every other goes on."""
+        if (limit := refused_limit(request)) is None:
+            return self._next(request)
+        problems = [f"The upload is larger than this server accepts: the limit is {limit // 1_000_000:,} MB."]
+        template = "snapshots/_problems.html" if request.headers.get("HX-Request") else "problems.html"
+        return render(request, template, {"problems": problems, "title": "Too large"}, status=413)

@@ -1,0 +1,170 @@
+"""Settings: everything an operator may change is an environment variable, listed in the README.
+
+Embedded defaults (SQLite in WAL mode, an in-memory channel layer, a folder of snapshots) need no other service;
+``DATABASE_URL`` and ``REDIS_URL`` switch to PostgreSQL and Redis.
+"""
+
+import os
+import warnings
+from pathlib import Path
+
+import dj_database_url
+
+from webapp import environment
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = Path(os.environ.get("HOPLINE_DATA") or BASE_DIR / "var").resolve()
+DEBUG = environment.flag("HOPLINE_DEBUG")
+SECRET_KEY = environment.secret_key(DATA_DIR)
+
+# --- who may reach the server ---------------------------------------------------------------------------------------
+ACCESS_KEY = os.environ.get("HOPLINE_ACCESS_KEY", "")
+INSECURE = environment.flag("HOPLINE_INSECURE")
+HTTPS = environment.flag("HOPLINE_HTTPS")
+ALLOWED_HOSTS = environment.words("HOPLINE_ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"))
+CSRF_TRUSTED_ORIGINS = environment.words("HOPLINE_CSRF_TRUSTED_ORIGINS")
+WEBSOCKET_ORIGINS = environment.words("HOPLINE_WEBSOCKET_ORIGINS")
+
+# --- limits of an upload --------------------------------------------------------------------------------------------
+UPLOAD_MAX_BYTES = environment.megabytes("HOPLINE_UPLOAD_MAX_MB", 200)
+UNPACKED_MAX_BYTES = environment.megabytes("HOPLINE_UNPACKED_MAX_MB", 2_000)
+UPLOAD_MAX_ENTRIES = environment.number("HOPLINE_UPLOAD_MAX_ENTRIES", 20_000)
+UPLOAD_MAX_LEVELS = environment.number("HOPLINE_UPLOAD_MAX_LEVELS", 50)
+UPLOAD_MAX_RATIO = environment.number("HOPLINE_UPLOAD_MAX_RATIO", 250)
+CACHE_MAX_BYTES = environment.megabytes("HOPLINE_CACHE_MAX_MB", 1_000)
+DEMO_DIR = BASE_DIR / "demo"
+
+# --- Django ---------------------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "csp",
+    "django_htmx",
+    "webapp",
+]
+MIDDLEWARE = [
+    "webapp.middleware.HealthMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "webapp.middleware.AccessKeyMiddleware",
+    "webapp.middleware.BodyLimitMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+ROOT_URLCONF = "webapp.urls"
+ASGI_APPLICATION = "webapp.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": False,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+LANGUAGE_CODE = "en"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000
+# Always a file on disk: an upload is read in the background, after its request has ended.
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
+
+# --- the database ---------------------------------------------------------------------------------------------------
+_SQLITE = f"sqlite:///{DATA_DIR / 'hopline.sqlite3'}"
+DATABASES = {"default": dj_database_url.config(default=_SQLITE, conn_max_age=60, conn_health_checks=True)}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["OPTIONS"] = {
+        # A writer takes its lock when its transaction begins, and waits for it: no "database is locked" half-way.
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
+    }
+
+# --- sockets --------------------------------------------------------------------------------------------------------
+REDIS_URL = os.environ.get("REDIS_URL", "")
+CHANNEL_LAYERS = {
+    "default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
+    if REDIS_URL
+    else {"BACKEND": "channels.layers.InMemoryChannelLayer"},
+}
+
+# --- files ----------------------------------------------------------------------------------------------------------
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = Path(os.environ.get("HOPLINE_STATIC_ROOT") or BASE_DIR / "staticfiles")
+# Hashed names need `manage.py collectstatic` first; the container image does it when it is built.
+STATIC_MANIFEST = environment.flag("HOPLINE_STATIC_MANIFEST")
+WHITENOISE_USE_FINDERS = not STATIC_MANIFEST
+WHITENOISE_AUTOREFRESH = DEBUG
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": DATA_DIR / "files"}},
+    # Snapshots: any Django storage will do (an S3-compatible one is set up in the README).
+    "snapshots": {"BACKEND": "webapp.storage.DurableFolderStorage", "OPTIONS": {"location": DATA_DIR / "snapshots"}},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if STATIC_MANIFEST
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+# WhiteNoise streams files to Django's ASGI handler from ordinary iterators; they are small, so reading them whole is fine.
+warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
+
+# --- the browser's session and what it may load -----------------------------------------------------------------------
+SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+SESSION_COOKIE_NAME = "hopline"
+SESSION_COOKIE_AGE = 60 * 60 * 24 * 365
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_SAMESITE = "Lax"
+MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+if HTTPS:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:", "blob:"],
+        "font-src": ["'self'"],
+        # Older Safari does not match a WebSocket to 'self': the public host is named when the operator gives it.
+        "connect-src": ["'self'", *WEBSOCKET_ORIGINS],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+        "object-src": ["'none'"],
+    }
+}
+
+# --- logging --------------------------------------------------------------------------------------------------------
+# Requests are not logged: their paths hold the tokens of share links. HOPLINE_ACCESS_LOG=1 logs them with tokens hidden.
+ACCESS_LOG = environment.flag("HOPLINE_ACCESS_LOG")
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"hide": {"()": "webapp.log_filter.HideSecrets"}},
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["hide"]}},
+    "root": {"handlers": ["console"], "level": "INFO"},
+    "loggers": {
+        "django": {"handlers": [], "level": "INFO", "propagate": True},
+        "django.request": {"level": "ERROR", "propagate": True},
+        "httpx": {"level": "WARNING"},
+        "daphne": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,83 @@
+"""Where snapshot bytes are kept by default: a folder in which a file is either whole or not there.
+
+A file is written under a temporary name, synced, and renamed into place. It stays locked until its database row is committed,
+so that sweep() can tell a file whose writer was killed from one whose writer is still at work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from django.core.files.base import File
+from django.core.files.storage import FileSystemStorage
+from django.utils.deconstruct import deconstructible
+
+_PART = ".part"
+
+
+@deconstructible(path="webapp.storage.DurableFolderStorage")
+class DurableFolderStorage(FileSystemStorage):
+    """A folder of immutable files. Names are flat and chosen by the caller; an existing name is never overwritten."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._locks: dict[str, BinaryIO] = {}
+
+    def _save(self, name: str, content: File) -> str:
+        final = Path(self.path(name))
+        final.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        part = final.with_name(final.name + _PART)
+        file = part.open("xb")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            for chunk in content.chunks():
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+            os.link(part, final)
+            self._locks[name] = file
+        except BaseException:
+            file.close()
+            raise
+        finally:
+            part.unlink(missing_ok=True)
+        _sync_folder(final.parent)
+        return name
+
+    def release(self, name: str) -> None:
+        """Let go of *name*: its row is committed, or its writer has given up."""
+        if file := self._locks.pop(name, None):
+            file.close()
+
+    def sweep(self, known: Collection[str]) -> list[str]:
+        """Delete what killed writers left: files not in *known* that nobody holds. Returns their names."""
+        folder = Path(self.location)
+        swept = []
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if path.name not in known and _delete_unless_held(path):
+                swept.append(path.name)
+        return swept
+
+
+def _delete_unless_held(path: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        path.unlink()
+        return True
+    return False
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

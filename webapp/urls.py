@@ -1,0 +1,11 @@
+"""The addresses: pages of each area in a module of its own, the access page here."""
+
+from django.urls import include, path
+
+from webapp import access
+
+urlpatterns = [
+    path("access", access.access_page, name="access"),
+    path("", include("webapp.views.trace_urls")),
+    path("", include("webapp.views.snapshot_urls")),
+]
