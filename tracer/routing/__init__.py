@@ -1,0 +1,39 @@
+"""Routing of one Linux network stack: rules, tables and addresses → where a packet goes and which source address the kernel picks."""
+
+from tracer.routing.model import (
+    InterfaceAddress,
+    Link,
+    NextHop,
+    PolicyRule,
+    ResultKind,
+    Route,
+    RouteResult,
+    RouteType,
+    RuleAction,
+    SourceCheck,
+    SourceVerdict,
+)
+from tracer.routing.parse import parse_addresses, parse_links, parse_routes, parse_rules, parse_sysctl
+from tracer.routing.stack import Routing
+from tracer.routing.sysctl import kernel_default
+
+__all__ = [
+    "InterfaceAddress",
+    "Link",
+    "NextHop",
+    "PolicyRule",
+    "ResultKind",
+    "Route",
+    "RouteResult",
+    "RouteType",
+    "Routing",
+    "RuleAction",
+    "SourceCheck",
+    "SourceVerdict",
+    "kernel_default",
+    "parse_addresses",
+    "parse_links",
+    "parse_routes",
+    "parse_rules",
+    "parse_sysctl",
+]

@@ -1,0 +1,72 @@
+"""Routes that the kernel itself keeps for a stack's addresses, for stacks whose routes were not recorded.
+
+Source: fib_add_ifaddr() in fib_frontend.c, addrconf_prefix_route(), __ipv6_ifa_notify() in addrconf.c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv6Network, ip_network
+
+from tracer.packet import Address
+from tracer.routing.model import HOST, LINK_SCOPE, LOCAL_TABLE, MAIN_TABLE, InterfaceAddress, Link, Network, NextHop, Route, RouteType
+
+
+def routes_of(addresses: Iterable[InterfaceAddress], links: Mapping[str, Link], version: int) -> tuple[Route, ...]:
+    """Return the local, connected and broadcast routes of *addresses*; devices known to be down have none but in IPv4's local table."""
+    found: list[Route] = []
+    devices: dict[str, None] = {}
+    for address in addresses:
+        if address.address.version != version:
+            continue
+        link = links.get(address.device)
+        up = link is None or link.up or not link.flags
+        devices.setdefault(address.device)
+        found.extend(_routes4(address, up) if version == 4 else _routes6(address, up))
+    if version == 6:
+        multicast = IPv6Network("ff00::/8")
+        found.extend(_route(multicast, RouteType.MULTICAST, LOCAL_TABLE, device, metric=256) for device in devices if device != "lo")
+    return tuple(found)
+
+
+def _routes4(address: InterfaceAddress, up: bool) -> Iterator[Route]:
+    own = address.address
+    yield _route(_host(own), RouteType.LOCAL, LOCAL_TABLE, address.device, prefsrc=own, scope=HOST)
+    if not up or (address.prefix == 32 and address.peer is None) or address.secondary:
+        return
+    if address.device == "lo":
+        yield _route(address.network, RouteType.LOCAL, LOCAL_TABLE, address.device, prefsrc=own, scope=HOST)
+    elif not address.noprefixroute:
+        yield _route(address.network, RouteType.UNICAST, MAIN_TABLE, address.device, prefsrc=own, scope=LINK_SCOPE)
+    if address.prefix < 31:
+        last = address.network.broadcast_address
+        yield _route(_host(last), RouteType.BROADCAST, LOCAL_TABLE, address.device, prefsrc=own, scope=LINK_SCOPE)
+
+
+def _routes6(address: InterfaceAddress, up: bool) -> Iterator[Route]:
+    if not up or (address.tentative and not address.optimistic):
+        return
+    yield _route(_host(address.address), RouteType.LOCAL, LOCAL_TABLE, address.device)
+    if address.device != "lo" and not address.noprefixroute:
+        yield _route(address.network, RouteType.UNICAST, MAIN_TABLE, address.device, metric=256)
+
+
+def _host(address: Address) -> Network:
+    return ip_network(address)
+
+
+def _route(
+    destination: Network, type_: RouteType, table: str, device: str, *, prefsrc: Address | None = None, scope: int = 0, metric: int = 0
+) -> Route:
+    return Route(
+        destination=destination,
+        type=type_,
+        type_text=type_.value,
+        table=table,
+        nexthops=(NextHop(device=device),),
+        prefsrc=prefsrc,
+        scope=scope,
+        metric=metric,
+        protocol="kernel",
+        inferred=True,
+    )

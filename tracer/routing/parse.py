@@ -1,0 +1,329 @@
+"""Text of ``ip -j addr|link|route|rule`` and ``sysctl`` → the model.
+
+Refuses what is not that format (ParseError, with file and entry). Keeps what it does not know: a route's or rule's unknown attribute is
+named in *unmodelled*, and a lookup that meets it is unknown. Source: iproute2's ipaddress.c, iplink_*.c, iproute.c, iprule.c.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from fractions import Fraction
+
+from tracer.errors import Fault, ParseError
+from tracer.routing.entries import Entry, load_entries
+from tracer.routing.model import (
+    MAIN_TABLE,
+    SCOPES,
+    TABLE_NAMES,
+    InterfaceAddress,
+    Link,
+    Network,
+    NextHop,
+    PolicyRule,
+    PortRange,
+    Route,
+    RouteType,
+    RuleAction,
+)
+
+# Attributes that do not change where a packet goes: metrics of the path, who added the route, offload and cache notes.
+_HARMLESS = frozenset(
+    ["protocol", "expires", "error", "mtu", "advmss", "rtt", "rttvar", "reordering", "window", "cwnd", "ssthresh", "hoplimit", "initcwnd", "initrwnd", "quickack", "rto_min", "realm", "cc_algo", "congctl", "features", "fastopen_no_cookie", "metrics", "cache", "uid", "age", "used", "users", "lastuse", "ttl-propagate", "ttl_propagate", "flush", "perm"]
+)
+_RULE_HARMLESS = frozenset({"protocol", "realms", "realms_from", "realms_to"})
+_PREFERENCES = {"high": 1, "medium": 0, "low": -1}
+_PROTOCOLS = {"icmp": 1, "igmp": 2, "ipip": 4, "tcp": 6, "udp": 17, "ipv6": 41, "gre": 47, "esp": 50, "ah": 51, "ipv6-icmp": 58, "sctp": 132}
+_TOS_NAMES = {"default": 0, "CS0": 0, "AF11": 40, "AF12": 48, "AF13": 56, "EF": 184, "CS1": 32, "CS2": 64, "CS3": 96, "CS4": 128, "CS5": 160}
+_SYSCTL = re.compile(r"\s*(?P<name>[^\s=]+)\s*=\s?(?P<value>.*?)\s*", re.ASCII)
+
+
+def parse_links(text: str, file: str = "ip-link.json") -> tuple[Link, ...]:
+    """Return the devices of ``ip -d -j link`` (or of ``ip -j addr``, which says less), in the file's order.
+
+    :raises ParseError: not that format.
+    """
+    return tuple(_link(entry) for entry in load_entries(text, file))
+
+
+def _link(entry: Entry) -> Link:
+    index = entry.integer("ifindex", low=1)
+    if index is None:
+        raise entry.fail("ifindex is missing")
+    detail = entry.child("linkinfo")
+    kind = detail.text("info_kind") if detail else None
+    slave_kind = detail.text("info_slave_kind") if detail else None
+    slave = detail.child("info_slave_data") if detail and slave_kind == "bridge" else None
+    own = detail.child("info_data") if detail else None
+    bridge = own if kind == "bridge" else None
+    vxlan = own if kind == "vxlan" else None
+    master = entry.text("master")
+    return Link(
+        name=entry.required("ifname"),
+        index=index,
+        flags=entry.words("flags"),
+        kind=kind,
+        mtu=entry.integer("mtu"),
+        master=master,
+        peer_index=entry.integer("link_index"),
+        link_netnsid=entry.integer("link_netnsid", low=-1, high=0x7FFFFFFF),
+        mac=entry.text("address"),
+        group=entry.text("group"),
+        is_bridge=kind == "bridge",
+        is_bridge_port=False if master is None else (slave_kind == "bridge" if slave_kind else None),
+        bridge_hairpin=slave.flag("hairpin") if slave and slave.has("hairpin") else None,
+        nf_call_iptables=bridge.flag("nf_call_iptables") if bridge and bridge.has("nf_call_iptables") else None,
+        nf_call_ip6tables=bridge.flag("nf_call_ip6tables") if bridge and bridge.has("nf_call_ip6tables") else None,
+        vxlan_id=vxlan.integer("id") if vxlan else None,
+        vxlan_local=(vxlan.address("local") or vxlan.address("local6")) if vxlan else None,
+        vxlan_port=vxlan.integer("port") if vxlan else None,
+    )
+
+
+def parse_addresses(text: str, file: str = "ip-addr.json") -> tuple[InterfaceAddress, ...]:
+    """Return the addresses of ``ip -j addr``, in the kernel's order: it decides between equals.
+
+    :raises ParseError: not that format.
+    """
+    found = []
+    for entry in load_entries(text, file):
+        device = entry.required("ifname")
+        for item in entry.children("addr_info"):
+            if item.text("family") in ("inet", "inet6"):
+                found.append(_address(item, device))
+    return tuple(found)
+
+
+def _address(entry: Entry, device: str) -> InterfaceAddress:
+    address = entry.as_address("local", entry.required("local"))
+    prefix = entry.integer("prefixlen", high=address.max_prefixlen)
+    if prefix is None or (address.version == 4) != (entry.text("family") == "inet"):
+        raise entry.fail("family and prefixlen do not fit the address")
+    return InterfaceAddress(
+        address=address,
+        prefix=prefix,
+        device=device,
+        scope=_scope(entry),
+        peer=entry.address("address"),
+        broadcast=entry.address("broadcast"),
+        **{name: entry.flag(name) for name in _ADDRESS_FLAGS},
+    )
+
+
+_ADDRESS_FLAGS = ("secondary", "deprecated", "tentative", "optimistic", "dadfailed", "temporary", "home", "noprefixroute")
+
+
+def _scope(entry: Entry) -> int:
+    text = entry.text("scope") or "global"
+    if text in SCOPES:
+        return SCOPES[text]
+    if re.fullmatch(r"[0-9]{1,3}", text, re.ASCII) and int(text) < 256:
+        return int(text)
+    raise entry.fail(f"scope {text!r} is not known")
+
+
+def parse_routes(text: str, file: str = "ip-route.json") -> tuple[Route, ...]:
+    """Return the routes of ``ip [-6] -j route show table all``, in the file's order, whichever family each has.
+
+    NB: without ``-6`` or ``-4``, ``table all`` lists both families.
+    :raises ParseError: not that format.
+    """
+    return tuple(_route(entry) for entry in load_entries(text, file))
+
+
+def _route(entry: Entry) -> Route:
+    version = _route_version(entry)
+    type_text = entry.text("type") or "unicast"
+    source_text = entry.text("from")
+    nexthops = _nexthops(entry)
+    nexthop_id = entry.integer("nhid")
+    preference = entry.text("pref") or "medium"
+    if preference not in _PREFERENCES:
+        raise entry.fail(f"pref {preference!r} is not known")
+    type_ = RouteType(type_text) if type_text in set(RouteType) else RouteType.OTHER
+    unmodelled = tuple(name for name in entry.unseen(_HARMLESS) if name not in ("scope", "tos", "metric", "prefsrc", "table"))
+    if type_ is RouteType.OTHER:
+        unmodelled += (f"type {type_text}",)
+    if nexthop_id is not None and all(hop.device is None for hop in nexthops):
+        unmodelled += (f"nhid {nexthop_id}",)
+    return Route(
+        destination=entry.prefix("dst", entry.required("dst"), version),
+        type=type_,
+        type_text=type_text,
+        table=_table(entry) or MAIN_TABLE,
+        nexthops=nexthops,
+        prefsrc=entry.address("prefsrc"),
+        metric=entry.integer("metric", 0) or 0,
+        scope=_scope(entry),
+        tos=_tos(entry),
+        source_prefix=None if source_text is None else entry.prefix("from", source_text, version),
+        preference=_PREFERENCES[preference],
+        protocol=entry.text("protocol"),
+        nexthop_id=nexthop_id,
+        unmodelled=unmodelled + tuple(flag for hop in nexthops for flag in hop.flags if flag.startswith("encap")),
+        file=entry.file,
+        index=entry.index,
+    )
+
+
+def _route_version(entry: Entry) -> int:
+    """Return 4 or 6. A default route shows its family only by its addresses, or by the router preference that every IPv6 route has."""
+    destination = entry.required("dst").partition("/")[0]
+    if destination != "default":
+        return entry.as_address("dst", destination).version
+    if source := entry.address("prefsrc"):
+        return source.version
+    if entry.has("pref"):
+        return 6
+    gateway = entry.address("gateway")
+    return gateway.version if gateway else 4
+
+
+def _nexthops(entry: Entry) -> tuple[NextHop, ...]:
+    children = entry.children("nexthops")
+    hops = tuple(_nexthop(child) for child in children) or (_nexthop(entry),)
+    return with_shares(hops)
+
+
+def _nexthop(entry: Entry) -> NextHop:
+    via = entry.child("via")
+    gateway = entry.address("gateway")
+    if via is not None:
+        gateway = via.address("host")
+    encap = tuple(f"encap {entry.text('encap')}" for _ in (1,) if entry.has("encap"))
+    return NextHop(
+        device=entry.text("dev"),
+        gateway=gateway,
+        weight=entry.integer("weight", 1, low=1, high=65536) or 1,
+        flags=entry.words("flags") + encap,
+    )
+
+
+def with_shares(hops: tuple[NextHop, ...], usable: tuple[bool, ...] | None = None) -> tuple[NextHop, ...]:
+    """Return *hops* with the share of each: the kernel cuts 2**31 hash values at round(weight so far * 2**31 / total).
+
+    Dead next hops get none; so do those *usable* says False for.
+    Source: fib_rebalance() in fib_semantics.c, rt6_upper_bound_set() in ipv6/route.c.
+    """
+    alive = [not hop.dead and (usable is None or usable[n]) for n, hop in enumerate(hops)]
+    total = sum(hop.weight for hop, live in zip(hops, alive, strict=True) if live)
+    if not total:
+        return tuple(replace(hop, share=Fraction(0)) for hop in hops)
+    out, so_far, lower = [], 0, 0
+    for hop, live in zip(hops, alive, strict=True):
+        so_far += hop.weight if live else 0
+        upper = ((so_far << 31) + total // 2) // total
+        out.append(replace(hop, share=Fraction(upper - lower, 1 << 31) if live else Fraction(0)))
+        lower = upper
+    return tuple(out)
+
+
+def _table(entry: Entry) -> str | None:
+    text = entry.text("table")
+    return None if text is None else TABLE_NAMES.get(text, text)
+
+
+def _tos(entry: Entry) -> int:
+    text = entry.text("tos")
+    if text in _TOS_NAMES:
+        return _TOS_NAMES[text]
+    value = text if text is None or text.lower().startswith("0x") else f"0x{text}"
+    return Entry({"tos": value}, entry.file, entry.index).integer("tos", 0, high=255) or 0
+
+
+def parse_rules(text: str, file: str = "ip-rule.json") -> tuple[PolicyRule, ...]:
+    """Return the rules of ``ip [-6] -j rule`` in order. :raises ParseError: not that format."""
+    return tuple(_rule(entry) for entry in load_entries(text, file))
+
+
+def _rule(entry: Entry) -> PolicyRule:
+    priority = entry.integer("priority")
+    if priority is None:
+        raise entry.fail("priority is missing")
+    mark, mask = entry.integer("fwmark", 0) or 0, entry.integer("fwmask")
+    action = _rule_action(entry)
+    return PolicyRule(
+        priority=priority,
+        action=action,
+        table=_table(entry),
+        goto=entry.integer("goto"),
+        inverted=entry.has("not"),
+        source=_selector(entry, "src"),
+        destination=_selector(entry, "dst"),
+        iif=entry.text("iif"),
+        oif=entry.text("oif"),
+        iif_detached=entry.has("iif_detached"),
+        oif_detached=entry.has("oif_detached"),
+        fwmark=mark,
+        fwmask=mask if mask is not None else (0xFFFFFFFF if entry.has("fwmark") else 0),
+        tos=_tos(entry),
+        protocol=_protocol(entry),
+        source_ports=_range(entry, "sport", "sport_start", "sport_end"),
+        destination_ports=_range(entry, "dport", "dport_start", "dport_end"),
+        uids=_range(entry, "uid", "uid_start", "uid_end"),
+        tunnel_id=entry.integer("tun_id", 0, high=(1 << 64) - 1) or 0,
+        l3mdev=entry.has("l3mdev"),
+        suppress_prefixlength=entry.integer("suppress_prefixlen", high=128),
+        suppress_group=entry.text("suppress_ifgroup"),
+        unmodelled=entry.unseen(_RULE_HARMLESS | {"srclen", "dstlen", "unresolved"}),
+        file=entry.file,
+        index=entry.index,
+    )
+
+
+def _rule_action(entry: Entry) -> RuleAction:
+    if entry.has("goto"):
+        return RuleAction.GOTO
+    if entry.has("nop"):
+        return RuleAction.NOP
+    text = entry.text("action") or entry.text("type")
+    if text is not None:
+        return RuleAction(text) if text in ("blackhole", "unreachable", "prohibit", "nop") else RuleAction.OTHER
+    return RuleAction.TABLE if entry.has("table") or entry.has("l3mdev") else RuleAction.OTHER
+
+
+def _selector(entry: Entry, key: str) -> Network | None:
+    text = entry.text(key)
+    if text is None or text == "all":
+        return None
+    address = entry.as_address(key, text.partition("/")[0])
+    length = entry.integer(f"{key}len", high=address.max_prefixlen)
+    return entry.prefix(key, text if length is None else f"{address}/{length}", address.version)
+
+
+def _protocol(entry: Entry) -> int | None:
+    """Return the protocol number; a name we do not know is left to *unmodelled* (its field counts as not seen)."""
+    text = (entry.text("ipproto") or "").removeprefix("ipproto-")
+    if text in _PROTOCOLS:
+        return _PROTOCOLS[text]
+    if re.fullmatch(r"[0-9]{1,3}", text, re.ASCII):
+        return int(text)
+    entry.seen.discard("ipproto")
+    return None
+
+
+def _range(entry: Entry, single: str, first: str, last: str) -> PortRange | None:
+    if (value := entry.integer(single)) is not None:
+        return PortRange(first=value, last=value)
+    low, high = entry.integer(first), entry.integer(last)
+    return None if low is None or high is None else PortRange(first=low, last=high)
+
+
+def parse_sysctl(text: str, file: str = "sysctl.txt") -> Mapping[str, str]:
+    """Return ``name`` → value of ``sysctl -a``; comments and blank lines are skipped, the last of two equal names counts.
+
+    :raises ParseError: a line is not ``name = value``; every such line is a fault.
+    """
+    values: dict[str, str] = {}
+    faults = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith(("#", ";", "sysctl:")):
+            continue
+        if m := _SYSCTL.fullmatch(line):
+            values[m["name"].replace("/", ".") if "." not in m["name"] else m["name"]] = m["value"]
+        else:
+            faults.append(Fault(file=file, line=number, column=0, message="not name = value", text=line))
+    if faults:
+        raise ParseError(*faults)
+    return values

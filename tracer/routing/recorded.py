@@ -1,0 +1,98 @@
+"""What was recorded of one stack, parsed once and on first use.
+
+A text that is absent, blank, or cannot be parsed is None; the faults of the last kind are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TypeVar
+
+from tracer.errors import Fault, ParseError
+from tracer.routing.model import InterfaceAddress, Link, PolicyRule, Route
+from tracer.routing.parse import parse_addresses, parse_links, parse_routes, parse_rules, parse_sysctl
+
+T = TypeVar("T")
+
+
+class Recorded:
+    """The files of one stack. *texts* is keyed ``ip_addr ip_link ip_route ip6_route ip_rule ip6_rule sysctl``."""
+
+    def __init__(self, texts: Mapping[str, str | None], *, folder: str = "") -> None:
+        self._texts = {name: text for name, text in texts.items() if text is not None and text.strip()}
+        self._folder = folder
+        self.faults: dict[str, tuple[Fault, ...]] = {}
+
+    def _parsed(self, name: str, parse: Callable[[str, str], T]) -> T | None:
+        text = self._texts.get(name)
+        if text is None:
+            return None
+        file = f"{self._folder}{name.replace('_', '-')}.{'txt' if name == 'sysctl' else 'json'}"
+        try:
+            return parse(text, file)
+        except ParseError as error:
+            self.faults[name] = error.faults
+            return None
+
+    @cached_property
+    def addresses(self) -> tuple[InterfaceAddress, ...] | None:
+        """Return the addresses of ip-addr."""
+        return self._parsed("ip_addr", parse_addresses)
+
+    @cached_property
+    def links(self) -> tuple[Link, ...] | None:
+        """Return the devices of ip-link, or those that ip-addr names when there is no ip-link."""
+        links = self._parsed("ip_link", parse_links)
+        return self._parsed("ip_addr", parse_links) if links is None else links
+
+    @cached_property
+    def has_link_details(self) -> bool:
+        """Return whether ip-link itself was read: bridges and hairpin modes are known."""
+        return self._parsed("ip_link", parse_links) is not None
+
+    @cached_property
+    def _both(self) -> tuple[Route, ...] | None:
+        return self._parsed("ip_route", parse_routes)
+
+    @cached_property
+    def routes4(self) -> tuple[Route, ...] | None:
+        """Return the IPv4 routes of ip-route."""
+        return None if self._both is None else tuple(route for route in self._both if route.destination.version == 4)
+
+    @cached_property
+    def routes6(self) -> tuple[Route, ...] | None:
+        """Return the IPv6 routes of ip6-route; without that file, those that ip-route lists (``table all`` lists both families)."""
+        own = self._parsed("ip6_route", parse_routes)
+        if own is None and self._both is not None:
+            own = tuple(route for route in self._both if route.destination.version == 6) or None
+        return None if own is None else tuple(route for route in own if route.destination.version == 6)
+
+    @cached_property
+    def rules4(self) -> tuple[PolicyRule, ...] | None:
+        """Return the rules of ip-rule."""
+        return self._parsed("ip_rule", parse_rules)
+
+    @cached_property
+    def rules6(self) -> tuple[PolicyRule, ...] | None:
+        """Return the rules of ip6-rule."""
+        return self._parsed("ip6_rule", parse_rules)
+
+    @cached_property
+    def sysctl(self) -> Mapping[str, str] | None:
+        """Return the values of sysctl."""
+        return self._parsed("sysctl", parse_sysctl)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Return the names of what could not be read, in a fixed order: the family's routes count, not the file they came from."""
+        read = {
+            "ip_addr": self.addresses,
+            "ip_link": True if self.has_link_details else None,
+            "ip_route": self.routes4,
+            "ip6_route": self.routes6,
+            "ip_rule": self.rules4,
+            "ip6_rule": self.rules6,
+            "sysctl": self.sysctl,
+        }
+        return tuple(name for name, value in read.items() if value is None)

@@ -1,0 +1,342 @@
+"""``Routing``: one network stack's answers about where packets go, which source address they get, and what an address is to the stack."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from functools import cached_property
+from ipaddress import IPv4Address, IPv6Address
+from typing import Self
+
+from tracer.errors import Fault
+from tracer.packet import Address, Protocol
+from tracer.routing.flow import Flow
+from tracer.routing.inet import Inet
+from tracer.routing.inet6 import Inet6
+from tracer.routing.infer import routes_of
+from tracer.routing.model import InterfaceAddress, Link, PolicyRule, ResultKind, Route, RouteResult, RouteType, SourceVerdict
+from tracer.routing.recorded import Recorded
+from tracer.routing.sysctl import Sysctls
+from tracer.routing.tables import FamilyTables, default_rules
+
+_TYPE_NAMES = {"UNSPEC": ResultKind.NONE, **{kind.value.upper(): kind for kind in ResultKind if kind.value not in ("none", "invalid", "unknown")}}
+
+
+class Routing:
+    """One stack. Build it with :meth:`from_texts` (a node's files) or :meth:`from_models` (a stack that was worked out)."""
+
+    def __init__(
+        self,
+        node: str,
+        *,
+        links: tuple[Link, ...] | None,
+        addresses: tuple[InterfaceAddress, ...] | None,
+        routes: Mapping[int, tuple[Route, ...] | None],
+        rules: Mapping[int, tuple[PolicyRule, ...] | None],
+        sysctl: Mapping[str, str] | None,
+        kernel: str | None = None,
+        missing: tuple[str, ...] = (),
+        faults: Mapping[str, tuple[Fault, ...]] | None = None,
+    ) -> None:
+        self.node = node
+        self.missing = missing
+        self.faults = dict(faults or {})
+        self.sysctls = Sysctls(values=dict(sysctl or {}))
+        self._link_list = links
+        self._address_list = addresses
+        self._routes = routes
+        self._rules = rules
+        self._kernel = kernel
+
+    @classmethod
+    def from_texts(
+        cls,
+        node: str,
+        *,
+        ip_addr: str | None = None,
+        ip_link: str | None = None,
+        ip_route: str | None = None,
+        ip6_route: str | None = None,
+        ip_rule: str | None = None,
+        ip6_rule: str | None = None,
+        sysctl: str | None = None,
+        kernel: str | None = None,
+        folder: str = "",
+    ) -> Self:
+        """Return the stack of *node* from its files' texts, each None when it was not recorded.
+
+        A text that cannot be parsed counts as missing; ``faults`` has what is wrong with it. *kernel* is ``uname -r``;
+        *folder* (``nodes/NAME/``) is put before the file names in faults and routes.
+        """
+        recorded = Recorded(
+            {
+                "ip_addr": ip_addr,
+                "ip_link": ip_link,
+                "ip_route": ip_route,
+                "ip6_route": ip6_route,
+                "ip_rule": ip_rule,
+                "ip6_rule": ip6_rule,
+                "sysctl": sysctl,
+            },
+            folder=folder,
+        )
+        missing = recorded.missing
+        return cls(
+            node,
+            links=recorded.links,
+            addresses=recorded.addresses,
+            routes={4: recorded.routes4, 6: recorded.routes6},
+            rules={4: recorded.rules4, 6: recorded.rules6},
+            sysctl=recorded.sysctl,
+            kernel=kernel,
+            missing=missing,
+            faults=recorded.faults,
+        )
+
+    @classmethod
+    def from_models(
+        cls,
+        node: str,
+        *,
+        links: Iterable[Link] = (),
+        addresses: Iterable[InterfaceAddress] = (),
+        routes: Iterable[Route] | None = None,
+        rules: Iterable[PolicyRule] | None = None,
+        sysctl: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Return a stack from values; *routes* None derives them from the addresses, *rules* None takes the kernel's."""
+        known = None if routes is None else tuple(routes)
+        asked = None if rules is None else tuple(rules)
+        return cls(
+            node,
+            links=tuple(links),
+            addresses=tuple(addresses),
+            routes={v: None if known is None else tuple(r for r in known if r.destination.version == v) for v in (4, 6)},
+            rules={4: asked, 6: asked},
+            sysctl=sysctl,
+        )
+
+    # What there is
+
+    @property
+    def addresses(self) -> tuple[InterfaceAddress, ...]:
+        """Return the stack's addresses in the kernel's order; empty when they were not recorded."""
+        return self._address_list or ()
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """Return the stack's devices; empty when they were not recorded."""
+        return self._link_list or ()
+
+    @cached_property
+    def _links_by_name(self) -> dict[str, Link]:
+        return {link.name: link for link in self.links}
+
+    def link(self, name: str) -> Link | None:
+        """Return the device called *name*, None if there is none."""
+        return self._links_by_name.get(name)
+
+    @cached_property
+    def _device_by_address(self) -> dict[Address, str]:
+        found: dict[Address, str] = {}
+        for address in self.addresses:
+            found.setdefault(address.address, address.device)
+        return found
+
+    def device_of(self, address: Address) -> str | None:
+        """Return the (first) device that holds *address*; the local routes tell when the addresses were not recorded."""
+        if self._address_list is not None:
+            return self._device_by_address.get(address)
+        for route in self.routes(address.version):
+            if route.type is RouteType.LOCAL and route.destination.prefixlen == address.max_prefixlen and address in route.destination:
+                return route.device
+        return None
+
+    def bridge_ports(self, bridge: str) -> tuple[Link, ...]:
+        """Return the devices whose master is *bridge*."""
+        return tuple(link for link in self.links if link.master == bridge)
+
+    def port_hairpin(self, port: str) -> bool | None:
+        """Return whether the bridge port *port* sends a frame back out where it came in; None when ``ip -d link`` was not recorded."""
+        link = self.link(port)
+        return None if link is None else link.bridge_hairpin
+
+    def routes(self, version: int) -> tuple[Route, ...]:
+        """Return the family's routes, derived from the addresses when none were recorded."""
+        return self._family(version).routes
+
+    def rules(self, version: int) -> tuple[PolicyRule, ...]:
+        """Return the family's policy rules, the kernel's own when none were recorded."""
+        return self._family(version).rules
+
+    def _family(self, version: int) -> FamilyTables:
+        return self._families[version]
+
+    @cached_property
+    def _families(self) -> dict[int, FamilyTables]:
+        return {version: self._tables(version) for version in (4, 6)}
+
+    def _tables(self, version: int) -> FamilyTables:
+        routes, rules = self._routes.get(version), self._rules.get(version)
+        return FamilyTables(
+            version=version,
+            rules=default_rules(version) if rules is None else tuple(sorted(rules, key=lambda rule: rule.priority)),
+            routes=routes_of(self.addresses, self._links_by_name, version) if routes is None else routes,
+            complete=routes is not None,
+        )
+
+    @cached_property
+    def _by_device(self) -> dict[int, dict[str, list[InterfaceAddress]]]:
+        # Devices in ip-link's order, which is the kernel's; one that only ip-addr names comes after them.
+        found: dict[int, dict[str, list[InterfaceAddress]]] = {v: {link.name: [] for link in self.links} for v in (4, 6)}
+        for address in self.addresses:
+            found[address.address.version].setdefault(address.device, []).append(address)
+        return found
+
+    @cached_property
+    def _inet(self) -> Inet:
+        by_device = None if self._address_list is None else self._by_device[4]
+        return Inet(self._family(4), self._links_by_name, by_device, self.sysctls, self._kernel)
+
+    @cached_property
+    def _inet6(self) -> Inet6:
+        by_device = None if self._address_list is None else self._by_device[6]
+        return Inet6(self._family(6), self._links_by_name, by_device, self.sysctls)
+
+    # Look-ups
+
+    def lookup(
+        self,
+        destination: Address,
+        *,
+        source: Address | None = None,
+        mark: int = 0,
+        iif: str | None = None,
+        oif: str | None = None,
+        protocol: Protocol | int | None = None,
+        source_port: int | None = None,
+        destination_port: int | None = None,
+        tos: int = 0,
+        uid: int | None = None,
+    ) -> tuple[RouteResult, ...]:
+        """Return the ways a packet to *destination* can go; more than one where a multipath route's hash decides. Shares sum to 1.
+
+        *iif* None is the stack's own packet (then ``result.source`` is the address the kernel picks); else a packet received there.
+        Protocol, ports and *uid* None mean "not known": a policy rule that asks for them makes the result unknown, if it matters.
+        """
+        number = protocol.number if isinstance(protocol, Protocol) else protocol
+        flow = Flow(
+            destination=destination,
+            source=source,
+            mark=mark,
+            iif=iif,
+            oif=oif,
+            protocol=number,
+            source_port=source_port,
+            destination_port=destination_port,
+            tos=tos,
+            uid=uid,
+        )
+        return self._inet.lookup(flow) if destination.version == 4 else self._inet6.lookup(flow)
+
+    def source_address(self, result: RouteResult, destination: Address) -> Address | None:
+        """Return the source address of the stack's own packet that goes by *result*; None if there is none or the addresses are unknown."""
+        if isinstance(destination, IPv4Address):
+            return self._inet.source_address(result, destination)
+        return self._inet6.source_address(result, destination)
+
+    def masquerade_address(self, device: str, result: RouteResult, destination: Address) -> Address | None:
+        """Return what MASQUERADE writes as the source of a packet that leaves through *device* by *result*.
+
+        None: the device has no fitting address, and the kernel drops the packet (or no addresses were recorded: see ``missing``).
+        """
+        if isinstance(destination, IPv4Address):
+            return self._inet.masquerade_address(device, result, destination)
+        return self._inet6.masquerade_address(device, destination)
+
+    # What an address is
+
+    def is_local(self, address: Address) -> bool:
+        """Return whether the stack itself takes packets to *address* (its local table says so)."""
+        if isinstance(address, IPv4Address):
+            return self._inet.address_type(address) is ResultKind.LOCAL
+        return self._inet6.is_local(address)
+
+    def address_type(self, address: Address, device: str | None = None) -> str:
+        """Return the address's type in xt_addrtype's spelling: LOCAL, UNICAST, BROADCAST, MULTICAST, ANYCAST, UNREACHABLE, … or UNKNOWN.
+
+        *device* restricts it, as ``--limit-iface-in`` and ``-out`` do. NB: for a match use :meth:`has_address_type`.
+        """
+        if isinstance(address, IPv4Address):
+            return self._inet.address_type(address, device).value.upper()
+        kind = self._inet6.address_type(address, device)
+        return "UNSPEC" if kind is None else kind.value.upper()
+
+    def has_address_type(self, address: Address, types: Collection[str], device: str | None = None) -> bool | None:
+        """Return whether ``-m addrtype`` with these *types* (upper case) matches *address*; None: unknown.
+
+        IPv4 asks whether the address's one type is among them; IPv6's bits are conditions of their own.
+        """
+        kinds = {_TYPE_NAMES[name] for name in types if name in _TYPE_NAMES}
+        if isinstance(address, IPv6Address):
+            return self._inet6.has_address_type(address, kinds, device)
+        found = self._inet.address_type(address, device)
+        return None if found is ResultKind.UNKNOWN else found in kinds
+
+    # Received packets and sysctls
+
+    def validate_source(
+        self,
+        source: Address,
+        device: str,
+        destination: Address,
+        *,
+        mark: int = 0,
+        protocol: Protocol | int | None = None,
+        source_port: int | None = None,
+        destination_port: int | None = None,
+    ) -> SourceVerdict:
+        """Return whether the kernel takes a packet that came in through *device*: martians, rp_filter, own addresses from outside.
+
+        Sysctls that were not recorded count as the kernel's defaults and are named in ``assumed``.
+        """
+        number = protocol.number if isinstance(protocol, Protocol) else protocol
+        flow = Flow(
+            destination=destination,
+            source=source,
+            mark=mark,
+            iif=device,
+            protocol=number,
+            source_port=source_port,
+            destination_port=destination_port,
+        )
+        return self._inet.validate_source(flow) if destination.version == 4 else self._inet6.validate_source(flow)
+
+    def get(self, name: str) -> str | None:
+        """Return the recorded value of the sysctl *name*, None if it was not recorded."""
+        return self.sysctls.get(name)
+
+    def forwarding(self, version: int, device: str | None = None) -> bool | None:
+        """Return whether packets of the family (4 or 6) that come in through *device* are forwarded. None: not recorded."""
+        return self.sysctls.forwarding(version, device)
+
+    def rp_filter(self, device: str) -> int | None:
+        """Return the larger of all's and *device*'s rp_filter (0 off, 1 strict, 2 loose). None: not recorded."""
+        return self.sysctls.larger(4, device, "rp_filter")
+
+    def accept_local(self, device: str) -> bool | None:
+        """Return whether packets with the stack's own addresses as source are taken from *device*. None: not recorded."""
+        return self.sysctls.either(4, device, "accept_local")
+
+    def route_localnet(self, device: str) -> bool | None:
+        """Return whether 127.0.0.0/8 is routed on *device* (all or its own). None: not recorded."""
+        return self.sysctls.either(4, device, "route_localnet")
+
+    def bridge_nf_call(self, version: int) -> bool | None:
+        """Return whether bridged packets of the family pass iptables. None: not recorded (br_netfilter may not be loaded)."""
+        value = self.sysctls.integer(f"net.bridge.bridge-nf-call-{'iptables' if version == 4 else 'ip6tables'}")
+        return None if value is None else bool(value)
+
+    @property
+    def local_port_range(self) -> tuple[int, int] | None:
+        """Return the first and last ephemeral port. None: not recorded."""
+        return self.sysctls.local_port_range()
