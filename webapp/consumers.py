@@ -7,7 +7,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
-from webapp import access, services
+from webapp import access, services, upload_jobs
 
 _REFUSED = 4404
 
@@ -23,6 +23,7 @@ class UploadProgress(AsyncJsonWebsocketConsumer):
     async def connect(self) -> None:
         """Accept the socket and say where the upload stands."""
         await self.accept()
+        upload_jobs.remember_socket_loop()
         job = self.scope["url_route"]["kwargs"]["job"]
         owner = access.scope_owner(self.scope)
         if not access.scope_is_granted(self.scope) or not await sync_to_async(services.find_upload)(job, owner):

@@ -56,5 +56,5 @@ class BodyLimitMiddleware:
         if (limit := refused_limit(request)) is None:
             return self._next(request)
         problems = [f"The upload is larger than this server accepts: the limit is {limit // 1_000_000:,} MB."]
-        template = "snapshots/_problems.html" if request.headers.get("HX-Request") else "problems.html"
-        return render(request, template, {"problems": problems, "title": "Too large"}, status=413)
+        template = "snapshots/_problems.html" if request.headers.get("HX-Request") else "413.html"
+        return render(request, template, {"problems": problems}, status=413)

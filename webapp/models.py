@@ -25,7 +25,11 @@ def new_token() -> str:
 
 
 class Snapshot(models.Model):
-    """One recorded moment of a cluster. Its bytes never change; *owner* is a browser session's id, empty for demonstration clusters."""
+    """One recorded moment of a cluster. Its bytes never change.
+
+    *owner* is a browser session's id. It is empty for what belongs to nobody and everybody sees: demonstration clusters, and what the
+    operator imported from the command line.
+    """
 
     id = models.CharField(primary_key=True, max_length=63, default=new_slug)
     name = models.CharField(max_length=200)
@@ -48,12 +52,12 @@ class Snapshot(models.Model):
         return self.name
 
     def is_visible_to(self, owner: str) -> bool:
-        """Return whether the session *owner* may open this snapshot: its own, or a demonstration cluster."""
-        return self.is_demo or (bool(owner) and self.owner == owner)
+        """Return whether the session *owner* may open this snapshot: its own, or nobody's."""
+        return self.owner in ("", owner)
 
     def is_deletable_by(self, owner: str) -> bool:
-        """Return whether the session *owner* may delete this snapshot from the web: its own, never a demonstration cluster."""
-        return not self.is_demo and bool(owner) and self.owner == owner
+        """Return whether the session *owner* may delete this snapshot from the web: only its own."""
+        return bool(self.owner) and self.owner == owner
 
 
 class UploadJob(models.Model):

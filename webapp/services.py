@@ -1,31 +1,34 @@
 """Use cases: store a snapshot, follow its upload, open it for the engine, hand it out again, delete it; freeze, read and revoke answers.
 
-Views, sockets and commands call these functions and nothing below them. Signatures first; bodies follow in this file's modules.
+Views, sockets and commands call these functions and nothing below them.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from asgiref.sync import sync_to_async
 from django.core.files.uploadedfile import UploadedFile
+from django.db import transaction
 from django.db.models import QuerySet
+from django.utils import timezone
 
-from webapp.models import Snapshot, TraceLink, UploadJob
+from tracer.errors import TracerError
+from webapp import __version__, download_archive, snapshot_store, upload_jobs, uploads
+from webapp.models import Snapshot, TraceLink, UploadJob, new_slug
+from webapp.open_snapshots import opened
+from webapp.snapshot_store import Progress, Written
+from webapp.uploads import UploadError
 
-Progress = Callable[[str, int, int], None]
-"""Told what is being done in words, how far it is, and of how much."""
+StoreError = UploadError
+"""Why a source was not stored: *problems* has one sentence for each reason, *status* the HTTP status (413 or 422)."""
 
-
-class StoreError(Exception):
-    """The source cannot be stored; *problems* are sentences for people, *status* is the HTTP status that fits (413 or 422)."""
-
-    def __init__(self, *problems: str, status: int = 422) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
-        self.status = status
+if TYPE_CHECKING:
+    from tracer.snapshot import Snapshot as RecordedSnapshot
+    from tracer.topology.cluster import Cluster
 
 
 class LinkGone(Exception):
@@ -36,84 +39,194 @@ class LinkGone(Exception):
         self.link = link
 
 
+# --- snapshots -----------------------------------------------------------------------------------------------------------
+
+
 def store_snapshot(
-    path: Path,
-    *,
-    filename: str | None = None,
-    name: str = "",
-    owner: str = "",
-    progress: Progress | None = None,
-    demo_slug: str | None = None,
+    path: Path, *, filename: str | None = None, name: str = "", owner: str = "", progress: Progress | None = None
 ) -> Snapshot:
     """Store the snapshot in *path* (folder, archive or single file; *filename* is what the user called it) and return its row.
 
-    :raises StoreError: nothing was stored, and why.
+    :raises UploadError: nothing was stored, and why.
     """
-    raise NotImplementedError
+    filename = filename or path.name
+    source = uploads.check(path, filename=filename)
+    with snapshot_store.written(source, progress or _silent) as what:
+        slug = new_slug()
+        row = Snapshot(id=slug, name=name.strip()[:200] or _name_from(filename), owner=owner, **_columns(what, slug))
+        with snapshot_store.saved(what, row.storage_name):
+            row.save(force_insert=True)
+    return row
 
 
-def start_upload(file: UploadedFile, *, name: str, owner: str) -> UploadJob:
-    """Keep the uploaded file and store it in the background; returns the job to follow."""
-    raise NotImplementedError
+def load_demo(path: Path, slug: str, name: str) -> bool:
+    """Store the demonstration cluster in *path* under *slug*, or replace it when the files differ. Returns whether anything changed.
 
-
-def find_upload(job: str, owner: str) -> UploadJob | None:
-    """Return *owner*'s upload with that id, or None."""
-    return UploadJob.objects.filter(id=job, owner=owner).first() if owner else None
-
-
-def upload_group(job: str) -> str:
-    """Return the channel group that is told about the upload's changes."""
-    return f"upload.{job}"
+    :raises UploadError: nothing was stored, and why.
+    """
+    source = uploads.check(path)
+    old = Snapshot.objects.filter(id=slug).first()
+    if old and snapshot_store.is_current(old, source):
+        return False
+    with snapshot_store.written(source, _silent) as what:
+        row = Snapshot(id=slug, name=name, is_demo=True, **_columns(what, slug))
+        row.created_at = old.created_at if old else timezone.now()
+        with snapshot_store.saved(what, row.storage_name), transaction.atomic():
+            row.save()
+    if old:
+        snapshot_store.storage().delete(old.storage_name)
+    return True
 
 
 def visible_snapshots(owner: str) -> QuerySet[Snapshot]:
-    """Return the demonstration clusters and *owner*'s own snapshots, newest first, demonstrations last."""
-    raise NotImplementedError
+    """Return *owner*'s own snapshots and those the operator imported, newest first, then the demonstration clusters in their order."""
+    return Snapshot.objects.filter(owner__in={"", owner}).order_by("is_demo", "-created_at", "id")
 
 
 def get_snapshot(slug: str, owner: str) -> Snapshot:
     """Return the snapshot if *owner* may see it. :raises Snapshot.DoesNotExist: no such snapshot for this owner."""
-    raise NotImplementedError
+    row = Snapshot.objects.get(id=slug)
+    if not row.is_visible_to(owner):
+        raise Snapshot.DoesNotExist
+    return row
 
 
-def open_snapshot(row: Snapshot) -> Any:
-    """Return the engine's (lazy) tracer Snapshot, from a bounded cache."""
-    raise NotImplementedError
+def open_snapshot(row: Snapshot) -> RecordedSnapshot:
+    """Return the engine's (lazy) snapshot of *row*, from a bounded cache."""
+    return opened.snapshot(row)
 
 
-def open_cluster(row: Snapshot) -> Any:
-    """Return the engine's Cluster, from a bounded cache."""
-    raise NotImplementedError
+def open_cluster(row: Snapshot) -> Cluster:
+    """Return the engine's cluster of *row*, from a bounded cache."""
+    return opened.cluster(row)
 
 
 def delete_snapshot(row: Snapshot, owner: str) -> None:
-    """Delete *owner*'s snapshot; links made from it keep opening. :raises PermissionError: not the owner's, or a demonstration cluster."""
-    raise NotImplementedError
+    """Delete *owner*'s snapshot; links made from it keep opening. :raises PermissionError: not the owner's."""
+    if not row.is_deletable_by(owner):
+        raise PermissionError(row.id)
+    remove_snapshot(row)
 
 
-def download(row: Snapshot, form: str = "tar.zst") -> AsyncIterator[bytes]:
-    """Return the snapshot as an archive in chunks; *form* is ``tar.zst`` or ``tar.gz``."""
-    raise NotImplementedError
+def remove_snapshot(row: Snapshot) -> None:
+    """Delete *row* and its bytes, whoever it belongs to; for the operator's commands."""
+    # The row goes first: if the process dies in between, a file without a row is left, which clean_up() removes.
+    row.delete()
+    snapshot_store.storage().delete(row.storage_name)
+    if not Snapshot.objects.filter(digest=row.digest).exists():
+        opened.forget(row.digest)
+
+
+async def download(row: Snapshot, form: str = "tar.zst") -> AsyncIterator[bytes]:
+    """Yield the snapshot as an archive in chunks; *form* is one of download_archive.FORMS."""
+    chunks = download_archive.chunks(row, form)
+    while (chunk := await sync_to_async(next)(chunks, None)) is not None:
+        yield chunk
+
+
+def clean_up() -> list[str]:
+    """Remove what killed processes left behind; called when the server starts. Returns the names of the files removed."""
+    upload_jobs.clean_up()
+    return snapshot_store.remove_abandoned()
+
+
+# --- uploads -------------------------------------------------------------------------------------------------------------
+
+
+def start_upload(file: UploadedFile, *, name: str, owner: str) -> UploadJob:
+    """Keep the uploaded file and store it in the background; returns the job to follow."""
+    filename = Path(file.name or "upload").name
+    job = UploadJob.objects.create(owner=owner, name=name.strip()[:200] or _name_from(filename))
+
+    def store(path: Path, called: str, progress: Progress) -> Snapshot:
+        return store_snapshot(path, filename=called, name=job.name, owner=owner, progress=progress)
+
+    upload_jobs.start(file, job, store)
+    return job
+
+
+def find_upload(job: str, owner: str) -> UploadJob | None:
+    """Return *owner*'s upload with that id, or None."""
+    return upload_jobs.find(job, owner)
+
+
+def upload_group(job: str) -> str:
+    """Return the channel group that is told about the upload's changes."""
+    return upload_jobs.group_of(job)
+
+
+# --- frozen links --------------------------------------------------------------------------------------------------------
 
 
 def create_link(
     *, document: dict[str, Any], query: dict[str, Any], owner: str, snapshot: Snapshot, expires: datetime | None = None
 ) -> TraceLink:
-    """Freeze the answer document under a new token."""
-    raise NotImplementedError
+    """Freeze the answer document under a new token. :raises ValueError: *owner* is empty, or *expires* has passed."""
+    if not owner:
+        raise ValueError("a link needs an owner")
+    if expires is not None and expires <= timezone.now():
+        raise ValueError("the link would have expired already")
+    link = TraceLink(
+        owner=owner,
+        query=query,
+        snapshot=snapshot,
+        snapshot_digest=snapshot.digest,
+        expires_at=expires,
+        engine_version=str(document.get("engine_version") or __version__),
+    )
+    link.document = document
+    link.save(force_insert=True)
+    return link
 
 
 def read_link(token: str) -> TraceLink:
     """Return the link if it is open. :raises TraceLink.DoesNotExist: no such token. :raises LinkGone: revoked or expired (410)."""
-    raise NotImplementedError
+    link = TraceLink.objects.get(token=token)
+    if not link.is_open:
+        raise LinkGone(link)
+    return link
 
 
 def visible_links(owner: str) -> QuerySet[TraceLink]:
-    """Return *owner*'s links, newest first (without loading the documents)."""
-    raise NotImplementedError
+    """Return *owner*'s links, newest first, without loading the documents."""
+    links = TraceLink.objects.filter(owner=owner) if owner else TraceLink.objects.none()
+    return links.defer("document_zstd").select_related("snapshot")
 
 
 def revoke_link(token: str, owner: str) -> TraceLink:
-    """Close *owner*'s link for good. :raises TraceLink.DoesNotExist: not the owner's."""
-    raise NotImplementedError
+    """Close *owner*'s link for good, and forget its answer. :raises TraceLink.DoesNotExist: not the owner's."""
+    link = visible_links(owner).get(token=token)
+    if link.revoked_at is None:
+        link.revoked_at = timezone.now()
+        link.document_zstd = b""
+        link.save(update_fields=["revoked_at", "document_zstd"])
+    return link
+
+
+# -------------------------------------------------------------------------------------------------------------------------
+
+
+def _columns(what: Written, slug: str) -> dict[str, Any]:
+    try:
+        summary, taken_at = snapshot_store.summary_of(what)
+    except TracerError as error:
+        raise UploadError(*str(error).splitlines()) from error
+    return {
+        "digest": what.digest,
+        "size": what.size,
+        "file_count": len(what.container),
+        "storage_name": f"{slug}.{new_slug()}",
+        "summary": summary,
+        "taken_at": taken_at,
+    }
+
+
+def _name_from(filename: str) -> str:
+    name = filename
+    for suffix in (".gz", ".xz", ".zst", ".tgz", ".txz", ".tar", ".zip", ".json", ".yaml", ".yml"):
+        name = name.removesuffix(suffix)
+    return name[:200] or "Snapshot"
+
+
+def _silent(_text: str, _done: int, _total: int) -> None:
+    """Tell nobody."""

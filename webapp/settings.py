@@ -31,7 +31,8 @@ UNPACKED_MAX_BYTES = environment.megabytes("HOPLINE_UNPACKED_MAX_MB", 2_000)
 UPLOAD_MAX_ENTRIES = environment.number("HOPLINE_UPLOAD_MAX_ENTRIES", 20_000)
 UPLOAD_MAX_LEVELS = environment.number("HOPLINE_UPLOAD_MAX_LEVELS", 50)
 UPLOAD_MAX_RATIO = environment.number("HOPLINE_UPLOAD_MAX_RATIO", 250)
-CACHE_MAX_BYTES = environment.megabytes("HOPLINE_CACHE_MAX_MB", 1_000)
+# Counted in recorded bytes; what the engine makes of them takes a small multiple.
+CACHE_MAX_BYTES = environment.megabytes("HOPLINE_CACHE_MAX_MB", 200)
 DEMO_DIR = BASE_DIR / "demo"
 
 # --- Django ---------------------------------------------------------------------------------------------------------
@@ -83,7 +84,7 @@ FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHand
 
 # --- the database ---------------------------------------------------------------------------------------------------
 _SQLITE = f"sqlite:///{DATA_DIR / 'hopline.sqlite3'}"
-DATABASES = {"default": dj_database_url.config(default=_SQLITE, conn_max_age=60, conn_health_checks=True)}
+DATABASES = {"default": dj_database_url.config(default=_SQLITE)}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         # A writer takes its lock when its transaction begins, and waits for it: no "database is locked" half-way.

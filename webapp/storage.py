@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -54,21 +54,21 @@ class DurableFolderStorage(FileSystemStorage):
         if file := self._locks.pop(name, None):
             file.close()
 
-    def sweep(self, known: Collection[str]) -> list[str]:
-        """Delete what killed writers left: files not in *known* that nobody holds. Returns their names."""
+    def sweep(self, is_known: Callable[[str], bool]) -> list[str]:
+        """Delete what killed writers left: files that nobody holds and *is_known* denies. Returns their names."""
         folder = Path(self.location)
-        swept = []
-        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if path.name not in known and _delete_unless_held(path):
-                swept.append(path.name)
-        return swept
+        return [path.name for path in sorted(folder.glob("*")) if delete_unless(path, is_known)]
 
 
-def _delete_unless_held(path: Path) -> bool:
+def delete_unless(path: Path, is_known: Callable[[str], bool]) -> bool:
+    """Delete *path* unless a living process holds it or *is_known* says that its name is in use. Returns whether it was deleted."""
     with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            return False
+        # NB: asked only now. A writer commits its row before it lets go, so whoever gets the lock sees the row.
+        if is_known(path.name):
             return False
         path.unlink()
         return True

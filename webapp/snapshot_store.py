@@ -1,0 +1,183 @@
+"""Stored snapshots: written once, opened one file at a time (open_snapshots.py keeps what is parsed).
+
+A snapshot is written whole under a name of its own before its row is committed. A process killed in between leaves a file without a row,
+which clean_up() removes; never a row without its file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import IO, Any
+
+from django.conf import settings
+from django.core.files.base import File
+from django.core.files.storage import Storage, storages
+from django.utils import timezone
+
+from webapp.container import Container, ContainerWriter
+from webapp.models import Snapshot
+from webapp.uploads import Source
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being done in words, how far it is, and of how much."""
+
+SUMMARY_VERSION = 1
+"""Raised when summary_of() says something else about the same files."""
+_ABANDONED_AFTER = timedelta(hours=6)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A container in a temporary file: sha256 of the canonical content, unpacked bytes, and what was removed before it was written."""
+
+    file: IO[bytes]
+    container: Container
+    digest: str
+    source_digest: str
+    size: int
+    removed: tuple[str, ...]
+
+
+def storage() -> Storage:
+    """Return the storage of snapshot bytes."""
+    return storages["snapshots"]
+
+
+@contextlib.contextmanager
+def written(source: Source, progress: Progress) -> Iterator[Written]:
+    """Write *source* without its Secrets as a container in a temporary file, which is gone when the context ends."""
+    from tracer.snapshot.redact import remove_secrets
+
+    told = _ReadingProgress(source.names, progress)
+    before, after = _Digest(), _Digest()
+    removed: list[str] = []
+    with tempfile.TemporaryFile(dir=_temporary_folder()) as file:
+        writer = ContainerWriter(file)
+        for name, content in source.files():
+            told(name)
+            before.add(name, content)
+            kept, gone = remove_secrets({name: content})
+            removed += gone
+            for kept_name, kept_content in kept.items():
+                writer.add(kept_name, kept_content)
+                after.add(kept_name, kept_content)
+        writer.finish()
+        file.flush()
+        yield Written(
+            file=file,
+            container=Container(file),
+            digest=after.hexdigest(),
+            source_digest=before.hexdigest(),
+            size=after.size,
+            removed=tuple(removed),
+        )
+
+
+def is_current(row: Snapshot, source: Source) -> bool:
+    """Return whether *row* was made from exactly these files, by a Hopline that summarises them as this one does."""
+    return row.summary.get("version") == SUMMARY_VERSION and row.summary.get("source_digest") == source_digest(source)
+
+
+def source_digest(source: Source) -> str:
+    """Return the digest of *source* as it was handed in, before anything is removed."""
+    digest = _Digest()
+    for name, content in source.files():
+        digest.add(name, content)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def saved(what: Written, name: str) -> Iterator[None]:
+    """Put the container into the storage under *name*; commit its row inside the context. If that fails, the file goes again."""
+    what.file.seek(0)
+    storage().save(name, File(what.file))
+    try:
+        yield
+    except BaseException:
+        storage().delete(name)
+        raise
+    finally:
+        release = getattr(storage(), "release", None)
+        if release:
+            release(name)
+
+
+def open_container(row: Snapshot) -> Container:
+    """Return the stored files of *row*. :raises FileNotFoundError: the storage has lost them."""
+    return Container(storage().open(row.storage_name, "rb"))
+
+
+def remove_abandoned() -> list[str]:
+    """Delete stored files that no row knows and nobody is writing. Returns their names."""
+
+    def is_known(name: str) -> bool:
+        return Snapshot.objects.filter(storage_name=name).exists()
+
+    store = storage()
+    if hasattr(store, "sweep"):
+        return list(store.sweep(is_known))
+    # A storage without locks (S3): what is old and unknown was abandoned.
+    oldest = timezone.now() - _ABANDONED_AFTER
+    abandoned = [name for name in store.listdir("")[1] if store.get_modified_time(name) < oldest and not is_known(name)]
+    for name in abandoned:
+        store.delete(name)
+    return abandoned
+
+
+class _Digest:
+    """sha256 over the files in order of their names: for each its name, length and own sha256."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, tuple[int, bytes]] = {}
+
+    def add(self, name: str, content: bytes) -> None:
+        self._files[name] = (len(content), hashlib.sha256(content).digest())
+
+    @property
+    def size(self) -> int:
+        return sum(length for length, _ in self._files.values())
+
+    def hexdigest(self) -> str:
+        total = hashlib.sha256()
+        for name, (length, digest) in sorted(self._files.items()):
+            total.update(f"{len(name.encode())}:{name}:{length}:".encode() + digest)
+        return total.hexdigest()
+
+
+class _ReadingProgress:
+    """Says which node's rules are being read ("Reading rules: node 3 of 12"), or which file."""
+
+    def __init__(self, names: Iterable[str], progress: Progress) -> None:
+        names = tuple(names)
+        self._nodes = {node: n for n, node in enumerate(dict.fromkeys(_node_of(name) for name in names if _node_of(name)), 1)}
+        self._progress, self._total, self._done = progress, len(names), 0
+
+    def __call__(self, name: str) -> None:
+        node = self._nodes.get(_node_of(name))
+        text = f"Reading objects: {name}" if node is None else f"Reading rules: node {node} of {len(self._nodes)}"
+        self._progress(text, self._done, self._total)
+        self._done += 1
+
+
+def _node_of(name: str) -> str:
+    top, _, rest = name.partition("/")
+    return rest.partition("/")[0] if top == "nodes" else ""
+
+
+def _temporary_folder() -> str:
+    folder = settings.DATA_DIR / "incoming"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return str(folder)
+
+
+def summary_of(what: Written) -> dict[str, Any]:
+    """Return what the snapshot's page shows: what was found, what is missing and what that limits, what was removed.
+
+    :raises SnapshotError: there is too little to be a snapshot.
+    """
+    raise NotImplementedError

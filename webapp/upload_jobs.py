@@ -1,0 +1,144 @@
+"""Uploads are read in the background; their rows, and the sockets that follow them, say how far they are."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+from django.db import connection
+from django.utils import timezone
+
+from webapp.models import Snapshot, UploadJob
+from webapp.storage import delete_unless
+from webapp.uploads import UploadError
+
+logger = logging.getLogger(__name__)
+Store = Callable[[Path, str, Callable[[str, int, int], None]], Snapshot]
+"""Stores the snapshot in a file that the user called so, telling its progress."""
+
+_WORKERS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="upload")
+_TOLD_EVERY = 0.2
+_SILENT_FOR = timedelta(minutes=15)
+_KEPT_FOR = timedelta(days=7)
+_RESTARTED = "The server stopped while it was reading this upload; nothing was stored. Upload it again."
+# The loop that serves the sockets of this process: the in-memory layer must be spoken to from there.
+_socket_loop: asyncio.AbstractEventLoop | None = None
+
+
+def remember_socket_loop() -> None:
+    """Note that the running loop serves sockets."""
+    global _socket_loop
+    _socket_loop = asyncio.get_running_loop()
+
+
+def group_of(job: str) -> str:
+    """Return the channel group that is told about the upload's changes."""
+    return f"upload.{job}"
+
+
+def start(file: UploadedFile, job: UploadJob, store: Store) -> None:
+    """Keep the uploaded file beyond its request and store it in the background."""
+    kept = _keep(file, job)
+    _WORKERS.submit(_run, job.id, kept, Path(file.name or "upload").name, store)
+
+
+def find(job: str, owner: str) -> UploadJob | None:
+    """Return *owner*'s upload with that id, or None. One that has been silent for long is told to have failed."""
+    row = UploadJob.objects.filter(id=job, owner=owner).first() if owner else None
+    if row and not row.is_finished and row.updated_at < timezone.now() - _SILENT_FOR:
+        _fail(row, UploadError(_RESTARTED, status=500))
+    return row
+
+
+def clean_up() -> None:
+    """Fail the uploads whose server was killed, delete what it had kept of them, and forget old ones."""
+    for path in sorted(_folder().glob("*.upload")):
+        if delete_unless(path, lambda _: False):
+            for row in UploadJob.objects.filter(id=path.stem, state=UploadJob.State.READING):
+                _fail(row, UploadError(_RESTARTED, status=500))
+    UploadJob.objects.filter(created_at__lt=timezone.now() - _KEPT_FOR).delete()
+
+
+def _folder() -> Path:
+    folder = settings.DATA_DIR / "incoming"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return Path(folder)
+
+
+def _keep(file: UploadedFile, job: UploadJob) -> BinaryIO:
+    """Return the upload as a file of our own, locked for as long as it is open."""
+    kept = (_folder() / f"{job.id}.upload").open("xb+")
+    fcntl.flock(kept, fcntl.LOCK_EX)
+    for chunk in file.chunks():
+        kept.write(chunk)
+    kept.flush()
+    return kept
+
+
+def _run(job_id: str, kept: BinaryIO, filename: str, store: Store) -> None:
+    path = Path(kept.name)
+    try:
+        row = UploadJob.objects.get(id=job_id)
+        try:
+            row.snapshot = store(path, filename, _Teller(row))
+        except UploadError as error:
+            _fail(row, error)
+        except Exception:
+            logger.exception("upload %s could not be stored", job_id)
+            _fail(row, UploadError(f"Something went wrong here; the server's log says what, under {job_id}.", status=500))
+        else:
+            row.state, row.status, row.text, row.done = row.State.DONE, 200, "Stored", row.total
+            _save(row)
+    finally:
+        path.unlink(missing_ok=True)
+        kept.close()
+        connection.close()
+
+
+class _Teller:
+    """Writes progress to the row and the sockets, a few times a second at most."""
+
+    def __init__(self, row: UploadJob) -> None:
+        self._row, self._told_at = row, 0.0
+
+    def __call__(self, text: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        self._row.text, self._row.done, self._row.total = text[:200], done, total
+        if now - self._told_at >= _TOLD_EVERY:
+            self._told_at = now
+            _save(self._row)
+
+
+def _fail(row: UploadJob, error: UploadError) -> None:
+    row.state, row.status, row.text, row.problems = row.State.FAILED, error.status, "Not stored", list(error.problems)
+    _save(row)
+
+
+def _save(row: UploadJob) -> None:
+    row.updated_at = timezone.now()
+    row.save()
+    _tell_sockets(row)
+
+
+def _tell_sockets(row: UploadJob) -> None:
+    layer = get_channel_layer()
+    message = {"type": "upload.changed", "job": row.to_dict()}
+    try:
+        if _socket_loop is not None and _socket_loop.is_running():
+            asyncio.run_coroutine_threadsafe(layer.group_send(group_of(row.id), message), _socket_loop).result(timeout=5)
+        elif settings.REDIS_URL:
+            async_to_sync(layer.group_send)(group_of(row.id), message)
+    except Exception:
+        # The page polls as well: a socket that is not told must not fail the upload.
+        logger.exception("the sockets of upload %s were not told", row.id)

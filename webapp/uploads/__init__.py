@@ -1,0 +1,9 @@
+"""What users hand in - a folder, an archive, one file - as names and bytes; the only place where archives are opened.
+
+Nothing is ever written under a name that an archive chose. Secrets are not this package's business (tracer.snapshot.redact).
+"""
+
+from webapp.uploads.limits import Limits, UploadError
+from webapp.uploads.source import FolderFiles, Source, check, read
+
+__all__ = ["FolderFiles", "Limits", "Source", "UploadError", "check", "read"]
