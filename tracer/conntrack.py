@@ -1,0 +1,76 @@
+"""The connections a packet's flow leaves behind in each stack, and how they translate what follows.
+
+One Connection holds the original tuple (as the first packet came in) and the reply tuple (what the answer must look like to be found).
+A port of None is the client's own, unknown port; it is one and the same port wherever it appears.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+from tracer.packet import Address, Packet, Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowTuple:
+    """One direction of a connection. A port is a number, None (the client's own) or a word for one that the kernel drew."""
+
+    protocol: Protocol
+    source: Address
+    source_port: int | str | None
+    destination: Address
+    destination_port: int | str | None
+
+    @classmethod
+    def of(cls, packet: Packet) -> Self:
+        """Return the tuple of *packet*."""
+        return cls(
+            protocol=packet.protocol,
+            source=packet.source,
+            source_port="random" if packet.source_port_random else packet.source_port,
+            destination=packet.destination,
+            destination_port=packet.destination_port,
+        )
+
+    @property
+    def inverse(self) -> FlowTuple:
+        """Return the tuple of the answer."""
+        return FlowTuple(
+            protocol=self.protocol,
+            source=self.destination,
+            source_port=self.destination_port,
+            destination=self.source,
+            destination_port=self.source_port,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """One conntrack entry. *source_done*, *destination_done*: whether NAT was decided for that side (also for 'unchanged')."""
+
+    original: FlowTuple
+    reply: FlowTuple
+    source_done: bool = False
+    destination_done: bool = False
+    mark: int = 0
+
+    @classmethod
+    def begin(cls, packet: Packet) -> Self:
+        """Return the entry of a new flow."""
+        found = FlowTuple.of(packet)
+        return cls(original=found, reply=found.inverse)
+
+    @property
+    def has_dnat(self) -> bool:
+        """Return whether the destination was translated."""
+        return (self.original.destination, self.original.destination_port) != (self.reply.source, self.reply.source_port)
+
+    @property
+    def has_snat(self) -> bool:
+        """Return whether the source was translated."""
+        return (self.original.source, self.original.source_port) != (self.reply.destination, self.reply.destination_port)
+
+    def translated(self, packet: Packet) -> Connection:
+        """Return the entry after NAT gave the original direction the header of *packet*."""
+        return replace(self, reply=FlowTuple.of(packet).inverse)

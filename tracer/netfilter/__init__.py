@@ -1,0 +1,1 @@
+"""Rule sets of one network stack: their text, their model, and what they do to a packet."""

@@ -1,0 +1,306 @@
+"""Walk one base chain: which rules match a packet, in order, and how the chain ends.
+
+Strategy: a cursor (where it is, what the packet looks like, how likely this is) runs rule by rule. A random match, or one that the
+snapshot cannot answer, splits the cursor in two; every cursor ends in one Leaf. Steps are a linked list, shared between branches.
+The index of a long chain only leaves out rules that cannot match; the plain walk is the reference.
+Source: ip_tables.c (ipt_do_table), Linux 6.18.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import assert_never
+
+from tracer.netfilter import matches
+from tracer.netfilter import model as m
+from tracer.netfilter.iptables_save import Chain
+from tracer.netfilter.view import UnknownAnswer, View
+from tracer.packet import Packet
+from tracer.trace import Step, Unknown
+
+_HALF = Fraction(1, 2)
+_ONE = Fraction(1)
+_DEEPEST = 100
+
+Annotator = Callable[[m.Rule], Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class StepList:
+    """Steps, last first; sharing a tail costs nothing."""
+
+    step: Step
+    before: StepList | None
+
+    def to_tuple(self) -> tuple[Step, ...]:
+        """Return the steps in the order they were taken."""
+        found: list[Step] = []
+        node: StepList | None = self
+        while node is not None:
+            found.append(node.step)
+            node = node.before
+        return tuple(reversed(found))
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One way a base chain ends.
+
+    *verdict* is accept, drop, reject, nat (then *target* is the NAT target to apply) or unknown (then *unknown* says why).
+    *probability* is relative to entering the chain; *conditions* are what had to hold that the snapshot cannot tell.
+    *by_policy* is true when no rule decided.
+    """
+
+    verdict: str
+    view: View
+    steps: StepList | None
+    probability: Fraction
+    conditions: tuple[str, ...] = ()
+    unknowns: tuple[Unknown, ...] = ()
+    target: m.Target | None = None
+    rule: m.Rule | None = None
+    by_policy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    chain: Chain
+    order: Sequence[int]
+    position: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Cursor:
+    frames: tuple[_Frame, ...]
+    view: View
+    steps: StepList | None
+    probability: Fraction
+    conditions: tuple[str, ...] = ()
+    unknowns: tuple[Unknown, ...] = ()
+
+
+def _no_names(rule: m.Rule) -> Mapping[str, str]:
+    return {}
+
+
+class Evaluation:
+    """One walk of one base chain. *annotate* gives the Kubernetes names of a rule."""
+
+    def __init__(self, base: Chain, family: str, annotate: Annotator = _no_names) -> None:
+        self._base = base
+        self._family = family
+        self._annotate = annotate
+        self._pending: list[_Cursor] = []
+
+    def run(self, view: View, steps: StepList | None = None) -> Iterator[Leaf]:
+        """Yield every way the chain can end for *view*; probabilities sum to 1."""
+        self._pending = [_Cursor((_frame(self._base, view.packet),), view, steps, _ONE)]
+        while self._pending:
+            yield self._finish(self._pending.pop())
+
+    def _finish(self, cursor: _Cursor) -> Leaf:
+        """Run *cursor* to its end, leaving the other ways at each split for later."""
+        while True:
+            if not cursor.frames:
+                return self._policy(cursor)
+            frame = cursor.frames[-1]
+            if frame.position >= len(frame.order):
+                if frame.chain.may_continue:
+                    return self._cut_off(cursor, frame.chain)
+                cursor = replace(cursor, frames=cursor.frames[:-1])
+                continue
+            rule = frame.chain.rule(frame.order[frame.position])
+            ahead = replace(cursor, frames=(*cursor.frames[:-1], _Frame(frame.chain, frame.order, frame.position + 1)))
+            result = self._try(rule, ahead)
+            if isinstance(result, Leaf):
+                return result
+            cursor = result
+
+    def _try(self, rule: m.Rule, ahead: _Cursor) -> _Cursor | Leaf:
+        """Ask one rule; *ahead* already points behind it."""
+        if rule.fault is not None:
+            return self._faulty(rule, ahead)
+        chance, missing = _ONE, []
+        for match in rule.matches:
+            answer = matches.test(match, ahead.view)
+            if isinstance(match, m.RecentMatch) and match.action == "set":
+                ahead = replace(ahead, view=_remember(ahead.view, match))
+            if answer is True:
+                continue
+            if answer is False:
+                return ahead
+            if isinstance(answer, UnknownAnswer):
+                missing.append(answer)
+            else:
+                chance *= answer
+        if missing and _is_harmless(rule.target):
+            return self._note(rule, ahead, missing)
+        if missing:
+            ahead = self._split(ahead, missing, rule)
+        if chance != _ONE:
+            if chance == 0:
+                return ahead
+            self._pending.append(replace(ahead, probability=ahead.probability * (1 - chance)))
+            ahead = replace(ahead, probability=ahead.probability * chance)
+        return self._take(rule, ahead, chance if chance != _ONE else None, " and ".join(x.text for x in missing) or None)
+
+    def _split(self, ahead: _Cursor, missing: Sequence[UnknownAnswer], rule: m.Rule) -> _Cursor:
+        """Leave the way on which the rule does not match for later, and return the one on which it does."""
+        why = " and ".join(x.text for x in missing)
+        where = f"{self._file}:{rule.line}"
+        found = tuple(self._unknown(x.code, x.text, rule) for x in missing)
+        other = replace(ahead, probability=ahead.probability * _HALF, unknowns=ahead.unknowns + found,
+                        conditions=(*ahead.conditions, f"{where} does not match ({why})"))  # fmt: skip
+        self._pending.append(other)
+        return replace(other, conditions=(*ahead.conditions, f"{where} matches ({why})"))
+
+    def _note(self, rule: m.Rule, ahead: _Cursor, missing: Sequence[UnknownAnswer]) -> _Cursor:
+        """A rule that changes nothing may or may not match: say so, and go on."""
+        why = " and ".join(x.text for x in missing)
+        step = self._step(rule, "continue", condition=why)
+        found = tuple(self._unknown(x.code, x.text, rule) for x in missing)
+        return replace(ahead, steps=StepList(step, ahead.steps), unknowns=ahead.unknowns + found)
+
+    def _faulty(self, rule: m.Rule, ahead: _Cursor) -> Leaf:
+        text = f"{self._file}:{rule.line} could not be read ({rule.fault}); what it does to the packet is unknown"
+        missing = UnknownAnswer("BAD_RULE", text)
+        taken = self._split(ahead, [missing], rule)
+        return Leaf("unknown", taken.view, taken.steps, taken.probability, taken.conditions, taken.unknowns, rule=rule)
+
+    def _take(self, rule: m.Rule, cursor: _Cursor, chance: Fraction | None, condition: str | None) -> _Cursor | Leaf:
+        """Apply the target of a rule that matched."""
+        target = rule.target
+
+        def stepped(verdict: str, **rewrote: tuple[object, object]) -> StepList:
+            return StepList(self._step(rule, verdict, chance=chance, condition=condition, rewrote=rewrote), cursor.steps)
+
+        def leaf(verdict: str, shown: str) -> Leaf:
+            return Leaf(verdict, cursor.view, stepped(shown), cursor.probability, cursor.conditions, cursor.unknowns, target, rule)
+
+        match target:
+            case m.Accept():
+                return leaf("accept", "accept")
+            case m.Drop():
+                return leaf("drop", "drop")
+            case m.Reject():
+                return leaf("reject", "reject")
+            case m.Dnat() | m.Snat() | m.Masquerade() | m.Redirect() | m.Netmap():
+                return leaf("nat", type(target).__name__.lower())
+            case m.UnmodelledTarget():
+                found = self._unknown("UNMODELLED_TARGET", f"-j {target.name} {target.text}".rstrip() + " has no model", rule)
+                return replace(leaf("unknown", "continue"), unknowns=(*cursor.unknowns, found))
+            case m.Return():
+                return replace(cursor, frames=cursor.frames[:-1] if len(cursor.frames) > 1 else (), steps=stepped("return"))
+            case m.Jump():
+                return self._jump(rule, target, cursor, stepped(f"{'goto' if target.goto else 'jump'} {target.chain}"))
+            case m.SetMark() | m.CopyMark():
+                view = _marked(target, cursor.view)
+                before, after = cursor.view.packet.mark, view.packet.mark
+                rewrote = {"mark": (f"{before:#x}", f"{after:#x}")} if before != after else {}
+                return replace(cursor, view=view, steps=stepped("continue", **rewrote))
+            case m.NoTrack():
+                return replace(cursor, view=_untracked(cursor.view), steps=stepped("continue"))
+            case m.SetDscp():
+                return replace(cursor, view=_with_dscp(target, cursor.view), steps=stepped("continue"))
+            case m.SetTtl():
+                return replace(cursor, view=_with_ttl(target, cursor.view), steps=stepped("continue"))
+            case m.NoTarget() | m.NoEffect() | m.SetChange():
+                return replace(cursor, steps=stepped("continue"))
+            case _:
+                assert_never(target)
+
+    def _jump(self, rule: m.Rule, target: m.Jump, cursor: _Cursor, steps: StepList) -> _Cursor | Leaf:
+        chain = self._base.table.chains[target.chain]
+        frames = cursor.frames[:-1] if target.goto else cursor.frames
+        if len(frames) >= _DEEPEST:
+            found = self._unknown("BAD_RULE", f"the chains jump into each other deeper than {_DEEPEST}; no kernel loads such rules", rule)
+            return Leaf("unknown", cursor.view, steps, cursor.probability, cursor.conditions, (*cursor.unknowns, found), rule=rule)
+        return replace(cursor, frames=(*frames, _frame(chain, cursor.view.packet)), steps=steps)
+
+    def _policy(self, cursor: _Cursor) -> Leaf:
+        policy = self._base.policy or "ACCEPT"
+        step = Step(hook=self._hook(cursor), family=self._family, table=self._base.table.name, chain=self._base.name, policy=policy)
+        verdict = {"ACCEPT": "accept", "DROP": "drop"}.get(policy, "unknown")
+        return Leaf(
+            verdict, cursor.view, StepList(step, cursor.steps), cursor.probability, cursor.conditions, cursor.unknowns, by_policy=True
+        )  # fmt: skip
+
+    def _cut_off(self, cursor: _Cursor, chain: Chain) -> Leaf:
+        text = f"{self._file} is cut off inside table {chain.table.name}: chain {chain.name} may have more rules"
+        found = Unknown(code="TRUNCATED_DUMP", text=text, at={"file": self._file})
+        return Leaf("unknown", cursor.view, cursor.steps, cursor.probability, cursor.conditions, (*cursor.unknowns, found))
+
+    @property
+    def _file(self) -> str:
+        return self._base.table.dump.file
+
+    def _hook(self, cursor: _Cursor) -> str:
+        return cursor.view.hook.value
+
+    def _unknown(self, code: str, text: str, rule: m.Rule) -> Unknown:
+        return Unknown(code=code, text=text, at={"file": self._file, "line": rule.line, "rule": rule.text})
+
+    def _step(
+        self, rule: m.Rule, verdict: str, *, chance: Fraction | None = None, condition: str | None = None,
+        rewrote: Mapping[str, tuple[object, object]] | None = None,
+    ) -> Step:  # fmt: skip
+        return Step(
+            hook=self._base.name.lower(), family=self._family, table=self._base.table.name, chain=rule.chain, rule=rule.text,
+            file=self._file, line=rule.line, verdict=verdict, chance=chance, condition=condition, rewrote=rewrote or {},
+            names=self._annotate(rule),
+        )  # fmt: skip
+
+
+def _frame(chain: Chain, packet: Packet) -> _Frame:
+    index = chain.index
+    return _Frame(chain, range(len(chain)) if index is None else index.candidates(packet))
+
+
+def _is_harmless(target: m.Target) -> bool:
+    """Whether the packet goes on just the same, matched or not."""
+    return isinstance(target, m.NoTarget | m.NoEffect | m.SetChange)
+
+
+def _remember(view: View, match: m.RecentMatch) -> View:
+    address = view.packet.source if match.side == "source" else view.packet.destination
+    return replace(view, recent=view.recent | {(match.name, str(address))})
+
+
+def _marked(target: m.SetMark | m.CopyMark, view: View) -> View:
+    """Return the view after a MARK or CONNMARK target. Source: xt_mark.c, xt_connmark.c."""
+    mark, connection_mark = view.packet.mark, view.connection_mark
+    if isinstance(target, m.SetMark) and not target.connection:
+        mark = (mark & ~target.mask & 0xFFFFFFFF) ^ target.value
+    elif view.connection is None:
+        return view
+    elif isinstance(target, m.SetMark):
+        connection_mark = (connection_mark & ~target.mask & 0xFFFFFFFF) ^ target.value
+    elif target.save:
+        connection_mark = (connection_mark & ~target.ctmask & 0xFFFFFFFF) ^ (mark & target.nfmask)
+    else:
+        mark = (mark & ~target.nfmask & 0xFFFFFFFF) ^ (connection_mark & target.ctmask)
+    return replace(view, packet=replace(view.packet, mark=mark), connection_mark=connection_mark)
+
+
+def _untracked(view: View) -> View:
+    """Return the view of a packet that conntrack will leave alone; too late, the target does nothing. Source: xt_CT.c."""
+    if view.connection is not None:
+        return view
+    return replace(view, state="UNTRACKED")
+
+
+def _with_dscp(target: m.SetDscp, view: View) -> View:
+    if target.mask == 0x3F:
+        return replace(view, dscp=target.value)
+    return replace(view, dscp=None if view.dscp is None else (view.dscp & ~target.mask) ^ target.value)
+
+
+def _with_ttl(target: m.SetTtl, view: View) -> View:
+    if target.operation == "set":
+        return replace(view, ttl=target.value)
+    if view.ttl is None:
+        return view
+    change = target.value if target.operation == "inc" else -target.value
+    return replace(view, ttl=max(0, min(255, view.ttl + change)))

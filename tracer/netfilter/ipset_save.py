@@ -1,0 +1,211 @@
+"""``ipset save`` to sets, and whether a packet is in one.
+
+Set types whose entries are addresses, networks, ports, protocols, marks, interfaces or other sets are read; a type that is not known, or an
+entry that cannot be read, makes every question to that set unknown.
+Source: ipset(8) 7.17.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tracer.errors import Fault
+from tracer.netfilter.model import AddressMask, PortRange
+from tracer.netfilter.scalars import BadValue, address_mask, address_range, number, port_range, protocol
+from tracer.packet import Address
+
+KNOWN_TYPES = frozenset(
+    """bitmap:ip bitmap:ip,mac bitmap:port hash:ip hash:mac hash:ip,mac hash:net hash:net,net hash:ip,port hash:net,port hash:ip,port,ip
+    hash:ip,port,net hash:ip,mark hash:net,port,net hash:net,iface list:set""".split()
+)
+_PROTOCOL_PORT = re.compile(r"(?:([A-Za-z][\w-]*|[0-9]+):)?([0-9A-Za-z-]+)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class AddressPart:
+    """An entry's address or network, or an inclusive range of addresses."""
+
+    low: int
+    high: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class PortPart:
+    """An entry's protocol (None: any, for bitmap:port) and ports."""
+
+    protocol: int | None
+    ports: PortRange
+
+
+@dataclass(frozen=True, slots=True)
+class WordPart:
+    """An entry's mark, interface, MAC address or set name."""
+
+    text: str
+
+
+Part = AddressPart | PortPart | WordPart
+
+
+@dataclass(slots=True)
+class IpSet:
+    """One set: its type, entries (and those with ``nomatch``), and whether all of it could be read."""
+
+    name: str
+    type: str
+    family: str = "inet"
+    entries: list[tuple[Part, ...]] = field(default_factory=list)
+    excluded: list[tuple[Part, ...]] = field(default_factory=list)
+    unread: list[int] = field(default_factory=list)
+    has_timeouts: bool = False
+    _hash: dict[tuple[object, ...], bool] | None = None
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """Return the parts of an entry, as the type names them (ip, net, port, …)."""
+        return tuple(self.type.partition(":")[2].split(","))
+
+
+def parse_sets(text: str, file: str) -> tuple[dict[str, IpSet], tuple[Fault, ...]]:
+    """Return the sets of an ``ipset save`` text by name, and its faults."""
+    sets: dict[str, IpSet] = {}
+    faults: list[Fault] = []
+    for line_number, line in enumerate(text.splitlines(), 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        if words[0] in ("create", "-N") and len(words) >= 3:
+            family = words[words.index("family") + 1] if "family" in words[:-1] else "inet"
+            sets[words[1]] = IpSet(words[1], words[2], family, has_timeouts="timeout" in words)
+        elif words[0] in ("add", "-A") and len(words) >= 3 and words[1] in sets:
+            found = sets[words[1]]
+            try:
+                entry = _entry(words[2], found.dimensions)
+                (found.excluded if "nomatch" in words[3:] else found.entries).append(entry)
+            except BadValue as error:
+                found.unread.append(line_number)
+                faults.append(Fault(file=file, line=line_number, column=0, message=str(error), text=line))
+        else:
+            faults.append(Fault(file=file, line=line_number, column=0, message="not a create or add line of a known set", text=line))
+    return sets, tuple(faults)
+
+
+def _entry(text: str, dimensions: tuple[str, ...]) -> tuple[Part, ...]:
+    words = text.split(",")
+    if len(words) != len(dimensions):
+        raise BadValue(f"{text!r} does not have the parts {','.join(dimensions)}")
+    return tuple(_part(w, d) for w, d in zip(words, dimensions, strict=True))
+
+
+def _part(word: str, dimension: str) -> Part:
+    if dimension in ("ip", "net"):
+        if "-" in word:
+            low, high = address_range(word)
+            return AddressPart(int(low), int(high), low.version)
+        return _network(address_mask(word))
+    if dimension == "port":
+        found = _PROTOCOL_PORT.fullmatch(word)
+        if not found:
+            raise BadValue(f"{word!r} is not [PROTOCOL:]PORT")
+        return PortPart(protocol(found[1]) if found[1] else None, port_range(found[2], "-"))
+    if dimension == "mark":
+        return WordPart(str(number(word)))
+    return WordPart(word.lower() if dimension == "mac" else word)
+
+
+def _network(mask: AddressMask) -> AddressPart:
+    bits = 32 if mask.version == 4 else 128
+    return AddressPart(mask.value, mask.value | (((1 << bits) - 1) ^ mask.mask), mask.version)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """What a packet offers to a set, one value for each side a match may name; None where it is not known."""
+
+    source: Address
+    destination: Address
+    protocol: int
+    source_port: int | None
+    destination_port: int | None
+    in_device: str | None
+    out_device: str | None
+    mark: int
+
+
+def contains(found: IpSet, key: Key, sides: tuple[str, ...], sets: Mapping[str, IpSet], depth: int = 0) -> bool | None:
+    """Return whether the packet is in the set, its dimensions read from *sides* (src, dst); None when that cannot be told.
+
+    NB: of overlapping networks the most specific decides, so an excluded (``nomatch``) entry counts only where it is no wider.
+    """
+    if found.type not in KNOWN_TYPES or found.unread:
+        return None
+    if found.type == "list:set":
+        return _in_list(found, key, sides, sets, depth)
+    if found.family == "inet6" and key.source.version == 4 or found.family == "inet" and found.type != "bitmap:port" and key.source.version == 6:
+        if any(d in ("ip", "net") for d in found.dimensions):
+            return False
+    best, known = -1, True
+    for entries, wanted in ((found.entries, True), (found.excluded, False)):
+        for entry in entries:
+            answer, width = _matches(entry, found.dimensions, key, sides)
+            if answer is None:
+                known = False
+            elif answer and width >= abs(best) - 1:
+                best = width + 1 if wanted else -(width + 1)
+    if best > 0:
+        return True
+    return False if known else None
+
+
+def _in_list(found: IpSet, key: Key, sides: tuple[str, ...], sets: Mapping[str, IpSet], depth: int) -> bool | None:
+    answers: list[bool | None] = []
+    for entry in found.entries:
+        part = entry[0]
+        member = sets.get(part.text) if isinstance(part, WordPart) else None
+        answers.append(None if member is None or depth > 4 else contains(member, key, sides, sets, depth + 1))
+    if any(answers):
+        return True
+    return None if None in answers else False
+
+
+def _matches(entry: tuple[Part, ...], dimensions: tuple[str, ...], key: Key, sides: tuple[str, ...]) -> tuple[bool | None, int]:
+    """Whether every part matches, and how specific the entry's addresses are (bits)."""
+    width, unknown = 0, False
+    for part, dimension, side in zip(entry, dimensions, sides + ("src",) * len(dimensions), strict=False):
+        if isinstance(part, AddressPart):
+            address = key.source if side == "src" else key.destination
+            if part.version != address.version or not part.low <= int(address) <= part.high:
+                return False, 0
+            width += 128 - (part.high - part.low).bit_length()
+        elif isinstance(part, PortPart):
+            answer = _port(part, key, side)
+            if answer is False:
+                return False, 0
+            unknown = unknown or answer is None
+        else:
+            answer = _word(part, dimension, key, side)
+            if answer is False:
+                return False, 0
+            unknown = unknown or answer is None
+    return (None if unknown else True), width
+
+
+def _port(part: PortPart, key: Key, side: str) -> bool | None:
+    if part.protocol is not None and part.protocol != key.protocol:
+        return False
+    port = key.source_port if side == "src" else key.destination_port
+    if port is None:
+        return None
+    return port in part.ports
+
+
+def _word(part: WordPart, dimension: str, key: Key, side: str) -> bool | None:
+    if dimension == "mark":
+        return part.text == str(key.mark)
+    if dimension == "iface":
+        device = key.in_device if side == "src" else key.out_device
+        return None if part.text.startswith("physdev:") else part.text == device
+    return None

@@ -1,0 +1,282 @@
+"""Whether a packet matches: yes, no, unknown, or with exact odds.
+
+One function a match; each reads the View and nothing else. Unknown is an answer of its own and names what is missing.
+Source: the xt_*.c files of Linux 6.18, iptables-extensions(8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+from tracer.netfilter import ipset_save
+from tracer.netfilter import model as m
+from tracer.netfilter.model import Hook
+from tracer.netfilter.view import UnknownAnswer, View, is_version
+from tracer.packet import Address, Protocol
+
+Answer = bool | UnknownAnswer | Fraction
+
+_STATUS_UNKNOWN = "conntrack status beyond NAT is not modelled"
+
+
+def test(match: m.Match, view: View) -> Answer:
+    """Return True, False, the odds of a random match, or what is missing to tell."""
+    return _TESTS[type(match)](match, view)
+
+
+def _unknown(text: str, code: str = "UNKNOWN_MATCH") -> UnknownAnswer:
+    return UnknownAnswer(code, text)
+
+
+def _in(address: Address, network: m.AddressMask) -> bool:
+    return is_version(address, network.version) and int(address) & network.mask == network.value
+
+
+def _address(match: m.AddressMatch, view: View) -> Answer:
+    address = view.packet.source if match.side == "source" else view.packet.destination
+    return _in(address, match.network) != match.negated
+
+
+def _interface(match: m.InterfaceMatch, view: View) -> Answer:
+    device = (view.in_device if match.side == "in" else view.out_device) or ""
+    return interface_matches(match.pattern, device) != match.negated
+
+
+def interface_matches(pattern: str, device: str) -> bool:
+    """Return whether *device* (empty: the hook has none) matches an iptables interface pattern.
+
+    NB: only a pattern of a single ``+``, which is an empty mask, matches no device at all. Source: ifname_compare_aligned in x_tables.h.
+    """
+    if pattern.endswith("+"):
+        return device.startswith(pattern[:-1])
+    return device == pattern
+
+
+def _protocol(match: m.ProtocolMatch, view: View) -> Answer:
+    if match.number == 0:
+        return True
+    return (view.packet.protocol.number == match.number) != match.negated
+
+
+def _fragment(match: m.FragmentMatch, view: View) -> Answer:
+    return match.negated  # conntrack defragments before any rule but raw sees the packet, and a traced packet is whole
+
+
+def _ports(match: m.PortsMatch, view: View) -> Answer:
+    packet = view.packet
+    if packet.protocol in (Protocol.ICMP, Protocol.ICMPV6):
+        return False
+    source = None if packet.source_port_random else packet.source_port
+    sides = {"source": (source,), "destination": (packet.destination_port,), "either": (source, packet.destination_port)}[match.side]
+    if any(p is not None and any(p in r for r in match.ranges) for p in sides):
+        return not match.negated
+    if None in sides and not any(r.low <= 1 and r.high == 65535 for r in match.ranges):
+        return _unknown("the source port is not given" if source is None else "the port is not known")
+    return (None in sides) != match.negated
+
+
+def _tcp_flags(match: m.TcpFlagsMatch, view: View) -> Answer:
+    if view.packet.protocol is not Protocol.TCP:
+        return False
+    if view.tcp_flags is None:
+        return _unknown("the TCP flags are not known")
+    return (view.tcp_flags & match.mask == match.compare) != match.negated
+
+
+def _icmp_type(match: m.IcmpTypeMatch, view: View) -> Answer:
+    if view.packet.protocol not in (Protocol.ICMP, Protocol.ICMPV6):
+        return False
+    return _unknown("the ICMP type of the packet is not modelled")
+
+
+def _addrtype(match: m.AddrtypeMatch, view: View) -> Answer:
+    device = view.in_device if match.limit_in else view.out_device if match.limit_out else None
+    for types, negated, address in (
+        (match.source_types, match.source_negated, view.packet.source),
+        (match.destination_types, match.destination_negated, view.packet.destination),
+    ):
+        if types is None:
+            continue
+        held = view.routing.has_address_type(address, types, device)
+        if held is None:
+            return _unknown(f"the routing tables that say what kind of address {address} is are not in the snapshot")
+        if held == negated:
+            return False
+    return True
+
+
+def _comment(match: m.CommentMatch, view: View) -> Answer:
+    return True
+
+
+def _ct_state(match: m.CtStateMatch, view: View) -> Answer:
+    if view.state == "UNKNOWN":
+        return _unknown("the state of this connection is not known")
+    held = view.state in match.states
+    if view.connection and view.state not in ("UNTRACKED", "INVALID"):
+        held = held or "DNAT" in match.states and view.connection.has_dnat or "SNAT" in match.states and view.connection.has_snat
+    return held != match.negated
+
+
+def _ct_status(match: m.CtStatusMatch, view: View) -> Answer:
+    return _unknown(_STATUS_UNKNOWN)
+
+
+def _ct_direction(match: m.CtDirectionMatch, view: View) -> Answer:
+    if view.connection is None:
+        return False
+    return (match.direction == "REPLY") == view.reply
+
+
+def _ct_address(match: m.CtAddressMatch, view: View) -> Answer:
+    if view.connection is None:
+        return False
+    found = view.connection.original if match.tuple_name == "orig" else view.connection.reply
+    return _in(found.source if match.side == "source" else found.destination, match.network) != match.negated
+
+
+def _ct_port(match: m.CtPortMatch, view: View) -> Answer:
+    if view.connection is None:
+        return False
+    found = view.connection.original if match.tuple_name == "orig" else view.connection.reply
+    port = found.source_port if match.side == "source" else found.destination_port
+    if not isinstance(port, int):
+        return _unknown("the source port is not given")
+    return (port in match.ports) != match.negated
+
+
+def _ct_protocol(match: m.CtProtocolMatch, view: View) -> Answer:
+    if view.connection is None:
+        return False
+    return (view.packet.protocol.number == match.number) != match.negated
+
+
+def _mark(match: m.MarkMatch, view: View) -> Answer:
+    if match.connection and view.connection is None:
+        return False
+    mark = view.connection_mark if match.connection else view.packet.mark
+    return (mark & match.mask == match.value) != match.negated
+
+
+def _set(match: m.SetMatch, view: View) -> Answer:
+    if match.options and any(not o.startswith(("--return-nomatch", "--update-", "! --update-")) for o in match.options):
+        return _unknown(f"set {match.name} is asked for counters, which the snapshot does not follow", "UNMODELLED_MATCH")
+    if "--return-nomatch" in match.options:
+        return _unknown(f"set {match.name} is asked with --return-nomatch", "UNMODELLED_MATCH")
+    if view.sets is None:
+        return _unknown(f"the members of set {match.name} are not in the snapshot (ipset-save.txt)", "DATA_MISSING")
+    found = view.sets.get(match.name)
+    if found is None:
+        return _unknown(f"set {match.name} is not in ipset-save.txt", "DATA_MISSING")
+    packet = view.packet
+    key = ipset_save.Key(
+        source=packet.source, destination=packet.destination, protocol=packet.protocol.number,
+        source_port=None if packet.source_port_random else packet.source_port, destination_port=packet.destination_port,
+        in_device=view.in_device, out_device=view.out_device, mark=packet.mark,
+    )  # fmt: skip
+    answer = ipset_save.contains(found, key, match.directions, view.sets)
+    if answer is None:
+        return _unknown(f"set {match.name} ({found.type}) cannot be answered from the snapshot")
+    return answer != match.negated
+
+
+def _range(match: m.RangeMatch, view: View) -> Answer:
+    address = view.packet.source if match.side == "source" else view.packet.destination
+    if not is_version(address, match.version):
+        return False
+    return (match.low <= int(address) <= match.high) != match.negated
+
+
+def _mac(match: m.MacMatch, view: View) -> Answer:
+    if view.in_device is None or view.hook in (Hook.OUTPUT, Hook.POSTROUTING):
+        return False
+    return _unknown("the sender's MAC address is not modelled")
+
+
+def _physdev(match: m.PhysdevMatch, view: View) -> Answer:
+    if not view.bridge_seen:
+        return _unknown("whether the packet crosses a bridge is not known: links are not in the snapshot (ip-link.json)", "DATA_MISSING")
+    held = {
+        "is-in": view.phys_in is not None,
+        "is-out": view.phys_out is not None,
+        "is-bridged": view.bridged,
+        "in": view.phys_in is not None and interface_matches(match.pattern, view.phys_in),
+        "out": view.phys_out is not None and interface_matches(match.pattern, view.phys_out),
+    }[match.question]
+    return held != match.negated
+
+
+def _pkttype(match: m.PkttypeMatch, view: View) -> Answer:
+    destination = view.packet.destination
+    if destination.is_multicast:
+        return (match.type == "multicast") != match.negated
+    return (match.type == "unicast") != match.negated
+
+
+def _recent(match: m.RecentMatch, view: View) -> Answer:
+    address = view.packet.source if match.side == "source" else view.packet.destination
+    if match.action == "set":
+        return not match.negated
+    if (match.name, str(address)) in view.recent:
+        return not match.negated if (match.hitcount or 1) <= 1 and not match.ttl else _unknown(f"how often {address} was seen in list {match.name}")
+    if view.returning:
+        return _unknown(f"whether {address} is in the recent list {match.name}: the kernel's lists are not in a snapshot")
+    return match.negated
+
+
+def _random(match: m.RandomMatch, view: View) -> Answer:
+    return 1 - match.chance if match.negated else match.chance
+
+
+def _nth(match: m.NthMatch, view: View) -> Answer:
+    share = Fraction(1, match.every)
+    return 1 - share if match.negated else share
+
+
+def _owner(match: m.OwnerMatch, view: View) -> Answer:
+    if not view.local_process:
+        return match.negated
+    if match.question == "socket-exists":
+        return not match.negated
+    return _unknown(f"the {match.question.removesuffix('-owner')} of the sending process is not in the snapshot")
+
+
+def _rpfilter(match: m.RpfilterMatch, view: View) -> Answer:
+    answer = view.reverse_path(match) if view.reverse_path else None
+    if answer is None:
+        return _unknown("the route back to the source is not known")
+    return answer != match.inverted
+
+
+def _nfacct(match: m.NfacctMatch, view: View) -> Answer:
+    return True
+
+
+def _header(match: m.HeaderMatch, view: View) -> Answer:
+    value = {"dscp": view.dscp, "length": view.length, "ttl": view.ttl}[match.field]
+    if value is None:
+        return _unknown(f"the packet's {match.field} is not given")
+    return (match.low <= value & match.mask <= match.high) != match.negated
+
+
+def _cgroup(match: m.CgroupMatch, view: View) -> Answer:
+    if not view.local_process:
+        return False
+    return _unknown("the control group of the sending process is not in the snapshot")
+
+
+def _unmodelled(match: m.UnmodelledMatch, view: View) -> Answer:
+    return _unknown(f"-m {match.module} {match.text}".rstrip() + " has no model", "UNMODELLED_MATCH")
+
+
+_TESTS: dict[type, Callable[[Any, View], Answer]] = {
+    m.AddressMatch: _address, m.InterfaceMatch: _interface, m.ProtocolMatch: _protocol, m.FragmentMatch: _fragment, m.PortsMatch: _ports,
+    m.TcpFlagsMatch: _tcp_flags, m.IcmpTypeMatch: _icmp_type, m.AddrtypeMatch: _addrtype, m.CommentMatch: _comment,
+    m.CtStateMatch: _ct_state, m.CtStatusMatch: _ct_status, m.CtDirectionMatch: _ct_direction, m.CtAddressMatch: _ct_address,
+    m.CtPortMatch: _ct_port, m.CtProtocolMatch: _ct_protocol, m.MarkMatch: _mark, m.SetMatch: _set, m.RangeMatch: _range, m.MacMatch: _mac,
+    m.PhysdevMatch: _physdev, m.PkttypeMatch: _pkttype, m.RecentMatch: _recent, m.RandomMatch: _random, m.NthMatch: _nth,
+    m.OwnerMatch: _owner, m.RpfilterMatch: _rpfilter, m.NfacctMatch: _nfacct, m.HeaderMatch: _header, m.CgroupMatch: _cgroup,
+    m.UnmodelledMatch: _unmodelled,
+}  # fmt: skip

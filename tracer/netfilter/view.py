@@ -1,0 +1,68 @@
+"""What a rule can see of a packet: its header, its devices, its connection, and the stack it is in.
+
+A View is immutable; a target that changes something makes a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import Protocol as TypingProtocol
+
+from tracer.conntrack import Connection
+from tracer.netfilter.ipset_save import IpSet
+from tracer.netfilter.model import Hook, RpfilterMatch
+from tracer.packet import Address, Packet
+
+
+class AddressTypes(TypingProtocol):
+    """What address types need from a stack's routing; tracer.routing.Routing has it."""
+
+    def has_address_type(self, address: Address, types: Collection[str], device: str | None = None) -> bool | None:
+        """Return whether the stack's own tables give *address* one of *types* (LOCAL, UNICAST, …); None when they cannot tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownAnswer:
+    """A match that the snapshot cannot answer: a code of the catalogue and what is missing."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """A packet at one hook of one stack.
+
+    *state* is NEW, ESTABLISHED, RELATED, INVALID or UNTRACKED. *local_process* is true where the packet has a socket of this stack.
+    *recent* holds (list name, address) pairs that this flow has put into ``-m recent`` lists. Header fields are None where nobody said them.
+    """
+
+    packet: Packet
+    hook: Hook
+    routing: AddressTypes
+    in_device: str | None = None
+    out_device: str | None = None
+    phys_in: str | None = None
+    phys_out: str | None = None
+    bridged: bool = False
+    bridge_seen: bool = True
+    state: str = "NEW"
+    connection: Connection | None = None
+    reply: bool = False
+    connection_mark: int = 0
+    local_process: bool = False
+    sets: Mapping[str, IpSet] | None = None
+    recent: frozenset[tuple[str, str]] = frozenset()
+    returning: bool = False
+    tcp_flags: int | None = 0x02
+    dscp: int | None = None
+    length: int | None = None
+    ttl: int | None = None
+    reverse_path: Callable[[RpfilterMatch], bool | None] | None = None
+
+
+def is_version(address: Address, version: int) -> bool:
+    """Return whether *address* is of IP *version*."""
+    return isinstance(address, IPv4Address if version == 4 else IPv6Address)

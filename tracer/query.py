@@ -1,0 +1,250 @@
+"""The question: one packet of a new connection, from whom, to where.
+
+Owns the query's two spellings: the JSON of trace-json.md and the command line's / URL's words (``pod:ns/name``, ``svc:ns/name:port``).
+Refuses anything malformed with a QueryError that names the field; whether a name exists is not this module's business.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tracer.errors import QueryError
+from tracer.packet import Address, Protocol
+
+
+class SourceKind(StrEnum):
+    """What sends the packet."""
+
+    POD = "pod"
+    NODE = "node"
+    EXTERNAL = "external"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Who sends: a pod (namespace and name), a process of a node (name) or a client outside (ip)."""
+
+    kind: SourceKind
+    namespace: str | None = None
+    name: str | None = None
+    ip: Address | None = None
+
+    def __str__(self) -> str:
+        if self.kind is SourceKind.POD:
+            return f"pod:{self.namespace}/{self.name}"
+        return f"node:{self.name}" if self.kind is SourceKind.NODE else f"external:{self.ip}"
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the source as trace-json.md writes it."""
+        if self.kind is SourceKind.POD:
+            return {"kind": "pod", "namespace": str(self.namespace), "name": str(self.name)}
+        if self.kind is SourceKind.NODE:
+            return {"kind": "node", "name": str(self.name)}
+        return {"kind": "external", "ip": str(self.ip)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """Where to: a host (address or name) and a port. A Service given as ``svc:`` keeps its spelling in *service*."""
+
+    host: str
+    port: int | None
+    service: tuple[str, str] | None = None
+
+    @property
+    def address(self) -> Address | None:
+        """Return the host as an address, or None when it is a name."""
+        return parse_address(self.host)
+
+    def __str__(self) -> str:
+        if self.service:
+            return f"svc:{self.service[0]}/{self.service[1]}" + (f":{self.port}" if self.port is not None else "")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port is None else f"{host}:{self.port}"
+
+
+class FlowState(StrEnum):
+    """Whether the client is new to session affinity."""
+
+    NEW = "new"
+    RETURNING = "returning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """One question. *source_port* None means any; *seed* asks for one sampled path of the tree."""
+
+    source: Source
+    destination: Destination
+    protocol: Protocol = Protocol.TCP
+    source_port: int | None = None
+    id: str = ""
+    state: FlowState = FlowState.NEW
+    seed: int | None = None
+    connection: tuple[str, int] | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the query as trace-json.md writes it."""
+        to: dict[str, object] = {"host": self.destination.host, "port": self.destination.port}
+        if self.destination.service:
+            to["service"] = {"namespace": self.destination.service[0], "name": self.destination.service[1]}
+        out: dict[str, object] = {
+            "id": self.id,
+            "from": self.source.to_dict(),
+            "to": to,
+            "protocol": self.protocol.value,
+            "source_port": self.source_port,
+        }
+        if self.state is not FlowState.NEW:
+            out["state"] = self.state.value
+        if self.seed is not None:
+            out["seed"] = self.seed
+        if self.connection is not None:
+            out["connection"] = {"node": self.connection[0], "line": self.connection[1]}
+        return out
+
+
+_SERVICE = re.compile(r"svc:(?P<ns>[^/:\s]+)/(?P<name>[^/:\s]+)(?::(?P<port>[0-9]+))?", re.ASCII)
+_BRACKETED = re.compile(r"\[(?P<host>[^\]\s]+)\](?::(?P<port>[0-9]+))?", re.ASCII)
+_HOST = re.compile(r"(?P<host>[^\s:/\[\]]+)(?::(?P<port>[0-9]+))?", re.ASCII)
+_TRACEABLE = {"tcp": Protocol.TCP, "udp": Protocol.UDP, "sctp": Protocol.SCTP}
+
+
+def parse_address(text: str) -> Address | None:
+    """Return *text* as an IP address in any textual form (zone ids refused), or None."""
+    if "%" in text:
+        return None
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+def parse_port(value: object, field: str) -> int:
+    """Return *value* as a port number. :raises QueryError: it is not a whole number from 1 to 65535."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,5}", value, re.ASCII):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65535:
+        raise QueryError(f"{value!r} is not a port: give a whole number from 1 to 65535", code="BAD_PORT", field=field)
+    return value
+
+
+def parse_source(text: str) -> Source:
+    """Return the source that ``pod:NAMESPACE/NAME``, ``node:NAME`` or ``external:IP`` names.
+
+    :raises QueryError: the text is none of the three.
+    """
+    kind, _, rest = text.partition(":")
+    if kind == "pod" and (m := re.fullmatch(r"([^/\s]+)/([^/\s]+)", rest)):
+        return Source(kind=SourceKind.POD, namespace=m[1], name=m[2])
+    if kind == "node" and rest and not re.search(r"\s", rest):
+        return Source(kind=SourceKind.NODE, name=rest)
+    if kind == "external" and (ip := parse_address(rest.strip("[]"))):
+        return Source(kind=SourceKind.EXTERNAL, ip=ip)
+    raise QueryError(f"source {text!r} is not pod:NAMESPACE/NAME, node:NAME or external:IP", code="BAD_SOURCE", field="from")
+
+
+def parse_destination(text: str) -> Destination:
+    """Return the destination that ``HOST:PORT``, ``[IPv6]:PORT`` or ``svc:NAMESPACE/NAME[:PORT]`` names.
+
+    :raises QueryError: the text is none of them, or the port is out of range.
+    """
+    text = text.strip()
+    if text.startswith("svc:"):
+        m = _SERVICE.fullmatch(text)
+        if not m:
+            raise QueryError(f"{text!r} is not svc:NAMESPACE/NAME[:PORT]", code="BAD_DESTINATION", field="to")
+        port = None if m["port"] is None else parse_port(m["port"], "to")
+        return Destination(host=f"{m['name']}.{m['ns']}.svc", port=port, service=(m["ns"], m["name"]))
+    m = _BRACKETED.fullmatch(text) or _HOST.fullmatch(text)
+    if not m and (address := parse_address(text)):
+        return Destination(host=str(address), port=None)
+    if not m:
+        raise QueryError(f"{text!r} is not HOST:PORT, [IPv6]:PORT or svc:NAMESPACE/NAME[:PORT]", code="BAD_DESTINATION", field="to")
+    host = m["host"]
+    address = parse_address(host)
+    if text.startswith("[") and (address is None or address.version != 6):
+        raise QueryError(f"{host!r} in brackets is not an IPv6 address", code="BAD_DESTINATION", field="to")
+    return Destination(host=str(address) if address else host, port=None if m["port"] is None else parse_port(m["port"], "to"))
+
+
+def parse_protocol(value: object) -> Protocol:
+    """Return the protocol named *value*, in any case. :raises QueryError: not tcp, udp or sctp."""
+    protocol = _TRACEABLE.get(value.lower()) if isinstance(value, str) else None
+    if protocol is None:
+        raise QueryError(f"protocol {value!r} is not tcp, udp or sctp", code="BAD_PROTOCOL", field="protocol")
+    return protocol
+
+
+def query_from_dict(value: object) -> Query:
+    """Return the query in trace-json.md's JSON form.
+
+    :raises QueryError: a field is missing, malformed, or not known.
+    """
+    if not isinstance(value, Mapping):
+        raise QueryError("a query is a JSON object", code="BAD_QUERY")
+    known = {"id", "from", "to", "protocol", "source_port", "state", "seed", "connection", "resolver", "overrides"}
+    if unknown := sorted(str(k) for k in value if k not in known):
+        raise QueryError(f"unknown field {unknown[0]!r} in the query", code="BAD_QUERY", field=unknown[0])
+    for later in ("resolver", "overrides"):
+        if value.get(later):
+            raise QueryError(f"{later!r} is not built yet", code="NOT_BUILT", field=later)
+    source_port = value.get("source_port")
+    seed = value.get("seed")
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+        raise QueryError("seed is not a whole number", code="BAD_QUERY", field="seed")
+    state = value.get("state", "new")
+    if state not in ("new", "returning"):
+        raise QueryError("state is not new or returning", code="BAD_QUERY", field="state")
+    return Query(
+        id=str(value.get("id", "")),
+        source=_source_from(value.get("from")),
+        destination=_destination_from(value.get("to")),
+        protocol=parse_protocol(value.get("protocol", "tcp")),
+        source_port=None if source_port is None else parse_port(source_port, "source_port"),
+        state=FlowState(state),
+        seed=seed,
+        connection=_connection_from(value.get("connection")),
+    )
+
+
+def _source_from(value: object) -> Source:
+    if isinstance(value, str):
+        return parse_source(value)
+    if isinstance(value, Mapping):
+        match value.get("kind"):
+            case "pod":
+                return parse_source(f"pod:{value.get('namespace', 'default')}/{value.get('name', '')}")
+            case "node":
+                return parse_source(f"node:{value.get('name', '')}")
+            case "external":
+                return parse_source(f"external:{value.get('ip', '')}")
+    raise QueryError("'from' is not a pod, a node or an external address", code="BAD_SOURCE", field="from")
+
+
+def _destination_from(value: object) -> Destination:
+    if isinstance(value, str):
+        return parse_destination(value)
+    if not isinstance(value, Mapping):
+        raise QueryError("'to' is missing: give a host and a port", code="BAD_DESTINATION", field="to")
+    port = None if value.get("port") is None else parse_port(value["port"], "to")
+    if isinstance(service := value.get("service"), Mapping):
+        ns, name = str(service.get("namespace", "")), str(service.get("name", ""))
+        return Destination(host=f"{name}.{ns}.svc", port=port, service=(ns, name))
+    host = value.get("host")
+    if not isinstance(host, str) or not host or re.search(r"[\s/]", host):
+        raise QueryError("'to' has no usable host", code="BAD_DESTINATION", field="to")
+    address = parse_address(host.strip("[]"))
+    return Destination(host=str(address) if address else host, port=port)
+
+
+def _connection_from(value: object) -> tuple[str, int] | None:
+    if value is None:
+        return None
+    if isinstance(value, Mapping) and isinstance(node := value.get("node"), str) and isinstance(line := value.get("line"), int) and line > 0:
+        return (node, line)
+    raise QueryError("connection is not {node, line}", code="BAD_QUERY", field="connection")

@@ -1,0 +1,268 @@
+"""One hook of one stack: conntrack, then every base chain in the kernel's order, with NAT decided for a flow's first packet only.
+
+Source: nf_hook_slow (netfilter/core.c), nf_conntrack_in, nf_nat_inet_fn and nf_nat_packet (nf_nat_core.c), Linux 6.18.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from tracer.conntrack import Connection
+from tracer.netfilter import model as m
+from tracer.netfilter.evaluate import Evaluation, Leaf, StepList
+from tracer.netfilter.iptables_save import Chain
+from tracer.netfilter.model import Hook, Priority
+from tracer.netfilter.translate import Addresses, Translation, manipulates_source, translate
+from tracer.netfilter.view import View
+from tracer.packet import Packet, Protocol
+from tracer.routing import ResultKind, RouteResult
+from tracer.simulate.walk import Ending, Walk
+from tracer.topology.stack import NodeStack
+from tracer.trace import Disposition, Reason, Step, Unknown
+
+_SYN, _SYN_ACK = 0x02, 0x12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crossing:
+    """What stays the same while a packet crosses the hooks of one stack: the stack, its devices, the state of its flow.
+
+    *route* is the way out, once it is settled. *state* is None until conntrack has seen the packet. *local_process*: the packet was made by a process of this stack.
+    """
+
+    stack: NodeStack
+    in_device: str | None = None
+    out_device: str | None = None
+    phys_in: str | None = None
+    phys_out: str | None = None
+    bridged: bool = False
+    local_process: bool = False
+    state: str | None = None
+    connection: Connection | None = None
+    reply: bool = False
+    route: RouteResult | None = None
+    header: Mapping[str, int] = field(default_factory=dict)
+
+
+Passed = tuple[Walk, Crossing]
+Annotate = Callable[[m.Rule], Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class HookRunner:
+    """Runs hooks; *annotate* names what a rule stands for, *addresses* says what MASQUERADE and REDIRECT take."""
+
+    annotate: Annotate
+    addresses: Callable[[Crossing], Addresses]
+    returning: bool = False
+
+    def run(self, walk: Walk, crossing: Crossing, hook: Hook) -> Iterator[Passed | Ending]:
+        """Yield the ways *hook* lets the packet through, and the ways it ends there."""
+        chains = crossing.stack.chains(hook, walk.packet.family)
+        stages: list[tuple[int, Chain | None]] = [(p, c) for p, c in chains]
+        if hook in (Hook.PREROUTING, Hook.OUTPUT) and crossing.state is None:
+            stages = [s for s in stages if s[0] < Priority.CONNTRACK] + [(Priority.CONNTRACK, None)] + [s for s in stages if s[0] > Priority.CONNTRACK]
+        yield from self._stages(walk, crossing, hook, stages)
+
+    def _stages(self, walk: Walk, crossing: Crossing, hook: Hook, stages: list[tuple[int, Chain | None]]) -> Iterator[Passed | Ending]:
+        if not stages:
+            yield walk, crossing
+            return
+        (_, chain), rest = stages[0], stages[1:]
+        if chain is None:
+            yield from self._stages(*_track(walk, crossing), hook, rest)
+        elif chain.table.name == "nat":
+            for passed in self._nat(walk, crossing, hook, chain):
+                if isinstance(passed, Ending):
+                    yield passed
+                else:
+                    yield from self._stages(*passed, hook, rest)
+        else:
+            for leaf in self._leaves(walk, crossing, hook, chain):
+                ended = self._ended(walk, leaf, chain)
+                if ended:
+                    yield ended
+                else:
+                    yield from self._stages(*_carried(walk, crossing, leaf), hook, rest)
+
+    def _leaves(self, walk: Walk, crossing: Crossing, hook: Hook, chain: Chain) -> Iterator[Leaf]:
+        evaluation = Evaluation(chain, walk.packet.family.value, self.annotate)
+        return evaluation.run(self._view(walk, crossing, hook), walk.visit.steps)
+
+    def _view(self, walk: Walk, crossing: Crossing, hook: Hook) -> View:
+        reply_handshake = walk.answering and walk.packet.protocol is Protocol.TCP
+        return View(
+            packet=walk.packet, hook=hook, routing=crossing.stack.routing,
+            in_device=None if hook in (Hook.OUTPUT, Hook.POSTROUTING) else crossing.in_device,
+            out_device=None if hook in (Hook.PREROUTING, Hook.INPUT) else crossing.out_device,
+            phys_in=crossing.phys_in, phys_out=crossing.phys_out, bridged=crossing.bridged,
+            state=crossing.state or "INVALID", connection=crossing.connection, reply=crossing.reply,
+            connection_mark=crossing.connection.mark if crossing.connection else 0,
+            local_process=crossing.local_process and hook in (Hook.OUTPUT, Hook.POSTROUTING),
+            sets=crossing.stack.sets, recent=walk.recent, returning=self.returning,
+            tcp_flags=(_SYN_ACK if reply_handshake else _SYN) if walk.packet.protocol is Protocol.TCP else None,
+            dscp=crossing.header.get("dscp"), length=crossing.header.get("length"), ttl=crossing.header.get("ttl"),
+            reverse_path=lambda match: _reverse_path(match, walk, crossing),
+        )  # fmt: skip
+
+    def _ended(self, walk: Walk, leaf: Leaf, chain: Chain) -> Ending | None:
+        """The end of the branch when *leaf* stops the packet, None when it goes on."""
+        if leaf.verdict == "accept":
+            return None
+        walk = _merged(walk, leaf)
+        where = f"{chain.table.dump.file}:{leaf.rule.line}" if leaf.rule else ""
+        if leaf.verdict == "drop" and leaf.by_policy:
+            text = f"The policy of chain {chain.name} in table {chain.table.name} is DROP, and no rule accepted the packet"
+            return walk.end(Disposition.DROPPED, Reason(code="POLICY_DROP", text=text))
+        if leaf.verdict == "drop":
+            return walk.end(Disposition.DROPPED, Reason(code="RULE_DROP", text=f"Dropped by {where}: {_shown(leaf)}"))
+        if leaf.verdict == "reject" and isinstance(leaf.target, m.Reject):
+            reason = Reason(code="RULE_REJECT", text=f"Rejected with {leaf.target.reject_with} by {where}: {_shown(leaf)}")
+            return walk.end(Disposition.REJECTED, reason, reject_with=leaf.target.reject_with)
+        unknown = leaf.unknowns[-1] if leaf.unknowns else Unknown(code="UNMODELLED_TARGET", text=f"{where} decides in a way that has no model")
+        return walk.end(Disposition.UNKNOWN, Reason(code=unknown.code, text=unknown.text))
+
+    def _nat(self, walk: Walk, crossing: Crossing, hook: Hook, chain: Chain) -> Iterator[Passed | Ending]:
+        """Apply the flow's binding, or decide it when this is the flow's first packet."""
+        connection, source = crossing.connection, manipulates_source(hook)
+        if connection is None or crossing.state == "INVALID":
+            yield walk, crossing
+        elif crossing.state != "NEW" or (connection.source_done if source else connection.destination_done):
+            yield _bound(walk, crossing, hook, chain), crossing
+        else:
+            for leaf in self._leaves(walk, crossing, hook, chain):
+                if leaf.verdict == "nat" and leaf.target is not None:
+                    yield from self._translated(walk, crossing, hook, leaf, chain)
+                elif ended := self._ended(walk, leaf, chain):
+                    yield ended
+                else:
+                    yield _decided(*_carried(walk, crossing, leaf), connection, source=source)
+
+    def _translated(self, walk: Walk, crossing: Crossing, hook: Hook, leaf: Leaf, chain: Chain) -> Iterator[Passed | Ending]:
+        if leaf.target is None or crossing.connection is None:
+            raise TypeError("a NAT leaf has a target and a tracked connection")
+        merged, crossing = _carried(walk, crossing, leaf)
+        ways = list(translate(leaf.target, merged.packet, hook, self.addresses(crossing)))
+        for way in ways:
+            if way.packet is None:
+                where = {"file": chain.table.dump.file, "line": leaf.rule.line if leaf.rule else None}
+                yield merged.unknown(Unknown(code="DATA_MISSING", text=f"Not known: {way.missing}", at=where))
+            else:
+                yield self._bind(merged, crossing, hook, way, chance=way.share if len(ways) > 1 else None)
+
+    def _bind(self, walk: Walk, crossing: Crossing, hook: Hook, way: Translation, *, chance: object) -> Passed:
+        packet, source = way.packet, manipulates_source(hook)
+        if packet is None or crossing.connection is None or walk.visit.steps is None:
+            raise TypeError("a translation has a packet, a connection and the step of its rule")
+        rewrote = rewritten(walk.packet, packet)
+        last = replace(walk.visit.steps.step, rewrote=rewrote)
+        if chance is not None:
+            last = replace(last, chance=way.share)
+        visit = replace(walk.visit, steps=StepList(last, walk.visit.steps.before))
+        certain = walk.source_port_certain and not source
+        walk = replace(walk, packet=packet, visit=visit, probability=walk.probability * way.share, source_port_certain=certain)
+        return _decided(walk, crossing, crossing.connection.translated(packet), source=source)
+
+
+def rewritten(before: Packet, after: Packet) -> dict[str, tuple[object, object]]:
+    """Return what changed between two headers: field → (before, after), as text or numbers."""
+    found: dict[str, tuple[object, object]] = {}
+    for name in ("source", "source_port", "destination", "destination_port"):
+        old, new = getattr(before, name), getattr(after, name)
+        if old != new or name == "source_port" and before.source_port_random != after.source_port_random:
+            found[name] = (_field(before, name), _field(after, name))
+    return found
+
+
+def _field(packet: Packet, name: str) -> object:
+    if name == "source_port" and packet.source_port_random:
+        return "random"
+    value = getattr(packet, name)
+    return value if value is None or isinstance(value, int) else str(value)
+
+
+def _shown(leaf: Leaf) -> str:
+    return leaf.rule.text if leaf.rule else ""
+
+
+def _merged(walk: Walk, leaf: Leaf) -> Walk:
+    """The walk with what the leaf did."""
+    visit = replace(walk.visit, steps=leaf.steps)
+    return replace(
+        walk, packet=leaf.view.packet, visit=visit, probability=walk.probability * leaf.probability,
+        conditions=walk.conditions + leaf.conditions, unknowns=walk.unknowns + leaf.unknowns, recent=leaf.view.recent,
+    )  # fmt: skip
+
+
+def _carried(walk: Walk, crossing: Crossing, leaf: Leaf) -> Passed:
+    walk = _merged(walk, leaf)
+    view = leaf.view
+    header = {k: v for k, v in (("dscp", view.dscp), ("length", view.length), ("ttl", view.ttl)) if v is not None}
+    if header != crossing.header:
+        crossing = replace(crossing, header=header)
+    if crossing.state is None and view.state == "UNTRACKED":
+        crossing = replace(crossing, state="UNTRACKED")
+    if crossing.connection is not None and view.connection_mark != crossing.connection.mark:
+        connection = replace(crossing.connection, mark=view.connection_mark)
+        return walk.with_entry(crossing.stack.name, connection), replace(crossing, connection=connection)
+    return walk, crossing
+
+
+def _decided(walk: Walk, crossing: Crossing, connection: Connection, *, source: bool) -> Passed:
+    """NAT for this side is settled, changed or not: it is not asked again for this flow."""
+    connection = replace(connection, source_done=True) if source else replace(connection, destination_done=True)
+    return walk.with_entry(crossing.stack.name, connection), replace(crossing, connection=connection)
+
+
+def _track(walk: Walk, crossing: Crossing) -> Passed:
+    """Find or begin the packet's conntrack entry. Source: nf_conntrack_in, resolve_normal_ct."""
+    if crossing.state == "UNTRACKED":
+        return walk, crossing
+    found = walk.entry(crossing.stack.name, walk.packet)
+    if found:
+        connection, reply = found
+        return walk, replace(crossing, connection=connection, reply=reply, state="ESTABLISHED" if reply else "NEW")
+    if walk.answering and walk.packet.protocol is not Protocol.UDP:
+        return walk, replace(crossing, state="INVALID")
+    connection = Connection.begin(walk.packet)
+    return walk.with_entry(crossing.stack.name, connection), replace(crossing, connection=connection, state="NEW")
+
+
+def _bound(walk: Walk, crossing: Crossing, hook: Hook, chain: Chain) -> Walk:
+    """The packet as the flow's binding rewrites it at *hook*: this is how an answer finds its way back."""
+    connection = crossing.connection
+    if connection is None:
+        return walk
+    wanted = connection.original.inverse if crossing.reply else connection.reply.inverse
+    if manipulates_source(hook):
+        packet = _with_source(walk.packet, wanted.source, wanted.source_port)
+    else:
+        port = wanted.destination_port if isinstance(wanted.destination_port, int) else None
+        packet = replace(walk.packet, destination=wanted.destination, destination_port=port)
+    changed = rewritten(walk.packet, packet)
+    if not changed:
+        return walk
+    step = Step(
+        hook=hook.value, family=walk.packet.family.value, table="conntrack", chain="", event="un-nat" if crossing.reply else "nat", rewrote=changed
+    )  # fmt: skip
+    return replace(walk, packet=packet).step(step)
+
+
+def _with_source(packet: Packet, source: object, port: int | str | None) -> Packet:
+    return replace(
+        packet, source=source, source_port=port if isinstance(port, int) else None, source_port_random=port == "random"
+    )  # fmt: skip
+
+
+def _reverse_path(match: m.RpfilterMatch, walk: Walk, crossing: Crossing) -> bool | None:
+    """Whether the way back to the source leaves by the device the packet came in by. Source: ipt_rpfilter.c, ip6t_rpfilter.c."""
+    if crossing.in_device is None or crossing.in_device == "lo":
+        return True
+    results = crossing.stack.routing.lookup(walk.packet.source, mark=walk.packet.mark if match.valid_mark else 0)
+    if not results or any(r.kind is ResultKind.UNKNOWN for r in results):
+        return None
+    if any(r.kind is ResultKind.LOCAL for r in results):
+        return match.accept_local
+    reachable = [r for r in results if r.kind is ResultKind.UNICAST]
+    return bool(reachable) and (match.loose or any(r.device == crossing.in_device for r in reachable))

@@ -1,0 +1,284 @@
+"""A packet inside one node's stack: sent by a process, received from a device, delivered or forwarded.
+
+Source: ip_rcv_finish, ip_route_input_slow, ip_forward, ip_output, ip_route_me_harder, br_netfilter_hooks.c, Linux 6.18; modes.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tracer.netfilter.model import Hook
+from tracer.packet import Address, Packet
+from tracer.routing import ResultKind, RouteResult, SourceCheck
+from tracer.simulate.hooks import Crossing, HookRunner
+from tracer.simulate.walk import Ending, Walk
+from tracer.topology.stack import NodeStack
+from tracer.trace import Disposition, Listener, Place, Reason, Unknown
+
+if TYPE_CHECKING:
+    from tracer.simulate.fabric import Fabric
+
+
+@dataclass(frozen=True, slots=True)
+class _StackAddresses:
+    """The addresses that NAT takes from the stack a packet is crossing."""
+
+    crossing: Crossing
+
+    def masquerade(self, packet: Packet) -> Address | None:
+        crossing = self.crossing
+        if crossing.route is None or crossing.route.device is None:
+            return None
+        return crossing.stack.routing.masquerade_address(crossing.route.device, crossing.route, packet.destination)
+
+    def redirect(self, packet: Packet) -> Address | None:
+        crossing = self.crossing
+        return crossing.stack.redirect_address(crossing.in_device, packet.destination.version) if crossing.in_device else None
+
+
+class NodeWalk:
+    """Walks packets through node stacks; *fabric* carries them from one stack to the next."""
+
+    def __init__(self, fabric: Fabric, *, returning: bool = False) -> None:
+        self._fabric = fabric
+        self._cluster = fabric.cluster
+        self._hooks = HookRunner(fabric.cluster.names, _StackAddresses, returning)
+
+    # -- sending ------------------------------------------------------------------------------------------------------------------
+
+    def send(self, walk: Walk, stack: NodeStack, *, source: Address | None) -> Iterator[Ending]:
+        """Send a packet that a process of *stack* made; without *source* the kernel picks the address."""
+        if gap := self._gap(stack, walk):
+            yield walk.unknown(gap)
+            return
+        packet = walk.packet
+        results = stack.routing.lookup(packet.destination, source=source, mark=packet.mark, protocol=packet.protocol.number,
+                                       source_port=packet.source_port, destination_port=packet.destination_port)  # fmt: skip
+        for result in results:
+            yield from self._send_by(_shared(walk, result, len(results)), stack, result, source)
+
+    def _send_by(self, walk: Walk, stack: NodeStack, result: RouteResult, source: Address | None) -> Iterator[Ending]:
+        if ended := _no_way(walk, result, stack):
+            yield ended
+            return
+        picked = source or stack.routing.source_address(result, walk.packet.destination)
+        if picked is None:
+            text = f"which source address node {stack.name} picks: its addresses are not in the snapshot (ip-addr.json)"
+            yield walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": stack.name, "file": "ip-addr.json"}))
+            return
+        packet = replace(walk.packet, source=picked)
+        visit = replace(walk.visit, packet_in=packet)
+        walk = _route_note(replace(walk, packet=packet, visit=visit), result)
+        crossing = Crossing(stack=stack, out_device=result.device, local_process=True)
+        for passed in self._hooks.run(walk, crossing, Hook.OUTPUT):
+            if isinstance(passed, Ending):
+                yield passed
+            else:
+                yield from self._after_output(*passed, before=packet, result=result)
+
+    def _after_output(self, walk: Walk, crossing: Crossing, *, before: Packet, result: RouteResult) -> Iterator[Ending]:
+        """Route again when the rules changed what routing looks at. Source: nf_nat_ipv4_local_fn, ipt_mangle_out."""
+        after = walk.packet
+        if (after.destination, after.mark, after.source) == (before.destination, before.mark, before.source):
+            yield from self._leave(walk, crossing, result)
+            return
+        results = crossing.stack.routing.lookup(after.destination, source=after.source, mark=after.mark)
+        for again in results:
+            branch = _shared(walk, again, len(results))
+            if ended := _no_way(branch, again, crossing.stack):
+                yield ended
+            else:
+                yield from self._leave(_route_note(branch, again), replace(crossing, out_device=again.device), again)
+
+    # -- receiving ----------------------------------------------------------------------------------------------------------------
+
+    def receive(self, walk: Walk, stack: NodeStack, device: str | None, *, phys_in: str | None = None) -> Iterator[Ending]:
+        """Receive a packet by *device* (*phys_in*: the bridge port it came through)."""
+        if gap := self._gap(stack, walk):
+            yield walk.unknown(gap)
+            return
+        state = (stack.name, device, walk.packet, walk.answering)
+        if state in walk.seen:
+            text = f"The packet comes to node {stack.name} again just as it was: it goes in circles until its TTL is used up"
+            yield walk.end(Disposition.LOOP, Reason(code="TTL_LOOP", text=text))
+            return
+        walk = replace(walk, seen=walk.seen | {state})
+        before = walk.packet
+        for passed in self._hooks.run(walk, Crossing(stack=stack, in_device=device, phys_in=phys_in), Hook.PREROUTING):
+            if isinstance(passed, Ending):
+                yield passed
+            else:
+                yield from self._route_in(*passed, before=before)
+
+    def _route_in(self, walk: Walk, crossing: Crossing, *, before: Packet) -> Iterator[Ending]:
+        packet, stack = walk.packet, crossing.stack
+        results = stack.routing.lookup(packet.destination, source=packet.source, mark=packet.mark, iif=crossing.in_device,
+                                       protocol=packet.protocol.number, source_port=packet.source_port,
+                                       destination_port=packet.destination_port)  # fmt: skip
+        for result in results:
+            branch = _shared(walk, result, len(results))
+            if ended := self._refused(branch, crossing) or _no_way(branch, result, stack):
+                yield ended
+            elif result.kind is ResultKind.LOCAL:
+                yield from self._deliver(branch, crossing)
+            elif crossing.phys_in is not None and result.device == crossing.in_device and packet.destination != before.destination:
+                yield from self._bridge(branch, crossing, result)
+            else:
+                yield from self._forward(branch, crossing, result)
+
+    def _refused(self, walk: Walk, crossing: Crossing) -> Ending | None:
+        """The kernel's look at the addresses of a packet that came by a device. Source: ip_route_input_slow, fib_validate_source."""
+        if crossing.in_device is None:
+            return None
+        packet = walk.packet
+        verdict = crossing.stack.routing.validate_source(
+            packet.source, crossing.in_device, packet.destination, mark=packet.mark, protocol=packet.protocol,
+            source_port=packet.source_port, destination_port=packet.destination_port,
+        )  # fmt: skip
+        codes = {SourceCheck.MARTIAN_SOURCE: "MARTIAN_SOURCE", SourceCheck.MARTIAN_DESTINATION: "MARTIAN_DESTINATION", SourceCheck.RP_FILTER: "RP_FILTER"}
+        if verdict.check in codes:
+            text = f"Node {crossing.stack.name} drops the packet when it comes in by {crossing.in_device}: {verdict.reason}"
+            return walk.end(Disposition.DROPPED, Reason(code=codes[verdict.check], text=text))
+        if verdict.check is SourceCheck.UNKNOWN:
+            return walk.unknown(Unknown(code="DATA_MISSING", text=verdict.reason, at={"node": crossing.stack.name}))
+        return None
+
+    def _deliver(self, walk: Walk, crossing: Crossing) -> Iterator[Ending]:
+        for passed in self._hooks.run(walk, crossing, Hook.INPUT):
+            yield passed if isinstance(passed, Ending) else self._to_process(*passed)
+
+    def _to_process(self, walk: Walk, crossing: Crossing) -> Ending:
+        """The packet reached a socket of the node, or of a pod that shares the node's stack."""
+        packet, name = walk.packet, crossing.stack.name
+        port = packet.destination_port
+        pods = [p for p in self._cluster.host_network_pods(name) if port is not None and p.declares(port, packet.protocol)]
+        listening = crossing.stack.listens(packet)
+        listener = Listener.DECLARED if pods or listening else Listener.UNKNOWN if listening is None else Listener.UNDECLARED
+        pod = pods[0] if len(pods) == 1 else None
+        place = Place(
+            kind="node", namespace=pod.namespace if pod else None, name=pod.name if pod else name, node=name, ip=packet.destination, port=port
+        )  # fmt: skip
+        who = f"pod {pod.namespace}/{pod.name}, which shares the stack of node {name}" if pod else f"a process of node {name}"
+        reason = Reason(code="DELIVERED", text=f"Handed to {who}, at {packet.destination} port {port}")
+        return walk.end(Disposition.DELIVERED, reason, destination=place, listener=listener)
+
+    def _forward(self, walk: Walk, crossing: Crossing, result: RouteResult) -> Iterator[Ending]:
+        stack = crossing.stack
+        if stack.routing.forwarding(walk.packet.destination.version, crossing.in_device) is False:
+            text = f"Node {stack.name} does not forward packets: forwarding is switched off"
+            yield walk.end(Disposition.DROPPED, Reason(code="FORWARDING_OFF", text=text))
+            return
+        crossing = replace(crossing, out_device=result.device, header=_aged(crossing))
+        walk = _route_note(walk, result)
+        for passed in self._hooks.run(walk, crossing, Hook.FORWARD):
+            if isinstance(passed, Ending):
+                yield passed
+            else:
+                yield from self._leave(*passed, result)
+
+    def _bridge(self, walk: Walk, crossing: Crossing, result: RouteResult) -> Iterator[Ending]:
+        """DNAT to a pod of the same bridge, with bridge-nf-call on: bridged, not routed. Source: br_nf_pre_routing_finish."""
+        target = self._cluster.pod_with_ip(walk.packet.destination, crossing.stack.name)
+        sender = self._cluster.pod_with_ip(walk.packet.source, crossing.stack.name)
+        if target is not None and sender is not None and target.key == sender.key:
+            hairpin = self._hairpin(crossing)
+            if hairpin is None:
+                text = f"whether the bridge {crossing.in_device} sends a packet back out of the port it came in by (ip-link.json, ip -d)"
+                yield walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": crossing.stack.name, "file": "ip-link.json"}))
+                return
+            if not hairpin:
+                text = f"Bridge {crossing.in_device} does not send a packet back out of the port it came in by: hairpin mode is off"
+                yield walk.end(Disposition.DROPPED, Reason(code="HAIRPIN_OFF", text=text))
+                return
+        crossing = replace(crossing, out_device=result.device, phys_out="?", bridged=True)
+        for passed in self._hooks.run(walk.note(f"bridged by {result.device}, not routed"), crossing, Hook.FORWARD):
+            if isinstance(passed, Ending):
+                yield passed
+            else:
+                yield from self._leave(*passed, result)
+
+    def _hairpin(self, crossing: Crossing) -> bool | None:
+        """Whether the ports of the bridge reflect: known when all of them agree."""
+        routing = crossing.stack.routing
+        modes = {routing.port_hairpin(p.name) for p in routing.bridge_ports(crossing.in_device or "")}
+        return modes.pop() if len(modes) == 1 else None
+
+    # -- leaving ------------------------------------------------------------------------------------------------------------------
+
+    def _leave(self, walk: Walk, crossing: Crossing, result: RouteResult) -> Iterator[Ending]:
+        crossing = replace(crossing, out_device=result.device, route=result)
+        for passed in self._hooks.run(walk, crossing, Hook.POSTROUTING):
+            if isinstance(passed, Ending):
+                yield passed
+                continue
+            walk, after = passed
+            if result.kind is ResultKind.LOCAL or result.device == "lo":
+                yield from self._loop_back(walk, after)
+            else:
+                yield from self._fabric.carry(walk, after, result)
+
+    def _loop_back(self, walk: Walk, crossing: Crossing) -> Iterator[Ending]:
+        """Over lo a packet keeps its conntrack entry: nat PREROUTING is not asked again (its side is settled)."""
+        inward = replace(crossing, in_device="lo", out_device=None, local_process=False)
+        before = walk.packet
+        for passed in self._hooks.run(walk, inward, Hook.PREROUTING):
+            if isinstance(passed, Ending):
+                yield passed
+            else:
+                yield from self._looped(*passed, before=before)
+
+    def _looped(self, walk: Walk, crossing: Crossing, *, before: Packet) -> Iterator[Ending]:
+        if walk.packet.destination == before.destination:
+            yield from self._deliver(walk, crossing)
+        else:
+            yield from self._route_in(walk, crossing, before=before)
+
+    def _gap(self, stack: NodeStack, walk: Walk) -> Unknown | None:
+        return stack.gap(walk.packet.family)
+
+
+def _aged(crossing: Crossing) -> dict[str, int]:
+    header = dict(crossing.header)
+    if "ttl" in header:
+        header["ttl"] -= 1
+    return header
+
+
+def _shared(walk: Walk, result: RouteResult, ways: int) -> Walk:
+    if ways == 1:
+        return walk
+    text = f"one of {ways} next hops of a multipath route: {result.next_hop} by {result.device}"
+    return replace(walk, probability=walk.probability * result.share).note(text)
+
+
+def _route_note(walk: Walk, result: RouteResult) -> Walk:
+    if result.route is None:
+        return walk
+    inferred = " (inferred from the node's addresses: its routes are not in the snapshot)" if result.inferred else ""
+    return walk.note(f"route: {result.route.to_text()}{inferred}")
+
+
+def _no_way(walk: Walk, result: RouteResult, stack: NodeStack) -> Ending | None:
+    """The end of a packet that routing refuses, None when it may go on."""
+    destination, name = walk.packet.destination, stack.name
+    match result.kind:
+        case ResultKind.LOCAL | ResultKind.UNICAST:
+            return None
+        case ResultKind.NONE:
+            return walk.end(Disposition.UNREACHABLE, Reason(code="NO_ROUTE", text=f"Node {name} has no route to {destination}"))
+        case ResultKind.UNREACHABLE:
+            return walk.end(Disposition.UNREACHABLE, Reason(code="NO_ROUTE", text=f"Node {name} has an unreachable route for {destination}"))
+        case ResultKind.PROHIBIT:
+            text = f"Node {name} has a prohibit route for {destination}"
+            return walk.end(Disposition.UNREACHABLE, Reason(code="ROUTE_PROHIBITED", text=text))
+        case ResultKind.BLACKHOLE:
+            text = f"Node {name} has a blackhole route for {destination}: the packet vanishes"
+            return walk.end(Disposition.DROPPED, Reason(code="ROUTE_BLACKHOLE", text=text))
+        case ResultKind.UNKNOWN:
+            text = result.unknown_reason or f"where node {name} routes {destination}"
+            return walk.unknown(Unknown(code="NO_ROUTES", text=text, at={"node": name}))
+        case _:
+            text = f"{destination} is a {result.kind.value} address to node {name}, which is not modelled"
+            return walk.unknown(Unknown(code="UNMODELLED_MATCH", text=text, at={"node": name}))

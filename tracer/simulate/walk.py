@@ -1,0 +1,115 @@
+"""One branch of the walk: the packet, the odds so far, the hops behind it, and the connections it left in each stack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+from tracer.conntrack import Connection
+from tracer.netfilter.evaluate import StepList
+from tracer.packet import Address, Packet
+from tracer.trace import Disposition, Hop, Listener, Outcome, Place, Reason, StackKind, Step, Unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """The stack a packet is in just now: what came in, and the steps taken since."""
+
+    kind: StackKind
+    name: str
+    node: str | None
+    came_in: str | None
+    packet_in: Packet
+    steps: StepList | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walk:
+    """A packet on its way; a value, so that branches share their past.
+
+    *entries* are (stack, connection) pairs; *seen* the states passed, against loops; *recent* what ``-m recent`` lists learned.
+    *translated_source* is true once a source port may have changed.
+    """
+
+    packet: Packet
+    visit: Visit
+    probability: Fraction = Fraction(1)
+    conditions: tuple[str, ...] = ()
+    unknowns: tuple[Unknown, ...] = ()
+    hops: tuple[Hop, ...] = ()
+    entries: tuple[tuple[str, Connection], ...] = ()
+    seen: frozenset[tuple[object, ...]] = frozenset()
+    recent: frozenset[tuple[str, str]] = frozenset()
+    source_port_certain: bool = True
+    answering: bool = False
+
+    def entry(self, stack: str, packet: Packet) -> tuple[Connection, bool] | None:
+        """Return the connection of *stack* that *packet* belongs to, and whether it runs in the reply direction."""
+        from tracer.conntrack import FlowTuple
+
+        found = FlowTuple.of(packet)
+        for name, connection in reversed(self.entries):
+            if name == stack and connection.original == found:
+                return connection, False
+            if name == stack and connection.reply == found:
+                return connection, True
+        return None
+
+    def with_entry(self, stack: str, connection: Connection) -> Walk:
+        """Return the walk with *connection* stored in *stack*, in place of the one with the same original tuple."""
+        kept = tuple(x for x in self.entries if not (x[0] == stack and x[1].original == connection.original))
+        return replace(self, entries=(*kept, (stack, connection)))
+
+    def step(self, step: Step) -> Walk:
+        """Return the walk with one more step in the current stack."""
+        return replace(self, visit=replace(self.visit, steps=StepList(step, self.visit.steps)))
+
+    def note(self, text: str) -> Walk:
+        """Return the walk with a remark on the current stack."""
+        return replace(self, visit=replace(self.visit, notes=(*self.visit.notes, text)))
+
+    def left(self, went_out: str | None) -> tuple[Hop, ...]:
+        """Return the hops with the current stack's appended, left by device *went_out*."""
+        visit = self.visit
+        hop = Hop(
+            kind=visit.kind, name=visit.name, node=visit.node, came_in=visit.came_in, went_out=went_out, packet_in=visit.packet_in,
+            packet_out=self.packet, steps=visit.steps.to_tuple() if visit.steps else (), notes=visit.notes,
+        )  # fmt: skip
+        return (*self.hops, hop)
+
+    def enter(
+        self, kind: StackKind, name: str, *, node: str | None, came_in: str | None, went_out: str | None, share: Fraction = Fraction(1)
+    ) -> Walk:
+        """Return the walk in the next stack. The mark stays behind: it belongs to the stack that set it."""
+        packet = replace(self.packet, mark=0)
+        visit = Visit(kind=kind, name=name, node=node, came_in=came_in, packet_in=packet)
+        return replace(self, packet=packet, visit=visit, hops=self.left(went_out), probability=self.probability * share)
+
+    def end(
+        self, disposition: Disposition, reason: Reason, *, destination: Place | None = None, listener: Listener | None = None,
+        reject_with: str | None = None, went_out: str | None = None,
+    ) -> Ending:  # fmt: skip
+        """Return the end of this branch."""
+        seen: tuple[Address, int | None] | None = None
+        if disposition is Disposition.DELIVERED:
+            port = self.packet.source_port if self.source_port_certain and not self.packet.source_port_random else None
+            seen = (self.packet.source, port)
+        outcome = Outcome(
+            probability=self.probability, disposition=disposition, reason=reason, destination=destination, source_seen=seen,
+            listener=listener, reject_with=reject_with, hops=self.left(went_out), conditions=self.conditions,
+        )  # fmt: skip
+        return Ending(outcome, self)
+
+    def unknown(self, unknown: Unknown) -> Ending:
+        """Return an end that the snapshot cannot tell."""
+        known = replace(self, unknowns=(*self.unknowns, unknown))
+        return known.end(Disposition.UNKNOWN, Reason(code=unknown.code, text=unknown.text))
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A leaf of the branch tree, and the walk that led to it (its connections answer the reply)."""
+
+    outcome: Outcome
+    walk: Walk = field(repr=False)

@@ -1,0 +1,1 @@
+"""Stacks and links: the nodes, pods, load balancers and clients of a cluster, and who owns an address."""

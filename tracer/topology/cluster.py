@@ -1,0 +1,126 @@
+"""The cluster as a set of stacks, and who owns an address in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from tracer.kube.endpointslice import Endpoint, EndpointSlice
+from tracer.kube.node import Node
+from tracer.kube.objects import Objects
+from tracer.kube.pod import Pod
+from tracer.kube.service import AddressOf, Service
+from tracer.packet import Address
+from tracer.snapshot import Snapshot
+from tracer.topology.names import RuleNames
+from tracer.topology.stack import NodeStack
+
+_VIRTUAL_KINDS = {"dummy"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """A device of a node that holds an address: where packets to that address come in."""
+
+    node: str
+    device: str | None
+
+
+class Cluster:
+    """Everything a walk asks of a snapshot. Build it once a snapshot: it reads files when first needed and keeps what it read."""
+
+    def __init__(self, snapshot: Snapshot, *, indexed: bool = True) -> None:
+        self.snapshot = snapshot
+        self.objects: Objects = snapshot.objects
+        self._indexed = indexed
+        self._stacks: dict[str, NodeStack] = {}
+
+    @classmethod
+    def from_snapshot(cls, snapshot: Snapshot, *, indexed: bool = True) -> Cluster:
+        """Return the cluster of *snapshot*; *indexed* False walks every chain rule by rule (the reference, slower)."""
+        return cls(snapshot, indexed=indexed)
+
+    def stack(self, node: str) -> NodeStack:
+        """Return the stack of *node*; one without files says so itself."""
+        if node not in self._stacks:
+            self._stacks[node] = NodeStack(node, self.snapshot, indexed=self._indexed)
+        return self._stacks[node]
+
+    @cached_property
+    def names(self) -> RuleNames:
+        """Return what names the Kubernetes objects that a rule stands for."""
+        return RuleNames(self.objects)
+
+    @cached_property
+    def node_names(self) -> tuple[str, ...]:
+        """Return every node that has an object or files."""
+        return tuple(sorted({n.name for n in self.objects.nodes} | set(self.snapshot.node_names)))
+
+    @cached_property
+    def _ports(self) -> Mapping[Address, tuple[Port, ...]]:
+        found: dict[Address, tuple[Port, ...]] = {}
+        for name in self.node_names:
+            routing = self.stack(name).routing
+            for held in routing.addresses:
+                link = routing.link(held.device)
+                if held.address.is_loopback or link is not None and (link.loopback or link.kind in _VIRTUAL_KINDS):
+                    continue
+                found[held.address] = (*found.get(held.address, ()), Port(node=name, device=held.device))
+        for node in self.objects.nodes:
+            for address in node.ips:
+                if not any(p.node == node.name for p in found.get(address, ())):
+                    found[address] = (*found.get(address, ()), Port(node=node.name, device=None))
+        return found
+
+    def port_of(self, address: Address) -> Port | None:
+        """Return the node and device that hold *address*, None when no node does, or several do."""
+        found = self._ports.get(address, ())
+        if len(found) > 1:
+            listed = self.objects.node_with_ip(address)
+            found = tuple(p for p in found if listed and p.node == listed.name)
+        return found[0] if len(found) == 1 else None
+
+    def is_node_address(self, address: Address) -> bool:
+        """Return whether a client outside can mean a node by *address*: a Node object lists it, or it is on the device of one that is listed."""
+        if self.objects.node_with_ip(address):
+            return True
+        port = self.port_of(address)
+        if port is None or port.device is None:
+            return False
+        listed = self.objects.node(port.node)
+        return listed is not None and any(p.device == port.device for a in listed.ips for p in self._ports.get(a, ()) if p.node == port.node)
+
+    def pod_with_ip(self, address: Address, node: str | None = None) -> Pod | None:
+        """Return the pod that owns *address*; of several, the one on *node*."""
+        pods = [p for p in self.objects.pods_with_ip(address) if not p.host_network and not p.has_ended]
+        if len(pods) > 1:
+            pods = [p for p in pods if p.node_name == node] or [p for p in pods if not p.terminating]
+        return pods[0] if pods else None
+
+    def endpoint_with_ip(self, address: Address) -> tuple[EndpointSlice, Endpoint] | None:
+        """Return an EndpointSlice and its endpoint that list *address*."""
+        return next(iter(self.objects.endpoints_with_address(address)), None)
+
+    def load_balancer(self, address: Address) -> Service | None:
+        """Return the Service whose load balancer has *address* in its status."""
+        found = (s for s, kind in self.objects.services_with_address(address) if kind is AddressOf.LOAD_BALANCER)
+        return next(found, None)
+
+    def host_network_pods(self, node: str) -> tuple[Pod, ...]:
+        """Return the pods that use *node*'s own stack."""
+        if node not in self._host_pods:
+            return ()
+        return self._host_pods[node]
+
+    @cached_property
+    def _host_pods(self) -> Mapping[str, tuple[Pod, ...]]:
+        found: dict[str, tuple[Pod, ...]] = {}
+        for pod in self.objects.pods:
+            if pod.host_network and pod.node_name and not pod.has_ended:
+                found[pod.node_name] = (*found.get(pod.node_name, ()), pod)
+        return found
+
+    def node(self, name: str) -> Node | None:
+        """Return the Node object *name*."""
+        return self.objects.node(name)

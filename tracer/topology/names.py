@@ -1,0 +1,81 @@
+"""Which Kubernetes objects a rule stands for: a reading aid beside the rule, never an input of the walk.
+
+Strategy: what a rule pins down (the address it asks for, the port, the address it translates to) is looked up among the objects; the
+comment that kube-proxy writes is used only when the Service it names exists.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+
+from tracer.kube.objects import Objects
+from tracer.netfilter import model as m
+from tracer.packet import Address
+
+_COMMENT = re.compile(r"(?P<ns>[a-z0-9-]+)/(?P<name>[a-z0-9.-]+)(?::(?P<port>[a-z0-9-]+))?(?=$|[ ])", re.ASCII)
+
+
+class RuleNames:
+    """Names for rules, each worked out once."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+        self._known: dict[m.Rule, Mapping[str, str]] = {}
+
+    def __call__(self, rule: m.Rule) -> Mapping[str, str]:
+        """Return names for *rule*: any of service, port, endpoint, pod, node."""
+        found = self._known.get(rule)
+        if found is None:
+            found = self._known[rule] = self._found(rule)
+        return found
+
+    def _found(self, rule: m.Rule) -> dict[str, str]:
+        names: dict[str, str] = {}
+        if rule.comment and (said := _COMMENT.search(rule.comment)) and self._objects.service(said["ns"], said["name"]):
+            names["service"] = f"{said['ns']}/{said['name']}"
+            if said["port"]:
+                names["port"] = said["port"]
+        elif (address := _single_destination(rule)) is not None:
+            names |= self._service_at(address, _port(rule))
+        if isinstance(rule.target, m.Dnat) and rule.target.range.low is not None:
+            names |= self._endpoint(rule.target.range)
+        return names
+
+    def _service_at(self, address: Address, port: int | None) -> dict[str, str]:
+        for service, _ in self._objects.services_with_address(address):
+            found = next((p for p in service.ports if p.port == port), None)
+            return {"service": f"{service.namespace}/{service.name}"} | ({"port": found.name} if found and found.name else {})
+        return {}
+
+    def _endpoint(self, chosen: m.NatRange) -> dict[str, str]:
+        address = chosen.low
+        if address is None:
+            return {}
+        shown = f"[{address}]" if address.version == 6 else str(address)
+        names = {"endpoint": f"{shown}:{chosen.ports.low}" if chosen.ports else shown}
+        for pod in self._objects.pods_with_ip(address):
+            if not pod.host_network and not pod.has_ended:
+                names["pod"] = f"{pod.namespace}/{pod.name}"
+                if pod.node_name:
+                    names["node"] = pod.node_name
+        if "node" not in names and (node := self._objects.node_with_ip(address)):
+            names["node"] = node.name
+        return names
+
+
+def _single_destination(rule: m.Rule) -> Address | None:
+    for match in rule.matches:
+        if isinstance(match, m.AddressMatch) and match.side == "destination" and not match.negated:
+            bits = 32 if match.network.version == 4 else 128
+            if match.network.mask == (1 << bits) - 1:
+                return ipaddress.IPv4Address(match.network.value) if bits == 32 else ipaddress.IPv6Address(match.network.value)
+    return None
+
+
+def _port(rule: m.Rule) -> int | None:
+    for match in rule.matches:
+        if isinstance(match, m.PortsMatch) and match.side == "destination" and len(match.ranges) == 1 and not match.negated:
+            return match.ranges[0].low
+    return None

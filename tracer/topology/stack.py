@@ -1,0 +1,146 @@
+"""One node's network stack: its rule sets, sets, routing and listening sockets, each read when first needed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+
+from tracer.netfilter.ipset_save import IpSet, parse_sets
+from tracer.netfilter.iptables_save import Chain, Dump, parse_dump
+from tracer.netfilter.model import Hook, Priority
+from tracer.packet import Address, Family, Packet, Protocol
+from tracer.query import parse_address
+from tracer.routing import Routing
+from tracer.snapshot import Snapshot
+from tracer.trace import Unknown
+
+_HOOKS: dict[Hook, tuple[tuple[Priority, str], ...]] = {
+    Hook.PREROUTING: ((Priority.RAW, "raw"), (Priority.MANGLE, "mangle"), (Priority.NAT_DST, "nat")),
+    Hook.INPUT: ((Priority.MANGLE, "mangle"), (Priority.FILTER, "filter"), (Priority.SECURITY, "security"), (Priority.NAT_SRC, "nat")),
+    Hook.FORWARD: ((Priority.MANGLE, "mangle"), (Priority.FILTER, "filter"), (Priority.SECURITY, "security")),
+    Hook.OUTPUT: ((Priority.RAW, "raw"), (Priority.MANGLE, "mangle"), (Priority.NAT_DST, "nat"), (Priority.FILTER, "filter"),
+                  (Priority.SECURITY, "security")),
+    Hook.POSTROUTING: ((Priority.MANGLE, "mangle"), (Priority.NAT_SRC, "nat")),
+}  # fmt: skip
+_RULE_FILES = {
+    Family.IP: ("iptables-save.txt", "iptables-legacy-save.txt"),
+    Family.IP6: ("ip6tables-save.txt", "ip6tables-legacy-save.txt"),
+}
+_SOCKET = re.compile(r"^(?P<netid>tcp|udp|sctp)\s+(?:LISTEN|UNCONN)\s+\S+\s+\S+\s+(?P<local>\S+):(?P<port>[0-9]+)\s", re.ASCII | re.MULTILINE)
+_FOREIGN_MODES = {"nftables", "ipvs", "userspace", "kernelspace"}
+
+
+class NodeStack:
+    """The network stack of one node, as far as its files tell."""
+
+    def __init__(self, name: str, snapshot: Snapshot, *, indexed: bool = True) -> None:
+        self.name = name
+        self._snapshot = snapshot
+        self._indexed = indexed
+        self._dumps: dict[Family, tuple[Dump, ...]] = {}
+        self._chains: dict[tuple[Hook, Family], tuple[tuple[Priority, Chain], ...]] = {}
+        self._redirects: dict[tuple[str, int], Address | None] = {}
+
+    def _file(self, name: str) -> str | None:
+        return self._snapshot.node_file(self.name, name)
+
+    @cached_property
+    def routing(self) -> Routing:
+        """Return the stack's routes, rules, addresses and links; what is missing it says itself."""
+        return Routing.from_texts(
+            self.name,
+            ip_addr=self._file("ip-addr.json"), ip_link=self._file("ip-link.json"), ip_route=self._file("ip-route.json"),
+            ip6_route=self._file("ip6-route.json"), ip_rule=self._file("ip-rule.json"), ip6_rule=self._file("ip6-rule.json"),
+            sysctl=self._file("sysctl.txt"),
+        )  # fmt: skip
+
+    def dumps(self, family: Family) -> tuple[Dump, ...]:
+        """Return the stack's xtables dumps of one family: the nft back end's first, then the legacy one's."""
+        if family not in self._dumps:
+            found = []
+            for name in _RULE_FILES[family]:
+                text = self._file(name)
+                if text is not None:
+                    found.append(parse_dump(text, self._snapshot.path_of(self.name, name), indexed=self._indexed))
+            self._dumps[family] = tuple(found)
+        return self._dumps[family]
+
+    def chains(self, hook: Hook, family: Family) -> tuple[tuple[Priority, Chain], ...]:
+        """Return the base chains of *hook* in the order the kernel calls them."""
+        key = (hook, family)
+        if key not in self._chains:
+            found = [
+                (priority, dump.tables[table].chains[hook.name])
+                for dump in self.dumps(family)
+                for priority, table in _HOOKS[hook]
+                if table in dump.tables and hook.name in dump.tables[table].chains
+            ]
+            self._chains[key] = tuple(sorted(found, key=lambda x: x[0]))
+        return self._chains[key]
+
+    @cached_property
+    def sets(self) -> Mapping[str, IpSet] | None:
+        """Return the node's ipsets by name, None when the snapshot has none of its readings."""
+        text = self._file("ipset-save.txt")
+        if text is None:
+            return None
+        return parse_sets(text, self._snapshot.path_of(self.name, "ipset-save.txt"))[0]
+
+    @cached_property
+    def mode(self) -> str | None:
+        """Return what kube-proxy-mode.txt says, None when it is absent."""
+        text = self._file("kube-proxy-mode.txt")
+        return text.strip() if text else None
+
+    def gap(self, family: Family) -> Unknown | None:
+        """Return what keeps this stack from being replayed for *family*, or None when its rules are all there and modelled."""
+        if self.mode in _FOREIGN_MODES:
+            text = f"node {self.name} runs kube-proxy in {self.mode} mode, which Hopline does not replay yet"
+            return Unknown(code="MODE_NOT_MODELLED", text=text, at={"node": self.name})
+        dumps = self.dumps(family)
+        file = _RULE_FILES[family][0]
+        if not dumps:
+            return Unknown(code="NO_RULES", text=f"No rules recorded for node {self.name}: {file} is missing", at={"node": self.name, "file": file})
+        if cut := next((d for d in dumps if d.truncated), None):
+            seen = {t for d in dumps for t in d.tables}
+            if missing := [t for t in ("raw", "mangle", "nat", "filter") if t not in seen]:
+                text = f"{cut.file} is cut off: its tables {', '.join(missing)} may be missing"
+                return Unknown(code="TRUNCATED_DUMP", text=text, at={"node": self.name, "file": cut.file})
+        return None
+
+    def redirect_address(self, device: str, version: int) -> Address | None:
+        """Return the address REDIRECT gives a packet that came in by *device*: the device's first address.
+
+        Source: nf_nat_redirect_ipv4 in nf_nat_redirect.c.
+        """
+        for found in self.routing.addresses:
+            if found.device == device and found.address.version == version and not found.address.is_link_local:
+                return found.address
+        return None
+
+    @cached_property
+    def sockets(self) -> tuple[tuple[str, str, int], ...] | None:
+        """Return (protocol, local address, port) of every listening socket in ss.txt, None when it is absent."""
+        text = self._file("ss.txt")
+        if text is None:
+            return None
+        return tuple((x["netid"], x["local"], int(x["port"])) for x in _SOCKET.finditer(text))
+
+    def listens(self, packet: Packet) -> bool | None:
+        """Return whether a socket of the node takes *packet*; None when ss.txt is absent or the port is not known."""
+        if self.sockets is None or packet.destination_port is None or packet.protocol is Protocol.SCTP:
+            return None
+        for protocol, local, port in self.sockets:
+            if protocol == packet.protocol.value and port == packet.destination_port and _covers(local, packet.destination):
+                return True
+        return False
+
+
+def _covers(local: str, address: Address) -> bool:
+    host = local.strip("[]").partition("%")[0]
+    if host in ("*", "0.0.0.0", "::"):
+        return host != "0.0.0.0" or address.version == 4
+    parsed = parse_address(host)
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return address in (parsed, mapped)

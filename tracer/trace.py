@@ -1,0 +1,274 @@
+"""The answer: every way one packet can end, hop by hop, with the rule behind each step.
+
+These values mirror trace-json.md one to one; ``to_dict`` writes that contract.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from fractions import Fraction
+
+from tracer.packet import Address, Packet
+from tracer.query import Query
+
+VERSION = 1
+
+
+class Disposition(StrEnum):
+    """How a packet ends; the closed list of trace-json.md."""
+
+    DELIVERED = "delivered"
+    REJECTED = "rejected"
+    DROPPED = "dropped"
+    UNREACHABLE = "unreachable"
+    LOST = "lost"
+    CLOSED = "closed"
+    LOOP = "loop"
+    UNRESOLVED = "unresolved"
+    UNKNOWN = "unknown"
+
+
+class Listener(StrEnum):
+    """Whether something is known to listen at the destination port."""
+
+    DECLARED = "declared"
+    UNDECLARED = "undeclared"
+    UNKNOWN = "unknown"
+
+
+class StackKind(StrEnum):
+    """What owns a network stack."""
+
+    NODE = "node"
+    POD = "pod"
+    EXTERNAL = "external"
+    LOAD_BALANCER = "load-balancer"
+    PROXY = "proxy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """A stable code of the catalogue in tracer/explain, and the sentence for this case."""
+
+    code: str
+    text: str
+
+    def to_dict(self) -> dict[str, str]:
+        """Return ``{"code", "text"}``."""
+        return {"code": self.code, "text": self.text}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """What the snapshot cannot tell; *at* locates it (node, file, line …)."""
+
+    code: str
+    text: str
+    at: Mapping[str, object] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return ``{"code", "text", "at"}``."""
+        return {"code": self.code, "text": self.text, "at": dict(self.at)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One rule that matched, or the policy that ended a base chain (then *policy* is set and *rule* is None).
+
+    Where the kernel acts without a rule (conntrack undoing a translation), *event* names the act and there is neither.
+    *rewrote* maps a packet field to (before, after). *chance* is the odds with which a random match took this rule.
+    *note* says in words what a rewrite or a kernel decision was. *names* are the Kubernetes objects the rule stands for.
+    """
+
+    hook: str
+    family: str
+    table: str
+    chain: str
+    rule: str | None = None
+    file: str | None = None
+    line: int | None = None
+    verdict: str | None = None
+    policy: str | None = None
+    event: str | None = None
+    rewrote: Mapping[str, tuple[object, object]] = field(default_factory=dict)
+    chance: Fraction | None = None
+    condition: str | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the step as trace-json.md writes it."""
+        out: dict[str, object] = {"hook": self.hook, "family": self.family, "table": self.table, "chain": self.chain}
+        if self.policy is not None:
+            out["policy"] = self.policy
+            return out
+        if self.event is not None:
+            out["event"] = self.event
+        else:
+            out |= {"rule": self.rule, "file": self.file, "line": self.line, "verdict": self.verdict}
+        if self.rewrote:
+            out["rewrote"] = {k: list(v) for k, v in self.rewrote.items()}
+        if self.chance is not None:
+            out["chance"] = str(self.chance)
+        if self.condition is not None:
+            out["condition"] = self.condition
+        if self.names:
+            out["names"] = dict(self.names)
+        return out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hop:
+    """One network stack passed. *node* is None where the stack is not a node's own; *came_in*, *went_out* are device names."""
+
+    kind: StackKind
+    name: str
+    node: str | None
+    came_in: str | None
+    went_out: str | None
+    packet_in: Packet
+    packet_out: Packet
+    steps: tuple[Step, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self, *, with_steps: bool) -> dict[str, object]:
+        """Return the hop as trace-json.md writes it."""
+        out: dict[str, object] = {
+            "stack": {"kind": self.kind.value, "name": self.name},
+            "node": self.node,
+            "in": self.came_in,
+            "out": self.went_out,
+            "packet_in": self.packet_in.to_dict(),
+            "packet_out": self.packet_out.to_dict(),
+        }
+        if self.notes:
+            out["notes"] = list(self.notes)
+        if with_steps:
+            out["steps"] = [s.to_dict() for s in self.steps]
+        return out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a packet ended: *kind* is pod, node, external or endpoint (see trace-json.md)."""
+
+    kind: str
+    ip: Address
+    port: int | None
+    namespace: str | None = None
+    name: str | None = None
+    node: str | None = None
+    service: str | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the destination as trace-json.md writes it, fields that do not apply left out."""
+        fields = {"kind": self.kind, "namespace": self.namespace, "name": self.name, "node": self.node, "service": self.service}
+        return {k: v for k, v in fields.items() if v is not None} | {"ip": str(self.ip), "port": self.port}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """The first answer packet's end: what the client sees as its source."""
+
+    disposition: Disposition
+    source: Address | None = None
+    source_port: int | None = None
+    reason: Reason | None = None
+    hops: tuple[Hop, ...] = ()
+
+    def to_dict(self, *, with_steps: bool) -> dict[str, object]:
+        """Return the reply as trace-json.md writes it."""
+        seen = None if self.source is None else {"ip": str(self.source), "port": self.source_port}
+        out: dict[str, object] = {"disposition": self.disposition.value, "source_seen": seen}
+        if self.reason:
+            out["reason"] = self.reason.to_dict()
+        out["hops"] = [h.to_dict(with_steps=with_steps) for h in self.hops]
+        return out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One leaf of the branch tree, with its exact probability.
+
+    *conditions* are the things the snapshot cannot tell that had to hold on the way here. Where there are any, the probability is
+    only a share of the whole, split evenly so that the sum stays 1; it is no estimate, and pages show no odds for it.
+    """
+
+    probability: Fraction
+    disposition: Disposition
+    reason: Reason | None = None
+    destination: Place | None = None
+    source_seen: tuple[Address, int | None] | None = None
+    listener: Listener | None = None
+    reject_with: str | None = None
+    reply: Reply | None = None
+    hops: tuple[Hop, ...] = ()
+    conditions: tuple[str, ...] = ()
+    findings: tuple[Reason, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Return a stable id of this path: a hash of what it passes, not of its place in the list."""
+        parts = [self.disposition.value, str(self.destination and self.destination.to_dict())]
+        for hop in self.hops:
+            parts.append(f"{hop.kind}|{hop.name}|{hop.packet_out.source}|{hop.packet_out.destination}|{hop.packet_out.destination_port}")
+            parts.extend(f"{s.table}|{s.chain}|{s.rule}" for s in hop.steps if s.verdict not in (None, "continue"))
+        parts.extend(self.conditions)
+        return hashlib.sha1("\n".join(parts).encode(), usedforsecurity=False).hexdigest()[:10]
+
+    def to_dict(self, *, with_steps: bool) -> dict[str, object]:
+        """Return the outcome as trace-json.md writes it."""
+        out: dict[str, object] = {"id": self.id, "probability": str(self.probability), "disposition": self.disposition.value}
+        out["reason"] = self.reason.to_dict() if self.reason else None
+        out["destination"] = self.destination.to_dict() if self.destination else None
+        out["source_seen"] = {"ip": str(self.source_seen[0]), "port": self.source_seen[1]} if self.source_seen else None
+        if self.listener:
+            out["listener"] = self.listener.value
+        if self.reject_with:
+            out["reject_with"] = self.reject_with
+        if self.conditions:
+            out["conditions"] = list(self.conditions)
+        if self.findings:
+            out["findings"] = [f.to_dict() for f in self.findings]
+        if self.reply:
+            out["reply"] = self.reply.to_dict(with_steps=with_steps)
+        out["hops"] = [h.to_dict(with_steps=with_steps) for h in self.hops]
+        return out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookup:
+    """One DNS question and its answer."""
+
+    server: str
+    name: str
+    rdtype: str
+    rcode: str
+    answers: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the look-up as trace-json.md writes it."""
+        return {"server": self.server, "question": {"name": self.name, "type": self.rdtype}, "rcode": self.rcode, "answers": list(self.answers)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """The whole answer to one query."""
+
+    query: Query
+    outcomes: tuple[Outcome, ...]
+    lookups: tuple[Lookup, ...] = ()
+    unknowns: tuple[Unknown, ...] = ()
+
+    def to_dict(self, *, with_steps: bool = True) -> dict[str, object]:
+        """Return the answer as trace-json.md writes it. *with_steps* lists every matched rule."""
+        return {
+            "version": VERSION,
+            "id": self.query.id,
+            "query": self.query.to_dict(),
+            "lookups": [x.to_dict() for x in self.lookups],
+            "outcomes": [o.to_dict(with_steps=with_steps) for o in self.outcomes],
+            "unknowns": [u.to_dict() for u in self.unknowns],
+        }
