@@ -13,7 +13,10 @@ from webapp import services
 
 
 class Command(BaseCommand):
-    """Prints the new snapshot's id. It belongs to nobody: everybody who may open this server sees it. Exit code 2 with every reason when it is refused."""
+    """Prints the new snapshot's id; exit code 2 with every reason when it is refused.
+
+    The snapshot belongs to nobody: everybody who may open this server sees it.
+    """
 
     help = "Store a recorded cluster (folder, .tar[.gz|.xz|.zst], .zip, or one JSON or YAML file) as a snapshot."
 

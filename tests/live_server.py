@@ -1,0 +1,79 @@
+"""Hopline as its users start it: ``manage.py serve`` in a process of its own, on a free port, with a data folder of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+_START_SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveServer:
+    """A running server: its address, data folder, log and process."""
+
+    url: str
+    data: Path
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    def kill(self) -> None:
+        """Kill the server as a power cut would."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+
+def environment(data: Path, **changes: str) -> dict[str, str]:
+    """Return the environment of a server with its data in *data*: this one's without Hopline's own variables, then *changes*."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("HOPLINE_") and k not in ("DATABASE_URL", "REDIS_URL")}
+    return kept | {"HOPLINE_DATA": str(data), "DJANGO_SETTINGS_MODULE": "webapp.settings", "PYTHONUNBUFFERED": "1"} | changes
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def live_server(data: Path, *arguments: str, port: int | None = None, **changes: str) -> Iterator[LiveServer]:
+    """Start ``manage.py serve`` with *arguments* and environment *changes*; stop it when the context ends."""
+    port = port or free_port()
+    data.mkdir(parents=True, exist_ok=True)
+    log = data / "server.log"
+    command = [sys.executable, "manage.py", "serve", "--port", str(port), *arguments]
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, cwd=PROJECT, env=environment(data, **changes), stdout=output, stderr=subprocess.STDOUT)
+    server = LiveServer(url=f"http://127.0.0.1:{port}", data=data, log=log, process=process)
+    try:
+        _wait_until_healthy(server)
+        yield server
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+def _wait_until_healthy(server: LiveServer) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        if server.process.poll() is not None:
+            raise RuntimeError(f"the server ended with {server.process.returncode}:\n{server.log.read_text()[-4000:]}")
+        with contextlib.suppress(urllib.error.URLError, ConnectionError), urllib.request.urlopen(f"{server.url}/healthz", timeout=5):
+            return
+        time.sleep(0.1)
+    raise RuntimeError(f"the server did not answer in {_START_SECONDS} s:\n{server.log.read_text()[-4000:]}")
