@@ -245,6 +245,11 @@ def _destination_from(value: object) -> Destination:
 def _connection_from(value: object) -> tuple[str, int] | None:
     if value is None:
         return None
-    if isinstance(value, Mapping) and isinstance(node := value.get("node"), str) and isinstance(line := value.get("line"), int) and line > 0:
+    if (
+        isinstance(value, Mapping)
+        and isinstance(node := value.get("node"), str)
+        and isinstance(line := value.get("line"), int)
+        and line > 0
+    ):
         return (node, line)
     raise QueryError("connection is not {node, line}", code="BAD_QUERY", field="connection")

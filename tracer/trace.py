@@ -250,7 +250,12 @@ class Lookup:
 
     def to_dict(self) -> dict[str, object]:
         """Return the look-up as trace-json.md writes it."""
-        return {"server": self.server, "question": {"name": self.name, "type": self.rdtype}, "rcode": self.rcode, "answers": list(self.answers)}
+        return {
+            "server": self.server,
+            "question": {"name": self.name, "type": self.rdtype},
+            "rcode": self.rcode,
+            "answers": list(self.answers),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -151,8 +151,12 @@ class Evaluation:
         why = " and ".join(x.text for x in missing)
         where = f"{self._file}:{rule.line}"
         found = tuple(self._unknown(x.code, x.text, rule) for x in missing)
-        other = replace(ahead, probability=ahead.probability * _HALF, unknowns=ahead.unknowns + found,
-                        conditions=(*ahead.conditions, f"{where} does not match ({why})"))  # fmt: skip
+        other = replace(
+            ahead,
+            probability=ahead.probability * _HALF,
+            unknowns=ahead.unknowns + found,
+            conditions=(*ahead.conditions, f"{where} does not match ({why})"),
+        )
         self._pending.append(other)
         return replace(other, conditions=(*ahead.conditions, f"{where} matches ({why})"))
 
@@ -225,7 +229,7 @@ class Evaluation:
         verdict = {"ACCEPT": "accept", "DROP": "drop"}.get(policy, "unknown")
         return Leaf(
             verdict, cursor.view, StepList(step, cursor.steps), cursor.probability, cursor.conditions, cursor.unknowns, by_policy=True
-        )  # fmt: skip
+        )
 
     def _cut_off(self, cursor: _Cursor, chain: Chain) -> Leaf:
         text = f"{self._file} is cut off inside table {chain.table.name}: chain {chain.name} may have more rules"
@@ -243,14 +247,28 @@ class Evaluation:
         return Unknown(code=code, text=text, at={"file": self._file, "line": rule.line, "rule": rule.text})
 
     def _step(
-        self, rule: m.Rule, verdict: str, *, chance: Fraction | None = None, condition: str | None = None,
+        self,
+        rule: m.Rule,
+        verdict: str,
+        *,
+        chance: Fraction | None = None,
+        condition: str | None = None,
         rewrote: Mapping[str, tuple[object, object]] | None = None,
-    ) -> Step:  # fmt: skip
+    ) -> Step:
         return Step(
-            hook=self._base.name.lower(), family=self._family, table=self._base.table.name, chain=rule.chain, rule=rule.text,
-            file=self._file, line=rule.line, verdict=verdict, chance=chance, condition=condition, rewrote=rewrote or {},
+            hook=self._base.name.lower(),
+            family=self._family,
+            table=self._base.table.name,
+            chain=rule.chain,
+            rule=rule.text,
+            file=self._file,
+            line=rule.line,
+            verdict=verdict,
+            chance=chance,
+            condition=condition,
+            rewrote=rewrote or {},
             names=self._annotate(rule),
-        )  # fmt: skip
+        )
 
 
 def _frame(chain: Chain, packet: Packet) -> _Frame:

@@ -17,8 +17,24 @@ from tracer.netfilter.scalars import BadValue, address_mask, address_range, numb
 from tracer.packet import Address
 
 KNOWN_TYPES = frozenset(
-    """bitmap:ip bitmap:ip,mac bitmap:port hash:ip hash:mac hash:ip,mac hash:net hash:net,net hash:ip,port hash:net,port hash:ip,port,ip
-    hash:ip,port,net hash:ip,mark hash:net,port,net hash:net,iface list:set""".split()
+    [
+        "bitmap:ip",
+        "bitmap:ip,mac",
+        "bitmap:port",
+        "hash:ip",
+        "hash:mac",
+        "hash:ip,mac",
+        "hash:net",
+        "hash:net,net",
+        "hash:ip,port",
+        "hash:net,port",
+        "hash:ip,port,ip",
+        "hash:ip,port,net",
+        "hash:ip,mark",
+        "hash:net,port,net",
+        "hash:net,iface",
+        "list:set",
+    ]
 )
 _PROTOCOL_PORT = re.compile(r"(?:([A-Za-z][\w-]*|[0-9]+):)?([0-9A-Za-z-]+)", re.ASCII)
 
@@ -144,9 +160,8 @@ def contains(found: IpSet, key: Key, sides: tuple[str, ...], sets: Mapping[str, 
         return None
     if found.type == "list:set":
         return _in_list(found, key, sides, sets, depth)
-    if found.family == "inet6" and key.source.version == 4 or found.family == "inet" and found.type != "bitmap:port" and key.source.version == 6:
-        if any(d in ("ip", "net") for d in found.dimensions):
-            return False
+    if any(d in ("ip", "net") for d in found.dimensions) and key.source.version != (6 if found.family == "inet6" else 4):
+        return False
     best, known = -1, True
     for entries, wanted in ((found.entries, True), (found.excluded, False)):
         for entry in entries:

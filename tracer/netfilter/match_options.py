@@ -29,21 +29,52 @@ Builder = Callable[[tuple[Option, ...]], Iterator[m.Match]]
 _TCP_FLAGS = {"FIN": 1, "SYN": 2, "RST": 4, "PSH": 8, "ACK": 16, "URG": 32, "ALL": 63, "NONE": 0}
 
 ICMP_TYPES = {
-    "any": (None, 0, 255), "echo-reply": (0, 0, 255), "pong": (0, 0, 255), "destination-unreachable": (3, 0, 255), "network-unreachable": (3, 0, 0),
-    "host-unreachable": (3, 1, 1), "protocol-unreachable": (3, 2, 2), "port-unreachable": (3, 3, 3), "fragmentation-needed": (3, 4, 4),
-    "source-quench": (4, 0, 255), "redirect": (5, 0, 255), "echo-request": (8, 0, 255), "ping": (8, 0, 255), "router-advertisement": (9, 0, 255),
-    "router-solicitation": (10, 0, 255), "time-exceeded": (11, 0, 255), "ttl-exceeded": (11, 0, 255), "parameter-problem": (12, 0, 255),
-    "timestamp-request": (13, 0, 255), "timestamp-reply": (14, 0, 255), "address-mask-request": (17, 0, 255), "address-mask-reply": (18, 0, 255),
-}  # fmt: skip
+    "any": (None, 0, 255),
+    "echo-reply": (0, 0, 255),
+    "pong": (0, 0, 255),
+    "destination-unreachable": (3, 0, 255),
+    "network-unreachable": (3, 0, 0),
+    "host-unreachable": (3, 1, 1),
+    "protocol-unreachable": (3, 2, 2),
+    "port-unreachable": (3, 3, 3),
+    "fragmentation-needed": (3, 4, 4),
+    "source-quench": (4, 0, 255),
+    "redirect": (5, 0, 255),
+    "echo-request": (8, 0, 255),
+    "ping": (8, 0, 255),
+    "router-advertisement": (9, 0, 255),
+    "router-solicitation": (10, 0, 255),
+    "time-exceeded": (11, 0, 255),
+    "ttl-exceeded": (11, 0, 255),
+    "parameter-problem": (12, 0, 255),
+    "timestamp-request": (13, 0, 255),
+    "timestamp-reply": (14, 0, 255),
+    "address-mask-request": (17, 0, 255),
+    "address-mask-reply": (18, 0, 255),
+}
 
 ICMPV6_TYPES = {
-    "destination-unreachable": (1, 0, 255), "no-route": (1, 0, 0), "communication-prohibited": (1, 1, 1), "address-unreachable": (1, 3, 3),
-    "port-unreachable": (1, 4, 4), "packet-too-big": (2, 0, 255), "time-exceeded": (3, 0, 255), "ttl-exceeded": (3, 0, 255),
-    "parameter-problem": (4, 0, 255), "echo-request": (128, 0, 255), "ping": (128, 0, 255), "echo-reply": (129, 0, 255), "pong": (129, 0, 255),
-    "router-solicitation": (133, 0, 255), "router-advertisement": (134, 0, 255), "neighbour-solicitation": (135, 0, 255),
-    "neighbor-solicitation": (135, 0, 255), "neighbour-advertisement": (136, 0, 255), "neighbor-advertisement": (136, 0, 255),
+    "destination-unreachable": (1, 0, 255),
+    "no-route": (1, 0, 0),
+    "communication-prohibited": (1, 1, 1),
+    "address-unreachable": (1, 3, 3),
+    "port-unreachable": (1, 4, 4),
+    "packet-too-big": (2, 0, 255),
+    "time-exceeded": (3, 0, 255),
+    "ttl-exceeded": (3, 0, 255),
+    "parameter-problem": (4, 0, 255),
+    "echo-request": (128, 0, 255),
+    "ping": (128, 0, 255),
+    "echo-reply": (129, 0, 255),
+    "pong": (129, 0, 255),
+    "router-solicitation": (133, 0, 255),
+    "router-advertisement": (134, 0, 255),
+    "neighbour-solicitation": (135, 0, 255),
+    "neighbor-solicitation": (135, 0, 255),
+    "neighbour-advertisement": (136, 0, 255),
+    "neighbor-advertisement": (136, 0, 255),
     "redirect": (137, 0, 255),
-}  # fmt: skip
+}
 
 
 def _ports(options: tuple[Option, ...]) -> Iterator[m.Match]:
@@ -85,14 +116,20 @@ def _icmp(options: tuple[Option, ...]) -> Iterator[m.Match]:
 
 
 def _multiport(options: tuple[Option, ...]) -> Iterator[m.Match]:
-    sides = {"--sports": "source", "--source-ports": "source", "--dports": "destination", "--destination-ports": "destination", "--ports": "either"}
+    sides = {
+        "--sports": "source",
+        "--source-ports": "source",
+        "--dports": "destination",
+        "--destination-ports": "destination",
+        "--ports": "either",
+    }
     for option in options:
         yield m.PortsMatch(sides[option.name], tuple(port_range(p) for p in option.words[0].split(",")), option.negated, True)
 
 
 _ADDRESS_TYPES = frozenset(
-    "UNSPEC UNICAST LOCAL BROADCAST ANYCAST MULTICAST BLACKHOLE UNREACHABLE PROHIBIT THROW NAT XRESOLVE".split()
-)  # fmt: skip
+    ["UNSPEC", "UNICAST", "LOCAL", "BROADCAST", "ANYCAST", "MULTICAST", "BLACKHOLE", "UNREACHABLE", "PROHIBIT", "THROW", "NAT", "XRESOLVE"]
+)
 
 
 def _addrtype(options: tuple[Option, ...]) -> Iterator[m.Match]:
@@ -107,10 +144,13 @@ def _addrtype(options: tuple[Option, ...]) -> Iterator[m.Match]:
         return values
 
     yield m.AddrtypeMatch(
-        types("--src-type"), types("--dst-type"),
-        "--src-type" in found and found["--src-type"].negated, "--dst-type" in found and found["--dst-type"].negated,
-        "--limit-iface-in" in found, "--limit-iface-out" in found,
-    )  # fmt: skip
+        types("--src-type"),
+        types("--dst-type"),
+        "--src-type" in found and found["--src-type"].negated,
+        "--dst-type" in found and found["--dst-type"].negated,
+        "--limit-iface-in" in found,
+        "--limit-iface-out" in found,
+    )
 
 
 def _comment(options: tuple[Option, ...]) -> Iterator[m.Match]:
@@ -118,8 +158,8 @@ def _comment(options: tuple[Option, ...]) -> Iterator[m.Match]:
         yield m.CommentMatch(option.words[0])
 
 
-_CT_STATES = frozenset("INVALID NEW RELATED ESTABLISHED UNTRACKED SNAT DNAT".split())
-_CT_STATUS = frozenset("NONE EXPECTED SEEN_REPLY ASSURED CONFIRMED".split())
+_CT_STATES = frozenset(["INVALID", "NEW", "RELATED", "ESTABLISHED", "UNTRACKED", "SNAT", "DNAT"])
+_CT_STATUS = frozenset(["NONE", "EXPECTED", "SEEN_REPLY", "ASSURED", "CONFIRMED"])
 
 
 def _states(option: Option, known: frozenset[str]) -> frozenset[str]:
@@ -151,13 +191,17 @@ def _conntrack(options: tuple[Option, ...]) -> Iterator[m.Match]:
 
 
 _CT_ADDRESSES = {
-    "--ctorigsrc": ("orig", "source"), "--ctorigdst": ("orig", "destination"),
-    "--ctreplsrc": ("repl", "source"), "--ctrepldst": ("repl", "destination"),
-}  # fmt: skip
+    "--ctorigsrc": ("orig", "source"),
+    "--ctorigdst": ("orig", "destination"),
+    "--ctreplsrc": ("repl", "source"),
+    "--ctrepldst": ("repl", "destination"),
+}
 _CT_PORTS = {
-    "--ctorigsrcport": ("orig", "source"), "--ctorigdstport": ("orig", "destination"),
-    "--ctreplsrcport": ("repl", "source"), "--ctrepldstport": ("repl", "destination"),
-}  # fmt: skip
+    "--ctorigsrcport": ("orig", "source"),
+    "--ctorigdstport": ("orig", "destination"),
+    "--ctreplsrcport": ("repl", "source"),
+    "--ctrepldstport": ("repl", "destination"),
+}
 
 
 def _mark(options: tuple[Option, ...]) -> Iterator[m.Match]:
@@ -257,7 +301,9 @@ def _nfacct(options: tuple[Option, ...]) -> Iterator[m.Match]:
         yield m.NfacctMatch(option.words[0])
 
 
-_DSCP_CLASSES = {"BE": 0, "EF": 0x2E} | {f"CS{i}": i * 8 for i in range(8)} | {f"AF{c}{d}": c * 8 + d * 2 for c in range(1, 5) for d in range(1, 4)}
+_DSCP_CLASSES = (
+    {"BE": 0, "EF": 0x2E} | {f"CS{i}": i * 8 for i in range(8)} | {f"AF{c}{d}": c * 8 + d * 2 for c in range(1, 5) for d in range(1, 4)}
+)
 
 
 def dscp_class(text: str) -> int:
@@ -298,8 +344,20 @@ def _unmodelled(module: str, option: Option) -> m.UnmodelledMatch:
 
 
 _PORT_OPTIONS = {"--sport": 1, "--source-port": 1, "--dport": 1, "--destination-port": 1}
-_RECENT = {"--set": 0, "--rcheck": 0, "--update": 0, "--remove": 0, "--name": 1, "--seconds": 1, "--hitcount": 1, "--reap": 0, "--rttl": 0,
-           "--rsource": 0, "--rdest": 0, "--mask": 1}  # fmt: skip
+_RECENT = {
+    "--set": 0,
+    "--rcheck": 0,
+    "--update": 0,
+    "--remove": 0,
+    "--name": 1,
+    "--seconds": 1,
+    "--hitcount": 1,
+    "--reap": 0,
+    "--rttl": 0,
+    "--rsource": 0,
+    "--rdest": 0,
+    "--mask": 1,
+}
 
 MODULES: dict[str, tuple[dict[str, int], Builder]] = {
     "tcp": (_PORT_OPTIONS | {"--tcp-flags": 2, "--syn": 0, "--tcp-option": 1}, _ports),
@@ -313,15 +371,26 @@ MODULES: dict[str, tuple[dict[str, int], Builder]] = {
     "addrtype": ({"--src-type": 1, "--dst-type": 1, "--limit-iface-in": 0, "--limit-iface-out": 0}, _addrtype),
     "comment": ({"--comment": 1}, _comment),
     "conntrack": (
-        {o: 1 for o in ("--ctstate", "--ctstatus", "--ctproto", "--ctexpire", "--ctdir", *_CT_ADDRESSES, *_CT_PORTS)},
+        dict.fromkeys(("--ctstate", "--ctstatus", "--ctproto", "--ctexpire", "--ctdir", *_CT_ADDRESSES, *_CT_PORTS), 1),
         _conntrack,
     ),
     "state": ({"--state": 1}, _conntrack),
     "mark": ({"--mark": 1}, _mark),
     "connmark": ({"--mark": 1}, _connmark),
     "set": (
-        {"--match-set": 2, "--set": 2, "--return-nomatch": 0, "--update-counters": 0, "--update-subcounters": 0, "--packets-eq": 1,
-         "--packets-lt": 1, "--packets-gt": 1, "--bytes-eq": 1, "--bytes-lt": 1, "--bytes-gt": 1},
+        {
+            "--match-set": 2,
+            "--set": 2,
+            "--return-nomatch": 0,
+            "--update-counters": 0,
+            "--update-subcounters": 0,
+            "--packets-eq": 1,
+            "--packets-lt": 1,
+            "--packets-gt": 1,
+            "--bytes-eq": 1,
+            "--bytes-lt": 1,
+            "--bytes-gt": 1,
+        },
         _set,
     ),
     "iprange": ({"--src-range": 1, "--dst-range": 1}, _iprange),
@@ -341,12 +410,48 @@ MODULES: dict[str, tuple[dict[str, int], Builder]] = {
     "ttl": ({"--ttl-eq": 1, "--ttl-lt": 1, "--ttl-gt": 1, "--ttl": 1}, _ttl),
     "hl": ({"--hl-eq": 1, "--hl-lt": 1, "--hl-gt": 1}, _ttl),
     "cgroup": ({"--cgroup": 1, "--path": 1}, _cgroup),
-}  # fmt: skip
+}
 
 # Named in iptables-extensions(8) and met in rule sets of CNIs and firewalls, with no model: their answer is always unknown.
 RECOGNISED = frozenset(
-    """limit hashlimit socket u32 bpf tcpmss time string quota connlimit connbytes connlabel helper policy realm ecn tos cpu devgroup
-    cluster dst eui64 frag hbh ipv6header rt ah esp mh osf ipvs rateest srh ipv4options condition geoip""".split()
+    [
+        "limit",
+        "hashlimit",
+        "socket",
+        "u32",
+        "bpf",
+        "tcpmss",
+        "time",
+        "string",
+        "quota",
+        "connlimit",
+        "connbytes",
+        "connlabel",
+        "helper",
+        "policy",
+        "realm",
+        "ecn",
+        "tos",
+        "cpu",
+        "devgroup",
+        "cluster",
+        "dst",
+        "eui64",
+        "frag",
+        "hbh",
+        "ipv6header",
+        "rt",
+        "ah",
+        "esp",
+        "mh",
+        "osf",
+        "ipvs",
+        "rateest",
+        "srh",
+        "ipv4options",
+        "condition",
+        "geoip",
+    ]
 )
 
 

@@ -116,7 +116,7 @@ def _ct_state(match: m.CtStateMatch, view: View) -> Answer:
         return _unknown("the state of this connection is not known")
     held = view.state in match.states
     if view.connection and view.state not in ("UNTRACKED", "INVALID"):
-        held = held or "DNAT" in match.states and view.connection.has_dnat or "SNAT" in match.states and view.connection.has_snat
+        held = held or ("DNAT" in match.states and view.connection.has_dnat) or ("SNAT" in match.states and view.connection.has_snat)
     return held != match.negated
 
 
@@ -172,10 +172,15 @@ def _set(match: m.SetMatch, view: View) -> Answer:
         return _unknown(f"set {match.name} is not in ipset-save.txt", "DATA_MISSING")
     packet = view.packet
     key = ipset_save.Key(
-        source=packet.source, destination=packet.destination, protocol=packet.protocol.number,
-        source_port=None if packet.source_port_random else packet.source_port, destination_port=packet.destination_port,
-        in_device=view.in_device, out_device=view.out_device, mark=packet.mark,
-    )  # fmt: skip
+        source=packet.source,
+        destination=packet.destination,
+        protocol=packet.protocol.number,
+        source_port=None if packet.source_port_random else packet.source_port,
+        destination_port=packet.destination_port,
+        in_device=view.in_device,
+        out_device=view.out_device,
+        mark=packet.mark,
+    )
     answer = ipset_save.contains(found, key, match.directions, view.sets)
     if answer is None:
         return _unknown(f"set {match.name} ({found.type}) cannot be answered from the snapshot")
@@ -220,7 +225,11 @@ def _recent(match: m.RecentMatch, view: View) -> Answer:
     if match.action == "set":
         return not match.negated
     if (match.name, str(address)) in view.recent:
-        return not match.negated if (match.hitcount or 1) <= 1 and not match.ttl else _unknown(f"how often {address} was seen in list {match.name}")
+        return (
+            not match.negated
+            if (match.hitcount or 1) <= 1 and not match.ttl
+            else _unknown(f"how often {address} was seen in list {match.name}")
+        )
     if view.returning:
         return _unknown(f"whether {address} is in the recent list {match.name}: the kernel's lists are not in a snapshot")
     return match.negated
@@ -272,11 +281,34 @@ def _unmodelled(match: m.UnmodelledMatch, view: View) -> Answer:
 
 
 _TESTS: dict[type, Callable[[Any, View], Answer]] = {
-    m.AddressMatch: _address, m.InterfaceMatch: _interface, m.ProtocolMatch: _protocol, m.FragmentMatch: _fragment, m.PortsMatch: _ports,
-    m.TcpFlagsMatch: _tcp_flags, m.IcmpTypeMatch: _icmp_type, m.AddrtypeMatch: _addrtype, m.CommentMatch: _comment,
-    m.CtStateMatch: _ct_state, m.CtStatusMatch: _ct_status, m.CtDirectionMatch: _ct_direction, m.CtAddressMatch: _ct_address,
-    m.CtPortMatch: _ct_port, m.CtProtocolMatch: _ct_protocol, m.MarkMatch: _mark, m.SetMatch: _set, m.RangeMatch: _range, m.MacMatch: _mac,
-    m.PhysdevMatch: _physdev, m.PkttypeMatch: _pkttype, m.RecentMatch: _recent, m.RandomMatch: _random, m.NthMatch: _nth,
-    m.OwnerMatch: _owner, m.RpfilterMatch: _rpfilter, m.NfacctMatch: _nfacct, m.HeaderMatch: _header, m.CgroupMatch: _cgroup,
+    m.AddressMatch: _address,
+    m.InterfaceMatch: _interface,
+    m.ProtocolMatch: _protocol,
+    m.FragmentMatch: _fragment,
+    m.PortsMatch: _ports,
+    m.TcpFlagsMatch: _tcp_flags,
+    m.IcmpTypeMatch: _icmp_type,
+    m.AddrtypeMatch: _addrtype,
+    m.CommentMatch: _comment,
+    m.CtStateMatch: _ct_state,
+    m.CtStatusMatch: _ct_status,
+    m.CtDirectionMatch: _ct_direction,
+    m.CtAddressMatch: _ct_address,
+    m.CtPortMatch: _ct_port,
+    m.CtProtocolMatch: _ct_protocol,
+    m.MarkMatch: _mark,
+    m.SetMatch: _set,
+    m.RangeMatch: _range,
+    m.MacMatch: _mac,
+    m.PhysdevMatch: _physdev,
+    m.PkttypeMatch: _pkttype,
+    m.RecentMatch: _recent,
+    m.RandomMatch: _random,
+    m.NthMatch: _nth,
+    m.OwnerMatch: _owner,
+    m.RpfilterMatch: _rpfilter,
+    m.NfacctMatch: _nfacct,
+    m.HeaderMatch: _header,
+    m.CgroupMatch: _cgroup,
     m.UnmodelledMatch: _unmodelled,
-}  # fmt: skip
+}

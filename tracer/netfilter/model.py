@@ -329,11 +329,37 @@ class UnmodelledMatch:
 
 
 Match = (
-    AddressMatch | InterfaceMatch | ProtocolMatch | FragmentMatch | PortsMatch | TcpFlagsMatch | IcmpTypeMatch | AddrtypeMatch
-    | CommentMatch | CtStateMatch | CtStatusMatch | CtDirectionMatch | CtAddressMatch | CtPortMatch | CtProtocolMatch | MarkMatch
-    | SetMatch | RangeMatch | MacMatch | PhysdevMatch | PkttypeMatch | RecentMatch | RandomMatch | NthMatch | OwnerMatch
-    | RpfilterMatch | NfacctMatch | HeaderMatch | CgroupMatch | UnmodelledMatch
-)  # fmt: skip
+    AddressMatch
+    | InterfaceMatch
+    | ProtocolMatch
+    | FragmentMatch
+    | PortsMatch
+    | TcpFlagsMatch
+    | IcmpTypeMatch
+    | AddrtypeMatch
+    | CommentMatch
+    | CtStateMatch
+    | CtStatusMatch
+    | CtDirectionMatch
+    | CtAddressMatch
+    | CtPortMatch
+    | CtProtocolMatch
+    | MarkMatch
+    | SetMatch
+    | RangeMatch
+    | MacMatch
+    | PhysdevMatch
+    | PkttypeMatch
+    | RecentMatch
+    | RandomMatch
+    | NthMatch
+    | OwnerMatch
+    | RpfilterMatch
+    | NfacctMatch
+    | HeaderMatch
+    | CgroupMatch
+    | UnmodelledMatch
+)
 
 
 # -- targets ----------------------------------------------------------------------------------------------------------------------
@@ -486,9 +512,26 @@ class UnmodelledTarget:
 
 
 Target = (
-    Accept | Drop | Reject | Return | Jump | NoTarget | Dnat | Snat | Masquerade | Redirect | Netmap | SetMark | CopyMark | NoTrack
-    | SetDscp | SetTtl | NoEffect | SetChange | UnmodelledTarget
-)  # fmt: skip
+    Accept
+    | Drop
+    | Reject
+    | Return
+    | Jump
+    | NoTarget
+    | Dnat
+    | Snat
+    | Masquerade
+    | Redirect
+    | Netmap
+    | SetMark
+    | CopyMark
+    | NoTrack
+    | SetDscp
+    | SetTtl
+    | NoEffect
+    | SetChange
+    | UnmodelledTarget
+)
 
 
 @dataclass(frozen=True, slots=True)

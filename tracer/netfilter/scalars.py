@@ -13,15 +13,50 @@ _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|[0-9]+", re.ASCII)
 _PREFIX = re.compile(r"[0-9]{1,3}", re.ASCII)
 
 PROTOCOLS = {
-    "all": 0, "ip": 0, "icmp": 1, "igmp": 2, "ipencap": 4, "ipip": 4, "ipv4": 4, "tcp": 6, "udp": 17, "dccp": 33, "ipv6": 41, "gre": 47, "esp": 50,
-    "ah": 51, "ipv6-icmp": 58, "icmpv6": 58, "ospf": 89, "pim": 103, "vrrp": 112, "sctp": 132, "mobility-header": 135,
-    "udplite": 136, "mh": 135, "l2tp": 115, "ipcomp": 108, "hopopt": 0,
-}  # fmt: skip
+    "all": 0,
+    "ip": 0,
+    "icmp": 1,
+    "igmp": 2,
+    "ipencap": 4,
+    "ipip": 4,
+    "ipv4": 4,
+    "tcp": 6,
+    "udp": 17,
+    "dccp": 33,
+    "ipv6": 41,
+    "gre": 47,
+    "esp": 50,
+    "ah": 51,
+    "ipv6-icmp": 58,
+    "icmpv6": 58,
+    "ospf": 89,
+    "pim": 103,
+    "vrrp": 112,
+    "sctp": 132,
+    "mobility-header": 135,
+    "udplite": 136,
+    "mh": 135,
+    "l2tp": 115,
+    "ipcomp": 108,
+    "hopopt": 0,
+}
 
 SERVICES = {
-    "ftp": 21, "ssh": 22, "telnet": 23, "smtp": 25, "domain": 53, "http": 80, "kerberos": 88, "ntp": 123, "https": 443, "bootps": 67,
-    "bootpc": 68, "mdns": 5353, "netbios-ns": 137, "microsoft-ds": 445,
-}  # fmt: skip
+    "ftp": 21,
+    "ssh": 22,
+    "telnet": 23,
+    "smtp": 25,
+    "domain": 53,
+    "http": 80,
+    "kerberos": 88,
+    "ntp": 123,
+    "https": 443,
+    "bootps": 67,
+    "bootpc": 68,
+    "mdns": 5353,
+    "netbios-ns": 137,
+    "microsoft-ds": 445,
+}
 
 
 class BadValue(ValueError):

@@ -157,20 +157,43 @@ TARGETS: dict[str, tuple[dict[str, int], Callable[[Options], m.Target]]] = {
     "NETMAP": ({"--to": 1}, _netmap),
     "MARK": (_MARK, _mark),
     "CONNMARK": (_MARK | {"--save-mark": 0, "--restore-mark": 0, "--mask": 1, "--nfmask": 1, "--ctmask": 1}, _connmark),
-    "CT": ({"--notrack": 0, "--helper": 1, "--ctevents": 1, "--expevents": 1, "--zone": 1, "--zone-orig": 1, "--zone-reply": 1, "--timeout": 1}, _ct),
+    "CT": (
+        {
+            "--notrack": 0,
+            "--helper": 1,
+            "--ctevents": 1,
+            "--expevents": 1,
+            "--zone": 1,
+            "--zone-orig": 1,
+            "--zone-reply": 1,
+            "--timeout": 1,
+        },
+        _ct,
+    ),
     "NOTRACK": ({}, lambda options: m.NoTrack()),
     "DSCP": ({"--set-dscp": 1, "--set-dscp-class": 1}, _dscp),
     "TOS": ({"--set-tos": 1, "--and-tos": 1, "--or-tos": 1, "--xor-tos": 1}, _tos),
     "TTL": ({"--ttl-set": 1, "--ttl-dec": 1, "--ttl-inc": 1}, _ttl),
     "HL": ({"--hl-set": 1, "--hl-dec": 1, "--hl-inc": 1}, _ttl),
-    "SET": ({"--add-set": 2, "--del-set": 2, "--map-set": 2, "--exist": 0, "--timeout": 1, "--map-mark": 0, "--map-prio": 0, "--map-queue": 0}, _set),
+    "SET": (
+        {"--add-set": 2, "--del-set": 2, "--map-set": 2, "--exist": 0, "--timeout": 1, "--map-mark": 0, "--map-prio": 0, "--map-queue": 0},
+        _set,
+    ),
     "LOG": (
-        {"--log-level": 1, "--log-prefix": 1, "--log-tcp-sequence": 0, "--log-tcp-options": 0, "--log-ip-options": 0, "--log-uid": 0,
-         "--log-macdecode": 0},
+        {
+            "--log-level": 1,
+            "--log-prefix": 1,
+            "--log-tcp-sequence": 0,
+            "--log-tcp-options": 0,
+            "--log-ip-options": 0,
+            "--log-uid": 0,
+            "--log-macdecode": 0,
+        },
         _no_effect("LOG"),
     ),
     "NFLOG": (
-        {"--nflog-group": 1, "--nflog-prefix": 1, "--nflog-range": 1, "--nflog-size": 1, "--nflog-threshold": 1}, _no_effect("NFLOG"),
+        {"--nflog-group": 1, "--nflog-prefix": 1, "--nflog-range": 1, "--nflog-size": 1, "--nflog-threshold": 1},
+        _no_effect("NFLOG"),
     ),
     "ULOG": ({"--ulog-nlgroup": 1, "--ulog-prefix": 1, "--ulog-cprange": 1, "--ulog-qthreshold": 1}, _no_effect("ULOG")),
     "TRACE": ({}, _no_effect("TRACE")),
@@ -185,10 +208,10 @@ TARGETS: dict[str, tuple[dict[str, int], Callable[[Options], m.Target]]] = {
     "IDLETIMER": ({"--timeout": 1, "--label": 1, "--alarm": 0}, _no_effect("IDLETIMER")),
     "TEE": ({"--gateway": 1, "--oif": 1}, _no_effect("TEE")),
     "LED": ({"--led-trigger-id": 1, "--led-delay": 1, "--led-always-blink": 0}, _no_effect("LED")),
-}  # fmt: skip
+}
 
 # Recognised, with an effect on the packet's fate that has no model: the walk is unknown from there.
-RECOGNISED = frozenset("TPROXY NFQUEUE QUEUE SYNPROXY CLUSTERIP HMARK DNPT SNPT RATEEST".split())
+RECOGNISED = frozenset(["TPROXY", "NFQUEUE", "QUEUE", "SYNPROXY", "CLUSTERIP", "HMARK", "DNPT", "SNPT", "RATEEST"])
 
 
 def build(name: str, options: tuple[Option, ...]) -> m.Target:

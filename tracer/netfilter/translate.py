@@ -52,7 +52,9 @@ def translate(target: m.Target, packet: Packet, hook: Hook, addresses: Addresses
         case m.Masquerade(ports=ports, random=random):
             address = addresses.masquerade(packet)
             if address is None:
-                yield Translation(None, missing="the address that MASQUERADE takes: the node's addresses are not in the snapshot (ip-addr.json)")
+                yield Translation(
+                    None, missing="the address that MASQUERADE takes: the node's addresses are not in the snapshot (ip-addr.json)"
+                )
             else:
                 yield from _source(packet, m.NatRange(address, address, ports, random))
         case m.Redirect(ports=ports, random=random):
@@ -126,7 +128,9 @@ def _redirect(packet: Packet, hook: Hook, ports: m.PortRange | None, random: boo
     else:
         address = addresses.redirect(packet)
     if address is None:
-        yield Translation(None, missing="the address that REDIRECT takes: the incoming device's addresses are not in the snapshot (ip-addr.json)")
+        yield Translation(
+            None, missing="the address that REDIRECT takes: the incoming device's addresses are not in the snapshot (ip-addr.json)"
+        )
         return
     yield from _destination(packet, m.NatRange(address, address, ports, random))
 

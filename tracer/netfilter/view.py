@@ -36,7 +36,8 @@ class View:
     """A packet at one hook of one stack.
 
     *state* is NEW, ESTABLISHED, RELATED, INVALID or UNTRACKED. *local_process* is true where the packet has a socket of this stack.
-    *recent* holds (list name, address) pairs that this flow has put into ``-m recent`` lists. Header fields are None where nobody said them.
+    *recent* holds (list name, address) pairs that this flow has put into ``-m recent`` lists. Header fields are None where nobody
+    said them.
     """
 
     packet: Packet

@@ -56,7 +56,7 @@ class Fabric:
         link = stack.routing.link(device) if device else None
         entered = walk.enter(StackKind.NODE, pod.node_name, node=pod.node_name, came_in=device, went_out="eth0")
         bridged = link is not None and link.is_bridge
-        nf_call = stack.routing.bridge_nf_call(walk.packet.family) if bridged else False
+        nf_call = stack.routing.bridge_nf_call(walk.packet.destination.version) if bridged else False
         neighbour = self.cluster.pod_with_ip(walk.packet.destination, pod.node_name)
         if bridged and not nf_call and neighbour and neighbour.node_name == pod.node_name:
             yield from self._to_pod(entered.note(f"bridged by {device}, past the node's rules"), neighbour, device)
@@ -116,7 +116,8 @@ class Fabric:
 
     def _lost(self, walk: Walk, node: str, device: str | None) -> Ending:
         destination = walk.packet.destination
-        text = f"Node {node} sends the packet out of {device} to {destination}, which no pod, node, endpoint or load balancer of the snapshot owns"
+        owners = "no pod, node, endpoint or load balancer of the snapshot"
+        text = f"Node {node} sends the packet out of {device} to {destination}, which {owners} owns"
         return walk.end(Disposition.LOST, Reason(code="LEAVES_CLUSTER", text=text), went_out=device)
 
     def _to_node(self, walk: Walk, port: Port | None, went_out: str | None) -> Iterator[Ending]:

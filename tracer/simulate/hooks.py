@@ -15,7 +15,7 @@ from tracer.netfilter.iptables_save import Chain
 from tracer.netfilter.model import Hook, Priority
 from tracer.netfilter.translate import Addresses, Translation, manipulates_source, translate
 from tracer.netfilter.view import View
-from tracer.packet import Packet, Protocol
+from tracer.packet import Address, Packet, Protocol
 from tracer.routing import ResultKind, RouteResult
 from tracer.simulate.walk import Ending, Walk
 from tracer.topology.stack import NodeStack
@@ -28,7 +28,8 @@ _SYN, _SYN_ACK = 0x02, 0x12
 class Crossing:
     """What stays the same while a packet crosses the hooks of one stack: the stack, its devices, the state of its flow.
 
-    *route* is the way out, once it is settled. *state* is None until conntrack has seen the packet. *local_process*: the packet was made by a process of this stack.
+    *route* is the way out, once it is settled. *state* is None until conntrack has seen the packet.
+    *local_process*: the packet was made by a process of this stack.
     """
 
     stack: NodeStack
@@ -62,7 +63,11 @@ class HookRunner:
         chains = crossing.stack.chains(hook, walk.packet.family)
         stages: list[tuple[int, Chain | None]] = [(p, c) for p, c in chains]
         if hook in (Hook.PREROUTING, Hook.OUTPUT) and crossing.state is None:
-            stages = [s for s in stages if s[0] < Priority.CONNTRACK] + [(Priority.CONNTRACK, None)] + [s for s in stages if s[0] > Priority.CONNTRACK]
+            stages = (
+                [s for s in stages if s[0] < Priority.CONNTRACK]
+                + [(Priority.CONNTRACK, None)]
+                + [s for s in stages if s[0] > Priority.CONNTRACK]
+            )
         yield from self._stages(walk, crossing, hook, stages)
 
     def _stages(self, walk: Walk, crossing: Crossing, hook: Hook, stages: list[tuple[int, Chain | None]]) -> Iterator[Passed | Ending]:
@@ -93,18 +98,28 @@ class HookRunner:
     def _view(self, walk: Walk, crossing: Crossing, hook: Hook) -> View:
         reply_handshake = walk.answering and walk.packet.protocol is Protocol.TCP
         return View(
-            packet=walk.packet, hook=hook, routing=crossing.stack.routing,
+            packet=walk.packet,
+            hook=hook,
+            routing=crossing.stack.routing,
             in_device=None if hook in (Hook.OUTPUT, Hook.POSTROUTING) else crossing.in_device,
             out_device=None if hook in (Hook.PREROUTING, Hook.INPUT) else crossing.out_device,
-            phys_in=crossing.phys_in, phys_out=crossing.phys_out, bridged=crossing.bridged,
-            state=crossing.state or "INVALID", connection=crossing.connection, reply=crossing.reply,
+            phys_in=crossing.phys_in,
+            phys_out=crossing.phys_out,
+            bridged=crossing.bridged,
+            state=crossing.state or "INVALID",
+            connection=crossing.connection,
+            reply=crossing.reply,
             connection_mark=crossing.connection.mark if crossing.connection else 0,
             local_process=crossing.local_process and hook in (Hook.OUTPUT, Hook.POSTROUTING),
-            sets=crossing.stack.sets, recent=walk.recent, returning=self.returning,
+            sets=crossing.stack.sets,
+            recent=walk.recent,
+            returning=self.returning,
             tcp_flags=(_SYN_ACK if reply_handshake else _SYN) if walk.packet.protocol is Protocol.TCP else None,
-            dscp=crossing.header.get("dscp"), length=crossing.header.get("length"), ttl=crossing.header.get("ttl"),
+            dscp=crossing.header.get("dscp"),
+            length=crossing.header.get("length"),
+            ttl=crossing.header.get("ttl"),
             reverse_path=lambda match: _reverse_path(match, walk, crossing),
-        )  # fmt: skip
+        )
 
     def _ended(self, walk: Walk, leaf: Leaf, chain: Chain) -> Ending | None:
         """The end of the branch when *leaf* stops the packet, None when it goes on."""
@@ -120,7 +135,9 @@ class HookRunner:
         if leaf.verdict == "reject" and isinstance(leaf.target, m.Reject):
             reason = Reason(code="RULE_REJECT", text=f"Rejected with {leaf.target.reject_with} by {where}: {_shown(leaf)}")
             return walk.end(Disposition.REJECTED, reason, reject_with=leaf.target.reject_with)
-        unknown = leaf.unknowns[-1] if leaf.unknowns else Unknown(code="UNMODELLED_TARGET", text=f"{where} decides in a way that has no model")
+        unknown = (
+            leaf.unknowns[-1] if leaf.unknowns else Unknown(code="UNMODELLED_TARGET", text=f"{where} decides in a way that has no model")
+        )
         return walk.end(Disposition.UNKNOWN, Reason(code=unknown.code, text=unknown.text))
 
     def _nat(self, walk: Walk, crossing: Crossing, hook: Hook, chain: Chain) -> Iterator[Passed | Ending]:
@@ -170,7 +187,7 @@ def rewritten(before: Packet, after: Packet) -> dict[str, tuple[object, object]]
     found: dict[str, tuple[object, object]] = {}
     for name in ("source", "source_port", "destination", "destination_port"):
         old, new = getattr(before, name), getattr(after, name)
-        if old != new or name == "source_port" and before.source_port_random != after.source_port_random:
+        if old != new or (name == "source_port" and before.source_port_random != after.source_port_random):
             found[name] = (_field(before, name), _field(after, name))
     return found
 
@@ -190,9 +207,14 @@ def _merged(walk: Walk, leaf: Leaf) -> Walk:
     """The walk with what the leaf did."""
     visit = replace(walk.visit, steps=leaf.steps)
     return replace(
-        walk, packet=leaf.view.packet, visit=visit, probability=walk.probability * leaf.probability,
-        conditions=walk.conditions + leaf.conditions, unknowns=walk.unknowns + leaf.unknowns, recent=leaf.view.recent,
-    )  # fmt: skip
+        walk,
+        packet=leaf.view.packet,
+        visit=visit,
+        probability=walk.probability * leaf.probability,
+        conditions=walk.conditions + leaf.conditions,
+        unknowns=walk.unknowns + leaf.unknowns,
+        recent=leaf.view.recent,
+    )
 
 
 def _carried(walk: Walk, crossing: Crossing, leaf: Leaf) -> Passed:
@@ -244,15 +266,18 @@ def _bound(walk: Walk, crossing: Crossing, hook: Hook, chain: Chain) -> Walk:
     if not changed:
         return walk
     step = Step(
-        hook=hook.value, family=walk.packet.family.value, table="conntrack", chain="", event="un-nat" if crossing.reply else "nat", rewrote=changed
-    )  # fmt: skip
+        hook=hook.value,
+        family=walk.packet.family.value,
+        table="conntrack",
+        chain="",
+        event="un-nat" if crossing.reply else "nat",
+        rewrote=changed,
+    )
     return replace(walk, packet=packet).step(step)
 
 
-def _with_source(packet: Packet, source: object, port: int | str | None) -> Packet:
-    return replace(
-        packet, source=source, source_port=port if isinstance(port, int) else None, source_port_random=port == "random"
-    )  # fmt: skip
+def _with_source(packet: Packet, source: Address, port: int | str | None) -> Packet:
+    return replace(packet, source=source, source_port=port if isinstance(port, int) else None, source_port_random=port == "random")
 
 
 def _reverse_path(match: m.RpfilterMatch, walk: Walk, crossing: Crossing) -> bool | None:

@@ -54,8 +54,14 @@ class NodeWalk:
             yield walk.unknown(gap)
             return
         packet = walk.packet
-        results = stack.routing.lookup(packet.destination, source=source, mark=packet.mark, protocol=packet.protocol.number,
-                                       source_port=packet.source_port, destination_port=packet.destination_port)  # fmt: skip
+        results = stack.routing.lookup(
+            packet.destination,
+            source=source,
+            mark=packet.mark,
+            protocol=packet.protocol.number,
+            source_port=packet.source_port,
+            destination_port=packet.destination_port,
+        )
         for result in results:
             yield from self._send_by(_shared(walk, result, len(results)), stack, result, source)
 
@@ -114,9 +120,15 @@ class NodeWalk:
 
     def _route_in(self, walk: Walk, crossing: Crossing, *, before: Packet) -> Iterator[Ending]:
         packet, stack = walk.packet, crossing.stack
-        results = stack.routing.lookup(packet.destination, source=packet.source, mark=packet.mark, iif=crossing.in_device,
-                                       protocol=packet.protocol.number, source_port=packet.source_port,
-                                       destination_port=packet.destination_port)  # fmt: skip
+        results = stack.routing.lookup(
+            packet.destination,
+            source=packet.source,
+            mark=packet.mark,
+            iif=crossing.in_device,
+            protocol=packet.protocol.number,
+            source_port=packet.source_port,
+            destination_port=packet.destination_port,
+        )
         for result in results:
             branch = _shared(walk, result, len(results))
             if ended := self._refused(branch, crossing) or _no_way(branch, result, stack):
@@ -134,10 +146,19 @@ class NodeWalk:
             return None
         packet = walk.packet
         verdict = crossing.stack.routing.validate_source(
-            packet.source, crossing.in_device, packet.destination, mark=packet.mark, protocol=packet.protocol,
-            source_port=packet.source_port, destination_port=packet.destination_port,
-        )  # fmt: skip
-        codes = {SourceCheck.MARTIAN_SOURCE: "MARTIAN_SOURCE", SourceCheck.MARTIAN_DESTINATION: "MARTIAN_DESTINATION", SourceCheck.RP_FILTER: "RP_FILTER"}
+            packet.source,
+            crossing.in_device,
+            packet.destination,
+            mark=packet.mark,
+            protocol=packet.protocol,
+            source_port=packet.source_port,
+            destination_port=packet.destination_port,
+        )
+        codes = {
+            SourceCheck.MARTIAN_SOURCE: "MARTIAN_SOURCE",
+            SourceCheck.MARTIAN_DESTINATION: "MARTIAN_DESTINATION",
+            SourceCheck.RP_FILTER: "RP_FILTER",
+        }
         if verdict.check in codes:
             text = f"Node {crossing.stack.name} drops the packet when it comes in by {crossing.in_device}: {verdict.reason}"
             return walk.end(Disposition.DROPPED, Reason(code=codes[verdict.check], text=text))
@@ -158,8 +179,13 @@ class NodeWalk:
         listener = Listener.DECLARED if pods or listening else Listener.UNKNOWN if listening is None else Listener.UNDECLARED
         pod = pods[0] if len(pods) == 1 else None
         place = Place(
-            kind="node", namespace=pod.namespace if pod else None, name=pod.name if pod else name, node=name, ip=packet.destination, port=port
-        )  # fmt: skip
+            kind="node",
+            namespace=pod.namespace if pod else None,
+            name=pod.name if pod else name,
+            node=name,
+            ip=packet.destination,
+            port=port,
+        )
         who = f"pod {pod.namespace}/{pod.name}, which shares the stack of node {name}" if pod else f"a process of node {name}"
         reason = Reason(code="DELIVERED", text=f"Handed to {who}, at {packet.destination} port {port}")
         return walk.end(Disposition.DELIVERED, reason, destination=place, listener=listener)
@@ -269,7 +295,9 @@ def _no_way(walk: Walk, result: RouteResult, stack: NodeStack) -> Ending | None:
         case ResultKind.NONE:
             return walk.end(Disposition.UNREACHABLE, Reason(code="NO_ROUTE", text=f"Node {name} has no route to {destination}"))
         case ResultKind.UNREACHABLE:
-            return walk.end(Disposition.UNREACHABLE, Reason(code="NO_ROUTE", text=f"Node {name} has an unreachable route for {destination}"))
+            return walk.end(
+                Disposition.UNREACHABLE, Reason(code="NO_ROUTE", text=f"Node {name} has an unreachable route for {destination}")
+            )
         case ResultKind.PROHIBIT:
             text = f"Node {name} has a prohibit route for {destination}"
             return walk.end(Disposition.UNREACHABLE, Reason(code="ROUTE_PROHIBITED", text=text))

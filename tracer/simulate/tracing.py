@@ -16,7 +16,7 @@ from tracer.simulate.walk import Ending, Visit, Walk
 from tracer.topology.cluster import Cluster
 from tracer.trace import Disposition, Outcome, Reason, StackKind, Trace, Unknown
 
-_PLACEHOLDER = {4: ipaddress.IPv4Address(0), 6: ipaddress.IPv6Address(0)}
+_PLACEHOLDER: dict[int, Address] = {4: ipaddress.IPv4Address(0), 6: ipaddress.IPv6Address(0)}
 
 
 def trace(cluster: Cluster, query: Query) -> Trace:
@@ -70,10 +70,12 @@ def _versions(cluster: Cluster, query: Query) -> set[int]:
 def _unnamed(cluster: Cluster, query: Query) -> Trace:
     """A name, which needs DNS: unknown for now, and said so."""
     source_exists(cluster, query)
-    text = f"{query.destination.host} is a name: look-ups are not modelled yet. Give an address, or svc:NAMESPACE/NAME of a Service with a cluster IP"
+    text = f"{query.destination.host} is a name, and look-ups are not modelled yet. Give an address, or a Service that has a cluster IP"
     unknown = Unknown(code="NAMES_NOT_MODELLED", text=text, at={"name": query.destination.host})
     reason = Reason(code=unknown.code, text=text)
-    return Trace(query=query, outcomes=(Outcome(probability=Fraction(1), disposition=Disposition.UNKNOWN, reason=reason),), unknowns=(unknown,))
+    return Trace(
+        query=query, outcomes=(Outcome(probability=Fraction(1), disposition=Disposition.UNKNOWN, reason=reason),), unknowns=(unknown,)
+    )
 
 
 def source_exists(cluster: Cluster, query: Query) -> Pod | None:
@@ -95,9 +97,12 @@ def _walks(cluster: Cluster, query: Query, destination: Address) -> Iterator[End
     pod = source_exists(cluster, query)
     source = query.source
     packet = Packet(
-        protocol=query.protocol, source=_PLACEHOLDER[destination.version], source_port=query.source_port, destination=destination,
+        protocol=query.protocol,
+        source=_PLACEHOLDER[destination.version],
+        source_port=query.source_port,
+        destination=destination,
         destination_port=query.destination.port,
-    )  # fmt: skip
+    )
     fabric = Fabric(cluster, client=source.ip, returning=query.state is FlowState.RETURNING)
     if source.kind is SourceKind.EXTERNAL and source.ip is not None:
         return _from_client(fabric, packet, source.ip)
@@ -109,7 +114,9 @@ def _walks(cluster: Cluster, query: Query, destination: Address) -> Iterator[End
 
 def _from_client(fabric: Fabric, packet: Packet, ip: Address) -> Iterator[Ending]:
     if ip.version != packet.destination.version:
-        raise QueryError(f"{ip} cannot send to {packet.destination}: they are of different address families", code="FAMILY_MISMATCH", field="from")
+        raise QueryError(
+            f"{ip} cannot send to {packet.destination}: they are of different address families", code="FAMILY_MISMATCH", field="from"
+        )
     packet = replace(packet, source=ip)
     visit = Visit(kind=StackKind.EXTERNAL, name=str(ip), node=None, came_in=None, packet_in=packet)
     yield from fabric.from_outside(Walk(packet=packet, visit=visit))

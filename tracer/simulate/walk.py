@@ -73,9 +73,16 @@ class Walk:
         """Return the hops with the current stack's appended, left by device *went_out*."""
         visit = self.visit
         hop = Hop(
-            kind=visit.kind, name=visit.name, node=visit.node, came_in=visit.came_in, went_out=went_out, packet_in=visit.packet_in,
-            packet_out=self.packet, steps=visit.steps.to_tuple() if visit.steps else (), notes=visit.notes,
-        )  # fmt: skip
+            kind=visit.kind,
+            name=visit.name,
+            node=visit.node,
+            came_in=visit.came_in,
+            went_out=went_out,
+            packet_in=visit.packet_in,
+            packet_out=self.packet,
+            steps=visit.steps.to_tuple() if visit.steps else (),
+            notes=visit.notes,
+        )
         return (*self.hops, hop)
 
     def enter(
@@ -87,18 +94,31 @@ class Walk:
         return replace(self, packet=packet, visit=visit, hops=self.left(went_out), probability=self.probability * share)
 
     def end(
-        self, disposition: Disposition, reason: Reason, *, destination: Place | None = None, listener: Listener | None = None,
-        reject_with: str | None = None, went_out: str | None = None,
-    ) -> Ending:  # fmt: skip
+        self,
+        disposition: Disposition,
+        reason: Reason,
+        *,
+        destination: Place | None = None,
+        listener: Listener | None = None,
+        reject_with: str | None = None,
+        went_out: str | None = None,
+    ) -> Ending:
         """Return the end of this branch."""
         seen: tuple[Address, int | None] | None = None
         if disposition is Disposition.DELIVERED:
             port = self.packet.source_port if self.source_port_certain and not self.packet.source_port_random else None
             seen = (self.packet.source, port)
         outcome = Outcome(
-            probability=self.probability, disposition=disposition, reason=reason, destination=destination, source_seen=seen,
-            listener=listener, reject_with=reject_with, hops=self.left(went_out), conditions=self.conditions,
-        )  # fmt: skip
+            probability=self.probability,
+            disposition=disposition,
+            reason=reason,
+            destination=destination,
+            source_seen=seen,
+            listener=listener,
+            reject_with=reject_with,
+            hops=self.left(went_out),
+            conditions=self.conditions,
+        )
         return Ending(outcome, self)
 
     def unknown(self, unknown: Unknown) -> Ending:

@@ -64,7 +64,7 @@ class Cluster:
             routing = self.stack(name).routing
             for held in routing.addresses:
                 link = routing.link(held.device)
-                if held.address.is_loopback or link is not None and (link.loopback or link.kind in _VIRTUAL_KINDS):
+                if held.address.is_loopback or (link is not None and (link.loopback or link.kind in _VIRTUAL_KINDS)):
                     continue
                 found[held.address] = (*found.get(held.address, ()), Port(node=name, device=held.device))
         for node in self.objects.nodes:
@@ -82,14 +82,19 @@ class Cluster:
         return found[0] if len(found) == 1 else None
 
     def is_node_address(self, address: Address) -> bool:
-        """Return whether a client outside can mean a node by *address*: a Node object lists it, or it is on the device of one that is listed."""
+        """Return whether a client outside can reach a node by *address*.
+
+        It can when a Node object lists the address, or when the device that holds it also holds one that is listed.
+        """
         if self.objects.node_with_ip(address):
             return True
         port = self.port_of(address)
         if port is None or port.device is None:
             return False
         listed = self.objects.node(port.node)
-        return listed is not None and any(p.device == port.device for a in listed.ips for p in self._ports.get(a, ()) if p.node == port.node)
+        return listed is not None and any(
+            p.device == port.device for a in listed.ips for p in self._ports.get(a, ()) if p.node == port.node
+        )
 
     def pod_with_ip(self, address: Address, node: str | None = None) -> Pod | None:
         """Return the pod that owns *address*; of several, the one on *node*."""

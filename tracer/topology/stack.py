@@ -19,15 +19,22 @@ _HOOKS: dict[Hook, tuple[tuple[Priority, str], ...]] = {
     Hook.PREROUTING: ((Priority.RAW, "raw"), (Priority.MANGLE, "mangle"), (Priority.NAT_DST, "nat")),
     Hook.INPUT: ((Priority.MANGLE, "mangle"), (Priority.FILTER, "filter"), (Priority.SECURITY, "security"), (Priority.NAT_SRC, "nat")),
     Hook.FORWARD: ((Priority.MANGLE, "mangle"), (Priority.FILTER, "filter"), (Priority.SECURITY, "security")),
-    Hook.OUTPUT: ((Priority.RAW, "raw"), (Priority.MANGLE, "mangle"), (Priority.NAT_DST, "nat"), (Priority.FILTER, "filter"),
-                  (Priority.SECURITY, "security")),
+    Hook.OUTPUT: (
+        (Priority.RAW, "raw"),
+        (Priority.MANGLE, "mangle"),
+        (Priority.NAT_DST, "nat"),
+        (Priority.FILTER, "filter"),
+        (Priority.SECURITY, "security"),
+    ),
     Hook.POSTROUTING: ((Priority.MANGLE, "mangle"), (Priority.NAT_SRC, "nat")),
-}  # fmt: skip
+}
 _RULE_FILES = {
     Family.IP: ("iptables-save.txt", "iptables-legacy-save.txt"),
     Family.IP6: ("ip6tables-save.txt", "ip6tables-legacy-save.txt"),
 }
-_SOCKET = re.compile(r"^(?P<netid>tcp|udp|sctp)\s+(?:LISTEN|UNCONN)\s+\S+\s+\S+\s+(?P<local>\S+):(?P<port>[0-9]+)\s", re.ASCII | re.MULTILINE)
+_SOCKET = re.compile(
+    r"^(?P<netid>tcp|udp|sctp)\s+(?:LISTEN|UNCONN)\s+\S+\s+\S+\s+(?P<local>\S+):(?P<port>[0-9]+)\s", re.ASCII | re.MULTILINE
+)
 _FOREIGN_MODES = {"nftables", "ipvs", "userspace", "kernelspace"}
 
 
@@ -50,10 +57,14 @@ class NodeStack:
         """Return the stack's routes, rules, addresses and links; what is missing it says itself."""
         return Routing.from_texts(
             self.name,
-            ip_addr=self._file("ip-addr.json"), ip_link=self._file("ip-link.json"), ip_route=self._file("ip-route.json"),
-            ip6_route=self._file("ip6-route.json"), ip_rule=self._file("ip-rule.json"), ip6_rule=self._file("ip6-rule.json"),
+            ip_addr=self._file("ip-addr.json"),
+            ip_link=self._file("ip-link.json"),
+            ip_route=self._file("ip-route.json"),
+            ip6_route=self._file("ip6-route.json"),
+            ip_rule=self._file("ip-rule.json"),
+            ip6_rule=self._file("ip6-rule.json"),
             sysctl=self._file("sysctl.txt"),
-        )  # fmt: skip
+        )
 
     def dumps(self, family: Family) -> tuple[Dump, ...]:
         """Return the stack's xtables dumps of one family: the nft back end's first, then the legacy one's."""
@@ -101,7 +112,9 @@ class NodeStack:
         dumps = self.dumps(family)
         file = _RULE_FILES[family][0]
         if not dumps:
-            return Unknown(code="NO_RULES", text=f"No rules recorded for node {self.name}: {file} is missing", at={"node": self.name, "file": file})
+            return Unknown(
+                code="NO_RULES", text=f"No rules recorded for node {self.name}: {file} is missing", at={"node": self.name, "file": file}
+            )
         if cut := next((d for d in dumps if d.truncated), None):
             seen = {t for d in dumps for t in d.tables}
             if missing := [t for t in ("raw", "mangle", "nat", "filter") if t not in seen]:
@@ -139,8 +152,8 @@ class NodeStack:
 
 def _covers(local: str, address: Address) -> bool:
     host = local.strip("[]").partition("%")[0]
-    if host in ("*", "0.0.0.0", "::"):
-        return host != "0.0.0.0" or address.version == 4
     parsed = parse_address(host)
+    if host == "*" or (parsed is not None and parsed.is_unspecified):
+        return host == "*" or parsed is None or parsed.version == 6 or address.version == 4
     mapped = getattr(parsed, "ipv4_mapped", None)
     return address in (parsed, mapped)

@@ -1,0 +1,156 @@
+"""``manage.py trace``: one question, or a batch of them, answered from a snapshot on disk. The contract is docs/trace-json.md."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from django.core.management.base import BaseCommand, CommandError
+
+from tracer.errors import QueryError, TracerError
+from tracer.query import Query, parse_destination, parse_port, parse_protocol, parse_source, query_from_dict
+from tracer.simulate import trace
+from tracer.snapshot import Snapshot
+from tracer.topology.cluster import Cluster
+from webapp import uploads
+from webapp.trace_text import trace_text
+
+
+class _UsageError(Exception):
+    """Arguments that cannot be used, or a snapshot that cannot be read: exit code 2."""
+
+
+class Command(BaseCommand):
+    """Answer what happens to a packet, from a snapshot folder or archive."""
+
+    help = "Trace a packet through a recorded cluster."
+    requires_system_checks: list[str] = []
+    requires_migrations_checks = False
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the arguments of the contract."""
+        parser.add_argument("snapshot", metavar="SNAPSHOT", help="a snapshot: a folder or an archive")
+        parser.add_argument("--from", dest="source", metavar="SOURCE", help="pod:NAMESPACE/NAME, node:NAME or external:IP")
+        parser.add_argument("--to", metavar="DESTINATION", help="HOST:PORT, [IPv6]:PORT or svc:NAMESPACE/NAME[:PORT]")
+        parser.add_argument("--protocol", default="tcp", help="tcp (default), udp or sctp")
+        parser.add_argument("--source-port", default=None, help="1 to 65535; any when not given")
+        parser.add_argument("--steps", action="store_true", help="list every rule that matched")
+        parser.add_argument("--format", choices=["text", "json"], default="text")
+        parser.add_argument("--batch", metavar="FILE", help="JSON Lines of queries; - is standard input")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Answer and set the exit code: 0 answered, 1 an answer is an error, 2 unusable arguments or snapshot."""
+        try:
+            with _batch(options["batch"]) as lines:
+                query = None if lines else _query(options)
+                cluster = _cluster(options["snapshot"])
+                failed = self._answer_all(cluster, lines, options) if lines else self._answer_one(cluster, query, options)
+        except _UsageError as error:
+            raise CommandError(str(error), returncode=2) from None
+        except BrokenPipeError:
+            sys.stderr.close()  # the reader went away (head, less): nothing is left to say
+            return
+        if failed:
+            sys.exit(1)
+
+    def _answer_one(self, cluster: Cluster, query: Query | None, options: dict[str, Any]) -> bool:
+        if query is None:
+            raise _UsageError("give --from and --to, or --batch FILE")
+        try:
+            answer = trace(cluster, query)
+        except TracerError as error:
+            if options["format"] == "json":
+                self.stdout.write(_line(_error(query.id, error)))
+            else:
+                self.stderr.write(_sentence(error))
+            return True
+        if options["format"] == "json":
+            self.stdout.write(json.dumps(answer.to_dict(with_steps=options["steps"]), indent=1, ensure_ascii=False))
+        else:
+            self.stdout.write(trace_text(answer, with_steps=options["steps"]))
+        return False
+
+    def _answer_all(self, cluster: Cluster, lines: TextIO, options: dict[str, Any]) -> bool:
+        failed = False
+        for answer in _answers(cluster, lines, with_steps=options["steps"]):
+            failed = failed or "error" in answer
+            self.stdout.write(_line(answer), ending="\n")
+        return failed
+
+
+@contextlib.contextmanager
+def _batch(name: str | None) -> Iterator[TextIO | None]:
+    if name is None:
+        yield None
+    elif name == "-":
+        yield sys.stdin
+    else:
+        try:
+            with Path(name).open(encoding="utf-8") as file:
+                yield file
+        except OSError as error:
+            raise _UsageError(f"{name}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise _UsageError(f"{name}: not UTF-8 text") from None
+
+
+def _query(options: dict[str, Any]) -> Query:
+    if not options["source"] or not options["to"]:
+        raise _UsageError("give --from and --to, or --batch FILE")
+    try:
+        return Query(
+            source=parse_source(options["source"]),
+            destination=parse_destination(options["to"]),
+            protocol=parse_protocol(options["protocol"]),
+            source_port=None if options["source_port"] is None else parse_port(options["source_port"], "source_port"),
+        )
+    except QueryError as error:
+        raise _UsageError(str(error)) from None
+
+
+def _cluster(name: str) -> Cluster:
+    path = Path(name)
+    if not path.exists():
+        raise _UsageError(f"{name}: no such file or folder")
+    try:
+        return Cluster.from_snapshot(Snapshot.from_files(uploads.read(path)))
+    except (TracerError, uploads.UploadError, OSError) as error:
+        raise _UsageError(f"{name}: {error}") from None
+
+
+def _answers(cluster: Cluster, lines: Iterable[str], *, with_steps: bool) -> Iterator[dict[str, object]]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        name = ""
+        try:
+            value = _decoded(line, number)
+            name = str(value.get("id", "")) if isinstance(value, dict) else ""
+            yield trace(cluster, query_from_dict(value)).to_dict(with_steps=with_steps)
+        except TracerError as error:
+            yield _error(name, error)
+
+
+def _decoded(line: str, number: int) -> object:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise QueryError(f"line {number} is not JSON: {error}", code="BAD_QUERY") from None
+
+
+def _error(name: str, error: TracerError) -> dict[str, object]:
+    return {"id": name, "error": {"code": error.code, "message": _sentence(error)}}
+
+
+def _sentence(error: TracerError) -> str:
+    near = error.near if isinstance(error, QueryError) else ()
+    return f"{error}. Did you mean {' or '.join(near)}?" if near else str(error)
+
+
+def _line(answer: dict[str, object]) -> str:
+    return json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
