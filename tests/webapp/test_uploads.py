@@ -1,0 +1,324 @@
+"""Archives, folders and single files: what is taken, and what is refused before anything is unpacked."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+import random
+import tarfile
+import warnings
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from webapp import uploads
+from webapp.uploads import Limits, UploadError
+
+LIMITS = Limits(upload_bytes=1_000_000, unpacked_bytes=5_000_000, entries=100, levels=5, ratio=1_000_000)
+FILES = {"services.json": b'{"kind": "List", "items": []}', "nodes/a/iptables-save.txt": b"*nat\nCOMMIT\n", "nodes/b/sysctl.txt": b""}
+
+
+def tar_of(*entries: tuple[tarfile.TarInfo, bytes] | tuple[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for entry, content in entries:
+            info = tarfile.TarInfo(entry) if isinstance(entry, str) else entry
+            if info.isreg():
+                info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
+def zip_of(*entries: tuple[zipfile.ZipInfo | str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    out = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(out, "w", method) as archive:
+        warnings.simplefilter("ignore")  # a duplicate name is what some tests want
+        for info, content in entries:
+            archive.writestr(info, content, compress_type=method)
+    return out.getvalue()
+
+
+def link(name: str, kind: bytes) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, "/etc/passwd"
+    return info
+
+
+def unix_zip(name: str, mode: int) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)
+    info.create_system, info.external_attr = 3, mode << 16
+    return info
+
+
+def read(tmp_path: Path, content: bytes, name: str = "upload.bin", limits: Limits = LIMITS) -> dict[str, bytes]:
+    path = tmp_path / name
+    path.write_bytes(content)
+    return dict(uploads.read(path, limits=limits))
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "tar": lambda tar: tar,
+    "tar.gz": gzip.compress,
+    "tar.xz": lzma.compress,
+    "tar.zst": zstandard.ZstdCompressor().compress,
+}
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+@pytest.mark.parametrize("top", ["", "my-cluster/", "./", "./my-cluster/"])
+def test_a_tar_gives_its_files(tmp_path: Path, packer: str, top: str) -> None:
+    tar = tar_of(*((top + name, content) for name, content in FILES.items()))
+    assert read(tmp_path, PACKERS[packer](tar)) == FILES
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("top", ["", "my-cluster/"])
+def test_a_zip_gives_its_files(tmp_path: Path, method: int, top: str) -> None:
+    assert read(tmp_path, zip_of(*((top + name, content) for name, content in FILES.items()), method=method)) == FILES
+
+
+def test_a_folder_gives_its_files_without_reading_them_all(tmp_path: Path) -> None:
+    for name, content in FILES.items():
+        (tmp_path / "c" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "c" / name).write_bytes(content)
+    files = uploads.read(tmp_path / "c", limits=LIMITS)
+    (tmp_path / "c" / "services.json").write_bytes(b"changed")
+    assert dict(files) == FILES | {"services.json": b"changed"}
+
+
+@pytest.mark.parametrize(
+    ("filename", "content", "name"),
+    [
+        ("cluster.json", b'{"kind": "List"}', "cluster.json"),
+        ("Cluster.YAML", b"kind: List", "Cluster.YAML"),
+        ("download", b' \n{"kind": "List"}', "cluster.json"),
+        ("download", b"kind: List", "cluster.yaml"),
+        ("all.json.gz", gzip.compress(b'{"kind": "List"}'), "all.json"),
+        ("all.json.zst", zstandard.ZstdCompressor().compress(b'{"kind": "List"}'), "all.json"),
+    ],
+)
+def test_one_file_is_a_source(tmp_path: Path, filename: str, content: bytes, name: str) -> None:
+    (tmp_path / "x").write_bytes(content)
+    assert list(uploads.read(tmp_path / "x", filename=filename)) == [name]
+
+
+@pytest.mark.parametrize("names", [("nodes/a/x.txt", "nodes/b/y.txt"), ("a/x.json", "y.json"), ("namespaces/ns/core/services.yaml",)])
+def test_only_a_wrapping_top_folder_is_skipped(tmp_path: Path, names: tuple[str, ...]) -> None:
+    assert tuple(read(tmp_path, tar_of(*((name, b"") for name in names)))) == names
+
+
+def test_what_macos_adds_is_left_out(tmp_path: Path) -> None:
+    content = zip_of(("c/services.json", b"{}"), ("c/._services.json", b"x"), ("__MACOSX/c/._services.json", b"x"), ("c/.DS_Store", b"x"))
+    assert read(tmp_path, content) == {"services.json": b"{}"}
+
+
+def test_windows_zips_have_backslashes(tmp_path: Path) -> None:
+    content = zip_of(("c|nodes|a|sysctl.txt", b"x")).replace(b"c|nodes|a|", b"c\\nodes\\a\\")
+    assert read(tmp_path, content) == {"nodes/a/sysctl.txt": b"x"}
+
+
+REFUSED_TARS = {
+    "../x": ("x/../../etc/cron.d/x", b"", "leads out"),
+    "absolute": ("/etc/passwd", b"", "absolute path"),
+    "drive": ("C:/x", b"", "absolute path"),
+    "symlink": (link("s", tarfile.SYMTYPE), b"", "symbolic link"),
+    "hard link": (link("h", tarfile.LNKTYPE), b"", "hard link"),
+    "device": (link("d", tarfile.CHRTYPE), b"", "device or a pipe"),
+    "block device": (link("d", tarfile.BLKTYPE), b"", "device or a pipe"),
+    "pipe": (link("p", tarfile.FIFOTYPE), b"", "device or a pipe"),
+    "sparse": (link("p", tarfile.GNUTYPE_SPARSE), b"", "neither a file nor a folder"),
+    "too deep": ("1/2/3/4/5/6", b"", "deeper than 5 levels"),
+    "control": ("a\x1b[2Jb", b"", "control character"),
+    "long": ("x" * 2_000, b"", "longer than 1,024"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED_TARS)
+def test_a_tar_entry_is_refused_with_its_name_and_reason(tmp_path: Path, kind: str) -> None:
+    entry, content, reason = REFUSED_TARS[kind]
+    with pytest.raises(UploadError, match=reason) as caught:
+        read(tmp_path, tar_of(("services.json", b"{}"), (entry, content)))  # type: ignore[arg-type]
+    name = entry if isinstance(entry, str) else entry.name
+    assert repr(name) in caught.value.problems[0]
+    assert caught.value.status == 422
+
+
+REFUSED_ZIPS = {
+    "../x": ("x/../../y", "leads out"),
+    "backslash": ("..\\y", "leads out"),
+    "absolute": ("/etc/passwd", "absolute path"),
+    "symlink": (unix_zip("s", 0o120777), "symbolic link"),
+    "device": (unix_zip("d", 0o020666), "device or another special"),
+    "too deep": ("1/2/3/4/5/6", "deeper than 5 levels"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED_ZIPS)
+def test_a_zip_entry_is_refused_with_its_reason(tmp_path: Path, kind: str) -> None:
+    entry, reason = REFUSED_ZIPS[kind]
+    with pytest.raises(UploadError, match=reason):
+        read(tmp_path, zip_of(("services.json", b"{}"), (entry, b"x")))
+
+
+def test_every_bad_entry_is_named_at_once(tmp_path: Path) -> None:
+    content = tar_of(("/a", b""), ("services.json", b"{}"), ("../b", b""), (link("c", tarfile.SYMTYPE), b""))
+    with pytest.raises(UploadError) as caught:
+        read(tmp_path, content)
+    assert [problem.split(":")[0] for problem in caught.value.problems] == ["'/a'", "'../b'", "'c'"]
+
+
+@pytest.mark.parametrize("content", [tar_of(("a.json", b"1"), ("./a.json", b"2")), zip_of(("a.json", b"1"), ("a.json", b"2"))])
+def test_a_name_twice_is_refused(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(UploadError, match="holds this name twice"):
+        read(tmp_path, content)
+
+
+def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
+    content = bytearray(zip_of(("a.json", b"secret"), method=zipfile.ZIP_STORED))
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(mark) + offset] |= 1
+    with pytest.raises(UploadError, match=r"'a\.json': it is encrypted"):
+        read(tmp_path, bytes(content))
+
+
+@pytest.mark.parametrize("pack", [tar_of, zip_of])
+def test_too_many_entries_are_refused(tmp_path: Path, pack: Callable[..., bytes]) -> None:
+    with pytest.raises(UploadError, match="more than 100 entries"):
+        read(tmp_path, pack(*((f"{n}.json", b"") for n in range(101))))
+
+
+def test_a_zip_with_a_monstrous_directory_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    names = ((f"{n:060}" * 20, b"") for n in range(8_000))
+    with pytest.raises(UploadError, match="directory is larger"):
+        read(tmp_path, zip_of(*names, method=zipfile.ZIP_STORED), limits=replace(LIMITS, upload_bytes=100_000_000))
+
+
+@pytest.mark.parametrize("packer", [*PACKERS, "zip"])
+def test_more_than_the_limit_unpacked_is_refused(tmp_path: Path, packer: str) -> None:
+    big = b"\0" * 5_000_001
+    content = zip_of(("big.json", big)) if packer == "zip" else PACKERS[packer](tar_of(("big.json", big)))
+    with pytest.raises(UploadError, match="more than the limit of 5 MB") as caught:
+        read(tmp_path, content, limits=replace(LIMITS, upload_bytes=100_000_000))
+    assert caught.value.status == 413
+
+
+def test_a_compression_bomb_is_told_by_its_ratio(tmp_path: Path) -> None:
+    content = zstandard.ZstdCompressor().compress(tar_of(("a.json", b"{}"), ("bomb.json", bytes(70_000_000))))
+    with pytest.raises(UploadError, match=r"compression bomb.*250 times its size.*'bomb.json'"):
+        read(tmp_path, content, limits=replace(LIMITS, unpacked_bytes=1 << 40, ratio=250))
+
+
+def test_a_bomb_is_never_held_in_memory(tmp_path: Path) -> None:
+    import tracemalloc
+
+    content = gzip.compress(tar_of(("bomb.json", bytes(60_000_000))))
+    tracemalloc.start()
+    with pytest.raises(UploadError):
+        read(tmp_path, content)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000
+
+
+def test_a_zip_that_lies_about_a_size_gives_no_more_than_it_declared(tmp_path: Path) -> None:
+    content = bytearray(zip_of(("a.json", b"x" * 1_000_000)))
+    for mark, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
+        at = content.index(mark) + offset
+        content[at : at + 4] = (10).to_bytes(4, "little")
+    with pytest.raises(UploadError, match="damaged"):
+        read(tmp_path, bytes(content))
+
+
+def test_an_oversized_upload_is_refused_with_the_limit(tmp_path: Path) -> None:
+    with pytest.raises(UploadError, match=r"upload\.bin has 1\.0 MB; the limit is 1 MB") as caught:
+        read(tmp_path, bytes(1_000_001))
+    assert caught.value.status == 413
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.9])
+def test_a_truncated_archive_is_refused(tmp_path: Path, packer: str, kept: float) -> None:
+    noise = random.Random(1).randbytes(200_000)
+    content = PACKERS[packer](tar_of(("a.json", b"{}"), ("b.json", noise), ("c.json", noise)))
+    with pytest.raises(UploadError, match="damaged"):
+        read(tmp_path, content[: int(len(content) * kept)])
+
+
+def test_a_header_damaged_in_the_middle_does_not_end_the_archive_in_silence(tmp_path: Path) -> None:
+    content = bytearray(tar_of(("a.json", b"{}"), ("b.json", b"{}"), ("c.json", b"{}")))
+    content[1024] ^= 0xFF
+    with pytest.raises(UploadError, match="damaged"):
+        read(tmp_path, bytes(content))
+
+
+def test_a_huge_header_record_is_refused(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("a.json")
+    info.pax_headers = {"comment": "x" * 3_000_000}
+    with pytest.raises(UploadError, match="header record of 3,"):
+        read(tmp_path, gzip.compress(tar_of((info, b"{}"))))
+
+
+def test_an_xz_dictionary_beyond_the_memory_limit_is_refused(tmp_path: Path) -> None:
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 29, "mode": lzma.MODE_FAST, "mf": lzma.MF_HC3, "nice_len": 8}]
+    content = lzma.compress(tar_of(("a.json", b"{}")), filters=filters)
+    with pytest.raises(UploadError, match="damaged|memory"):
+        read(tmp_path, content)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is empty"),
+        (b"  \n", "is empty"),
+        (b"\x7fELF\x00\x00", "neither text nor an archive"),
+        ('{"kind": "List"}'.encode("utf-16"), "UTF-16"),
+        (tar_of(), "empty|no files|neither"),
+        (zip_of(), "holds no files"),
+        (b"\x1f\x8bnot gzip at all", "damaged"),
+    ],
+)
+def test_what_is_no_source_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
+    with pytest.raises(UploadError, match=reason):
+        read(tmp_path, content)
+
+
+def test_a_missing_path_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UploadError, match="No such file"):
+        uploads.read(tmp_path / "nowhere")
+
+
+def test_a_folder_within_the_limits_only(tmp_path: Path) -> None:
+    (tmp_path / "1/2/3/4/5/6").mkdir(parents=True)
+    (tmp_path / "1/2/3/4/5/6/x").touch()
+    with pytest.raises(UploadError, match="deeper than 5 levels"):
+        uploads.read(tmp_path, limits=LIMITS)
+
+
+def test_nothing_is_written_anywhere(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    read(tmp_path / "in", tar_of(*FILES.items()))
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["upload.bin"]
+
+
+GOOD = [pack(tar_of(*FILES.items())) for pack in PACKERS.values()] + [zip_of(*FILES.items())]
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(which=st.sampled_from(GOOD), cuts=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=6), keep=st.floats(0, 1))
+def test_mutated_archives_are_read_or_refused_never_worse(tmp_path: Path, which: bytes, cuts: list[tuple[float, int]], keep: float) -> None:
+    content = bytearray(which[: max(1, int(len(which) * keep))])
+    for where, value in cuts:
+        content[int(where * (len(content) - 1))] = value
+    try:
+        files = read(tmp_path, bytes(content))
+    except UploadError as error:
+        assert error.problems
+        return
+    assert not any(name.startswith("/") or ".." in name.split("/") for name in files)
