@@ -1,5 +1,20 @@
-"""Addresses of the snapshot pages."""
+"""Addresses of the home page, snapshots, links and reasons."""
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from webapp.views import home, links, reasons, snapshots
+
+urlpatterns: list[URLPattern] = [
+    path("", home.home, name="home"),
+    path("snapshots", snapshots.index, name="snapshots"),
+    path("snapshots/new", snapshots.new, name="snapshot-new"),
+    path("snapshots/uploads/<str:job>", snapshots.upload, name="upload"),
+    path("snapshots/<str:slug>", snapshots.detail, name="snapshot"),
+    path("snapshots/<str:slug>/examples", snapshots.examples, name="snapshot-examples"),
+    path("snapshots/<str:slug>/delete", snapshots.delete, name="snapshot-delete"),
+    path("snapshots/<str:slug>/download", snapshots.download, name="snapshot-download"),
+    path("links", links.index, name="links"),
+    path("links/<str:token>/revoke", links.revoke, name="link-revoke"),
+    path("reasons", reasons.index, name="reasons"),
+    path("reasons/<str:code>", reasons.reason, name="reason"),
+]

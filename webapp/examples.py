@@ -1,0 +1,68 @@
+"""Traces to try in a snapshot, as links; found once for each snapshot's content and kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.core.cache import cache
+from django.urls import NoReverseMatch, reverse
+
+from tracer.errors import TracerError
+from tracer.explain.example_queries import example_queries
+from tracer.query import parse_destination, parse_source
+from webapp import __version__, services
+from webapp.models import Snapshot
+from webapp.trace_query import TraceQuery
+
+_SMALL = 8_000_000
+_KEPT_SECONDS = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExampleLink:
+    """One trace to try: what is asked, what it shows, and the address of its page."""
+
+    title: str
+    shows: str
+    question: str
+    url: str
+
+
+def trace_url(row: Snapshot) -> str:
+    """Return the address of the trace form for *row*, or "" while there is none."""
+    try:
+        return reverse("trace", args=[row.id])
+    except NoReverseMatch:
+        return ""
+
+
+def is_quick(row: Snapshot) -> bool:
+    """Return whether the examples of *row* are at hand, or its objects few enough to look through while a page waits."""
+    return row.size <= _SMALL or cache.get(_key(row)) is not None
+
+
+def example_links(row: Snapshot) -> tuple[ExampleLink, ...]:
+    """Return the traces to try in *row*, none where its objects cannot be read."""
+    found = cache.get(_key(row))
+    if found is None:
+        found = _find(row)
+        cache.set(_key(row), found, _KEPT_SECONDS)
+    page = trace_url(row)
+    return tuple(_link(page, *example) for example in found) if page else ()
+
+
+def _find(row: Snapshot) -> list[tuple[str, str, str, str]]:
+    try:
+        examples = example_queries(services.open_snapshot(row).objects)
+    except TracerError:
+        return []
+    return [(e.title, e.shows, str(e.query.source), str(e.query.destination)) for e in examples]
+
+
+def _link(page: str, title: str, shows: str, source: str, destination: str) -> ExampleLink:
+    query = TraceQuery(source=parse_source(source), destination=parse_destination(destination))
+    return ExampleLink(title=title, shows=shows, question=f"{source} → {destination}", url=query.url(page))
+
+
+def _key(row: Snapshot) -> str:
+    return f"examples:{__version__}:{row.digest}"

@@ -1,0 +1,162 @@
+"""Snapshots: the list, adding one, what one holds, download, delete."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.cache import patch_vary_headers
+from django.utils.text import slugify
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_safe
+
+from tracer.kube.near import nearest
+from webapp import services
+from webapp.access import current_owner, ensure_owner
+from webapp.collect_commands import COLLECT_STEPS
+from webapp.coverage import Coverage
+from webapp.models import Snapshot, UploadJob
+from webapp.views.errors import not_found
+
+_ARCHIVE_TYPES = {"tar.zst": "application/zstd", "tar.gz": "application/gzip"}
+_LONGEST_NAME = 100
+
+
+@never_cache
+@require_safe
+def index(request: HttpRequest) -> HttpResponse:
+    """List this session's snapshots and the demonstration clusters, with the form to add one."""
+    owner = current_owner(request)
+    rows = list(services.visible_snapshots(owner))
+    context = {
+        "own": [Coverage(row=row, owner=owner) for row in rows if not row.is_demo],
+        "demos": [Coverage(row=row, owner=owner) for row in rows if row.is_demo],
+        "reading": UploadJob.objects.filter(owner=owner, state=UploadJob.State.READING) if owner else (),
+        **_form_context(),
+    }
+    return render(request, "snapshots/index.html", context)
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def new(request: HttpRequest) -> HttpResponse:
+    """Show the form; take a file and follow its reading. Every problem is listed, and nothing is kept of a refused file."""
+    if request.method != "POST":
+        return render(request, "snapshots/new.html", _form_context())
+    file = request.FILES.get("snapshot")
+    if file is None or not file.size:
+        return _problems(request, ["No file was chosen, or it is empty. Choose an archive or one JSON or YAML file."], 422)
+    try:
+        job = services.start_upload(file, name=request.POST.get("name", "").strip()[:_LONGEST_NAME], owner=ensure_owner(request))
+    except services.StoreError as error:
+        return _problems(request, error.problems, error.status)
+    if request.htmx:
+        return render(request, "snapshots/_job.html", {"job": job}, status=202)
+    return HttpResponseRedirect(reverse("upload", args=[job.id]))
+
+
+@never_cache
+@require_safe
+def upload(request: HttpRequest, job: str) -> HttpResponse:
+    """Show how far the upload is; sends to the snapshot when it is done."""
+    found = services.find_upload(job, current_owner(request))
+    if found is None:
+        return not_found(request, "This browser session has no such upload.", [("Your snapshots", reverse("snapshots"))])
+    if found.state == UploadJob.State.DONE and found.snapshot_id:
+        return _go(request, reverse("snapshot", args=[found.snapshot_id]))
+    if found.state == UploadJob.State.FAILED:
+        return _problems(request, found.problems, found.status if found.status >= 400 else 422)
+    template = "snapshots/_job.html" if request.htmx.target == "upload-state" else "snapshots/upload.html"
+    return _varied(render(request, template, {"job": found, **_form_context()}))
+
+
+@never_cache
+@require_safe
+def detail(request: HttpRequest, slug: str) -> HttpResponse:
+    """Show what the snapshot holds, what is missing and what that limits."""
+    row = _find(request, slug)
+    if isinstance(row, HttpResponse):
+        return row
+    coverage = Coverage(row=row, owner=current_owner(request))
+    source = {"name": row.name, "taken_at": row.taken_at, "url": reverse("snapshot", args=[row.id]), "trace_url": coverage.trace_url}
+    context = {"coverage": coverage, "row": row, "source": source}
+    return render(request, "snapshots/detail.html", context)
+
+
+@never_cache
+@require_safe
+def examples(request: HttpRequest, slug: str) -> HttpResponse:
+    """Show the traces to try in a snapshot: what a card asks for when finding them takes a while."""
+    row = _find(request, slug)
+    if isinstance(row, HttpResponse):
+        return row
+    template = "home/_examples.html" if request.htmx else "snapshots/examples.html"
+    return _varied(render(request, template, {"one": Coverage(row=row, owner=current_owner(request)), "row": row}))
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def delete(request: HttpRequest, slug: str) -> HttpResponse:
+    """Ask whether to delete the snapshot, and delete it; links made from it keep opening."""
+    row = _find(request, slug)
+    if isinstance(row, HttpResponse):
+        return row
+    owner = current_owner(request)
+    if not row.is_deletable_by(owner):
+        return render(request, "403.html", status=403)
+    if request.method != "POST":
+        links = services.visible_links(owner).filter(snapshot=row).count()
+        return render(request, "snapshots/delete.html", {"row": row, "links": links})
+    services.delete_snapshot(row, owner)
+    messages.success(request, f"Deleted {row.name}.", extra_tags="ok")
+    return HttpResponseRedirect(reverse("snapshots"))
+
+
+@never_cache
+@require_safe
+def download(request: HttpRequest, slug: str) -> HttpResponse:
+    """Hand the snapshot out as it is stored, as an archive that can be uploaded again."""
+    row = _find(request, slug)
+    if isinstance(row, HttpResponse):
+        return row
+    form = request.GET.get("form", "tar.gz")
+    if form not in _ARCHIVE_TYPES:
+        return not_found(request, "Snapshots can be downloaded as tar.gz or tar.zst.")
+    name = f"{slugify(row.name) or 'snapshot'}.{form}"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingHttpResponse(services.download(row, form), content_type=_ARCHIVE_TYPES[form], headers=headers)
+
+
+def _find(request: HttpRequest, slug: str) -> Snapshot | HttpResponse:
+    owner = current_owner(request)
+    try:
+        return services.get_snapshot(slug, owner)
+    except Snapshot.DoesNotExist:
+        names = {row.id: row.name for row in services.visible_snapshots(owner)}
+        near = [(names[name], reverse("snapshot", args=[name])) for name in nearest(slug, names)]
+        return not_found(request, f"There is no snapshot {slug[:60]}, or it belongs to another browser session.", near)
+
+
+def _form_context() -> dict[str, object]:
+    limit = settings.UPLOAD_MAX_BYTES
+    return {"max_bytes": limit, "max_megabytes": limit // 1_000_000, "collect_steps": COLLECT_STEPS}
+
+
+def _problems(request: HttpRequest, problems: list[str] | tuple[str, ...], status: int) -> HttpResponse:
+    template = "snapshots/_problems.html" if request.htmx else "snapshots/new.html"
+    return _varied(render(request, template, {"problems": problems, "status": status, **_form_context()}, status=status))
+
+
+def _go(request: HttpRequest, address: str) -> HttpResponse:
+    if not request.htmx:
+        return HttpResponseRedirect(address)
+    response = HttpResponse(status=204)
+    response["HX-Redirect"] = address
+    return response
+
+
+def _varied(response: HttpResponse) -> HttpResponse:
+    patch_vary_headers(response, ["HX-Request", "HX-Target"])
+    return response
