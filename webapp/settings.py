@@ -104,9 +104,9 @@ CHANNEL_LAYERS = {
 # --- files ----------------------------------------------------------------------------------------------------------
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-STATIC_ROOT = Path(os.environ.get("HOPLINE_STATIC_ROOT") or BASE_DIR / "staticfiles")
 # Hashed names need `manage.py collectstatic` first; the container image does it when it is built.
 STATIC_MANIFEST = environment.flag("HOPLINE_STATIC_MANIFEST")
+STATIC_ROOT = Path(os.environ.get("HOPLINE_STATIC_ROOT") or BASE_DIR / "staticfiles") if STATIC_MANIFEST else None
 WHITENOISE_USE_FINDERS = not STATIC_MANIFEST
 WHITENOISE_AUTOREFRESH = DEBUG
 STORAGES = {

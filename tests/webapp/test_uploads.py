@@ -268,7 +268,7 @@ def test_a_huge_header_record_is_refused(tmp_path: Path) -> None:
 def test_an_xz_dictionary_beyond_the_memory_limit_is_refused(tmp_path: Path) -> None:
     filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 29, "mode": lzma.MODE_FAST, "mf": lzma.MF_HC3, "nice_len": 8}]
     content = lzma.compress(tar_of(("a.json", b"{}")), filters=filters)
-    with pytest.raises(UploadError, match="damaged|memory"):
+    with pytest.raises(UploadError, match=r"damaged.*[Mm]emory"):
         read(tmp_path, content)
 
 
@@ -279,7 +279,7 @@ def test_an_xz_dictionary_beyond_the_memory_limit_is_refused(tmp_path: Path) -> 
         (b"  \n", "is empty"),
         (b"\x7fELF\x00\x00", "neither text nor an archive"),
         ('{"kind": "List"}'.encode("utf-16"), "UTF-16"),
-        (tar_of(), "empty|no files|neither"),
+        (tar_of(), "neither text nor an archive"),
         (zip_of(), "holds no files"),
         (b"\x1f\x8bnot gzip at all", "damaged"),
     ],
