@@ -1,0 +1,236 @@
+"""Where each item of a JSON list of API objects begins and ends, without decoding the items.
+
+Two ways, same answer. The quick one reads the indentation of a pretty-printed ``List`` and proves what it read:
+
+* A JSON string holds no raw newline, so a newline is always between tokens, and ``{`` at a line's end is never inside a string.
+* Braces that open a line's end, or stand as ``{}``, are then all there are if the totals say so; none hides in a string unpaired.
+* A chunk that starts where an item starts and holds as many ``{`` as ``}`` ends where an item ends (brackets cannot cross braces).
+* What is left, with ``[]`` for the items, must itself be JSON with an ``items`` key at the top.
+
+The proof assumes that the file is JSON at all; a chunk that is not says so when it is decoded.
+Whatever is odd in the least goes the slow way: ``walk`` lets the standard decoder step over each item.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tracer.errors import Fault
+from tracer.kube.json_text import DECODER, decode_text, fault_at
+
+_FIRST_ITEM = re.compile(rb'"items": ?\[\n( +|\t+)\{')
+_HEADER_LIMIT = 4096
+_SPACE = " \t\n\r"
+_NOT_SPACE = re.compile(r"[^ \t\n\r]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spans:
+    """Byte offsets of every item, in order; *kinds* are what a typed list says its items are (they need not say it themselves).
+
+    *fault* says where the text stops being JSON; the items are then those before it.
+    """
+
+    starts: array[int]
+    ends: array[int]
+    kinds: tuple[str | None, ...]
+    fault: Fault | None = None
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @classmethod
+    def of(cls, starts: Iterable[int], ends: Iterable[int], kinds: tuple[str | None, ...]) -> Spans:
+        """Return the spans with these offsets."""
+        return cls(starts=array("Q", starts), ends=array("Q", ends), kinds=kinds)
+
+
+def item_kind(list_kind: object) -> str | None:
+    """Return ``Service`` for ``ServiceList``, None for ``List`` and for anything that is no list's kind."""
+    return list_kind[:-4] if isinstance(list_kind, str) and list_kind.endswith("List") and list_kind != "List" else None
+
+
+def is_list(value: object) -> bool:
+    """Return whether *value* is a list of API objects: kind ``…List``, or no kind at all, and an ``items`` array."""
+    if not isinstance(value, dict) or not isinstance(value.get("items"), list):
+        return False
+    kind = value.get("kind")
+    return kind is None or (isinstance(kind, str) and kind.endswith("List"))
+
+
+def find_spans(data: bytes, file: str) -> Spans:
+    """Return where the API objects in *data* (UTF-8) are; what follows a fault is not among them.
+
+    :raises ParseError: the text is not UTF-8.
+    """
+    return indented_spans(data) or walk(data, file)
+
+
+def indented_spans(data: bytes) -> Spans | None:
+    """Return the items of a pretty-printed list by their indentation, or None unless that is proved to be right."""
+    first = _FIRST_ITEM.search(data, 0, _HEADER_LIMIT)
+    if first is None or b"\r" in data:
+        return None
+    indent = first[1]
+    begin = first.end() - 1
+    closing = data.rfind(b"\n" + indent + b"}") + len(indent) + 2
+    kind = _wrapper_kind(data[: first.end() - len(indent) - 2], data[closing:]) if closing > begin else None
+    if kind is None or not _every_brace_is_structural(data):
+        return None
+    return _balanced(data, begin, closing, indent, item_kind(kind))
+
+
+def _wrapper_kind(head: bytes, tail: bytes) -> str | None:
+    """Return the kind of the list around the items, or None unless the wrapper is plainly that of one list."""
+    if head.count(b'"items"') != 1 or b'"items"' in tail or b"\\" in head or b"\\" in tail:
+        return None
+    try:
+        wrapper = json.loads(head + b"]" + tail[tail.index(b"]") + 1 :]) if tail.lstrip().startswith(b"]") else None
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(wrapper, dict) or wrapper.get("items") != [] or not is_list(wrapper):
+        return None
+    return str(wrapper.get("kind") or "List")
+
+
+def _every_brace_is_structural(data: bytes) -> bool:
+    opening = data.count(b"{")
+    return opening == data.count(b"}") and opening == data.count(b"{\n") + data.count(b"{}")
+
+
+def _balanced(data: bytes, begin: int, closing: int, indent: bytes, kind: str | None) -> Spans | None:
+    separator = b"\n" + indent + b"},\n" + indent + b"{"
+    to_end, to_next = len(indent) + 2, len(separator) - 1
+    starts, ends = array("Q"), array("Q")
+    count, find = data.count, data.find
+    while True:
+        boundary = find(separator, begin, closing)
+        end = closing if boundary < 0 else boundary + to_end
+        if count(b"{", begin, end) != count(b"}", begin, end):
+            return None
+        starts.append(begin)
+        ends.append(end)
+        if boundary < 0:
+            return Spans(starts=starts, ends=ends, kinds=(kind,) * len(starts))
+        begin = boundary + to_next
+
+
+class _Walk:
+    """Steps over JSON values with the standard decoder, keeping only where the items are (character offsets)."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.found: list[tuple[int, int, str | None]] = []
+        self.unfinished: list[tuple[int, int]] = []
+
+    def _skip(self, position: int) -> int:
+        match = _NOT_SPACE.search(self.text, position)
+        return match.start() if match else len(self.text)
+
+    def _at(self, position: int) -> str:
+        return self.text[position : position + 1]
+
+    def run(self) -> None:
+        position = self._skip(0)
+        if position == len(self.text):
+            raise json.JSONDecodeError("the file is empty", self.text, 0)
+        while position < len(self.text):
+            opened = self._at(position)
+            if opened == "{":
+                position = self._object(position)
+            elif opened == "[":
+                elements, position = self._array(position)
+                self.found.extend((a, b, None) for a, b in elements)
+            else:
+                raise json.JSONDecodeError("an object or an array of API objects is expected", self.text, position)
+            position = self._skip(position)
+
+    def _array(self, position: int) -> tuple[list[tuple[int, int]], int]:
+        elements = self.unfinished = []
+        position = self._skip(position + 1)
+        if self._at(position) == "]":
+            return elements, position + 1
+        while True:
+            _, end = DECODER.raw_decode(self.text, position)
+            elements.append((position, end))
+            position = self._skip(end)
+            if self._at(position) == "]":
+                self.unfinished = []
+                return elements, position + 1
+            if self._at(position) != ",":
+                raise json.JSONDecodeError("Expecting ',' delimiter", self.text, position)
+            position = self._skip(position + 1)
+
+    def _object(self, start: int) -> int:
+        position = self._skip(start + 1)
+        items: list[tuple[int, int]] | None = None
+        kind: object = None
+        while self._at(position) != "}":
+            if self._at(position) != '"':
+                raise json.JSONDecodeError("Expecting property name enclosed in double quotes", self.text, position)
+            key, position = DECODER.raw_decode(self.text, position)
+            position = self._skip(position)
+            if self._at(position) != ":":
+                raise json.JSONDecodeError("Expecting ':' delimiter", self.text, position)
+            position = self._skip(position + 1)
+            if key == "items" and self._at(position) == "[":
+                items, position = self._array(position)
+            else:
+                value, position = DECODER.raw_decode(self.text, position)
+                kind = value if key == "kind" else kind
+                items = None if key == "items" else items
+            position = self._skip(position)
+            if self._at(position) == ",":
+                position = self._skip(position + 1)
+                if self._at(position) == "}":
+                    raise json.JSONDecodeError("Expecting property name enclosed in double quotes", self.text, position)
+            elif self._at(position) != "}":
+                raise json.JSONDecodeError("Expecting ',' delimiter", self.text, position)
+        if items is not None and (kind is None or (isinstance(kind, str) and kind.endswith("List"))):
+            self.found.extend((a, b, item_kind(kind)) for a, b in items)
+        else:
+            self.found.append((start, position + 1, None))
+        return position + 1
+
+
+def walk(data: bytes, file: str) -> Spans:
+    """Return where the API objects in *data* are, by decoding every one once and keeping none.
+
+    One list, one object, an array of objects, or several of those one after the other.
+    :raises ParseError: as find_spans.
+    """
+    text = decode_text(data, file)
+    walker = _Walk(text)
+    fault = None
+    try:
+        walker.run()
+    except json.JSONDecodeError as error:
+        fault = fault_at(text, error.pos, file=file, message=f"not JSON: {error.msg}")
+    except RecursionError:
+        fault = Fault(file=file, line=1, column=None, message="not usable JSON: nested too deeply")
+    except ValueError as error:
+        fault = Fault(file=file, line=1, column=None, message=f"not usable JSON: {error}")
+    found = walker.found if fault is None else [*walker.found, *((a, b, None) for a, b in walker.unfinished)]
+    return _in_bytes(text, found, fault)
+
+
+def _in_bytes(text: str, found: list[tuple[int, int, str | None]], fault: Fault | None) -> Spans:
+    """Return character offsets as offsets into the text's UTF-8."""
+    starts, ends = array("Q"), array("Q")
+    seen, offset = 0, 0
+    plain = text.isascii()
+    for start, end, _ in found:
+        if plain:
+            starts.append(start)
+            ends.append(end)
+            continue
+        offset += len(text[seen:start].encode())
+        starts.append(offset)
+        offset += len(text[start:end].encode())
+        ends.append(offset)
+        seen = end
+    return Spans(starts=starts, ends=ends, kinds=tuple(kind for _, _, kind in found), fault=fault)

@@ -1,0 +1,241 @@
+"""One file of API objects, as text: where its objects are, which of them may say a thing, and one object when it is asked for.
+
+Strategy: an object is decoded when a look-up first reaches it. What leads a look-up there is an index of one *aspect* of the text
+(quoted addresses, values of ``name``, …), made by one regular expression over the whole file. An index names candidates, never answers:
+it holds every object that has the value as well as some that merely look like it, and the caller decodes and compares.
+Text in which a character may be written as an escape is not trusted: objects with ``\\u`` or ``\\/`` in them are decoded and walked.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import NamedTuple
+
+from tracer.errors import Fault, ParseError
+from tracer.kube.item_spans import Spans, find_spans, is_list, item_kind
+from tracer.kube.json_text import decode_json, decode_text
+from tracer.query import parse_address
+
+
+class Aspect(StrEnum):
+    """What an index is about."""
+
+    ADDRESS = "address"
+    NAME = "name"
+    SERVICE_NAME = "kubernetes.io/service-name"
+    NODE_PORT = "nodePort"
+
+
+_WS = rb"[ \t\n\r]*"
+_STRING = rb'"([^"\\]*(?:\\.[^"\\]*)*)"'
+_PATTERNS = {
+    Aspect.ADDRESS: re.compile(rb'"([0-9a-fA-F]{0,4}[:.][0-9a-fA-F:.]{1,40})"'),
+    Aspect.NAME: re.compile(rb'"name"' + _WS + rb":" + _WS + _STRING),
+    Aspect.SERVICE_NAME: re.compile(rb'"kubernetes.io/service-name"' + _WS + rb":" + _WS + _STRING),
+    Aspect.NODE_PORT: re.compile(rb'"nodePort"' + _WS + rb":" + _WS + rb"(-?[0-9]+)"),
+}
+_ESCAPE = re.compile(rb"\\[u/]")
+_KIND = re.compile(rb'"kind"' + _WS + rb":" + _WS + _STRING)
+
+Found = int | list[int]
+
+
+class RawObject(NamedTuple):
+    """One API object as decoded, with its kind."""
+
+    kind: str
+    value: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One API object or list that was read from something else than JSON (YAML), and the line it starts on."""
+
+    value: object
+    line: int
+    kind: str | None = None
+
+
+def _address_key(raw: bytes) -> bytes | None:
+    """Return the canonical text of an IPv6 address; IPv4 has one spelling only, what is no address harms nobody."""
+    if b":" not in raw:
+        return raw
+    address = parse_address(raw.decode("ascii"))
+    return None if address is None else str(address).encode()
+
+
+def _text_key(raw: bytes) -> bytes | None:
+    if b"\\" not in raw:
+        return raw
+    try:
+        return str(json.loads(b'"' + raw + b'"')).encode(errors="surrogatepass")
+    except ValueError:
+        return None
+
+
+def _scalars(value: object, key: str = "") -> Iterator[tuple[str, object]]:
+    """Yield every scalar in *value* with the key it stands under."""
+    pending: list[tuple[str, object]] = [(key, value)]
+    while pending:
+        key, value = pending.pop()
+        if isinstance(value, Mapping):
+            pending.extend(value.items())
+        elif isinstance(value, list):
+            pending.extend((key, v) for v in value)
+        else:
+            yield key, value
+
+
+def _key_of(aspect: Aspect, name: str, value: object) -> bytes | None:
+    """Return the index key that the scalar *value* under the key *name* gives, or None."""
+    if aspect is Aspect.ADDRESS:
+        address = parse_address(value) if isinstance(value, str) else None
+        return None if address is None else str(address).encode()
+    if name != aspect.value or isinstance(value, bool):
+        return None
+    return str(value).encode(errors="surrogatepass") if isinstance(value, str | int) else None
+
+
+class ObjectFile:
+    """The API objects of one file, in order. *data* is UTF-8 JSON; *kind* is what the place says of objects that do not say it."""
+
+    def __init__(self, path: str, data: bytes, *, kind: str | None = None) -> None:
+        self.path = path
+        self._data = data
+        self._kind = kind
+        self._lines: Sequence[int] | None = None
+        self._spans: Spans | None = None
+        self._indexes: dict[Aspect, dict[bytes, Found]] = {}
+        self._escaped: tuple[int, ...] | None = None
+        self._kinds: frozenset[bytes] | None = None
+
+    @classmethod
+    def from_documents(cls, path: str, documents: Sequence[Document], *, kind: str | None = None) -> ObjectFile:
+        """Return the file whose objects were already read, from YAML say; faults still name *path* and the documents' lines."""
+        texts = [json.dumps(d.value, ensure_ascii=False).encode(errors="surrogatepass") for d in documents]
+        file = cls(path, b"\n".join(texts), kind=kind)
+        starts, ends, offset = [], [], 0
+        for text in texts:
+            starts.append(offset)
+            ends.append(offset + len(text))
+            offset += len(text) + 1
+        file._spans = Spans.of(starts, ends, tuple(d.kind for d in documents))
+        file._lines = [d.line for d in documents]
+        return file
+
+    def __len__(self) -> int:
+        return len(self.spans)
+
+    @property
+    def spans(self) -> Spans:
+        """Return where the objects are, up to the first fault. :raises ParseError: the file is not text."""
+        if self._spans is None:
+            self._spans = find_spans(self._data, self.path)
+        return self._spans
+
+    def may_hold(self, kind: str) -> bool:
+        """Return false only if no object of this *kind* can be in the file."""
+        if self._kinds is None:
+            self._kinds = frozenset(_KIND.findall(self._data))
+        word = kind.encode()
+        return kind == self._kind or word in self._kinds or word + b"List" in self._kinds or bool(self._escaped_items())
+
+    def line_of(self, item: int) -> int:
+        """Return the line of the file on which object *item* starts, from 1."""
+        if self._lines is None:
+            lines, line, counted = array("Q"), 1, 0
+            for start in self.spans.starts:
+                line += self._data.count(b"\n", counted, start)
+                counted = start
+                lines.append(line)
+            self._lines = lines
+        return self._lines[item]
+
+    def objects(self, item: int) -> tuple[RawObject, ...]:
+        """Return what stands at place *item*: one object, or those of a list inside the list.
+
+        :raises ParseError: not JSON, or not an API object.
+        """
+        spans = self.spans
+        text = decode_text(self._data[spans.starts[item] : spans.ends[item]], self.path)
+        try:
+            return tuple(self._flattened(decode_json(text, self.path), spans.kinds[item], 0))
+        except ParseError as error:
+            raise self.located(error, item) from None
+
+    def located(self, error: ParseError, item: int) -> ParseError:
+        """Return *error*, whose lines count from the start of object *item*, with the file's lines."""
+        first = self.line_of(item)
+        return ParseError(*(replace(f, file=self.path, line=first + (f.line or 1) - 1) for f in error.faults))
+
+    def _flattened(self, value: object, kind: str | None, depth: int) -> Iterator[RawObject]:
+        if not isinstance(value, dict):
+            raise ParseError(Fault(file="", line=1, column=None, message=f"an API object is expected, not {type(value).__name__}"))
+        if is_list(value) and depth < 10:
+            for nested in value["items"]:
+                yield from self._flattened(nested, item_kind(value.get("kind")), depth + 1)
+            return
+        said = value.get("kind", kind or self._kind)
+        if not isinstance(said, str):
+            raise ParseError(Fault(file="", line=1, column=None, message="an API object has no kind"))
+        yield RawObject(kind=said, value=value)
+
+    def candidates(self, aspect: Aspect, key: bytes) -> tuple[int, ...]:
+        """Return the places, ascending, of all objects that may have *key* for this *aspect* (addresses in canonical text)."""
+        index = self._indexes.get(aspect)
+        if index is None:
+            index = self._indexes[aspect] = self._index(aspect)
+        found = index.get(key, ())
+        return (found,) if isinstance(found, int) else tuple(found)
+
+    def _index(self, aspect: Aspect) -> dict[bytes, Found]:
+        ends = self.spans.ends
+        index: dict[bytes, Found] = {}
+        item, last = 0, len(ends) - 1
+        if last < 0:
+            return index
+        for match in _PATTERNS[aspect].finditer(self._data, self.spans.starts[0], ends[last]):
+            raw = match[1]
+            key = _address_key(raw) if aspect is Aspect.ADDRESS else _text_key(raw)
+            if key is None:
+                continue
+            position = match.start()
+            if position >= ends[item]:
+                # Matches come in order, so the next object is nearly always the right one.
+                item = item + 1 if position < ends[item + 1] else bisect_right(ends, position)
+            _add(index, key, item)
+        self._add_escaped(index, aspect)
+        return index
+
+    def _add_escaped(self, index: dict[bytes, Found], aspect: Aspect) -> None:
+        touched: set[bytes] = set()
+        for item in self._escaped_items():
+            for raw_object in self.objects(item):
+                for name, value in _scalars(raw_object.value):
+                    if (key := _key_of(aspect, name, value)) is not None:
+                        _add(index, key, item)
+                        touched.add(key)
+        for key in touched:
+            if isinstance(found := index[key], list):
+                index[key] = sorted(set(found))
+
+    def _escaped_items(self) -> tuple[int, ...]:
+        if self._escaped is None:
+            places = [m.start() for m in _ESCAPE.finditer(self._data)] if b"\\" in self._data else []
+            self._escaped = tuple(sorted({min(bisect_right(self.spans.ends, p), len(self.spans) - 1) for p in places})) if places else ()
+        return self._escaped
+
+
+def _add(index: dict[bytes, Found], key: bytes, item: int) -> None:
+    found = index.setdefault(key, item)
+    if isinstance(found, list):
+        if found[-1] != item:
+            found.append(item)
+    elif found != item:
+        index[key] = [found, item]

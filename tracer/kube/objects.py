@@ -1,0 +1,290 @@
+"""All API objects of a snapshot, looked up by name, address or port.
+
+Strategy: nothing is decoded before it is asked for; a look-up takes its candidates from the files' indexes, decodes those and compares.
+Where two files hold an object of one kind, namespace and name, the first file's counts.
+Look-ups never raise: an object or file that cannot be read is left out and its fault kept in ``faults``. Whoever answers must say them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import TypeVar
+
+from tracer.errors import Fault, ParseError
+from tracer.kube.configmap import ConfigMap, is_wanted
+from tracer.kube.endpointslice import Endpoint, EndpointSlice, slices_from_endpoints
+from tracer.kube.fields import Origin
+from tracer.kube.namespace import Namespace
+from tracer.kube.near import nearest
+from tracer.kube.networkpolicy import NetworkPolicy
+from tracer.kube.node import Node
+from tracer.kube.object_file import Aspect, ObjectFile, RawObject
+from tracer.kube.pod import Pod
+from tracer.kube.service import AddressOf, Service, ServicePort
+from tracer.packet import Address, Protocol
+
+Model = Service | EndpointSlice | Node | Pod | Namespace | NetworkPolicy | ConfigMap
+M = TypeVar("M", Service, EndpointSlice, Node, Pod, Namespace, NetworkPolicy, ConfigMap)
+
+
+def read_object(raw: RawObject, origin: Origin) -> tuple[Model, ...]:
+    """Return what one API object says; nothing for a kind that is not modelled. :raises ParseError: a field has the wrong type."""
+    match raw.kind:
+        case "Service":
+            return (Service.from_dict(raw.value, origin),)
+        case "EndpointSlice":
+            return (EndpointSlice.from_dict(raw.value, origin),)
+        case "Endpoints":
+            return slices_from_endpoints(raw.value, origin)
+        case "Pod":
+            return (Pod.from_dict(raw.value, origin),)
+        case "Node":
+            return (Node.from_dict(raw.value, origin),)
+        case "Namespace":
+            return (Namespace.from_dict(raw.value, origin),)
+        case "NetworkPolicy":
+            return (NetworkPolicy.from_dict(raw.value, origin),)
+        case "ConfigMap":
+            metadata = raw.value.get("metadata")
+            wanted = isinstance(metadata, Mapping) and is_wanted(metadata.get("namespace"), metadata.get("name"))
+            return (ConfigMap.from_dict(raw.value, origin),) if wanted else ()
+    return ()
+
+
+class Objects:
+    """The API objects in *files*. *faults* are those already found while the files were opened."""
+
+    def __init__(self, files: Iterable[ObjectFile] = (), faults: Iterable[Fault] = ()) -> None:
+        self._files = tuple(files)
+        self._faults = dict.fromkeys(faults)
+        self._holding: dict[str, tuple[ObjectFile, ...]] = {}
+        self._read: dict[tuple[ObjectFile, int], tuple[Model, ...]] = {}
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Return the faults met so far; ``check_all`` meets them all."""
+        return tuple(self._faults)
+
+    def check_all(self) -> Mapping[str, int]:
+        """Read every object of every file once, so that ``faults`` is complete. Return how many of each kind there are."""
+        counts: dict[str, int] = {}
+        seen: set[tuple[str, object, object]] = set()
+        for file in self._files:
+            for item, raw in self._raw_objects(file):
+                self._attempt(raw, file, item)
+                metadata = raw.value.get("metadata")
+                named = metadata if isinstance(metadata, Mapping) else {}
+                identity = (raw.kind, str(named.get("namespace")), str(named.get("name")))
+                if identity not in seen:
+                    seen.add(identity)
+                    counts[raw.kind] = counts.get(raw.kind, 0) + 1
+        return dict(sorted(counts.items()))
+
+    # -- by name ------------------------------------------------------------------------------------------------------------------
+
+    def service(self, namespace: str, name: str) -> Service | None:
+        """Return the Service of that name, or None."""
+        return self._named(Service, namespace, name)
+
+    def pod(self, namespace: str, name: str) -> Pod | None:
+        """Return the Pod of that name, or None."""
+        return self._named(Pod, namespace, name)
+
+    def node(self, name: str) -> Node | None:
+        """Return the Node of that name, or None."""
+        return self._named(Node, "", name)
+
+    def namespace(self, name: str) -> Namespace | None:
+        """Return the Namespace of that name, or None."""
+        return self._named(Namespace, "", name)
+
+    def config_map(self, namespace: str, name: str) -> ConfigMap | None:
+        """Return the ConfigMap of that name, or None; those that are not kube-proxy's or the DNS's count as absent."""
+        return self._named(ConfigMap, namespace, name)
+
+    def slices_of(self, namespace: str, name: str) -> tuple[EndpointSlice, ...]:
+        """Return the EndpointSlices of the Service of that name; made from its Endpoints where a snapshot has no slices at all."""
+        aspect, kind = (Aspect.NAME, "Endpoints") if self.uses_legacy_endpoints else (Aspect.SERVICE_NAME, "EndpointSlice")
+        found = self._candidates(EndpointSlice, kind, aspect, name)
+        return _first_of_each(s for s in found if s.legacy is self.uses_legacy_endpoints and s.namespace == namespace and s.service == name)
+
+    # -- by address or port -------------------------------------------------------------------------------------------------------
+
+    def services_with_address(self, address: Address) -> tuple[tuple[Service, AddressOf], ...]:
+        """Return the Services that have *address*, each with which of its addresses it is."""
+        found = _first_of_each(self._candidates(Service, "Service", Aspect.ADDRESS, str(address)))
+        return tuple((service, which) for service in found for which in dict.fromkeys(w for a, w in service.addresses if a == address))
+
+    def services_with_node_port(self, port: int, protocol: Protocol) -> tuple[tuple[Service, ServicePort], ...]:
+        """Return the Services that use *port* on every node, with the Service port behind it."""
+        found = _first_of_each(self._candidates(Service, "Service", Aspect.NODE_PORT, str(port)))
+        return tuple((s, p) for s in found for p in s.ports if p.node_port == port and p.protocol is protocol)
+
+    def endpoints_with_address(self, address: Address) -> tuple[tuple[EndpointSlice, Endpoint], ...]:
+        """Return the endpoints that have *address*, each with its slice; ready or not."""
+        kind = "Endpoints" if self.uses_legacy_endpoints else "EndpointSlice"
+        slices = self._candidates(EndpointSlice, kind, Aspect.ADDRESS, str(address))
+        mine = _first_of_each(s for s in slices if s.legacy is self.uses_legacy_endpoints)
+        return tuple((s, e) for s in mine for e in s.endpoints if address in e.addresses)
+
+    def pods_with_ip(self, address: Address) -> tuple[Pod, ...]:
+        """Return the Pods whose status lists *address* and that have not ended; host-network Pods share their node's."""
+        found = _first_of_each(self._candidates(Pod, "Pod", Aspect.ADDRESS, str(address)))
+        return tuple(p for p in found if not p.has_ended and address in p.ips)
+
+    def node_with_ip(self, address: Address) -> Node | None:
+        """Return the first Node that has *address* as an internal or external one, or None."""
+        found = _first_of_each(self._candidates(Node, "Node", Aspect.ADDRESS, str(address)))
+        return next((n for n in found if address in n.ips), None)
+
+    # -- all ----------------------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def services(self) -> tuple[Service, ...]:
+        """Return every Service, in the files' order. Decodes them all."""
+        return self._all(Service, "Service")
+
+    @cached_property
+    def slices(self) -> tuple[EndpointSlice, ...]:
+        """Return every EndpointSlice (or what the legacy Endpoints say). Decodes them all."""
+        legacy = self.uses_legacy_endpoints
+        return tuple(s for s in self._all(EndpointSlice, "Endpoints" if legacy else "EndpointSlice") if s.legacy is legacy)
+
+    @cached_property
+    def pods(self) -> tuple[Pod, ...]:
+        """Return every Pod. Decodes them all."""
+        return self._all(Pod, "Pod")
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """Return every Node."""
+        return self._all(Node, "Node")
+
+    @cached_property
+    def namespaces(self) -> tuple[Namespace, ...]:
+        """Return every Namespace object."""
+        return self._all(Namespace, "Namespace")
+
+    @cached_property
+    def network_policies(self) -> tuple[NetworkPolicy, ...]:
+        """Return every NetworkPolicy."""
+        return self._all(NetworkPolicy, "NetworkPolicy")
+
+    def policies_in(self, namespace: str) -> tuple[NetworkPolicy, ...]:
+        """Return the NetworkPolicies of one namespace."""
+        return self._policies_by_namespace.get(namespace, ())
+
+    @cached_property
+    def _policies_by_namespace(self) -> Mapping[str, tuple[NetworkPolicy, ...]]:
+        found: dict[str, tuple[NetworkPolicy, ...]] = {}
+        for policy in self.network_policies:
+            found[policy.namespace] = (*found.get(policy.namespace, ()), policy)
+        return found
+
+    @cached_property
+    def config_maps(self) -> tuple[ConfigMap, ...]:
+        """Return the ConfigMaps of kube-proxy and the cluster's DNS."""
+        return self._all(ConfigMap, "ConfigMap")
+
+    @cached_property
+    def uses_legacy_endpoints(self) -> bool:
+        """Return whether there is no EndpointSlice in the snapshot but Endpoints are."""
+        if not self._files_with("Endpoints"):
+            return False
+        return not any(raw.kind == "EndpointSlice" for f in self._files_with("EndpointSlice") for _, raw in self._raw_objects(f))
+
+    def near_names(self, kind: str, text: str, *, count: int = 5) -> tuple[str, ...]:
+        """Return the names nearest to *text*, best first: ``ns/name`` of a "service" or "pod", names of a "node" or "namespace"."""
+        match kind:
+            case "service":
+                names = [f"{s.namespace}/{s.name}" for s in self.services]
+            case "pod":
+                names = [f"{p.namespace}/{p.name}" for p in self.pods if not p.has_ended]
+            case "node":
+                names = [n.name for n in self.nodes]
+            case "namespace":
+                names = sorted({n.name for n in self.namespaces} | {p.namespace for p in self.pods} | {s.namespace for s in self.services})
+            case _:
+                raise ValueError(f"no names of {kind!r} are kept")
+        return nearest(text, names, count=count)
+
+    # -- reading ------------------------------------------------------------------------------------------------------------------
+
+    def _keep(self, error: ParseError) -> None:
+        self._faults.update(dict.fromkeys(error.faults))
+
+    def _attempt(self, raw: RawObject, file: ObjectFile, item: int) -> tuple[Model, ...]:
+        try:
+            return read_object(raw, Origin(file=file.path, item=item))
+        except ParseError as error:
+            self._keep(file.located(error, item))
+            return ()
+
+    def _spans_known(self, file: ObjectFile) -> bool:
+        """Return whether the file can be read at all, and keep its fault."""
+        try:
+            fault = file.spans.fault
+        except ParseError as error:
+            self._keep(error)
+            return False
+        if fault is not None:
+            self._faults[fault] = None
+        return True
+
+    def _files_with(self, kind: str) -> tuple[ObjectFile, ...]:
+        files = self._holding.get(kind)
+        if files is None:
+            files = self._holding[kind] = tuple(f for f in self._files if self._spans_known(f) and f.may_hold(kind))
+        return files
+
+    def _raw_objects(self, file: ObjectFile) -> Iterator[tuple[int, RawObject]]:
+        if self._spans_known(file):
+            for item in range(len(file)):
+                for raw in self._decoded(file, item):
+                    yield item, raw
+
+    def _decoded(self, file: ObjectFile, item: int) -> tuple[RawObject, ...]:
+        try:
+            return file.objects(item)
+        except ParseError as error:
+            self._keep(error)
+            return ()
+
+    def _models(self, file: ObjectFile, item: int) -> tuple[Model, ...]:
+        models = self._read.get((file, item))
+        if models is None:
+            models = tuple(m for raw in self._decoded(file, item) for m in self._attempt(raw, file, item))
+            self._read[(file, item)] = models
+        return models
+
+    def _candidates(self, model: type[M], kind: str, aspect: Aspect, key: str) -> Iterator[M]:
+        encoded = key.encode(errors="surrogatepass")
+        for file in self._files_with(kind):
+            for item in file.candidates(aspect, encoded):
+                for candidate in self._models(file, item):
+                    if isinstance(candidate, model):
+                        yield candidate
+
+    def _named(self, model: type[M], namespace: str, name: str) -> M | None:
+        found = self._candidates(model, model.__name__, Aspect.NAME, name)
+        return next((m for m in found if m.key == (namespace, name)), None)
+
+    def _all(self, model: type[M], kind: str) -> tuple[M, ...]:
+        objects = (
+            m
+            for file in self._files_with(kind)
+            for item, raw in self._raw_objects(file)
+            if raw.kind == kind
+            for m in self._attempt(raw, file, item)
+            if isinstance(m, model)
+        )
+        return _first_of_each(objects)
+
+
+def _first_of_each(models: Iterable[M]) -> tuple[M, ...]:
+    """Return *models* without those whose name came before."""
+    first: dict[tuple[str, str], M] = {}
+    for model in models:
+        first.setdefault(model.key, model)
+    return tuple(first.values())

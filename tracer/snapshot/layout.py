@@ -1,0 +1,242 @@
+"""Which file of a snapshot is what: the documented layout, one file with everything, and the bundles people already have.
+
+A path decides alone, except for files at the top with a name of their own: those count as API objects when they look like it.
+Nothing is refused here; what no rule knows is listed as unknown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tracer.kube.json_text import to_utf8
+
+KINDS = {
+    "services": "Service",
+    "endpointslices": "EndpointSlice",
+    "endpoints": "Endpoints",
+    "nodes": "Node",
+    "pods": "Pod",
+    "namespaces": "Namespace",
+    "networkpolicies": "NetworkPolicy",
+    "ingresses": "Ingress",
+    "configmaps": "ConfigMap",
+    "gateways": "Gateway",
+    "httproutes": "HTTPRoute",
+}
+
+NODE_FILES = frozenset(
+    {
+        "iptables-save.txt",
+        "ip6tables-save.txt",
+        "iptables-legacy-save.txt",
+        "ip6tables-legacy-save.txt",
+        "nft-ruleset.json",
+        "nft-ruleset.txt",
+        "ipvsadm-save.txt",
+        "ipvsadm-conn.txt",
+        "ipvsadm-list.txt",
+        "ipvsadm-stats.txt",
+        "ipvsadm-persistent.txt",
+        "ipset-save.txt",
+        "ipset-list.txt",
+        "kube-proxy-mode.txt",
+        "kube-proxy-version.txt",
+        "ip-addr.json",
+        "ip-link.json",
+        "ip-route.json",
+        "ip6-route.json",
+        "ip-rule.json",
+        "ip6-rule.json",
+        "ip-neigh.json",
+        "conntrack.txt",
+        "sysctl.txt",
+        "resolv.conf",
+        "ss.txt",
+        "hns-endpoints.json",
+        "hns-policies.json",
+        "hnsdiag.txt",
+        "cilium-services.json",
+    }
+)
+
+
+class Bundle(StrEnum):
+    """The layouts that are recognised."""
+
+    HOPLINE = "snapshot folder"
+    ONE_FILE = "API objects in one or more files"
+    CLUSTER_INFO = "kubectl cluster-info dump"
+    TROUBLESHOOT = "troubleshoot.sh support bundle"
+    MUST_GATHER = "OpenShift must-gather"
+    CILIUM = "cilium sysdump"
+    TIMELINE = "timeline (its first moment)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectPath:
+    """A file of API objects; *kind* is what its objects are when they do not say it themselves."""
+
+    path: str
+    kind: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """What each file is. *node_files*: node → documented name → path. *pod_files* the same by pod, for bundles that name pods instead."""
+
+    bundle: Bundle
+    objects: tuple[ObjectPath, ...]
+    node_files: Mapping[str, Mapping[str, str]]
+    pod_files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    about: str | None = None
+    versions: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+_EXT = r"\.(?:json|ya?ml)"
+_PLURAL = "|".join(KINDS)
+_NODE_FILE = re.compile(r"nodes/(?P<node>[^/]+)/(?P<name>[^/]+)")
+_TOP = re.compile(rf"(?P<kinds>{_PLURAL}){_EXT}")
+_ANY_TOP = re.compile(rf"[^/]+{_EXT}")
+_TROUBLESHOOT = re.compile(rf"(?:.*/)?cluster-resources/(?P<kinds>{_PLURAL}|network-policy|ingress|endpointslice)(?:/[^/]+)?\.json")
+_MUST_GATHER = re.compile(
+    rf"(?:.*/)?(?:namespaces/[^/]+/[a-z0-9.]+/(?P<kinds>{_PLURAL})|cluster-scoped-resources/core/(?P<cluster>nodes|namespaces)/[^/]+)\.ya?ml"
+)
+_MUST_GATHER_ONE = re.compile(r"(?:.*/)?namespaces/(?P<a>[^/]+)/(?:(?P=a)|pods/(?P<pod>[^/]+)/(?P=pod))\.ya?ml")
+_CILIUM = re.compile(rf"(?:.*/)?k8s-(?P<kinds>{_PLURAL}|network-policies|networkpolicies)(?:-[0-9-]+)?\.ya?ml")
+_CILIUM_NODE = re.compile(
+    r"(?:.*/)?(?:cilium-)?bugtool-(?P<pod>cilium-[a-z0-9]+)(?:-[0-9]{8}-[0-9]{6})?(?:-[0-9]+)?/(?:.*/)?cmd/(?P<name>[^/]+)\.(?:md|txt)"
+)
+_CLUSTER_INFO = re.compile(rf"(?P<namespace>[^/]+)/(?P<kinds>{_PLURAL}){_EXT}")
+_VERSION = re.compile(r"(?:(?:.*/)?cluster-info/cluster_version\.json|version\.json|(?:.*/)?k8s-version(?:-[0-9-]+)?\.txt)")
+_OTHER_PLURALS = {
+    "network-policy": "networkpolicies",
+    "network-policies": "networkpolicies",
+    "ingress": "ingresses",
+    "endpointslice": "endpointslices",
+}
+_BUGTOOL = {
+    "iptables-save--c": "iptables-save.txt",
+    "iptables-nft-save--c": "iptables-save.txt",
+    "iptables-legacy-save--c": "iptables-legacy-save.txt",
+    "ip6tables-save--c": "ip6tables-save.txt",
+    "ip6tables-nft-save--c": "ip6tables-save.txt",
+    "ip6tables-legacy-save--c": "ip6tables-legacy-save.txt",
+    "ipset-list": "ipset-list.txt",
+    "sysctl--a": "sysctl.txt",
+}
+_LOOKS_LIKE_OBJECTS = re.compile(rb"(?:^|[\s{,\"'])(?:kind|apiVersion|items)[\"']?\s*:|^\s*\[")
+
+
+_PRECEDENCE = (
+    Bundle.TIMELINE,
+    Bundle.TROUBLESHOOT,
+    Bundle.MUST_GATHER,
+    Bundle.CILIUM,
+    Bundle.CLUSTER_INFO,
+    Bundle.HOPLINE,
+    Bundle.ONE_FILE,
+)
+
+
+def recognise(files: Mapping[str, bytes]) -> Layout:
+    """Return what each of *files* is. Reads the beginnings of files at the top whose names say nothing."""
+    sorter = _Sorter(files)
+    for path in sorted(files):
+        sorter.sort(path)
+    return sorter.layout()
+
+
+class _Sorter:
+    """Puts each path where it belongs."""
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self._files = files
+        self._prefix = "base/" if "steps.json" in files and any(p.startswith("base/") for p in files) else ""
+        self._dump = not any(_TOP.fullmatch(p) and p.startswith("services.") for p in files)
+        self._objects: list[tuple[int, ObjectPath]] = []
+        self._nodes: dict[str, dict[str, str]] = {}
+        self._pods: dict[str, dict[str, str]] = {}
+        self._versions: list[str] = []
+        self._unknown: list[str] = []
+        self._seen: set[Bundle] = set()
+        self._about: str | None = None
+
+    def layout(self) -> Layout:
+        """Return the result. Objects come in the order of trust: the documented files first."""
+        return Layout(
+            bundle=next((b for b in _PRECEDENCE if b in self._seen), Bundle.ONE_FILE),
+            objects=tuple(o for _, o in sorted(self._objects, key=lambda pair: (pair[0], pair[1].path))),
+            node_files=self._nodes,
+            pod_files=self._pods,
+            about=self._about,
+            versions=tuple(self._versions),
+            unknown=tuple(self._unknown),
+        )
+
+    def sort(self, path: str) -> None:
+        if not path.startswith(self._prefix) or not self._known(path, path.removeprefix(self._prefix)):
+            self._unknown.append(path)
+
+    def _known(self, path: str, name: str) -> bool:
+        if name == "snapshot.json":
+            self._about = path
+        elif _VERSION.fullmatch(name):
+            self._versions.append(path)
+        elif match := _NODE_FILE.fullmatch(name):
+            return self._node_file(path, match)
+        elif match := _TOP.fullmatch(name):
+            self._add(path, Bundle.HOPLINE if self._prefix == "" else Bundle.TIMELINE, KINDS[match["kinds"]])
+        else:
+            return self._of_a_bundle(path, name) or self._looks_like_objects(path, name)
+        return True
+
+    def _add(self, path: str, bundle: Bundle, kind: str | None) -> None:
+        self._seen.add(bundle)
+        # NB: a single pod's file beside the list of all pods may be older: lists count first.
+        self._objects.append((0 if kind else 1, ObjectPath(path=path, kind=kind)))
+
+    def _node_file(self, path: str, match: re.Match[str]) -> bool:
+        if match["name"] not in NODE_FILES:
+            return False
+        self._seen.add(Bundle.HOPLINE)
+        self._nodes.setdefault(match["node"], {})[match["name"]] = path
+        return True
+
+    def _of_a_bundle(self, path: str, name: str) -> bool:
+        if match := _TROUBLESHOOT.fullmatch(name):
+            self._add(path, Bundle.TROUBLESHOOT, _kind_of(match["kinds"]))
+        elif match := _MUST_GATHER.fullmatch(name):
+            self._add(path, Bundle.MUST_GATHER, _kind_of(match["kinds"] or match["cluster"]))
+        elif _MUST_GATHER_ONE.fullmatch(name):
+            self._add(path, Bundle.MUST_GATHER, None)
+        elif match := _CILIUM.fullmatch(name):
+            self._add(path, Bundle.CILIUM, _kind_of(match["kinds"]))
+        elif match := _CILIUM_NODE.fullmatch(name):
+            return self._bugtool(path, match)
+        elif self._dump and (match := _CLUSTER_INFO.fullmatch(name)):
+            self._add(path, Bundle.CLUSTER_INFO, _kind_of(match["kinds"]))
+        else:
+            return False
+        return True
+
+    def _bugtool(self, path: str, match: re.Match[str]) -> bool:
+        documented = _BUGTOOL.get(match["name"])
+        if documented is None:
+            return False
+        self._seen.add(Bundle.CILIUM)
+        self._pods.setdefault(match["pod"], {}).setdefault(documented, path)
+        return True
+
+    def _looks_like_objects(self, path: str, name: str) -> bool:
+        if not _ANY_TOP.fullmatch(name) or not _LOOKS_LIKE_OBJECTS.search(to_utf8(self._files[path][:4096])):
+            return False
+        self._add(path, Bundle.ONE_FILE, None)
+        return True
+
+
+def _kind_of(word: str) -> str:
+    return KINDS[_OTHER_PLURALS.get(word, word)]

@@ -1,0 +1,156 @@
+"""A snapshot: one moment of a cluster, as files that are read when they are needed.
+
+Owns which node has which file and the texts in them; the API objects are ``tracer.kube.objects``.
+Texts are kept in a bounded cache: the bytes are the truth and stay with whoever gave them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+
+from tracer.errors import Fault, ParseError
+from tracer.kube.json_text import decode_json, decode_text, to_utf8
+from tracer.kube.object_file import Document, ObjectFile
+from tracer.kube.objects import Objects
+from tracer.snapshot.layout import Bundle, Layout, ObjectPath, recognise
+from tracer.snapshot.text_lines import TextLines
+from tracer.snapshot.yaml_documents import YamlDocument, read_yaml
+
+_CHARACTERS_KEPT = 48_000_000
+_LINES_KEPT = 8
+_FENCE = re.compile(r"^```", re.MULTILINE)
+
+
+class Snapshot:
+    """The files of one moment, by their names in the documented layout or in a bundle's."""
+
+    def __init__(self, files: Mapping[str, bytes], layout: Layout) -> None:
+        self.files = files
+        self.layout = layout
+        self._texts: OrderedDict[str, str] = OrderedDict()
+        self._lines: OrderedDict[str, TextLines] = OrderedDict()
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> Snapshot:
+        """Return the snapshot that *files* (path → content, the archive's top folder left out) are. Parses nothing yet."""
+        return cls(files, recognise(files))
+
+    @property
+    def bundle(self) -> Bundle:
+        """Return which of the known layouts this is."""
+        return self.layout.bundle
+
+    # -- nodes --------------------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def node_files(self) -> Mapping[str, Mapping[str, str]]:
+        """Return node → documented name → path. A file that a bundle files under a pod goes to that pod's node."""
+        files: dict[str, Mapping[str, str]] = dict(self.layout.node_files)
+        for pod, named in self.layout.pod_files.items():
+            node = self._node_of_pod(pod)
+            files[node] = {**named, **files.get(node, {})}
+        return files
+
+    @cached_property
+    def node_names(self) -> tuple[str, ...]:
+        """Return the names of all nodes that have files or a Node object, sorted."""
+        return tuple(sorted({*self.node_files, *(n.name for n in self.objects.nodes)}))
+
+    def path_of(self, node: str, name: str) -> str:
+        """Return the path to print for the file *name* of *node*, whether or not it is there."""
+        return self.node_files.get(node, {}).get(name, f"nodes/{node}/{name}")
+
+    def has_node_file(self, node: str, name: str) -> bool:
+        """Return whether the snapshot holds the file *name* of *node*."""
+        return name in self.node_files.get(node, {})
+
+    def node_file(self, node: str, name: str) -> str | None:
+        """Return the text of the file *name* of *node*, or None. :raises ParseError: it is not UTF-8."""
+        path = self.node_files.get(node, {}).get(name)
+        return None if path is None else self.text(path)
+
+    def node_json(self, node: str, name: str) -> object | None:
+        """Return the value of the JSON file *name* of *node*, or None when there is none. :raises ParseError: it is not JSON."""
+        text = self.node_file(node, name)
+        return None if text is None else decode_json(text, self.path_of(node, name))
+
+    def _node_of_pod(self, pod: str) -> str:
+        found = next((p.node_name for p in self.objects.pods if p.name == pod and p.node_name), None)
+        return found or pod
+
+    # -- texts --------------------------------------------------------------------------------------------------------------------
+
+    def text(self, path: str) -> str:
+        """Return the text of the file at *path*.
+
+        :raises ParseError: the bytes are not UTF-8; the fault names the offset.
+        :raises KeyError: there is no such file.
+        """
+        text = self._texts.get(path)
+        if text is None:
+            text = decode_text(to_utf8(self.files[path]), path)
+            if path.endswith(".md"):
+                text = _fenced(text)
+            self._texts[path] = text
+            while len(self._texts) > 1 and sum(map(len, self._texts.values())) > _CHARACTERS_KEPT:
+                self._texts.popitem(last=False)
+        self._texts.move_to_end(path)
+        return text
+
+    def lines(self, path: str) -> Sequence[str]:
+        """Return the lines of the file at *path*: line 1 is at index 0. Raises as ``text``."""
+        lines = self._lines.get(path)
+        if lines is None:
+            lines = self._lines[path] = TextLines(self.text(path))
+            while len(self._lines) > _LINES_KEPT:
+                self._lines.popitem(last=False)
+        self._lines.move_to_end(path)
+        return lines
+
+    # -- objects ------------------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def objects(self) -> Objects:
+        """Return the API objects; files that cannot be read at all are among its faults."""
+        files: list[ObjectFile] = []
+        faults: list[Fault] = []
+        for listed in self.layout.objects:
+            try:
+                files.append(_object_file(listed, to_utf8(self.files[listed.path])))
+            except ParseError as error:
+                faults.extend(error.faults)
+        return Objects(files, faults)
+
+
+def _fenced(text: str) -> str:
+    """Return what stands between the first two Markdown fences, every line in its place; the whole text without fences."""
+    fences = [m.start() for m in _FENCE.finditer(text)]
+    if len(fences) < 2:
+        return text
+    begin = text.find("\n", fences[0]) + 1
+    return "\n" * text.count("\n", 0, begin) + text[begin : fences[1]]
+
+
+def _object_file(listed: ObjectPath, data: bytes) -> ObjectFile:
+    """Return the file of API objects at *listed*. :raises ParseError: it is YAML and cannot be read."""
+    if not listed.path.endswith((".yaml", ".yml")) or data.lstrip()[:1] in (b"{", b"["):
+        return ObjectFile(listed.path, data, kind=listed.kind)
+    documents = read_yaml(decode_text(data, listed.path), listed.path)
+    return ObjectFile.from_documents(listed.path, list(_items(documents)), kind=listed.kind)
+
+
+def _items(documents: Iterable[YamlDocument]) -> Iterator[Document]:
+    """Yield every API object of every document, lists taken apart so that each keeps its own line."""
+    for document in documents:
+        value = document.value
+        items = value.get("items") if isinstance(value, dict) else value
+        kind = value.get("kind") if isinstance(value, dict) else None
+        if isinstance(items, list) and (kind is None or (isinstance(kind, str) and kind.endswith("List"))):
+            inner = kind[:-4] or None if isinstance(kind, str) else None
+            for item in items:
+                yield Document(value=item, line=document.lines.get(id(item), document.line), kind=inner)
+        else:
+            yield Document(value=value, line=document.line)
