@@ -33,6 +33,14 @@ class FlowTuple:
             destination_port=packet.destination_port,
         )
 
+    def fits(self, other: FlowTuple) -> bool:
+        """Return whether both are one tuple. Ports that nobody said (any, drawn by the kernel) are the flow's own, and equal."""
+        return (
+            (self.protocol, self.source, self.destination) == (other.protocol, other.source, other.destination)
+            and _same_port(self.source_port, other.source_port)
+            and _same_port(self.destination_port, other.destination_port)
+        )
+
     @property
     def inverse(self) -> FlowTuple:
         """Return the tuple of the answer."""
@@ -45,15 +53,23 @@ class FlowTuple:
         )
 
 
+def _same_port(one: int | str | None, other: int | str | None) -> bool:
+    return one == other if isinstance(one, int) and isinstance(other, int) else not isinstance(one, int) and not isinstance(other, int)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """One conntrack entry. *source_done*, *destination_done*: whether NAT was decided for that side (also for 'unchanged')."""
+    """One conntrack entry. *source_done*, *destination_done*: whether NAT was decided for that side (also for 'unchanged').
+
+    *established*: an answer has been seen already, so that the next packet is not NEW.
+    """
 
     original: FlowTuple
     reply: FlowTuple
     source_done: bool = False
     destination_done: bool = False
     mark: int = 0
+    established: bool = False
 
     @classmethod
     def begin(cls, packet: Packet) -> Self:

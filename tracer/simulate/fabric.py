@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 
+from tracer.conntrack import Connection
 from tracer.kube.node import Node
 from tracer.kube.pod import Pod
 from tracer.kube.service import Service, ServicePort, TrafficPolicy
@@ -19,9 +20,11 @@ from tracer.simulate.hooks import Crossing
 from tracer.simulate.node import NodeWalk
 from tracer.simulate.walk import Ending, Walk
 from tracer.topology.cluster import Cluster, Port
+from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Listener, Place, Reason, StackKind, Unknown
 
 _MOST_HOPS = 32
+_BALANCER = "load-balancer "
 
 
 class Fabric:
@@ -51,23 +54,36 @@ class Fabric:
             text = f"pod {pod.namespace}/{pod.name} runs on no node"
             yield walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"pod": f"{pod.namespace}/{pod.name}"}))
             return
-        stack = self.cluster.stack(pod.node_name)
-        device = self._device_of(pod, walk.packet.source)
+        yield from self.from_workload(walk, pod.node_name, pod)
+
+    def from_workload(self, walk: Walk, node: str, pod: Pod | None) -> Iterator[Ending]:
+        """Carry a packet from a pod (or an endpoint without a Pod object) to the node it runs on."""
+        stack = self.cluster.stack(node)
+        device = self._device_of(node, walk.packet.source)
         link = stack.routing.link(device) if device else None
-        entered = walk.enter(StackKind.NODE, pod.node_name, node=pod.node_name, came_in=device, went_out="eth0")
+        entered = walk.enter(StackKind.NODE, node, node=node, came_in=device, went_out="eth0")
         bridged = link is not None and link.is_bridge
-        nf_call = stack.routing.bridge_nf_call(walk.packet.destination.version) if bridged else False
-        neighbour = self.cluster.pod_with_ip(walk.packet.destination, pod.node_name)
-        if bridged and not nf_call and neighbour and neighbour.node_name == pod.node_name:
+        nf_call = self._passes_rules(stack, walk.packet.destination.version) if bridged else False
+        neighbour = self.cluster.pod_with_ip(walk.packet.destination, node)
+        if bridged and not nf_call and neighbour and neighbour.node_name == node and neighbour is not pod:
+            if nf_call is None:
+                text = f"whether frames on bridge {device} pass the node's rules (net.bridge.bridge-nf-call-iptables in sysctl.txt)"
+                yield entered.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": node, "file": "sysctl.txt"}))
+                return
             yield from self._to_pod(entered.note(f"bridged by {device}, past the node's rules"), neighbour, device)
             return
         yield from self.nodes.receive(entered, stack, device, phys_in="?" if bridged and nf_call else None)
 
-    def _device_of(self, pod: Pod, address: Address) -> str | None:
-        """The node's device towards *pod*."""
-        if pod.node_name is None:
-            return None
-        results = self.cluster.stack(pod.node_name).routing.lookup(address)
+    def _passes_rules(self, stack: NodeStack, version: int) -> bool | None:
+        """Whether bridged frames pass iptables; without br_netfilter there is no such sysctl, and they do not."""
+        recorded = stack.routing.bridge_nf_call(version)
+        if recorded is not None or not stack.routing.sysctls.values:
+            return recorded
+        return False
+
+    def _device_of(self, node: str, address: Address) -> str | None:
+        """The node's device towards a pod's *address*."""
+        results = self.cluster.stack(node).routing.lookup(address)
         return next((r.device for r in results if r.kind is ResultKind.UNICAST and r.gateway is None), None)
 
     # -- from a node --------------------------------------------------------------------------------------------------------------
@@ -100,7 +116,8 @@ class Fabric:
         elif balancer := self.cluster.load_balancer(destination):
             yield from self.to_load_balancer(walk, balancer, device)
         elif destination == self._client:
-            yield self._to_client(walk, device)
+            through = self._through_load_balancer(walk, device)
+            yield self._to_client(through, device if through is walk else None)
         elif found := self.cluster.endpoint_with_ip(destination):
             yield self._to_endpoint(walk, found[0].namespace, found[0].service, found[1].node_name, device)
         else:
@@ -159,6 +176,19 @@ class Fabric:
         text = f"Handed to {packet.destination}, which an EndpointSlice of {shown} lists and no Pod object owns"
         return walk.end(Disposition.DELIVERED, Reason(code="DELIVERED", text=text), destination=place, listener=Listener.UNKNOWN)
 
+    def _through_load_balancer(self, walk: Walk, went_out: str | None) -> Walk:
+        """An answer to a client whose request came through a load balancer passes it again, which undoes its translation."""
+        for name in dict.fromkeys(stack for stack, _ in walk.entries if stack.startswith(_BALANCER)):
+            if found := walk.entry(name, walk.packet):
+                connection, _ = found
+                entered = walk.enter(StackKind.LOAD_BALANCER, name.removeprefix(_BALANCER), node=None, came_in=None, went_out=went_out)
+                port = connection.original.destination_port
+                packet = replace(
+                    walk.packet, source=connection.original.destination, source_port=port if isinstance(port, int) else None, mark=0
+                )
+                return replace(entered, packet=packet).note("modelled: the answer passes the load balancer, which restores its own address")
+        return walk
+
     # -- load balancers -----------------------------------------------------------------------------------------------------------
 
     def to_load_balancer(self, walk: Walk, service: Service, went_out: str | None) -> Iterator[Ending]:
@@ -186,7 +216,9 @@ class Fabric:
             return
         for node, address in healthy:
             packet = replace(walk.packet, destination=address, destination_port=port.node_port)
+            connection = Connection.begin(walk.packet).translated(packet)
             branch = replace(walk, packet=packet, probability=walk.probability * Fraction(1, len(healthy)))
+            branch = branch.with_entry(f"{_BALANCER}{name}", connection)
             held = self.cluster.port_of(address)
             yield from self._to_node(branch, held or Port(node=node.name, device=None), None)
 

@@ -5,8 +5,9 @@ Source: nf_hook_slow (netfilter/core.c), nf_conntrack_in, nf_nat_inet_fn and nf_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum
 
 from tracer.conntrack import Connection
 from tracer.netfilter import model as m
@@ -46,6 +47,13 @@ class Crossing:
     header: Mapping[str, int] = field(default_factory=dict)
 
 
+class _Act(Enum):
+    """What the kernel does in a hook beside walking chains."""
+
+    TRACK = "track"
+    BIND = "bind"
+
+
 Passed = tuple[Walk, Crossing]
 Annotate = Callable[[m.Rule], Mapping[str, str]]
 
@@ -61,35 +69,35 @@ class HookRunner:
     def run(self, walk: Walk, crossing: Crossing, hook: Hook) -> Iterator[Passed | Ending]:
         """Yield the ways *hook* lets the packet through, and the ways it ends there."""
         chains = crossing.stack.chains(hook, walk.packet.family)
-        stages: list[tuple[int, Chain | None]] = [(p, c) for p, c in chains]
+        stages: list[tuple[int, _Act | Chain]] = list(chains)
         if hook in (Hook.PREROUTING, Hook.OUTPUT) and crossing.state is None:
-            stages = (
-                [s for s in stages if s[0] < Priority.CONNTRACK]
-                + [(Priority.CONNTRACK, None)]
-                + [s for s in stages if s[0] > Priority.CONNTRACK]
-            )
-        yield from self._stages(walk, crossing, hook, stages)
+            stages.append((Priority.CONNTRACK, _Act.TRACK))
+        if hook is not Hook.FORWARD and not any(chain.table.name == "nat" for _, chain in chains):
+            # Where a hook has no nat chain of its own, the bindings that other hooks' nat chains made still apply.
+            stages.append((Priority.NAT_SRC if manipulates_source(hook) else Priority.NAT_DST, _Act.BIND))
+        stages.sort(key=lambda stage: stage[0])
+        yield from self._stages(walk, crossing, hook, [stage for _, stage in stages])
 
-    def _stages(self, walk: Walk, crossing: Crossing, hook: Hook, stages: list[tuple[int, Chain | None]]) -> Iterator[Passed | Ending]:
+    def _stages(self, walk: Walk, crossing: Crossing, hook: Hook, stages: Sequence[_Act | Chain]) -> Iterator[Passed | Ending]:
         if not stages:
             yield walk, crossing
             return
-        (_, chain), rest = stages[0], stages[1:]
-        if chain is None:
+        stage, rest = stages[0], stages[1:]
+        if stage is _Act.TRACK:
             yield from self._stages(*_track(walk, crossing), hook, rest)
-        elif chain.table.name == "nat":
-            for passed in self._nat(walk, crossing, hook, chain):
+        elif stage is _Act.BIND:
+            yield from self._stages(_bound(walk, crossing, hook), crossing, hook, rest)
+        elif isinstance(stage, Chain):
+            ways = self._nat(walk, crossing, hook, stage) if stage.table.name == "nat" else self._filtered(walk, crossing, hook, stage)
+            for passed in ways:
                 if isinstance(passed, Ending):
                     yield passed
                 else:
                     yield from self._stages(*passed, hook, rest)
-        else:
-            for leaf in self._leaves(walk, crossing, hook, chain):
-                ended = self._ended(walk, leaf, chain)
-                if ended:
-                    yield ended
-                else:
-                    yield from self._stages(*_carried(walk, crossing, leaf), hook, rest)
+
+    def _filtered(self, walk: Walk, crossing: Crossing, hook: Hook, chain: Chain) -> Iterator[Passed | Ending]:
+        for leaf in self._leaves(walk, crossing, hook, chain):
+            yield self._ended(walk, leaf, chain) or _carried(walk, crossing, leaf)
 
     def _leaves(self, walk: Walk, crossing: Crossing, hook: Hook, chain: Chain) -> Iterator[Leaf]:
         evaluation = Evaluation(chain, walk.packet.family.value, self.annotate)
@@ -146,7 +154,7 @@ class HookRunner:
         if connection is None or crossing.state == "INVALID":
             yield walk, crossing
         elif crossing.state != "NEW" or (connection.source_done if source else connection.destination_done):
-            yield _bound(walk, crossing, hook, chain), crossing
+            yield _bound(walk, crossing, hook), crossing
         else:
             for leaf in self._leaves(walk, crossing, hook, chain):
                 if leaf.verdict == "nat" and leaf.target is not None:
@@ -244,14 +252,16 @@ def _track(walk: Walk, crossing: Crossing) -> Passed:
     found = walk.entry(crossing.stack.name, walk.packet)
     if found:
         connection, reply = found
-        return walk, replace(crossing, connection=connection, reply=reply, state="ESTABLISHED" if reply else "NEW")
+        return walk, replace(
+            crossing, connection=connection, reply=reply, state="ESTABLISHED" if reply or connection.established else "NEW"
+        )
     if walk.answering and walk.packet.protocol is not Protocol.UDP:
         return walk, replace(crossing, state="INVALID")
     connection = Connection.begin(walk.packet)
     return walk.with_entry(crossing.stack.name, connection), replace(crossing, connection=connection, state="NEW")
 
 
-def _bound(walk: Walk, crossing: Crossing, hook: Hook, chain: Chain) -> Walk:
+def _bound(walk: Walk, crossing: Crossing, hook: Hook) -> Walk:
     """The packet as the flow's binding rewrites it at *hook*: this is how an answer finds its way back."""
     connection = crossing.connection
     if connection is None:

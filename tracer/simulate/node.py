@@ -111,14 +111,13 @@ class NodeWalk:
             yield walk.end(Disposition.LOOP, Reason(code="TTL_LOOP", text=text))
             return
         walk = replace(walk, seen=walk.seen | {state})
-        before = walk.packet
         for passed in self._hooks.run(walk, Crossing(stack=stack, in_device=device, phys_in=phys_in), Hook.PREROUTING):
             if isinstance(passed, Ending):
                 yield passed
             else:
-                yield from self._route_in(*passed, before=before)
+                yield from self._route_in(*passed)
 
-    def _route_in(self, walk: Walk, crossing: Crossing, *, before: Packet) -> Iterator[Ending]:
+    def _route_in(self, walk: Walk, crossing: Crossing) -> Iterator[Ending]:
         packet, stack = walk.packet, crossing.stack
         results = stack.routing.lookup(
             packet.destination,
@@ -135,7 +134,7 @@ class NodeWalk:
                 yield ended
             elif result.kind is ResultKind.LOCAL:
                 yield from self._deliver(branch, crossing)
-            elif crossing.phys_in is not None and result.device == crossing.in_device and packet.destination != before.destination:
+            elif crossing.phys_in is not None and result.device == crossing.in_device:
                 yield from self._bridge(branch, crossing, result)
             else:
                 yield from self._forward(branch, crossing, result)
@@ -205,7 +204,7 @@ class NodeWalk:
                 yield from self._leave(*passed, result)
 
     def _bridge(self, walk: Walk, crossing: Crossing, result: RouteResult) -> Iterator[Ending]:
-        """DNAT to a pod of the same bridge, with bridge-nf-call on: bridged, not routed. Source: br_nf_pre_routing_finish."""
+        """To a pod of the same bridge, with bridge-nf-call on: bridged, not routed. Source: br_nf_pre_routing_finish."""
         target = self._cluster.pod_with_ip(walk.packet.destination, crossing.stack.name)
         sender = self._cluster.pod_with_ip(walk.packet.source, crossing.stack.name)
         if target is not None and sender is not None and target.key == sender.key:
@@ -259,7 +258,7 @@ class NodeWalk:
         if walk.packet.destination == before.destination:
             yield from self._deliver(walk, crossing)
         else:
-            yield from self._route_in(walk, crossing, before=before)
+            yield from self._route_in(walk, crossing)
 
     def _gap(self, stack: NodeStack, walk: Walk) -> Unknown | None:
         return stack.gap(walk.packet.family)

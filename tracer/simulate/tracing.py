@@ -11,6 +11,7 @@ from tracer.errors import QueryError
 from tracer.kube.pod import Pod
 from tracer.packet import Address, Packet
 from tracer.query import FlowState, Query, SourceKind
+from tracer.simulate.answering import answered
 from tracer.simulate.fabric import Fabric
 from tracer.simulate.walk import Ending, Visit, Walk
 from tracer.topology.cluster import Cluster
@@ -32,7 +33,8 @@ def trace(cluster: Cluster, query: Query) -> Trace:
         return _unnamed(cluster, query)
     if query.destination.port is None:
         raise QueryError("give a port: HOST:PORT", code="PORT_REQUIRED", field="to")
-    endings = list(_walks(cluster, query, destination))
+    fabric = Fabric(cluster, client=query.source.ip, returning=query.state is FlowState.RETURNING)
+    endings = [back for ending in _walks(fabric, query, destination) for back in answered(fabric, ending)]
     unknowns: dict[tuple[str, str], Unknown] = {}
     for ending in endings:
         for unknown in ending.walk.unknowns:
@@ -93,8 +95,8 @@ def source_exists(cluster: Cluster, query: Query) -> Pod | None:
     return None
 
 
-def _walks(cluster: Cluster, query: Query, destination: Address) -> Iterator[Ending]:
-    pod = source_exists(cluster, query)
+def _walks(fabric: Fabric, query: Query, destination: Address) -> Iterator[Ending]:
+    pod = source_exists(fabric.cluster, query)
     source = query.source
     packet = Packet(
         protocol=query.protocol,
@@ -103,7 +105,6 @@ def _walks(cluster: Cluster, query: Query, destination: Address) -> Iterator[End
         destination=destination,
         destination_port=query.destination.port,
     )
-    fabric = Fabric(cluster, client=source.ip, returning=query.state is FlowState.RETURNING)
     if source.kind is SourceKind.EXTERNAL and source.ip is not None:
         return _from_client(fabric, packet, source.ip)
     if pod is not None and not pod.host_network:

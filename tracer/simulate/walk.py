@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from tracer.conntrack import Connection
+from tracer.conntrack import Connection, FlowTuple
 from tracer.netfilter.evaluate import StepList
 from tracer.packet import Address, Packet
 from tracer.trace import Disposition, Hop, Listener, Outcome, Place, Reason, StackKind, Step, Unknown
@@ -46,13 +46,11 @@ class Walk:
 
     def entry(self, stack: str, packet: Packet) -> tuple[Connection, bool] | None:
         """Return the connection of *stack* that *packet* belongs to, and whether it runs in the reply direction."""
-        from tracer.conntrack import FlowTuple
-
         found = FlowTuple.of(packet)
         for name, connection in reversed(self.entries):
-            if name == stack and connection.original == found:
+            if name == stack and connection.original.fits(found):
                 return connection, False
-            if name == stack and connection.reply == found:
+            if name == stack and connection.reply.fits(found):
                 return connection, True
         return None
 
