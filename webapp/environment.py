@@ -41,6 +41,15 @@ def megabytes(name: str, default: int) -> int:
     return number(name, default) * 1_000_000
 
 
+def folder(path: Path) -> Path | None:
+    """Return *path* after making it a folder for its owner only, or None where that cannot be (a read-only file system)."""
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError:
+        return None
+    return path
+
+
 def secret_key(folder: Path) -> str:
     """Return the signing key: ``HOPLINE_SECRET_KEY``, or the one kept in *folder*, made on first use (readable by the owner only).
 

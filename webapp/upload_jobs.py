@@ -28,6 +28,7 @@ Store = Callable[[Path, str, Callable[[str, int, int], None]], Snapshot]
 """Stores the snapshot in a file that the user called so, telling its progress."""
 
 _WORKERS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="upload")
+_KEPT = ".kept"
 _TOLD_EVERY = 0.2
 _SILENT_FOR = timedelta(minutes=15)
 _KEPT_FOR = timedelta(days=7)
@@ -63,10 +64,14 @@ def find(job: str, owner: str) -> UploadJob | None:
 
 def clean_up() -> None:
     """Fail the uploads whose server was killed, delete what it had kept of them, and forget old ones."""
-    for path in sorted(_folder().glob("*.upload")):
+    for path in sorted(_folder().glob(f"*{_KEPT}")):
         if delete_unless(path, lambda _: False):
             for row in UploadJob.objects.filter(id=path.stem, state=UploadJob.State.READING):
                 _fail(row, UploadError(_RESTARTED, status=500))
+    # What Django had received of requests that were cut off; nobody holds these, so only old ones are surely dead.
+    for path in sorted(_folder().glob("tmp*")):
+        if path.stat().st_mtime < time.time() - _SILENT_FOR.total_seconds():
+            path.unlink(missing_ok=True)
     UploadJob.objects.filter(created_at__lt=timezone.now() - _KEPT_FOR).delete()
 
 
@@ -78,7 +83,7 @@ def _folder() -> Path:
 
 def _keep(file: UploadedFile, job: UploadJob) -> BinaryIO:
     """Return the upload as a file of our own, locked for as long as it is open."""
-    kept = (_folder() / f"{job.id}.upload").open("xb+")
+    kept = (_folder() / f"{job.id}{_KEPT}").open("xb+")
     fcntl.flock(kept, fcntl.LOCK_EX)
     for chunk in file.chunks():
         kept.write(chunk)

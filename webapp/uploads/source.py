@@ -27,6 +27,7 @@ from webapp.uploads.tar_entries import is_tar, tar_entries
 from webapp.uploads.zip_entries import zip_entries
 
 _MOST_PROBLEMS = 50
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _NAME_MAX = 1_024
 _DAMAGED = (
     tarfile.TarError,
@@ -191,9 +192,8 @@ def _single(path: Path, filename: str, limits: Limits, unpack: Unpack) -> Source
     start = _first_unpacked(path, filename, unpack)
     if not start.strip():
         raise UploadError(f"{filename} is empty.")
-    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise UploadError(f"{filename} is UTF-16, which PowerShell's '>' writes. Save it as UTF-8.")
-    if b"\x00" in start:
+    # PowerShell's ">" writes UTF-16, every other byte of which is NUL; the engine reads it.
+    if b"\x00" in start and start[:2] not in _UTF16_MARKS:
         raise UploadError(f"{filename} is neither text nor an archive that Hopline knows (.tar, .tar.gz, .tar.xz, .tar.zst, .zip).")
     name = re.sub(r"\.(gz|xz|zst)$", "", filename, flags=re.IGNORECASE)
     if not re.search(r"\.(json|ya?ml|txt)$", name, re.IGNORECASE):
@@ -210,7 +210,7 @@ def _single(path: Path, filename: str, limits: Limits, unpack: Unpack) -> Source
 
 
 def _suffix(start: bytes) -> str:
-    return ".json" if start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[") else ".yaml"
+    return ".json" if start.lstrip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n")[:1] in (b"{", b"[") else ".yaml"
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -1,0 +1,37 @@
+# Hopline in one image. It runs alone (SQLite, in-memory channel layer) or with PostgreSQL and Redis (docker-compose.yml).
+FROM python:3.12-slim
+
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends graphviz librsvg2-bin \
+ && rm -rf /var/lib/apt/lists/* \
+ && useradd --system --uid 10001 --home-dir /nonexistent --shell /usr/sbin/nologin hopline \
+ && install --directory --owner hopline --mode 0700 /data
+
+ENV PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    HOPLINE_DATA=/data \
+    HOPLINE_STATIC_MANIFEST=1 \
+    HOPLINE_STATIC_ROOT=/srv/static
+
+WORKDIR /srv/hopline
+COPY requirements.txt ./
+COPY scripts/runtime_lock.py scripts/runtime_lock.py
+RUN python scripts/runtime_lock.py > /tmp/runtime.txt \
+ && pip install --no-cache-dir --disable-pip-version-check --require-hashes --only-binary :all: -r /tmp/runtime.txt \
+ && rm /tmp/runtime.txt
+
+COPY manage.py LICENSE ./
+COPY tracer tracer
+COPY webapp webapp
+COPY templates templates
+COPY static static
+COPY demo demo
+RUN HOPLINE_SECRET_KEY=only-to-collect python manage.py collectstatic --noinput --verbosity 0
+
+USER hopline
+VOLUME /data
+EXPOSE 8000
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
+  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
+# Listening on every address needs HOPLINE_ACCESS_KEY; without it the server says so and ends.
+CMD ["python", "manage.py", "serve", "--host", "0.0.0.0", "--port", "8000"]

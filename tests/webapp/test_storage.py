@@ -1,0 +1,92 @@
+"""The folder of snapshot bytes and the container format: whole or not there, read file by file, damage noticed."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from django.core.files.base import ContentFile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from webapp.container import Container, ContainerError, ContainerWriter
+from webapp.storage import DurableFolderStorage
+
+FILES = st.dictionaries(st.text(min_size=1, max_size=30), st.binary(max_size=2_000), max_size=8)
+
+
+def contain(files: dict[str, bytes]) -> io.BytesIO:
+    out = io.BytesIO()
+    writer = ContainerWriter(out)
+    for name, content in files.items():
+        writer.add(name, content)
+    writer.finish()
+    return out
+
+
+@given(FILES)
+def test_a_container_gives_back_what_was_put_in(files: dict[str, bytes]) -> None:
+    container = Container(contain(files))
+    assert dict(container) == files
+    assert {name: container.length(name) for name in container} == {name: len(content) for name, content in files.items()}
+
+
+def test_reading_one_file_does_not_touch_the_others() -> None:
+    out = contain({"a": b"a" * 1_000, "b": bytes(range(256)) * 40, "c": b"c" * 1_000})
+    raw = bytearray(out.getvalue())
+    at = raw.index(bytes(range(60)))
+    raw[at : at + 40] = b"\xff" * 40
+    container = Container(io.BytesIO(raw))
+    assert (container["a"], container["c"]) == (b"a" * 1_000, b"c" * 1_000)
+    with pytest.raises(Exception, match=r"(?i)checksum|decompress|damaged"):
+        container["b"]
+
+
+@pytest.mark.parametrize("kept", [0, 1, 8, 20, 100, -1])
+def test_a_container_cut_short_is_refused(kept: int) -> None:
+    whole = contain({"a": bytes(range(256))}).getvalue()
+    with pytest.raises(ContainerError, match="cut short"):
+        Container(io.BytesIO(whole[:kept]))
+
+
+def test_a_name_twice_is_refused() -> None:
+    writer = ContainerWriter(io.BytesIO())
+    writer.add("a", b"1")
+    with pytest.raises(ValueError, match="twice"):
+        writer.add("a", b"2")
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> DurableFolderStorage:
+    return DurableFolderStorage(location=tmp_path / "snapshots")
+
+
+def test_a_file_is_whole_and_alone(storage: DurableFolderStorage) -> None:
+    storage.save("x", ContentFile(b"content"))
+    assert storage.open("x").read() == b"content"
+    assert storage.listdir("") == ([], ["x"])
+
+
+def test_a_writer_that_fails_leaves_nothing(storage: DurableFolderStorage) -> None:
+    class Broken(ContentFile):
+        def chunks(self, chunk_size: int | None = None):
+            yield b"half"
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        storage.save("x", Broken(b"x"))
+    assert storage.listdir("") == ([], [])
+
+
+def test_sweeping_spares_what_is_known_and_what_is_held(storage: DurableFolderStorage) -> None:
+    other_process = DurableFolderStorage(location=storage.location)
+    for name in ("known", "held", "abandoned"):
+        storage.save(name, ContentFile(b"x"))
+    storage.release("known")
+    storage.release("abandoned")
+    (Path(storage.location) / "abandoned2.part").write_bytes(b"half")
+    assert other_process.sweep(lambda name: name == "known") == ["abandoned", "abandoned2.part"]
+    storage.release("held")
+    assert other_process.sweep(lambda name: name == "known") == ["held"]
+    assert storage.listdir("") == ([], ["known"])
