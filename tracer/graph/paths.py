@@ -1,0 +1,186 @@
+"""The answer's outcomes as paths of stops: each stop is a station with what it is, on which stack, and what it rewrote.
+
+Reads the contract (trace-json.md) and nothing else. A field that is missing reads as absent; a stop's *key* is its identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+Json = Mapping[str, Any]
+_EVENTS = frozenset({"dns", "send", "load-balancer", "pick", "mark", "dnat", "snat", "deliver", "reject", "drop", "unknown"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """One station of one path. *key* says what it is, the same for every path that passes it."""
+
+    n: int
+    kind: str
+    title: str
+    key: str
+    stack_kind: str
+    stack: str
+    node: str | None
+    hop: int
+    steps: tuple[int, ...] = ()
+    chain: str = ""
+    subtitle: str = ""
+    service: str = ""
+    way: bool = False
+    numbers: tuple[int, ...] = ()
+    badge: str = ""
+    rewrote: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Path:
+    """One outcome. *target* identifies where it ends; *behaviour* what happens on the way, apart from where it ends.
+
+    *entry* is the first node a load balancer handed the packet to, empty without a load balancer; *rules* what that node did, its own addresses left out.
+    """
+
+    index: int
+    id: str
+    probability: Fraction
+    disposition: str
+    conditions: tuple[str, ...]
+    target: str
+    title: str
+    subtitle: str
+    node: str
+    stops: tuple[Stop, ...]
+    replies: tuple[Stop, ...]
+    behaviour: tuple[str, ...]
+    entry: str = ""
+    rules: tuple[str, ...] = ()
+
+
+def paths_of(answer: Json) -> tuple[Path, ...]:
+    """Return one path for each outcome of *answer*, in its order."""
+    return tuple(_path(index, outcome) for index, outcome in enumerate(answer["outcomes"]))
+
+
+def most_likely(paths: Sequence[Path]) -> Path:
+    """Return the path to follow when none was asked for: the most likely one, ties by id."""
+    return min(paths, key=lambda path: (-path.probability, path.id))
+
+
+def _path(index: int, outcome: Json) -> Path:
+    hops = outcome.get("hops") or []
+    replies = (outcome.get("reply") or {}).get("hops") or []
+    stations = outcome.get("stations") or []
+    stops = tuple(_distinct(_stop(s, hops, outcome) for s in stations if not s.get("reply")))
+    target, title, subtitle, node = _target(outcome, hops)
+    entry, rules = _entry(hops)
+    return Path(
+        index=index, id=outcome["id"], probability=Fraction(outcome["probability"]), disposition=outcome["disposition"],
+        conditions=tuple(outcome.get("conditions") or ()), target=target, title=title, subtitle=subtitle, node=node, stops=stops,
+        replies=tuple(_stop(s, replies, outcome) for s in stations if s.get("reply")), behaviour=_behaviour(outcome, stops), entry=entry, rules=rules,
+    )  # fmt: skip
+
+
+def _distinct(stops: Iterator[Stop]) -> Iterator[Stop]:
+    """Yield the stops with repeated keys numbered: a packet that comes twice makes two boxes, not a circle."""
+    seen: dict[str, int] = {}
+    for stop in stops:
+        times = seen[stop.key] = seen.get(stop.key, 0) + 1
+        yield stop if times == 1 else replace(stop, key=f"{stop.key}|{times}")
+
+
+def _stop(station: Json, hops: Sequence[Json], outcome: Json) -> Stop:
+    hop: Json = hops[station["hop"]] if station["hop"] < len(hops) else {}
+    stack = hop.get("stack") or {}
+    steps = [hop["steps"][i] for i in station.get("steps", ()) if i < len(hop.get("steps") or ())]
+    kind, name = station["kind"], str(stack.get("name", ""))
+    rewrote = tuple(sorted({field for step in steps for field in step.get("rewrote", ())}))
+    subtitle, part = _subtitle(kind, hop, steps)
+    key = _target(outcome, hops)[0] if kind == "deliver" else "|".join(
+        (kind, str(stack.get("kind", "")), name, str(station.get("hook", "")), str(station.get("chain", "")), part))
+    return Stop(
+        n=station["n"], kind=kind, title=station["title"], key=key, stack_kind=str(stack.get("kind", "")), stack=name, node=hop.get("node"),
+        hop=station["hop"], steps=tuple(station.get("steps", ())), chain=str(station.get("chain") or ""), subtitle=subtitle,
+        service=_service(steps), way=_is_way(station, stack), numbers=(station["n"],), badge=str(station["n"]), rewrote=rewrote,
+    )  # fmt: skip
+
+
+def _is_way(station: Json, stack: Json) -> bool:
+    """Whether nothing happens here that deserves a box: a whole hook that lets the packet through."""
+    return station["kind"] == "chain" and not station.get("chain") and station.get("hook") is not None and stack.get("kind") == "node"
+
+
+def _subtitle(kind: str, hop: Json, steps: Sequence[Json]) -> tuple[str, str]:
+    """Return the second line of a stop and the part of its identity that the chain's name leaves open."""
+    last = steps[-1] if steps else {}
+    line = f"line {last['line']}" if last.get("line") else ""
+    if kind == "send":
+        return str((hop.get("packet_in") or {}).get("source", "")), ""
+    if kind == "load-balancer":
+        return str((hop.get("packet_in") or {}).get("destination", "")), ""
+    if kind == "mark":
+        marks = [step["rewrote"]["mark"][1] for step in steps if "mark" in step.get("rewrote", {})]
+        return (f"mark {_hex(marks[-1])}" if marks else line), ""
+    if kind == "dnat":
+        to = [step["rewrote"]["destination"][1] for step in steps if "destination" in step.get("rewrote", {})]
+        return line, str(to[-1]) if to else ""
+    if kind == "pick":
+        names = last.get("names") or {}
+        service = str(names.get("service", "")).rpartition("/")[2]
+        port = names.get("port")
+        return (f"{service}:{port}" if port else service) or line, ""
+    if kind in ("drop", "reject"):
+        return line or str((hop.get("stack") or {}).get("name", "")), str(last.get("rule", ""))
+    return line, ""
+
+
+def _hex(mark: object) -> str:
+    return f"{mark:#x}" if isinstance(mark, int) else str(mark)
+
+
+def _service(steps: Sequence[Json]) -> str:
+    return next((str(step["names"]["service"]) for step in reversed(steps) if (step.get("names") or {}).get("service")), "")
+
+
+def _target(outcome: Json, hops: Sequence[Json]) -> tuple[str, str, str, str]:
+    """Return (identity, first line, second line, node) of where the path ends."""
+    place = outcome.get("destination") or {}
+    if outcome["disposition"] == "delivered" and place:
+        name = place.get("name") or place.get("ip", "")
+        node = str(place.get("node") or "")
+        identity = "|".join(("to", place.get("kind", ""), str(place.get("namespace", "")), str(name), str(place.get("ip", "")), node))
+        return identity, str(name), str(place.get("ip", "")), node
+    last = hops[-1] if hops else {}
+    code = (outcome.get("reason") or {}).get("code", "")
+    identity = "|".join(("end", outcome["disposition"], code, str((last.get("stack") or {}).get("name", "")), str((last.get("packet_out") or {}).get("destination", ""))))
+    return identity, outcome["disposition"], code, str(last.get("node") or "")
+
+
+def _behaviour(outcome: Json, stops: Sequence[Stop]) -> tuple[str, ...]:
+    """Return what happens on this path in general terms: verdict, reasons, conditions and the kinds of rewrites, in order."""
+    codes = sorted({finding["code"] for finding in outcome.get("findings") or ()})
+    verdict = (outcome["disposition"], (outcome.get("reason") or {}).get("code", ""), outcome.get("listener", ""), str((outcome.get("reply") or {}).get("disposition", "")))
+    # The hairpin's mark or a second rewrite makes a row behave differently; passing one node more does not.
+    events = tuple(stop.kind for stop in stops if stop.kind in ("mark", "dnat", "snat", "drop", "reject", "unknown"))
+    return (*verdict, *codes, *(outcome.get("conditions") or ()), *events)
+
+
+def _entry(hops: Sequence[Json]) -> tuple[str, tuple[str, ...]]:
+    """Return the node behind a load balancer and what its rules did, with that node's own addresses replaced by a word."""
+    for before, hop in zip(hops, hops[1:], strict=False):
+        if before["stack"]["kind"] == "load-balancer" and hop["stack"]["kind"] == "node":
+            own = str(hop["packet_in"]["destination"])
+            return hop["stack"]["name"], tuple(_anonymous(step, own) for step in hop.get("steps") or ())
+    return "", ()
+
+
+def _anonymous(step: Json, own: str) -> str:
+    text = step.get("rule") or f"{step['chain']} {step.get('policy', '')}"
+    return f"{step['hook']} {step['table']} {text.replace(f'{own}/32', 'NODE').replace(own, 'NODE')}"
+
+
+def is_event(kind: str) -> bool:
+    """Return whether a station of this kind is kept when a row is folded into a stack."""
+    return kind in _EVENTS

@@ -1,0 +1,411 @@
+"""What a person steps through: the rule steps of one outcome, grouped into numbered stations.
+
+Owns the grouping. Strategy, for each network stack that a packet passes:
+
+* a step that rewrites, marks, picks at random, refuses, or that the snapshot cannot judge is an *event*;
+* a chain that leads to an event is a station; chains that were visited and left without one are folded into the next station;
+* a hook without an event is one station, a whole stack without one is one station;
+* a chain that does nothing but set a mark belongs to the rule that called it.
+
+Every step belongs to exactly one station. No chain, Service or comment is known by name here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from tracer.packet import Protocol
+from tracer.trace import Disposition, Hop, Outcome, StackKind, Step, Trace
+
+
+class StationKind(StrEnum):
+    """What happens at a station; the list of trace-json.md, and ``unknown`` where the snapshot ends."""
+
+    DNS = "dns"
+    SEND = "send"
+    LOAD_BALANCER = "load-balancer"
+    CHAIN = "chain"
+    PICK = "pick"
+    MARK = "mark"
+    DNAT = "dnat"
+    SNAT = "snat"
+    DELIVER = "deliver"
+    REJECT = "reject"
+    DROP = "drop"
+    UNKNOWN = "unknown"
+    REPLY = "reply"
+    UN_NAT = "un-nat"
+    RECEIVE = "receive"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Station:
+    """One numbered station. *steps* are indexes into the steps of hop *hop* (of the reply's hops when *reply* is true).
+
+    *chain* is the chain the station is about, None where it is about a whole hook or stack; *hook* and *table* likewise.
+    """
+
+    n: int
+    kind: StationKind
+    title: str
+    hop: int
+    steps: tuple[int, ...] = ()
+    reply: bool = False
+    hook: str | None = None
+    table: str | None = None
+    chain: str | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the station as trace-json.md writes it."""
+        out: dict[str, object] = {"n": self.n, "kind": self.kind.value, "title": self.title, "hop": self.hop, "steps": list(self.steps)}
+        out |= {k: v for k, v in (("hook", self.hook), ("table", self.table), ("chain", self.chain)) if v is not None}
+        return out | ({"reply": True} if self.reply else {})
+
+
+ChainId = tuple[str, str, str, str]
+RandomChains = dict[ChainId, int]
+
+_JUMP = re.compile(r"(?:jump|goto) (?P<chain>\S+)", re.ASCII)
+_MARKS = frozenset({"mark", "ct_mark", "connmark"})
+_RANK = {
+    StationKind.CHAIN: 0,
+    StationKind.MARK: 1,
+    StationKind.PICK: 2,
+    StationKind.SNAT: 3,
+    StationKind.DNAT: 3,
+    StationKind.DROP: 4,
+    StationKind.REJECT: 4,
+}
+
+
+def stations_of(trace: Trace) -> tuple[tuple[Station, ...], ...]:
+    """Return the stations of every outcome of *trace*, in the order of its outcomes.
+
+    The whole trace is needed, not one outcome: the last rule of a random choice matches without a draw of its own.
+    """
+    chains = random_chains(trace.outcomes)
+    dns = bool(trace.lookups)
+    return tuple(stations(outcome, chains, with_dns=dns) for outcome in trace.outcomes)
+
+
+def random_chains(outcomes: Iterable[Outcome]) -> RandomChains:
+    """Return the chains in which a random match took part, each with the first line where one did."""
+    found: RandomChains = {}
+    seen: set[int] = set()
+    for outcome in outcomes:
+        for hop in outcome.hops:
+            # Outcomes share the hops that lie before their branch; look at each only once.
+            if id(hop) in seen:
+                continue
+            seen.add(id(hop))
+            for step in hop.steps:
+                if step.chance is not None and step.line is not None:
+                    key = (hop.name, step.family, step.table, step.chain)
+                    found[key] = min(found.get(key, step.line), step.line)
+    return found
+
+
+def stations(outcome: Outcome, chains: RandomChains, *, with_dns: bool = False) -> tuple[Station, ...]:
+    """Return the numbered stations of one outcome, the way back included when it is known."""
+    found: list[Station] = []
+    if with_dns or outcome.disposition is Disposition.UNRESOLVED:
+        found.append(Station(n=0, kind=StationKind.DNS, title="DNS lookup", hop=0))
+    if outcome.hops:
+        found.append(_send(outcome.hops[0]))
+    for index, hop in enumerate(outcome.hops):
+        found.extend(_hop_stations(hop, index, chains, last=index == len(outcome.hops) - 1, outcome=outcome))
+    found.extend(_end(outcome, found))
+    found.extend(_reply_stations(outcome))
+    return tuple(replace(station, n=n) for n, station in enumerate(_titled(found), start=1))
+
+
+# --- one hop -----------------------------------------------------------------------------------------------------------------
+
+
+def _send(hop: Hop) -> Station:
+    who = {StackKind.POD: "Pod", StackKind.NODE: "Node"}.get(hop.kind, "Client")
+    what = " SYN" if hop.packet_in.protocol is Protocol.TCP else ""
+    return Station(n=0, kind=StationKind.SEND, title=f"{who} sends{what}", hop=0, steps=() if hop.kind is StackKind.NODE else _all(hop))
+
+
+def _all(hop: Hop) -> tuple[int, ...]:
+    return tuple(range(len(hop.steps)))
+
+
+def _hop_stations(hop: Hop, index: int, chains: RandomChains, *, last: bool, outcome: Outcome) -> Iterator[Station]:
+    if hop.kind is StackKind.LOAD_BALANCER:
+        yield Station(n=0, kind=StationKind.LOAD_BALANCER, title="Load balancer picks a node", hop=index, steps=_all(hop))
+        return
+    if hop.kind is not StackKind.NODE:
+        # A pod's or a client's own stack: its rules, if it has any, belong to what it does there.
+        if index and not (last and outcome.disposition is Disposition.DELIVERED):
+            yield Station(n=0, kind=StationKind.CHAIN, title=f"Passes {hop.name}", hop=index, steps=_all(hop))
+        return
+    yield from _node_stations(hop, index, chains, arrives=last and outcome.disposition is Disposition.DELIVERED)
+
+
+def _node_stations(hop: Hop, index: int, chains: RandomChains, *, arrives: bool) -> Iterator[Station]:
+    hooks = list(_runs(hop.steps, key=lambda step: step.hook))
+    found = [list(_hook_stations(hop, index, start, stop, chains)) for start, stop in hooks]
+    eventful = any(station.kind is not StationKind.CHAIN or _conditional(hop, station) for group in found for station in group)
+    if not eventful and index and not arrives:
+        yield Station(n=0, kind=StationKind.CHAIN, title=f"Passes {hop.name}", hop=index, steps=_all(hop))
+        return
+    for group in found:
+        yield from group
+
+
+def _conditional(hop: Hop, station: Station) -> bool:
+    return any(hop.steps[i].condition for i in station.steps)
+
+
+def _runs(steps: tuple[Step, ...], key: object) -> Iterator[tuple[int, int]]:
+    """Yield (start, stop) of each run of steps with the same *key*."""
+    start = 0
+    for i in range(1, len(steps) + 1):
+        if i == len(steps) or key(steps[i]) != key(steps[start]):  # type: ignore[operator]
+            yield start, i
+            start = i
+
+
+def _hook_stations(hop: Hop, index: int, start: int, stop: int, chains: RandomChains) -> Iterator[Station]:
+    """Yield the stations of one hook: one for each chain that leads to an event, or one for the whole hook."""
+    frames = _frames(hop, start, stop, chains)
+    groups = _grouped(hop, frames, start, stop)
+    if not groups:
+        hook = hop.steps[start].hook
+        verb = "accepts" if any(_accepts(step) for step in hop.steps[start:stop]) else "lets it pass"
+        yield Station(n=0, kind=StationKind.CHAIN, title=f"{hook.upper()} {verb}", hop=index, steps=tuple(range(start, stop)), hook=hook)
+        return
+    for kind, chain, steps in groups:
+        at = next((hop.steps[i] for i in reversed(steps) if hop.steps[i].chain == chain), hop.steps[steps[-1]])
+        yield Station(n=0, kind=kind, title=chain, hop=index, steps=steps, hook=at.hook, table=at.table, chain=chain)
+
+
+def _accepts(step: Step) -> bool:
+    return step.verdict == "accept" or step.policy == "ACCEPT"
+
+
+@dataclass(slots=True)
+class _Frame:
+    """One visit of one chain while a hook is walked (mutable: filled during one pass over the steps)."""
+
+    chain: str
+    table: str
+    parent: int | None
+    events: dict[int, StationKind]
+    shown: bool = False
+    marks_only: bool = True
+
+
+def _frames(hop: Hop, start: int, stop: int, chains: RandomChains) -> tuple[list[_Frame], list[int]]:
+    """Return the visited chains of one hook and, for each of its steps, which visit it belongs to."""
+    frames: list[_Frame] = []
+    stack: list[int] = []
+    owner: list[int] = []
+    previous: Step | None = None
+    for i in range(start, stop):
+        step = hop.steps[i]
+        if previous is None or previous.table != step.table:
+            stack = []
+        jumped = previous is not None and (m := _JUMP.fullmatch(previous.verdict or "")) and m["chain"] == step.chain
+        if jumped and previous is not None and (previous.verdict or "").startswith("goto"):
+            pass  # a goto's caller stays below its target: that is how the path is told, not how the kernel returns
+        if not jumped:
+            while stack and frames[stack[-1]].chain != step.chain:
+                stack.pop()
+        if jumped or not stack:
+            frames.append(_Frame(chain=step.chain, table=step.table, parent=stack[-1] if stack else None, events={}))
+            stack.append(len(frames) - 1)
+        frame = frames[stack[-1]]
+        owner.append(stack[-1])
+        kind = event(step, hop.name, chains)
+        if kind is not None:
+            frame.events[i] = kind
+        if kind not in (None, StationKind.MARK) or _JUMP.fullmatch(step.verdict or ""):
+            frame.marks_only = False
+        previous = step
+    _show(frames)
+    return frames, owner
+
+
+def _show(frames: list[_Frame]) -> None:
+    """Mark the chains that lead to an event; a chain that only marks hands its events to its caller."""
+    for frame in reversed(frames):
+        if not frame.events:
+            continue
+        at: int | None = frame.parent
+        frame.shown = True
+        while at is not None:
+            frames[at].shown = True
+            at = frames[at].parent
+
+
+def event(step: Step, stack: str, chains: RandomChains) -> StationKind | None:
+    """Return what kind of station *step* makes, or None when it changes nothing about the packet's fate."""
+    verdict = (step.verdict or "").split(" ")[0]
+    if verdict == "reject":
+        return StationKind.REJECT
+    if verdict == "drop" or step.policy == "DROP":
+        return StationKind.DROP
+    if verdict in ("dnat", "redirect") or "destination" in step.rewrote or "destination_port" in step.rewrote:
+        return StationKind.DNAT
+    if verdict in ("snat", "masquerade") or "source" in step.rewrote or "source_port" in step.rewrote:
+        return StationKind.SNAT
+    if _picks(step, stack, chains):
+        return StationKind.PICK
+    if _MARKS & step.rewrote.keys():
+        return StationKind.MARK
+    return StationKind.CHAIN if step.condition else None
+
+
+def _picks(step: Step, stack: str, chains: RandomChains) -> bool:
+    first = chains.get((stack, step.family, step.table, step.chain))
+    if first is None or step.line is None or step.line < first:
+        return False
+    return step.chance is not None or (step.verdict or "").startswith(("jump ", "goto ", "dnat"))
+
+
+Group = tuple[StationKind, str, tuple[int, ...]]
+
+
+def _grouped(hop: Hop, framed: tuple[list[_Frame], list[int]], start: int, stop: int) -> list[Group]:
+    """Return the stations of one hook as (kind, chain, steps); empty when nothing in it is an event."""
+    frames, owner = framed
+    if not any(frame.shown for frame in frames):
+        return []
+    groups: list[tuple[StationKind, int, list[int]]] = []
+    pending: list[int] = []
+    for i in range(start, stop):
+        at = _home(frames, owner[i - start])
+        if at is None:
+            pending.append(i)
+            continue
+        kind = frames[owner[i - start]].events.get(i, StationKind.CHAIN)
+        if groups and groups[-1][1] == at and not pending and _joins(groups[-1][0], kind):
+            groups[-1][2].append(i)
+            groups[-1] = (max(groups[-1][0], kind, key=_RANK.__getitem__), at, groups[-1][2])
+        elif groups and _leads(frames, groups[-1], at) and not pending:
+            groups[-1] = (kind, at, [*groups[-1][2], i])
+        else:
+            groups.append((kind, at, [*pending, i]))
+            pending = []
+    if pending:
+        groups[-1][2].extend(pending)
+    return [(kind, frames[at].chain, tuple(sorted(steps))) for kind, at, steps in groups]
+
+
+def _home(frames: list[_Frame], at: int) -> int | None:
+    """Return the visit whose station a step of visit *at* belongs to, or None when that visit leads nowhere."""
+    frame = frames[at]
+    if not frame.shown:
+        return None
+    if frame.marks_only and frame.parent is not None and frame.events:
+        return frame.parent
+    return at
+
+
+def _joins(have: StationKind, kind: StationKind) -> bool:
+    """Whether a step of the same chain goes on with the station, rather than beginning the next one.
+
+    A mark that is taken back just before the source is rewritten is one thing; a mark before a choice or before DNAT is its own station.
+    """
+    if have is StationKind.MARK:
+        return kind in (StationKind.CHAIN, StationKind.MARK, StationKind.SNAT)
+    return have is StationKind.CHAIN or kind is StationKind.CHAIN
+
+
+def _leads(frames: list[_Frame], group: tuple[StationKind, int, list[int]], at: int) -> bool:
+    """Whether *group* is only the base chain's jump into visit *at*: such a jump is told with the chain it leads to."""
+    kind, have, _ = group
+    return kind is StationKind.CHAIN and frames[have].parent is None and frames[at].parent == have
+
+
+# --- the ends ----------------------------------------------------------------------------------------------------------------
+
+_ENDS = {
+    Disposition.DROPPED: (StationKind.DROP, "Dropped"),
+    Disposition.REJECTED: (StationKind.REJECT, "Rejected"),
+    Disposition.UNREACHABLE: (StationKind.REJECT, "No route"),
+    Disposition.LOST: (StationKind.DROP, "Nobody owns this address"),
+    Disposition.CLOSED: (StationKind.REJECT, "Accepted, then closed"),
+    Disposition.LOOP: (StationKind.DROP, "The packet goes round in circles"),
+    Disposition.UNKNOWN: (StationKind.UNKNOWN, "Unknown from here on"),
+}
+
+
+def _end(outcome: Outcome, found: list[Station]) -> Iterator[Station]:
+    """Yield the last station of the way there, unless a rule's own station already is it."""
+    hop = max(len(outcome.hops) - 1, 0)
+    if outcome.disposition is Disposition.DELIVERED:
+        last = outcome.hops[-1] if outcome.hops else None
+        who = {"pod": "Pod", "node": "Node", "external": "Host outside"}.get(outcome.destination.kind if outcome.destination else "", "Endpoint")
+        own = _all(last) if last and hop and last.kind not in (StackKind.NODE, StackKind.LOAD_BALANCER) else ()
+        yield Station(n=0, kind=StationKind.DELIVER, title=f"{who} receives", hop=hop, steps=own)
+        return
+    if outcome.disposition not in _ENDS:
+        return
+    kind, title = _ENDS[outcome.disposition]
+    if not (found and found[-1].kind is kind and found[-1].steps):
+        yield Station(n=0, kind=kind, title=title, hop=hop)
+
+
+def _reply_stations(outcome: Outcome) -> Iterator[Station]:
+    """Yield the way back: who answers, where a stack undoes rewrites, and who receives."""
+    reply = outcome.reply
+    if reply is None or not reply.hops:
+        return
+    last = len(reply.hops) - 1
+    who = {StackKind.POD: "Pod", StackKind.NODE: "Node"}.get(reply.hops[0].kind, "Host")
+    yield Station(n=0, kind=StationKind.REPLY, title=f"{who} replies", hop=0, steps=_all(reply.hops[0]), reply=True)
+    for index, hop in enumerate(reply.hops[1:], start=1):
+        if index == last and reply.disposition is Disposition.DELIVERED:
+            break
+        kind, title = _undone(hop)
+        yield Station(n=0, kind=kind, title=title, hop=index, steps=_all(hop), reply=True)
+    if reply.disposition is Disposition.DELIVERED:
+        end = {StackKind.POD: "Pod", StackKind.NODE: "Node"}.get(reply.hops[last].kind, "Client")
+        yield Station(n=0, kind=StationKind.RECEIVE, title=f"{end} receives", hop=last, steps=_all(reply.hops[last]) if last else (), reply=True)
+    else:
+        kind, title = _ENDS.get(reply.disposition, (StationKind.DROP, "The answer is lost"))
+        yield Station(n=0, kind=kind, title=title, hop=last, reply=True)
+
+
+def _undone(hop: Hop) -> tuple[StationKind, str]:
+    source = (hop.packet_in.source, hop.packet_in.source_port) != (hop.packet_out.source, hop.packet_out.source_port)
+    destination = hop.packet_in.destination != hop.packet_out.destination
+    if source and destination:
+        return StationKind.UN_NAT, "Both rewrites undone"
+    if source:
+        return StationKind.UN_NAT, "Service address restored" if hop.kind is StackKind.NODE else f"{hop.name} restores its address"
+    if destination:
+        return StationKind.UN_NAT, "Client address restored"
+    return StationKind.CHAIN, f"Passes {hop.name}"
+
+
+# --- words -------------------------------------------------------------------------------------------------------------------
+
+
+def _titled(found: list[Station]) -> Iterator[Station]:
+    """Yield the stations with what happens at each as its title; a plain chain keeps its name."""
+    for i, station in enumerate(found):
+        later = {s.kind for s in found[i + 1 :] if s.hop == station.hop and s.reply == station.reply}
+        match station.kind:
+            case StationKind.MARK:
+                title = "Marked for masquerade" if StationKind.SNAT in later else "Mark changed"
+            case StationKind.PICK:
+                title = "Endpoint picked"
+            case StationKind.DNAT:
+                title = "Destination rewritten (DNAT)"
+            case StationKind.SNAT:
+                title = "Source rewritten (SNAT)"
+            case StationKind.DROP if station.chain:
+                title = f"Dropped by {station.chain}"
+            case StationKind.REJECT if station.chain:
+                title = f"Rejected by {station.chain}"
+            case _:
+                title = station.title
+        yield replace(station, title=title)

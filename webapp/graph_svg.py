@@ -1,0 +1,372 @@
+"""Where everything in the picture stands: a Graph laid out by Graphviz, as shapes and paths for the SVG template.
+
+Owns DOT for layout and the ``dot`` process. Graphviz sees only our ids and numbers: fixed-size boxes without labels. Text never reaches it.
+A layout is pure, so it is cached by its DOT. :class:`LayoutError` means: show the steps without a picture.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+
+from tracer.graph import Box, BoxKind, Edge, EdgeKind, Graph
+from webapp.odds import odds_text
+from webapp.shapes import Shape, fit, outline
+
+TIMEOUT_SECONDS = 2.0
+MARGIN_X, MARGIN_Y = 16.0, 2.0
+_LABEL = 'label=<<table border="0" cellborder="0" cellspacing="0" cellpadding="0"><tr><td fixedsize="true" width="{w}" height="{h}"></td></tr></table>>'
+_processes = threading.BoundedSemaphore(os.cpu_count() or 1)
+
+Point = tuple[float, float]
+
+
+class LayoutError(Exception):
+    """The picture could not be laid out: no Graphviz, or it took too long. The message says what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedBox:
+    """One box with its centre, size and outline; *lines* are its two lines of text, cut to fit."""
+
+    box: Box
+    x: float
+    y: float
+    shape: Shape
+    lines: tuple[str, str]
+    chips: tuple[tuple[str, str, float], ...] = ()
+    badges: tuple[tuple[str, int, float, float, bool], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedEdge:
+    """One edge as one cubic curve, its arrow head, the mark at its start, and its label."""
+
+    edge: Edge
+    path: str
+    head: str
+    tail: str
+    width: float
+    mark: str = ""
+    label_x: float = 0.0
+    label_y: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedWay:
+    """A stop on an edge."""
+
+    id: str
+    step: int
+    title: str
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedRegion:
+    """A frame with its title; *fold* is the sentence about the nodes that it stands for."""
+
+    id: str
+    kind: str
+    title: str
+    x: float
+    y: float
+    width: float
+    height: float
+    fold: str = ""
+    fold_x: float = 0.0
+    expand: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """Everything placed, sorted by id. *width* and *height* are the graph's own, without margins and tape."""
+
+    width: float
+    height: float
+    boxes: tuple[PlacedBox, ...]
+    edges: tuple[PlacedEdge, ...]
+    ways: tuple[PlacedWay, ...]
+    regions: tuple[PlacedRegion, ...]
+
+    def place_of(self, step: int) -> Point:
+        """Return where station *step* of the followed path is drawn: the centre x and the lower edge of its box."""
+        for placed in self.boxes:
+            if step in placed.box.steps or step in placed.box.replies:
+                return placed.x, placed.y + placed.shape.height / 2
+        for way in self.ways:
+            if way.step == step:
+                return way.x, way.y + 10
+        return 0.0, 0.0
+
+
+def picture(graph: Graph) -> Picture:
+    """Return *graph* with a place for everything. :raises LayoutError: Graphviz is missing or too slow."""
+    shapes = {box.id: outline(box) for box in graph.boxes}
+    layout = _Layout.read(_run_dot(layout_dot(graph, shapes)), graph)
+    moved = layout.with_rows_in_order(graph, shapes)
+    boxes = tuple(_place_box(box, moved.places[box.id], shapes[box.id]) for box in sorted(graph.boxes, key=lambda b: b.id))
+    edges = tuple(_place_edge(edge, moved, shapes) for edge in sorted(graph.edges, key=lambda e: e.id) if (edge.tail, edge.head) in moved.curves)
+    ways = tuple(way for edge in graph.edges for way in _place_ways(edge, moved))
+    regions = tuple(_place_region(graph, moved, index) for index in range(len(graph.regions)))
+    return Picture(
+        width=layout.width, height=layout.height, boxes=boxes, edges=edges, ways=tuple(sorted(ways, key=lambda w: w.id)),
+        regions=tuple(region for region in regions if region is not None),
+    )  # fmt: skip
+
+
+# --- DOT for layout --------------------------------------------------------------------------------------------------
+
+
+def layout_dot(graph: Graph, shapes: Mapping[str, Shape]) -> str:
+    """Return the DOT that Graphviz lays out: ids, sizes and edges, nothing that anybody wrote."""
+    lines = ['digraph trace{rankdir=LR;splines=spline;nodesep=.2;ranksep=.29;node[shape=box,fixedsize=true,label=""];']
+    for index, region in enumerate(sorted(graph.regions, key=lambda r: r.id)):
+        inside = [box for box in graph.boxes if box.region == region.id]
+        label = _LABEL.format(w=1, h=9)
+        boxes = "".join(_dot_box(box, shapes) for box in _in_order(inside, graph))
+        # A rank set outside its cluster takes the boxes out of the cluster.
+        ranks = "".join(_same_rank(graph)) if region.id == "pods" else ""
+        lines.append(f"subgraph cluster_{index}{{margin=14;labeljust=l;{label};{boxes}{ranks}}}")
+    known = {region.id for region in graph.regions}
+    lines.extend(_dot_box(box, shapes) for box in graph.boxes if box.region not in known)
+    lines.extend(_dot_edge(edge) for edge in sorted(graph.edges, key=lambda e: (not e.on, e.id)))
+    lines.append("}")
+    return "\n".join(lines)
+
+
+def _in_order(boxes: Sequence[Box], graph: Graph) -> list[Box]:
+    order = {box: place for place, row in enumerate(graph.rows) for box in row}
+    return sorted(boxes, key=lambda box: (order.get(box.id, -1), box.id))
+
+
+def _dot_box(box: Box, shapes: Mapping[str, Shape]) -> str:
+    shape = shapes[box.id]
+    return f"{_name(box.id)}[width={shape.width / 72:.4f},height={shape.height / 72:.4f}];"
+
+
+def _name(identifier: str) -> str:
+    return identifier.replace("-", "_")
+
+
+def _same_rank(graph: Graph) -> list[str]:
+    """Return one rank for the last boxes of the rows: a pod on the node itself needs no box for a second node."""
+    last = {box.id for box in graph.boxes if box.region == "pods" and box.kind is not BoxKind.HOST}
+    columns: dict[str, list[str]] = {"last": [box for row in graph.rows for box in row if box in last]}
+    hosts = {box.id for box in graph.boxes if box.kind is BoxKind.HOST and box.region == "pods"}
+    columns["hosts"] = [box for row in graph.rows for box in row if box in hosts]
+    return [f"{{rank=same;{';'.join(map(_name, dict.fromkeys(ids)))}}}" for ids in columns.values() if len(set(ids)) > 1]
+
+
+def _dot_edge(edge: Edge) -> str:
+    options = []
+    if edge.kind is EdgeKind.REPLY:
+        # Drawn backwards, so that the answer does not pull its boxes out of their ranks.
+        return f"{_name(edge.head)}->{_name(edge.tail)}[dir=back,weight=0];"
+    if edge.labelled:
+        options.append(_LABEL.format(w=len(odds_text(edge.share or Fraction(0))) * 7 + 10, h=14))
+    elif edge.ways:
+        options.append(_LABEL.format(w=22 * len(edge.ways) + 6, h=20))
+    options.append(f"weight={20 if edge.on else 4}")
+    if edge.kind is EdgeKind.DNS:
+        options.append("dir=both")
+    return f"{_name(edge.tail)}->{_name(edge.head)}[{','.join(options)}];"
+
+
+@lru_cache(maxsize=256)
+def _run_dot(source: str) -> dict[str, Any]:
+    """Return the layout of *source*. Layout is pure, so the same DOT gives the same answer for ever; failures are not kept."""
+    with _processes:
+        try:
+            done = subprocess.run(["dot", "-Tjson0"], input=source.encode(), capture_output=True, check=True, timeout=TIMEOUT_SECONDS)
+        except FileNotFoundError:
+            raise LayoutError("Graphviz is not installed, so the path is not drawn. Install the package “graphviz”; the steps below say the same.") from None
+        except subprocess.TimeoutExpired:
+            raise LayoutError("The graph is too large to draw in time. Fold it by zone; the steps below say the same.") from None
+        except subprocess.CalledProcessError as error:
+            raise LayoutError("Graphviz could not lay this graph out; the steps below say the same.") from error
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+# --- reading the layout ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layout:
+    """What Graphviz answered, with y growing downwards: centres, frames (x, y, width, height), curves with both tips, label places."""
+
+    width: float
+    height: float
+    places: Mapping[str, Point]
+    frames: Mapping[int, tuple[float, float, float, float]]
+    curves: Mapping[tuple[str, str], tuple[tuple[Point, ...], Point | None, Point | None]]
+    labels: Mapping[tuple[str, str], Point]
+
+    @classmethod
+    def read(cls, answer: Mapping[str, Any], graph: Graph) -> _Layout:
+        """Return the layout in *answer*, the JSON of ``dot -Tjson0``."""
+        _, _, width, height = map(float, answer["bb"].split(","))
+        ids = {_name(box.id): box.id for box in graph.boxes}
+        names: dict[int, str] = {}
+        places: dict[str, Point] = {}
+        frames: dict[int, tuple[float, float, float, float]] = {}
+        for thing in answer.get("objects", ()):
+            if thing["name"].startswith("cluster_"):
+                x0, y0, x1, y1 = map(float, thing["bb"].split(","))
+                frames[int(thing["name"].removeprefix("cluster_"))] = (x0, height - y1, x1 - x0, y1 - y0)
+            elif "pos" in thing:
+                names[thing["_gvid"]] = ids[thing["name"]]
+                x, y = map(float, thing["pos"].split(","))
+                places[ids[thing["name"]]] = (x, height - y)
+        curves, labels = {}, {}
+        for edge in answer.get("edges", ()):
+            key = (names[edge["tail"]], names[edge["head"]])
+            curves[key] = _curve(edge["pos"], height)
+            if "lp" in edge:
+                x, y = map(float, edge["lp"].split(","))
+                labels[key] = (x, height - y)
+        return cls(width=width, height=height, places=places, frames=frames, curves=curves, labels=labels)
+
+    def with_rows_in_order(self, graph: Graph, shapes: Mapping[str, Shape]) -> _Layout:
+        """Return the layout with rows of the same form exchanged until they stand in the graph's order.
+
+        Graphviz does not keep a wanted order of rows; rows that have the same boxes may take each other's places.
+        """
+        forms: dict[tuple[object, ...], list[tuple[str, ...]]] = {}
+        for row in graph.rows:
+            if row and all(box in self.places for box in row):
+                forms.setdefault(tuple((shapes[box].width, shapes[box].height, self.places[box][0]) for box in row), []).append(row)
+        moves: dict[str, str] = {}
+        for rows in forms.values():
+            if len({row[-1] for row in rows}) < len(rows):
+                continue
+            for row, place in zip(rows, sorted(rows, key=lambda r: self.places[r[0]][1]), strict=True):
+                moves |= dict(zip(row, place, strict=True))
+        return self._moved(moves)
+
+    def _moved(self, moves: Mapping[str, str]) -> _Layout:
+        at = lambda box: moves.get(box, box)  # noqa: E731
+        back = {new: old for old, new in moves.items()}
+        places = {box: self.places[at(box)] for box in self.places}
+        keys = [(tail, head) for tail, head in self.curves]
+        curves = {(back.get(t, t), back.get(h, h)): self.curves[t, h] for t, h in keys}
+        labels = {(back.get(t, t), back.get(h, h)): place for (t, h), place in self.labels.items()}
+        return _Layout(width=self.width, height=self.height, places=places, frames=self.frames, curves=curves, labels=labels)
+
+
+def _curve(text: str, height: float) -> tuple[tuple[Point, ...], Point | None, Point | None]:
+    start: Point | None = None
+    end: Point | None = None
+    points: list[Point] = []
+    for part in text.split():
+        numbers = part.split(",")
+        if numbers[0] in ("s", "e"):
+            tip = (float(numbers[1]), height - float(numbers[2]))
+            start, end = (tip, end) if numbers[0] == "s" else (start, tip)
+        else:
+            points.append((float(numbers[0]), height - float(numbers[1])))
+    return tuple(points), start, end
+
+
+# --- placing ---------------------------------------------------------------------------------------------------------
+
+
+def _place_box(box: Box, at: Point, shape: Shape) -> PlacedBox:
+    lines = (fit(box.title, shape.columns), fit(box.subtitle, shape.columns))
+    badges: list[tuple[str, int, float, float, bool]] = []
+    left = shape.left_badge
+    if box.badge and box.steps:
+        badges.append((box.badge, box.steps[0], -shape.width / 2 + left, -shape.height / 2, False))
+    for place, number in enumerate(box.replies):
+        badges.append((str(number), number, shape.width / 2 - 20 - 22 * place, shape.height / 2 + 2, True))
+    chips = tuple((chip.upper(), "dst" if chip == "dnat" else "src", shape.chips_x + 43 * place) for place, chip in enumerate(box.chips))
+    return PlacedBox(box=box, x=at[0], y=at[1], shape=shape, lines=lines, chips=chips, badges=tuple(badges))
+
+
+def _place_edge(edge: Edge, layout: _Layout, shapes: Mapping[str, Shape]) -> PlacedEdge:
+    points, start, end = layout.curves[edge.tail, edge.head]
+    backwards = edge.kind is EdgeKind.REPLY
+    curve = _spline(points) if backwards else _cubic(points)
+    width = 1.2 + 2 * float(edge.probability or 0) ** 0.5
+    mark = ""
+    if edge.kind in (EdgeKind.DNAT, EdgeKind.SNAT):
+        x, y = points[0]
+        mark = _diamond(x, y) if edge.kind is EdgeKind.DNAT else f"M{x - 2.5:.1f},{y - 3.5:.1f}h7v7h-7z"
+    x, y = layout.labels.get((edge.tail, edge.head), _middle(points))
+    return PlacedEdge(
+        edge=edge, path=curve, head=_arrow(end, points[-1]) if end else "", tail=_arrow(start, points[0]) if start else "", width=width, mark=mark,
+        label_x=x, label_y=y,
+    )  # fmt: skip
+
+
+def _place_ways(edge: Edge, layout: _Layout) -> list[PlacedWay]:
+    if not edge.ways or (edge.tail, edge.head) not in layout.curves:
+        return []
+    points, _, _ = layout.curves[edge.tail, edge.head]
+    count = len(edge.ways)
+    found = []
+    for place, way in enumerate(edge.ways, start=1):
+        x, y = _along(points, place / (count + 1))
+        found.append(PlacedWay(id=way.id, step=way.step, title=way.title, x=x, y=y))
+    return found
+
+
+def _place_region(graph: Graph, layout: _Layout, index: int) -> PlacedRegion | None:
+    region = sorted(graph.regions, key=lambda r: r.id)[index]
+    if index not in layout.frames:
+        return None
+    x, y, width, height = layout.frames[index]
+    fold = f"1 of {region.total} nodes, same rules on each" if region.total > 1 else ""
+    room = int((width - 20 - (200 if fold and width > 420 else 0)) / 6.6)
+    return PlacedRegion(
+        id=region.id, kind=region.kind, title=fit(region.title, max(room, 8)), x=x, y=y, width=width, height=height,
+        fold=fold if width > 420 else "", fold_x=x + width / 2, expand=region.expand,
+    )  # fmt: skip
+
+
+def _spline(points: Sequence[Point]) -> str:
+    text = f"M{points[0][0]:.1f},{points[0][1]:.1f}"
+    for i in range(1, len(points) - 2, 3):
+        text += " C" + " ".join(f"{x:.1f},{y:.1f}" for x, y in points[i : i + 3])
+    return text
+
+
+def _cubic(points: Sequence[Point]) -> str:
+    """Return the curve as one cubic, so that every edge's path has the same commands and can glide to a new place."""
+    if len(points) <= 4:
+        return _spline(points)
+    (x0, y0), (x1, y1) = points[0], points[-1]
+    third = abs(x1 - x0) / 2.6
+    return _spline(((x0, y0), (x0 + third, y0 + (points[1][1] - y0)), (x1 - third, y1 + (points[-2][1] - y1)), (x1, y1)))
+
+
+def _along(points: Sequence[Point], part: float) -> Point:
+    """Return the point at *part* (0 to 1) of a drawn edge."""
+    (x0, y0), (x1, y1) = points[0], points[-1]
+    return x0 + (x1 - x0) * part, y0 + (y1 - y0) * part
+
+
+def _middle(points: Sequence[Point]) -> Point:
+    return _along(points, 0.5)
+
+
+def _diamond(x: float, y: float, r: float = 4.2) -> str:
+    return f"M{x - r + 1:.1f},{y:.1f}L{x + 1:.1f},{y - r:.1f} {x + r + 1:.1f},{y:.1f} {x + 1:.1f},{y + r:.1f}z"
+
+
+def _arrow(tip: Point, origin: Point, length: float = 8, half: float = 4.2) -> str:
+    dx, dy = tip[0] - origin[0], tip[1] - origin[1]
+    size = (dx * dx + dy * dy) ** 0.5 or 1.0
+    c, s = dx / size, dy / size
+    left = (tip[0] - length * c + half * s, tip[1] - length * s - half * c)
+    right = (tip[0] - length * c - half * s, tip[1] - length * s + half * c)
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in (tip, left, right))

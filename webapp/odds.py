@@ -1,0 +1,30 @@
+"""Odds for people: 1/3 rather than 715827883/2147483648, marked ≈ where it is not exact."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+NEAR = Fraction(1, 1 << 30)
+LARGEST = 1000
+
+
+def odds_text(share: Fraction) -> str:
+    """Return *share* as ``n/d`` with d up to 1000 where one lies within 2^-30 of it, else per cent with three significant digits.
+
+    ``≈`` stands before what is not exact. Rule of ui.md 5.3.
+    """
+    if share in (0, 1):
+        return str(share)
+    simple = share.limit_denominator(LARGEST)
+    if simple and simple != 1 and abs(simple - share) <= NEAR:
+        return f"{'' if simple == share else '≈'}{simple.numerator}/{simple.denominator}"
+    return f"≈{float(share * 100):.3g}%"
+
+
+def exact_text(share: Fraction) -> str:
+    """Return the exact fraction and its value with eleven digits, as the inspector shows it."""
+    if share.denominator <= LARGEST:
+        return f"{share.numerator}/{share.denominator}"
+    bits = share.denominator.bit_length() - 1
+    below = f"2^{bits}" if share.denominator == 1 << bits else str(share.denominator)
+    return f"{share.numerator}/{below} = {float(share):.11f}"

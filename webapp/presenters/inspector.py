@@ -1,0 +1,333 @@
+"""One step in full: the packet before and after, the exact rule among its neighbours, and why."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from tracer.graph import Path
+from webapp.odds import exact_text, odds_text
+from webapp.presenters.journey import FIELDS, Moment, endpoint_text, shown
+from webapp.presenters.reasons_for import Advice, advice
+from webapp.presenters.rule_text import Meaning, Token, chain_of, meanings, tokens, without_counters
+
+Json = Mapping[str, Any]
+MOST_PICKS = 8
+MOST_LINES = 14
+_LABELS = {
+    "source": "Source IP",
+    "source_port": "Source port",
+    "destination": "Destination IP",
+    "destination_port": "Destination port",
+    "protocol": "Protocol",
+    "mark": "Mark",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldRow:
+    """One field of the packet. *tint* is ``cs`` for the caller's side, ``dd`` for the called side, ``mm`` for the mark, "" when unchanged."""
+
+    label: str
+    before: str
+    after: str
+    changed: bool
+    tint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line of evidence: *hit* matched, *miss* was asked and did not match; *gap* says that lines are left out before it."""
+
+    number: str
+    tokens: tuple[Token, ...]
+    hit: bool = False
+    miss: bool = False
+    gap: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """The lines of one file; *title* is "The exact rule" for rules."""
+
+    title: str
+    file: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PickRow:
+    """One endpoint a random choice can take."""
+
+    name: str
+    node: str
+    odds: str
+    current: bool
+    follow: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspector:
+    """Everything about one step."""
+
+    n: int
+    total: int
+    title: str
+    where: str
+    rows: tuple[FieldRow, ...]
+    evidence: tuple[Evidence, ...]
+    meanings: tuple[Meaning, ...]
+    effect: str
+    cause: tuple[str, ...]
+    advice: Advice | None
+    picks: tuple[PickRow, ...] = ()
+    more_picks: int = 0
+    exactly: str = ""
+    say: str = ""
+
+    @property
+    def changes(self) -> bool:
+        """Return whether any field of the packet changes at this step."""
+        return any(row.changed for row in self.rows)
+
+
+def inspector(document: Json, outcome: Json, moments: Sequence[Moment], n: int, paths: Sequence[Path], followed: Path) -> Inspector:
+    """Return the panels of step *n* of *outcome*."""
+    moment = next((m for m in moments if m.n == n), moments[0])
+    picks, more = _picks(moment, paths, followed)
+    effect = _effect(moment, outcome, moments, picks)
+    return Inspector(
+        n=moment.n, total=len(moments), title=moment.title, where=moment.where, rows=tuple(_rows(moment)), evidence=tuple(_evidence(document, outcome, moment)),
+        meanings=_meanings(moment), effect=effect, cause=tuple(_causes(moment, outcome, moments)), advice=advice(outcome, moment), picks=picks, more_picks=more,
+        exactly=_exactly(moment, paths, followed), say=f"Step {moment.n} of {len(moments)}. {moment.title}. {effect}",
+    )  # fmt: skip
+
+
+# --- the packet --------------------------------------------------------------------------------------------------------
+
+
+def _rows(moment: Moment) -> Iterator[FieldRow]:
+    caller, called = ("dd", "cs") if moment.reply else ("cs", "dd")
+    for name in FIELDS:
+        before, after = shown(moment.before, name), shown(moment.after, name)
+        if not moment.before or (name == "mark" and {before, after} == {"0x0"}):
+            continue
+        tint = "mm" if name == "mark" else caller if name.startswith("source") else called
+        yield FieldRow(label=_LABELS[name], before=before, after=after, changed=before != after, tint=tint if before != after else "")
+
+
+# --- the evidence ------------------------------------------------------------------------------------------------------
+
+
+def _evidence(document: Json, outcome: Json, moment: Moment) -> Iterator[Evidence]:
+    by_file: dict[str, list[Json]] = {}
+    for step in moment.steps:
+        if step.get("file") and step.get("line"):
+            by_file.setdefault(step["file"], []).append(step)
+    for file, steps in by_file.items():
+        yield Evidence(title="The exact rule" if len(steps) == 1 else "The exact rules", file=file, lines=tuple(_lines(document, file, steps)))
+    if policies := [step for step in moment.steps if step.get("policy")]:
+        said = tuple(Line(number="", tokens=(Token(text=f"{s['table']} {s['chain']}: policy {s['policy']}"),), hit=True) for s in policies)
+        yield Evidence(title="Where a chain ends without a verdict", file="", lines=said)
+    if not moment.steps:
+        yield Evidence(title="Where this comes from", file=_origin(moment), lines=tuple(_facts(outcome, moment)))
+
+
+def _lines(document: Json, file: str, steps: Sequence[Json]) -> Iterator[Line]:
+    known: Mapping[str, str] = document.get("rules", {}).get(file, {})
+    hits = {int(step["line"]): step for step in steps}
+    wanted = sorted(_wanted(hits, known))
+    last: int | None = None
+    for number in wanted:
+        text = str(hits[number]["rule"]) if number in hits else without_counters(known[str(number)])
+        miss = number not in hits and any(number < hit and chain_of(text) == step["chain"] for hit, step in hits.items())
+        yield Line(number=str(number), tokens=tokens(text), hit=number in hits, miss=miss, gap=last is not None and number != last + 1)
+        last = number
+
+
+def _wanted(hits: Mapping[int, Json], known: Mapping[str, str]) -> set[int]:
+    """Return the lines to show: every hit, and while there are few of them a line of the same chain either side."""
+    wanted = set(hits)
+    around = (-2, -1, 1) if len(hits) <= 2 else (-1,) if len(hits) <= 5 else ()
+    for hit, step in hits.items():
+        for offset in around:
+            if chain_of(known.get(str(hit + offset), "")) == step["chain"]:
+                wanted.add(hit + offset)
+    return wanted
+
+
+def _origin(moment: Moment) -> str:
+    if moment.kind == "send":
+        return "Input to this trace"
+    if moment.kind == "load-balancer":
+        return f"Service {moment.stack.get('name', '')}, status.loadBalancer"
+    return {"deliver": "EndpointSlices and Pods", "dns": "DNS, as the source asks it", "reply": "The answer, as it is sent"}.get(moment.kind, "")
+
+
+def _facts(outcome: Json, moment: Moment) -> Iterator[Line]:
+    protocol = shown(moment.before, "protocol").lower()
+    flow = f"{protocol} {endpoint_text(moment.before, 'source')} > {endpoint_text(moment.before, 'destination')}"
+    if moment.kind in ("send", "reply", "receive"):
+        yield _fact(flow + (" SYN" if protocol == "tcp" and not moment.reply else " SYN-ACK" if protocol == "tcp" else ""))
+    elif moment.kind == "load-balancer":
+        yield _fact(f"{endpoint_text(moment.before, 'destination')} → {endpoint_text(moment.after, 'destination')}")
+        yield from (_fact(note) for note in moment.notes)
+    elif moment.kind == "deliver":
+        place = outcome.get("destination") or {}
+        owner = f"{place.get('namespace')}/{place.get('name')}" if place.get("namespace") else place.get("name", "")
+        yield _fact(f"{place.get('kind', '')} {owner}")
+        if place.get("node") and place.get("kind") != "node":
+            yield _fact(f"on node {place['node']}")
+        if outcome.get("listener"):
+            listener = {"declared": "a container declares this port", "undeclared": "no container declares this port"}
+            yield _fact(f"port {place.get('port')}: {listener.get(outcome['listener'], 'whether something listens is not known')}")
+    elif moment.kind == "un-nat":
+        yield _fact(f"{endpoint_text(moment.before, 'source')} > {endpoint_text(moment.before, 'destination')}")
+        yield _fact(f"{endpoint_text(moment.after, 'source')} > {endpoint_text(moment.after, 'destination')}")
+    elif outcome.get("reason"):
+        yield _fact(str(outcome["reason"]["text"]))
+    else:
+        yield _fact(flow)
+
+
+def _fact(text: str) -> Line:
+    return Line(number="", tokens=(Token(text=text),), hit=True)
+
+
+def _meanings(moment: Moment) -> tuple[Meaning, ...]:
+    for step in reversed(moment.steps):
+        if step.get("rule") and (found := meanings(str(step["rule"]))):
+            return found
+    return ()
+
+
+# --- the random choice -------------------------------------------------------------------------------------------------
+
+
+def _siblings(moment: Moment, paths: Sequence[Path], followed: Path) -> dict[str, list[Path]]:
+    """Return the paths that pass this choice on the same node, by where they end."""
+    at = next((place for place, stop in enumerate(followed.stops) if stop.n == moment.n), None)
+    if at is None:
+        return {}
+    key = followed.stops[at].key
+    found: dict[str, list[Path]] = {}
+    for path in paths:
+        if path.entry == followed.entry and any(stop.key == key for stop in path.stops):
+            found.setdefault(path.target, []).append(path)
+    return found
+
+
+def _share(paths: Sequence[Path]) -> Fraction:
+    return sum((path.probability for path in paths), Fraction(0))
+
+
+def _picks(moment: Moment, paths: Sequence[Path], followed: Path) -> tuple[tuple[PickRow, ...], int]:
+    if moment.kind != "pick":
+        return (), 0
+    groups = _siblings(moment, paths, followed)
+    total = _share([path for members in groups.values() for path in members])
+    if not total:
+        return (), 0
+    sure = not any(path.conditions for members in groups.values() for path in members)
+    ordered = sorted(groups.items(), key=lambda item: (item[0] != followed.target, -_share(item[1]), item[1][0].subtitle))
+    shown_rows = sorted(ordered[:MOST_PICKS], key=lambda item: _address_key(item[1][0].subtitle))
+    rows = tuple(
+        PickRow(name=members[0].subtitle or members[0].title, node=members[0].node, odds=odds_text(_share(members) / total) if sure else "–",
+                current=target == followed.target, follow=members[0].id)
+        for target, members in shown_rows
+    )  # fmt: skip
+    return rows, len(groups) - len(rows)
+
+
+def _address_key(text: str) -> tuple[object, ...]:
+    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"[.:]", text))
+
+
+def _exactly(moment: Moment, paths: Sequence[Path], followed: Path) -> str:
+    if moment.kind != "pick":
+        return ""
+    groups = _siblings(moment, paths, followed)
+    total = _share([path for members in groups.values() for path in members])
+    if not total or any(path.conditions for members in groups.values() for path in members):
+        return ""
+    return exact_text(_share(groups.get(followed.target, [])) / total)
+
+
+# --- why ---------------------------------------------------------------------------------------------------------------
+
+
+def _effect(moment: Moment, outcome: Json, moments: Sequence[Moment], picks: Sequence[PickRow]) -> str:
+    after_source, after_destination = endpoint_text(moment.after, "source"), endpoint_text(moment.after, "destination")
+    name = str(moment.stack.get("name", ""))
+    match moment.kind:
+        case "send":
+            return f"The packet leaves for {after_destination} with the source {after_source}."
+        case "dns":
+            return "The name is looked up before a packet is sent."
+        case "load-balancer":
+            kept = "" if moment.changes_source else " The source stays."
+            return f"The destination becomes {after_destination}, a node and its node port.{kept}"
+        case "mark":
+            return f"The mark becomes {shown(moment.after, 'mark')}. No header field changes yet."
+        case "pick":
+            mine = next((row for row in picks if row.current), None)
+            return f"A random draw picks {mine.name}" + (f", probability {mine.odds}." if mine.odds != "–" else ".") if mine else "A random draw picks an endpoint."
+        case "dnat":
+            return f"The destination becomes {after_destination}."
+        case "snat":
+            gone = "" if moment.before.get("source") == moment.after.get("source") else f" {moment.before.get('source')} is gone."
+            return f"Node {name} puts its own address {moment.after.get('source')} into the source field.{gone}"
+        case "deliver":
+            seen = (outcome.get("source_seen") or {}).get("ip") or moment.after.get("source")
+            who = {"pod": "The pod", "node": "The node"}.get(str((outcome.get("destination") or {}).get("kind")), "The receiver")
+            return f"{who} sees {seen} as its client."
+        case "drop" | "reject" | "unknown":
+            return str((outcome.get("reason") or {}).get("text") or moment.title)
+        case "reply":
+            return f"The answer goes to {after_destination}."
+        case "un-nat":
+            return "Connection tracking takes back what it did to the first packet."
+        case "receive":
+            return f"The client sees the answer come from {after_source}."
+    return _passing(moment, name)
+
+
+def _passing(moment: Moment, name: str) -> str:
+    names = [step["names"] for step in moment.steps if step.get("names")]
+    count = len(moment.steps)
+    rules = f"{count} {'rule' if count == 1 else 'rules'}"
+    if moment.chain and names:
+        port = f" port {names[-1]['port']}" if names[-1].get("port") else ""
+        return f"The packet belongs to Service {names[-1].get('service', '')}{port}."
+    if moment.chain and moment.steps and (to := re.match(r"(?:jump|goto) (\S+)", str(moment.steps[-1].get("verdict")))):
+        return f"{moment.chain} sends the packet on to {to[1]}."
+    if moment.chain:
+        return f"The packet passes {moment.chain}."
+    return f"{rules} of node {name} matched here. None of them changes the packet."
+
+
+def _causes(moment: Moment, outcome: Json, moments: Sequence[Moment]) -> Iterator[str]:
+    yield from dict.fromkeys(step["condition"] for step in moment.steps if step.get("condition"))
+    if moment.kind == "mark":
+        later = next((m for m in moments if m.n > moment.n and m.kind == "snat" and m.hop == moment.hop), None)
+        if later:
+            yield f"The mark says “rewrite my source later”: step {later.n} does it."
+    if moment.kind == "snat":
+        marked = next((m for m in moments if m.n < moment.n and m.kind == "mark" and m.hop == moment.hop), None)
+        if marked:
+            yield f"The packet carries mark {shown(marked.after, 'mark')} since step {marked.n}."
+    if moment.kind == "pick":
+        yield "The draw is made once for a connection, not for every packet."
+    if moment.kind == "dnat":
+        node, here = (outcome.get("destination") or {}).get("node"), moment.stack.get("name")
+        if node and node != here:
+            yield f"The pod is on another node ({node}), so the packet is routed onward after this."
+        elif node:
+            yield "The pod is on this node."
+    if moment.kind == "load-balancer":
+        yield "The load balancer is a model, made from the Service's status; it is not read from the cloud."
+    if moment.kind == "send" and shown(moment.after, "source_port") == "any":
+        yield "No source port was given, so none is shown; rules that ask for one are answered “unknown”."

@@ -1,0 +1,232 @@
+"""The trace page as one value: everything its templates show, made from an answer document and a query alone.
+
+Live pages and frozen links use the same presenter; they differ only in where their addresses point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from tracer.graph import Graph, Path, build, matches, most_likely
+from webapp.answers import Answer
+from webapp.graph_svg import LayoutError
+from webapp.odds import odds_text
+from webapp.presenters.drawing import Drawing, drawing
+from webapp.presenters.inspector import Inspector, inspector
+from webapp.presenters.journey import Moment, journey
+from webapp.presenters.reasons_for import reason_url
+from webapp.presenters.steps import StepItem, step_items
+from webapp.presenters.verdict import Verdict, verdict
+from webapp.trace_query import TraceQuery
+
+Json = Mapping[str, Any]
+EXPORTS = (("svg", "SVG picture"), ("png", "PNG picture"), ("dot", "DOT graph"), ("mmd", "Mermaid"), ("json", "JSON answer"))
+PAGE_ROWS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One value of a control, as a link."""
+
+    label: str
+    url: str
+    current: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathRow:
+    """One row of the table of all paths."""
+
+    target: str
+    address: str
+    node: str
+    zone: str
+    verdict: str
+    odds: str
+    url: str
+    current: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathTable:
+    """All paths, searched and sorted. *hidden* rows match and are not shown: the search box narrows them."""
+
+    rows: tuple[PathRow, ...]
+    total: int
+    hidden: int
+    sorts: tuple[Choice, ...]
+    close_url: str
+    zones: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TracePage:
+    """Everything below the form. *drawing* is None when there is no layout; *graph_error* then says why."""
+
+    query: TraceQuery
+    verdict: Verdict
+    verdict_url: str
+    reason_url: str
+    others: tuple[tuple[str, str, str], ...]
+    heading: str
+    following: str
+    folded: str
+    folds: tuple[Choice, ...]
+    notes: tuple[str, ...]
+    drawing: Drawing | None
+    graph_error: str
+    smaller_url: str
+    there: tuple[StepItem, ...]
+    back: tuple[StepItem, ...]
+    has_reply: bool
+    inspector: Inspector
+    step: int
+    steps_url: tuple[str, str, str, str]
+    picks: tuple[tuple[Any, str], ...]
+    details: tuple[Choice, ...]
+    views: tuple[Choice, ...]
+    exports: tuple[tuple[str, str, str], ...]
+    table: PathTable | None
+    list_url: str
+    self_url: str
+    conditions: tuple[str, ...]
+    unknowns: tuple[str, ...]
+    title: str
+    taken_at: str
+    engine_version: str
+
+
+def trace_page(answer: Answer, query: TraceQuery, path: str) -> TracePage:
+    """Return the page for *answer* looked at as *query* says; *path* is the page's own path, to which its addresses belong."""
+    shown = answer if query.seed is None else answer.sample(query.seed)
+    paths = shown.paths
+    followed = next((p for p in paths if p.id == query.follow), None) or most_likely(paths)
+    outcome = shown.answer["outcomes"][followed.index]
+    moments = journey(outcome)
+    said = verdict(shown.answer, paths, followed)
+    step = _step(query, said, moments)
+    here = query.but(step=step)
+    graph = build(shown.answer, paths=paths, follow=followed.id, detail=query.detail, group=query.group, expand=query.expand, zones=shown.zones, find=query.find)
+    picture, failed = _draw(graph, moments, query, path, step)
+    urls = {moment.n: query.but(step=moment.n, find="").url(path) for moment in moments}
+    there, back = step_items(moments, urls, step, with_rules=query.detail == "rules")
+    panel = inspector(shown.document, outcome, moments, step, paths, followed)
+    return TracePage(
+        query=query, verdict=said, verdict_url=_verdict_url(query, said, path), reason_url=reason_url(said.code),
+        others=tuple((word, odds, query.but(follow=best, step=None).url(path)) for word, odds, best in said.others),
+        heading=_heading(paths, query), following=_following(paths, followed, query), folded=_folded(graph), folds=tuple(_folds(graph, query, path)),
+        notes=(*graph.notes, *_unmatched(query, paths)), drawing=picture, graph_error=failed, smaller_url=query.but(group="zone", expand=()).url(path),
+        there=there, back=back, has_reply="reply" in outcome, inspector=panel, step=step, steps_url=_transport(urls, step, len(moments)),
+        picks=tuple((row, query.but(follow=row.follow, step=None).url(path)) for row in panel.picks),
+        details=tuple(_choices(query, path, "detail", (("objects", "objects only"), ("chains", "chains"), ("rules", "every rule")))),
+        views=tuple(_choices(query, path, "view", (("steps", "Steps"), ("graph", "Graph")))),
+        exports=tuple((suffix, label, here.url(f"{path}/export.{suffix}" if path.startswith("/t/") else f"{path}.{suffix}")) for suffix, label in EXPORTS),
+        table=_table(shown, paths, followed, query, path) if "all" in query.expand else None,
+        list_url=query.but(expand=tuple(sorted({*query.expand, "all"}))).url(path) if len(paths) > 1 else "", self_url=here.url(path),
+        conditions=followed.conditions, unknowns=tuple(dict.fromkeys(item["text"] for item in shown.answer.get("unknowns") or ())),
+        title=_title(shown.answer, said), taken_at=str(shown.document.get("snapshot", {}).get("taken_at") or ""),
+        engine_version=str(shown.document.get("engine_version", "")),
+    )  # fmt: skip
+
+
+def _step(query: TraceQuery, said: Verdict, moments: Sequence[Moment]) -> int:
+    """Return the step to show: the one asked for, within bounds; else the verdict's, when it lies on this path; else the first."""
+    if query.step is not None:
+        return min(query.step, len(moments)) or 1
+    return said.step if not said.follow and said.step <= len(moments) and (said.code or said.icon != "ok") else 1
+
+
+def _draw(graph: Graph, moments: Sequence[Moment], query: TraceQuery, path: str, step: int) -> tuple[Drawing | None, str]:
+    try:
+        return drawing(graph, moments, query, lambda target: target.url(path), step), ""
+    except LayoutError as error:
+        return None, str(error)
+
+
+def _verdict_url(query: TraceQuery, said: Verdict, path: str) -> str:
+    return query.but(step=said.step, follow=said.follow or query.follow).url(path)
+
+
+def _heading(paths: Sequence[Path], query: TraceQuery) -> str:
+    if query.seed is not None:
+        return f"One sample, seed {query.seed}"
+    return "1 path" if len(paths) == 1 else f"{len(paths):,} paths"
+
+
+def _following(paths: Sequence[Path], followed: Path, query: TraceQuery) -> str:
+    if len(paths) == 1 and query.seed is None:
+        return ""
+    ends = f"to {followed.title}" if followed.disposition == "delivered" else f"that ends {followed.title}"
+    odds = "" if any(path.conditions for path in paths) else f", probability {odds_text(followed.probability)}"
+    return f"{'The one' if query.seed is not None else 'Following the one'} {ends}{odds}"
+
+
+def _folded(graph: Graph) -> str:
+    return f"Folded by {graph.folded_by}." if graph.folded_by and any(box.count > 1 for box in graph.boxes) else ""
+
+
+def _folds(graph: Graph, query: TraceQuery, path: str) -> Iterator[Choice]:
+    if graph.endpoints <= 2:
+        return
+    if any(box.count > 1 for box in graph.boxes):
+        other = "node" if graph.folded_by == "zone" else "zone"
+        yield Choice(label=f"by {other}", url=query.but(group=other, expand=()).url(path), current=False)
+    if query.group or [name for name in query.expand if name != "all"]:
+        yield Choice(label="fold again", url=query.but(group="", expand=()).url(path), current=False)
+    if "all" not in query.expand:
+        yield Choice(label=f"list all {graph.endpoints}", url=query.but(expand=tuple(sorted({*query.expand, 'all'}))).url(path), current=False)
+
+
+def _unmatched(query: TraceQuery, paths: Sequence[Path]) -> Iterator[str]:
+    if query.find and not any(matches(path, query.find) for path in paths):
+        yield f"Nothing here is called “{query.find}”."
+    if query.follow and not any(path.id == query.follow for path in paths):
+        yield "The path of this link is not among the answer's paths; the most likely one is followed."
+
+
+def _transport(urls: Mapping[int, str], step: int, total: int) -> tuple[str, str, str, str]:
+    return urls[1], urls[max(step - 1, 1)], urls[min(step + 1, total)], urls[total]
+
+
+def _choices(query: TraceQuery, path: str, name: str, values: Sequence[tuple[str, str]]) -> Iterator[Choice]:
+    for value, label in values:
+        yield Choice(label=label, url=query.but(**{name: value}).url(path), current=getattr(query, name) == value)
+
+
+def _table(shown: Answer, paths: Sequence[Path], followed: Path, query: TraceQuery, path: str) -> PathTable:
+    sure = not any(p.conditions for p in paths)
+    groups: dict[str, list[Path]] = {}
+    for found in paths:
+        if not query.find or matches(found, query.find):
+            groups.setdefault(found.target, []).append(found)
+    rows = [_path_row(members, followed, shown.zones, query, path, sure=sure) for members in groups.values()]
+    order = {"probability": lambda row: (-row[0], row[1].target), "name": lambda row: (row[1].target, row[1].address), "node": lambda row: (row[1].node, row[1].target)}
+    rows.sort(key=order[query.sort])
+    close = query.but(expand=tuple(name for name in query.expand if name != "all"), sort="probability")
+    return PathTable(
+        rows=tuple(row for _, row in rows[:PAGE_ROWS]), total=len({p.target for p in paths}), hidden=max(0, len(rows) - PAGE_ROWS),
+        sorts=tuple(_choices(query, path, "sort", (("probability", "Probability"), ("name", "Name"), ("node", "Node")))), close_url=close.url(path),
+        zones=bool(shown.zones),
+    )  # fmt: skip
+
+
+def _path_row(members: Sequence[Path], followed: Path, zones: Mapping[str, str], query: TraceQuery, path: str, *, sure: bool) -> tuple[Fraction, PathRow]:
+    best = most_likely(members)
+    share = sum((p.probability for p in members), Fraction(0))
+    row = PathRow(
+        target=best.title, address=best.subtitle, node=best.node, zone=zones.get(best.node, ""), verdict=best.disposition, odds=odds_text(share) if sure else "–",
+        url=query.but(follow=best.id, step=None).url(path), current=followed.target == best.target,
+    )  # fmt: skip
+    return share, row
+
+
+def _title(answer: Json, said: Verdict) -> str:
+    query = answer["query"]
+    source = query["from"].get("ip") or "/".join(filter(None, (query["from"].get("namespace"), query["from"].get("name"))))
+    to = query["to"]
+    service = to.get("service")
+    host = f"{service['namespace']}/{service['name']}" if service else f"[{to['host']}]" if ":" in str(to["host"]) else to["host"]
+    return f"{source} to {host}{':' + str(to['port']) if to.get('port') else ''}, {said.whole[:1].lower()}{said.whole[1:]}"

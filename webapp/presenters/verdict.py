@@ -1,0 +1,206 @@
+"""The answer in one sentence: what happens to this packet, at which step, and what to read about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from tracer.explain.catalogue import explain, severity_of, worst_finding
+from tracer.explain.explanation import Severity
+from tracer.graph import Path
+from tracer.trace import Reason
+from webapp.odds import odds_text
+
+Json = Mapping[str, Any]
+
+_WORDS = {
+    "delivered": "Delivered",
+    "dropped": "Dropped",
+    "rejected": "Rejected",
+    "unreachable": "No route",
+    "lost": "Lost",
+    "closed": "Closed",
+    "loop": "Loops",
+    "unresolved": "Name does not resolve",
+    "unknown": "Unknown",
+}
+_SEEN = {
+    "delivered": "The client connects.",
+    "dropped": "The client hears nothing and runs into a timeout.",
+    "rejected": "The client is refused at once.",
+    "unreachable": "The client gets “no route to host”.",
+    "lost": "Nobody owns the address the packet is sent to: the client runs into a timeout, or gets “host unreachable”.",
+    "closed": "The client connects and is cut off at once.",
+    "loop": "The client runs into a timeout.",
+    "unresolved": "The client gets a name error.",
+    "unknown": "",
+}
+_PHRASES = {
+    "CLIENT_IP_LOST": "the client IP is lost",
+    "TARGET_PORT_UNPROVEN": "no container declares this port",
+    "UNEVEN_SPLIT": "endpoints have unequal odds",
+    "LEAVES_CLUSTER": "",
+    "DELIVERED": "",
+}
+_STATIONS = {
+    "CLIENT_IP_LOST": ("snat",),
+    "UNEVEN_SPLIT": ("pick",),
+    "AFFINITY_PINS_CLIENT": ("pick", "dnat"),
+    "ZONE_HINTS_UNUSED": ("pick",),
+    "TARGET_PORT_UNPROVEN": ("deliver",),
+    "POLICY_NOT_SEEN_IN_RULES": ("deliver",),
+    "LB_BYPASSED": ("send",),
+    "NAMES_NOT_MODELLED": ("dns", "unknown"),
+}
+QUIET = (Severity.INFO,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The headline in two parts (the second one lit), the icon, the step that causes it, and the sentences below.
+
+    *follow* is set when the causing step is on another path than the followed one.
+    """
+
+    head: str
+    lit: str
+    icon: str
+    step: int
+    code: str
+    text: str
+    extra: tuple[str, ...] = ()
+    follow: str = ""
+    others: tuple[tuple[str, str, str], ...] = ()
+
+    @property
+    def whole(self) -> str:
+        """Return the headline as one line."""
+        return f"{self.head} {self.lit}".strip()
+
+
+def verdict(answer: Json, paths: Sequence[Path], followed: Path) -> Verdict:
+    """Return the verdict of the whole answer, told from the followed path where paths agree."""
+    outcomes = answer["outcomes"]
+    kinds = {_word(outcome) for outcome in outcomes}
+    if len(kinds) > 1:
+        return _mixed(answer, paths, followed)
+    outcome = outcomes[followed.index]
+    finding = _worst(outcomes)
+    outcome = outcome if finding is None or finding in _findings(outcome) else next(o for o in outcomes if finding in _findings(o))
+    chosen = next(path for path in paths if path.id == outcome["id"])
+    step = cause_step(outcome, finding.code if finding else "")
+    head, lit = _headline(outcome, finding, step)
+    text = finding.text if finding else _plain(outcome)
+    return Verdict(
+        head=head, lit=lit, icon=_icon(outcome, finding), step=step, code=finding.code if finding else "", text=text,
+        extra=tuple(_extra(answer, paths, outcome)), follow="" if chosen is followed else chosen.id,
+    )  # fmt: skip
+
+
+def _word(outcome: Json) -> str:
+    reply = (outcome.get("reply") or {}).get("disposition", "delivered")
+    return "no answer" if outcome["disposition"] == "delivered" and reply != "delivered" else str(outcome["disposition"])
+
+
+def _mixed(answer: Json, paths: Sequence[Path], followed: Path) -> Verdict:
+    outcomes = answer["outcomes"]
+    good = [o for o in outcomes if _word(o) == "delivered"]
+    bad = [o for o in outcomes if _word(o) != "delivered"]
+    worst = min(bad, key=lambda o: (severity_of((o.get("reason") or {}).get("code", "")).rank, -Fraction(o["probability"]), o["id"]))
+    step = cause_step(worst, (worst.get("reason") or {}).get("code", ""))
+    lit = f"{len(good)} of {len(outcomes)} paths deliver" if good else f"{len({_word(o) for o in bad})} ways to end, none delivers"
+    reason = worst.get("reason") or {}
+    others = tuple(_ways(outcomes))
+    return Verdict(
+        head="Depends on the path:", lit=lit, icon="mixed", step=step, code=str(reason.get("code", "")), text=str(reason.get("text") or _SEEN[worst["disposition"]]),
+        extra=tuple(_extra(answer, paths, worst)), follow="" if worst["id"] == followed.id else worst["id"], others=others,
+    )  # fmt: skip
+
+
+def _ways(outcomes: Sequence[Json]) -> Iterator[tuple[str, str, str]]:
+    """Yield (verdict word, odds, most likely path's id) for each way to end; no odds where conditions decide."""
+    sure = not any(outcome.get("conditions") for outcome in outcomes)
+    for word in sorted({_word(outcome) for outcome in outcomes}):
+        those = [outcome for outcome in outcomes if _word(outcome) == word]
+        share = sum((Fraction(outcome["probability"]) for outcome in those), Fraction(0))
+        best = min(those, key=lambda o: (-Fraction(o["probability"]), o["id"]))
+        yield _WORDS.get(word, word.capitalize()), odds_text(share) if sure else "", best["id"]
+
+
+def _findings(outcome: Json) -> list[Reason]:
+    found = [*(outcome.get("findings") or ()), *([outcome["reason"]] if outcome.get("reason") else ())]
+    reply = (outcome.get("reply") or {}).get("reason")
+    return [Reason(code=item["code"], text=item["text"]) for item in [*found, *([reply] if reply else ())]]
+
+
+def _worst(outcomes: Sequence[Json]) -> Reason | None:
+    found = [finding for outcome in outcomes for finding in _findings(outcome) if severity_of(finding.code) not in QUIET]
+    return worst_finding(found)
+
+
+def phrase(code: str) -> str:
+    """Return a reason as the end of "Delivered, but …"."""
+    if code in _PHRASES:
+        return _PHRASES[code]
+    entry = explain(code)
+    title = entry.title if entry else code
+    # Names keep their letters: only an ordinary first word is written small.
+    first = title.split(" ")[0]
+    return title[:1].lower() + title[1:] if first[1:].islower() or len(first) == 1 else title
+
+
+def _headline(outcome: Json, finding: Reason | None, step: int) -> tuple[str, str]:
+    word = _word(outcome)
+    if word == "no answer":
+        return "No answer:", f"the reply is lost at step {step}"
+    if word == "delivered":
+        if outcome.get("listener") == "undeclared" and (finding is None or finding.code == "TARGET_PORT_UNPROVEN"):
+            return "Delivered, but", "no container declares this port"
+        said = phrase(finding.code) if finding else ""
+        return ("Delivered, but", f"{said} at step {step}") if said else ("Delivered", "")
+    if word == "unknown":
+        return "Unknown:", "the snapshot lacks what is needed"
+    if word == "unresolved":
+        return _WORDS[word], ""
+    said = phrase(finding.code) if finding else ""
+    head = f"{_WORDS[word]} at step {step}"
+    return (f"{head}:", said) if said and finding and finding.code not in ("RULE_DROP", "RULE_REJECT", "NOT_OWNED", "NO_ROUTE") else (head, "")
+
+
+def _icon(outcome: Json, finding: Reason | None) -> str:
+    word = _word(outcome)
+    if word == "delivered":
+        but = finding is not None or outcome.get("listener") == "undeclared"
+        return "but" if but else "ok"
+    return "unknown" if word == "unknown" else "bad"
+
+
+def _plain(outcome: Json) -> str:
+    place = outcome.get("destination") or {}
+    if outcome["disposition"] == "delivered" and place.get("name"):
+        return f"The packet reaches {place.get('kind', '')} {place.get('namespace', '') + '/' if place.get('namespace') else ''}{place['name']}."
+    return str((outcome.get("reason") or {}).get("text") or _SEEN.get(outcome["disposition"], ""))
+
+
+def _extra(answer: Json, paths: Sequence[Path], outcome: Json) -> Iterator[str]:
+    """Yield the sentences behind the first: how many paths, what the client sees, what was supposed."""
+    if outcome["disposition"] not in ("delivered", "unknown") and outcome.get("reason"):
+        yield _SEEN[outcome["disposition"]]
+    if outcome["disposition"] == "unknown":
+        yield from (unknown["text"] for unknown in answer.get("unknowns") or () if unknown["text"] != (outcome.get("reason") or {}).get("text"))
+    if any(path.conditions for path in paths):
+        yield "What the snapshot cannot tell decides between the paths, so no odds are given."
+
+
+def cause_step(outcome: Json, code: str) -> int:
+    """Return the number of the station that causes finding *code* on this outcome: the last one of the way there by default."""
+    stations = [station for station in outcome.get("stations") or () if not station.get("reply")]
+    if (outcome.get("reply") or {}).get("disposition", "delivered") != "delivered" and outcome["disposition"] == "delivered":
+        return int(outcome["stations"][-1]["n"])
+    for kind in _STATIONS.get(code, ()):
+        for station in stations:
+            if station["kind"] == kind:
+                return int(station["n"])
+    return int(stations[-1]["n"]) if stations else 1
