@@ -86,13 +86,13 @@ def _reply(back: Ending, sent: Packet, client: Place) -> Reply:
     seen = (packet.source, packet.source_port)
     port = None if packet.source_port_random else packet.source_port
     if not _is_home(outcome, client) or packet.destination != sent.source:
-        text = f"The answer goes to {packet.destination} and not to the client at {sent.source}: it does not pass the node that translated the request"
+        text = f"The answer goes to {packet.destination}, not to the client at {sent.source}: it misses the node that translated the request"
         reason = Reason(code="REPLY_BYPASSES_NAT", text=text)
         return Reply(disposition=Disposition.LOST, source=packet.source, source_port=port, reason=reason, hops=outcome.hops)
     if seen != (sent.destination, sent.destination_port):
         text = (
-            f"The answer reaches the client from {packet.source} port {port}, but it dialled {sent.destination} port {sent.destination_port}: "
-            "the answer missed the node that translated the request, and the client does not know it"
+            f"The answer reaches the client from {packet.source} port {port}, but it dialled {sent.destination} port "
+            f"{sent.destination_port}: the answer missed the node that translated the request, and the client does not know it"
         )
         reason = Reason(code="REPLY_BYPASSES_NAT", text=text)
         return Reply(disposition=Disposition.LOST, source=packet.source, source_port=port, reason=reason, hops=outcome.hops)
