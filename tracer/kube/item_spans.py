@@ -3,7 +3,7 @@
 Two ways, same answer. The quick one reads the indentation of a pretty-printed ``List`` and proves what it read:
 
 * A JSON string holds no raw newline, so a newline is always between tokens, and ``{`` at a line's end is never inside a string.
-* Braces that open a line's end, or stand as ``{}``, are then all there are if the totals say so; none hides in a string unpaired.
+* If every ``{`` is followed by a newline or ``}`` and there are as many ``}``, no brace hides in a string unpaired.
 * A chunk that starts where an item starts and holds as many ``{`` as ``}`` ends where an item ends (brackets cannot cross braces).
 * What is left, with ``[]`` for the items, must itself be JSON with an ``items`` key at the top.
 
@@ -23,6 +23,7 @@ from tracer.errors import Fault
 from tracer.kube.json_text import DECODER, decode_text, fault_at
 
 _FIRST_ITEM = re.compile(rb'"items": ?\[\n( +|\t+)\{')
+_BRACE_IN_TEXT = re.compile(rb"\{[^\n}]")
 _HEADER_LIMIT = 4096
 _SPACE = " \t\n\r"
 _NOT_SPACE = re.compile(r"[^ \t\n\r]")
@@ -79,7 +80,7 @@ def indented_spans(data: bytes) -> Spans | None:
     begin = first.end() - 1
     closing = data.rfind(b"\n" + indent + b"}") + len(indent) + 2
     kind = _wrapper_kind(data[: first.end() - len(indent) - 2], data[closing:]) if closing > begin else None
-    if kind is None or not _every_brace_is_structural(data):
+    if kind is None or _BRACE_IN_TEXT.search(data):
         return None
     return _balanced(data, begin, closing, indent, item_kind(kind))
 
@@ -88,6 +89,8 @@ def _wrapper_kind(head: bytes, tail: bytes) -> str | None:
     """Return the kind of the list around the items, or None unless the wrapper is plainly that of one list."""
     if head.count(b'"items"') != 1 or b'"items"' in tail or b"\\" in head or b"\\" in tail:
         return None
+    if head.count(b"{") + tail.count(b"{") != head.count(b"}") + tail.count(b"}"):
+        return None
     try:
         wrapper = json.loads(head + b"]" + tail[tail.index(b"]") + 1 :]) if tail.lstrip().startswith(b"]") else None
     except (ValueError, RecursionError):
@@ -95,11 +98,6 @@ def _wrapper_kind(head: bytes, tail: bytes) -> str | None:
     if not isinstance(wrapper, dict) or wrapper.get("items") != [] or not is_list(wrapper):
         return None
     return str(wrapper.get("kind") or "List")
-
-
-def _every_brace_is_structural(data: bytes) -> bool:
-    opening = data.count(b"{")
-    return opening == data.count(b"}") and opening == data.count(b"{\n") + data.count(b"{}")
 
 
 def _balanced(data: bytes, begin: int, closing: int, indent: bytes, kind: str | None) -> Spans | None:

@@ -12,9 +12,11 @@ import json
 import re
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
+from itertools import accumulate
 from typing import NamedTuple
 
 from tracer.errors import Fault, ParseError
@@ -30,6 +32,8 @@ class Aspect(StrEnum):
     NAME = "name"
     SERVICE_NAME = "kubernetes.io/service-name"
     NODE_PORT = "nodePort"
+    HOST_NETWORK = "hostNetwork"
+    KIND = "kind"
 
 
 _WS = rb"[ \t\n\r]*"
@@ -39,10 +43,10 @@ _PATTERNS = {
     Aspect.NAME: re.compile(rb'"name"' + _WS + rb":" + _WS + _STRING),
     Aspect.SERVICE_NAME: re.compile(rb'"kubernetes.io/service-name"' + _WS + rb":" + _WS + _STRING),
     Aspect.NODE_PORT: re.compile(rb'"nodePort"' + _WS + rb":" + _WS + rb"(-?[0-9]+)"),
+    Aspect.HOST_NETWORK: re.compile(rb'"hostNetwork"' + _WS + rb":" + _WS + rb"(true)"),
+    Aspect.KIND: re.compile(rb'"kind"' + _WS + rb":" + _WS + _STRING),
 }
 _ESCAPE = re.compile(rb"\\[u/]")
-_KIND = re.compile(rb'"kind"' + _WS + rb":" + _WS + _STRING)
-
 Found = int | list[int]
 
 
@@ -97,54 +101,68 @@ def _key_of(aspect: Aspect, name: str, value: object) -> bytes | None:
     if aspect is Aspect.ADDRESS:
         address = parse_address(value) if isinstance(value, str) else None
         return None if address is None else str(address).encode()
-    if name != aspect.value or isinstance(value, bool):
+    if name != aspect.value:
         return None
+    if isinstance(value, bool):
+        return b"true" if value else None
     return str(value).encode(errors="surrogatepass") if isinstance(value, str | int) else None
 
 
 class ObjectFile:
-    """The API objects of one file, in order. *data* is UTF-8 JSON; *kind* is what the place says of objects that do not say it."""
+    """The API objects of one file, in order; *read* is called once, when something is first asked.
 
-    def __init__(self, path: str, data: bytes, *, kind: str | None = None) -> None:
+    It returns JSON (UTF-8), or the documents of a format that is read otherwise. *kind* is what the place says of objects that do not.
+    """
+
+    def __init__(self, path: str, read: Callable[[], bytes | Sequence[Document]], *, kind: str | None = None) -> None:
         self.path = path
-        self._data = data
+        self._read = read
         self._kind = kind
         self._lines: Sequence[int] | None = None
         self._spans: Spans | None = None
         self._indexes: dict[Aspect, dict[bytes, Found]] = {}
         self._escaped: tuple[int, ...] | None = None
-        self._kinds: frozenset[bytes] | None = None
 
-    @classmethod
-    def from_documents(cls, path: str, documents: Sequence[Document], *, kind: str | None = None) -> ObjectFile:
-        """Return the file whose objects were already read, from YAML say; faults still name *path* and the documents' lines."""
-        texts = [json.dumps(d.value, ensure_ascii=False).encode(errors="surrogatepass") for d in documents]
-        file = cls(path, b"\n".join(texts), kind=kind)
-        starts, ends, offset = [], [], 0
-        for text in texts:
-            starts.append(offset)
-            ends.append(offset + len(text))
-            offset += len(text) + 1
-        file._spans = Spans.of(starts, ends, tuple(d.kind for d in documents))
-        file._lines = [d.line for d in documents]
-        return file
+    @cached_property
+    def _data(self) -> bytes:
+        content = self._read()
+        if isinstance(content, bytes):
+            return content
+        texts = [json.dumps(d.value, ensure_ascii=False).encode(errors="surrogatepass") for d in content]
+        ends = list(accumulate(len(t) + 1 for t in texts))
+        starts = [end - len(t) - 1 for end, t in zip(ends, texts, strict=True)]
+        self._spans = Spans.of(starts, (end - 1 for end in ends), tuple(d.kind for d in content))
+        self._lines = [d.line for d in content]
+        return b"\n".join(texts)
 
     def __len__(self) -> int:
         return len(self.spans)
 
     @property
     def spans(self) -> Spans:
-        """Return where the objects are, up to the first fault. :raises ParseError: the file is not text."""
+        """Return where the objects are, up to the first fault. :raises ParseError: the file cannot be read at all."""
+        data = self._data
         if self._spans is None:
-            self._spans = find_spans(self._data, self.path)
+            self._spans = find_spans(data, self.path)
         return self._spans
+
+    @cached_property
+    def _kinds(self) -> frozenset[bytes]:
+        """Return every kind that is written anywhere in the file."""
+        return frozenset(_PATTERNS[Aspect.KIND].findall(self._data))
 
     def may_hold(self, kind: str) -> bool:
         """Return false only if no object of this *kind* can be in the file."""
-        if self._kinds is None:
-            self._kinds = frozenset(_KIND.findall(self._data))
         word = kind.encode()
         return kind == self._kind or word in self._kinds or word + b"List" in self._kinds or bool(self._escaped_items())
+
+    def items_of(self, kind: str) -> Sequence[int]:
+        """Return the places, ascending, of all objects that may be of this *kind*."""
+        word = kind.encode()
+        if kind == self._kind or {k.removesuffix(b"List") for k in self._kinds} <= {word, b""}:
+            return range(len(self))
+        typed = (i for i, k in enumerate(self.spans.kinds) if k == kind)
+        return sorted({*self.candidates(Aspect.KIND, word), *self.candidates(Aspect.KIND, word + b"List"), *typed})
 
     def line_of(self, item: int) -> int:
         """Return the line of the file on which object *item* starts, from 1."""

@@ -133,6 +133,12 @@ class Objects:
         found = _first_of_each(self._candidates(Pod, "Pod", Aspect.ADDRESS, str(address)))
         return tuple(p for p in found if not p.has_ended and address in p.ips)
 
+    @cached_property
+    def host_network_pods(self) -> tuple[Pod, ...]:
+        """Return the Pods that use their node's network and have not ended. Decodes no other."""
+        found = _first_of_each(self._candidates(Pod, "Pod", Aspect.HOST_NETWORK, "true"))
+        return tuple(p for p in found if p.host_network and not p.has_ended)
+
     def node_with_ip(self, address: Address) -> Node | None:
         """Return the first Node that has *address* as an internal or external one, or None."""
         found = _first_of_each(self._candidates(Node, "Node", Aspect.ADDRESS, str(address)))
@@ -192,11 +198,14 @@ class Objects:
         """Return whether there is no EndpointSlice in the snapshot but Endpoints are."""
         if not self._files_with("Endpoints"):
             return False
-        return not any(raw.kind == "EndpointSlice" for f in self._files_with("EndpointSlice") for _, raw in self._raw_objects(f))
+        return not any(True for f in self._files_with("EndpointSlice") for _ in self._raw_objects(f, "EndpointSlice"))
 
     def near_names(self, kind: str, text: str, *, count: int = 5) -> tuple[str, ...]:
-        """Return the names nearest to *text*, best first: ``ns/name`` of a "service" or "pod", names of a "node" or "namespace"."""
-        match kind:
+        """Return the names nearest to *text*, best first: ``ns/name`` of a "service" or "pod", names of a "node" or "namespace".
+
+        :raises ValueError: *kind*, in any case, is none of these.
+        """
+        match kind.lower():
             case "service":
                 names = [f"{s.namespace}/{s.name}" for s in self.services]
             case "pod":
@@ -238,11 +247,13 @@ class Objects:
             files = self._holding[kind] = tuple(f for f in self._files if self._spans_known(f) and f.may_hold(kind))
         return files
 
-    def _raw_objects(self, file: ObjectFile) -> Iterator[tuple[int, RawObject]]:
+    def _raw_objects(self, file: ObjectFile, kind: str | None = None) -> Iterator[tuple[int, RawObject]]:
+        """Yield the objects of one kind, or all, with their places."""
         if self._spans_known(file):
-            for item in range(len(file)):
+            for item in range(len(file)) if kind is None else file.items_of(kind):
                 for raw in self._decoded(file, item):
-                    yield item, raw
+                    if kind is None or raw.kind == kind:
+                        yield item, raw
 
     def _decoded(self, file: ObjectFile, item: int) -> tuple[RawObject, ...]:
         try:
@@ -274,8 +285,7 @@ class Objects:
         objects = (
             m
             for file in self._files_with(kind)
-            for item, raw in self._raw_objects(file)
-            if raw.kind == kind
+            for item, raw in self._raw_objects(file, kind)
             for m in self._attempt(raw, file, item)
             if isinstance(m, model)
         )

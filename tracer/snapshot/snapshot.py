@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 
-from tracer.errors import Fault, ParseError
 from tracer.kube.json_text import decode_json, decode_text, to_utf8
 from tracer.kube.object_file import Document, ObjectFile
 from tracer.kube.objects import Objects
-from tracer.snapshot.layout import Bundle, Layout, ObjectPath, recognise
+from tracer.snapshot.layout import Bundle, Layout, recognise
 from tracer.snapshot.text_lines import TextLines
 from tracer.snapshot.yaml_documents import YamlDocument, read_yaml
 
@@ -114,15 +113,15 @@ class Snapshot:
 
     @cached_property
     def objects(self) -> Objects:
-        """Return the API objects; files that cannot be read at all are among its faults."""
-        files: list[ObjectFile] = []
-        faults: list[Fault] = []
-        for listed in self.layout.objects:
-            try:
-                files.append(_object_file(listed, to_utf8(self.files[listed.path])))
-            except ParseError as error:
-                faults.extend(error.faults)
-        return Objects(files, faults)
+        """Return the API objects; a file is read when something in it may be asked for."""
+        return Objects(ObjectFile(o.path, partial(self._read_objects, o.path), kind=o.kind) for o in self.layout.objects)
+
+    def _read_objects(self, path: str) -> bytes | list[Document]:
+        """Return the file's JSON, or its YAML documents. :raises ParseError: the YAML cannot be read."""
+        data = to_utf8(self.files[path])
+        if not path.endswith((".yaml", ".yml")) or data.lstrip()[:1] in (b"{", b"["):
+            return data
+        return list(_items(read_yaml(decode_text(data, path), path)))
 
 
 def _fenced(text: str) -> str:
@@ -132,14 +131,6 @@ def _fenced(text: str) -> str:
         return text
     begin = text.find("\n", fences[0]) + 1
     return "\n" * text.count("\n", 0, begin) + text[begin : fences[1]]
-
-
-def _object_file(listed: ObjectPath, data: bytes) -> ObjectFile:
-    """Return the file of API objects at *listed*. :raises ParseError: it is YAML and cannot be read."""
-    if not listed.path.endswith((".yaml", ".yml")) or data.lstrip()[:1] in (b"{", b"["):
-        return ObjectFile(listed.path, data, kind=listed.kind)
-    documents = read_yaml(decode_text(data, listed.path), listed.path)
-    return ObjectFile.from_documents(listed.path, list(_items(documents)), kind=listed.kind)
 
 
 def _items(documents: Iterable[YamlDocument]) -> Iterator[Document]:
