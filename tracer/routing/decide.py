@@ -66,10 +66,9 @@ class Decider:
         return _Walk(self, flow).from_position(0)
 
     def _without_rules(self, flow: Flow) -> Decision:
-        # fib_lookup(): whatever error main gives (blackhole too), a default table that exists is asked next, and its answer counts.
         decision = self.in_table(self._tables.merged, flow)
         last = self._tables.tables.get(DEFAULT_TABLE)
-        if last is not None and (decision is None or decision.kind in _REJECTS.values()):
+        if decision is None and last is not None:
             decision = self.in_table(last, flow)
         return decision or self.nothing()
 
@@ -106,8 +105,11 @@ class Decider:
         found = self.in_table(table, flow) if table is not None else None
         if found is None or found.kind is ResultKind.UNKNOWN:
             return found
-        if found.kind not in _REJECTS.values() and (suppressed := self._suppressed(rule, found)) is not False:
-            return None if suppressed else unknown(f"policy rule {rule.to_text()!r} suppresses a device group that was not recorded", rule=rule)
+        suppressed = found.kind not in _REJECTS.values() and self._suppressed(rule, found)
+        if suppressed is None:
+            return unknown(f"policy rule {rule.to_text()!r} suppresses a device group that was not recorded", rule=rule)
+        if suppressed:
+            return None
         return Decision(kind=found.kind, route=found.route, rule=rule, nexthops=found.nexthops, first=found.first)
 
     def _suppressed(self, rule: PolicyRule, found: Decision) -> bool | None:
@@ -158,8 +160,7 @@ class Decider:
         # fib_select_default(): only gateways of the same metric and TOS are rivals.
         if route.destination.prefixlen or route.type is not RouteType.UNICAST or route.gateway is None:
             return False
-        rivals = [r for r in later if (r.metric, r.tos, r.scope, r.table, r.type) == (route.metric, route.tos, route.scope, route.table, route.type)]
-        return any(rival.gateway is not None for rival in rivals)
+        return any(rival.gateway is not None and _rank(rival) == _rank(route) for rival in later)
 
     def _usable(self, hop: NextHop, flow: Flow) -> bool:
         if hop.dead:
@@ -210,6 +211,10 @@ class Decider:
         # The hash is compared with the found next hop first: it takes what those before it would have had.
         taken = [n for n, hop in enumerate(hops) if n < position or (n > position and self._score6(route, hop, flow) < 0)]
         return _decision(route, _moved(hops, position, taken), first)
+
+
+def _rank(route: Route) -> tuple[int, int, int, str, RouteType]:
+    return (route.metric, route.tos, route.scope, route.table, route.type)
 
 
 def _moved(hops: tuple[NextHop, ...], position: int, taken: list[int]) -> tuple[NextHop, ...]:

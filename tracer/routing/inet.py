@@ -22,6 +22,7 @@ from tracer.routing.model import (
     Link,
     NextHop,
     ResultKind,
+    Route,
     RouteResult,
     SourceVerdict,
 )
@@ -74,12 +75,18 @@ class Inet:
         if int(flow.destination) == 0:
             own = flow.source or IPv4Address("127.0.0.1")
             return (RouteResult(kind=ResultKind.LOCAL, destination=own, device=LOOPBACK, source=own),)
-        if device := self._without_lookup(flow):
-            return (self._on_device(flow, device),)
+        if flow.destination.is_multicast or flow.destination == LIMITED_BROADCAST:
+            if len(devices := self._without_lookup(flow)) > 1:
+                reason = f"{flow.source} is on several devices; the kernel takes the one that got it last"
+                return (RouteResult(kind=ResultKind.UNKNOWN, destination=flow.destination, source=flow.source, unknown_reason=reason),)
+            if devices:
+                return (self._checked(self._on_device(flow, devices[0])),)
+            if flow.oif and flow.source is None:
+                flow = replace(flow, source=self._select(flow.oif, None, UNIVERSE))
         decision = self._decider.decide(flow)
         if flow.oif and decision.kind in _NO_ROUTE:
             # Whatever the tables said, a device that was asked for is tried: the destination may be on its link.
-            return (self._on_device(flow, flow.oif),)
+            return (self._checked(self._on_device(flow, flow.oif)),)
         if flow.source is not None and len(decision.nexthops) > 1:
             chosen = self._source_nexthops(decision, flow.source)
             if chosen is None:
@@ -98,26 +105,21 @@ class Inet:
             return result
         if self._sysctls.either(4, result.device, "route_localnet"):
             return result
-        return replace(result, kind=ResultKind.INVALID, invalid_reason=f"a 127.0.0.0/8 source may not leave through {result.device} without route_localnet")
+        reason = f"a 127.0.0.0/8 source may not leave through {result.device} without route_localnet"
+        return replace(result, kind=ResultKind.INVALID, invalid_reason=reason)
 
     def _is_loopback(self, device: str) -> bool:
         link = self._links.get(device)
         return device == LOOPBACK if link is None else link.loopback
 
-    def _without_lookup(self, flow: Flow) -> str | None:
-        """Return the device that a multicast or limited broadcast packet leaves by without asking any table, None if one is asked."""
-        destination = flow.destination
-        if not destination.is_multicast and destination != LIMITED_BROADCAST:
-            return None
+    def _without_lookup(self, flow: Flow) -> Sequence[str]:
+        """Return the devices a multicast or limited broadcast packet may leave by without asking any table; none if one is asked."""
         if flow.oif:
-            return flow.oif if destination in _LOCAL_MULTICAST or destination == LIMITED_BROADCAST else None
-        return None if flow.source is None else self._device_with(flow.source)
-
-    def _device_with(self, address: Address) -> str | None:
-        for device, candidates in (self._by_device or {}).items():
-            if any(candidate.address == address for candidate in candidates):
-                return device
-        return None
+            return [flow.oif] if flow.destination in _LOCAL_MULTICAST or flow.destination == LIMITED_BROADCAST else []
+        if flow.source is None:
+            return []
+        held = self._by_device or {}
+        return [device for device, addresses in held.items() if any(address.address == flow.source for address in addresses)]
 
     def _on_device(self, flow: Flow, device: str) -> RouteResult:
         kind = _kind_by_address(flow.destination) or ResultKind.UNICAST
@@ -126,12 +128,15 @@ class Inet:
 
     def _result(self, decision: Decision, flow: Flow, hop: NextHop | None) -> RouteResult:
         kind = decision.kind
-        if kind is ResultKind.UNICAST:
+        if kind in (ResultKind.UNICAST, ResultKind.LOCAL):
             kind = _kind_by_address(flow.destination) or kind
         device, gateway = (None, None) if hop is None else (hop.device, hop.gateway)
         received = flow.iif is not None and flow.iif != LOOPBACK
-        if kind is ResultKind.LOCAL or (received and kind is ResultKind.BROADCAST):
+        if decision.kind is ResultKind.LOCAL or (received and kind is ResultKind.BROADCAST):
             device, gateway = (flow.iif if received else LOOPBACK), None
+        elif kind is ResultKind.BROADCAST or (kind is ResultKind.MULTICAST and _is_short(decision.route)):
+            # Broadcasts never go to a gateway; nor do multicasts that only a default route covers. Source: __mkroute_output().
+            gateway = None
         result = RouteResult(
             kind=kind,
             destination=flow.destination,
@@ -227,6 +232,10 @@ _NO_ROUTE = (ResultKind.NONE, ResultKind.BLACKHOLE, ResultKind.UNREACHABLE, Resu
 
 def _ways(decision: Decision) -> Sequence[NextHop | None]:
     return [hop for hop in decision.nexthops if hop.share > 0] if decision.nexthops else [None]
+
+
+def _is_short(route: Route | None) -> bool:
+    return route is not None and route.destination.prefixlen < 4
 
 
 def _kind_by_address(destination: Address) -> ResultKind | None:

@@ -108,7 +108,7 @@ class Inet6:
 
         None is its unspec. Source: __nft_fib6_eval_type().
         """
-        decision = self._decider.decide(_scoped(Flow(destination=address, oif=device, protocol=0, source_port=0, destination_port=0, uid=0), False))
+        decision = self._decider.decide(_type_flow(address, device))
         match decision.kind:
             case ResultKind.BLACKHOLE | ResultKind.PROHIBIT | ResultKind.UNREACHABLE | ResultKind.UNKNOWN | ResultKind.ANYCAST:
                 return decision.kind
@@ -154,7 +154,7 @@ class Inet6:
         return None if found is None else bool(asked & found)
 
     def _by_route(self, address: IPv6Address, device: str | None, local_wanted: bool) -> set[ResultKind] | None:
-        decision = self._decider.decide(_scoped(Flow(destination=address, oif=device, protocol=0, source_port=0, destination_port=0, uid=0), False))
+        decision = self._decider.decide(_type_flow(address, device))
         if decision.kind is ResultKind.UNKNOWN:
             return None
         if decision.kind in _NO_ROUTE:
@@ -187,6 +187,11 @@ class Inet6:
         if destination.is_multicast and int(destination) >> 112 & 0xF in ((0,) if loopback else (0, 1)):
             return SourceVerdict(check=SourceCheck.MARTIAN_DESTINATION, reason=f"{destination} has a scope that stays in one node")
         return SourceVerdict(check=SourceCheck.OK)
+
+
+def _type_flow(address: IPv6Address, device: str | None) -> Flow:
+    # Both ask with a flow of zeroes: no source, mark, protocol or ports.
+    return _scoped(Flow(destination=address, oif=device, protocol=0, source_port=0, destination_port=0, uid=0), False)
 
 
 def _scoped(flow: Flow, received: bool) -> Flow:

@@ -268,6 +268,12 @@ class PolicyRule:
     file: str = ""
     index: int = -1
 
+    @property
+    def version(self) -> int | None:
+        """Return 4 or 6 when an address selector says it, else None."""
+        network = self.source or self.destination
+        return None if network is None else network.version
+
     def to_text(self) -> str:
         """Return the rule in the words of ``ip rule``."""
         words = ["not"] if self.inverted else []

@@ -29,13 +29,17 @@ from tracer.routing.model import (
 )
 
 # Attributes that do not change where a packet goes: metrics of the path, who added the route, offload and cache notes.
-_HARMLESS = frozenset(
-    ["protocol", "expires", "error", "mtu", "advmss", "rtt", "rttvar", "reordering", "window", "cwnd", "ssthresh", "hoplimit", "initcwnd", "initrwnd", "quickack", "rto_min", "realm", "cc_algo", "congctl", "features", "fastopen_no_cookie", "metrics", "cache", "uid", "age", "used", "users", "lastuse", "ttl-propagate", "ttl_propagate", "flush", "perm"]
-)
-_RULE_HARMLESS = frozenset({"protocol", "realms", "realms_from", "realms_to"})
+# fmt: off
+_HARMLESS = frozenset({
+    "protocol", "flags", "expires", "error", "mtu", "advmss", "rtt", "rttvar", "reordering", "window", "cwnd", "ssthresh", "hoplimit",
+    "initcwnd", "initrwnd", "quickack", "rto_min", "realm", "cc_algo", "congctl", "features", "fastopen_no_cookie", "metrics",
+    "cache", "uid", "age", "used", "users", "lastuse", "ttl-propagate", "ttl_propagate", "perm",
+})
+# fmt: on
+_RULE_HARMLESS = frozenset({"protocol", "realms", "realms_from", "realms_to", "srclen", "dstlen", "unresolved"})
 _PREFERENCES = {"high": 1, "medium": 0, "low": -1}
-_PROTOCOLS = {"icmp": 1, "igmp": 2, "ipip": 4, "tcp": 6, "udp": 17, "ipv6": 41, "gre": 47, "esp": 50, "ah": 51, "ipv6-icmp": 58, "sctp": 132}
-_TOS_NAMES = {"default": 0, "CS0": 0, "AF11": 40, "AF12": 48, "AF13": 56, "EF": 184, "CS1": 32, "CS2": 64, "CS3": 96, "CS4": 128, "CS5": 160}
+_PROTOCOLS = {"icmp": 1, "igmp": 2, "ipencap": 4, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "ah": 51, "ipv6-icmp": 58, "sctp": 132}
+_TOS_NAMES = {"default": 0, "CS0": 0, "CS1": 32, "CS2": 64, "CS3": 96, "CS4": 128, "CS5": 160, "AF11": 40, "AF12": 48, "AF13": 56}
 _SYSCTL = re.compile(r"\s*(?P<name>[^\s=]+)\s*=\s?(?P<value>.*?)\s*", re.ASCII)
 
 
@@ -266,7 +270,7 @@ def _rule(entry: Entry) -> PolicyRule:
         l3mdev=entry.has("l3mdev"),
         suppress_prefixlength=entry.integer("suppress_prefixlen", high=128),
         suppress_group=entry.text("suppress_ifgroup"),
-        unmodelled=entry.unseen(_RULE_HARMLESS | {"srclen", "dstlen", "unresolved"}),
+        unmodelled=entry.unseen(_RULE_HARMLESS),
         file=entry.file,
         index=entry.index,
     )

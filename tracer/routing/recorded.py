@@ -6,14 +6,53 @@ A text that is absent, blank, or cannot be parsed is None; the faults of the las
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from tracer.errors import Fault, ParseError
 from tracer.routing.model import InterfaceAddress, Link, PolicyRule, Route
 from tracer.routing.parse import parse_addresses, parse_links, parse_routes, parse_rules, parse_sysctl
 
 T = TypeVar("T")
+
+
+class Facts(Protocol):
+    """What a stack is made of; None for what is not known."""
+
+    @property
+    def links(self) -> tuple[Link, ...] | None: ...
+    @property
+    def addresses(self) -> tuple[InterfaceAddress, ...] | None: ...
+    @property
+    def routes4(self) -> tuple[Route, ...] | None: ...
+    @property
+    def routes6(self) -> tuple[Route, ...] | None: ...
+    @property
+    def rules4(self) -> tuple[PolicyRule, ...] | None: ...
+    @property
+    def rules6(self) -> tuple[PolicyRule, ...] | None: ...
+    @property
+    def sysctl(self) -> Mapping[str, str] | None: ...
+    @property
+    def missing(self) -> tuple[str, ...]: ...
+    @property
+    def faults(self) -> Mapping[str, tuple[Fault, ...]]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """Facts that somebody worked out instead of reading them from a node."""
+
+    links: tuple[Link, ...] | None
+    addresses: tuple[InterfaceAddress, ...] | None
+    routes4: tuple[Route, ...] | None
+    routes6: tuple[Route, ...] | None
+    rules4: tuple[PolicyRule, ...] | None
+    rules6: tuple[PolicyRule, ...] | None
+    sysctl: Mapping[str, str] | None
+    missing: tuple[str, ...] = ()
+    faults: Mapping[str, tuple[Fault, ...]] = field(default_factory=dict)
 
 
 class Recorded:
@@ -83,7 +122,7 @@ class Recorded:
         """Return the values of sysctl."""
         return self._parsed("sysctl", parse_sysctl)
 
-    @property
+    @cached_property
     def missing(self) -> tuple[str, ...]:
         """Return the names of what could not be read, in a fixed order: the family's routes count, not the file they came from."""
         read = {

@@ -14,37 +14,20 @@ from tracer.routing.inet import Inet
 from tracer.routing.inet6 import Inet6
 from tracer.routing.infer import routes_of
 from tracer.routing.model import InterfaceAddress, Link, PolicyRule, ResultKind, Route, RouteResult, RouteType, SourceVerdict
-from tracer.routing.recorded import Recorded
+from tracer.routing.recorded import Facts, Given, Recorded
 from tracer.routing.sysctl import Sysctls
 from tracer.routing.tables import FamilyTables, default_rules
 
-_TYPE_NAMES = {"UNSPEC": ResultKind.NONE, **{kind.value.upper(): kind for kind in ResultKind if kind.value not in ("none", "invalid", "unknown")}}
+_NOT_TYPES = (ResultKind.NONE, ResultKind.INVALID, ResultKind.UNKNOWN)
+_TYPE_NAMES = {"UNSPEC": ResultKind.NONE, **{kind.value.upper(): kind for kind in ResultKind if kind not in _NOT_TYPES}}
 
 
 class Routing:
     """One stack. Build it with :meth:`from_texts` (a node's files) or :meth:`from_models` (a stack that was worked out)."""
 
-    def __init__(
-        self,
-        node: str,
-        *,
-        links: tuple[Link, ...] | None,
-        addresses: tuple[InterfaceAddress, ...] | None,
-        routes: Mapping[int, tuple[Route, ...] | None],
-        rules: Mapping[int, tuple[PolicyRule, ...] | None],
-        sysctl: Mapping[str, str] | None,
-        kernel: str | None = None,
-        missing: tuple[str, ...] = (),
-        faults: Mapping[str, tuple[Fault, ...]] | None = None,
-    ) -> None:
+    def __init__(self, node: str, facts: Facts, *, kernel: str | None = None) -> None:
         self.node = node
-        self.missing = missing
-        self.faults = dict(faults or {})
-        self.sysctls = Sysctls(values=dict(sysctl or {}))
-        self._link_list = links
-        self._address_list = addresses
-        self._routes = routes
-        self._rules = rules
+        self._facts = facts
         self._kernel = kernel
 
     @classmethod
@@ -62,35 +45,21 @@ class Routing:
         kernel: str | None = None,
         folder: str = "",
     ) -> Self:
-        """Return the stack of *node* from its files' texts, each None when it was not recorded.
+        """Return the stack of *node* from its files' texts, each None when it was not recorded; each is parsed when first needed.
 
         A text that cannot be parsed counts as missing; ``faults`` has what is wrong with it. *kernel* is ``uname -r``;
         *folder* (``nodes/NAME/``) is put before the file names in faults and routes.
         """
-        recorded = Recorded(
-            {
-                "ip_addr": ip_addr,
-                "ip_link": ip_link,
-                "ip_route": ip_route,
-                "ip6_route": ip6_route,
-                "ip_rule": ip_rule,
-                "ip6_rule": ip6_rule,
-                "sysctl": sysctl,
-            },
-            folder=folder,
-        )
-        missing = recorded.missing
-        return cls(
-            node,
-            links=recorded.links,
-            addresses=recorded.addresses,
-            routes={4: recorded.routes4, 6: recorded.routes6},
-            rules={4: recorded.rules4, 6: recorded.rules6},
-            sysctl=recorded.sysctl,
-            kernel=kernel,
-            missing=missing,
-            faults=recorded.faults,
-        )
+        texts = {
+            "ip_addr": ip_addr,
+            "ip_link": ip_link,
+            "ip_route": ip_route,
+            "ip6_route": ip6_route,
+            "ip_rule": ip_rule,
+            "ip6_rule": ip6_rule,
+            "sysctl": sysctl,
+        }
+        return cls(node, Recorded(texts, folder=folder), kernel=kernel)
 
     @classmethod
     def from_models(
@@ -103,29 +72,49 @@ class Routing:
         rules: Iterable[PolicyRule] | None = None,
         sysctl: Mapping[str, str] | None = None,
     ) -> Self:
-        """Return a stack from values; *routes* None derives them from the addresses, *rules* None takes the kernel's."""
+        """Return a stack from values; *routes* None derives them from the addresses, *rules* None takes the kernel's.
+
+        *rules* are then both families' (each family's lookup takes those whose addresses fit).
+        """
         known = None if routes is None else tuple(routes)
         asked = None if rules is None else tuple(rules)
-        return cls(
-            node,
+        facts = Given(
             links=tuple(links),
             addresses=tuple(addresses),
-            routes={v: None if known is None else tuple(r for r in known if r.destination.version == v) for v in (4, 6)},
-            rules={4: asked, 6: asked},
+            routes4=None if known is None else tuple(route for route in known if route.destination.version == 4),
+            routes6=None if known is None else tuple(route for route in known if route.destination.version == 6),
+            rules4=None if asked is None else tuple(rule for rule in asked if rule.version in (None, 4)),
+            rules6=None if asked is None else tuple(rule for rule in asked if rule.version in (None, 6)),
             sysctl=sysctl,
         )
+        return cls(node, facts)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Return what could not be read, as :meth:`from_texts` names it, a family's routes by the file they belong in."""
+        return self._facts.missing
+
+    @property
+    def faults(self) -> Mapping[str, tuple[Fault, ...]]:
+        """Return what is wrong with the texts that could not be parsed, by name. Reads everything that was not read yet."""
+        return {} if not self._facts.missing else self._facts.faults
+
+    @cached_property
+    def sysctls(self) -> Sysctls:
+        """Return the stack's sysctls."""
+        return Sysctls(values=self._facts.sysctl or {})
 
     # What there is
 
     @property
     def addresses(self) -> tuple[InterfaceAddress, ...]:
         """Return the stack's addresses in the kernel's order; empty when they were not recorded."""
-        return self._address_list or ()
+        return self._facts.addresses or ()
 
     @property
     def links(self) -> tuple[Link, ...]:
         """Return the stack's devices; empty when they were not recorded."""
-        return self._link_list or ()
+        return self._facts.links or ()
 
     @cached_property
     def _links_by_name(self) -> dict[str, Link]:
@@ -144,7 +133,7 @@ class Routing:
 
     def device_of(self, address: Address) -> str | None:
         """Return the (first) device that holds *address*; the local routes tell when the addresses were not recorded."""
-        if self._address_list is not None:
+        if self._facts.addresses is not None:
             return self._device_by_address.get(address)
         for route in self.routes(address.version):
             if route.type is RouteType.LOCAL and route.destination.prefixlen == address.max_prefixlen and address in route.destination:
@@ -162,21 +151,21 @@ class Routing:
 
     def routes(self, version: int) -> tuple[Route, ...]:
         """Return the family's routes, derived from the addresses when none were recorded."""
-        return self._family(version).routes
+        return (self._tables4 if version == 4 else self._tables6).routes
 
     def rules(self, version: int) -> tuple[PolicyRule, ...]:
         """Return the family's policy rules, the kernel's own when none were recorded."""
-        return self._family(version).rules
-
-    def _family(self, version: int) -> FamilyTables:
-        return self._families[version]
+        return (self._tables4 if version == 4 else self._tables6).rules
 
     @cached_property
-    def _families(self) -> dict[int, FamilyTables]:
-        return {version: self._tables(version) for version in (4, 6)}
+    def _tables4(self) -> FamilyTables:
+        return self._tables(4, self._facts.routes4, self._facts.rules4)
 
-    def _tables(self, version: int) -> FamilyTables:
-        routes, rules = self._routes.get(version), self._rules.get(version)
+    @cached_property
+    def _tables6(self) -> FamilyTables:
+        return self._tables(6, self._facts.routes6, self._facts.rules6)
+
+    def _tables(self, version: int, routes: tuple[Route, ...] | None, rules: tuple[PolicyRule, ...] | None) -> FamilyTables:
         return FamilyTables(
             version=version,
             rules=default_rules(version) if rules is None else tuple(sorted(rules, key=lambda rule: rule.priority)),
@@ -194,13 +183,13 @@ class Routing:
 
     @cached_property
     def _inet(self) -> Inet:
-        by_device = None if self._address_list is None else self._by_device[4]
-        return Inet(self._family(4), self._links_by_name, by_device, self.sysctls, self._kernel)
+        by_device = None if self._facts.addresses is None else self._by_device[4]
+        return Inet(self._tables4, self._links_by_name, by_device, self.sysctls, self._kernel)
 
     @cached_property
     def _inet6(self) -> Inet6:
-        by_device = None if self._address_list is None else self._by_device[6]
-        return Inet6(self._family(6), self._links_by_name, by_device, self.sysctls)
+        by_device = None if self._facts.addresses is None else self._by_device[6]
+        return Inet6(self._tables6, self._links_by_name, by_device, self.sysctls)
 
     # Look-ups
 
@@ -294,6 +283,7 @@ class Routing:
         protocol: Protocol | int | None = None,
         source_port: int | None = None,
         destination_port: int | None = None,
+        tos: int = 0,
     ) -> SourceVerdict:
         """Return whether the kernel takes a packet that came in through *device*: martians, rp_filter, own addresses from outside.
 
@@ -308,6 +298,7 @@ class Routing:
             protocol=number,
             source_port=source_port,
             destination_port=destination_port,
+            tos=tos,
         )
         return self._inet.validate_source(flow) if destination.version == 4 else self._inet6.validate_source(flow)
 
