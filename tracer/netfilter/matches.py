@@ -245,8 +245,6 @@ def _recent(match: m.RecentMatch, view: View) -> Answer:
             if (match.hitcount or 1) <= 1 and not match.ttl
             else _unknown(f"how often {address} was seen in list {match.name}")
         )
-    if view.returning:
-        return _unknown(f"whether {address} is in the recent list {match.name}: the kernel's lists are not in a snapshot")
     return match.negated
 
 

@@ -56,7 +56,6 @@ class View:
     local_process: bool = False
     sets: Mapping[str, IpSet] | None = None
     recent: frozenset[tuple[str, str]] = frozenset()
-    returning: bool = False
     tcp_flags: int | None = 0x02
     dscp: int | None = None
     length: int | None = None

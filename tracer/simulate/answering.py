@@ -86,7 +86,9 @@ def _reply(back: Ending, sent: Packet, client: Place) -> Reply:
     seen = (packet.source, packet.source_port)
     port = None if packet.source_port_random else packet.source_port
     if not _is_home(outcome, client) or packet.destination != sent.source:
-        text = f"The answer goes to {packet.destination}, not to the client at {sent.source}: it misses the node that translated the request"
+        text = (
+            f"The answer goes to {packet.destination}, not to the client at {sent.source}: it misses the node that translated the request"
+        )
         reason = Reason(code="REPLY_BYPASSES_NAT", text=text)
         return Reply(disposition=Disposition.LOST, source=packet.source, source_port=port, reason=reason, hops=outcome.hops)
     if seen != (sent.destination, sent.destination_port):

@@ -30,10 +30,10 @@ _BALANCER = "load-balancer "
 class Fabric:
     """Carries packets from stack to stack. *client* is the address of the client outside, when there is one."""
 
-    def __init__(self, cluster: Cluster, *, client: Address | None = None, returning: bool = False) -> None:
+    def __init__(self, cluster: Cluster, *, client: Address | None = None) -> None:
         self.cluster = cluster
         self._client = client
-        self.nodes = NodeWalk(self, returning=returning)
+        self.nodes = NodeWalk(self)
 
     # -- from the sources ---------------------------------------------------------------------------------------------------------
 

@@ -64,7 +64,6 @@ class HookRunner:
 
     annotate: Annotate
     addresses: Callable[[Crossing], Addresses]
-    returning: bool = False
 
     def run(self, walk: Walk, crossing: Crossing, hook: Hook) -> Iterator[Passed | Ending]:
         """Yield the ways *hook* lets the packet through, and the ways it ends there."""
@@ -120,8 +119,7 @@ class HookRunner:
             connection_mark=crossing.connection.mark if crossing.connection else 0,
             local_process=crossing.local_process and hook in (Hook.OUTPUT, Hook.POSTROUTING),
             sets=crossing.stack.sets,
-            recent=walk.recent,
-            returning=self.returning,
+            recent=frozenset((name, address) for stack, name, address in walk.recent if stack == crossing.stack.name),
             tcp_flags=(_SYN_ACK if reply_handshake else _SYN) if walk.packet.protocol is Protocol.TCP else None,
             dscp=crossing.header.get("dscp"),
             length=crossing.header.get("length"),
@@ -214,6 +212,9 @@ def _shown(leaf: Leaf) -> str:
 def _merged(walk: Walk, leaf: Leaf) -> Walk:
     """The walk with what the leaf did."""
     visit = replace(walk.visit, steps=leaf.steps)
+    recent = walk.recent
+    if leaf.view.recent:
+        recent = recent | {(walk.visit.name, name, address) for name, address in leaf.view.recent}
     return replace(
         walk,
         packet=leaf.view.packet,
@@ -221,7 +222,7 @@ def _merged(walk: Walk, leaf: Leaf) -> Walk:
         probability=walk.probability * leaf.probability,
         conditions=walk.conditions + leaf.conditions,
         unknowns=walk.unknowns + leaf.unknowns,
-        recent=leaf.view.recent,
+        recent=recent,
     )
 
 

@@ -41,10 +41,10 @@ class _StackAddresses:
 class NodeWalk:
     """Walks packets through node stacks; *fabric* carries them from one stack to the next."""
 
-    def __init__(self, fabric: Fabric, *, returning: bool = False) -> None:
+    def __init__(self, fabric: Fabric) -> None:
         self._fabric = fabric
         self._cluster = fabric.cluster
-        self._hooks = HookRunner(fabric.cluster.names, _StackAddresses, returning)
+        self._hooks = HookRunner(fabric.cluster.names, _StackAddresses)
 
     # -- sending ------------------------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from tracer.errors import QueryError
@@ -33,8 +33,34 @@ def trace(cluster: Cluster, query: Query) -> Trace:
         return _unnamed(cluster, query)
     if query.destination.port is None:
         raise QueryError("give a port: HOST:PORT", code="PORT_REQUIRED", field="to")
-    fabric = Fabric(cluster, client=query.source.ip, returning=query.state is FlowState.RETURNING)
-    endings = [back for ending in _walks(fabric, query, destination) for back in answered(fabric, ending)]
+    fabric = Fabric(cluster, client=query.source.ip)
+    start = _start(fabric, query, destination)
+    endings = [back for ending in _walked(fabric, start) for back in answered(fabric, ending)]
+    if query.state is FlowState.RETURNING:
+        endings = _second_time(fabric, start, endings)
+    return _collected(query, endings)
+
+
+def _second_time(fabric: Fabric, start: Start, before: list[Ending]) -> list[Ending]:
+    """The endings for a client that came once before: the ``-m recent`` lists hold what its first connection put there.
+
+    Each way the first connection may have gone is as likely as it was then; ways that end alike are one.
+    """
+    found: dict[str, Ending] = {}
+    for first in before:
+        walk = replace(start.walk, recent=first.walk.recent, probability=first.outcome.probability, conditions=first.outcome.conditions)
+        for ending in _walked(fabric, replace(start, walk=walk)):
+            for back in answered(fabric, ending):
+                have = found.get(back.outcome.id)
+                if have is None:
+                    found[back.outcome.id] = back
+                else:
+                    total = have.outcome.probability + back.outcome.probability
+                    found[back.outcome.id] = Ending(replace(have.outcome, probability=total), have.walk)
+    return list(found.values())
+
+
+def _collected(query: Query, endings: list[Ending]) -> Trace:
     unknowns: dict[tuple[str, str], Unknown] = {}
     for ending in endings:
         for unknown in ending.walk.unknowns:
@@ -95,52 +121,55 @@ def source_exists(cluster: Cluster, query: Query) -> Pod | None:
     return None
 
 
-def _walks(fabric: Fabric, query: Query, destination: Address) -> Iterator[Ending]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """A packet in the stack that sends it: a client outside, a pod, or (with *node*) a process of a node."""
+
+    walk: Walk
+    pod: Pod | None = None
+    node: str | None = None
+
+
+def _start(fabric: Fabric, query: Query, destination: Address) -> Start:
     pod = source_exists(fabric.cluster, query)
     source = query.source
     packet = Packet(
         protocol=query.protocol,
-        source=_PLACEHOLDER[destination.version],
+        source=source.ip or _PLACEHOLDER[destination.version],
         source_port=query.source_port,
         destination=destination,
         destination_port=query.destination.port,
     )
-    if source.kind is SourceKind.EXTERNAL and source.ip is not None:
-        return _from_client(fabric, packet, source.ip)
+    if source.ip is not None:
+        if source.ip.version != destination.version:
+            text = f"{source.ip} cannot send to {destination}: they are of different address families"
+            raise QueryError(text, code="FAMILY_MISMATCH", field="from")
+        return Start(walk=_begun(StackKind.EXTERNAL, str(source.ip), packet))
     if pod is not None and not pod.host_network:
-        return _from_pod(fabric, packet, pod)
-    node = pod.node_name if pod is not None else source.name
-    return _from_node(fabric, packet, node or "")
+        address = next((a for a in pod.owned_ips if a.version == destination.version), None)
+        if address is not None:
+            packet = replace(packet, source=destination if destination.is_loopback else address)
+        return Start(walk=_begun(StackKind.POD, f"{pod.namespace}/{pod.name}", packet), pod=pod)
+    node = (pod.node_name if pod is not None else source.name) or ""
+    return Start(walk=_begun(StackKind.NODE, node, packet), node=node)
 
 
-def _from_client(fabric: Fabric, packet: Packet, ip: Address) -> Iterator[Ending]:
-    if ip.version != packet.destination.version:
-        raise QueryError(
-            f"{ip} cannot send to {packet.destination}: they are of different address families", code="FAMILY_MISMATCH", field="from"
-        )
-    packet = replace(packet, source=ip)
-    visit = Visit(kind=StackKind.EXTERNAL, name=str(ip), node=None, came_in=None, packet_in=packet)
-    yield from fabric.from_outside(Walk(packet=packet, visit=visit))
+def _begun(kind: StackKind, name: str, packet: Packet) -> Walk:
+    node = name if kind is StackKind.NODE else None
+    return Walk(packet=packet, visit=Visit(kind=kind, name=name, node=node, came_in=None, packet_in=packet))
 
 
-def _from_node(fabric: Fabric, packet: Packet, node: str) -> Iterator[Ending]:
-    visit = Visit(kind=StackKind.NODE, name=node, node=node, came_in=None, packet_in=packet)
-    yield from fabric.nodes.send(Walk(packet=packet, visit=visit), fabric.cluster.stack(node), source=None)
-
-
-def _from_pod(fabric: Fabric, packet: Packet, pod: Pod) -> Iterator[Ending]:
-    address = next((a for a in pod.owned_ips if a.version == packet.destination.version), None)
-    name = f"{pod.namespace}/{pod.name}"
-    if address is None:
-        visit = Visit(kind=StackKind.POD, name=name, node=None, came_in=None, packet_in=packet)
-        text = f"Pod {name} has no IPv{packet.destination.version} address, so it has no route to {packet.destination}"
-        yield Walk(packet=packet, visit=visit).end(Disposition.UNREACHABLE, Reason(code="FAMILY_MISMATCH", text=text))
-        return
-    loopback = packet.destination.is_loopback
-    packet = replace(packet, source=packet.destination if loopback else address)
-    visit = Visit(kind=StackKind.POD, name=name, node=None, came_in=None, packet_in=packet)
-    walk = Walk(packet=packet, visit=visit)
-    if loopback or packet.destination in pod.owned_ips:
-        yield fabric.into_pod(walk, pod)
+def _walked(fabric: Fabric, start: Start) -> Iterator[Ending]:
+    walk = start.walk
+    if start.node is not None:
+        yield from fabric.nodes.send(walk, fabric.cluster.stack(start.node), source=None)
+    elif start.pod is None:
+        yield from fabric.from_outside(walk)
+    elif walk.packet.source == _PLACEHOLDER[walk.packet.destination.version]:
+        version, name = walk.packet.destination.version, walk.visit.name
+        text = f"Pod {name} has no IPv{version} address, so it has no route to {walk.packet.destination}"
+        yield walk.end(Disposition.UNREACHABLE, Reason(code="FAMILY_MISMATCH", text=text))
+    elif walk.packet.destination.is_loopback or walk.packet.destination in start.pod.owned_ips:
+        yield fabric.into_pod(walk, start.pod)
     else:
-        yield from fabric.from_pod(walk, pod)
+        yield from fabric.from_pod(walk, start.pod)

@@ -28,7 +28,8 @@ class Visit:
 class Walk:
     """A packet on its way; a value, so that branches share their past.
 
-    *entries* are (stack, connection) pairs; *seen* the states passed, against loops; *recent* what ``-m recent`` lists learned.
+    *entries* are (stack, connection) pairs; *seen* the states passed, against loops; *recent* what the ``-m recent`` lists
+    of each stack learned, as (stack, list, address).
     *translated_source* is true once a source port may have changed.
     """
 
@@ -40,7 +41,7 @@ class Walk:
     hops: tuple[Hop, ...] = ()
     entries: tuple[tuple[str, Connection], ...] = ()
     seen: frozenset[tuple[object, ...]] = frozenset()
-    recent: frozenset[tuple[str, str]] = frozenset()
+    recent: frozenset[tuple[str, str, str]] = frozenset()
     source_port_certain: bool = True
     answering: bool = False
 
