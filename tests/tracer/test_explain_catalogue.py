@@ -85,6 +85,18 @@ def test_every_emitted_code_has_an_entry(folder):
     assert not missing, "codes without an entry in tracer/explain:\n" + "\n".join(missing)
 
 
+@pytest.mark.parametrize("folder", ["tracer/simulate", "tracer/topology", "webapp/presenters"])
+def test_what_looks_like_a_code_has_an_entry(folder):
+    """Here codes also travel as plain arguments and keys of tables: every word_in_capitals must be one."""
+    words = {
+        (str(path.relative_to(ROOT)), node.lineno, node.value)
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and SPELLING.fullmatch(node.value) and "_" in node.value
+    }
+    assert [word for word in sorted(words) if word[2] not in CATALOGUE] == []
+
+
 def test_the_collector_sees_the_project():
     codes = {code for path in (ROOT / "tracer").rglob("*.py") for code, _ in emitted_codes(path.read_text())}
     assert {"BAD_PORT", "NOT_BUILT", "SNAPSHOT_ERROR"} <= codes

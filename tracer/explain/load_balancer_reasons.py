@@ -29,6 +29,26 @@ REASONS = (
         sources=(enhancement(1864, "Optionally disable node ports for Services of type LoadBalancer"),),
     ),
     Explanation(
+        code="LB_NO_LISTENER",
+        severity=Severity.FAULT,
+        theme=Theme.LOAD_BALANCERS,
+        title="The load balancer does not listen on that port",
+        sentence="The address is a load balancer's, and its Service has no such port and protocol.",
+        meaning=(
+            "A load balancer has one listener for each port of its Service. Other ports are usually dropped, sometimes refused: which "
+            "of the two is up to the provider, so the client sees a timeout or a refusal.",
+        ),
+        confirm=(
+            Check(look_for="Ports and protocols of the Service.", command="kubectl get service -n NAMESPACE SERVICE -o wide"),
+            _LB_STATUS,
+        ),
+        fix=(
+            Remedy(action="Dial a port that the Service has.", trade_off="None."),
+            Remedy(action="Add the port to the Service.", trade_off="It opens on the load balancer and as a node port on every node."),
+        ),
+        sources=(kubernetes_docs("Service, Multi-port Services", "concepts/services-networking/service/#multi-port-services"),),
+    ),
+    Explanation(
         code="NO_HEALTHY_NODES",
         severity=Severity.FAULT,
         theme=Theme.LOAD_BALANCERS,
