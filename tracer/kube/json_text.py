@@ -24,11 +24,12 @@ class _NotJsonError(ValueError):
     """A literal that Python's decoder accepts and JSON does not."""
 
 
-def _refuse_constant(name: str) -> NoReturn:
+def refuse_constant(name: str) -> NoReturn:
+    """Refuse NaN and Infinity. :raises ValueError: always."""
     raise _NotJsonError(f"{name} is not JSON")
 
 
-DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+DECODER = json.JSONDecoder(parse_constant=refuse_constant)
 
 
 def to_utf8(raw: bytes) -> bytes:

@@ -142,6 +142,12 @@ _PRECEDENCE = (
 )
 
 
+def is_node_text(path: str) -> bool:
+    """Return whether *path* is one of the documented outputs of commands on a node that are no JSON."""
+    match = _NODE_FILE.fullmatch(path)
+    return match is not None and match["name"] in NODE_FILES and not path.endswith(".json")
+
+
 def recognise(files: Mapping[str, bytes]) -> Layout:
     """Return what each of *files* is. Reads the beginnings of files at the top whose names say nothing."""
     sorter = _Sorter(files)

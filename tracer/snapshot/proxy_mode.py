@@ -1,0 +1,78 @@
+"""Which mode kube-proxy runs in on a node, and how the snapshot knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tracer.errors import ParseError
+from tracer.snapshot.snapshot import Snapshot
+from tracer.snapshot.yaml_documents import read_yaml
+
+MODES = ("iptables", "nftables", "ipvs", "userspace", "kernelspace")
+_CONFIG_MAPS = (("kube-proxy", "config.conf"), ("kube-proxy-config", "config"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyMode:
+    """A mode of kube-proxy's, and in *source* what says so."""
+
+    mode: str
+    source: str
+
+
+def proxy_mode(snapshot: Snapshot, node: str) -> ProxyMode | None:
+    """Return *node*'s mode by its kube-proxy-mode.txt, else kube-proxy's ConfigMap, else what its rules look like; None if nothing tells."""
+    return _from_file(snapshot, node) or _from_config_map(snapshot, node) or _from_rules(snapshot, node)
+
+
+def _from_file(snapshot: Snapshot, node: str) -> ProxyMode | None:
+    said = (_text(snapshot, node, "kube-proxy-mode.txt") or "").strip().lower()
+    return ProxyMode(mode=said, source=snapshot.path_of(node, "kube-proxy-mode.txt")) if said in MODES else None
+
+
+def _from_config_map(snapshot: Snapshot, node: str) -> ProxyMode | None:
+    for name, key in _CONFIG_MAPS:
+        config = snapshot.objects.config_map("kube-system", name)
+        text = config.texts.get(key) if config else None
+        if text is None:
+            continue
+        mode = _configured(text)
+        if mode == "":
+            listed = snapshot.objects.node(node)
+            mode = "kernelspace" if listed and listed.operating_system == "windows" else "iptables"
+        if mode in MODES:
+            return ProxyMode(mode=mode, source=f"ConfigMap kube-system/{name}")
+    return None
+
+
+def _configured(text: str) -> str | None:
+    """Return the mode a KubeProxyConfiguration asks for; empty is the platform's default."""
+    try:
+        value = next((d.value for d in read_yaml(text, "")), None)
+    except ParseError:
+        return None
+    mode = value.get("mode") if isinstance(value, dict) else None
+    return (mode.lower() if isinstance(mode, str) else "") if isinstance(value, dict) else None
+
+
+def _from_rules(snapshot: Snapshot, node: str) -> ProxyMode | None:
+    """Return the mode whose tables the node holds. IPVS keeps a few iptables rules of kube-proxy's, so it is asked first."""
+    for name, mark, mode in (
+        ("ipvsadm-save.txt", "-A -", "ipvs"),
+        ("nft-ruleset.json", '"kube-proxy"', "nftables"),
+        ("nft-ruleset.txt", " kube-proxy {", "nftables"),
+        ("iptables-save.txt", ":KUBE-PORTALS-CONTAINER ", "userspace"),
+        ("iptables-save.txt", ":KUBE-SVC-", "iptables"),
+        ("iptables-legacy-save.txt", ":KUBE-SVC-", "iptables"),
+    ):
+        text = _text(snapshot, node, name)
+        if text is not None and mark in text:
+            return ProxyMode(mode=mode, source=snapshot.path_of(node, name))
+    return None
+
+
+def _text(snapshot: Snapshot, node: str, name: str) -> str | None:
+    try:
+        return snapshot.node_file(node, name)
+    except ParseError:
+        return None

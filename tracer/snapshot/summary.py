@@ -1,0 +1,158 @@
+"""What a snapshot holds, what is missing from it and what that limits, and every fault of its files.
+
+Made once, when a snapshot is stored: it reads everything. The parsers of node files are handed in (*checks*), so that this module needs
+none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from tracer.errors import Fault, ParseError, SnapshotError
+from tracer.kube.json_text import decode_json
+from tracer.snapshot.missing import Missing, missing_from
+from tracer.snapshot.proxy_mode import ProxyMode, proxy_mode
+from tracer.snapshot.snapshot import Snapshot
+from tracer.snapshot.taken_at import collected_by, kubernetes_version, taken_at
+
+Check = Callable[[str, str], tuple[Fault, ...]]
+"""Given a file's text and path, returns its faults."""
+
+Progress = Callable[[str, int, int], None]
+"""Told the node that is being read, which one it is (from 1), and of how many."""
+
+_FAULTS_A_FILE = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSummary:
+    """One node: whether there is a Node object, its files by their documented names, kube-proxy's mode and how that is known."""
+
+    name: str
+    has_object: bool
+    files: tuple[str, ...]
+    mode: ProxyMode | None
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the node as the summary stores it."""
+        mode = None if self.mode is None else {"mode": self.mode.mode, "source": self.mode.source}
+        return {"name": self.name, "has_object": self.has_object, "files": list(self.files), "kube_proxy": mode}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileFaults:
+    """The first faults of one file, and how many there are in all."""
+
+    file: str
+    faults: tuple[Fault, ...]
+    count: int
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the faults as the summary stores them: line, column, message, the text, and all of it printed with a caret."""
+        listed = [{"line": f.line, "column": f.column, "message": f.message, "text": f.text[:400], "printed": str(f)} for f in self.faults]
+        return {"file": self.file, "count": self.count, "faults": listed}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """A snapshot in short. *taken_at* None: nothing says when; *taken_from* says what did."""
+
+    bundle: str
+    objects: Mapping[str, int]
+    nodes: tuple[NodeSummary, ...]
+    taken_at: datetime | None
+    taken_from: str | None
+    kubernetes: str | None
+    collector: str | None
+    missing: tuple[Missing, ...]
+    unknown_files: tuple[str, ...]
+    faults: tuple[FileFaults, ...]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the summary as plain values, for storage as JSON."""
+        return {
+            "bundle": self.bundle,
+            "objects": dict(self.objects),
+            "nodes": [n.to_dict() for n in self.nodes],
+            "taken_at": self.taken_at.isoformat() if self.taken_at else None,
+            "taken_from": self.taken_from,
+            "kubernetes": self.kubernetes,
+            "collector": self.collector,
+            "missing": [m.to_dict() for m in self.missing],
+            "unknown_files": list(self.unknown_files),
+            "faults": [f.to_dict() for f in self.faults],
+        }
+
+
+def summarise(snapshot: Snapshot, checks: Mapping[str, Check] | None = None, progress: Progress | None = None) -> Summary:
+    """Return the summary of *snapshot*. *checks* by documented file name are asked for each node's file; JSON files are decoded anyway.
+
+    :raises SnapshotError: there is no Service in any file.
+    :raises ParseError: there is none, and a file that may have held some cannot be read.
+    """
+    objects = snapshot.objects
+    counts = objects.check_all()
+    if not counts.get("Service"):
+        _refuse(objects.faults)
+    faults = [*objects.faults, *_node_faults(snapshot, checks or {}, progress)]
+    moment, source = taken_at(snapshot)
+    modes = {n: proxy_mode(snapshot, n) for n in snapshot.node_names}
+    return Summary(
+        bundle=snapshot.bundle.value,
+        objects=counts,
+        nodes=tuple(_node(snapshot, n, modes[n]) for n in snapshot.node_names),
+        taken_at=moment,
+        taken_from=source,
+        kubernetes=kubernetes_version(snapshot),
+        collector=collected_by(snapshot),
+        missing=missing_from(snapshot, counts, modes),
+        unknown_files=snapshot.layout.unknown,
+        faults=_by_file(faults),
+    )
+
+
+def _refuse(faults: tuple[Fault, ...]) -> None:
+    if faults:
+        raise ParseError(*faults[:_FAULTS_A_FILE])
+    raise SnapshotError(
+        "no Services in any file: a snapshot needs at least services.json, or one file with all objects "
+        "(kubectl get services,endpointslices,nodes,pods -A -o json > cluster.json)"
+    )
+
+
+def _node(snapshot: Snapshot, name: str, mode: ProxyMode | None) -> NodeSummary:
+    files = tuple(sorted(snapshot.node_files.get(name, {})))
+    return NodeSummary(name=name, has_object=snapshot.objects.node(name) is not None, files=files, mode=mode)
+
+
+def _node_faults(snapshot: Snapshot, checks: Mapping[str, Check], progress: Progress | None) -> list[Fault]:
+    found: list[Fault] = []
+    nodes = sorted(snapshot.node_files)
+    for place, node in enumerate(nodes, 1):
+        if progress is not None:
+            progress(node, place, len(nodes))
+        for name in sorted(snapshot.node_files[node]):
+            found.extend(_file_faults(snapshot, node, name, checks.get(name)))
+    return found
+
+
+def _file_faults(snapshot: Snapshot, node: str, name: str, check: Check | None) -> tuple[Fault, ...]:
+    path = snapshot.path_of(node, name)
+    try:
+        text = snapshot.text(path)
+        if check is not None:
+            return check(text, path)
+        if name.endswith(".json") and text.strip():
+            decode_json(text, path)
+    except ParseError as error:
+        return error.faults
+    return ()
+
+
+def _by_file(faults: list[Fault]) -> tuple[FileFaults, ...]:
+    by_file: dict[str, list[Fault]] = {}
+    for fault in dict.fromkeys(faults):
+        by_file.setdefault(fault.file, []).append(fault)
+    return tuple(FileFaults(file=f, faults=tuple(found[:_FAULTS_A_FILE]), count=len(found)) for f, found in sorted(by_file.items()))
