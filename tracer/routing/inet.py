@@ -33,7 +33,8 @@ from tracer.routing.tables import FamilyTables
 
 LIMITED_BROADCAST = IPv4Address("255.255.255.255")
 _LOCAL_MULTICAST = IPv4Network("224.0.0.0/24")
-_ZERO = IPv4Network("0.0.0.0/8")
+# Since Linux 5.3 the rest of 0.0.0.0/8 is like any other address.
+_ZERO = IPv4Address(0)
 _RELEASE = re.compile(r"v?([0-9]{1,3})\.([0-9]{1,3})", re.ASCII)
 
 
@@ -72,7 +73,7 @@ class Inet:
         return tuple(self._result(decision, flow, hop) for hop in _ways(decision))
 
     def _sent(self, flow: Flow) -> tuple[RouteResult, ...]:
-        if int(flow.destination) == 0:
+        if flow.destination == _ZERO:
             own = flow.source or IPv4Address("127.0.0.1")
             return (RouteResult(kind=ResultKind.LOCAL, destination=own, device=LOOPBACK, source=own),)
         if flow.destination.is_multicast or flow.destination == LIMITED_BROADCAST:
@@ -98,8 +99,6 @@ class Inet:
 
     def _checked(self, result: RouteResult) -> RouteResult:
         """Return *result*, refused when a loopback source would leave the stack. Source: __mkroute_output()."""
-        if result.destination in _ZERO:
-            return replace(result, kind=ResultKind.INVALID, invalid_reason="0.0.0.0/8 is no destination")
         loopback = result.source is not None and result.source.is_loopback
         if not loopback or result.kind is ResultKind.LOCAL or result.device is None or self._is_loopback(result.device):
             return result
@@ -209,7 +208,7 @@ class Inet:
 
         Source: __inet_dev_addr_type().
         """
-        if address in _ZERO or address == LIMITED_BROADCAST:
+        if address in (_ZERO, LIMITED_BROADCAST):
             return ResultKind.BROADCAST
         if address.is_multicast:
             return ResultKind.MULTICAST

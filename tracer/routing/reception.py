@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address
 
 from tracer.packet import Address
 from tracer.routing.decide import Decider, Decision
@@ -17,7 +17,7 @@ from tracer.routing.sysctl import Sysctls, kernel_default
 from tracer.routing.tables import FamilyTables
 
 _LIMITED_BROADCAST = IPv4Address("255.255.255.255")
-_ZERO = IPv4Network("0.0.0.0/8")
+_ZERO = IPv4Address(0)
 
 
 class Reception:
@@ -50,11 +50,11 @@ class Reception:
             return SourceCheck.UNKNOWN, "the packet's source address is not known"
         if source.is_multicast or source == _LIMITED_BROADCAST:
             return SourceCheck.MARTIAN_SOURCE, f"{source} is no unicast source"
-        if destination == _LIMITED_BROADCAST or (int(source) == 0 and int(destination) == 0):
-            return self._validate(destination=None, out=None) if source not in _ZERO else (SourceCheck.OK, "")
-        if source in _ZERO:
+        if destination == _LIMITED_BROADCAST or source == destination == _ZERO:
+            return self._validate(destination=None, out=None) if source != _ZERO else (SourceCheck.OK, "")
+        if source == _ZERO:
             return SourceCheck.MARTIAN_SOURCE, f"{source} is zero"
-        if destination in _ZERO:
+        if destination == _ZERO:
             return SourceCheck.MARTIAN_DESTINATION, f"{destination} is zero"
         if (loopback := self._loopback(source, destination)) is not None:
             return loopback
