@@ -50,7 +50,7 @@ class Leaf:
 
     *verdict* is accept, drop, reject, nat (then *target* is the NAT target to apply) or unknown (then *unknown* says why).
     *probability* is relative to entering the chain; *conditions* are what had to hold that the snapshot cannot tell.
-    *by_policy* is true when no rule decided.
+    *by_policy* is true when no rule decided; *where* says which rule did (file:line: text), or which policy.
     """
 
     verdict: str
@@ -62,6 +62,7 @@ class Leaf:
     target: m.Target | None = None
     rule: m.Rule | None = None
     by_policy: bool = False
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +82,15 @@ class _Cursor:
     unknowns: tuple[Unknown, ...] = ()
 
 
-def _no_names(rule: m.Rule) -> Mapping[str, str]:
+def no_names(rule: m.Rule) -> Mapping[str, str]:
+    """Return nothing: rules are not annotated."""
     return {}
 
 
 class Evaluation:
     """One walk of one base chain. *annotate* gives the Kubernetes names of a rule."""
 
-    def __init__(self, base: Chain, family: str, annotate: Annotator = _no_names) -> None:
+    def __init__(self, base: Chain, family: str, annotate: Annotator = no_names) -> None:
         self._base = base
         self._family = family
         self._annotate = annotate
@@ -181,7 +183,10 @@ class Evaluation:
             return StepList(self._step(rule, verdict, chance=chance, condition=condition, rewrote=rewrote), cursor.steps)
 
         def leaf(verdict: str, shown: str) -> Leaf:
-            return Leaf(verdict, cursor.view, stepped(shown), cursor.probability, cursor.conditions, cursor.unknowns, target, rule)
+            where = f"{self._file}:{rule.line}: {rule.text}"
+            return Leaf(
+                verdict, cursor.view, stepped(shown), cursor.probability, cursor.conditions, cursor.unknowns, target, rule, where=where
+            )
 
         match target:
             case m.Accept():
@@ -228,7 +233,14 @@ class Evaluation:
         step = Step(hook=self._hook(cursor), family=self._family, table=self._base.table.name, chain=self._base.name, policy=policy)
         verdict = {"ACCEPT": "accept", "DROP": "drop"}.get(policy, "unknown")
         return Leaf(
-            verdict, cursor.view, StepList(step, cursor.steps), cursor.probability, cursor.conditions, cursor.unknowns, by_policy=True
+            verdict,
+            cursor.view,
+            StepList(step, cursor.steps),
+            cursor.probability,
+            cursor.conditions,
+            cursor.unknowns,
+            by_policy=True,
+            where=f"chain {self._base.name} of table {self._base.table.name}",
         )
 
     def _cut_off(self, cursor: _Cursor, chain: Chain) -> Leaf:

@@ -11,8 +11,8 @@ from enum import Enum
 
 from tracer.conntrack import Connection
 from tracer.netfilter import model as m
-from tracer.netfilter.evaluate import Evaluation, Leaf, StepList
-from tracer.netfilter.iptables_save import Chain
+from tracer.netfilter.base_chain import BaseChain
+from tracer.netfilter.evaluate import Leaf, StepList
 from tracer.netfilter.model import Hook, Priority
 from tracer.netfilter.translate import Addresses, Translation, manipulates_source, translate
 from tracer.netfilter.view import View
@@ -48,59 +48,53 @@ class Crossing:
 
 
 class _Act(Enum):
-    """What the kernel does in a hook beside walking chains."""
+    """What the kernel does in a hook beside walking chains: find the connection, translate."""
 
     TRACK = "track"
-    BIND = "bind"
+    NAT = "nat"
 
 
 Passed = tuple[Walk, Crossing]
-Annotate = Callable[[m.Rule], Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class HookRunner:
-    """Runs hooks; *annotate* names what a rule stands for, *addresses* says what MASQUERADE and REDIRECT take."""
+    """Runs hooks; *addresses* says what MASQUERADE and REDIRECT take in a crossing."""
 
-    annotate: Annotate
     addresses: Callable[[Crossing], Addresses]
 
     def run(self, walk: Walk, crossing: Crossing, hook: Hook) -> Iterator[Passed | Ending]:
         """Yield the ways *hook* lets the packet through, and the ways it ends there."""
         chains = crossing.stack.chains(hook, walk.packet.family)
-        stages: list[tuple[int, _Act | Chain]] = list(chains)
+        stages: list[tuple[int, _Act | BaseChain]] = [(chain.priority, chain) for chain in chains if not chain.is_nat]
         if hook in (Hook.PREROUTING, Hook.OUTPUT) and crossing.state is None:
             stages.append((Priority.CONNTRACK, _Act.TRACK))
-        if hook is not Hook.FORWARD and not any(chain.table.name == "nat" for _, chain in chains):
-            # Where a hook has no nat chain of its own, the bindings that other hooks' nat chains made still apply.
-            stages.append((Priority.NAT_SRC if manipulates_source(hook) else Priority.NAT_DST, _Act.BIND))
+        if hook is not Hook.FORWARD:
+            stages.append((Priority.NAT_SRC if manipulates_source(hook) else Priority.NAT_DST, _Act.NAT))
         stages.sort(key=lambda stage: stage[0])
         yield from self._stages(walk, crossing, hook, [stage for _, stage in stages])
 
-    def _stages(self, walk: Walk, crossing: Crossing, hook: Hook, stages: Sequence[_Act | Chain]) -> Iterator[Passed | Ending]:
+    def _stages(self, walk: Walk, crossing: Crossing, hook: Hook, stages: Sequence[_Act | BaseChain]) -> Iterator[Passed | Ending]:
         if not stages:
             yield walk, crossing
             return
         stage, rest = stages[0], stages[1:]
+        ways: Iterator[Passed | Ending]
         if stage is _Act.TRACK:
-            yield from self._stages(*_track(walk, crossing), hook, rest)
-        elif stage is _Act.BIND:
-            yield from self._stages(_bound(walk, crossing, hook), crossing, hook, rest)
-        elif isinstance(stage, Chain):
-            ways = self._nat(walk, crossing, hook, stage) if stage.table.name == "nat" else self._filtered(walk, crossing, hook, stage)
-            for passed in ways:
-                if isinstance(passed, Ending):
-                    yield passed
-                else:
-                    yield from self._stages(*passed, hook, rest)
+            ways = iter([_track(walk, crossing)])
+        elif isinstance(stage, _Act):
+            ways = self._nat(walk, crossing, hook)
+        else:
+            ways = self._filtered(walk, crossing, hook, stage)
+        for passed in ways:
+            if isinstance(passed, Ending):
+                yield passed
+            else:
+                yield from self._stages(*passed, hook, rest)
 
-    def _filtered(self, walk: Walk, crossing: Crossing, hook: Hook, chain: Chain) -> Iterator[Passed | Ending]:
-        for leaf in self._leaves(walk, crossing, hook, chain):
-            yield self._ended(walk, leaf, chain) or _carried(walk, crossing, leaf)
-
-    def _leaves(self, walk: Walk, crossing: Crossing, hook: Hook, chain: Chain) -> Iterator[Leaf]:
-        evaluation = Evaluation(chain, walk.packet.family.value, self.annotate)
-        return evaluation.run(self._view(walk, crossing, hook), walk.visit.steps)
+    def _filtered(self, walk: Walk, crossing: Crossing, hook: Hook, chain: BaseChain) -> Iterator[Passed | Ending]:
+        for leaf in chain.run(self._view(walk, crossing, hook), walk.visit.steps):
+            yield self._ended(walk, leaf) or _carried(walk, crossing, leaf)
 
     def _view(self, walk: Walk, crossing: Crossing, hook: Hook) -> View:
         reply_handshake = walk.answering and walk.packet.protocol is Protocol.TCP
@@ -127,65 +121,73 @@ class HookRunner:
             reverse_path=lambda match: _reverse_path(match, walk, crossing),
         )
 
-    def _ended(self, walk: Walk, leaf: Leaf, chain: Chain) -> Ending | None:
+    def _ended(self, walk: Walk, leaf: Leaf) -> Ending | None:
         """The end of the branch when *leaf* stops the packet, None when it goes on."""
         if leaf.verdict == "accept":
             return None
         walk = _merged(walk, leaf)
-        where = f"{chain.table.dump.file}:{leaf.rule.line}" if leaf.rule else ""
         if leaf.verdict == "drop" and leaf.by_policy:
-            text = f"The policy of chain {chain.name} in table {chain.table.name} is DROP, and no rule accepted the packet"
+            text = f"The policy of {leaf.where} is DROP, and no rule accepted the packet"
             return walk.end(Disposition.DROPPED, Reason(code="POLICY_DROP", text=text))
         if leaf.verdict == "drop":
-            return walk.end(Disposition.DROPPED, Reason(code="RULE_DROP", text=f"Dropped by {where}: {_shown(leaf)}"))
+            return walk.end(Disposition.DROPPED, Reason(code="RULE_DROP", text=f"Dropped by {leaf.where}"))
         if leaf.verdict == "reject" and isinstance(leaf.target, m.Reject):
-            reason = Reason(code="RULE_REJECT", text=f"Rejected with {leaf.target.reject_with} by {where}: {_shown(leaf)}")
+            reason = Reason(code="RULE_REJECT", text=f"Rejected with {leaf.target.reject_with} by {leaf.where}")
             return walk.end(Disposition.REJECTED, reason, reject_with=leaf.target.reject_with)
-        unknown = (
-            leaf.unknowns[-1] if leaf.unknowns else Unknown(code="UNMODELLED_TARGET", text=f"{where} decides in a way that has no model")
-        )
+        missing = Unknown(code="UNMODELLED_TARGET", text=f"{leaf.where} decides in a way that has no model")
+        unknown = leaf.unknowns[-1] if leaf.unknowns else missing
         return walk.end(Disposition.UNKNOWN, Reason(code=unknown.code, text=unknown.text))
 
-    def _nat(self, walk: Walk, crossing: Crossing, hook: Hook, chain: Chain) -> Iterator[Passed | Ending]:
+    def _nat(self, walk: Walk, crossing: Crossing, hook: Hook) -> Iterator[Passed | Ending]:
         """Apply the flow's binding, or decide it when this is the flow's first packet."""
-        connection, source = crossing.connection, manipulates_source(hook)
+        connection = crossing.connection
         if connection is None or crossing.state == "INVALID":
             yield walk, crossing
-        elif crossing.state != "NEW" or (connection.source_done if source else connection.destination_done):
+        elif crossing.state != "NEW" or _is_settled(connection, hook):
             yield _bound(walk, crossing, hook), crossing
         else:
-            for leaf in self._leaves(walk, crossing, hook, chain):
-                if leaf.verdict == "nat" and leaf.target is not None:
-                    yield from self._translated(walk, crossing, hook, leaf, chain)
-                elif ended := self._ended(walk, leaf, chain):
-                    yield ended
-                else:
-                    yield _decided(*_carried(walk, crossing, leaf), connection, source=source)
+            chains = [chain for chain in crossing.stack.chains(hook, walk.packet.family) if chain.is_nat]
+            yield from self._nat_chains(walk, crossing, hook, chains)
 
-    def _translated(self, walk: Walk, crossing: Crossing, hook: Hook, leaf: Leaf, chain: Chain) -> Iterator[Passed | Ending]:
+    def _nat_chains(self, walk: Walk, crossing: Crossing, hook: Hook, chains: Sequence[BaseChain]) -> Iterator[Passed | Ending]:
+        """Ask the NAT chains of a hook in turn: the first that translates settles it; one that only accepts does not stop the others."""
+        if crossing.connection is None:
+            raise TypeError("NAT chains are asked for a tracked packet")
+        if not chains:
+            yield _settled(walk, crossing, crossing.connection, source=manipulates_source(hook))
+            return
+        for leaf in chains[0].run(self._view(walk, crossing, hook), walk.visit.steps):
+            if leaf.verdict == "nat" and leaf.target is not None:
+                yield from self._translated(walk, crossing, hook, leaf)
+            elif ended := self._ended(walk, leaf):
+                yield ended
+            else:
+                yield from self._nat_chains(*_carried(walk, crossing, leaf), hook, chains[1:])
+
+    def _translated(self, walk: Walk, crossing: Crossing, hook: Hook, leaf: Leaf) -> Iterator[Passed | Ending]:
         if leaf.target is None or crossing.connection is None:
             raise TypeError("a NAT leaf has a target and a tracked connection")
         merged, crossing = _carried(walk, crossing, leaf)
         ways = list(translate(leaf.target, merged.packet, hook, self.addresses(crossing)))
         for way in ways:
             if way.packet is None:
-                where = {"file": chain.table.dump.file, "line": leaf.rule.line if leaf.rule else None}
-                yield merged.unknown(Unknown(code="DATA_MISSING", text=f"Not known: {way.missing}", at=where))
+                at = {"node": crossing.stack.name, "rule": leaf.where}
+                yield merged.unknown(Unknown(code="DATA_MISSING", text=f"Not known: {way.missing}", at=at))
             else:
-                yield self._bind(merged, crossing, hook, way, chance=way.share if len(ways) > 1 else None)
+                yield self._bind(merged, crossing, hook, way, drawn=len(ways) > 1)
 
-    def _bind(self, walk: Walk, crossing: Crossing, hook: Hook, way: Translation, *, chance: object) -> Passed:
+    def _bind(self, walk: Walk, crossing: Crossing, hook: Hook, way: Translation, *, drawn: bool) -> Passed:
         packet, source = way.packet, manipulates_source(hook)
         if packet is None or crossing.connection is None or walk.visit.steps is None:
             raise TypeError("a translation has a packet, a connection and the step of its rule")
         rewrote = rewritten(walk.packet, packet)
         last = replace(walk.visit.steps.step, rewrote=rewrote)
-        if chance is not None:
+        if drawn:
             last = replace(last, chance=way.share)
         visit = replace(walk.visit, steps=StepList(last, walk.visit.steps.before))
         certain = walk.source_port_certain and not source
         walk = replace(walk, packet=packet, visit=visit, probability=walk.probability * way.share, source_port_certain=certain)
-        return _decided(walk, crossing, crossing.connection.translated(packet), source=source)
+        return _settled(walk, crossing, crossing.connection.translated(packet), source=source)
 
 
 def rewritten(before: Packet, after: Packet) -> dict[str, tuple[object, object]]:
@@ -203,10 +205,6 @@ def _field(packet: Packet, name: str) -> object:
         return "random"
     value = getattr(packet, name)
     return value if value is None or isinstance(value, int) else str(value)
-
-
-def _shown(leaf: Leaf) -> str:
-    return leaf.rule.text if leaf.rule else ""
 
 
 def _merged(walk: Walk, leaf: Leaf) -> Walk:
@@ -240,7 +238,11 @@ def _carried(walk: Walk, crossing: Crossing, leaf: Leaf) -> Passed:
     return walk, crossing
 
 
-def _decided(walk: Walk, crossing: Crossing, connection: Connection, *, source: bool) -> Passed:
+def _is_settled(connection: Connection, hook: Hook) -> bool:
+    return connection.source_done if manipulates_source(hook) else connection.destination_done
+
+
+def _settled(walk: Walk, crossing: Crossing, connection: Connection, *, source: bool) -> Passed:
     """NAT for this side is settled, changed or not: it is not asked again for this flow."""
     connection = replace(connection, source_done=True) if source else replace(connection, destination_done=True)
     return walk.with_entry(crossing.stack.name, connection), replace(crossing, connection=connection)

@@ -44,7 +44,7 @@ class NodeWalk:
     def __init__(self, fabric: Fabric) -> None:
         self._fabric = fabric
         self._cluster = fabric.cluster
-        self._hooks = HookRunner(fabric.cluster.names, _StackAddresses)
+        self._hooks = HookRunner(_StackAddresses)
 
     # -- sending ------------------------------------------------------------------------------------------------------------------
 

@@ -6,8 +6,10 @@ import re
 from collections.abc import Mapping
 from functools import cached_property
 
+from tracer.netfilter.base_chain import BaseChain, XtablesChain
+from tracer.netfilter.evaluate import Annotator, no_names
 from tracer.netfilter.ipset_save import IpSet, parse_sets
-from tracer.netfilter.iptables_save import Chain, Dump, parse_dump
+from tracer.netfilter.iptables_save import Dump, parse_dump
 from tracer.netfilter.model import Hook, Priority
 from tracer.packet import Address, Family, Packet, Protocol
 from tracer.query import parse_address
@@ -41,12 +43,13 @@ _FOREIGN_MODES = {"nftables", "ipvs", "userspace", "kernelspace"}
 class NodeStack:
     """The network stack of one node, as far as its files tell."""
 
-    def __init__(self, name: str, snapshot: Snapshot, *, indexed: bool = True) -> None:
+    def __init__(self, name: str, snapshot: Snapshot, *, indexed: bool = True, annotate: Annotator = no_names) -> None:
         self.name = name
+        self._annotate = annotate
         self._snapshot = snapshot
         self._indexed = indexed
         self._dumps: dict[Family, tuple[Dump, ...]] = {}
-        self._chains: dict[tuple[Hook, Family], tuple[tuple[Priority, Chain], ...]] = {}
+        self._chains: dict[tuple[Hook, Family], tuple[BaseChain, ...]] = {}
         self._redirects: dict[tuple[str, int], Address | None] = {}
 
     def _file(self, name: str) -> str | None:
@@ -77,17 +80,17 @@ class NodeStack:
             self._dumps[family] = tuple(found)
         return self._dumps[family]
 
-    def chains(self, hook: Hook, family: Family) -> tuple[tuple[Priority, Chain], ...]:
+    def chains(self, hook: Hook, family: Family) -> tuple[BaseChain, ...]:
         """Return the base chains of *hook* in the order the kernel calls them."""
         key = (hook, family)
         if key not in self._chains:
             found = [
-                (priority, dump.tables[table].chains[hook.name])
+                XtablesChain(dump.tables[table].chains[hook.name], family.value, priority, self._annotate)
                 for dump in self.dumps(family)
                 for priority, table in _HOOKS[hook]
                 if table in dump.tables and hook.name in dump.tables[table].chains
             ]
-            self._chains[key] = tuple(sorted(found, key=lambda x: x[0]))
+            self._chains[key] = tuple(sorted(found, key=lambda x: x.priority))
         return self._chains[key]
 
     @cached_property

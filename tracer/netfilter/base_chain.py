@@ -1,0 +1,45 @@
+"""A base chain as a hook calls it, whichever syntax it came from: its priority, whether it is a NAT chain, and how to walk it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol as TypingProtocol
+
+from tracer.netfilter.evaluate import Annotator, Evaluation, Leaf, StepList
+from tracer.netfilter.iptables_save import Chain
+from tracer.netfilter.view import View
+
+
+class BaseChain(TypingProtocol):
+    """What a hook needs of a base chain."""
+
+    @property
+    def priority(self) -> int:
+        """Return where in the hook the chain runs. NAT chains all run at the kernel's own NAT priority: there it orders them."""
+
+    @property
+    def is_nat(self) -> bool:
+        """Return whether the chain is asked for the first packet of a flow only."""
+
+    def run(self, view: View, steps: StepList | None) -> Iterator[Leaf]:
+        """Yield every way the chain ends for *view*."""
+
+
+@dataclass(frozen=True, slots=True)
+class XtablesChain:
+    """A built-in chain of an iptables table."""
+
+    chain: Chain
+    family: str
+    priority: int
+    annotate: Annotator
+
+    @property
+    def is_nat(self) -> bool:
+        """Return whether this is a chain of the nat table."""
+        return self.chain.table.name == "nat"
+
+    def run(self, view: View, steps: StepList | None) -> Iterator[Leaf]:
+        """Yield every way the chain ends for *view*."""
+        return Evaluation(self.chain, self.family, self.annotate).run(view, steps)
