@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from tracer.errors import TracerError
+from tracer.errors import ParseError, TracerError
 from webapp import __version__, download_archive, snapshot_store, upload_jobs, uploads
 from webapp.models import Snapshot, TraceLink, UploadJob, new_slug
 from webapp.open_snapshots import opened
@@ -50,10 +50,11 @@ def store_snapshot(
     :raises UploadError: nothing was stored, and why.
     """
     filename = filename or path.name
+    progress = progress or _silent
     source = uploads.check(path, filename=filename)
-    with snapshot_store.written(source, progress or _silent) as what:
+    with snapshot_store.written(source, progress) as what:
         slug = new_slug()
-        row = Snapshot(id=slug, name=name.strip()[:200] or _name_from(filename), owner=owner, **_columns(what, slug))
+        row = Snapshot(id=slug, name=name.strip()[:200] or _name_from(filename), owner=owner, **_columns(what, slug, progress))
         with snapshot_store.saved(what, row.storage_name):
             row.save(force_insert=True)
     return row
@@ -69,10 +70,10 @@ def load_demo(path: Path, slug: str, name: str) -> bool:
     if old and snapshot_store.is_current(old, source):
         return False
     with snapshot_store.written(source, _silent) as what:
-        row = Snapshot(id=slug, name=name, is_demo=True, **_columns(what, slug))
+        row = Snapshot(id=slug, name=name, is_demo=True, **_columns(what, slug, _silent))
         row.created_at = old.created_at if old else timezone.now()
         with snapshot_store.saved(what, row.storage_name), transaction.atomic():
-            row.save()
+            row.save(force_insert=not old, force_update=bool(old))
     if old:
         snapshot_store.storage().delete(old.storage_name)
     return True
@@ -206,11 +207,11 @@ def revoke_link(token: str, owner: str) -> TraceLink:
 # -------------------------------------------------------------------------------------------------------------------------
 
 
-def _columns(what: Written, slug: str) -> dict[str, Any]:
+def _columns(what: Written, slug: str, progress: Progress) -> dict[str, Any]:
     try:
-        summary, taken_at = snapshot_store.summary_of(what)
+        summary, taken_at = snapshot_store.summary_of(what, progress)
     except TracerError as error:
-        raise UploadError(*str(error).splitlines()) from error
+        raise UploadError(*_problems(error)) from error
     return {
         "digest": what.digest,
         "size": what.size,
@@ -219,6 +220,11 @@ def _columns(what: Written, slug: str) -> dict[str, Any]:
         "summary": summary,
         "taken_at": taken_at,
     }
+
+
+def _problems(error: TracerError) -> tuple[str, ...]:
+    """Return one text for each fault, with its file, line and caret."""
+    return tuple(map(str, error.faults)) if isinstance(error, ParseError) else (str(error),)
 
 
 def _name_from(filename: str) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import IO, Any
 
 from django.conf import settings
@@ -19,7 +19,11 @@ from django.core.files.base import File
 from django.core.files.storage import Storage, storages
 from django.utils import timezone
 
+from tracer.snapshot import Snapshot as RecordedSnapshot
+from tracer.snapshot.redact import remove_secrets
+from tracer.snapshot.summary import summarise
 from webapp.container import Container, ContainerWriter
+from webapp.file_checks import CHECKS
 from webapp.models import Snapshot
 from webapp.uploads import Source
 
@@ -51,15 +55,12 @@ def storage() -> Storage:
 @contextlib.contextmanager
 def written(source: Source, progress: Progress) -> Iterator[Written]:
     """Write *source* without its Secrets as a container in a temporary file, which is gone when the context ends."""
-    from tracer.snapshot.redact import remove_secrets
-
-    told = _ReadingProgress(source.names, progress)
     before, after = _Digest(), _Digest()
     removed: list[str] = []
     with tempfile.TemporaryFile(dir=_temporary_folder()) as file:
         writer = ContainerWriter(file)
-        for name, content in source.files():
-            told(name)
+        for done, (name, content) in enumerate(source.files()):
+            progress(f"Unpacking {name}", done, len(source.names))
             before.add(name, content)
             kept, gone = remove_secrets({name: content})
             removed += gone
@@ -149,35 +150,28 @@ class _Digest:
         return total.hexdigest()
 
 
-class _ReadingProgress:
-    """Says which node's rules are being read ("Reading rules: node 3 of 12"), or which file."""
-
-    def __init__(self, names: Iterable[str], progress: Progress) -> None:
-        names = tuple(names)
-        self._nodes = {node: n for n, node in enumerate(dict.fromkeys(_node_of(name) for name in names if _node_of(name)), 1)}
-        self._progress, self._total, self._done = progress, len(names), 0
-
-    def __call__(self, name: str) -> None:
-        node = self._nodes.get(_node_of(name))
-        text = f"Reading objects: {name}" if node is None else f"Reading rules: node {node} of {len(self._nodes)}"
-        self._progress(text, self._done, self._total)
-        self._done += 1
-
-
-def _node_of(name: str) -> str:
-    top, _, rest = name.partition("/")
-    return rest.partition("/")[0] if top == "nodes" else ""
-
-
 def _temporary_folder() -> str:
     folder = settings.DATA_DIR / "incoming"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return str(folder)
 
 
-def summary_of(what: Written) -> dict[str, Any]:
-    """Return what the snapshot's page shows: what was found, what is missing and what that limits, what was removed.
+def summary_of(what: Written, progress: Progress) -> tuple[dict[str, Any], datetime | None]:
+    """Return what the snapshot's page shows - found, missing, removed - and when the snapshot was taken, if it says.
 
-    :raises SnapshotError: there is too little to be a snapshot.
+    :raises SnapshotError: there is no Service in any file.
+    :raises ParseError: there is none, and a file that may have held some cannot be read.
     """
-    raise NotImplementedError
+
+    def told(_: str, place: int, nodes: int) -> None:
+        progress(f"Reading rules: node {place} of {nodes}", place - 1, nodes)
+
+    progress("Reading objects", 0, 0)
+    summary = summarise(RecordedSnapshot.from_files(what.container), CHECKS, told)
+    stored = summary.to_dict() | {
+        "version": SUMMARY_VERSION,
+        "source_digest": what.source_digest,
+        "removed": list(what.removed),
+        "modes": sorted({node.mode.mode for node in summary.nodes if node.mode}),
+    }
+    return stored, summary.taken_at

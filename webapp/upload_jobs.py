@@ -24,7 +24,10 @@ from webapp.storage import delete_unless
 from webapp.uploads import UploadError
 
 logger = logging.getLogger(__name__)
-Store = Callable[[Path, str, Callable[[str, int, int], None]], Snapshot]
+Teller = Callable[[str, int, int], None]
+"""Told what is being done in words, how far it is, and of how much."""
+
+Store = Callable[[Path, str, Teller], Snapshot]
 """Stores the snapshot in a file that the user called so, telling its progress."""
 
 _WORKERS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="upload")
@@ -92,23 +95,36 @@ def _keep(file: UploadedFile, job: UploadJob) -> BinaryIO:
 
 
 def _run(job_id: str, kept: BinaryIO, filename: str, store: Store) -> None:
-    path = Path(kept.name)
     try:
         row = UploadJob.objects.get(id=job_id)
-        try:
-            row.snapshot = store(path, filename, _Teller(row))
-        except UploadError as error:
-            _fail(row, error)
-        except Exception:
-            logger.exception("upload %s could not be stored", job_id)
-            _fail(row, UploadError(f"Something went wrong here; the server's log says what, under {job_id}.", status=500))
-        else:
-            row.state, row.status, row.text, row.done = row.State.DONE, 200, "Stored", row.total
-            _save(row)
+        _finish(row, lambda: _stored(kept, filename, store, _Teller(row)))
+    except Exception:
+        logger.exception("upload %s was lost", job_id)
     finally:
-        path.unlink(missing_ok=True)
-        kept.close()
         connection.close()
+
+
+def _stored(kept: BinaryIO, filename: str, store: Store, teller: Teller) -> Snapshot:
+    """Store the kept file, and keep it no longer, whatever comes of it."""
+    path = Path(kept.name)
+    with kept:
+        try:
+            return store(path, filename, teller)
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _finish(row: UploadJob, work: Callable[[], Snapshot]) -> None:
+    try:
+        row.snapshot = work()
+    except UploadError as error:
+        _fail(row, error)
+    except Exception:
+        logger.exception("upload %s could not be stored", row.id)
+        _fail(row, UploadError(f"Something went wrong here; the server's log says what, under {row.id}.", status=500))
+    else:
+        row.state, row.status, row.text, row.done = row.State.DONE, 200, "Stored", row.total
+        _save(row)
 
 
 class _Teller:

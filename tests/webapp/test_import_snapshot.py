@@ -1,0 +1,69 @@
+"""The commands: import, load the demonstration clusters, delete."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from webapp import services
+from webapp.management.commands.load_demo import demonstration_clusters
+from webapp.models import Snapshot
+
+pytestmark = pytest.mark.django_db
+
+
+def test_it_prints_the_id_and_everybody_sees_it(small: Path) -> None:
+    out = io.StringIO()
+    call_command("import_snapshot", str(small), "--name", "prod", stdout=out)
+    row = Snapshot.objects.get(id=out.getvalue().strip())
+    assert (row.name, row.is_visible_to("anybody"), row.is_deletable_by("anybody")) == ("prod", True, False)
+
+
+def test_a_refusal_has_code_2_and_every_reason(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="No such file") as caught:
+        call_command("import_snapshot", str(tmp_path / "nowhere"))
+    assert caught.value.returncode == 2
+
+
+def test_delete_removes_row_and_bytes(small: Path, own_storage: Path) -> None:
+    row = services.store_snapshot(small)
+    call_command("delete_snapshot", row.id)
+    assert not Snapshot.objects.exists()
+    assert list(own_storage.iterdir()) == []
+    with pytest.raises(CommandError, match="no snapshot") as caught:
+        call_command("delete_snapshot", row.id)
+    assert caught.value.returncode == 2
+
+
+def test_the_demonstration_clusters_are_those_of_the_folder(demo: Path) -> None:
+    found = dict(demonstration_clusters(demo))
+    assert found["shop-iptables"] == demo / "shop-iptables"
+    assert found["shop-timeline"] == demo / "shop-timeline/base"
+    assert found["large-iptables"] == demo / "large-iptables.tar.gz"
+    assert len(found) == 10
+
+
+def test_load_demo_loads_all_of_them_once(demo: Path, tmp_path: Path, settings) -> None:
+    settings.DEMO_DIR = tmp_path / "demo"
+    settings.DEMO_DIR.mkdir()
+    for name in ("shop-iptables", "shop-userspace-v1.20", "shop-timeline"):
+        (settings.DEMO_DIR / name).symlink_to(demo / name)
+    first, second = io.StringIO(), io.StringIO()
+    call_command("load_demo", stdout=first)
+    call_command("load_demo", stdout=second)
+    assert first.getvalue().split() == ["Loaded", "shop-iptables", "Loaded", "shop-timeline", "Loaded", "shop-userspace-v1.20"]
+    assert second.getvalue() == ""
+    assert {(row.id, row.owner, row.is_demo) for row in Snapshot.objects.all()} == {
+        (name, "", True) for name in ("shop-iptables", "shop-userspace-v1.20", "shop-timeline")
+    }
+
+
+def test_the_demonstration_clusters_equal_the_recordings(demo: Path, shared: Path) -> None:
+    """What is in the project is what was recorded, byte for byte."""
+    ours = {path.relative_to(demo): path.read_bytes() for path in demo.rglob("*") if path.is_file()}
+    recorded = {path.relative_to(shared / "recordings"): path for path in (shared / "recordings").rglob("*") if path.is_file() and path.name != "README.md"}
+    assert ours.keys() == recorded.keys()
+    assert [name for name, content in ours.items() if content != recorded[name].read_bytes()] == []

@@ -1,0 +1,327 @@
+"""Use cases against the real store: what is stored, what is not, who may, and what survives."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import tarfile
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import zstandard
+from django.db import connection
+from django.utils import timezone
+
+from tests.live_server import PROJECT, environment
+from tests.webapp.conftest import RULES, SECRET, write_cluster
+from webapp import services, snapshot_store
+from webapp.models import Snapshot, TraceLink
+from webapp.open_snapshots import opened
+
+pytestmark = pytest.mark.django_db
+
+
+def stored_files(row: Snapshot) -> dict[str, bytes]:
+    return dict(snapshot_store.open_container(row))
+
+
+def test_a_folder_is_stored_as_it_is(small: Path, own_storage: Path) -> None:
+    row = services.store_snapshot(small, name=" My cluster ", owner="me")
+    assert (row.name, row.owner, row.is_demo) == ("My cluster", "me", False)
+    assert stored_files(row) == {path.relative_to(small).as_posix(): path.read_bytes() for path in small.rglob("*") if path.is_file()}
+    assert row.size == sum(len(content) for content in stored_files(row).values())
+    assert [path.name for path in own_storage.iterdir()] == [row.storage_name]
+
+
+def test_the_digest_depends_on_the_content_only(small: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "x.tar.gz"
+    with tarfile.open(packed, "w:gz") as archive:
+        for path in sorted(small.rglob("*"), reverse=True):
+            archive.add(path, f"top/{path.relative_to(small)}", recursive=False)
+    rows = [services.store_snapshot(path, owner="me") for path in (small, packed)]
+    assert rows[0].digest == rows[1].digest
+    (small / "nodes/node-a/iptables-save.txt").write_text(RULES.replace("8080", "8081"))
+    assert services.store_snapshot(small, owner="me").digest != rows[0].digest
+
+
+@pytest.mark.parametrize(
+    ("filename", "name"),
+    [("prod.tar.gz", "prod"), ("prod.tgz", "prod"), ("prod.zip", "prod"), ("cluster.json", "cluster"), ("v1.20", "v1.20"), (".json", "Snapshot")],
+)
+def test_without_a_name_the_files_name_will_do(small: Path, filename: str, name: str) -> None:
+    assert services.store_snapshot(small, filename=filename).name == name
+
+
+def test_secrets_are_gone_before_anything_is_stored(tmp_path: Path, own_storage: Path) -> None:
+    row = services.store_snapshot(write_cluster(tmp_path / "c", SECRET), owner="me")
+    kept = json.loads(stored_files(row)["services.json"])
+    assert [item["kind"] for item in kept["items"]] == ["Service"]
+    assert "hunter" not in str(stored_files(row))
+    assert row.summary["removed"] == ["services.json: removed 1 Secret"]
+
+
+def test_progress_counts_the_nodes(tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    folder = write_cluster(tmp_path / "c", nodes=("a", "b", "c"))
+    services.store_snapshot(folder, progress=lambda *progress: told.append(progress))
+    assert [text.split()[0] for text, _, _ in told[:4]] == ["Unpacking"] * 4
+    assert [progress[1:] for progress in told[:4]] == [(0, 4), (1, 4), (2, 4), (3, 4)]
+    assert told[4:] == [("Reading objects", 0, 0), *((f"Reading rules: node {n} of 3", n - 1, 3) for n in (1, 2, 3))]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"hello", "no Services"), (b'{"kind": "List", "items": [', "x.json"), (b'{"kind": "List", "apiVersion": "v1", "items": []}', "Service")],
+)
+def test_what_is_no_snapshot_is_refused_and_nothing_is_left(tmp_path: Path, own_storage: Path, content: bytes, reason: str) -> None:
+    (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(services.StoreError, match=reason) as caught:
+        services.store_snapshot(tmp_path / "x.json", owner="me")
+    assert caught.value.status == 422
+    assert not Snapshot.objects.exists()
+    assert not own_storage.exists() or not list(own_storage.iterdir())
+
+
+def test_a_broken_dump_is_stored_and_named(small: Path) -> None:
+    (small / "nodes/node-a/iptables-save.txt").write_text("*nat\n-A PREROUTING --no-such thing\nCOMMIT")
+    row = services.store_snapshot(small, owner="me")
+    [broken] = row.summary["faults"]
+    assert broken["file"] == "nodes/node-a/iptables-save.txt"
+    assert {fault["line"] for fault in broken["faults"]} == {2}
+    assert "^" in broken["faults"][0]["printed"]
+
+
+def test_a_failed_commit_leaves_no_file(small: Path, own_storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("database gone")
+
+    monkeypatch.setattr(Snapshot, "save", fail)
+    with pytest.raises(RuntimeError, match="database gone"):
+        services.store_snapshot(small, owner="me")
+    assert list(own_storage.iterdir()) == []
+
+
+def test_lists_show_ones_own_and_nobodys(small: Path) -> None:
+    mine, yours, nobodys = (services.store_snapshot(small, name=owner or "nobody", owner=owner) for owner in ("me", "you", ""))
+    services.load_demo(small, "demo-a", "demo-a")
+    assert [row.name for row in services.visible_snapshots("me")] == ["nobody", "me", "demo-a"]
+    assert [row.name for row in services.visible_snapshots("")] == ["nobody", "demo-a"]
+    assert services.get_snapshot(mine.id, "me") == mine
+    assert services.get_snapshot(nobodys.id, "me") == nobodys
+    for owner in ("me", ""):
+        with pytest.raises(Snapshot.DoesNotExist):
+            services.get_snapshot(yours.id, owner)
+
+
+def test_only_the_owner_deletes(small: Path, own_storage: Path) -> None:
+    row = services.store_snapshot(small, owner="me")
+    services.load_demo(small, "demo-a", "demo-a")
+    for who in ("you", ""):
+        with pytest.raises(PermissionError):
+            services.delete_snapshot(row, who)
+    with pytest.raises(PermissionError):
+        services.delete_snapshot(Snapshot.objects.get(id="demo-a"), "")
+    services.delete_snapshot(Snapshot.objects.get(id=row.id), "me")
+    assert [left.id for left in Snapshot.objects.all()] == ["demo-a"]
+    assert len(list(own_storage.iterdir())) == 1
+
+
+def test_a_demonstration_cluster_is_loaded_once_and_replaced_when_it_changed(small: Path, own_storage: Path) -> None:
+    assert services.load_demo(small, "demo-a", "demo-a") is True
+    first = Snapshot.objects.get(id="demo-a")
+    assert services.load_demo(small, "demo-a", "demo-a") is False
+    (small / "nodes/node-a/iptables-save.txt").write_text(RULES.replace("8080", "8081"))
+    assert services.load_demo(small, "demo-a", "demo-a") is True
+    second = Snapshot.objects.get(id="demo-a")
+    assert second.digest != first.digest
+    assert second.created_at == first.created_at
+    assert [path.name for path in own_storage.iterdir()] == [second.storage_name]
+
+
+# --- opening -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_snapshot_is_opened_once_and_read_by_the_engine(small: Path) -> None:
+    row = services.store_snapshot(small, owner="me")
+    recorded = services.open_snapshot(row)
+    assert recorded.node_file("node-a", "iptables-save.txt") == RULES
+    assert services.open_snapshot(Snapshot.objects.get(id=row.id)) is recorded
+    assert services.open_cluster(row) is services.open_cluster(row)
+
+
+def test_threads_that_ask_at_once_get_one_cluster(small: Path) -> None:
+    row = services.store_snapshot(small, owner="me")
+    got: list[object] = []
+    threads = [threading.Thread(target=lambda: got.append(services.open_cluster(row))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(got) == 8
+    assert len(set(map(id, got))) == 1
+
+
+def test_the_cache_is_bounded_by_recorded_bytes(tmp_path: Path, settings) -> None:
+    rows = [services.store_snapshot(write_cluster(tmp_path / str(n), nodes=tuple(f"n{n}-{i}" for i in range(5))), owner="me") for n in range(4)]
+    settings.CACHE_MAX_BYTES = rows[0].size * 2
+    for row in rows[:2]:
+        services.open_snapshot(row)
+    services.open_snapshot(rows[0])
+    services.open_snapshot(rows[2])
+    assert list(opened.sizes()) == [rows[0].digest, rows[2].digest]
+    settings.CACHE_MAX_BYTES = 1
+    services.open_snapshot(rows[3])
+    assert list(opened.sizes()) == [rows[3].digest]
+
+
+def test_a_deleted_snapshot_leaves_the_cache_unless_another_has_the_same_bytes(small: Path) -> None:
+    rows = [services.store_snapshot(small, owner="me") for _ in range(2)]
+    services.open_snapshot(rows[0])
+    services.delete_snapshot(Snapshot.objects.get(id=rows[0].id), "me")
+    assert list(opened.sizes()) == [rows[1].digest]
+    assert services.open_snapshot(rows[1]).node_file("node-a", "iptables-save.txt") == RULES
+    services.delete_snapshot(Snapshot.objects.get(id=rows[1].id), "me")
+    assert opened.sizes() == {}
+
+
+@pytest.mark.parametrize(("form", "unpack"), [("tar.zst", lambda b: zstandard.ZstdDecompressor().decompressobj().decompress(b)), ("tar.gz", None)])
+def test_a_download_is_the_snapshot_again(small: Path, tmp_path: Path, form: str, unpack) -> None:
+    row = services.store_snapshot(small, owner="me")
+
+    async def collect() -> bytes:
+        return b"".join([chunk async for chunk in services.download(row, form)])
+
+    # asgiref would run the synchronous part in a thread with a connection of its own; nothing of it asks the database.
+    content = asyncio.run(collect())
+    with tarfile.open(fileobj=io.BytesIO(unpack(content) if unpack else content)) as archive:
+        assert {name.split("/")[0] for name in archive.getnames()} == {row.id}
+    (tmp_path / f"again.{form}").write_bytes(content)
+    assert services.store_snapshot(tmp_path / f"again.{form}", owner="me").digest == row.digest
+
+
+# --- frozen links --------------------------------------------------------------------------------------------------------
+
+DOCUMENT = {"answer": {"version": 1}, "rules": {}, "engine_version": "9.9"}
+
+
+def test_a_frozen_answer_opens_the_same_after_its_snapshot_is_gone(small: Path) -> None:
+    row = services.store_snapshot(small, owner="me")
+    link = services.create_link(document=DOCUMENT, query={"to": "x"}, owner="me", snapshot=row)
+    services.delete_snapshot(Snapshot.objects.get(id=row.id), "me")
+    read = services.read_link(link.token)
+    assert (read.document, read.query, read.snapshot, read.snapshot_digest, read.engine_version) == (DOCUMENT, {"to": "x"}, None, row.digest, "9.9")
+
+
+def test_links_are_listed_and_revoked_by_their_owner_only(small: Path) -> None:
+    row = services.store_snapshot(small, owner="me")
+    link = services.create_link(document=DOCUMENT, query={}, owner="me", snapshot=row)
+    assert list(services.visible_links("me")) == [link]
+    assert list(services.visible_links("you")) == list(services.visible_links("")) == []
+    for who in ("you", ""):
+        with pytest.raises(TraceLink.DoesNotExist):
+            services.revoke_link(link.token, who)
+    assert services.read_link(link.token).document == DOCUMENT
+    services.revoke_link(link.token, "me")
+    with pytest.raises(services.LinkGone, match="revoked"):
+        services.read_link(link.token)
+    assert bytes(TraceLink.objects.get(token=link.token).document_zstd) == b""
+
+
+def test_an_expired_link_is_gone(small: Path) -> None:
+    row = services.store_snapshot(small, owner="me")
+    link = services.create_link(document=DOCUMENT, query={}, owner="me", snapshot=row, expires=timezone.now() + timedelta(hours=1))
+    assert services.read_link(link.token)
+    TraceLink.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    with pytest.raises(services.LinkGone, match="expired"):
+        services.read_link(link.token)
+    with pytest.raises(TraceLink.DoesNotExist):
+        services.read_link("2" * 26)
+    with pytest.raises(ValueError, match="expired already"):
+        services.create_link(document=DOCUMENT, query={}, owner="me", snapshot=row, expires=timezone.now())
+
+
+# --- a process killed at any moment --------------------------------------------------------------------------------------
+
+_KILL_AT = {
+    "while files are read": "from webapp.container import ContainerWriter as C; kill_in(C, 'add', 2)",
+    "before the container ends": "from webapp.container import ContainerWriter as C; kill_in(C, 'finish', 1)",
+    "before the file has its name": "kill_in(os, 'link', 1)",
+    "before the row is written": "from webapp.models import Snapshot as S; kill_in(S, 'save', 1)",
+    "before the row is committed": "from django.db.backends.base.base import BaseDatabaseWrapper as W; kill_in(W, '_commit', 1)",
+}
+_STORE = """
+import os, signal, sys
+import django
+django.setup()
+from pathlib import Path
+from django.db import transaction
+
+def kill_in(owner, name, nth):
+    whole, calls = getattr(owner, name), []
+    def killing(*args, **kwargs):
+        calls.append(name)
+        if len(calls) == nth:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return whole(*args, **kwargs)
+    setattr(owner, name, killing)
+
+from webapp import services
+exec(sys.argv[2])
+with transaction.atomic() if "commit" in sys.argv[2] else __import__("contextlib").nullcontext():
+    services.store_snapshot(Path(sys.argv[1]), name="second", owner="me")
+"""
+
+
+@pytest.mark.parametrize("moment", _KILL_AT)
+def test_a_process_killed_in_mid_store_leaves_nothing_half_written(small: Path, tmp_path: Path, moment: str) -> None:
+    data = tmp_path / "own"
+    data.mkdir()
+    env = environment(data)
+    run = [sys.executable, "manage.py"]
+    subprocess.run([*run, "migrate", "-v0"], cwd=PROJECT, env=env, check=True, timeout=60)
+    first = subprocess.run([*run, "import_snapshot", str(small)], cwd=PROJECT, env=env, check=True, capture_output=True, text=True, timeout=60)
+    whole = {path.name: path.read_bytes() for path in (data / "snapshots").iterdir()}
+
+    killed = subprocess.run([sys.executable, "-c", _STORE, str(small), _KILL_AT[moment]], cwd=PROJECT, env=env, capture_output=True, timeout=60)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    with sqlite3.connect(data / "hopline.sqlite3") as database:
+        assert database.execute("SELECT id FROM webapp_snapshot").fetchall() == [(first.stdout.strip(),)]
+
+    subprocess.run([sys.executable, "-c", "import django; django.setup(); from webapp import services; services.clean_up()"], cwd=PROJECT, env=env, check=True)
+    assert {path.name: path.read_bytes() for path in (data / "snapshots").iterdir()} == whole
+    assert list((data / "incoming").iterdir()) == []
+    again = subprocess.run([*run, "import_snapshot", str(small)], cwd=PROJECT, env=env, capture_output=True, text=True, timeout=60)
+    assert again.returncode == 0, again.stderr
+
+
+def test_clean_up_spares_a_store_that_another_process_is_at(small: Path, own_storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    removed: list[list[str]] = []
+    save = Snapshot.save
+
+    def slow_save(row: Snapshot, *args: object, **kwargs: object) -> None:
+        # The file is in place, the row is not: exactly when another server starts.
+        script = "import django; django.setup(); from webapp.storage import DurableFolderStorage as S; print(S(location=%r).sweep(lambda _: False))"
+        swept = subprocess.run([sys.executable, "-c", script % str(own_storage)], cwd=PROJECT, env=os.environ | {"DJANGO_SETTINGS_MODULE": "webapp.settings"}, capture_output=True, text=True, check=True, timeout=60)
+        removed.append(json.loads(swept.stdout.replace("'", '"')))
+        save(row, *args, **kwargs)
+
+    monkeypatch.setattr(Snapshot, "save", slow_save)
+    row = services.store_snapshot(small, owner="me")
+    assert removed == [[]]
+    assert stored_files(row)
+
+
+def test_the_database_is_written_through(settings) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("about SQLite")
+    with connection.cursor() as cursor:
+        assert cursor.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+        assert cursor.execute("PRAGMA synchronous").fetchone()[0] == 2
