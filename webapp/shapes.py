@@ -103,3 +103,10 @@ def _rounded(w: float, h: float, r: float) -> str:
     x0, y0 = -w / 2, -h / 2
     return (f"M{x0 + r:.1f},{y0:.1f}h{w - 2 * r:.1f}a{r:.1f},{r:.1f} 0 0 1 {r:.1f},{r:.1f}v{h - 2 * r:.1f}a{r:.1f},{r:.1f} 0 0 1 {-r:.1f},{r:.1f}"
             f"h{2 * r - w:.1f}a{r:.1f},{r:.1f} 0 0 1 {-r:.1f},{-r:.1f}v{2 * r - h:.1f}a{r:.1f},{r:.1f} 0 0 1 {r:.1f},{-r:.1f}z")  # fmt: skip
+
+
+def small_outline(kind: BoxKind) -> tuple[tuple[str, str], ...]:
+    """Return the outline of *kind* at the legend's size."""
+    if kind is BoxKind.POD:
+        return (("sh", _rounded(48, 24, 6)),)
+    return _outline(kind, 48, 24)[0]

@@ -17,6 +17,7 @@ from webapp.odds import odds_text
 from webapp.presenters.drawing import Drawing, drawing
 from webapp.presenters.inspector import Inspector, inspector
 from webapp.presenters.journey import Moment, journey
+from webapp.presenters.legend import Legend, legend
 from webapp.presenters.reasons_for import reason_url
 from webapp.presenters.steps import StepItem, step_items
 from webapp.presenters.verdict import Verdict, verdict
@@ -97,6 +98,7 @@ class TracePage:
     title: str
     taken_at: str
     engine_version: str
+    legend: Legend
 
 
 def trace_page(answer: Answer, query: TraceQuery, path: str) -> TracePage:
@@ -123,12 +125,12 @@ def trace_page(answer: Answer, query: TraceQuery, path: str) -> TracePage:
         picks=tuple((row, query.but(follow=row.follow, step=None).url(path)) for row in panel.picks),
         details=tuple(_choices(query, path, "detail", (("objects", "objects only"), ("chains", "chains"), ("rules", "every rule")))),
         views=tuple(_choices(query, path, "view", (("steps", "Steps"), ("graph", "Graph")))),
-        exports=tuple((suffix, label, here.url(f"{path}/export.{suffix}" if path.startswith("/t/") else f"{path}.{suffix}")) for suffix, label in EXPORTS),
+        exports=tuple((suffix, label, here.url(f"{path}/trace.{suffix}" if path.startswith("/t/") else f"{path}.{suffix}")) for suffix, label in EXPORTS),
         table=_table(shown, paths, followed, query, path) if "all" in query.expand else None,
         list_url=query.but(expand=tuple(sorted({*query.expand, "all"}))).url(path) if len(paths) > 1 else "", self_url=here.url(path),
         conditions=followed.conditions, unknowns=tuple(dict.fromkeys(item["text"] for item in shown.answer.get("unknowns") or ())),
         title=_title(shown.answer, said), taken_at=str(shown.document.get("snapshot", {}).get("taken_at") or ""),
-        engine_version=str(shown.document.get("engine_version", "")),
+        engine_version=str(shown.document.get("engine_version", "")), legend=legend(with_reply="reply" in outcome),
     )  # fmt: skip
 
 

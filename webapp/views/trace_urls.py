@@ -1,5 +1,15 @@
-"""Addresses of the trace pages."""
+"""Addresses of the trace pages, frozen links and the theme."""
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from webapp.views import frozen, theme, trace
+
+urlpatterns: list[URLPattern] = [
+    path("trace", trace.start, name="trace-start"),
+    path("c/<str:source>/trace", trace.trace, name="trace"),
+    path("c/<str:source>/trace.<str:suffix>", trace.trace_export, name="trace-export"),
+    path("c/<str:source>/trace/freeze", frozen.freeze, name="trace-freeze"),
+    path("t/<str:token>", frozen.frozen, name="frozen"),
+    path("t/<str:token>/trace.<str:suffix>", frozen.frozen_export, name="frozen-export"),
+    path("theme", theme.theme, name="theme"),
+]

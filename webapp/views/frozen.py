@@ -1,0 +1,92 @@
+"""Frozen answers: making the link, opening it, and its files. The stored document is all that is read."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from tracer.packet import Protocol
+from webapp import services, trace_answers
+from webapp.access import current_owner, ensure_owner
+from webapp.answers import Answer
+from webapp.models import Snapshot, TraceLink
+from webapp.presenters.page import trace_page
+from webapp.trace_answers import NotAnswered
+from webapp.trace_query import from_params, parse
+from webapp.views.errors import not_found
+from webapp.views.trace import export_response, find, hidden_fields, moment, respond
+
+LIFETIMES = {"": None, "1": timedelta(days=1), "7": timedelta(days=7), "30": timedelta(days=30)}
+
+
+@require_POST
+def freeze(request: HttpRequest, source: str) -> HttpResponse:
+    """Store the answer to the posted question under a new link, and open it."""
+    row = find(request, source)
+    if isinstance(row, HttpResponse):
+        return row
+    query = parse(request.POST.get("query", ""))
+    lifetime = request.POST.get("expires", "")
+    if query.errors or query.is_empty or lifetime not in LIFETIMES:
+        return HttpResponseBadRequest("This is not a question that can be frozen.\n", content_type="text/plain; charset=utf-8")
+    try:
+        found = trace_answers.answer(row, query)
+    except NotAnswered as failure:
+        return HttpResponseBadRequest(f"{failure}\n", content_type="text/plain; charset=utf-8")
+    expires = timezone.now() + LIFETIMES[lifetime] if LIFETIMES[lifetime] else None
+    kept = {"text": str(query), "query": found.answer["query"]}
+    link = services.create_link(document=found.document, query=kept, owner=ensure_owner(request), snapshot=row, expires=expires)
+    messages.success(request, "This link always shows this answer. Copy it from the address bar.", extra_tags="ok")
+    return HttpResponseRedirect(query.but(source=None, destination=None, protocol=Protocol.TCP, source_port=None).url(reverse("frozen", args=[link.token])))
+
+
+@never_cache
+@require_safe
+def frozen(request: HttpRequest, token: str) -> HttpResponse:
+    """Show the stored answer, read-only."""
+    link = _open(request, token)
+    if isinstance(link, HttpResponse):
+        return link
+    query = from_params(dict(request.GET.lists()), frozen=True)
+    path = reverse("frozen", args=[token])
+    page = trace_page(Answer(link.document), query, path)
+    context = {"link": link, "query": query, "path": path, "page": page, "title": page.title, "summary": page.title, "taken_at": moment(page.taken_at)}
+    context |= _live(request, link) | hidden_fields(query) | {"errors": ()}
+    return respond(request, context)
+
+
+@never_cache
+@require_safe
+def frozen_export(request: HttpRequest, token: str, suffix: str) -> HttpResponse:
+    """Return the stored answer as a file."""
+    link = _open(request, token)
+    if isinstance(link, HttpResponse):
+        return link
+    return export_response(request, Answer(link.document), from_params(dict(request.GET.lists()), frozen=True), suffix)
+
+
+def _open(request: HttpRequest, token: str) -> TraceLink | HttpResponse:
+    try:
+        return services.read_link(token)
+    except TraceLink.DoesNotExist:
+        return not_found(request, "There is no such link.")
+    except services.LinkGone as gone:
+        return render(request, "410.html", {"link": gone.link}, status=410)
+
+
+def _live(request: HttpRequest, link: TraceLink) -> dict[str, object]:
+    """Return where the same question is asked live, for those who may see the snapshot."""
+    try:
+        row = services.get_snapshot(str(link.snapshot_id), current_owner(request))
+    except Snapshot.DoesNotExist:
+        return {}
+    path = reverse("trace", args=[row.id])
+    source = {"name": row.name, "taken_at": row.taken_at, "url": reverse("snapshot", args=[row.id]), "trace_url": path}
+    return {"source": source, "live_url": f"{path}?{link.query['text']}"}

@@ -1,0 +1,145 @@
+"""The trace page: its form, its panels and its files. Works by links and forms alone; htmx asks for parts of the same address."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.cache import patch_vary_headers
+from django.utils.dateparse import parse_datetime
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from tracer.kube.near import nearest
+from webapp import services, trace_answers
+from webapp.access import current_owner
+from webapp.answers import Answer
+from webapp.examples import example_links, is_quick
+from webapp.exports import CONTENT_TYPES, ExportError, export
+from webapp.models import Snapshot
+from webapp.presenters.form import KINDS, PROTOCOLS, problems, question_form, summary
+from webapp.presenters.page import TracePage, trace_page
+from webapp.trace_answers import NotAnswered
+from webapp.trace_query import FieldError, TraceQuery, from_params, is_form
+from webapp.views.errors import not_found
+
+PARTS = {"inspector": "trace/_inspector.html", "graph-box": "trace/_graph.html", "trace": "trace/_trace.html"}
+MOST_EXAMPLES = 4
+
+
+@require_safe
+def start(request: HttpRequest) -> HttpResponse:
+    """Go to the trace form of the newest own snapshot, or of the first demonstration cluster."""
+    rows = services.visible_snapshots(current_owner(request))
+    first = rows.filter(is_demo=False).first() or rows.first()
+    return HttpResponseRedirect(reverse("trace", args=[first.id]) if first else reverse("home"))
+
+
+@never_cache
+@require_safe
+def trace(request: HttpRequest, source: str) -> HttpResponse:
+    """Show the answer to the question in the address, or the form with examples when there is none."""
+    row = find(request, source)
+    if isinstance(row, HttpResponse):
+        return row
+    query = from_params(dict(request.GET.lists()))
+    path = reverse("trace", args=[row.id])
+    if is_form(request.GET) and not query.errors:
+        return HttpResponseRedirect(query.url(path))
+    errors, status, page = query.errors, 422 if query.errors else 200, None
+    if not errors and not query.is_empty:
+        try:
+            page = trace_page(trace_answers.answer(row, query), query, path)
+        except NotAnswered as failure:
+            errors, status = failure.errors, 404 if failure.missing else 422
+    return respond(request, live_context(row, query, path, page, errors), status)
+
+
+def find(request: HttpRequest, slug: str) -> Snapshot | HttpResponse:
+    """Return the snapshot that this session may see, or a 404 with the nearest names."""
+    owner = current_owner(request)
+    try:
+        return services.get_snapshot(slug, owner)
+    except Snapshot.DoesNotExist:
+        names = {row.id: row.name for row in services.visible_snapshots(owner)}
+        near = [(names[name], reverse("trace", args=[name])) for name in nearest(slug, names)]
+        return not_found(request, f"There is no snapshot “{slug}” here.", near)
+
+
+def respond(request: HttpRequest, context: dict[str, Any], status: int = 200) -> HttpResponse:
+    """Return the page, or the part of it that htmx asked for; caches must tell the two apart."""
+    target = request.htmx.target if request.htmx else None
+    template = PARTS.get(target or "", "trace/page.html") if context["page"] or target == "trace" else "trace/page.html"
+    response = render(request, template, context, status=status)
+    patch_vary_headers(response, ["HX-Request", "HX-Target", "Cookie"])
+    return response
+
+
+def live_context(row: Snapshot, query: TraceQuery, path: str, page: TracePage | None, errors: tuple[FieldError, ...]) -> dict[str, Any]:
+    """Return the template's context for a live page."""
+    examples = example_links(row)[:MOST_EXAMPLES] if page is None and not errors and is_quick(row) else ()
+    return {
+        "source": {"name": row.name, "taken_at": row.taken_at, "url": reverse("snapshot", args=[row.id]), "trace_url": path},
+        "query": query,
+        "path": path,
+        "page": page,
+        "title": page.title if page else f"Trace in {row.name}",
+        "summary": summary(query),
+        "form": question_form(query, errors),
+        "kinds": KINDS,
+        "protocols": PROTOCOLS,
+        "errors": problems(query, errors, path),
+        "errors_title": "This cannot be traced" if errors else "",
+        "examples": examples,
+        "freeze_url": reverse("trace-freeze", args=[row.id]),
+        **hidden_fields(query),
+    }
+
+
+def hidden_fields(query: TraceQuery) -> dict[str, Any]:
+    """Return what each of the page's small forms carries along: everything but its own fields."""
+    kept = query.params()
+    return {
+        "hidden": [(name, value) for name, value in kept if name in ("detail", "group", "view")],
+        "view_hidden": [(name, value) for name, value in kept if name not in ("find", "detail")],
+        "list_hidden": [(name, value) for name, value in kept if name != "find"],
+    }
+
+
+@never_cache
+@require_safe
+def trace_export(request: HttpRequest, source: str, suffix: str) -> HttpResponse:
+    """Return the answer to the question in the address as a file."""
+    row = find(request, source)
+    if isinstance(row, HttpResponse):
+        return row
+    query = from_params(dict(request.GET.lists()))
+    if query.errors or query.is_empty:
+        return _plain("\n".join(error.message for error in query.errors) or "Nothing is asked: from and to are missing.", 422)
+    try:
+        found = trace_answers.answer(row, query)
+    except NotAnswered as failure:
+        return _plain("\n".join(error.message for error in failure.errors), 404 if failure.missing else 422)
+    return export_response(request, found, query, suffix)
+
+
+def export_response(request: HttpRequest, found: Answer, query: TraceQuery, suffix: str) -> HttpResponse:
+    """Return *found* as a file to download."""
+    if suffix not in CONTENT_TYPES:
+        return not_found(request, f"There is no “.{suffix}” of a trace.")
+    try:
+        data = export(found, query, suffix, dark=request.COOKIES.get("theme") == "dark")
+    except ExportError as error:
+        return _plain(str(error), 422)
+    return HttpResponse(data, content_type=CONTENT_TYPES[suffix], headers={"Content-Disposition": f'attachment; filename="trace.{suffix}"'})
+
+
+def _plain(text: str, status: int) -> HttpResponse:
+    return HttpResponse(text + "\n", status=status, content_type="text/plain; charset=utf-8")
+
+
+def moment(text: str) -> Any:
+    """Return an ISO time as a datetime, None when it is not one."""
+    return parse_datetime(text) if text else None
