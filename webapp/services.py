@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from asgiref.sync import sync_to_async
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Case, F, QuerySet, When
 from django.utils import timezone
 
 from tracer.errors import ParseError, TracerError
@@ -80,8 +80,9 @@ def load_demo(path: Path, slug: str, name: str) -> bool:
 
 
 def visible_snapshots(owner: str) -> QuerySet[Snapshot]:
-    """Return *owner*'s own snapshots and those the operator imported, newest first, then the demonstration clusters in their order."""
-    return Snapshot.objects.filter(owner__in={"", owner}).order_by("is_demo", "-created_at", "id")
+    """Return *owner*'s own snapshots and those the operator imported, newest first, then the demonstration clusters by name."""
+    newest = Case(When(is_demo=False, then=F("created_at")))
+    return Snapshot.objects.filter(owner__in={"", owner}).order_by("is_demo", newest.desc(), "id")
 
 
 def get_snapshot(slug: str, owner: str) -> Snapshot:

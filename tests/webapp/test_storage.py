@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from django.core.files.base import ContentFile
+from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -90,3 +91,11 @@ def test_sweeping_spares_what_is_known_and_what_is_held(storage: DurableFolderSt
     storage.release("held")
     assert other_process.sweep(lambda name: name == "known") == ["held"]
     assert storage.listdir("") == ([], ["known"])
+
+
+@pytest.mark.django_db
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="about SQLite")
+def test_the_embedded_database_survives_a_power_cut() -> None:
+    with connection.cursor() as cursor:
+        assert cursor.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+        assert cursor.execute("PRAGMA synchronous").fetchone()[0] == 2
