@@ -276,7 +276,18 @@ class UnmodelledStatement:
 
 
 Statement = (
-    Compare | Verdict | VerdictMap | Nat | Assign | Reject | SetUpdate | Counter | NoTrack | Harmless | UnmodelledMatch | UnmodelledStatement
+    Compare
+    | Verdict
+    | VerdictMap
+    | Nat
+    | Assign
+    | Reject
+    | SetUpdate
+    | Counter
+    | NoTrack
+    | Harmless
+    | UnmodelledMatch
+    | UnmodelledStatement
 )  # fmt: skip
 
 # -- the rule set -----------------------------------------------------------------------------------------------------------------

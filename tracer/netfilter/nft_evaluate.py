@@ -1,0 +1,481 @@
+"""Walk one base chain of a native nftables table: which rules the kernel would report, in order, and how the chain ends.
+
+Strategy: as in ``evaluate``: a cursor runs rule by rule; a random value, or one that the snapshot cannot tell, splits it. A rule counts
+as a step when its last statement was reached (a look-up without a matching element is none).
+Source: nf_tables_core.c (nft_do_chain), Linux 6.18; modes.md, kernel fact 15.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from ipaddress import IPv4Address, IPv6Address
+from itertools import product
+
+from tracer.netfilter import model as m
+from tracer.netfilter import nft_model as n
+from tracer.netfilter.evaluate import Leaf, StepList
+from tracer.netfilter.nft_values import ABSENT, Absent, Evaluator, OwnPort, SetIndex, Value, constant, fib_answer, remembered, same, unknown
+from tracer.netfilter.view import UnknownAnswer, View
+from tracer.packet import Address
+from tracer.trace import Step, Unknown
+
+_ONE, _HALF = Fraction(1), Fraction(1, 2)
+_DEEPEST = 16  # NFT_JUMP_STACK_SIZE
+
+# What a step stands for: called with the address and port that a rule looked up or translates to.
+NftAnnotator = Callable[[Address, "int | None", bool], Mapping[str, str]]
+
+
+def no_names(address: Address, port: int | None, translated: bool) -> Mapping[str, str]:
+    """Return nothing: steps are not annotated."""
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Cursor:
+    """Where a branch stands: *frames* are (chain, next rule); the rest as in a Leaf."""
+
+    frames: tuple[tuple[n.NftChain, int], ...]
+    view: View
+    steps: StepList | None
+    probability: Fraction = _ONE
+    conditions: tuple[str, ...] = ()
+    unknowns: tuple[Unknown, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Progress:
+    """A rule half done: the cursor so far, the odds drawn in it, and what was looked up."""
+
+    cursor: _Cursor
+    chance: Fraction | None = None
+    condition: str | None = None
+    rewrote: Mapping[str, tuple[object, object]] | None = None
+    names: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NftBaseChain:
+    """A base chain of a native table; see ``base_chain.BaseChain``. *indexes* are shared by all chains of the table."""
+
+    chain: n.NftChain
+    table: n.NftTable
+    file: str
+    indexes: dict[int | str, SetIndex]
+    annotate: NftAnnotator = no_names
+
+    @property
+    def priority(self) -> int:
+        """Return the chain's priority in its hook."""
+        return self.chain.priority or 0
+
+    @property
+    def is_nat(self) -> bool:
+        """Return whether the chain is of type nat."""
+        return self.chain.type == "nat"
+
+    def run(self, view: View, steps: StepList | None) -> Iterator[Leaf]:
+        """Yield every way the chain ends for *view*; probabilities sum to 1."""
+        return _Run(self).leaves(view, steps)
+
+
+class _Run:
+    def __init__(self, base: NftBaseChain) -> None:
+        self._base = base
+        self._table = base.table
+        self._values = Evaluator(base.table, base.indexes)
+        self._pending: list[_Cursor] = []
+
+    def leaves(self, view: View, steps: StepList | None) -> Iterator[Leaf]:
+        """Yield every way the chain ends."""
+        self._pending = [_Cursor(((self._base.chain, 0),), view, steps)]
+        while self._pending:
+            yield from self._advance(self._pending.pop())
+
+    def _advance(self, cursor: _Cursor) -> Iterator[Leaf]:
+        """Ask the next rule; what goes on is left pending, in order."""
+        if not cursor.frames:
+            yield self._policy(cursor)
+            return
+        chain, position = cursor.frames[-1]
+        if position >= len(chain.rules):
+            self._pending.append(replace(cursor, frames=cursor.frames[:-1]))
+            return
+        ahead = replace(cursor, frames=(*cursor.frames[:-1], (chain, position + 1)))
+        results = list(self._rule(chain, chain.rules[position], ahead))
+        self._pending.extend(r for r in reversed(results) if isinstance(r, _Cursor))
+        yield from (r for r in results if isinstance(r, Leaf))
+
+    def _rule(self, chain: n.NftChain, rule: n.NftRule, ahead: _Cursor) -> Iterator[_Cursor | Leaf]:
+        if rule.fault is not None:
+            text = f"{self._where(chain, rule)} could not be read ({rule.fault}); what it does to the packet is unknown"
+            yes, no = self._split(ahead, UnknownAnswer("BAD_RULE", text), chain, rule)
+            yield Leaf("unknown", yes.view, yes.steps, yes.probability, yes.conditions, yes.unknowns)
+            yield no
+            return
+        yield from self._statements(chain, rule, 0, _Progress(ahead))
+
+    def _statements(self, chain: n.NftChain, rule: n.NftRule, at: int, progress: _Progress) -> Iterator[_Cursor | Leaf]:
+        """Run the statements of *rule* from *at* on, splitting where a value is random or unknown."""
+        if at == len(rule.statements):
+            yield replace(progress.cursor, steps=self._stepped(chain, rule, progress, "continue"))
+            return
+        statement = rule.statements[at]
+        match statement:
+            case n.Compare():
+                yield from self._compared(chain, rule, at, progress, self._compare(statement, progress.cursor.view))
+            case n.UnmodelledMatch(kind=kind, text=text):
+                missing = unknown(f"{text or kind} has no model", "UNMODELLED_MATCH")
+                yield from self._compared(chain, rule, at, progress, missing)
+            case n.Verdict(value=value):
+                yield self._concluded(chain, rule, progress, value)
+            case n.VerdictMap(key=key, map=found):
+                yield from self._verdict_map(chain, rule, progress, key, found)
+            case n.Nat():
+                yield from self._nat(chain, rule, progress, statement)
+            case n.Reject(reject_with=reject_with):
+                yield self._leaf("reject", chain, rule, progress, m.Reject(reject_with), "reject")
+            case n.Assign():
+                yield from self._assigned(chain, rule, at, progress, statement)
+            case n.SetUpdate():
+                cursor = replace(progress.cursor, view=self._updated(statement, progress.cursor.view))
+                yield from self._statements(chain, rule, at + 1, replace(progress, cursor=cursor))
+            case n.NoTrack():
+                view = progress.cursor.view
+                view = view if view.connection is not None else replace(view, state="UNTRACKED")
+                yield from self._statements(chain, rule, at + 1, replace(progress, cursor=replace(progress.cursor, view=view)))
+            case n.UnmodelledStatement(kind=kind, text=text):
+                found_unknown = self._unknown("UNMODELLED_TARGET", f"{text or kind} has no model", chain, rule)
+                leaf = self._leaf("unknown", chain, rule, progress, None, "continue")
+                yield replace(leaf, unknowns=(*leaf.unknowns, found_unknown))
+            case n.Counter() | n.Harmless():
+                yield from self._statements(chain, rule, at + 1, progress)
+
+    def _compared(
+        self, chain: n.NftChain, rule: n.NftRule, at: int, progress: _Progress, answer: bool | Fraction | UnknownAnswer
+    ) -> Iterator[_Cursor | Leaf]:
+        cursor = progress.cursor
+        if answer is True:
+            yield from self._statements(chain, rule, at + 1, progress)
+        elif answer is False:
+            yield cursor
+        elif isinstance(answer, Fraction):
+            taken = replace(cursor, probability=cursor.probability * answer)
+            chance = answer if progress.chance is None else progress.chance * answer
+            yield from self._statements(chain, rule, at + 1, replace(progress, cursor=taken, chance=chance))
+            yield replace(cursor, probability=cursor.probability * (1 - answer))
+        elif all(isinstance(s, n.Counter | n.Harmless) for s in rule.statements[at + 1 :]):
+            found = self._unknown(answer.code, answer.text, chain, rule)
+            noted = replace(cursor, unknowns=(*cursor.unknowns, found))
+            yield replace(noted, steps=self._stepped(chain, rule, replace(progress, condition=answer.text), "continue"))
+        else:
+            yes, no = self._split(cursor, answer, chain, rule)
+            yield from self._statements(chain, rule, at + 1, replace(progress, cursor=yes, condition=answer.text))
+            yield no
+
+    def _split(self, cursor: _Cursor, missing: UnknownAnswer, chain: n.NftChain, rule: n.NftRule) -> tuple[_Cursor, _Cursor]:
+        """The two ways of an unknown match: it holds, it does not."""
+        where = self._where(chain, rule)
+        found = (*cursor.unknowns, self._unknown(missing.code, missing.text, chain, rule))
+        half = replace(cursor, probability=cursor.probability * _HALF, unknowns=found)
+        return (
+            replace(half, conditions=(*cursor.conditions, f"{where} matches ({missing.text})")),
+            replace(half, conditions=(*cursor.conditions, f"{where} does not match ({missing.text})")),
+        )
+
+    # -- matches ------------------------------------------------------------------------------------------------------------------
+
+    def _compare(self, statement: n.Compare, view: View) -> bool | Fraction | UnknownAnswer:
+        """Whether a match holds: yes, no, unknown, or with odds when its value is random."""
+        if isinstance(statement.left, n.Fib):
+            routed = fib_answer(statement.left, list(_words(statement.right)), view)
+            if routed is None:
+                return unknown("the routes that fib asks for are not known")
+            return routed != (statement.operator == "!=")
+        total, missing = Fraction(0), None
+        for share, value in self._values.ways(statement.left, view):
+            answer = self._holds(statement, value, view)
+            if isinstance(answer, UnknownAnswer):
+                missing = answer
+            elif answer:
+                total += share
+        if missing is not None:
+            return missing
+        return True if total == 1 else False if total == 0 else total
+
+    def _holds(self, statement: n.Compare, value: Value, view: View) -> bool | UnknownAnswer:
+        if isinstance(value, Absent):
+            return False
+        if isinstance(value, UnknownAnswer):
+            return value
+        if isinstance(value, tuple) and (missing := next((p for p in value if isinstance(p, UnknownAnswer)), None)):
+            return missing
+        right, negated = statement.right, statement.operator == "!="
+        if isinstance(value, frozenset):
+            return self._has_flags(statement, value)
+        if isinstance(right, n.SetLiteral | n.SetReference):
+            found = self._values.find(right, value, view)
+            return found if isinstance(found, UnknownAnswer) else (found is not None) != negated
+        wanted = self._values.ways(right, view)[0][1]
+        if isinstance(wanted, UnknownAnswer):
+            return wanted
+        if statement.operator in ("==", "!=", "in"):
+            equal = _same_parts(wanted, value)
+            return unknown("the client's own port is not given") if equal is None else equal != negated
+        return _ordered(statement.operator, value, wanted)
+
+    def _has_flags(self, statement: n.Compare, value: frozenset[str]) -> bool:
+        words = frozenset(_words(statement.right))
+        if statement.operator == "in":
+            return bool(words & value)
+        if isinstance(statement.right, n.SetLiteral):
+            return (bool(words & value) or (not value and not words)) != (statement.operator == "!=")
+        return (words == value) != (statement.operator == "!=")
+
+    # -- verdicts -----------------------------------------------------------------------------------------------------------------
+
+    def _concluded(self, chain: n.NftChain, rule: n.NftRule, progress: _Progress, value: n.VerdictValue) -> _Cursor | Leaf:
+        cursor = progress.cursor
+        match value.kind:
+            case "accept" | "drop":
+                return self._leaf(value.kind, chain, rule, progress, None, value.kind)
+            case "return":
+                frames = cursor.frames[:-1] if len(cursor.frames) > 1 else ()
+                return replace(cursor, frames=frames, steps=self._stepped(chain, rule, progress, "return"))
+            case "jump" | "goto":
+                return self._jump(chain, rule, progress, value)
+            case "continue":
+                return replace(cursor, steps=self._stepped(chain, rule, progress, "continue"))
+        found = self._unknown("UNMODELLED_TARGET", f"the verdict {value.kind} has no model", chain, rule)
+        leaf = self._leaf("unknown", chain, rule, progress, None, "continue")
+        return replace(leaf, unknowns=(*leaf.unknowns, found))
+
+    def _jump(self, chain: n.NftChain, rule: n.NftRule, progress: _Progress, value: n.VerdictValue) -> _Cursor | Leaf:
+        cursor = progress.cursor
+        target = self._table.chains.get(value.chain or "")
+        frames = cursor.frames[:-1] if value.kind == "goto" else cursor.frames
+        steps = self._stepped(chain, rule, progress, f"{value.kind} {value.chain}")
+        if target is None or len(frames) > _DEEPEST:
+            text = (
+                f"chain {value.chain} is not in the listing"
+                if target is None
+                else f"chains jump deeper than {_DEEPEST}, which no kernel loads"
+            )
+            found = self._unknown("BAD_RULE", text, chain, rule)
+            return Leaf("unknown", cursor.view, steps, cursor.probability, cursor.conditions, (*cursor.unknowns, found))
+        return replace(cursor, frames=(*frames, (target, 0)), steps=steps)
+
+    def _verdict_map(
+        self, chain: n.NftChain, rule: n.NftRule, progress: _Progress, key: n.Expression, found: n.SetLiteral | n.SetReference
+    ) -> Iterator[_Cursor | Leaf]:
+        cursor = progress.cursor
+        ways = self._values.ways(key, cursor.view)
+        for share, value in ways:
+            branch = replace(cursor, probability=cursor.probability * share)
+            drawn = progress.chance if len(ways) == 1 else share * (progress.chance or _ONE)
+            if isinstance(value, Absent):
+                yield branch
+                continue
+            element = value if isinstance(value, UnknownAnswer) else self._values.find(found, value, cursor.view)
+            if element is None:
+                yield branch
+            elif isinstance(element, UnknownAnswer):
+                found_unknown = self._unknown(element.code, element.text, chain, rule)
+                yield Leaf("unknown", branch.view, branch.steps, branch.probability, branch.conditions, (*branch.unknowns, found_unknown))
+            elif isinstance(element.value, n.VerdictValue):
+                names = self._looked_up(value, element)
+                yield self._concluded(chain, rule, replace(progress, cursor=branch, chance=drawn, names=names), element.value)
+            else:
+                yield branch
+
+    def _looked_up(self, value: Value, element: n.Element) -> Mapping[str, str]:
+        parts = value if isinstance(value, tuple) else (value,)
+        address = next((p for p in parts if isinstance(p, IPv4Address | IPv6Address)), None)
+        port = parts[-1] if isinstance(parts[-1], int) else None
+        names = dict(self._base.annotate(address, port, False)) if address is not None else {}
+        if isinstance(element.value, n.VerdictValue):
+            verdict = element.value.kind + (f" {element.value.chain}" if element.value.chain else "")
+            names["element"] = f"{' . '.join(str(p) for p in parts)} : {verdict}"
+        return names
+
+    # -- changes ------------------------------------------------------------------------------------------------------------------
+
+    def _nat(self, chain: n.NftChain, rule: n.NftRule, progress: _Progress, statement: n.Nat) -> Iterator[_Cursor | Leaf]:
+        cursor = progress.cursor
+        addresses = self._values.ways(statement.address, cursor.view) if statement.address is not None else ((_ONE, None),)
+        ports = self._values.ways(statement.port, cursor.view) if statement.port is not None else ((_ONE, None),)
+        for (p, address), (q, port) in product(addresses, ports):
+            branch = replace(cursor, probability=cursor.probability * p * q)
+            drawn = progress.chance if p * q == 1 else p * q * (progress.chance or _ONE)
+            here = replace(progress, cursor=branch, chance=drawn)
+            if address is ABSENT or port is ABSENT:
+                yield branch
+                continue
+            if isinstance(address, tuple) and len(address) == 2:
+                address, port = address
+            target = _nat_target(statement, address, port)
+            if target is None:
+                found = self._unknown("UNMODELLED_TARGET", f"{rule.text}: what it translates to is not known", chain, rule)
+                leaf = self._leaf("unknown", chain, rule, here, None, "continue")
+                yield replace(leaf, unknowns=(*leaf.unknowns, found))
+                continue
+            if isinstance(address, IPv4Address | IPv6Address):
+                here = replace(here, names=self._base.annotate(address, port if isinstance(port, int) else None, True))
+            yield self._leaf("nat", chain, rule, here, target, statement.kind)
+
+    def _assigned(self, chain: n.NftChain, rule: n.NftRule, at: int, progress: _Progress, statement: n.Assign) -> Iterator[_Cursor | Leaf]:
+        for share, value in self._values.ways(statement.value, progress.cursor.view):
+            cursor = replace(progress.cursor, probability=progress.cursor.probability * share)
+            here = replace(progress, cursor=cursor)
+            if isinstance(value, Absent):
+                yield cursor
+            elif (view := _assign(statement.target, value, cursor.view)) is None:
+                found = self._unknown("UNMODELLED_TARGET", f"{rule.text}: the new value is not known", chain, rule)
+                leaf = self._leaf("unknown", chain, rule, here, None, "continue")
+                yield replace(leaf, unknowns=(*leaf.unknowns, found))
+            else:
+                before, after = cursor.view.packet.mark, view.packet.mark
+                rewrote = {"mark": (f"{before:#x}", f"{after:#x}")} if before != after else progress.rewrote
+                here = replace(here, cursor=replace(cursor, view=view), rewrote=rewrote)
+                yield from self._statements(chain, rule, at + 1, here)
+
+    def _updated(self, statement: n.SetUpdate, view: View) -> View:
+        value = self._values.ways(statement.key, view)[0][1]
+        parts = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(p, Absent | UnknownAnswer | OwnPort) for p in parts):
+            return view
+        memory = (statement.set, remembered(parts))
+        return replace(view, recent=view.recent - {memory} if statement.operation == "delete" else view.recent | {memory})
+
+    # -- results ------------------------------------------------------------------------------------------------------------------
+
+    def _policy(self, cursor: _Cursor) -> Leaf:
+        chain = self._base.chain
+        policy = (chain.policy or "accept").lower()
+        step = Step(hook=str(chain.hook), family=self._table.family, table=self._table.name, chain=chain.name, policy=policy.upper())
+        where = f"chain {chain.name} of table {self._table.family} {self._table.name}"
+        return Leaf(
+            policy if policy in ("accept", "drop") else "unknown",
+            cursor.view,
+            StepList(step, cursor.steps),
+            cursor.probability,
+            cursor.conditions,
+            cursor.unknowns,
+            by_policy=True,
+            where=where,
+        )
+
+    def _leaf(self, verdict: str, chain: n.NftChain, rule: n.NftRule, progress: _Progress, target: m.Target | None, shown: str) -> Leaf:
+        cursor = progress.cursor
+        steps = self._stepped(chain, rule, progress, shown)
+        where = f"{self._where(chain, rule)}: {rule.text}"
+        return Leaf(verdict, cursor.view, steps, cursor.probability, cursor.conditions, cursor.unknowns, target, where=where)
+
+    def _stepped(self, chain: n.NftChain, rule: n.NftRule, progress: _Progress, verdict: str) -> StepList:
+        step = Step(
+            hook=str(self._base.chain.hook),
+            family=self._table.family,
+            table=self._table.name,
+            chain=chain.name,
+            rule=rule.text,
+            file=self._base.file,
+            line=rule.line,
+            verdict=verdict,
+            rewrote=progress.rewrote or {},
+            chance=progress.chance,
+            condition=progress.condition,
+            names=progress.names or {},
+        )
+        return StepList(step, progress.cursor.steps)
+
+    def _where(self, chain: n.NftChain, rule: n.NftRule) -> str:
+        return (
+            f"{self._base.file}:{rule.line}" if rule.line else f"{self._base.file} ({self._table.family} {self._table.name} {chain.name})"
+        )
+
+    def _unknown(self, code: str, text: str, chain: n.NftChain, rule: n.NftRule) -> Unknown:
+        at = {"file": self._base.file, "line": rule.line, "chain": chain.name, "rule": rule.text}
+        return Unknown(code=code, text=text, at=at)
+
+
+def _words(expression: n.Expression) -> Sequence[str]:
+    """The words of a flag value: one, or those of a set."""
+    if isinstance(expression, n.SetLiteral):
+        return [w for e in expression.elements if not isinstance(e.key, n.Wildcard) for w in _words(e.key)]
+    if isinstance(expression, n.Binary) and expression.operator == "|":
+        return [*_words(expression.left), *_words(expression.right)]
+    if isinstance(expression, n.Word):
+        return [expression.text]
+    return []
+
+
+def _same_parts(wanted: Value, value: Value) -> bool | None:
+    left = wanted if isinstance(wanted, tuple) else (wanted,)
+    right = value if isinstance(value, tuple) else (value,)
+    if len(left) != len(right):
+        return False
+    answers = [same(a, b) for a, b in zip(left, right, strict=True)]
+    return False if False in answers else None if None in answers else True
+
+
+def _ordered(operator: str, value: Value, wanted: Value) -> bool | UnknownAnswer:
+    if isinstance(value, OwnPort):
+        return unknown("the client's own port is not given")
+    if not (isinstance(value, int) and isinstance(wanted, int)):
+        if not (isinstance(value, IPv4Address | IPv6Address) and isinstance(wanted, IPv4Address | IPv6Address)):
+            return unknown(f"the comparison {operator} of these values", "UNMODELLED_MATCH")
+        value, wanted = int(value), int(wanted)
+    return {"<": value < wanted, ">": value > wanted, "<=": value <= wanted, ">=": value >= wanted}[operator]
+
+
+def _nat_target(statement: n.Nat, address: Value | None, port: Value | None) -> m.Target | None:
+    """The NAT target in the terms of ``translate``, None when a value is not known or the form has no model."""
+    random = any(f in ("random", "fully-random") for f in statement.flags)
+    ports = _port_range(port)
+    if (port is not None and ports is None) or statement.prefix:
+        return None
+    if statement.kind == "masquerade":
+        return m.Masquerade(ports, random)
+    if statement.kind == "redirect":
+        return m.Redirect(ports, random)
+    low, high = (address.low, address.high) if isinstance(address, n.Interval) else (address, address)
+    if address is not None and not (isinstance(low, IPv4Address | IPv6Address) and isinstance(high, IPv4Address | IPv6Address)):
+        return None
+    kind = m.Dnat if statement.kind == "dnat" else m.Snat
+    chosen = m.NatRange(
+        low if isinstance(low, IPv4Address | IPv6Address) else None,
+        high if isinstance(high, IPv4Address | IPv6Address) else None,
+        ports,
+        random,
+        "persistent" in statement.flags,
+    )
+    return kind(chosen)
+
+
+def _port_range(port: Value | None) -> m.PortRange | None:
+    if isinstance(port, int):
+        return m.PortRange(port, port)
+    if isinstance(port, n.Interval) and isinstance(port.low, int) and isinstance(port.high, int):
+        return m.PortRange(port.low, port.high)
+    return None
+
+
+def _assign(target: n.Expression, value: Value, view: View) -> View | None:
+    """The view after ``… set …``; None when what it sets, or to what, has no model."""
+    match target:
+        case n.Meta(key="mark") if isinstance(value, int):
+            return replace(view, packet=replace(view.packet, mark=value & 0xFFFFFFFF))
+        case n.Ct(key="mark") if isinstance(value, int):
+            return view if view.connection is None else replace(view, connection_mark=value & 0xFFFFFFFF)
+        case n.Meta(key="nftrace" | "priority" | "pkttype" | "secmark") | n.Ct(key="event" | "helper" | "secmark" | "timeout" | "label"):
+            return view
+        case n.Payload(field="dscp") if isinstance(value, int):
+            return replace(view, dscp=value)
+        case n.Payload(field="ttl" | "hoplimit") if isinstance(value, int):
+            return replace(view, ttl=value)
+    return None
+
+
+__all__ = ["NftBaseChain", "constant", "no_names"]

@@ -1,0 +1,389 @@
+"""What an nftables expression is worth for a packet: one value, several with their odds, nothing (the rule stops), or unknown.
+
+Source: nft(8) 1.0.9; nft_payload.c, nft_meta.c, nft_ct.c, nft_fib.c, nft_numgen.c, nft_lookup.c, Linux 6.18.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from ipaddress import IPv4Address, IPv6Address
+from itertools import product
+
+from tracer.netfilter import nft_model as n
+from tracer.netfilter.model import RpfilterMatch
+from tracer.netfilter.scalars import PROTOCOLS
+from tracer.netfilter.view import UnknownAnswer, View
+from tracer.packet import Address, Family, Protocol
+
+_ONE = Fraction(1)
+_DRAW = 1 << 32
+EPHEMERAL = n.Interval(32768, 65535)
+_PROTOCOL_WORDS = {
+    w: PROTOCOLS[w] for w in ("tcp", "udp", "udplite", "sctp", "dccp", "icmp", "icmpv6", "ipv6-icmp", "igmp", "esp", "ah", "gre", "vrrp")
+}
+
+
+class Absent:
+    """The packet has no such field: the rule stops here."""
+
+
+class OwnPort:
+    """The client's own port, which nobody said."""
+
+
+ABSENT, OWN_PORT = Absent(), OwnPort()
+Value = (
+    Address | int | str | frozenset[str] | tuple["Value", ...] | n.VerdictValue | Absent | OwnPort | UnknownAnswer | n.Prefix | n.Interval
+)
+Ways = tuple[tuple[Fraction, Value], ...]
+
+
+def one(value: Value) -> Ways:
+    """Return *value* as the only way."""
+    return ((_ONE, value),)
+
+
+def unknown(text: str, code: str = "UNKNOWN_MATCH") -> UnknownAnswer:
+    """Return an answer that says what is missing."""
+    return UnknownAnswer(code, text)
+
+
+def constant(atom: n.Atom) -> Value:
+    """Return a constant as it is compared: protocol names as numbers, other words as text."""
+    if isinstance(atom, n.Word):
+        return _PROTOCOL_WORDS.get(atom.text, atom.text) if not atom.quoted else atom.text
+    return atom
+
+
+def numgen_shares(mod: int) -> tuple[Fraction, ...]:
+    """Return the exact odds of each value of ``numgen random mod N``: the kernel scales 32 random bits. Source: reciprocal_scale."""
+    ends = [-(-i * _DRAW // mod) for i in range(mod + 1)]
+    return tuple(Fraction(ends[i + 1] - ends[i], _DRAW) for i in range(mod))
+
+
+@dataclass(slots=True)
+class SetIndex:
+    """The elements of one set or map, exact keys hashed, ranges and patterns in a list."""
+
+    exact: dict[tuple[Value, ...], n.Element] = field(default_factory=dict)
+    ranged: list[tuple[tuple[Value, ...], n.Element]] = field(default_factory=list)
+    rest: n.Element | None = None
+
+    @classmethod
+    def of(cls, elements: tuple[n.Element, ...] | list[n.Element]) -> SetIndex:
+        """Return the index over *elements*."""
+        index = cls()
+        for element in elements:
+            if isinstance(element.key, n.Wildcard):
+                index.rest = element
+                continue
+            key = _key(element.key)
+            if any(isinstance(p, n.Prefix | n.Interval) or (isinstance(p, str) and p.endswith("*")) for p in key):
+                index.ranged.append((key, element))
+            else:
+                index.exact[key] = element
+        return index
+
+    def find(self, key: tuple[Value, ...]) -> n.Element | UnknownAnswer | None:
+        """Return the element that *key* falls into; unknown where a part that nobody said decides it."""
+        if any(isinstance(p, OwnPort) for p in key):
+            return self._find_vague(key)
+        found = self.exact.get(key)
+        if found is None:
+            found = next((e for parts, e in self.ranged if len(parts) == len(key) and all(map(_covers, parts, key))), None)
+        return found or self.rest
+
+    def _find_vague(self, key: tuple[Value, ...]) -> n.Element | UnknownAnswer | None:
+        for parts, element in (*self.exact.items(), *self.ranged):
+            if len(parts) == len(key) and all(same(p, k) is not False for p, k in zip(parts, key, strict=True)):
+                if all(same(p, k) is True for p, k in zip(parts, key, strict=True)):
+                    return element
+                return unknown("the client's own port is not given")
+        return self.rest
+
+
+def _key(expression: n.Expression) -> tuple[Value, ...]:
+    if isinstance(expression, n.Concat):
+        return tuple(part for inner in expression.parts for part in _key(inner))
+    if isinstance(expression, n.Prefix | n.Interval | n.Word | int | IPv4Address | IPv6Address):
+        return (constant(expression),)
+    return (unknown("an element that is no constant"),)
+
+
+def _covers(part: Value, value: Value) -> bool:
+    return same(part, value) is True
+
+
+def same(wanted: Value, value: Value) -> bool | None:
+    """Return whether *value* equals *wanted* or lies in its range; None when the value is the client's own port and it depends."""
+    if isinstance(value, OwnPort):
+        return _own_port_in(wanted)
+    if isinstance(wanted, n.Prefix):
+        return _in_prefix(wanted, value)
+    if isinstance(wanted, n.Interval):
+        return _in_interval(wanted, value)
+    if isinstance(wanted, str) and isinstance(value, str) and wanted.endswith("*"):
+        return value.startswith(wanted[:-1])
+    return wanted == value
+
+
+def _own_port_in(wanted: Value) -> bool | None:
+    low, high = (wanted.low, wanted.high) if isinstance(wanted, n.Interval) else (wanted, wanted)
+    if not isinstance(low, int) or not isinstance(high, int):
+        return False
+    if low <= 32768 and high >= 65535:
+        return True
+    return None if high >= 32768 and low <= 65535 else False
+
+
+def _in_prefix(wanted: n.Prefix, value: Value) -> bool:
+    if not isinstance(value, IPv4Address | IPv6Address) or value.version != wanted.address.version:
+        return False
+    shift = wanted.address.max_prefixlen - wanted.length
+    return int(value) >> shift == int(wanted.address) >> shift
+
+
+def _in_interval(wanted: n.Interval, value: Value) -> bool:
+    if isinstance(wanted.low, int):
+        return isinstance(value, int) and isinstance(wanted.high, int) and wanted.low <= value <= wanted.high
+    if not isinstance(value, IPv4Address | IPv6Address) or value.version != wanted.low.version:
+        return False
+    return int(wanted.low) <= int(value) <= int(wanted.high)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluator:
+    """Values of expressions in one table; *index* finds the index of a set literal or a named set."""
+
+    table: n.NftTable
+    indexes: dict[int | str, SetIndex]
+
+    def index(self, found: n.SetLiteral | n.SetReference) -> SetIndex | None:
+        """Return the index of a set, None when the table has no set of that name or it could not be read."""
+        key: int | str = found.name if isinstance(found, n.SetReference) else id(found)
+        if key not in self.indexes:
+            if isinstance(found, n.SetLiteral):
+                self.indexes[key] = SetIndex.of(found.elements)
+            else:
+                named = self.table.sets.get(found.name)
+                if named is None or named.unread:
+                    return None
+                dynamic = "dynamic" in named.flags
+                self.indexes[key] = SetIndex.of([] if dynamic else named.elements)
+        return self.indexes[key]
+
+    def find(self, found: n.SetLiteral | n.SetReference, value: Value, view: View) -> n.Element | UnknownAnswer | None:
+        """Return the element of a set or map that *value* falls into, None when there is none."""
+        key = _flat(value)
+        for part in key:
+            if isinstance(part, UnknownAnswer):
+                return part
+        if isinstance(found, n.SetReference) and (found.name, remembered(key)) in view.recent:
+            return n.Element(n.Wildcard())
+        index = self.index(found)
+        if index is None:
+            return unknown(f"set {found.name if isinstance(found, n.SetReference) else ''} is not in the rule set", "DATA_MISSING")
+        return index.find(key)
+
+    def ways(self, expression: n.Expression | n.Wildcard | n.VerdictValue, view: View) -> Ways:
+        """Return the values that *expression* can have for the packet, with their odds."""
+        match expression:
+            case n.Concat(parts=parts):
+                return tuple(_joined(way) for way in product(*(self.ways(p, view) for p in parts)))
+            case n.Payload():
+                return one(_payload(expression, view))
+            case n.Meta(key=key):
+                return one(_meta(key, view))
+            case n.Ct():
+                return one(_ct(expression, view))
+            case n.Numgen(mode=mode, mod=mod, offset=offset):
+                shares = numgen_shares(mod) if mode == "random" else (Fraction(1, mod),) * mod
+                return tuple((share, value + offset) for value, share in enumerate(shares))
+            case n.Hash(mod=mod, offset=offset):
+                return tuple((Fraction(1, mod), value + offset) for value in range(mod))
+            case n.Binary():
+                return tuple(self._computed(expression, view))
+            case n.MapLookup(key=key, map=found):
+                return tuple(self._mapped(key, found, view))
+            case n.UnmodelledExpression(kind=kind, text=text):
+                return one(unknown(f"{text or kind} has no model", "UNMODELLED_MATCH"))
+            case n.Fib():
+                return one(unknown("what fib gives as a value", "UNMODELLED_MATCH"))
+            case n.VerdictValue():
+                return one(expression)
+            case n.SetLiteral() | n.SetReference() | n.Wildcard():
+                return one(unknown("a set where a value is needed", "UNMODELLED_MATCH"))
+            case _:
+                return one(constant(expression))
+
+    def _computed(self, expression: n.Binary, view: View) -> Iterator[tuple[Fraction, Value]]:
+        for (p, left), (q, right) in product(self.ways(expression.left, view), self.ways(expression.right, view)):
+            if isinstance(left, Absent | UnknownAnswer):
+                yield p * q, left
+            elif isinstance(left, int) and isinstance(right, int):
+                yield p * q, _arithmetic(expression.operator, left, right)
+            elif isinstance(left, IPv4Address | IPv6Address) and isinstance(right, IPv4Address | IPv6Address):
+                yield p * q, type(left)(_arithmetic(expression.operator, int(left), int(right)))
+            else:
+                yield p * q, unknown(f"the operation {expression.operator} on these values", "UNMODELLED_MATCH")
+
+    def _mapped(self, key: n.Expression, found: n.SetLiteral | n.SetReference, view: View) -> Iterator[tuple[Fraction, Value]]:
+        for share, value in self.ways(key, view):
+            element = value if isinstance(value, Absent) else self.find(found, value, view)
+            if element is None or isinstance(element, Absent):
+                yield share, ABSENT
+            elif isinstance(element, UnknownAnswer) or element.value is None:
+                yield share, element if isinstance(element, UnknownAnswer) else ABSENT
+            else:
+                yield from ((share * p, v) for p, v in self.ways(element.value, view))
+
+
+def remembered(key: tuple[Value, ...]) -> str:
+    """Return how the memory of a dynamic set spells *key*."""
+    return " . ".join(map(str, key))
+
+
+def _flat(value: Value) -> tuple[Value, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _joined(way: tuple[tuple[Fraction, Value], ...]) -> tuple[Fraction, Value]:
+    share = _ONE
+    parts: list[Value] = []
+    for p, value in way:
+        share *= p
+        if isinstance(value, Absent):
+            return share, ABSENT
+        parts.extend(_flat(value))
+    return share, tuple(parts)
+
+
+def _arithmetic(operator: str, left: int, right: int) -> int:
+    match operator:
+        case "&":
+            return left & right
+        case "|":
+            return left | right
+        case "^":
+            return left ^ right
+        case "<<":
+            return (left << right) & 0xFFFFFFFF
+        case _:
+            return left >> right
+
+
+def _payload(expression: n.Payload, view: View) -> Value:
+    packet, name = view.packet, expression.field
+    match expression.protocol:
+        case "ip" | "ip6" as family:
+            if (packet.family is Family.IP) != (family == "ip"):
+                return ABSENT
+            return _network_header(name, view)
+        case "tcp" | "udp" | "sctp" | "dccp" | "udplite" | "th" as transport:
+            if packet.protocol in (Protocol.ICMP, Protocol.ICMPV6) or transport not in ("th", packet.protocol.value):
+                return ABSENT
+            return _transport_header(name, view)
+        case "icmp" | "icmpv6" | "icmp6" | "igmp" | "esp" | "ah" | "arp":
+            return ABSENT
+    return unknown(f"the packet's {expression.protocol} {name} is not given")
+
+
+def _network_header(name: str, view: View) -> Value:
+    packet = view.packet
+    match name:
+        case "saddr":
+            return packet.source
+        case "daddr":
+            return packet.destination
+        case "protocol" | "nexthdr":
+            return packet.protocol.number
+        case "version":
+            return packet.destination.version
+        case "dscp" if view.dscp is not None:
+            return view.dscp
+        case "ttl" | "hoplimit" if view.ttl is not None:
+            return view.ttl
+        case "length" if view.length is not None:
+            return view.length
+    return unknown(f"the packet's {name} is not given")
+
+
+def _transport_header(name: str, view: View) -> Value:
+    packet = view.packet
+    match name:
+        case "dport":
+            return OWN_PORT if packet.destination_port is None else packet.destination_port
+        case "sport":
+            return OWN_PORT if packet.source_port is None or packet.source_port_random else packet.source_port
+        case "flags" if view.tcp_flags is not None:
+            return view.tcp_flags
+    return unknown(f"the packet's {name} is not given")
+
+
+def _meta(key: str, view: View) -> Value:
+    packet = view.packet
+    match key:
+        case "l4proto":
+            return packet.protocol.number
+        case "nfproto":
+            return "ipv4" if packet.family is Family.IP else "ipv6"
+        case "protocol":
+            return packet.family.value
+        case "iifname" | "iif":
+            return view.in_device or ""
+        case "oifname" | "oif":
+            return view.out_device or ""
+        case "mark":
+            return packet.mark
+        case "pkttype":
+            return "multicast" if packet.destination.is_multicast else "unicast" if view.in_device != "lo" else "host"
+        case "skuid" | "skgid" | "cgroup":
+            return unknown(f"the {key} of the sending process is not in the snapshot") if view.local_process else ABSENT
+    return unknown(f"meta {key} is not modelled", "UNMODELLED_MATCH")
+
+
+def _ct(expression: n.Ct, view: View) -> Value:
+    if expression.key == "state":
+        return frozenset({view.state.lower()}) if view.state != "UNKNOWN" else unknown("the state of this connection is not known")
+    connection = view.connection
+    if connection is None:
+        return ABSENT
+    found = connection.reply if expression.direction == "reply" else connection.original
+    match expression.key:
+        case "status":
+            names = {"dnat" if connection.has_dnat else "", "snat" if connection.has_snat else "", "seen-reply" if view.reply else ""}
+            return frozenset(names - {""})
+        case "mark":
+            return view.connection_mark
+        case "direction":
+            return "reply" if view.reply else "original"
+        case "l3proto":
+            return "ipv4" if view.packet.family is Family.IP else "ipv6"
+        case "protocol":
+            return view.packet.protocol.number
+        case "saddr" | "ip saddr" | "ip6 saddr":
+            return found.source
+        case "daddr" | "ip daddr" | "ip6 daddr":
+            return found.destination
+        case "proto-src":
+            return found.source_port if isinstance(found.source_port, int) else OWN_PORT
+        case "proto-dst":
+            return found.destination_port if isinstance(found.destination_port, int) else OWN_PORT
+    return unknown(f"ct {expression.key} is not modelled", "UNMODELLED_MATCH")
+
+
+def fib_answer(expression: n.Fib, wanted: list[str], view: View) -> bool | None:
+    """Return whether a ``fib`` look-up gives one of *wanted* words; None when the snapshot cannot tell.
+
+    ``fib saddr . iif oif missing`` (or ``exists``) asks whether the way back leaves by the device the packet came in by.
+    """
+    address = view.packet.source if "saddr" in expression.keys else view.packet.destination
+    device = view.in_device if "iif" in expression.keys else view.out_device if "oif" in expression.keys else None
+    if expression.result == "type":
+        return view.routing.has_address_type(address, {w.upper() for w in wanted}, device)
+    if "saddr" in expression.keys and "iif" in expression.keys and wanted in (["missing"], ["exists"]):
+        back = view.reverse_path(RpfilterMatch(valid_mark="mark" in expression.keys)) if view.reverse_path else None
+        return None if back is None else back == (wanted == ["exists"])
+    return None
