@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ class _Opened:
 
     recorded: RecordedSnapshot
     size: int
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: threading.RLock = field(default_factory=threading.RLock)
     cluster: Cluster | None = None
 
 
@@ -49,6 +50,12 @@ class OpenSnapshots:
             if entry.cluster is None:
                 entry.cluster = Cluster.from_snapshot(entry.recorded)
             return entry.cluster
+
+    @contextlib.contextmanager
+    def using(self, row: Snapshot) -> Iterator[Cluster]:
+        """Give the cluster of *row* to one thread at a time: the engine keeps what it parses, and knows nothing of threads."""
+        with self._entry(row).lock:
+            yield self.cluster(row)
 
     def forget(self, digest: str) -> None:
         """Drop the snapshot with that digest, if it is here."""

@@ -6,6 +6,7 @@ Views, sockets and commands call these functions and nothing below them.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,6 +102,11 @@ def open_snapshot(row: Snapshot) -> RecordedSnapshot:
 def open_cluster(row: Snapshot) -> Cluster:
     """Return the engine's cluster of *row*, from a bounded cache."""
     return opened.cluster(row)
+
+
+def using_cluster(row: Snapshot) -> AbstractContextManager[Cluster]:
+    """Return a context that gives the engine's cluster of *row* (and its ``snapshot``) to one thread at a time; trace inside it."""
+    return opened.using(row)
 
 
 def delete_snapshot(row: Snapshot, owner: str) -> None:
