@@ -76,7 +76,11 @@ class FlowState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """One question. *source_port* None means any; *seed* asks for one sampled path of the tree."""
+    """One question. *source_port* None means any; *seed* asks for one sampled path of the tree.
+
+    *dscp*, *length* (of the whole IP packet, in bytes) and *ttl* (or hop limit) are the packet's own as it is sent, where somebody says
+    them; without, a rule that asks for them is unknown.
+    """
 
     source: Source
     destination: Destination
@@ -86,6 +90,14 @@ class Query:
     state: FlowState = FlowState.NEW
     seed: int | None = None
     connection: tuple[str, int] | None = None
+    dscp: int | None = None
+    length: int | None = None
+    ttl: int | None = None
+
+    @property
+    def header(self) -> dict[str, int]:
+        """Return the header fields that were given, by name."""
+        return {k: v for k, v in (("dscp", self.dscp), ("length", self.length), ("ttl", self.ttl)) if v is not None}
 
     def to_dict(self) -> dict[str, object]:
         """Return the query as trace-json.md writes it."""
@@ -105,12 +117,13 @@ class Query:
             out["seed"] = self.seed
         if self.connection is not None:
             out["connection"] = {"node": self.connection[0], "line": self.connection[1]}
-        return out
+        return out | self.header
 
 
 _SERVICE = re.compile(r"svc:(?P<ns>[^/:\s]+)/(?P<name>[^/:\s]+)(?::(?P<port>[0-9]+))?", re.ASCII)
 _BRACKETED = re.compile(r"\[(?P<host>[^\]\s]+)\](?::(?P<port>[0-9]+))?", re.ASCII)
 _HOST = re.compile(r"(?P<host>[^\s:/\[\]]+)(?::(?P<port>[0-9]+))?", re.ASCII)
+_HEADER = {"dscp": 63, "length": 65535, "ttl": 255}
 _TRACEABLE = {"tcp": Protocol.TCP, "udp": Protocol.UDP, "sctp": Protocol.SCTP}
 
 
@@ -187,7 +200,7 @@ def query_from_dict(value: object) -> Query:
     """
     if not isinstance(value, Mapping):
         raise QueryError("a query is a JSON object", code="BAD_QUERY")
-    known = {"id", "from", "to", "protocol", "source_port", "state", "seed", "connection", "resolver", "overrides"}
+    known = {"id", "from", "to", "protocol", "source_port", "state", "seed", "connection", "resolver", "overrides"} | set(_HEADER)
     if unknown := sorted(str(k) for k in value if k not in known):
         raise QueryError(f"unknown field {unknown[0]!r} in the query", code="BAD_QUERY", field=unknown[0])
     for later in ("resolver", "overrides"):
@@ -209,7 +222,14 @@ def query_from_dict(value: object) -> Query:
         state=FlowState(state),
         seed=seed,
         connection=_connection_from(value.get("connection")),
+        **{name: _header_field(value[name], name) for name in _HEADER if value.get(name) is not None},
     )
+
+
+def _header_field(value: object, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _HEADER[name]:
+        raise QueryError(f"{name} is not a whole number from 0 to {_HEADER[name]}", code="BAD_QUERY", field=name)
+    return value
 
 
 def _source_from(value: object) -> Source:

@@ -77,7 +77,7 @@ class NodeWalk:
         packet = replace(walk.packet, source=picked)
         visit = replace(walk.visit, packet_in=packet)
         walk = _route_note(replace(walk, packet=packet, visit=visit), result)
-        crossing = Crossing(stack=stack, out_device=result.device, local_process=True)
+        crossing = Crossing(stack=stack, out_device=result.device, local_process=True, header=walk.header)
         for passed in self._hooks.run(walk, crossing, Hook.OUTPUT):
             if isinstance(passed, Ending):
                 yield passed
@@ -111,7 +111,8 @@ class NodeWalk:
             yield walk.end(Disposition.LOOP, Reason(code="TTL_LOOP", text=text))
             return
         walk = replace(walk, seen=walk.seen | {state})
-        for passed in self._hooks.run(walk, Crossing(stack=stack, in_device=device, phys_in=phys_in), Hook.PREROUTING):
+        crossing = Crossing(stack=stack, in_device=device, phys_in=phys_in, header=walk.header)
+        for passed in self._hooks.run(walk, crossing, Hook.PREROUTING):
             if isinstance(passed, Ending):
                 yield passed
             else:
@@ -242,7 +243,7 @@ class NodeWalk:
             if result.kind is ResultKind.LOCAL or result.device == "lo":
                 yield from self._loop_back(walk, after)
             else:
-                yield from self._fabric.carry(walk, after, result)
+                yield from self._fabric.carry(replace(walk, header=after.header), after, result)
 
     def _loop_back(self, walk: Walk, crossing: Crossing) -> Iterator[Ending]:
         """Over lo a packet keeps its conntrack entry: nat PREROUTING is not asked again (its side is settled)."""

@@ -144,19 +144,20 @@ def _start(fabric: Fabric, query: Query, destination: Address) -> Start:
         if source.ip.version != destination.version:
             text = f"{source.ip} cannot send to {destination}: they are of different address families"
             raise QueryError(text, code="FAMILY_MISMATCH", field="from")
-        return Start(walk=_begun(StackKind.EXTERNAL, str(source.ip), packet))
+        return Start(walk=_begun(StackKind.EXTERNAL, str(source.ip), packet, query))
     if pod is not None and not pod.host_network:
         address = next((a for a in pod.owned_ips if a.version == destination.version), None)
         if address is not None:
             packet = replace(packet, source=destination if destination.is_loopback else address)
-        return Start(walk=_begun(StackKind.POD, f"{pod.namespace}/{pod.name}", packet), pod=pod)
+        return Start(walk=_begun(StackKind.POD, f"{pod.namespace}/{pod.name}", packet, query), pod=pod)
     node = (pod.node_name if pod is not None else source.name) or ""
-    return Start(walk=_begun(StackKind.NODE, node, packet), node=node)
+    return Start(walk=_begun(StackKind.NODE, node, packet, query), node=node)
 
 
-def _begun(kind: StackKind, name: str, packet: Packet) -> Walk:
+def _begun(kind: StackKind, name: str, packet: Packet, query: Query) -> Walk:
     node = name if kind is StackKind.NODE else None
-    return Walk(packet=packet, visit=Visit(kind=kind, name=name, node=node, came_in=None, packet_in=packet))
+    visit = Visit(kind=kind, name=name, node=node, came_in=None, packet_in=packet)
+    return Walk(packet=packet, visit=visit, header=query.header)
 
 
 def _walked(fabric: Fabric, start: Start) -> Iterator[Ending]:

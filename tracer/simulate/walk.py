@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -30,6 +31,7 @@ class Walk:
 
     *entries* are (stack, connection) pairs; *seen* the states passed, against loops; *recent* what the ``-m recent`` lists
     of each stack learned, as (stack, list, address).
+    *header* are the fields that somebody said (dscp, length, ttl), as they are between stacks.
     *translated_source* is true once a source port may have changed.
     """
 
@@ -44,6 +46,7 @@ class Walk:
     recent: frozenset[tuple[str, str, str]] = frozenset()
     source_port_certain: bool = True
     answering: bool = False
+    header: Mapping[str, int] = field(default_factory=dict)
 
     def entry(self, stack: str, packet: Packet) -> tuple[Connection, bool] | None:
         """Return the connection of *stack* that *packet* belongs to, and whether it runs in the reply direction."""
