@@ -234,7 +234,7 @@ class ObjectFile:
     def _add_escaped(self, index: dict[bytes, Found], aspect: Aspect) -> None:
         touched: set[bytes] = set()
         for item in self._escaped_items():
-            for raw_object in self.objects(item):
+            for raw_object in self._readable(item):
                 for name, value in _scalars(raw_object.value):
                     if (key := _key_of(aspect, name, value)) is not None:
                         _add(index, key, item)
@@ -242,6 +242,13 @@ class ObjectFile:
         for key in touched:
             if isinstance(found := index[key], list):
                 index[key] = sorted(set(found))
+
+    def _readable(self, item: int) -> tuple[RawObject, ...]:
+        """Return the objects at *item*, none where they cannot be read: an index leads nowhere then, reading all says the fault."""
+        try:
+            return self.objects(item)
+        except ParseError:
+            return ()
 
     def _escaped_items(self) -> tuple[int, ...]:
         if self._escaped is None:

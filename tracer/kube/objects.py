@@ -105,43 +105,41 @@ class Objects:
 
     def slices_of(self, namespace: str, name: str) -> tuple[EndpointSlice, ...]:
         """Return the EndpointSlices of the Service of that name; made from its Endpoints where a snapshot has no slices at all."""
-        aspect, kind = (Aspect.NAME, "Endpoints") if self.uses_legacy_endpoints else (Aspect.SERVICE_NAME, "EndpointSlice")
-        found = self._candidates(EndpointSlice, kind, aspect, name)
-        return _first_of_each(s for s in found if s.legacy is self.uses_legacy_endpoints and s.namespace == namespace and s.service == name)
+        aspect = Aspect.NAME if self.uses_legacy_endpoints else Aspect.SERVICE_NAME
+        found = self._having(EndpointSlice, self._endpoints_kind, aspect, name)
+        return tuple(s for s in found if (s.namespace, s.service) == (namespace, name))
 
     # -- by address or port -------------------------------------------------------------------------------------------------------
 
     def services_with_address(self, address: Address) -> tuple[tuple[Service, AddressOf], ...]:
         """Return the Services that have *address*, each with which of its addresses it is."""
-        found = _first_of_each(self._candidates(Service, "Service", Aspect.ADDRESS, str(address)))
+        found = self._having(Service, "Service", Aspect.ADDRESS, str(address))
         return tuple((service, which) for service in found for which in dict.fromkeys(w for a, w in service.addresses if a == address))
 
     def services_with_node_port(self, port: int, protocol: Protocol) -> tuple[tuple[Service, ServicePort], ...]:
         """Return the Services that use *port* on every node, with the Service port behind it."""
-        found = _first_of_each(self._candidates(Service, "Service", Aspect.NODE_PORT, str(port)))
+        found = self._having(Service, "Service", Aspect.NODE_PORT, str(port))
         return tuple((s, p) for s in found for p in s.ports if p.node_port == port and p.protocol is protocol)
 
     def endpoints_with_address(self, address: Address) -> tuple[tuple[EndpointSlice, Endpoint], ...]:
         """Return the endpoints that have *address*, each with its slice; ready or not."""
-        kind = "Endpoints" if self.uses_legacy_endpoints else "EndpointSlice"
-        slices = self._candidates(EndpointSlice, kind, Aspect.ADDRESS, str(address))
-        mine = _first_of_each(s for s in slices if s.legacy is self.uses_legacy_endpoints)
-        return tuple((s, e) for s in mine for e in s.endpoints if address in e.addresses)
+        slices = self._having(EndpointSlice, self._endpoints_kind, Aspect.ADDRESS, str(address))
+        return tuple((s, e) for s in slices for e in s.endpoints if address in e.addresses)
 
     def pods_with_ip(self, address: Address) -> tuple[Pod, ...]:
         """Return the Pods whose status lists *address* and that have not ended; host-network Pods share their node's."""
-        found = _first_of_each(self._candidates(Pod, "Pod", Aspect.ADDRESS, str(address)))
+        found = self._having(Pod, "Pod", Aspect.ADDRESS, str(address))
         return tuple(p for p in found if not p.has_ended and address in p.ips)
 
     @cached_property
     def host_network_pods(self) -> tuple[Pod, ...]:
         """Return the Pods that use their node's network and have not ended. Decodes no other."""
-        found = _first_of_each(self._candidates(Pod, "Pod", Aspect.HOST_NETWORK, "true"))
+        found = self._having(Pod, "Pod", Aspect.HOST_NETWORK, "true")
         return tuple(p for p in found if p.host_network and not p.has_ended)
 
     def node_with_ip(self, address: Address) -> Node | None:
         """Return the first Node that has *address* as an internal or external one, or None."""
-        found = _first_of_each(self._candidates(Node, "Node", Aspect.ADDRESS, str(address)))
+        found = self._having(Node, "Node", Aspect.ADDRESS, str(address))
         return next((n for n in found if address in n.ips), None)
 
     # -- all ----------------------------------------------------------------------------------------------------------------------
@@ -154,8 +152,7 @@ class Objects:
     @cached_property
     def slices(self) -> tuple[EndpointSlice, ...]:
         """Return every EndpointSlice (or what the legacy Endpoints say). Decodes them all."""
-        legacy = self.uses_legacy_endpoints
-        return tuple(s for s in self._all(EndpointSlice, "Endpoints" if legacy else "EndpointSlice") if s.legacy is legacy)
+        return self._all(EndpointSlice, self._endpoints_kind)
 
     @cached_property
     def pods(self) -> tuple[Pod, ...]:
@@ -269,17 +266,31 @@ class Objects:
             self._read[(file, item)] = models
         return models
 
+    @property
+    def _endpoints_kind(self) -> str:
+        return "Endpoints" if self.uses_legacy_endpoints else "EndpointSlice"
+
+    def _having(self, model: type[M], kind: str, aspect: Aspect, key: str) -> tuple[M, ...]:
+        """Return the objects that may have *key*, those left out that an earlier object of the same name replaces."""
+        found = _first_of_each(self._candidates(model, kind, aspect, key))
+        return tuple(m for m in found if self._is_first(m, model, kind))
+
+    def _is_first(self, found: M, model: type[M], kind: str) -> bool:
+        name = found.service if isinstance(found, EndpointSlice) and found.legacy else found.name
+        first = next((m for m in self._candidates(model, kind, Aspect.NAME, name or "") if m.key == found.key), None)
+        return first is None or first.origin == found.origin
+
     def _candidates(self, model: type[M], kind: str, aspect: Aspect, key: str) -> Iterator[M]:
         encoded = key.encode(errors="surrogatepass")
         for file in self._files_with(kind):
             for item in file.candidates(aspect, encoded):
                 for candidate in self._models(file, item):
-                    if isinstance(candidate, model):
+                    # Endpoints are read as slices: the two must not be taken for each other.
+                    if isinstance(candidate, model) and getattr(candidate, "legacy", False) is (kind == "Endpoints"):
                         yield candidate
 
     def _named(self, model: type[M], namespace: str, name: str) -> M | None:
-        found = self._candidates(model, model.__name__, Aspect.NAME, name)
-        return next((m for m in found if m.key == (namespace, name)), None)
+        return next((m for m in self._candidates(model, model.__name__, Aspect.NAME, name) if m.key == (namespace, name)), None)
 
     def _all(self, model: type[M], kind: str) -> tuple[M, ...]:
         objects = (

@@ -21,7 +21,7 @@ class ProxyMode:
 
 
 def proxy_mode(snapshot: Snapshot, node: str) -> ProxyMode | None:
-    """Return *node*'s mode by its kube-proxy-mode.txt, else kube-proxy's ConfigMap, else what its rules look like; None if nothing tells."""
+    """Return *node*'s mode by its kube-proxy-mode.txt, else kube-proxy's ConfigMap, else the look of its rules; None if nothing tells."""
     return _from_file(snapshot, node) or _from_config_map(snapshot, node) or _from_rules(snapshot, node)
 
 
