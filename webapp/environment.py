@@ -3,9 +3,11 @@
 Refuses a value it cannot read, naming the variable, instead of falling back to a default in silence.
 """
 
+import json
 import os
 import secrets
 from pathlib import Path
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -39,6 +41,20 @@ def number(name: str, default: int, *, least: int = 1) -> int:
 def megabytes(name: str, default: int) -> int:
     """Return the variable, given in MB (1,000,000 bytes), as bytes."""
     return number(name, default) * 1_000_000
+
+
+def storage(name: str, default: dict[str, Any]) -> dict[str, Any]:
+    """Return the variable, a Django storage as JSON (``{"BACKEND": …, "OPTIONS": {…}}``). :raises ImproperlyConfigured: it is not one."""
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} is not JSON: {error}") from error
+    if not isinstance(value, dict) or not isinstance(value.get("BACKEND"), str):
+        raise ImproperlyConfigured(f'{name} is not a storage: use {{"BACKEND": "...", "OPTIONS": {{...}}}}')
+    return value
 
 
 def folder(path: Path) -> Path | None:

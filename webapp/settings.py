@@ -1,4 +1,4 @@
-"""Settings: everything an operator may change is an environment variable, listed in the README.
+"""Settings: everything an operator may change is an environment variable, listed in docs/operations.md.
 
 Embedded defaults (SQLite in WAL mode, an in-memory channel layer, a folder of snapshots) need no other service;
 ``DATABASE_URL`` and ``REDIS_URL`` switch to PostgreSQL and Redis.
@@ -113,8 +113,10 @@ WHITENOISE_USE_FINDERS = not STATIC_MANIFEST
 WHITENOISE_AUTOREFRESH = DEBUG
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": DATA_DIR / "files"}},
-    # Snapshots: any Django storage will do (an S3-compatible one is set up in the README).
-    "snapshots": {"BACKEND": "webapp.storage.DurableFolderStorage", "OPTIONS": {"location": DATA_DIR / "snapshots"}},
+    # Snapshots: any Django storage will do, for example django-storages' S3 (install it beside Hopline).
+    "snapshots": environment.storage(
+        "HOPLINE_SNAPSHOT_STORAGE", {"BACKEND": "webapp.storage.DurableFolderStorage", "OPTIONS": {"location": DATA_DIR / "snapshots"}}
+    ),
     "staticfiles": {
         "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
         if STATIC_MANIFEST

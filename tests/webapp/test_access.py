@@ -33,7 +33,9 @@ def test_without_the_key_nothing_is_shown(client: Client, locked: None, path: st
     assert client.post(path, headers=BROWSER).status_code == 401
 
 
-@pytest.mark.parametrize(("path", "status"), [("/t/2222222222222222222222", 404), ("/healthz", 200), ("/static/css/base.css", 200), ("/access", 200)])
+@pytest.mark.parametrize(
+    ("path", "status"), [("/t/2222222222222222222222", 404), ("/healthz", 200), ("/static/css/base.css", 200), ("/access", 200)]
+)
 def test_public_paths_need_no_key(client: Client, locked: None, path: str, status: int) -> None:
     assert client.get(path, headers=BROWSER).status_code == status
 

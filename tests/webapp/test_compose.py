@@ -52,7 +52,7 @@ def test_the_image_runs_as_nobody_in_particular_and_is_probed() -> None:
     names = [name for name, _ in instructions()]
     assert names.index("USER") < names.index("CMD")
     assert "/healthz" in of("HEALTHCHECK")[0]
-    assert re.search(r'CMD \[.*\]$', of("HEALTHCHECK")[0])
+    assert re.search(r"CMD \[.*\]$", of("HEALTHCHECK")[0])
 
 
 def test_graphviz_and_rsvg_are_installed() -> None:
@@ -68,13 +68,21 @@ def test_the_image_starts_the_server_the_one_way_there_is(tmp_path: Path) -> Non
     command = yaml.safe_load(of("CMD")[-1])
     assert command[:3] == ["python", "manage.py", "serve"]
     # Without a key its command refuses to start, with the same arguments.
-    result = subprocess.run([sys.executable, *command[1:]], cwd=PROJECT, env=environment(tmp_path), capture_output=True, text=True, timeout=60)
+    result = subprocess.run(
+        [sys.executable, *command[1:]], cwd=PROJECT, env=environment(tmp_path), capture_output=True, text=True, timeout=60
+    )
     assert result.returncode == 2
 
 
 def test_the_lock_without_the_test_tools_holds_what_the_program_imports() -> None:
-    names = {re.match(r"[a-z0-9._-]+", line)[0] for line in runtime((PROJECT / "requirements.txt").read_text()).splitlines() if re.match(r"[a-z]", line)}
-    direct = {re.match(r"[\w.-]+", line)[0].lower() for line in (PROJECT / "requirements.in").read_text().splitlines() if line[:1].isalpha()}
+    names = {
+        re.match(r"[a-z0-9._-]+", line)[0]
+        for line in runtime((PROJECT / "requirements.txt").read_text()).splitlines()
+        if re.match(r"[a-z]", line)
+    }
+    direct = {
+        re.match(r"[\w.-]+", line)[0].lower() for line in (PROJECT / "requirements.in").read_text().splitlines() if line[:1].isalpha()
+    }
     assert direct <= names
     assert {"asgiref", "psycopg-binary", "redis", "uvloop", "websockets", "httptools"} <= names
     assert not {"pytest", "playwright", "mypy", "ruff", "hypothesis", "import-linter"} & names

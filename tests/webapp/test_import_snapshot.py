@@ -64,6 +64,10 @@ def test_load_demo_loads_all_of_them_once(demo: Path, tmp_path: Path, settings) 
 def test_the_demonstration_clusters_equal_the_recordings(demo: Path, shared: Path) -> None:
     """What is in the project is what was recorded, byte for byte."""
     ours = {path.relative_to(demo): path.read_bytes() for path in demo.rglob("*") if path.is_file()}
-    recorded = {path.relative_to(shared / "recordings"): path for path in (shared / "recordings").rglob("*") if path.is_file() and path.name != "README.md"}
+    recorded = {
+        path.relative_to(shared / "recordings"): path
+        for path in (shared / "recordings").rglob("*")
+        if path.is_file() and path.name != "README.md"
+    }
     assert ours.keys() == recorded.keys()
     assert [name for name, content in ours.items() if content != recorded[name].read_bytes()] == []

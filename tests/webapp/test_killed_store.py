@@ -49,15 +49,24 @@ def test_a_process_killed_in_mid_store_leaves_nothing_half_written(small: Path, 
     env = environment(data)
     run = [sys.executable, "manage.py"]
     subprocess.run([*run, "migrate", "-v0"], cwd=PROJECT, env=env, check=True, timeout=60)
-    first = subprocess.run([*run, "import_snapshot", str(small)], cwd=PROJECT, env=env, check=True, capture_output=True, text=True, timeout=60)
+    first = subprocess.run(
+        [*run, "import_snapshot", str(small)], cwd=PROJECT, env=env, check=True, capture_output=True, text=True, timeout=60
+    )
     whole = {path.name: path.read_bytes() for path in (data / "snapshots").iterdir()}
 
-    killed = subprocess.run([sys.executable, "-c", _STORE, str(small), _KILL_AT[moment]], cwd=PROJECT, env=env, capture_output=True, timeout=60)
+    killed = subprocess.run(
+        [sys.executable, "-c", _STORE, str(small), _KILL_AT[moment]], cwd=PROJECT, env=env, capture_output=True, timeout=60
+    )
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     with sqlite3.connect(data / "hopline.sqlite3") as database:
         assert database.execute("SELECT id FROM webapp_snapshot").fetchall() == [(first.stdout.strip(),)]
 
-    subprocess.run([sys.executable, "-c", "import django; django.setup(); from webapp import services; services.clean_up()"], cwd=PROJECT, env=env, check=True)
+    subprocess.run(
+        [sys.executable, "-c", "import django; django.setup(); from webapp import services; services.clean_up()"],
+        cwd=PROJECT,
+        env=env,
+        check=True,
+    )
     assert {path.name: path.read_bytes() for path in (data / "snapshots").iterdir()} == whole
     assert list((data / "incoming").iterdir()) == []
     again = subprocess.run([*run, "import_snapshot", str(small)], cwd=PROJECT, env=env, capture_output=True, text=True, timeout=60)

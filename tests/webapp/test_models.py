@@ -41,7 +41,11 @@ def test_a_link_is_open_until_it_expires_or_is_revoked(expires: timedelta | None
 
 
 def test_a_document_comes_back_as_it_was_frozen() -> None:
-    document = {"answer": {"outcomes": [{"probability": "715827883/2147483648"}]}, "rules": {'"><script>': {"1": "é\u2028\x00 🚀"}}, "n": [None, True, 1.5]}
+    document = {
+        "answer": {"outcomes": [{"probability": "715827883/2147483648"}]},
+        "rules": {'"><script>': {"1": "é\u2028\x00 🚀"}},
+        "n": [None, True, 1.5],
+    }
     link = TraceLink(owner="me", query={"x": 1}, snapshot_digest="d", engine_version="1")
     link.document = document
     link.save()

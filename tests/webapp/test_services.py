@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
+from django.core.files.base import ContentFile
 from django.utils import timezone
 
 from tests.live_server import PROJECT
@@ -51,7 +52,14 @@ def test_the_digest_depends_on_the_content_only(small: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("filename", "name"),
-    [("prod.tar.gz", "prod"), ("prod.tgz", "prod"), ("prod.zip", "prod"), ("cluster.json", "cluster"), ("v1.20", "v1.20"), (".json", "Snapshot")],
+    [
+        ("prod.tar.gz", "prod"),
+        ("prod.tgz", "prod"),
+        ("prod.zip", "prod"),
+        ("cluster.json", "cluster"),
+        ("v1.20", "v1.20"),
+        (".json", "Snapshot"),
+    ],
 )
 def test_without_a_name_the_files_name_will_do(small: Path, filename: str, name: str) -> None:
     assert services.store_snapshot(small, filename=filename).name == name
@@ -76,7 +84,11 @@ def test_progress_counts_the_nodes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"hello", "no Services"), (b'{"kind": "List", "items": [', "x.json"), (b'{"kind": "List", "apiVersion": "v1", "items": []}', "Service")],
+    [
+        (b"hello", "no Services"),
+        (b'{"kind": "List", "items": [', "x.json"),
+        (b'{"kind": "List", "apiVersion": "v1", "items": []}', "Service"),
+    ],
 )
 def test_what_is_no_snapshot_is_refused_and_nothing_is_left(tmp_path: Path, own_storage: Path, content: bytes, reason: str) -> None:
     (tmp_path / "x.json").write_bytes(content)
@@ -143,6 +155,19 @@ def test_a_demonstration_cluster_is_loaded_once_and_replaced_when_it_changed(sma
     assert [path.name for path in own_storage.iterdir()] == [second.storage_name]
 
 
+def test_any_django_storage_will_do(small: Path, settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One without folders, locks and renames, as an S3-compatible one is."""
+    settings.STORAGES = settings.STORAGES | {"snapshots": {"BACKEND": "django.core.files.storage.InMemoryStorage"}}
+    row = services.store_snapshot(small, owner="me")
+    assert services.open_snapshot(row).node_file("node-a", "iptables-save.txt") == RULES
+    snapshot_store.storage().save("abandoned", ContentFile(b"half"))
+    assert services.clean_up() == []
+    monkeypatch.setattr(snapshot_store, "_ABANDONED_AFTER", timedelta(0))
+    assert services.clean_up() == ["abandoned"]
+    services.delete_snapshot(Snapshot.objects.get(id=row.id), "me")
+    assert snapshot_store.storage().listdir("") == ([], [])
+
+
 # --- opening -------------------------------------------------------------------------------------------------------------
 
 
@@ -167,7 +192,9 @@ def test_threads_that_ask_at_once_get_one_cluster(small: Path) -> None:
 
 
 def test_the_cache_is_bounded_by_recorded_bytes(tmp_path: Path, settings) -> None:
-    rows = [services.store_snapshot(write_cluster(tmp_path / str(n), nodes=tuple(f"n{n}-{i}" for i in range(5))), owner="me") for n in range(4)]
+    rows = [
+        services.store_snapshot(write_cluster(tmp_path / str(n), nodes=tuple(f"n{n}-{i}" for i in range(5))), owner="me") for n in range(4)
+    ]
     settings.CACHE_MAX_BYTES = rows[0].size * 2
     for row in rows[:2]:
         services.open_snapshot(row)
@@ -189,7 +216,9 @@ def test_a_deleted_snapshot_leaves_the_cache_unless_another_has_the_same_bytes(s
     assert opened.sizes() == {}
 
 
-@pytest.mark.parametrize(("form", "unpack"), [("tar.zst", lambda b: zstandard.ZstdDecompressor().decompressobj().decompress(b)), ("tar.gz", None)])
+@pytest.mark.parametrize(
+    ("form", "unpack"), [("tar.zst", lambda b: zstandard.ZstdDecompressor().decompressobj().decompress(b)), ("tar.gz", None)]
+)
 def test_a_download_is_the_snapshot_again(small: Path, tmp_path: Path, form: str, unpack) -> None:
     row = services.store_snapshot(small, owner="me")
 
@@ -214,7 +243,13 @@ def test_a_frozen_answer_opens_the_same_after_its_snapshot_is_gone(small: Path) 
     link = services.create_link(document=DOCUMENT, query={"to": "x"}, owner="me", snapshot=row)
     services.delete_snapshot(Snapshot.objects.get(id=row.id), "me")
     read = services.read_link(link.token)
-    assert (read.document, read.query, read.snapshot, read.snapshot_digest, read.engine_version) == (DOCUMENT, {"to": "x"}, None, row.digest, "9.9")
+    assert (read.document, read.query, read.snapshot, read.snapshot_digest, read.engine_version) == (
+        DOCUMENT,
+        {"to": "x"},
+        None,
+        row.digest,
+        "9.9",
+    )
 
 
 def test_links_are_listed_and_revoked_by_their_owner_only(small: Path) -> None:
@@ -252,7 +287,15 @@ def test_clean_up_spares_a_store_that_another_process_is_at(small: Path, own_sto
     def slow_save(row: Snapshot, *args: object, **kwargs: object) -> None:
         # The file is in place, the row is not: exactly when another server starts.
         script = "import django; django.setup(); from webapp.storage import DurableFolderStorage as S; print(S(location=%r).sweep(lambda _: False))"
-        swept = subprocess.run([sys.executable, "-c", script % str(own_storage)], cwd=PROJECT, env=os.environ | {"DJANGO_SETTINGS_MODULE": "webapp.settings"}, capture_output=True, text=True, check=True, timeout=60)
+        swept = subprocess.run(
+            [sys.executable, "-c", script % str(own_storage)],
+            cwd=PROJECT,
+            env=os.environ | {"DJANGO_SETTINGS_MODULE": "webapp.settings"},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
         removed.append(json.loads(swept.stdout.replace("'", '"')))
         save(row, *args, **kwargs)
 

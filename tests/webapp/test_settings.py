@@ -26,7 +26,9 @@ print(json.dumps({{name: getattr(settings, name) for name in {_SHOWN.split()!r}}
 
 
 def run(data: Path, **changes: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", _SHOW], cwd=PROJECT, env=environment(data, **changes), capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [sys.executable, "-c", _SHOW], cwd=PROJECT, env=environment(data, **changes), capture_output=True, text=True, timeout=60
+    )
 
 
 def settings_with(data: Path, **changes: str) -> dict:
@@ -54,7 +56,10 @@ def test_urls_switch_to_postgresql_and_redis(tmp_path: Path) -> None:
     assert shown["DATABASES"]["default"]["ENGINE"] == "django.db.backends.postgresql"
     assert shown["DATABASES"]["default"]["HOST"] == "db"
     assert "init_command" not in shown["DATABASES"]["default"].get("OPTIONS", {})
-    assert shown["CHANNEL_LAYERS"]["default"] == {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": ["redis://redis:6379/0"]}}
+    assert shown["CHANNEL_LAYERS"]["default"] == {
+        "BACKEND": "channels_redis.core.RedisChannelLayer",
+        "CONFIG": {"hosts": ["redis://redis:6379/0"]},
+    }
 
 
 def test_variables_change_limits_hosts_and_cookies(tmp_path: Path) -> None:
@@ -77,7 +82,16 @@ def test_variables_change_limits_hosts_and_cookies(tmp_path: Path) -> None:
     assert shown["CONTENT_SECURITY_POLICY"]["DIRECTIVES"]["connect-src"] == ["'self'", "wss://hopline.example"]
 
 
-@pytest.mark.parametrize(("name", "value"), [("HOPLINE_UPLOAD_MAX_MB", "lots"), ("HOPLINE_UPLOAD_MAX_MB", "-1"), ("HOPLINE_HTTPS", "maybe")])
+def test_snapshots_can_be_kept_in_another_storage(tmp_path: Path) -> None:
+    s3 = {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": {"bucket_name": "hopline", "endpoint_url": "https://s3.example"}}
+    assert settings_with(tmp_path, HOPLINE_SNAPSHOT_STORAGE=json.dumps(s3))["STORAGES"]["snapshots"] == s3
+    for wrong in ("{", '"x"', "{}"):
+        assert "HOPLINE_SNAPSHOT_STORAGE is not" in run(tmp_path, HOPLINE_SNAPSHOT_STORAGE=wrong).stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("HOPLINE_UPLOAD_MAX_MB", "lots"), ("HOPLINE_UPLOAD_MAX_MB", "-1"), ("HOPLINE_HTTPS", "maybe")]
+)
 def test_a_value_that_cannot_be_read_is_refused_by_name(tmp_path: Path, name: str, value: str) -> None:
     result = run(tmp_path, **{name: value})
     assert result.returncode != 0
@@ -129,7 +143,9 @@ def test_no_page_names_another_host() -> None:
         r"""|url\(\s*["']?(?:https?:)?//|@import\s+["'](?:https?:)?//|\bimport\b[^;\n]*["'](?:https?:)?//|fetch\(\s*["'`](?:https?:)?//"""
     )
     assert loads.search('<script src="https://cdn.example/x.js">')
-    files = [path for folder in ("templates", "static") for path in (PROJECT / folder).rglob("*") if path.suffix in {".html", ".css", ".js"}]
+    files = [
+        path for folder in ("templates", "static") for path in (PROJECT / folder).rglob("*") if path.suffix in {".html", ".css", ".js"}
+    ]
     own = [path for path in files if "vendor" not in path.parts]
     assert own
     assert [f"{path}: {found[0]}" for path in own for found in loads.finditer(path.read_text())] == []
@@ -137,7 +153,9 @@ def test_no_page_names_another_host() -> None:
 
 def test_django_has_no_warning_about_a_deployment(tmp_path: Path) -> None:
     env = environment(tmp_path, HOPLINE_HTTPS="1", HOPLINE_ALLOWED_HOSTS="hopline.example")
-    result = subprocess.run([sys.executable, "manage.py", "check", "--deploy"], cwd=PROJECT, env=env, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy"], cwd=PROJECT, env=env, capture_output=True, text=True, timeout=60
+    )
     # Redirecting to HTTPS and HSTS belong to the proxy that ends TLS.
     warned = set(re.findall(r"security\.W[0-9]+", result.stderr)) - {"security.W004", "security.W008"}
     assert (result.returncode, warned) == (0, set()), result.stderr

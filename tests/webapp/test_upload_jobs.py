@@ -38,7 +38,9 @@ def test_an_upload_becomes_its_owners_snapshot(small: Path, settings) -> None:
     assert list((settings.DATA_DIR / "incoming").iterdir()) == []
 
 
-@pytest.mark.parametrize(("content", "status", "problem"), [(b"PK\x05\x06 not a zip", 422, "damaged"), (b"x" * 2_000, 413, "limit is 0 MB")])
+@pytest.mark.parametrize(
+    ("content", "status", "problem"), [(b"PK\x05\x06 not a zip", 422, "damaged"), (b"x" * 2_000, 413, "limit is 0 MB")]
+)
 def test_a_refused_upload_lists_its_problems(settings, content: bytes, status: int, problem: str) -> None:
     settings.UPLOAD_MAX_BYTES = 1_000
     row = wait_for(upload(content))
@@ -47,7 +49,9 @@ def test_a_refused_upload_lists_its_problems(settings, content: bytes, status: i
     assert list((settings.DATA_DIR / "incoming").iterdir()) == []
 
 
-def test_an_error_of_ours_is_logged_and_said_without_its_details(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, settings) -> None:
+def test_an_error_of_ours_is_logged_and_said_without_its_details(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, settings
+) -> None:
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("an internal detail")
 

@@ -311,7 +311,11 @@ GOOD = [pack(tar_of(*FILES.items())) for pack in PACKERS.values()] + [zip_of(*FI
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(which=st.sampled_from(GOOD), cuts=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=6), keep=st.floats(0, 1))
+@given(
+    which=st.sampled_from(GOOD),
+    cuts=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=6),
+    keep=st.floats(0, 1),
+)
 def test_mutated_archives_are_read_or_refused_never_worse(tmp_path: Path, which: bytes, cuts: list[tuple[float, int]], keep: float) -> None:
     content = bytearray(which[: max(1, int(len(which) * keep))])
     for where, value in cuts:

@@ -22,7 +22,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the arguments."""
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-        parser.add_argument("--port", type=int, default=8000, help="port to listen on, 0 for any free one (default: %(default)s)")
+        parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
         parser.add_argument("--no-demo", action="store_true", help="do not load the demonstration clusters")
 
     def handle(self, *, host: str, port: int, no_demo: bool, verbosity: int, **_: Any) -> None:
@@ -47,6 +47,8 @@ class Command(BaseCommand):
             ws_max_size=65_536,
         )
         server = uvicorn.Server(config)
+        shown = f"[{host}]" if ":" in host else host
+        self.stdout.write(f"Hopline is at http://{shown}:{port} (Ctrl-C stops it)")
         server.run()
         if not server.started:
             sys.exit(1)
