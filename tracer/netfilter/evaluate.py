@@ -23,6 +23,8 @@ from tracer.trace import Step, Unknown
 _HALF = Fraction(1, 2)
 _ONE = Fraction(1)
 _DEEPEST = 100
+# What one walk of one chain may cost. A node of 10,000 Services stays below a tenth of each.
+_MOST_RULES, _MOST_STEPS, _MOST_LEAVES = 2_000_000, 20_000, 10_000
 
 Annotator = Callable[[m.Rule], Mapping[str, str]]
 
@@ -67,9 +69,12 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
+    """A chain that the walk is in; *order* are the positions of its rules to ask. *gotos* led here since the last jump."""
+
     chain: Chain
     order: Sequence[int]
     position: int = 0
+    gotos: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,16 @@ class _Cursor:
     probability: Fraction
     conditions: tuple[str, ...] = ()
     unknowns: tuple[Unknown, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A rule that may match: the view where it does and where it does not, the odds, and what is missing to tell."""
+
+    view: View
+    otherwise: View
+    chance: Fraction = _ONE
+    missing: tuple[UnknownAnswer, ...] = ()
 
 
 def no_names(rule: m.Rule) -> Mapping[str, str]:
@@ -95,72 +110,88 @@ class Evaluation:
         self._family = family
         self._annotate = annotate
         self._pending: list[_Cursor] = []
+        self._asked = 0
+        self._taken = 0
 
     def run(self, view: View, steps: StepList | None = None) -> Iterator[Leaf]:
-        """Yield every way the chain can end for *view*; probabilities sum to 1."""
+        """Yield every way the chain can end for *view*; probabilities sum to 1.
+
+        NB: a hostile rule set can make the walk as long as it likes (each of n chains jumping twice to the next); then it is given up,
+        and what is left of the odds ends in one unknown leaf.
+        """
         self._pending = [_Cursor((_frame(self._base, view.packet),), view, steps, _ONE)]
-        while self._pending:
+        for _ in range(_MOST_LEAVES):
+            if not self._pending or self._is_spent():
+                break
             yield self._finish(self._pending.pop())
+        if self._pending:
+            yield self._given_up()
+
+    def _is_spent(self) -> bool:
+        return self._asked > _MOST_RULES or self._taken > _MOST_STEPS
+
+    def _given_up(self) -> Leaf:
+        first, share = self._pending[0], sum((c.probability for c in self._pending), Fraction(0))
+        text = f"the walk through chain {self._base.name} of table {self._base.table.name} is too long: given up"
+        found = Unknown(code="UNSUPPORTED", text=text, at={"file": self._file})
+        return Leaf("unknown", first.view, first.steps, share, first.conditions, (*first.unknowns, found))
 
     def _finish(self, cursor: _Cursor) -> Leaf:
         """Run *cursor* to its end, leaving the other ways at each split for later."""
-        while True:
-            if not cursor.frames:
-                return self._policy(cursor)
-            frame = cursor.frames[-1]
-            if frame.position >= len(frame.order):
-                if frame.chain.may_continue:
-                    return self._cut_off(cursor, frame.chain)
-                cursor = replace(cursor, frames=cursor.frames[:-1])
-                continue
-            rule = frame.chain.rule(frame.order[frame.position])
-            ahead = replace(cursor, frames=(*cursor.frames[:-1], _Frame(frame.chain, frame.order, frame.position + 1)))
-            result = self._try(rule, ahead)
+        while cursor.frames:
+            if self._is_spent():
+                self._pending.append(cursor)
+                leaf = self._given_up()
+                self._pending.clear()
+                return leaf
+            result = self._through(cursor)
             if isinstance(result, Leaf):
                 return result
             cursor = result
+        return self._policy(cursor)
 
-    def _try(self, rule: m.Rule, ahead: _Cursor) -> _Cursor | Leaf:
-        """Ask one rule; *ahead* already points behind it."""
+    def _through(self, cursor: _Cursor) -> _Cursor | Leaf:
+        """Ask the rules of the innermost chain up to the first that may match, and apply that one."""
+        frame, view = cursor.frames[-1], cursor.view
+        chain, order = frame.chain, frame.order
+        for position in range(frame.position, len(order)):
+            rule = chain.rule(order[position])
+            answer = _ask(rule, view)
+            if isinstance(answer, View):
+                view = answer
+                continue
+            self._asked += position - frame.position + 1
+            here = _Frame(chain, order, position + 1, frame.gotos)
+            ahead = _Cursor((*cursor.frames[:-1], here), answer.view, cursor.steps, cursor.probability, cursor.conditions, cursor.unknowns)
+            return self._hold(rule, ahead, answer)
+        self._asked += len(order) - frame.position
+        if chain.may_continue:
+            return self._cut_off(cursor, chain)
+        return replace(cursor, frames=cursor.frames[:-1], view=view)
+
+    def _hold(self, rule: m.Rule, ahead: _Cursor, held: _Held) -> _Cursor | Leaf:
+        """Follow a rule that may match; *ahead* already points behind it."""
         if rule.fault is not None:
             return self._faulty(rule, ahead)
-        chance, missing = _ONE, []
-        for match in rule.matches:
-            answer = matches.test(match, ahead.view)
-            if isinstance(match, m.RecentMatch) and match.action == "set":
-                ahead = replace(ahead, view=_remember(ahead.view, match))
-            if answer is True:
-                continue
-            if answer is False:
-                return ahead
-            if isinstance(answer, UnknownAnswer):
-                missing.append(answer)
-            else:
-                chance *= answer
+        missing, chance = held.missing, held.chance
         if missing and _is_harmless(rule.target):
             return self._note(rule, ahead, missing)
         if missing:
-            ahead = self._split(ahead, missing, rule)
+            ahead = self._split(ahead, missing, rule, held.otherwise)
         if chance != _ONE:
-            if chance == 0:
-                return ahead
-            self._pending.append(replace(ahead, probability=ahead.probability * (1 - chance)))
+            other = replace(ahead, view=held.otherwise, probability=ahead.probability * (1 - chance))
+            self._pending.append(other)
             ahead = replace(ahead, probability=ahead.probability * chance)
         return self._take(rule, ahead, chance if chance != _ONE else None, " and ".join(x.text for x in missing) or None)
 
-    def _split(self, ahead: _Cursor, missing: Sequence[UnknownAnswer], rule: m.Rule) -> _Cursor:
+    def _split(self, ahead: _Cursor, missing: Sequence[UnknownAnswer], rule: m.Rule, otherwise: View) -> _Cursor:
         """Leave the way on which the rule does not match for later, and return the one on which it does."""
         why = " and ".join(x.text for x in missing)
         where = f"{self._file}:{rule.line}"
         found = tuple(self._unknown(x.code, x.text, rule) for x in missing)
-        other = replace(
-            ahead,
-            probability=ahead.probability * _HALF,
-            unknowns=ahead.unknowns + found,
-            conditions=(*ahead.conditions, f"{where} does not match ({why})"),
-        )
-        self._pending.append(other)
-        return replace(other, conditions=(*ahead.conditions, f"{where} matches ({why})"))
+        ahead = replace(ahead, probability=ahead.probability * _HALF, unknowns=ahead.unknowns + found)
+        self._pending.append(replace(ahead, view=otherwise, conditions=(*ahead.conditions, f"{where} does not match ({why})")))
+        return replace(ahead, conditions=(*ahead.conditions, f"{where} matches ({why})"))
 
     def _note(self, rule: m.Rule, ahead: _Cursor, missing: Sequence[UnknownAnswer]) -> _Cursor:
         """A rule that changes nothing may or may not match: say so, and go on."""
@@ -172,7 +203,7 @@ class Evaluation:
     def _faulty(self, rule: m.Rule, ahead: _Cursor) -> Leaf:
         text = f"{self._file}:{rule.line} could not be read ({rule.fault}); what it does to the packet is unknown"
         missing = UnknownAnswer("BAD_RULE", text)
-        taken = self._split(ahead, [missing], rule)
+        taken = self._split(ahead, [missing], rule, ahead.view)
         return Leaf("unknown", taken.view, taken.steps, taken.probability, taken.conditions, taken.unknowns, rule=rule)
 
     def _take(self, rule: m.Rule, cursor: _Cursor, chance: Fraction | None, condition: str | None) -> _Cursor | Leaf:
@@ -221,12 +252,14 @@ class Evaluation:
                 assert_never(target)
 
     def _jump(self, rule: m.Rule, target: m.Jump, cursor: _Cursor, steps: StepList) -> _Cursor | Leaf:
-        chain = self._base.table.chains[target.chain]
+        chains = self._base.table.chains
         frames = cursor.frames[:-1] if target.goto else cursor.frames
-        if len(frames) >= _DEEPEST:
-            found = self._unknown("BAD_RULE", f"the chains jump into each other deeper than {_DEEPEST}; no kernel loads such rules", rule)
+        gotos = cursor.frames[-1].gotos + 1 if target.goto else 0
+        if len(frames) >= _DEEPEST or gotos > len(chains):
+            found = self._unknown("BAD_RULE", "the chains lead into each other without end; no kernel loads such rules", rule)
             return Leaf("unknown", cursor.view, steps, cursor.probability, cursor.conditions, (*cursor.unknowns, found), rule=rule)
-        return replace(cursor, frames=(*frames, _frame(chain, cursor.view.packet)), steps=steps)
+        self._taken += 1
+        return replace(cursor, frames=(*frames, _frame(chains[target.chain], cursor.view.packet, gotos)), steps=steps)
 
     def _policy(self, cursor: _Cursor) -> Leaf:
         policy = self._base.policy or "ACCEPT"
@@ -283,9 +316,33 @@ class Evaluation:
         )
 
 
-def _frame(chain: Chain, packet: Packet) -> _Frame:
+def _frame(chain: Chain, packet: Packet, gotos: int = 0) -> _Frame:
     index = chain.index
-    return _Frame(chain, range(len(chain)) if index is None else index.candidates(packet))
+    return _Frame(chain, range(len(chain)) if index is None else index.candidates(packet), gotos=gotos)
+
+
+def _ask(rule: m.Rule, view: View) -> View | _Held:
+    """Ask the matches of a rule in their order. A View, changed where ``recent`` has learned, means: it does not match.
+
+    NB: ``recent --set`` learns when it is reached, whatever the matches behind it say, and not when one before it said no.
+    """
+    chance = _ONE
+    missing: tuple[UnknownAnswer, ...] = ()
+    otherwise: View | None = None
+    for match in rule.matches:
+        answer = matches.test(match, view)
+        if isinstance(match, m.RecentMatch) and match.action == "set":
+            view = _remember(view, match)
+        if answer is True:
+            continue
+        if answer is False or answer == 0:
+            return view if otherwise is None else otherwise
+        otherwise = otherwise or view
+        if isinstance(answer, UnknownAnswer):
+            missing = (*missing, answer)
+        else:
+            chance *= answer
+    return _Held(view, otherwise or view, chance, missing)
 
 
 def _is_harmless(target: m.Target) -> bool:

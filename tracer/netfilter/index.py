@@ -4,6 +4,7 @@ Strategy: one regular expression reads what iptables-save prints first (``-s``, 
 protocol's module stands between, ``--dport``. A rule with a plain single destination goes into that address's bucket, else one with a
 plain single destination port into that protocol's and port's bucket, else to the rules that are always walked. Whatever the expression
 does not read for certain (a negation, another option before) is always walked, so the index only leaves out rules that cannot match.
+A rule with a fault is no exception: what its head pins down counts in the plain walk, too.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import ipaddress
 import re
 from heapq import merge
 
+from tracer.netfilter import model as m
 from tracer.packet import Packet
 
 _QUOTED = r'(?:"(?:[^"\\]|\\.)*"|[^\s"]+)'
@@ -19,43 +21,70 @@ _HEAD = re.compile(
     r"(?:\[[0-9]+:[0-9]+\] )?-A \S+"
     r"(?: (?:! )?-s [^\s!\"]+)?"
     r"(?: (?P<negated>! )?-d (?P<destination>[0-9a-fA-F.:]+)(?P<prefix>/[^\s!\"]+)?(?= ))?"
-    r"(?P<rest>(?: -p (?P<protocol>tcp|udp|sctp)(?= ))?"
+    r"(?:(?: -p (?P<protocol>tcp|udp|sctp)(?= ))?"
     rf"(?: -m comment --comment {_QUOTED})?"
     r"(?: -m addrtype --dst-type LOCAL)?"
     rf"(?: -m comment --comment {_QUOTED})?"
-    r"(?: -m (?P<module>tcp|udp|sctp) --dport (?P<port>[0-9]{1,5})(?=\s|$))?)",
+    r"(?: -m (?P<module>tcp|udp|sctp) --dport (?P<port>0|[1-9][0-9]{0,4})(?=\s|$))?)",
     re.ASCII,
 )
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}", re.ASCII)
+_PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
+
+Pin = str | tuple[str, int]
+"""What a rule cannot match without: a destination, in canonical text, or a protocol and a destination port."""
+
+
+def pin_of(text: str) -> Pin | None:
+    """Return what the rule of *text* pins down, None when that cannot be read for certain."""
+    found = _HEAD.match(text)
+    if not found:
+        return None
+    destination, module, port = found["destination"], found["module"], found["port"]
+    if destination and not found["negated"] and (single := _single(destination, found["prefix"])):
+        return single
+    if port and found["protocol"] == module and int(port) <= 65535:
+        return module, int(port)
+    return None
+
+
+def _single(address: str, prefix: str | None) -> str | None:
+    """The canonical text of a single address, None for a network, or for what is no address."""
+    if ":" not in address:
+        return address if prefix in (None, "/32") and _IPV4.fullmatch(address) else None
+    if prefix not in (None, "/128"):
+        return None
+    try:
+        return str(ipaddress.IPv6Address(address))
+    except ValueError:
+        return None
+
+
+def pinned_matches(text: str) -> tuple[m.Match, ...]:
+    """Return what a rule that cannot be read asks for certain: a packet that does not fit passes it by, whatever else it says."""
+    pin = pin_of(text)
+    if pin is None:
+        return ()
+    if isinstance(pin, str):
+        address = ipaddress.ip_address(pin)
+        return (m.AddressMatch("destination", m.AddressMask(int(address), (1 << address.max_prefixlen) - 1, address.version)),)
+    protocol, port = pin
+    return m.ProtocolMatch(_PROTOCOLS[protocol]), m.PortsMatch("destination", (m.PortRange(port, port),))
 
 
 class ChainIndex:
     """Positions of one chain's rules by destination address and by protocol and port."""
 
     def __init__(self, texts: list[str]) -> None:
-        self._by_destination: dict[str, list[int]] = {}
-        self._by_port: dict[tuple[str, str], list[int]] = {}
+        self._pinned: dict[Pin, list[int]] = {}
         self._always: list[int] = []
         for position, text in enumerate(texts):
-            found = _HEAD.match(text)
-            if found and found["destination"] and not found["negated"] and found["prefix"] in (None, "/32", "/128"):
-                destination = _canonical(found["destination"])
-                self._by_destination.setdefault(destination, []).append(position)
-            elif found and found["port"] and found["protocol"] == found["module"]:
-                self._by_port.setdefault((found["module"], found["port"].lstrip("0") or "0"), []).append(position)
-            else:
-                self._always.append(position)
+            pin = pin_of(text)
+            (self._always if pin is None else self._pinned.setdefault(pin, [])).append(position)
 
     def candidates(self, packet: Packet) -> list[int]:
         """Return, in order, the positions of the rules that *packet* may match."""
-        addressed = self._by_destination.get(str(packet.destination), ())
-        ported = self._by_port.get((packet.protocol.value, str(packet.destination_port)), ())
+        addressed = self._pinned.get(str(packet.destination), ())
+        ported = () if packet.destination_port is None else self._pinned.get((packet.protocol.value, packet.destination_port), ())
         return list(merge(self._always, addressed, ported))
-
-
-def _canonical(text: str) -> str:
-    if ":" not in text:
-        return text
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        return text

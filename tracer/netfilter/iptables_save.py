@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 
 from tracer.errors import Fault, ParseError
-from tracer.netfilter.index import ChainIndex
+from tracer.netfilter.index import ChainIndex, pinned_matches
 from tracer.netfilter.model import Rule, UnmodelledTarget
 from tracer.netfilter.rule_text import parse_rule, strip_counters
 
@@ -57,11 +57,16 @@ class Chain:
     def _parsed(self, number: int) -> Rule:
         dump = self.table.dump
         line = dump.lines[number - 1]
+        if dump.truncated and number == len(dump.lines):
+            return self._faulty(number, "the dump is cut off in this line")
         try:
             return parse_rule(line, number, self.table.chains, file=dump.file)
         except ParseError as error:
-            text = strip_counters(line).rstrip()
-            return Rule(text, number, self.name, (), UnmodelledTarget("", text), fault=error.faults[0].message)
+            return self._faulty(number, error.faults[0].message)
+
+    def _faulty(self, number: int, fault: str) -> Rule:
+        text = strip_counters(self.table.dump.lines[number - 1]).rstrip()
+        return Rule(text, number, self.name, pinned_matches(text), UnmodelledTarget("", text), fault=fault)
 
     @property
     def index(self) -> ChainIndex | None:
@@ -174,6 +179,9 @@ def _end(dump: Dump, table: Table | None, number: int) -> None:
     if table is None:
         return
     table.truncated = True
+    for name in BUILT_IN.get(table.name, ()):
+        if name not in table.chains and not any(c.numbers for c in table.chains.values()):
+            table.chains[name] = Chain(name, "ACCEPT", table, None)
     message = f"table {table.name} has no COMMIT: the dump is cut off"
     dump.faults.append(Fault(file=dump.file, line=number, column=None, message=message))
     last = max((c.numbers[-1] for c in table.chains.values() if c.numbers), default=0)

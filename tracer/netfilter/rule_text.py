@@ -178,8 +178,8 @@ def _read_option(reader: _Reader) -> None:
 
 def _stray(reader: _Reader, word: Word, negated: bool) -> None:
     """A word that is no option: an argument of something unmodelled, or a fault."""
-    if reader.target and not _modelled_target(reader):
-        reader.target_raw.append(word.text)
+    if _target_keeps_words(reader):
+        reader.target_raw.append(("! " if negated else "") + word.text)
     elif reader.modules and reader.modules[-1].name not in match_options.MODULES:
         reader.modules[-1].raw.append(("! " if negated else "") + word.text)
     else:
@@ -206,17 +206,27 @@ def _read_general(reader: _Reader, word: Word, negated: bool) -> None:
         raise _Fault(word.column, str(error)) from None
 
 
-def _modelled_target(reader: _Reader) -> bool:
-    return reader.target is not None and reader.target.text in target_options.TARGETS
+def _target_keeps_words(reader: _Reader) -> bool:
+    """Whether a target without a model was read: all that follows is its own. A chain has no options, so behind it matches go on."""
+    if reader.target is None or reader.goto:
+        return False
+    return reader.target.text not in target_options.TARGETS and reader.target.text not in reader.chains
+
+
+def _target_arities(reader: _Reader) -> dict[str, int]:
+    """The options of the modelled target that was read, and how many words each takes."""
+    if reader.target is None or reader.goto or reader.target.text in reader.chains:
+        return {}
+    return target_options.TARGETS[reader.target.text][0] if reader.target.text in target_options.TARGETS else {}
 
 
 def _read_extension(reader: _Reader, word: Word, negated: bool) -> None:
     """An option of the target, of a loaded module, or of the protocol's own module."""
     name, equals, inline = word.text.partition("=")
-    if reader.target is not None and not _modelled_target(reader):
+    if _target_keeps_words(reader):
         reader.target_raw.append(("! " if negated else "") + word.text)
         return
-    if reader.target is not None and name in (arities := target_options.TARGETS[reader.target.text][0]):
+    if name in (arities := _target_arities(reader)):
         reader.target_options.append(Option(name, negated, _arguments(reader, word, arities[name], inline if equals else None)[0]))
         return
     module = _owner_of(reader, name)

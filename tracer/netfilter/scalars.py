@@ -9,7 +9,7 @@ from functools import lru_cache
 from tracer.netfilter.model import AddressMask, PortRange
 from tracer.packet import Address
 
-_NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|[0-9]+", re.ASCII)
+_NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20}", re.ASCII)
 _PREFIX = re.compile(r"[0-9]{1,3}", re.ASCII)
 
 PROTOCOLS = {
@@ -64,10 +64,17 @@ class BadValue(ValueError):
 
 
 def number(text: str, *, most: int = 0xFFFFFFFF) -> int:
-    """Return a decimal or 0x-prefixed number. :raises BadValue: it is none, or exceeds *most*."""
+    """Return a number as strtoul reads it: decimal, 0x-prefixed, or octal behind a 0. :raises BadValue: it is none, or exceeds *most*.
+
+    Source: xtables_strtoul in libxtables/xtables.c.
+    """
     if not _NUMBER.fullmatch(text):
         raise BadValue(f"{text!r} is not a number")
-    value = int(text, 16) if text[:2] in ("0x", "0X") else int(text)
+    base = 16 if text[:2] in ("0x", "0X") else 8 if text[0] == "0" else 10
+    try:
+        value = int(text, base)
+    except ValueError:
+        raise BadValue(f"{text!r} is not an octal number") from None
     if value > most:
         raise BadValue(f"{text} is larger than {most}")
     return value
