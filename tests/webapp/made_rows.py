@@ -42,7 +42,7 @@ def made_link(owner: str = MINE, *, expires_at: datetime | None = None, snapshot
     """Return a frozen link of *owner*."""
     link = TraceLink(
         owner=owner,
-        query=QUERY if query is None else query,
+        query={"text": "", "query": QUERY} if query is None else query,
         snapshot=snapshot,
         expires_at=expires_at,
         snapshot_digest="0" * 64,

@@ -59,7 +59,7 @@ def revoke(request: HttpRequest, token: str) -> HttpResponse:
 
 def _question(query: object) -> str:
     try:
-        parsed = query_from_dict(query)
+        parsed = query_from_dict(query.get("query") if isinstance(query, dict) else None)
     except QueryError:
         return "A question of an earlier version"
     return f"{parsed.source} → {parsed.destination} over {parsed.protocol.value}"

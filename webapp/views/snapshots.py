@@ -17,6 +17,7 @@ from webapp import services
 from webapp.access import current_owner, ensure_owner
 from webapp.collect_commands import COLLECT_STEPS
 from webapp.coverage import Coverage
+from webapp.demonstrations import rank
 from webapp.models import Snapshot, UploadJob
 from webapp.views.errors import not_found
 
@@ -32,7 +33,7 @@ def index(request: HttpRequest) -> HttpResponse:
     rows = list(services.visible_snapshots(owner))
     context = {
         "own": [Coverage(row=row, owner=owner) for row in rows if not row.is_demo],
-        "demos": [Coverage(row=row, owner=owner) for row in rows if row.is_demo],
+        "demos": [Coverage(row=row, owner=owner) for row in sorted(rows, key=lambda row: rank(row.id)) if row.is_demo],
         "reading": UploadJob.objects.filter(owner=owner, state=UploadJob.State.READING) if owner else (),
         **_form_context(),
     }
@@ -93,7 +94,8 @@ def examples(request: HttpRequest, slug: str) -> HttpResponse:
     if isinstance(row, HttpResponse):
         return row
     template = "home/_examples.html" if request.htmx else "snapshots/examples.html"
-    return _varied(render(request, template, {"one": Coverage(row=row, owner=current_owner(request)), "row": row}))
+    context = {"one": Coverage(row=row, owner=current_owner(request)), "row": row, "few": ":4" if "few" in request.GET else ":"}
+    return _varied(render(request, template, context))
 
 
 @never_cache

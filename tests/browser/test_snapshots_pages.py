@@ -1,0 +1,116 @@
+"""Home, snapshots, links and reasons in Chromium: no accessibility violation, no sideways scroll, nothing refused by the policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.browser.axe import violations
+
+pytestmark = pytest.mark.browser
+PAGES = [
+    "/",
+    "/snapshots",
+    "/snapshots/new",
+    "/snapshots/shop-iptables",
+    "/snapshots/shop-nftables",
+    "/links",
+    "/reasons",
+    "/reasons/CLIENT_IP_LOST",
+    "/no/such/page",
+]
+
+
+@pytest.fixture(params=["light", "dark"])
+def theme(request) -> str:
+    return request.param
+
+
+@pytest.fixture(params=[1440, 390, 360])
+def sized(request, browser, live_url, theme) -> Iterator:
+    context = browser.new_context(base_url=live_url, viewport={"width": request.param, "height": 900}, color_scheme=theme)
+    page = context.new_page()
+    page.heard = []
+    page.on("console", lambda message: page.heard.append(message.text))
+    page.on("pageerror", lambda error: page.heard.append(str(error)))
+    yield page
+    context.close()
+
+
+def settle(page) -> None:
+    """Wait until everything that the page fetches after it has loaded is there."""
+    page.wait_for_function("!document.querySelector('[hx-trigger=load]')")
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a1_a7_s2(sized, path):
+    response = sized.goto(path)
+    settle(sized)
+    width = sized.viewport_size["width"]
+    assert violations(sized) == []
+    assert sized.evaluate("document.documentElement.scrollWidth") == width
+    refused = [text for text in sized.heard if not (response.status == 404 and "404" in text)]
+    assert refused == []
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a6_targets(browser, live_url, path):
+    """Targets are 24 by 24 pixels at least; links inside a sentence are exempt (WCAG 2.5.8)."""
+    context = browser.new_context(base_url=live_url, viewport={"width": 390, "height": 900})
+    page = context.new_page()
+    page.goto(path)
+    settle(page)
+    small = page.evaluate("""() => Array.from(document.querySelectorAll("a, button, input:not([type=hidden])")).filter((e) => {
+        const box = e.getBoundingClientRect();
+        const sentence = e.tagName === "A" && e.closest("p, dd") && e.parentElement.textContent.trim() !== e.textContent.trim();
+        return box.width && !sentence && !e.classList.contains("skip") && (box.height < 23.5 || box.width < 23.5);
+    }).map((e) => e.outerHTML.slice(0, 160))""")
+    context.close()
+    assert small == []
+
+
+def test_reasons_search_as_you_type(page):
+    page.goto("/reasons")
+    page.get_by_label("Search the reasons").press_sequentially("hairpin bridge")
+    page.get_by_text("hold “hairpin bridge”").wait_for()
+    assert page.locator("a.reason").count() < 5
+    assert page.url.endswith("?q=hairpin%20bridge")
+    page.reload()
+    assert page.get_by_label("Search the reasons").input_value() == "hairpin bridge"
+
+
+def test_a_command_is_copied(context, page):
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto("/reasons/NO_ROUTE")
+    page.get_by_role("button", name="Copy the command").first.click()
+    page.get_by_role("button", name="Copy the command").first.get_by_text("Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == "ip route get ADDRESS from SOURCE iif DEVICE"
+
+
+def test_u3_without_javascript(browser, live_url):
+    context = browser.new_context(base_url=live_url, java_script_enabled=False)
+    page = context.new_page()
+    page.goto("/reasons")
+    page.get_by_label("Search the reasons").fill("hairpin")
+    page.get_by_role("button", name="Search").click()
+    assert page.locator("a.reason").count() < 10
+    page.locator("a.reason").first.click()
+    assert page.get_by_role("heading", name="What it means").is_visible()
+    assert page.get_by_role("button", name="Copy").count() == 0
+    context.close()
+
+
+def test_the_first_example_is_the_sample_trace(page, live_url):
+    """From outside to production/public-api's load balancer address, found in the snapshot."""
+    page.goto("/")
+    address = page.get_by_role("link", name="Open the sample trace").get_attribute("href")
+    assert address == "/c/shop-iptables/trace?from=external:203.0.113.10&to=198.51.100.10:443"
+
+
+def test_modes_that_are_not_modelled_are_said(page):
+    page.goto("/")
+    rest = page.locator("section", has=page.get_by_role("heading", name="Recorded, not modelled yet"))
+    for name in ("shop-nftables", "shop-ipvs", "shop-userspace-v1.20"):
+        assert rest.get_by_role("link", name=name, exact=True).is_visible()
+    assert rest.get_by_text("nftables: not modelled yet").count() == 2

@@ -1,0 +1,216 @@
+"""F1 and U3: adding a snapshot by button, drop and keyboard; progress, cancel, refusals; and all of it without JavaScript."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import random
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import DEMO
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.browser
+LIMIT_MB = 12
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory) -> Path:
+    """Return a snapshot as an archive."""
+    path = tmp_path_factory.mktemp("files") / "shop.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        tar.add(DEMO / "shop-iptables", arcname="shop")
+    return path
+
+
+@pytest.fixture(scope="module")
+def padded(tmp_path_factory) -> Path:
+    """Return a snapshot of 8 MB: with a file nobody knows, of noise that does not compress."""
+    path = tmp_path_factory.mktemp("files") / "padded.tar"
+    with tarfile.open(path, "w") as tar:
+        tar.add(DEMO / "shop-iptables", arcname="shop")
+        noise = random.Random(1).randbytes(8_000_000)
+        entry = tarfile.TarInfo("shop/notes.bin")
+        entry.size = len(noise)
+        tar.addfile(entry, io.BytesIO(noise))
+    return path
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory) -> Path:
+    """Return an archive with two reasons to refuse it."""
+    path = tmp_path_factory.mktemp("files") / "bad.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        for name in ("../escape.json", "/etc/absolute.json"):
+            entry = tarfile.TarInfo(name)
+            entry.size = 2
+            tar.addfile(entry, io.BytesIO(b"{}"))
+    return path
+
+
+@pytest.fixture
+def slow(context, page) -> Iterator[Page]:
+    """Return a page whose uploads take seconds."""
+    session = context.new_cdp_session(page)
+    session.send("Network.enable")
+    session.send(
+        "Network.emulateNetworkConditions", {"offline": False, "latency": 20, "downloadThroughput": -1, "uploadThroughput": 3_000_000}
+    )
+    yield page
+    session.detach()
+
+
+def arrived(page: Page, name: str) -> None:
+    page.wait_for_url("**/snapshots/*", wait_until="load", timeout=30_000)
+    page.get_by_role("heading", level=1, name=name).wait_for(timeout=30_000)
+
+
+def test_by_button_with_progress(slow, padded):
+    slow.goto("/snapshots/new")
+    slow.evaluate("""() => {
+        window.seen = [];
+        const bar = document.querySelector("#upload-sending progress");
+        const words = document.querySelector("[data-upload-words]");
+        const note = () => window.seen.push(`${bar.value} ${words.textContent}`);
+        new MutationObserver(note).observe(document.getElementById("upload-sending"), {childList: true, characterData: true, subtree: true, attributes: true});
+        window.addEventListener("beforeunload", () => sessionStorage.setItem("seen", JSON.stringify(window.seen)));
+    }""")
+    slow.get_by_label("File", exact=True).set_input_files(padded)
+    slow.get_by_label("Name, if another").fill("padded shop")
+    slow.get_by_role("button", name="Upload").click()
+    arrived(slow, "padded shop")
+    seen = json.loads(slow.evaluate("sessionStorage.getItem('seen')"))
+    percents = {text.split()[0] for text in seen if "Uploading" in text}
+    assert len(percents) >= 3, seen
+
+
+def test_by_keyboard(page, archive):
+    page.goto("/snapshots/new")
+    page.get_by_label("File", exact=True).focus()
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files(archive)
+    page.keyboard.press("Tab")
+    page.keyboard.type("by keyboard")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Upload"
+    page.keyboard.press("Enter")
+    arrived(page, "by keyboard")
+
+
+def test_by_drop_anywhere(page, archive):
+    page.goto("/snapshots")
+    content = list(archive.read_bytes())
+    transfer = page.evaluate_handle(
+        "bytes => { const t = new DataTransfer(); t.items.add(new File([new Uint8Array(bytes)], 'dropped.tar.gz')); return t; }", content
+    )
+    page.dispatch_event("footer", "dragenter", {"dataTransfer": transfer})
+    assert "dropping" in page.locator("html").get_attribute("class")
+    page.dispatch_event("footer", "drop", {"dataTransfer": transfer})
+    assert "dropping" not in page.locator("html").get_attribute("class")
+    page.get_by_text("dropped.tar.gz is ready. Press Upload.").wait_for()
+    assert page.evaluate("document.activeElement.textContent") == "Upload"
+    page.keyboard.press("Enter")
+    arrived(page, "dropped")
+
+
+def test_several_dropped_files_are_refused_in_words(page):
+    page.goto("/snapshots/new")
+    transfer = page.evaluate_handle(
+        "() => { const t = new DataTransfer(); t.items.add(new File(['a'], 'a.json')); t.items.add(new File(['b'], 'b.json')); return t; }"
+    )
+    page.dispatch_event("body", "drop", {"dataTransfer": transfer})
+    assert "Drop one file" in page.get_by_role("alert").inner_text()
+
+
+def test_cancel(slow, padded):
+    slow.goto("/snapshots/new")
+    slow.get_by_label("File", exact=True).set_input_files(padded)
+    slow.get_by_role("button", name="Upload").click()
+    slow.get_by_text("Uploading").wait_for()
+    slow.get_by_role("button", name="Cancel").click()
+    slow.get_by_text("Cancelled. Nothing was stored.").wait_for()
+    assert slow.get_by_role("button", name="Upload").is_enabled()
+    slow.goto("/snapshots")
+    assert slow.get_by_role("link", name="padded").count() == 0
+
+
+def test_422_lists_every_problem(page, refused):
+    page.goto("/snapshots/new")
+    page.get_by_label("File", exact=True).set_input_files(refused)
+    page.get_by_role("button", name="Upload").click()
+    alert = page.get_by_role("alert")
+    alert.get_by_text("Not stored").wait_for()
+    assert alert.locator("li").count() == 2
+    assert "../escape.json" in alert.inner_text()
+    assert page.evaluate("document.activeElement.id") == "upload-state"
+
+
+def test_422_says_file_and_line(page, tmp_path):
+    broken = tmp_path / "services.json"
+    broken.write_text('{"kind": "List",\n "items": [\n  {"kind": "Service"\n')
+    page.goto("/snapshots/new")
+    page.get_by_label("File", exact=True).set_input_files(broken)
+    page.get_by_role("button", name="Upload").click()
+    page.get_by_role("alert").get_by_text("services.json:").first.wait_for()
+
+
+class TestSmallServer:
+    """A server that accepts little."""
+
+    @pytest.fixture
+    def small(self, browser, start_server) -> Iterator[Page]:
+        server = start_server("--no-demo", HOPLINE_UPLOAD_MAX_MB=str(LIMIT_MB))
+        context = browser.new_context(base_url=server.url)
+        yield context.new_page()
+        context.close()
+
+    @pytest.fixture
+    def huge(self, tmp_path) -> Path:
+        path = tmp_path / "huge.json.gz"
+        path.write_bytes(gzip.compress(random.Random(2).randbytes((LIMIT_MB + 2) * 1_000_000), 0))
+        return path
+
+    def test_413_before_the_upload(self, small, huge):
+        small.goto("/snapshots/new")
+        assert small.get_by_text(f"up to {LIMIT_MB} MB").is_visible()
+        small.get_by_label("File", exact=True).set_input_files(huge)
+        assert f"accepts up to {LIMIT_MB} MB" in small.get_by_role("alert").inner_text()
+
+    def test_413_from_the_server(self, small, huge):
+        small.goto("/snapshots/new")
+        small.evaluate("document.getElementById('upload').dataset.maxBytes = 1e12")
+        small.reload()
+        small.evaluate("Object.defineProperty(File.prototype, 'size', {get: () => 1})")
+        small.get_by_label("File", exact=True).set_input_files(huge)
+        small.get_by_role("button", name="Upload").click()
+        alert = small.get_by_role("alert")
+        alert.get_by_text(f"{LIMIT_MB} MB").wait_for()
+        assert "Not stored" in alert.inner_text()
+
+
+def test_u3_without_javascript(browser, live_url, archive, refused):
+    context = browser.new_context(base_url=live_url, java_script_enabled=False)
+    page = context.new_page()
+    page.goto("/snapshots/new")
+    page.get_by_label("File", exact=True).set_input_files(refused)
+    page.get_by_role("button", name="Upload").click()
+    page.get_by_text("Not stored").wait_for(timeout=15_000)
+    assert page.get_by_role("alert").locator("li").count() == 2
+    page.get_by_label("File", exact=True).set_input_files(archive)
+    page.get_by_label("Name, if another").fill("without script")
+    page.get_by_role("button", name="Upload").click()
+    page.get_by_role("heading", level=1, name="without script").wait_for(timeout=15_000)
+    page.goto("/snapshots")
+    page.get_by_role("link", name="Delete without script").click()
+    page.get_by_role("button", name="Delete the snapshot").click()
+    assert page.get_by_text("Deleted without script.").is_visible()
+    context.close()
