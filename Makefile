@@ -12,8 +12,10 @@ BIN := $(VENV)/bin
 run: setup programs-run
 	@$(BIN)/python manage.py serve --host '$(HOST)' --port '$(PORT)'
 
-test: setup programs-test lint
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+# The tests run even when a check fails, so that one run tells everything; either makes it fail.
+test: setup programs-test
+	@checked=0; $(MAKE) --no-print-directory lint || checked=1; \
+	$(BIN)/python -m pytest $(PYTEST_ARGS) && exit $$checked
 
 lint: setup
 	$(BIN)/ruff check .
