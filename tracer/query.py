@@ -120,6 +120,10 @@ class Query:
         return out | self.header
 
 
+# A query that names a connection says with it who sends what to whom.
+ANYONE = Source(kind=SourceKind.EXTERNAL, ip=ipaddress.IPv4Address(0))
+ANYWHERE = Destination(host="0.0.0.0", port=None)  # noqa: S104 - a placeholder, nothing is bound
+
 _SERVICE = re.compile(r"svc:(?P<ns>[^/:\s]+)/(?P<name>[^/:\s]+)(?::(?P<port>[0-9]+))?", re.ASCII)
 _BRACKETED = re.compile(r"\[(?P<host>[^\]\s]+)\](?::(?P<port>[0-9]+))?", re.ASCII)
 _HOST = re.compile(r"(?P<host>[^\s:/\[\]]+)(?::(?P<port>[0-9]+))?", re.ASCII)
@@ -213,15 +217,16 @@ def query_from_dict(value: object) -> Query:
     state = value.get("state", "new")
     if state not in ("new", "returning"):
         raise QueryError("state is not new or returning", code="BAD_QUERY", field="state")
+    connection = _connection_from(value.get("connection"))
     return Query(
         id=str(value.get("id", "")),
-        source=_source_from(value.get("from")),
-        destination=_destination_from(value.get("to")),
+        source=ANYONE if connection and "from" not in value else _source_from(value.get("from")),
+        destination=ANYWHERE if connection and "to" not in value else _destination_from(value.get("to")),
         protocol=parse_protocol(value.get("protocol", "tcp")),
         source_port=None if source_port is None else parse_port(source_port, "source_port"),
         state=FlowState(state),
         seed=seed,
-        connection=_connection_from(value.get("connection")),
+        connection=connection,
         **{name: _header_field(value[name], name) for name in _HEADER if value.get(name) is not None},
     )
 

@@ -22,7 +22,7 @@ from tracer.simulate.walk import Ending, Walk
 from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Reason, Step, Unknown
 
-_SYN, _SYN_ACK = 0x02, 0x12
+_SYN, _SYN_ACK, _ACK = 0x02, 0x12, 0x10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +97,6 @@ class HookRunner:
             yield self._ended(walk, leaf) or _carried(walk, crossing, leaf)
 
     def _view(self, walk: Walk, crossing: Crossing, hook: Hook) -> View:
-        reply_handshake = walk.answering and walk.packet.protocol is Protocol.TCP
         return View(
             packet=walk.packet,
             hook=hook,
@@ -114,7 +113,7 @@ class HookRunner:
             local_process=crossing.local_process and hook in (Hook.OUTPUT, Hook.POSTROUTING),
             sets=crossing.stack.sets,
             recent=frozenset((name, address) for stack, name, address in walk.recent if stack == crossing.stack.name),
-            tcp_flags=(_SYN_ACK if reply_handshake else _SYN) if walk.packet.protocol is Protocol.TCP else None,
+            tcp_flags=_tcp_flags(walk),
             dscp=crossing.header.get("dscp"),
             length=crossing.header.get("length"),
             ttl=crossing.header.get("ttl"),
@@ -190,6 +189,12 @@ class HookRunner:
         return _settled(walk, crossing, crossing.connection.translated(packet), source=source)
 
 
+def _tcp_flags(walk: Walk) -> int | None:
+    if walk.packet.protocol is not Protocol.TCP:
+        return None
+    return _ACK if walk.midstream else _SYN_ACK if walk.answering else _SYN
+
+
 def rewritten(before: Packet, after: Packet) -> dict[str, tuple[object, object]]:
     """Return what changed between two headers: field → (before, after), as text or numbers."""
     found: dict[str, tuple[object, object]] = {}
@@ -258,7 +263,7 @@ def _track(walk: Walk, crossing: Crossing) -> Passed:
         return walk, replace(
             crossing, connection=connection, reply=reply, state="ESTABLISHED" if reply or connection.established else "NEW"
         )
-    if walk.answering and walk.packet.protocol is not Protocol.UDP:
+    if walk.answering and not walk.midstream and walk.packet.protocol is not Protocol.UDP:
         return walk, replace(crossing, state="INVALID")
     connection = Connection.begin(walk.packet)
     return walk.with_entry(crossing.stack.name, connection), replace(crossing, connection=connection, state="NEW")

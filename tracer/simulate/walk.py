@@ -32,7 +32,7 @@ class Walk:
     *entries* are (stack, connection) pairs; *seen* the states passed, against loops; *recent* what the ``-m recent`` lists
     of each stack learned, as (stack, list, address).
     *header* are the fields that somebody said (dscp, length, ttl), as they are between stacks.
-    *translated_source* is true once a source port may have changed.
+    *source_port_certain* is false once NAT may have changed it; *answering*: this is the answer; *midstream*: no first packet.
     """
 
     packet: Packet
@@ -46,6 +46,7 @@ class Walk:
     recent: frozenset[tuple[str, str, str]] = frozenset()
     source_port_certain: bool = True
     answering: bool = False
+    midstream: bool = False
     header: Mapping[str, int] = field(default_factory=dict)
 
     def entry(self, stack: str, packet: Packet) -> tuple[Connection, bool] | None:
