@@ -57,7 +57,7 @@ def existing_start(cluster: Cluster, query: Query, node: str, entry: Entry) -> t
         mark=entry.mark,
         established=not entry.unreplied,
     )
-    source, start = _sender(cluster, node, packet)
+    source, start = _sender(cluster, node, packet, query)
     walk = replace(start.walk, entries=((node, connection),), midstream=not entry.unreplied)
     asked = replace(
         query,
@@ -69,28 +69,28 @@ def existing_start(cluster: Cluster, query: Query, node: str, entry: Entry) -> t
     return asked, replace(start, walk=walk)
 
 
-def _sender(cluster: Cluster, node: str, packet: Packet) -> tuple[Source, Start]:
+def _sender(cluster: Cluster, node: str, packet: Packet, query: Query) -> tuple[Source, Start]:
     """Who sent the packet, as far as its source address tells, and how the walk starts there."""
     stack = cluster.stack(node)
     pod = cluster.pod_with_ip(packet.source, node)
     if stack.routing.is_local(packet.source):
-        walk = begun(StackKind.NODE, node, packet)
+        walk = begun(StackKind.NODE, node, packet, query)
         return Source(kind=SourceKind.NODE, name=node), Start(walk=walk, node=node, source=packet.source)
     if pod is not None and pod.node_name == node:
-        walk = begun(StackKind.POD, f"{pod.namespace}/{pod.name}", packet)
+        walk = begun(StackKind.POD, f"{pod.namespace}/{pod.name}", packet, query)
         return Source(kind=SourceKind.POD, namespace=pod.namespace, name=pod.name), Start(walk=walk, pod=pod)
     results = stack.routing.lookup(packet.source)
     device = next((r.device for r in results if r.kind is ResultKind.UNICAST), None)
     port = cluster.port_of(packet.source)
     if pod is not None:
         source = Source(kind=SourceKind.POD, namespace=pod.namespace, name=pod.name)
-        walk = begun(StackKind.POD, f"{pod.namespace}/{pod.name}", packet)
+        walk = begun(StackKind.POD, f"{pod.namespace}/{pod.name}", packet, query)
     elif port is not None:
         source = Source(kind=SourceKind.NODE, name=port.node)
-        walk = begun(StackKind.NODE, port.node, packet)
+        walk = begun(StackKind.NODE, port.node, packet, query)
     else:
         source = Source(kind=SourceKind.EXTERNAL, ip=packet.source)
-        walk = begun(StackKind.EXTERNAL, str(packet.source), packet)
+        walk = begun(StackKind.EXTERNAL, str(packet.source), packet, query)
     walk = walk.note(f"as node {node} recorded it: the way here is not replayed")
     return source, Start(walk=walk, arrives=(node, device))
 
