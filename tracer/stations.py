@@ -88,7 +88,31 @@ def stations_of(trace: Trace) -> tuple[tuple[Station, ...], ...]:
     """
     chains = random_chains(trace.outcomes)
     dns = bool(trace.lookups)
-    return tuple(stations(outcome, chains, with_dns=dns) for outcome in trace.outcomes)
+    found = [stations(outcome, chains, with_dns=dns) for outcome in trace.outcomes]
+    choices: dict[tuple[str, ...], set[int]] = {}
+    for outcome, numbered in zip(trace.outcomes, found, strict=True):
+        for station in numbered:
+            if station.kind is StationKind.PICK:
+                choices.setdefault(_choice(outcome, station), set()).add(_line(outcome, station))
+    return tuple(tuple(_counted(outcome, s, choices) for s in numbered) for outcome, numbered in zip(trace.outcomes, found, strict=True))
+
+
+def _choice(outcome: Outcome, station: Station) -> tuple[str, ...]:
+    """Return what identifies a random choice: the chain, its node, and the packet that came in."""
+    hop = outcome.hops[station.hop]
+    return (hop.name, str(station.table), str(station.chain), str(hop.packet_in.destination), str(hop.packet_in.source), str(station.hop))
+
+
+def _line(outcome: Outcome, station: Station) -> int:
+    return outcome.hops[station.hop].steps[station.steps[-1]].line or 0
+
+
+def _counted(outcome: Outcome, station: Station, choices: dict[tuple[str, ...], set[int]]) -> Station:
+    """Return a random choice with its place among the rules that could have been taken."""
+    if station.kind is not StationKind.PICK:
+        return station
+    lines = sorted(choices[_choice(outcome, station)])
+    return replace(station, title=f"Endpoint {lines.index(_line(outcome, station)) + 1} of {len(lines)} picked")
 
 
 def random_chains(outcomes: Iterable[Outcome]) -> RandomChains:

@@ -114,7 +114,7 @@ def picture(graph: Graph) -> Picture:
     layout = _Layout.read(_run_dot(layout_dot(graph, shapes)), graph)
     moved = layout.with_rows_in_order(graph, shapes)
     boxes = tuple(_place_box(box, moved.places[box.id], shapes[box.id]) for box in sorted(graph.boxes, key=lambda b: b.id))
-    edges = tuple(_place_edge(edge, moved, shapes) for edge in sorted(graph.edges, key=lambda e: e.id) if (edge.tail, edge.head) in moved.curves)
+    edges = tuple(_place_edge(edge, moved, shapes) for edge in sorted(graph.edges, key=lambda e: e.id) if edge.id in moved.curves)
     ways = tuple(way for edge in graph.edges for way in _place_ways(edge, moved))
     regions = tuple(_place_region(graph, moved, index) for index in range(len(graph.regions)))
     return Picture(
@@ -128,14 +128,14 @@ def picture(graph: Graph) -> Picture:
 
 def layout_dot(graph: Graph, shapes: Mapping[str, Shape]) -> str:
     """Return the DOT that Graphviz lays out: ids, sizes and edges, nothing that anybody wrote."""
-    lines = ['digraph trace{rankdir=LR;splines=spline;nodesep=.2;ranksep=.29;node[shape=box,fixedsize=true,label=""];']
+    lines = ['digraph trace{rankdir=LR;splines=spline;nodesep=.2;ranksep=.25;node[shape=box,fixedsize=true,label=""];']
     for index, region in enumerate(sorted(graph.regions, key=lambda r: r.id)):
         inside = [box for box in graph.boxes if box.region == region.id]
         label = _LABEL.format(w=1, h=9)
         boxes = "".join(_dot_box(box, shapes) for box in _in_order(inside, graph))
         # A rank set outside its cluster takes the boxes out of the cluster.
-        ranks = "".join(_same_rank(graph)) if region.id == "pods" else ""
-        lines.append(f"subgraph cluster_{index}{{margin=14;labeljust=l;{label};{boxes}{ranks}}}")
+        ranks = "".join(_same_rank(graph)) if region.id == "pods" else _below(inside)
+        lines.append(f"subgraph cluster_{index}{{margin=12;labeljust=l;{label};{boxes}{ranks}}}")
     known = {region.id for region in graph.regions}
     lines.extend(_dot_box(box, shapes) for box in graph.boxes if box.region not in known)
     lines.extend(_dot_edge(edge) for edge in sorted(graph.edges, key=lambda e: (not e.on, e.id)))
@@ -166,16 +166,26 @@ def _same_rank(graph: Graph) -> list[str]:
     return [f"{{rank=same;{';'.join(map(_name, dict.fromkeys(ids)))}}}" for ids in columns.values() if len(set(ids)) > 1]
 
 
+def _below(boxes: Sequence[Box]) -> str:
+    """Return what keeps the connection table under the middle of the followed path's boxes of its node."""
+    tables = [box for box in boxes if box.kind is BoxKind.CONNTRACK]
+    path = sorted((box for box in boxes if box.on and box.steps and not box.row), key=lambda box: box.steps)
+    if not tables or not path:
+        return ""
+    over = _name(path[len(path) // 2].id)
+    return "".join(f"{{rank=same;{over};{_name(box.id)};{over}->{_name(box.id)}[style=invis]}}" for box in tables)
+
+
 def _dot_edge(edge: Edge) -> str:
-    options = []
+    options = [f"id={_name(edge.id)}"]
     if edge.kind is EdgeKind.REPLY:
         # Drawn backwards, so that the answer does not pull its boxes out of their ranks.
-        return f"{_name(edge.head)}->{_name(edge.tail)}[dir=back,weight=0];"
+        return f"{_name(edge.head)}->{_name(edge.tail)}[dir=back,weight=0,id={_name(edge.id)}];"
     if edge.labelled:
         options.append(_LABEL.format(w=len(odds_text(edge.share or Fraction(0))) * 7 + 10, h=14))
     elif edge.ways:
-        options.append(_LABEL.format(w=22 * len(edge.ways) + 6, h=20))
-    options.append(f"weight={20 if edge.on else 4}")
+        options.append(_LABEL.format(w=22 * len(edge.ways), h=20))
+    options.append(f"weight={200 if edge.on and not edge.labelled else 20 if edge.on else 4}")
     if edge.kind is EdgeKind.DNS:
         options.append("dir=both")
     return f"{_name(edge.tail)}->{_name(edge.head)}[{','.join(options)}];"
@@ -208,15 +218,14 @@ class _Layout:
     height: float
     places: Mapping[str, Point]
     frames: Mapping[int, tuple[float, float, float, float]]
-    curves: Mapping[tuple[str, str], tuple[tuple[Point, ...], Point | None, Point | None]]
-    labels: Mapping[tuple[str, str], Point]
+    curves: Mapping[str, tuple[tuple[Point, ...], Point | None, Point | None]]
+    labels: Mapping[str, Point]
 
     @classmethod
     def read(cls, answer: Mapping[str, Any], graph: Graph) -> _Layout:
         """Return the layout in *answer*, the JSON of ``dot -Tjson0``."""
         _, _, width, height = map(float, answer["bb"].split(","))
         ids = {_name(box.id): box.id for box in graph.boxes}
-        names: dict[int, str] = {}
         places: dict[str, Point] = {}
         frames: dict[int, tuple[float, float, float, float]] = {}
         for thing in answer.get("objects", ()):
@@ -224,12 +233,14 @@ class _Layout:
                 x0, y0, x1, y1 = map(float, thing["bb"].split(","))
                 frames[int(thing["name"].removeprefix("cluster_"))] = (x0, height - y1, x1 - x0, y1 - y0)
             elif "pos" in thing:
-                names[thing["_gvid"]] = ids[thing["name"]]
                 x, y = map(float, thing["pos"].split(","))
                 places[ids[thing["name"]]] = (x, height - y)
         curves, labels = {}, {}
+        edges = {_name(edge.id): edge.id for edge in graph.edges}
         for edge in answer.get("edges", ()):
-            key = (names[edge["tail"]], names[edge["head"]])
+            # Invisible edges only keep boxes in order.
+            if (key := edges.get(edge.get("id", ""))) is None:
+                continue
             curves[key] = _curve(edge["pos"], height)
             if "lp" in edge:
                 x, y = map(float, edge["lp"].split(","))
@@ -251,15 +262,19 @@ class _Layout:
                 continue
             for row, place in zip(rows, sorted(rows, key=lambda r: self.places[r[0]][1]), strict=True):
                 moves |= dict(zip(row, place, strict=True))
-        return self._moved(moves)
+        return self._moved(moves, graph)
 
-    def _moved(self, moves: Mapping[str, str]) -> _Layout:
-        at = lambda box: moves.get(box, box)  # noqa: E731
-        back = {new: old for old, new in moves.items()}
-        places = {box: self.places[at(box)] for box in self.places}
-        keys = [(tail, head) for tail, head in self.curves]
-        curves = {(back.get(t, t), back.get(h, h)): self.curves[t, h] for t, h in keys}
-        labels = {(back.get(t, t), back.get(h, h)): place for (t, h), place in self.labels.items()}
+    def _moved(self, moves: Mapping[str, str], graph: Graph) -> _Layout:
+        """Return the layout with every box at the place that *moves* gives it, and with the curves that lie between those places."""
+        places = {box: self.places[moves.get(box, box)] for box in self.places}
+        lies = {(edge.tail, edge.head, edge.kind is EdgeKind.REPLY): edge.id for edge in graph.edges}
+        curves, labels = {}, {}
+        for edge in graph.edges:
+            there = lies.get((moves.get(edge.tail, edge.tail), moves.get(edge.head, edge.head), edge.kind is EdgeKind.REPLY), edge.id)
+            if there in self.curves:
+                curves[edge.id] = self.curves[there]
+            if there in self.labels:
+                labels[edge.id] = self.labels[there]
         return _Layout(width=self.width, height=self.height, places=places, frames=self.frames, curves=curves, labels=labels)
 
 
@@ -281,19 +296,22 @@ def _curve(text: str, height: float) -> tuple[tuple[Point, ...], Point | None, P
 
 
 def _place_box(box: Box, at: Point, shape: Shape) -> PlacedBox:
-    lines = (fit(box.title, shape.columns), fit(box.subtitle, shape.columns))
+    lines = (fit(box.title, shape.columns[0]), fit(box.subtitle, shape.columns[1]))
     badges: list[tuple[str, int, float, float, bool]] = []
     left = shape.left_badge
     if box.badge and box.steps:
         badges.append((box.badge, box.steps[0], -shape.width / 2 + left, -shape.height / 2, False))
     for place, number in enumerate(box.replies):
-        badges.append((str(number), number, shape.width / 2 - 20 - 22 * place, shape.height / 2 + 2, True))
+        if box.kind is BoxKind.CONNTRACK:
+            badges.append((str(number), number, -shape.width / 2 + left + 22 * place, -shape.height / 2, True))
+        else:
+            badges.append((str(number), number, shape.width / 2 - 14 - 22 * place, shape.height / 2 + 3, True))
     chips = tuple((chip.upper(), "dst" if chip == "dnat" else "src", shape.chips_x + 43 * place) for place, chip in enumerate(box.chips))
     return PlacedBox(box=box, x=at[0], y=at[1], shape=shape, lines=lines, chips=chips, badges=tuple(badges))
 
 
 def _place_edge(edge: Edge, layout: _Layout, shapes: Mapping[str, Shape]) -> PlacedEdge:
-    points, start, end = layout.curves[edge.tail, edge.head]
+    points, start, end = layout.curves[edge.id]
     backwards = edge.kind is EdgeKind.REPLY
     curve = _spline(points) if backwards else _cubic(points)
     width = 1.2 + 2 * float(edge.probability or 0) ** 0.5
@@ -301,7 +319,7 @@ def _place_edge(edge: Edge, layout: _Layout, shapes: Mapping[str, Shape]) -> Pla
     if edge.kind in (EdgeKind.DNAT, EdgeKind.SNAT):
         x, y = points[0]
         mark = _diamond(x, y) if edge.kind is EdgeKind.DNAT else f"M{x - 2.5:.1f},{y - 3.5:.1f}h7v7h-7z"
-    x, y = layout.labels.get((edge.tail, edge.head), _middle(points))
+    x, y = layout.labels.get(edge.id, _middle(points))
     return PlacedEdge(
         edge=edge, path=curve, head=_arrow(end, points[-1]) if end else "", tail=_arrow(start, points[0]) if start else "", width=width, mark=mark,
         label_x=x, label_y=y,
@@ -309,9 +327,9 @@ def _place_edge(edge: Edge, layout: _Layout, shapes: Mapping[str, Shape]) -> Pla
 
 
 def _place_ways(edge: Edge, layout: _Layout) -> list[PlacedWay]:
-    if not edge.ways or (edge.tail, edge.head) not in layout.curves:
+    if not edge.ways or edge.id not in layout.curves:
         return []
-    points, _, _ = layout.curves[edge.tail, edge.head]
+    points, _, _ = layout.curves[edge.id]
     count = len(edge.ways)
     found = []
     for place, way in enumerate(edge.ways, start=1):

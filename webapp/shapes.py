@@ -6,22 +6,23 @@ from dataclasses import dataclass
 
 from tracer.graph import Box, BoxKind
 
-ADVANCE = 7.28
+ADVANCE, ADVANCE_SMALL = 7.28, 6.96
 LONGEST = 20
+LONGEST_POD = 15
 _CENTRED = (BoxKind.CLIENT, BoxKind.LOAD_BALANCER, BoxKind.DNS, BoxKind.CONNTRACK)
 _SMALLEST = {BoxKind.CLIENT: 112, BoxKind.LOAD_BALANCER: 122, BoxKind.DNS: 104, BoxKind.CONNTRACK: 104, BoxKind.POD: 110}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """One outline around (0, 0). *paths* are (class, path data); *text_x* and *anchor* say where the text stands; *columns* how many letters fit."""
+    """One outline around (0, 0). *paths* are (class, path data); *text_x* and *anchor* say where the text stands; *columns* how many letters of each line fit."""
 
     width: float
     height: float
     paths: tuple[tuple[str, str], ...]
     text_x: float
     anchor: str
-    columns: int
+    columns: tuple[int, int]
     left_badge: float = 2.0
     chips_x: float = 0.0
     y1: float = -3.5
@@ -40,12 +41,14 @@ def fit(text: str, columns: int) -> str:
 def outline(box: Box) -> Shape:
     """Return the outline of *box*, as wide as its text needs."""
     chip = 44.0 * len(box.chips)
-    second = len(box.subtitle) * ADVANCE * 0.96 if not box.chips else chip + (len(chip_words(box)) * 6.4 if chip_words(box) else 0)
-    text = min(max(len(box.title) * ADVANCE, second), LONGEST * ADVANCE)
-    extra = {BoxKind.CLIENT: 32, BoxKind.LOAD_BALANCER: 38, BoxKind.DNS: 34, BoxKind.PICK: 32, BoxKind.POD: 30, BoxKind.DROP: 36, BoxKind.REJECT: 36}.get(box.kind, 24)
+    second = len(box.subtitle) * ADVANCE_SMALL if not box.chips else chip + (len(chip_words(box)) * 6.4 if chip_words(box) else 0)
+    longest = LONGEST_POD if box.kind is BoxKind.POD and len(box.subtitle) <= LONGEST_POD else LONGEST
+    text = min(max(len(box.title) * ADVANCE, second), longest * ADVANCE)
+    extra = {BoxKind.CLIENT: 24, BoxKind.LOAD_BALANCER: 38, BoxKind.DNS: 34, BoxKind.PICK: 29, BoxKind.POD: 27, BoxKind.DROP: 36, BoxKind.REJECT: 36}.get(box.kind, 21)
     width = max(_SMALLEST.get(box.kind, 92), round(text + extra + (8 if box.count > 1 else 0)))
     height = 50.0 if box.count > 1 else 40.0 if box.kind in (BoxKind.DNS, BoxKind.CONNTRACK) else 46.0
-    columns = min(int((width - extra + 1) / ADVANCE) + 1, LONGEST + 1)
+    room = width - extra + 8 - (8 if box.count > 1 else 0)
+    columns = (int(room / ADVANCE), int(room / ADVANCE_SMALL))
     if box.count > 1:
         return _stack(box, width, height, columns)
     paths, text_x, anchor = _outline(box.kind, width, height)
@@ -63,7 +66,7 @@ def chip_words(box: Box) -> str:
     return ""
 
 
-def _stack(box: Box, width: float, height: float, columns: int) -> Shape:
+def _stack(box: Box, width: float, height: float, columns: tuple[int, int]) -> Shape:
     x0, y0, w, h = -width / 2, -height / 2, width - 8, height - 8
     paths = tuple(("sh", f"M{x0 + d:.1f},{y0 + d:.1f}h{w:.1f}v{h:.1f}h{-w:.1f}z") for d in (8, 4, 0))
     return Shape(width=width, height=height, paths=paths, text_x=-4, anchor="middle", columns=columns, chips_x=-4 - 21.5 * len(box.chips) + 1.0,

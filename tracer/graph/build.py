@@ -105,7 +105,7 @@ class _Draft:
 
     def graph(self) -> Graph:
         """Return the finished picture."""
-        shown = {path.index: detailed(path, self.detail, self.answer, followed=path is self.followed) for row in self.rows for path in row.paths}
+        shown = {path.index: detailed(path, self.detail, self.answer, self.followed) for row in self.rows for path in row.paths}
         for path in shown.values():
             prefix: tuple[str, ...] = ()
             for stop in path.stops:
@@ -249,7 +249,8 @@ class _Draft:
         for stop in self.followed.replies:
             box = self._reply_box(stop)
             self.boxes[box.id] = replace(box, replies=(*box.replies, stop.n))
-            if before and before != box.id:
+            if before and before != box.id and (box.id, before) not in self.flows:
+                # Where the way there has an edge the answer takes it back; only another way is drawn.
                 key = (before, box.id)
                 self.flows.setdefault(key, Fraction(0))
                 self.kinds[key] = EdgeKind.REPLY
@@ -265,8 +266,12 @@ class _Draft:
                 return box
         table = stable_id("n", "conntrack", stop.stack)
         have = self.boxes.get(table)
-        return have or Box(id=table, kind=BoxKind.CONNTRACK, title="conntrack", subtitle=stop.title, region=f"node:{stop.stack}" if stop.node else "",
+        return have or Box(id=table, kind=BoxKind.CONNTRACK, title="conntrack", subtitle=_undoes(stop.title), region=f"node:{stop.stack}" if stop.node else "",
                            on=True, words=stop.title)  # fmt: skip
+
+
+def _undoes(title: str) -> str:
+    return {"Both rewrites undone": "undoes both", "Service address restored": "undoes DNAT", "Client address restored": "undoes SNAT"}.get(title, title)
 
 
 def _edge_id(tail: str, head: str) -> str:
@@ -309,7 +314,7 @@ def _words(stop: Stop, path: Path, kind: BoxKind, *, alone: bool) -> tuple[str, 
     if kind is BoxKind.LOAD_BALANCER:
         return "Load balancer", stop.subtitle
     if kind is BoxKind.HOST and not stop.chain:
-        return stop.stack, "passes it on"
+        return stop.stack, "forwards"
     if kind in (BoxKind.DROP, BoxKind.REJECT, BoxKind.UNKNOWN):
         return {BoxKind.DROP: "Dropped", BoxKind.REJECT: "Rejected"}.get(kind, "Unknown") if stop.chain else stop.title, stop.chain or stop.subtitle
     if kind is BoxKind.DNS:

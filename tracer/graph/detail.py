@@ -11,14 +11,23 @@ from tracer.graph.paths import Json, Path, Stop
 _HASHED = re.compile(r"(?P<name>.+)-(?P<hash>[A-Z0-9]{16})", re.ASCII)
 
 
-def detailed(path: Path, detail: str, answer: Json, *, followed: bool) -> Path:
-    """Return *path* with the stops that *detail* (objects, chains or rules) shows."""
+def detailed(path: Path, detail: str, answer: Json, followed: Path) -> Path:
+    """Return *path* with the stops that *detail* (objects, chains or rules) shows.
+
+    With ``rules`` the followed path is unfolded, and of other paths what they share with it.
+    """
     if detail == "objects":
         return replace(path, stops=_objects(path.stops))
-    if detail == "rules" and followed:
-        hops = answer["outcomes"][path.index]["hops"]
-        return replace(path, stops=tuple(part for stop in path.stops for part in _rules(stop, hops)))
-    return path
+    if detail != "rules":
+        return path
+    hops = answer["outcomes"][path.index]["hops"]
+    common = len(path.stops) if path.id == followed.id else _common(path.stops, followed.stops)
+    unfolded = tuple(part for stop in path.stops[:common] for part in _rules(stop, hops))
+    return replace(path, stops=unfolded + path.stops[common:])
+
+
+def _common(one: Sequence[Stop], other: Sequence[Stop]) -> int:
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a.key != b.key), min(len(one), len(other)))
 
 
 def short_chain(name: str, *, alone: bool) -> str:

@@ -64,6 +64,18 @@ class DrawnRegion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnBadge:
+    """A step's number on a box: *half* is half its width, *back* says that it belongs to the way back."""
+
+    step: int
+    text: str
+    x: float
+    y: float
+    half: float
+    back: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
     """The whole SVG: sizes include margins and tape."""
 
@@ -81,13 +93,13 @@ class Drawing:
     head_y1: float
     head_y2: float
     current: int
-    badges: tuple[tuple[str, int, float, float, bool], ...]
+    badges: tuple[DrawnBadge, ...]
     heads: str
 
     @property
     def is_wide(self) -> bool:
         """Return whether the picture is so wide that it must scroll; one that is only a little too wide is shown a little smaller."""
-        return self.width > 1680
+        return self.width > 1630
 
 
 Url = Callable[[TraceQuery], str]
@@ -102,11 +114,11 @@ def drawing(graph: Graph, moments: Sequence[Moment], query: TraceQuery, url: Url
     ways = tuple(_way(way, base, url, step) for way in placed.ways)
     x, y = placed.place_of(step)
     reply = next((m.reply for m in moments if m.n == step), False)
-    badges = tuple(sorted((text, n, box.x + dx, box.y + dy, back) for box in placed.boxes for text, n, dx, dy, back in box.badges))
+    badges = sorted((_badge(box, *badge) for box in placed.boxes for badge in box.badges), key=lambda b: (b.step, b.text, b.x))
     return Drawing(
         left=-MARGIN_X, top=-MARGIN_Y, width=round(placed.width + 2 * MARGIN_X), height=round(ribbon.height + 2 * MARGIN_Y), graph_width=placed.width,
         regions=tuple(_region(region, query, url) for region in placed.regions), edges=tuple(_edge(edge, graph) for edge in placed.edges), boxes=boxes,
-        ways=ways, tape=ribbon, head_x=x, head_y1=y, head_y2=ribbon.reply_bottom if reply else ribbon.request_bottom, current=step, badges=badges,
+        ways=ways, tape=ribbon, head_x=x, head_y1=y, head_y2=ribbon.reply_bottom if reply else ribbon.request_bottom, current=step, badges=tuple(badges),
         heads=_heads(placed, moments, ribbon),
     )  # fmt: skip
 
@@ -159,6 +171,11 @@ def _edge(placed: PlacedEdge, graph: Graph) -> DrawnEdge:
     stop = " stop" if to.kind in (BoxKind.DROP, BoxKind.REJECT) else ""
     text = odds_text(edge.share) if edge.labelled and edge.share is not None else ""
     return DrawnEdge(placed=placed, css=f"e {edge.kind} {state}{stop}", text=text, half=len(text) * 3.5 + 4)
+
+
+def _badge(box: PlacedBox, text: str, step: int, dx: float, dy: float, back: bool) -> DrawnBadge:
+    half = 9.5 if len(text) < 3 else len(text) * 3.5 + 4
+    return DrawnBadge(step=step, text=text, x=box.x + dx + half - 9.5, y=box.y + dy, half=half, back=back)
 
 
 def _region(placed: PlacedRegion, query: TraceQuery, url: Url) -> DrawnRegion:

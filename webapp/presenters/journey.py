@@ -52,8 +52,21 @@ def journey(outcome: Json) -> tuple[Moment, ...]:
     back = (outcome.get("reply") or {}).get("hops") or []
     stations = outcome.get("stations") or []
     found = list(_moments([s for s in stations if not s.get("reply")], there))
-    found += _moments([s for s in stations if s.get("reply")], back)
+    sent = found[0].before if found else {}
+    found += _moments([s for s in stations if s.get("reply")], [_answering(hop, sent) for hop in back])
     return tuple(found)
+
+
+def _answering(hop: Json, sent: Json) -> Json:
+    """Return a hop of the way back with words for the port that it answers to: the client's own, or the one the kernel drew."""
+
+    def worded(packet: Json) -> Json:
+        if packet.get("destination_port") is not None or not sent:
+            return packet
+        own = packet.get("destination") == sent.get("source")
+        return {**packet, "destination_port": shown(sent, "source_port") if own else "random"}
+
+    return {**hop, "packet_in": worded(hop["packet_in"]), "packet_out": worded(hop["packet_out"])}
 
 
 def _moments(stations: Sequence[Json], hops: Sequence[Json]) -> Iterator[Moment]:
@@ -91,6 +104,8 @@ def _where(station: Json, hop: Json) -> str:
         return f"{name} · {station.get('table', '')} {str(station.get('hook', '')).upper()}"
     if station.get("hook"):
         return f"{name} · {str(station['hook']).upper()}"
+    if station["kind"] == "un-nat" and stack.get("kind") == "node":
+        return f"{name} · conntrack"
     kind = {"external": "outside the cluster", "load-balancer": "load balancer", "pod": "pod", "node": "node"}.get(str(stack.get("kind", "")), "")
     return f"{name} · {kind}" if name and kind else name or kind
 

@@ -5,6 +5,7 @@ Live pages and frozen links use the same presenter; they differ only in where th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -70,6 +71,7 @@ class TracePage:
     query: TraceQuery
     verdict: Verdict
     verdict_url: str
+    verdict_parts: tuple[tuple[str, str], ...]
     reason_url: str
     others: tuple[tuple[str, str, str], ...]
     heading: str
@@ -117,7 +119,7 @@ def trace_page(answer: Answer, query: TraceQuery, path: str) -> TracePage:
     there, back = step_items(moments, urls, step, with_rules=query.detail == "rules")
     panel = inspector(shown.document, outcome, moments, step, paths, followed)
     return TracePage(
-        query=query, verdict=said, verdict_url=_verdict_url(query, said, path), reason_url=reason_url(said.code),
+        query=query, verdict=said, verdict_url=_verdict_url(query, said, path), verdict_parts=tuple(_coloured(said.text, moments)), reason_url=reason_url(said.code),
         others=tuple((word, odds, query.but(follow=best, step=None).url(path)) for word, odds, best in said.others),
         heading=_heading(paths, query), following=_following(paths, followed, query), folded=_folded(graph), folds=tuple(_folds(graph, query, path)),
         notes=(*graph.notes, *_unmatched(query, paths)), drawing=picture, graph_error=failed, smaller_url=query.but(group="zone", expand=()).url(path),
@@ -150,6 +152,23 @@ def _draw(graph: Graph, moments: Sequence[Moment], query: TraceQuery, path: str,
 
 def _verdict_url(query: TraceQuery, said: Verdict, path: str) -> str:
     return query.but(step=said.step, follow=said.follow or query.follow).url(path)
+
+
+def _coloured(text: str, moments: Sequence[Moment]) -> Iterator[tuple[str, str]]:
+    """Yield *text* in parts, addresses of the caller's side with ``s``, those of the called side with ``d``."""
+    sides: dict[str, str] = {}
+    for moment in moments:
+        for packet in (moment.before, moment.after):
+            if packet and not moment.reply:
+                sides[str(packet["destination"])] = sides.get(str(packet["destination"]), "d")
+                sides[str(packet["source"])] = "s"
+    if not sides:
+        yield text, ""
+        return
+    # An address that both sides bear (a node's own) is the caller's here: the ribbons tell the rest.
+    for part in re.split(rf"(?<![\w.:])({'|'.join(map(re.escape, sorted(sides, key=len, reverse=True)))})(?![\w:]|\.[0-9])", text):
+        if part:
+            yield part, sides.get(part, "")
 
 
 def _heading(paths: Sequence[Path], query: TraceQuery) -> str:

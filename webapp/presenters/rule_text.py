@@ -51,7 +51,8 @@ def _tokens(text: str) -> Iterator[Token]:
     for part in _parts(text):
         keep = " tk" if len(part) < SHORT else ""
         if part.startswith("--comment"):
-            yield Token(text=part, css="cm")
+            yield Token(text="--comment", css="cm tk")
+            yield Token(text=part.removeprefix("--comment").lstrip(), css="cm")
         elif part.startswith(_STRONG):
             yield Token(text=part, css=f"tg{keep}")
         else:

@@ -122,6 +122,8 @@ def _segment(css: str, step: int, x0: float, x1: float, y: float, value: str, ow
 def _owner(moment: Moment, side: str) -> str:
     """Return whose address it is, as far as the station says."""
     kind = str(moment.stack.get("kind", ""))
+    if moment.reply:
+        return {"load-balancer": "load balancer", "external": "client"}.get(kind, kind) if side == "source" else ""
     if moment.kind == "send":
         return ("client" if kind == "external" else kind) if side == "source" else ""
     if moment.kind == "load-balancer":

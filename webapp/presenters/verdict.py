@@ -88,7 +88,9 @@ def verdict(answer: Json, paths: Sequence[Path], followed: Path) -> Verdict:
         return _mixed(answer, paths, followed)
     outcome = outcomes[followed.index]
     finding = _worst(outcomes)
-    outcome = outcome if finding is None or finding in _findings(outcome) else next(o for o in outcomes if finding in _findings(o))
+    if finding is not None:
+        # The followed path tells it, when it has the same finding in its own words.
+        outcome, finding = next(_told(finding.code, [outcome, *outcomes]))
     chosen = next(path for path in paths if path.id == outcome["id"])
     step = cause_step(outcome, finding.code if finding else "")
     head, lit = _headline(outcome, finding, step)
@@ -138,6 +140,12 @@ def _findings(outcome: Json) -> list[Reason]:
 def _worst(outcomes: Sequence[Json]) -> Reason | None:
     found = [finding for outcome in outcomes for finding in _findings(outcome) if severity_of(finding.code) not in QUIET]
     return worst_finding(found)
+
+
+def _told(code: str, outcomes: Sequence[Json]) -> Iterator[tuple[Json, Reason]]:
+    """Yield each outcome that has a finding with *code*, with that finding."""
+    for outcome in outcomes:
+        yield from ((outcome, finding) for finding in _findings(outcome) if finding.code == code)
 
 
 def phrase(code: str) -> str:
