@@ -61,6 +61,7 @@ def test_load_demo_loads_all_of_them_once(demo: Path, tmp_path: Path, settings) 
     }
 
 
+@pytest.mark.needs_shared
 def test_the_demonstration_clusters_equal_the_recordings(demo: Path, shared: Path) -> None:
     """What is in the project is what was recorded, byte for byte."""
     ours = {path.relative_to(demo): path.read_bytes() for path in demo.rglob("*") if path.is_file()}

@@ -121,7 +121,7 @@ def test_storage_and_sockets_on_postgresql_and_redis(postgres: int, redis: int, 
     env = environment(tmp_path, **compose_environment(postgres, redis))
     env.pop("DJANGO_SETTINGS_MODULE")
     tests = [f"tests/webapp/{name}" for name in TESTS]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--create-db", *tests, "tests/webapp/servers_in_use.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not needs_shared", *tests, "tests/webapp/servers_in_use.py"]
     result = subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-2000:]
     assert re.search(r"[0-9]+ passed", result.stdout)
