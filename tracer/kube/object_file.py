@@ -148,8 +148,9 @@ class ObjectFile:
 
     @cached_property
     def _kinds(self) -> frozenset[bytes]:
-        """Return every kind that is written anywhere in the file."""
-        return frozenset(_PATTERNS[Aspect.KIND].findall(self._data))
+        """Return every kind that is written anywhere in the file, and those that its lists give their items."""
+        written = frozenset(_PATTERNS[Aspect.KIND].findall(self._data))
+        return written | {kind.encode() for kind in set(self.spans.kinds) if kind is not None}
 
     def may_hold(self, kind: str) -> bool:
         """Return false only if no object of this *kind* can be in the file."""

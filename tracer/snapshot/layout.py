@@ -161,8 +161,9 @@ class _Sorter:
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
         self._files = files
-        self._prefix = "base/" if "steps.json" in files and any(p.startswith("base/") for p in files) else ""
-        self._dump = not any(_TOP.fullmatch(p) and p.startswith("services.") for p in files)
+        paths = set(files)
+        self._prefix = "base/" if "steps.json" in paths and any(p.startswith("base/") for p in paths) else ""
+        self._dump = not any(_TOP.fullmatch(p) and p.startswith("services.") for p in paths)
         self._objects: list[tuple[int, ObjectPath]] = []
         self._nodes: dict[str, dict[str, str]] = {}
         self._pods: dict[str, dict[str, str]] = {}

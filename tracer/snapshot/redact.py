@@ -84,7 +84,8 @@ def _smells(path: str, data: bytes) -> bool:
     text = data.replace(b"\x00", b"").decode(errors="replace")
     plain = _ESCAPED.sub(_unescaped, text) if "\\" in text else text
     # A comment of an iptables rule may say anything: there, only a line that begins like an object counts.
-    return bool((_SMELL_AT_LINE_START if is_node_text(path) else _SMELL).search(plain))
+    is_dump = is_node_text(path) and not plain.lstrip().startswith(("{", "["))
+    return bool((_SMELL_AT_LINE_START if is_dump else _SMELL).search(plain))
 
 
 def _unescaped(match: re.Match[str]) -> str:

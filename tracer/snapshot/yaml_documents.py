@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from tracer.errors import Fault, ParseError
+from tracer.kube.json_text import fault_at
 
 DEPTH_LIMIT = 100
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -66,10 +67,16 @@ def read_yaml(text: str, file: str) -> Iterator[YamlDocument]:
 def _fault(text: str, file: str, mark: Any, message: str) -> Fault:
     if mark is None:
         return Fault(file=file, line=None, column=None, message=message)
-    lines = text.split("\n", mark.line + 1)
-    shown = lines[mark.line] if mark.line < len(lines) else ""
-    cut = max(0, mark.column - 400)
-    return Fault(file=file, line=mark.line + 1, column=mark.column - cut, message=message, text=shown[cut : mark.column + 400])
+    # libyaml puts what is missing at the end on a line behind the last.
+    position = len(text) if mark.line > text.count("\n") else _position(text, mark)
+    return fault_at(text, position, file=file, message=message)
+
+
+def _position(text: str, mark: Any) -> int:
+    begin = 0
+    for _ in range(mark.line):
+        begin = text.find("\n", begin) + 1
+    return int(begin + mark.column)
 
 
 def _documents(text: str, file: str) -> Iterator[YamlDocument]:

@@ -1,0 +1,92 @@
+"""Which file is what, in the documented layout and in the bundles people have."""
+
+from __future__ import annotations
+
+import pytest
+
+from tracer.snapshot.layout import NODE_FILES, Bundle, recognise
+
+OBJECT = b'{"kind": "List", "items": []}'
+
+
+@pytest.mark.parametrize(
+    ("path", "bundle", "kind"),
+    [
+        ("services.json", Bundle.HOPLINE, "Service"),
+        ("endpointslices.yaml", Bundle.HOPLINE, "EndpointSlice"),
+        ("networkpolicies.yml", Bundle.HOPLINE, "NetworkPolicy"),
+        ("cluster.json", Bundle.ONE_FILE, None),
+        ("everything.yaml", Bundle.ONE_FILE, None),
+        ("default/services.json", Bundle.CLUSTER_INFO, "Service"),
+        ("kube-system/pods.yaml", Bundle.CLUSTER_INFO, "Pod"),
+        ("cluster-resources/services/default.json", Bundle.TROUBLESHOOT, "Service"),
+        ("cluster-resources/nodes.json", Bundle.TROUBLESHOOT, "Node"),
+        ("cluster-resources/network-policy/default.json", Bundle.TROUBLESHOOT, "NetworkPolicy"),
+        ("bundle/cluster-resources/ingress/default.json", Bundle.TROUBLESHOOT, "Ingress"),
+        ("quay-io-x-sha256-1/namespaces/default/core/services.yaml", Bundle.MUST_GATHER, "Service"),
+        ("namespaces/default/discovery.k8s.io/endpointslices.yaml", Bundle.MUST_GATHER, "EndpointSlice"),
+        ("namespaces/default/networking.k8s.io/networkpolicies.yaml", Bundle.MUST_GATHER, "NetworkPolicy"),
+        ("cluster-scoped-resources/core/nodes/node-1.yaml", Bundle.MUST_GATHER, "Node"),
+        ("namespaces/default/default.yaml", Bundle.MUST_GATHER, None),
+        ("namespaces/default/pods/api-1/api-1.yaml", Bundle.MUST_GATHER, None),
+        ("k8s-services-20260101-120000.yaml", Bundle.CILIUM, "Service"),
+        ("k8s-endpointslices-20260101-120000.yaml", Bundle.CILIUM, "EndpointSlice"),
+        ("cilium-sysdump-20260101-120000/k8s-pods-20260101-120000.yaml", Bundle.CILIUM, "Pod"),
+    ],
+)
+def test_files_of_objects(path: str, bundle: Bundle, kind: str | None) -> None:
+    layout = recognise({path: OBJECT})
+    assert [(o.path, o.kind) for o in layout.objects] == [(path, kind)]
+    assert layout.bundle is bundle
+    assert layout.unknown == ()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "README.md",
+        "nodes/n/other.txt",
+        "nodes/n/deeper/iptables-save.txt",
+        "notes.json",
+        "default/api-1/logs.txt",
+        "secrets.json.txt",
+        "cluster-resources/pods/logs/default/x.txt",
+        "namespaces/default/pods/api-1/other.yaml",
+        "a/b/services.json",
+    ],
+)
+def test_what_is_not_known_is_listed(path: str) -> None:
+    layout = recognise({path: b'{"note": 1}', "services.json": OBJECT})
+    assert layout.unknown == (path,)
+
+
+def test_every_documented_node_file_is_known() -> None:
+    layout = recognise({f"nodes/n/{name}": b"" for name in NODE_FILES} | {"nodes/m.example/ss.txt": b""})
+    assert set(layout.node_files["n"]) == NODE_FILES
+    assert layout.node_files["m.example"] == {"ss.txt": "nodes/m.example/ss.txt"}
+    assert layout.unknown == ()
+
+
+def test_a_timeline_is_its_first_moment() -> None:
+    files = {"base/services.json": OBJECT, "base/nodes/n/iptables-save.txt": b"", "steps.json": b"[]", "pods.watch.jsonl": OBJECT}
+    layout = recognise(files)
+    assert layout.bundle is Bundle.TIMELINE
+    assert [o.path for o in layout.objects] == ["base/services.json"]
+    assert layout.node_files == {"n": {"iptables-save.txt": "base/nodes/n/iptables-save.txt"}}
+    assert layout.unknown == ("pods.watch.jsonl", "steps.json")
+
+
+def test_a_dumps_folders_count_only_without_a_list_of_services() -> None:
+    layout = recognise({"services.json": OBJECT, "old/services.json": OBJECT})
+    assert [o.path for o in layout.objects] == ["services.json"]
+    assert layout.unknown == ("old/services.json",)
+
+
+def test_lists_of_one_kind_count_before_single_files() -> None:
+    layout = recognise({"a.json": OBJECT, "services.json": OBJECT, "namespaces/x/x.yaml": b"kind: Namespace"})
+    assert [o.path for o in layout.objects] == ["services.json", "a.json", "namespaces/x/x.yaml"]
+
+
+def test_bugtool_files_belong_to_a_pod() -> None:
+    path = "cilium-bugtool-cilium-7xk2p-20260101-120000/cmd/iptables-save--c.md"
+    assert recognise({path: b""}).pod_files == {"cilium-7xk2p": {"iptables-save.txt": path}}
