@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from ipaddress import IPv6Address
 
-from tracer.routing.flow import Flow, matches, unknown_because
+from tracer.routing.flow import LOOPBACK, Flow, matches, unknown_because
 from tracer.routing.model import DEFAULT_TABLE, Link, NextHop, PolicyRule, ResultKind, Route, RouteType, RuleAction
 from tracer.routing.parse import with_shares
 from tracer.routing.tables import FamilyTables, RouteTable
@@ -171,10 +171,12 @@ class Decider:
     # IPv6: fib6_table_lookup(), find_rr_leaf(), fib6_select_path()
 
     def _search6(self, table: RouteTable, flow: Flow) -> Decision | None:
+        backtracking = False
         for routes in table.candidates(flow.destination):
-            for group in _source_groups(routes, flow):
+            for group in _source_groups(routes, flow, backtracking):
                 if decision := self._best6(group, flow):
                     return decision
+                backtracking = True
         return None
 
     def _best6(self, routes: list[Route], flow: Flow) -> Decision | None:
@@ -205,11 +207,15 @@ class Decider:
         if route.type in _REJECTS or route.type is RouteType.THROW:
             return Decision(kind=_REJECTS.get(route.type, ResultKind.NONE), route=route)
         first = route.nexthops[position]
+        if route.type is RouteType.UNICAST and first.device == LOOPBACK and not flow.destination.is_loopback:
+            # fib6_is_reject(): a route over loopback would loop; it is kept as one that rejects.
+            return Decision(kind=ResultKind.UNREACHABLE, route=route)
         if len(route.nexthops) == 1:
             return _decision(route, route.nexthops)
         hops = with_shares(route.nexthops, tuple(self._usable(hop, flow) for hop in route.nexthops))
-        # The hash is compared with the found next hop first: it takes what those before it would have had.
-        taken = [n for n, hop in enumerate(hops) if n < position or (n > position and self._score6(route, hop, flow) < 0)]
+        # Those that do not fit the device leave their part to the one that the search found.
+        # NB: before Linux 6.15 (and its stable branches) the search's find also took the part of those before it.
+        taken = [n for n, hop in enumerate(hops) if n != position and self._score6(route, hop, flow) < 0]
         return _decision(route, _moved(hops, position, taken), first)
 
 
@@ -224,8 +230,12 @@ def _moved(hops: tuple[NextHop, ...], position: int, taken: list[int]) -> tuple[
     return tuple(replace(hop, share=share) for hop, share in zip(hops, shares, strict=True))
 
 
-def _source_groups(routes: list[Route], flow: Flow) -> list[list[Route]]:
-    """Return the routes of one destination in groups: those of the longest source prefix that holds the flow's source first."""
+def _source_groups(routes: list[Route], flow: Flow, backtracking: bool) -> list[list[Route]]:
+    """Return the routes of one destination in groups: those of the longest source prefix that holds the flow's source first.
+
+    NB: where a destination has routes for certain sources, its routes for all sources are found only by backtracking, not by the first
+    descent; the default route is where every descent ends. Source: fib6_node_lookup(), fib6_node_lookup_1(), fib6_backtrack().
+    """
     lengths: dict[int, list[Route]] = {}
     for route in routes:
         prefix = route.source_prefix
@@ -233,6 +243,8 @@ def _source_groups(routes: list[Route], flow: Flow) -> list[list[Route]]:
             lengths.setdefault(0, []).append(route)
         elif (flow.source or IPv6Address(0)) in prefix:
             lengths.setdefault(prefix.prefixlen, []).append(route)
+    if not backtracking and not any(lengths) and routes[0].destination.prefixlen and any(route.source_prefix for route in routes):
+        return []
     return [lengths[length] for length in sorted(lengths, reverse=True)]
 
 

@@ -110,7 +110,7 @@ class Inet6:
         """
         decision = self._decider.decide(_type_flow(address, device))
         match decision.kind:
-            case ResultKind.BLACKHOLE | ResultKind.PROHIBIT | ResultKind.UNREACHABLE | ResultKind.UNKNOWN | ResultKind.ANYCAST:
+            case ResultKind.BLACKHOLE | ResultKind.PROHIBIT | ResultKind.UNREACHABLE | ResultKind.UNKNOWN:
                 return decision.kind
             case ResultKind.NONE:
                 return ResultKind.UNREACHABLE
@@ -118,13 +118,15 @@ class Inet6:
                 return self._reachable_type(address, device, decision)
 
     def _reachable_type(self, address: IPv6Address, device: str | None, decision: Decision) -> ResultKind | None:
+        if _is_anycast(decision, address):
+            return ResultKind.ANYCAST
         if decision.kind is ResultKind.LOCAL and device is None:
             return ResultKind.LOCAL
         if device is not None and self._has(address, device):
             return ResultKind.LOCAL
         if address.is_multicast:
             return ResultKind.MULTICAST
-        return None if int(address) == 0 else ResultKind.UNICAST
+        return ResultKind.UNICAST if _is_unicast(address) else None
 
     def _has(self, address: Address, device: str) -> bool:
         held = (self._by_device or {}).get(device, ())
@@ -143,7 +145,7 @@ class Inet6:
         """
         if ResultKind.MULTICAST in types and not address.is_multicast:
             return False
-        if ResultKind.UNICAST in types and (address.is_multicast or int(address) == 0):
+        if ResultKind.UNICAST in types and not _is_unicast(address):
             return False
         if ResultKind.NONE in types and int(address) != 0:
             return False
@@ -162,7 +164,7 @@ class Inet6:
         found = {ResultKind.LOCAL} if device is not None and local_wanted and self._has(address, device) else set()
         if decision.kind is ResultKind.LOCAL and device is None:
             found.add(ResultKind.LOCAL)
-        if decision.kind is ResultKind.ANYCAST:
+        if _is_anycast(decision, address):
             found.add(ResultKind.ANYCAST)
         return found
 
@@ -187,6 +189,23 @@ class Inet6:
         if destination.is_multicast and int(destination) >> 112 & 0xF in ((0,) if loopback else (0, 1)):
             return SourceVerdict(check=SourceCheck.MARTIAN_DESTINATION, reason=f"{destination} has a scope that stays in one node")
         return SourceVerdict(check=SourceCheck.OK)
+
+
+def _is_unicast(address: IPv6Address) -> bool:
+    return not address.is_multicast and int(address) != 0 and address.ipv4_mapped is None
+
+
+def _is_anycast(decision: Decision, address: IPv6Address) -> bool:
+    """Return whether *address* counts as anycast: routed so, or the subnet's own address on the link.
+
+    Source: ipv6_anycast_destination().
+    """
+    route = decision.route
+    if decision.kind is ResultKind.ANYCAST or route is None:
+        return decision.kind is ResultKind.ANYCAST
+    own = decision.kind is ResultKind.LOCAL and route.protocol == "kernel"
+    on_link = decision.first is not None and decision.first.gateway is None
+    return on_link and not own and route.destination.prefixlen < 127 and route.destination.network_address == address
 
 
 def _type_flow(address: IPv6Address, device: str | None) -> Flow:

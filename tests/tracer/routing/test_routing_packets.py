@@ -20,7 +20,7 @@ from tests.tracer.routing.routing_random import World
 from tracer.packet import Protocol
 from tracer.routing import ResultKind, Routing
 
-WORLDS = max(1, int(os.environ.get("ROUTING_ORACLE_WORLDS", "4")) // 2)
+WORLDS = max(1, int(os.environ.get("ROUTING_ORACLE_WORLDS", "3")) // 2)
 SEED = int(os.environ.get("ROUTING_ORACLE_SEED", "0")) or random.SystemRandom().randrange(1, 10**9)
 REASON = why_not()
 DEVICES = ("d0", "d1", "d2", "d3")
