@@ -1,6 +1,7 @@
 """What a NAT target makes of a packet: the addresses and ports it may choose, each with its odds.
 
-Source: nf_nat_core.c (find_best_ips_proto, nf_nat_l4proto_unique_tuple), nf_nat_redirect.c, nf_nat_masquerade.c, xt_NETMAP.c, Linux 6.18.
+Source: nf_nat_core.c (get_unique_tuple, find_best_ips_proto, nf_nat_l4proto_unique_tuple), nf_nat_redirect.c, nf_nat_masquerade.c,
+xt_NETMAP.c, Linux 6.18.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Protocol as TypingProtocol
 
 from tracer.netfilter import model as m
 from tracer.netfilter.model import Hook
+from tracer.netfilter.nat_hash import address_of_flow
 from tracer.packet import Address, Packet
 
 _MOST_CHOICES = 64
@@ -44,6 +46,9 @@ def manipulates_source(hook: Hook) -> bool:
 
 def translate(target: m.Target, packet: Packet, hook: Hook, addresses: Addresses) -> Iterator[Translation]:
     """Yield every translation that *target* can make of *packet*; shares sum to 1."""
+    if isinstance(target, m.Dnat | m.Snat) and target.range.low is not None and target.range.low.version != packet.destination.version:
+        yield Translation(None, missing=f"what an address of another family, {target.range.low}, does here: no kernel loads such a rule")
+        return
     match target:
         case m.Dnat(range=chosen):
             yield from _destination(packet, chosen)
@@ -65,50 +70,53 @@ def translate(target: m.Target, packet: Packet, hook: Hook, addresses: Addresses
             raise TypeError(f"{type(target).__name__} is not a NAT target")
 
 
-def _choices(chosen: m.NatRange, current: Address) -> list[Address] | None:
+def _address(packet: Packet, chosen: m.NatRange, current: Address) -> Address:
+    """The address out of the range: for one flow always the same."""
     if chosen.low is None or chosen.high is None:
-        return [current]
-    count = int(chosen.high) - int(chosen.low) + 1
-    if count > _MOST_CHOICES:
-        return None
-    return [type(chosen.low)(int(chosen.low) + i) for i in range(count)]
+        return current
+    if chosen.low == chosen.high:
+        return chosen.low
+    source, destination = packet.source, packet.destination
+    return address_of_flow(chosen.low, chosen.high, source=source, destination=destination, persistent=chosen.persistent)
 
 
 def _destination(packet: Packet, chosen: m.NatRange) -> Iterator[Translation]:
-    found = _choices(chosen, packet.destination)
     ports = _port_choices(chosen, packet.destination_port)
-    if found is None or ports is None:
-        yield Translation(None, missing=f"which of more than {_MOST_CHOICES} addresses or ports the kernel's hash picks")
+    if ports is None:
+        yield Translation(None, missing=f"which of more than {_MOST_CHOICES} ports the kernel draws")
         return
-    share = Fraction(1, len(found) * len(ports))
-    for address in found:
-        for port in ports:
-            yield Translation(replace(packet, destination=address, destination_port=port), share)
+    address = _address(packet, chosen, packet.destination)
+    for port in ports:
+        yield Translation(replace(packet, destination=address, destination_port=port), Fraction(1, len(ports)))
 
 
 def _port_choices(chosen: m.NatRange, current: int | None) -> list[int | None] | None:
-    """The ports DNAT may choose: the packet's own when the range holds it, else any of the range."""
+    """The ports DNAT may choose: the packet's own when the range holds it, else the lowest; with ``--random`` any of the range."""
     if chosen.ports is None:
         return [current]
     ports = chosen.ports
-    if ports.low == ports.high:
-        return [ports.low]
     size = ports.high - ports.low + 1
+    if size == 1:
+        return [ports.low]
     if chosen.base_port is not None and current is not None:
         return [ports.low + (current - chosen.base_port) % size]
-    if current is not None and current in ports and not chosen.random:
-        return [current]
-    return None if size > _MOST_CHOICES else list(range(ports.low, ports.high + 1))
+    if chosen.random:
+        return None if size > _MOST_CHOICES else list(range(ports.low, ports.high + 1))
+    return [current if current is not None and current in ports else ports.low]
 
 
 def _source(packet: Packet, chosen: m.NatRange) -> Iterator[Translation]:
-    found = _choices(chosen, packet.source)
-    if found is None:
-        yield Translation(None, missing=f"which of more than {_MOST_CHOICES} addresses the kernel's hash picks")
-        return
     port, drawn = _source_port(packet, chosen)
-    for address in found:
-        yield Translation(replace(packet, source=address, source_port=port, source_port_random=drawn), Fraction(1, len(found)))
+    keeps = not chosen.random and _holds(chosen, packet)
+    address = packet.source if keeps else _address(packet, chosen, packet.source)
+    yield Translation(replace(packet, source=address, source_port=port, source_port_random=drawn))
+
+
+def _holds(chosen: m.NatRange, packet: Packet) -> bool:
+    """Whether the source is in the range already: then it stays. Source: nf_in_range in nf_nat_core.c."""
+    if chosen.low is None or chosen.high is None or not int(chosen.low) <= int(packet.source) <= int(chosen.high):
+        return False
+    return chosen.ports is None or (packet.source_port is not None and packet.source_port in chosen.ports)
 
 
 def _source_port(packet: Packet, chosen: m.NatRange) -> tuple[int | None, bool]:
