@@ -57,7 +57,6 @@ class FamilyTables:
     rules: tuple[PolicyRule, ...]
     routes: tuple[Route, ...]
     complete: bool = True
-    rules_known: bool = True
 
     @cached_property
     def tables(self) -> dict[str, RouteTable]:
