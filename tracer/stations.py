@@ -386,13 +386,15 @@ def _reply_stations(outcome: Outcome) -> Iterator[Station]:
     who = {StackKind.POD: "Pod", StackKind.NODE: "Node"}.get(reply.hops[0].kind, "Host")
     yield Station(n=0, kind=StationKind.REPLY, title=f"{who} replies", hop=0, steps=_all(reply.hops[0]), reply=True)
     for index, hop in enumerate(reply.hops[1:], start=1):
-        if index == last and reply.disposition is Disposition.DELIVERED:
-            break
         kind, title = _undone(hop)
+        if index == last and reply.disposition is Disposition.DELIVERED and kind is not StationKind.UN_NAT:
+            break
         yield Station(n=0, kind=kind, title=title, hop=index, steps=_all(hop), reply=True)
     if reply.disposition is Disposition.DELIVERED:
+        # A node that sent the packet itself also undoes its own rewrites: two stations on one stack.
+        own = last > 0 and _undone(reply.hops[last])[0] is StationKind.UN_NAT
         end = {StackKind.POD: "Pod", StackKind.NODE: "Node"}.get(reply.hops[last].kind, "Client")
-        yield Station(n=0, kind=StationKind.RECEIVE, title=f"{end} receives", hop=last, steps=_all(reply.hops[last]) if last else (), reply=True)
+        yield Station(n=0, kind=StationKind.RECEIVE, title=f"{end} receives", hop=last, steps=() if own or not last else _all(reply.hops[last]), reply=True)
     else:
         kind, title = _ENDS.get(reply.disposition, (StationKind.DROP, "The answer is lost"))
         yield Station(n=0, kind=kind, title=title, hop=last, reply=True)

@@ -22,6 +22,7 @@ from webapp.shapes import Shape, fit, outline
 
 TIMEOUT_SECONDS = 2.0
 MARGIN_X, MARGIN_Y = 16.0, 2.0
+NEAR = 6.0
 _LABEL = 'label=<<table border="0" cellborder="0" cellspacing="0" cellpadding="0"><tr><td fixedsize="true" width="{w}" height="{h}"></td></tr></table>>'
 _processes = threading.BoundedSemaphore(os.cpu_count() or 1)
 
@@ -128,16 +129,15 @@ def picture(graph: Graph) -> Picture:
 
 def layout_dot(graph: Graph, shapes: Mapping[str, Shape]) -> str:
     """Return the DOT that Graphviz lays out: ids, sizes and edges, nothing that anybody wrote."""
-    lines = ['digraph trace{rankdir=LR;splines=spline;nodesep=.2;ranksep=.25;node[shape=box,fixedsize=true,label=""];']
+    lines = ['digraph trace{rankdir=LR;newrank=true;splines=spline;nodesep=.2;ranksep=.25;node[shape=box,fixedsize=true,label=""];']
     for index, region in enumerate(sorted(graph.regions, key=lambda r: r.id)):
         inside = [box for box in graph.boxes if box.region == region.id]
         label = _LABEL.format(w=1, h=9)
         boxes = "".join(_dot_box(box, shapes) for box in _in_order(inside, graph))
-        # A rank set outside its cluster takes the boxes out of the cluster.
-        ranks = "".join(_same_rank(graph)) if region.id == "pods" else _below(inside)
-        lines.append(f"subgraph cluster_{index}{{margin=12;labeljust=l;{label};{boxes}{ranks}}}")
+        lines.append(f"subgraph cluster_{index}{{margin=12;labeljust=l;{label};{boxes}}}")
     known = {region.id for region in graph.regions}
     lines.extend(_dot_box(box, shapes) for box in graph.boxes if box.region not in known)
+    lines.extend(_rank_sets(graph))
     lines.extend(_dot_edge(edge) for edge in sorted(graph.edges, key=lambda e: (not e.on, e.id)))
     lines.append("}")
     return "\n".join(lines)
@@ -157,23 +157,51 @@ def _name(identifier: str) -> str:
     return identifier.replace("-", "_")
 
 
-def _same_rank(graph: Graph) -> list[str]:
-    """Return one rank for the last boxes of the rows: a pod on the node itself needs no box for a second node."""
-    last = {box.id for box in graph.boxes if box.region == "pods" and box.kind is not BoxKind.HOST}
-    columns: dict[str, list[str]] = {"last": [box for row in graph.rows for box in row if box in last]}
-    hosts = {box.id for box in graph.boxes if box.kind is BoxKind.HOST and box.region == "pods"}
-    columns["hosts"] = [box for row in graph.rows for box in row if box in hosts]
-    return [f"{{rank=same;{';'.join(map(_name, dict.fromkeys(ids)))}}}" for ids in columns.values() if len(set(ids)) > 1]
+def _rank_sets(graph: Graph) -> list[str]:
+    """Return one rank for each column: what happens at the same point of different paths stands in one line, pods in the last."""
+    columns: dict[int, list[str]] = {}
+    for box, column in _columns(graph).items():
+        columns.setdefault(column, []).append(box)
+    below = _under(graph)
+    sets = []
+    for _, boxes in sorted(columns.items()):
+        hanging = [(over, table) for over, table in below if over in boxes]
+        names = [*boxes, *(table for _, table in hanging)]
+        order = "".join(f"{_name(over)}->{_name(table)}[style=invis];" for over, table in hanging)
+        if len(names) > 1:
+            sets.append(f"{{rank=same;{';'.join(map(_name, names))};{order}}}")
+    return sets
 
 
-def _below(boxes: Sequence[Box]) -> str:
-    """Return what keeps the connection table under the middle of the followed path's boxes of its node."""
-    tables = [box for box in boxes if box.kind is BoxKind.CONNTRACK]
-    path = sorted((box for box in boxes if box.on and box.steps and not box.row), key=lambda box: box.steps)
-    if not tables or not path:
-        return ""
-    over = _name(path[len(path) // 2].id)
-    return "".join(f"{{rank=same;{over};{_name(box.id)};{over}->{_name(box.id)}[style=invis]}}" for box in tables)
+def _columns(graph: Graph) -> dict[str, int]:
+    """Return each box's column: the longest way to it, and for the last boxes of the rows the end (a second node's box just before)."""
+    heads: dict[str, list[str]] = {}
+    for edge in graph.edges:
+        if edge.kind is not EdgeKind.REPLY:
+            heads.setdefault(edge.tail, []).append(edge.head)
+    column = {box.id: 0 for box in graph.boxes if box.kind is not BoxKind.CONNTRACK}
+    for _ in graph.boxes:
+        moved = [(head, column[tail] + 1) for tail, found in heads.items() for head in found if column[head] <= column[tail]]
+        if not moved:
+            break
+        for head, at in moved:
+            column[head] = max(column[head], at)
+    last = max(column.values(), default=0)
+    ends = [box for box in graph.boxes if box.region == "pods"]
+    for box in ends:
+        if len(ends) > 1:
+            column[box.id] = last - 1 if box.kind is BoxKind.HOST else last
+    return column
+
+
+def _under(graph: Graph) -> list[tuple[str, str]]:
+    """Return each connection table with the box it hangs under: the middle one of the followed path on its node."""
+    found = []
+    for table in graph.boxes:
+        path = sorted((b for b in graph.boxes if b.region == table.region and b.on and b.steps and not b.row), key=lambda b: b.steps)
+        if table.kind is BoxKind.CONNTRACK and path:
+            found.append((path[len(path) // 2].id, table.id))
+    return found
 
 
 def _dot_edge(edge: Edge) -> str:
@@ -185,7 +213,8 @@ def _dot_edge(edge: Edge) -> str:
         options.append(_LABEL.format(w=len(odds_text(edge.share or Fraction(0))) * 7 + 10, h=14))
     elif edge.ways:
         options.append(_LABEL.format(w=22 * len(edge.ways), h=20))
-    options.append(f"weight={200 if edge.on and not edge.labelled else 20 if edge.on else 4}")
+    # What leads straight on is drawn straight; where paths part, the lines give way.
+    options.append(f"weight={(200 if edge.on else 60) if not edge.labelled else 8 if edge.on else 4}")
     if edge.kind is EdgeKind.DNS:
         options.append("dir=both")
     return f"{_name(edge.tail)}->{_name(edge.head)}[{','.join(options)}];"
@@ -364,7 +393,22 @@ def _cubic(points: Sequence[Point]) -> str:
         return _spline(points)
     (x0, y0), (x1, y1) = points[0], points[-1]
     third = abs(x1 - x0) / 2.6
-    return _spline(((x0, y0), (x0 + third, y0 + (points[1][1] - y0)), (x1 - third, y1 + (points[-2][1] - y1)), (x1, y1)))
+    one = ((x0, y0), (x0 + third, y0 + (points[1][1] - y0)), (x1 - third, y1 + (points[-2][1] - y1)), (x1, y1))
+    # Where the line goes around something one curve would cut the corner.
+    return _spline(one if all(_strays(one, joint) < NEAR for joint in points[3:-1:3]) else points)
+
+
+def _strays(curve: Sequence[Point], point: Point) -> float:
+    """Return how far *curve* passes from *point*."""
+    (ax, ay), (bx, by), (cx, cy), (dx, dy) = curve
+
+    def at(t: float) -> float:
+        u = 1 - t
+        x = u**3 * ax + 3 * u * u * t * bx + 3 * u * t * t * cx + t**3 * dx
+        y = u**3 * ay + 3 * u * u * t * by + 3 * u * t * t * cy + t**3 * dy
+        return ((x - point[0]) ** 2 + (y - point[1]) ** 2) ** 0.5
+
+    return min(at(step / 24) for step in range(25))
 
 
 def _along(points: Sequence[Point], part: float) -> Point:

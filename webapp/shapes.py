@@ -47,7 +47,7 @@ def outline(box: Box) -> Shape:
     extra = {BoxKind.CLIENT: 24, BoxKind.LOAD_BALANCER: 38, BoxKind.DNS: 34, BoxKind.PICK: 29, BoxKind.POD: 27, BoxKind.DROP: 36, BoxKind.REJECT: 36}.get(box.kind, 21)
     width = max(_SMALLEST.get(box.kind, 92), round(text + extra + (8 if box.count > 1 else 0)))
     height = 50.0 if box.count > 1 else 40.0 if box.kind in (BoxKind.DNS, BoxKind.CONNTRACK) else 46.0
-    room = width - extra + 8 - (8 if box.count > 1 else 0)
+    room = width - extra + (0 if box.kind in (BoxKind.DROP, BoxKind.REJECT) else 8) - (8 if box.count > 1 else 0)
     columns = (int(room / ADVANCE), int(room / ADVANCE_SMALL))
     if box.count > 1:
         return _stack(box, width, height, columns)

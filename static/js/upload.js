@@ -18,19 +18,16 @@ function setUp() {
     if (on) form.setAttribute("aria-busy", "true"); else form.removeAttribute("aria-busy");
   };
   const say = (text) => { sending.hidden = false; if (words.textContent !== text) words.textContent = text; };
-  const refuse = (text) => {
-    const box = document.createElement("div");
-    box.id = "upload-state";
-    box.className = "errors";
-    box.setAttribute("role", "alert");
+  // The element stays: htmx keeps the target that it found when the request began.
+  const fill = (role, name, text) => {
+    const box = state();
+    for (const attribute of ["data-upload-failed", "data-job", "tabindex", "role"]) box.removeAttribute(attribute);
+    box.className = name;
+    if (role) box.setAttribute("role", role);
     box.textContent = text;
-    state().replaceWith(box);
   };
-  const clear = () => {
-    const box = document.createElement("div");
-    box.id = "upload-state";
-    state().replaceWith(box);
-  };
+  const refuse = (text) => fill("alert", "errors", text);
+  const clear = () => fill("", "", "");
   const tooLarge = () => {
     const file = input.files[0];
     return file && file.size > limit ? `${file.name} has ${Math.ceil(file.size / 1e6)} MB, and this server accepts up to ${Math.floor(limit / 1e6)} MB.` : "";

@@ -80,8 +80,11 @@ def _together(key: tuple[str, ...], members: Sequence[Stop]) -> Stop:
 
 def _rules(stop: Stop, hops: Sequence[Json]) -> tuple[Stop, ...]:
     """Return one stop for each rule step of *stop*; the last one keeps its kind."""
+    if stop.kind == "chain" and not stop.chain and not stop.way:
+        # A node that only forwards stays one box; its rules are in the list.
+        return (stop,)
     if len(stop.steps) < 2:
-        return (replace(stop, way=False),)
+        return (replace(stop, way=False, chain=stop.chain or stop.title if stop.way else stop.chain),)
     steps = [hops[stop.hop]["steps"][i] for i in stop.steps]
     parts = []
     for part, step in enumerate(steps, start=1):

@@ -85,6 +85,7 @@ class TracePage:
     there: tuple[StepItem, ...]
     back: tuple[StepItem, ...]
     has_reply: bool
+    reply_note: str
     inspector: Inspector
     step: int
     steps_url: tuple[str, str, str, str]
@@ -123,7 +124,7 @@ def trace_page(answer: Answer, query: TraceQuery, path: str) -> TracePage:
         others=tuple((word, odds, query.but(follow=best, step=None).url(path)) for word, odds, best in said.others),
         heading=_heading(paths, query), following=_following(paths, followed, query), folded=_folded(graph), folds=tuple(_folds(graph, query, path)),
         notes=(*graph.notes, *_unmatched(query, paths)), drawing=picture, graph_error=failed, smaller_url=query.but(group="zone", expand=()).url(path),
-        there=there, back=back, has_reply="reply" in outcome, inspector=panel, step=step, steps_url=_transport(urls, step, len(moments)),
+        there=there, back=back, has_reply="reply" in outcome, reply_note=_reply_note(outcome), inspector=panel, step=step, steps_url=_transport(urls, step, len(moments)),
         picks=tuple((row, query.but(follow=row.follow, step=None).url(path)) for row in panel.picks),
         details=tuple(_choices(query, path, "detail", (("objects", "objects only"), ("chains", "chains"), ("rules", "every rule")))),
         views=tuple(_choices(query, path, "view", (("steps", "Steps"), ("graph", "Graph")))),
@@ -206,6 +207,15 @@ def _unmatched(query: TraceQuery, paths: Sequence[Path]) -> Iterator[str]:
         yield f"Nothing here is called “{query.find}”."
     if query.follow and not any(path.id == query.follow for path in paths):
         yield "The path of this link is not among the answer's paths; the most likely one is followed."
+
+
+def _reply_note(outcome: Json) -> str:
+    """Return what stands where the reply's steps would, "" when there are some."""
+    if outcome.get("reply"):
+        return ""
+    if outcome["disposition"] == "delivered":
+        return "The way back is not modelled yet."
+    return "The refusal is the answer." if outcome["disposition"] == "rejected" else "Nothing comes back from here."
 
 
 def _transport(urls: Mapping[int, str], step: int, total: int) -> tuple[str, str, str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -55,6 +56,8 @@ _STATIONS = {
     "NAMES_NOT_MODELLED": ("dns", "unknown"),
 }
 QUIET = (Severity.INFO,)
+_BY_RULE = ("RULE_DROP", "RULE_REJECT")
+_COMMENT = re.compile(r'--comment (?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<word>\S+))')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +97,7 @@ def verdict(answer: Json, paths: Sequence[Path], followed: Path) -> Verdict:
     chosen = next(path for path in paths if path.id == outcome["id"])
     step = cause_step(outcome, finding.code if finding else "")
     head, lit = _headline(outcome, finding, step)
-    text = finding.text if finding else _plain(outcome)
+    text = rule_sentence(outcome, finding.code) or finding.text if finding else _plain(outcome)
     return Verdict(
         head=head, lit=lit, icon=_icon(outcome, finding), step=step, code=finding.code if finding else "", text=text,
         extra=tuple(_extra(answer, paths, outcome)), follow="" if chosen is followed else chosen.id,
@@ -116,7 +119,7 @@ def _mixed(answer: Json, paths: Sequence[Path], followed: Path) -> Verdict:
     reason = worst.get("reason") or {}
     others = tuple(_ways(outcomes))
     return Verdict(
-        head="Depends on the path:", lit=lit, icon="mixed", step=step, code=str(reason.get("code", "")), text=str(reason.get("text") or _SEEN[worst["disposition"]]),
+        head="Depends on the path:", lit=lit, icon="mixed", step=step, code=str(reason.get("code", "")), text=rule_sentence(worst, reason.get("code", "")) or str(reason.get("text") or _SEEN[worst["disposition"]]),
         extra=tuple(_extra(answer, paths, worst)), follow="" if worst["id"] == followed.id else worst["id"], others=others,
     )  # fmt: skip
 
@@ -174,7 +177,19 @@ def _headline(outcome: Json, finding: Reason | None, step: int) -> tuple[str, st
         return _WORDS[word], ""
     said = phrase(finding.code) if finding else ""
     head = f"{_WORDS[word]} at step {step}"
-    return (f"{head}:", said) if said and finding and finding.code not in ("RULE_DROP", "RULE_REJECT", "NOT_OWNED", "NO_ROUTE") else (head, "")
+    return (f"{head}:", said) if said and finding and finding.code not in (*_BY_RULE, "NOT_OWNED", "NO_ROUTE") else (head, "")
+
+
+def rule_sentence(outcome: Json, code: str) -> str:
+    """Return what the rule that ended this outcome says in its comment, "" where another reason is given or it has none."""
+    hops = outcome.get("hops") or []
+    steps = hops[-1].get("steps") if hops else None
+    if code not in _BY_RULE or not steps or not steps[-1].get("rule"):
+        return ""
+    comment = _COMMENT.search(steps[-1]["rule"])
+    does = "drops" if code == "RULE_DROP" else "rejects"
+    said = f": “{comment['quoted'] or comment['word']}”." if comment else "."
+    return f"A rule of {steps[-1]['chain']} on node {hops[-1]['stack']['name']} {does} the packet{said}"
 
 
 def _icon(outcome: Json, finding: Reason | None) -> str:
