@@ -39,7 +39,7 @@ class Aspect(StrEnum):
 _WS = rb"[ \t\n\r]*"
 _STRING = rb'"([^"\\]*(?:\\.[^"\\]*)*)"'
 _PATTERNS = {
-    Aspect.ADDRESS: re.compile(rb'"([0-9a-fA-F]{0,4}[:.][0-9a-fA-F:.]{1,40})"'),
+    Aspect.ADDRESS: re.compile(rb'"([0-9a-fA-F]{0,4}+[:.][0-9a-fA-F:.]++)"'),
     Aspect.NAME: re.compile(rb'"name"' + _WS + rb":" + _WS + _STRING),
     Aspect.SERVICE_NAME: re.compile(rb'"kubernetes.io/service-name"' + _WS + rb":" + _WS + _STRING),
     Aspect.NODE_PORT: re.compile(rb'"nodePort"' + _WS + rb":" + _WS + rb"(-?[0-9]+)"),
@@ -67,16 +67,13 @@ class Document:
 
 
 def _address_key(raw: bytes) -> bytes | None:
-    """Return the canonical text of an IPv6 address; IPv4 has one spelling only, what is no address harms nobody."""
-    if b":" not in raw:
-        return raw
+    """Return the canonical text of an IPv6 address, None for what is none. IPv4 has one spelling only and needs no such care."""
     address = parse_address(raw.decode("ascii"))
     return None if address is None else str(address).encode()
 
 
 def _text_key(raw: bytes) -> bytes | None:
-    if b"\\" not in raw:
-        return raw
+    """Return a string's text, escapes undone."""
     try:
         return str(json.loads(b'"' + raw + b'"')).encode(errors="surrogatepass")
     except ValueError:
@@ -219,16 +216,20 @@ class ObjectFile:
         item, last = 0, len(ends) - 1
         if last < 0:
             return index
+        # A loop over every match of megabytes: what is rare is told by one character and handled apart.
+        canonical, rare = (_address_key, b":") if aspect is Aspect.ADDRESS else (_text_key, b"\\")
+        end, setdefault = ends[0], index.setdefault
         for match in _PATTERNS[aspect].finditer(self._data, self.spans.starts[0], ends[last]):
             raw = match[1]
-            key = _address_key(raw) if aspect is Aspect.ADDRESS else _text_key(raw)
+            key = canonical(raw) if rare in raw else raw
             if key is None:
                 continue
-            position = match.start()
-            if position >= ends[item]:
+            if match.start() >= end:
                 # Matches come in order, so the next object is nearly always the right one.
-                item = item + 1 if position < ends[item + 1] else bisect_right(ends, position)
-            _add(index, key, item)
+                item = item + 1 if match.start() < ends[item + 1] else bisect_right(ends, match.start())
+                end = ends[item]
+            if setdefault(key, item) != item:
+                _add(index, key, item)
         self._add_escaped(index, aspect)
         return index
 
