@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import json
 import os
 import re
@@ -23,6 +24,7 @@ _CLONE_NEWNET = 0x40000000
 SYSCTLS = re.compile(r"net\.(?:ipv4\.(?:ip_forward|conf\.)|ipv6\.conf\.|ipv4\.ip_local_port_range|ipv4\.fib)")
 
 
+@functools.cache
 def why_not() -> str | None:
     """Return why namespaces cannot be made here, None if they can."""
     if os.geteuid() != 0:

@@ -156,11 +156,16 @@ def test_received_packets_are_checked_as_the_kernel_does(custom: bool) -> None:
             inner.run(f"{program}-restore", text="\n".join(["*mangle", *rules, "COMMIT", ""]))
         macs = {device: mac_of(inner, device) for device in ("d0", "d1", "d2")}
         sockets = {device: outer.packet_socket(f"{device}x") for device in macs}
+        texts = inner.texts()
         for rp_filter, accept_local, route_localnet, where in itertools.product((0, 1, 2), (0, 1), (0, 1), ("all", "d0")):
             inner.sysctl({f"net.ipv4.conf.{d}.{key}": 0 for d in ("all", "d0") for key in ("rp_filter", "accept_local", "route_localnet")})
             values = {"rp_filter": rp_filter, "accept_local": accept_local, "route_localnet": route_localnet}
             inner.sysctl({f"net.ipv4.conf.{where}.{key}": value for key, value in values.items()})
-            routing = inner.routing()
+            # Of equal names in a sysctl text the last counts: only the switches change.
+            switched = "".join(
+                f"\nnet.ipv4.conf.{d}.{key} = {value if d == where else 0}" for d in ("all", "d0") for key, value in values.items()
+            )
+            routing = Routing.from_texts("r", **{**texts, "sysctl": texts["sysctl"] + switched})
             for number, (device, source, destination) in enumerate((*PAIRS4, *PAIRS6)):
                 sockets[device].send(udp_frame(macs[device], source, destination, number))
             time.sleep(0.02)
