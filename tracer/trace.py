@@ -56,9 +56,34 @@ class Reason:
     code: str
     text: str
 
-    def to_dict(self) -> dict[str, str]:
+    def to_dict(self) -> dict[str, object]:
         """Return ``{"code", "text"}``."""
         return {"code": self.code, "text": self.text}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding(Reason):
+    """A reason that was proved from the trace and the snapshot.
+
+    *severity* is a word of tracer/explain's Severity, for this case. *hop* and *step* are the place in the outcome's hops that causes it
+    (*reply*: in the answer's hops), None where no single one does. *evidence* are the lines and objects that prove it, *fix* what to do.
+    """
+
+    severity: str
+    fix: str = ""
+    hop: int | None = None
+    step: int | None = None
+    reply: bool = False
+    evidence: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the finding as trace-json.md writes it: ``code`` and ``text`` always, the rest where there is something to say."""
+        out: dict[str, object] = {"code": self.code, "text": self.text, "severity": self.severity}
+        out |= {"fix": self.fix} if self.fix else {}
+        out |= {"hop": self.hop} if self.hop is not None else {}
+        out |= {"step": self.step} if self.step is not None else {}
+        out |= {"reply": True} if self.reply else {}
+        return out | ({"evidence": list(self.evidence)} if self.evidence else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

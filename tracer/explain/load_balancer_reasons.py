@@ -107,6 +107,39 @@ REASONS = (
         ),
     ),
     Explanation(
+        code="LB_SOURCE_RANGE_BYPASSED",
+        severity=Severity.WARNING,
+        theme=Theme.LOAD_BALANCERS,
+        title="Source ranges are not applied on this way",
+        sentence="The source is outside the Service's loadBalancerSourceRanges, and the packet is delivered all the same.",
+        meaning=(
+            "kube-proxy compares the source of packets to the load balancer's own address only. A load balancer that hands packets to "
+            "node ports must apply the ranges itself, and whoever dials a node port directly is not asked at all.",
+        ),
+        confirm=(
+            Check(
+                look_for="The listed ranges.",
+                command="kubectl get service -n NAMESPACE SERVICE -o jsonpath='{.spec.loadBalancerSourceRanges}'",
+            ),
+            Check(look_for="Whether the load balancer has rules of its own for the sources (its controller's console or log)."),
+            _NODE_PORT,
+        ),
+        fix=(
+            Remedy(
+                action="Let the load balancer's controller apply the ranges.",
+                trade_off="Not every provider does; its documentation says so.",
+            ),
+            Remedy(
+                action="Set allocateLoadBalancerNodePorts: false.", trade_off="The load balancer must be able to do without node ports."
+            ),
+            Remedy(action="Close the node ports to the outside with a firewall.", trade_off="To be kept in step with the load balancer."),
+        ),
+        sources=(
+            kubernetes_docs("Service, Load balancer source ranges", "concepts/services-networking/service/#loadbalancer"),
+            enhancement(1864, "Optionally disable node ports for Services of type LoadBalancer"),
+        ),
+    ),
+    Explanation(
         code="LB_IP_DROPPED_ON_NODE",
         severity=Severity.FAULT,
         theme=Theme.LOAD_BALANCERS,

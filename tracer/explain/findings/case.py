@@ -1,0 +1,226 @@
+"""One trace under examination: what several findings need, worked out once; and what is known of a cluster for all its traces."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from typing import TypeVar
+
+from tracer.errors import ParseError
+from tracer.explain.catalogue import severity_of
+from tracer.explain.explanation import Severity
+from tracer.explain.findings.endpoints import Endpoints, Listed, Target, endpoints_of
+from tracer.explain.findings.passage import Mark, Passage, passage_of
+from tracer.explain.findings.subject import Subject, subject_of
+from tracer.kube.objects import Objects
+from tracer.kube.pod import Pod
+from tracer.netfilter import model as m
+from tracer.netfilter.iptables_save import Chain, Dump
+from tracer.netfilter.model import Rule
+from tracer.packet import Address, Family, Packet
+from tracer.query import FlowState, SourceKind, parse_address
+from tracer.topology.cluster import Cluster
+from tracer.topology.stack import NodeStack
+from tracer.trace import Disposition, Finding, Hop, Outcome, Trace
+
+T = TypeVar("T")
+
+
+class Known:
+    """What one cluster's traces have in common: findings about its nodes, each worked out once."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[object, ...], object] = {}
+
+    def once(self, key: tuple[object, ...], work: Callable[[], T]) -> T:
+        """Return what *work* returned the first time it was asked for under *key*."""
+        if key not in self._found:
+            self._found[key] = work()
+        return self._found[key]  # type: ignore[return-value]
+
+
+@dataclass
+class Case:
+    """One trace and its cluster. Not frozen: it caches what it works out; *unchosen* are the endpoints that a node never uses, by node."""
+
+    cluster: Cluster
+    trace: Trace
+    known: Known = field(default_factory=Known)
+    unchosen: dict[str, tuple[Listed, ...]] = field(default_factory=dict)
+
+    @property
+    def objects(self) -> Objects:
+        """Return the API objects."""
+        return self.cluster.objects
+
+    @cached_property
+    def passages(self) -> tuple[Passage, ...]:
+        """Return the way of each outcome, in the trace's order."""
+        return tuple(map(passage_of, self.trace.outcomes))
+
+    @cached_property
+    def sent(self) -> Packet | None:
+        """Return the packet as the client sent it, None when nothing was sent (an unresolved name)."""
+        return next((o.hops[0].packet_in for o in self.trace.outcomes if o.hops), None)
+
+    @cached_property
+    def subject(self) -> Subject | None:
+        """Return the Service that was dialled, None when none was."""
+        return subject_of(self.cluster, self.sent) if self.sent is not None else None
+
+    @cached_property
+    def endpoints(self) -> Endpoints:
+        """Return what stands behind the subject."""
+        if self.subject is None:
+            return Endpoints(known=False)
+        return endpoints_of(self.objects, self.subject, known=self.holds("EndpointSlice", "Endpoints"))
+
+    @property
+    def outside(self) -> bool:
+        """Return whether the client is outside the cluster."""
+        return self.trace.query.source.kind is SourceKind.EXTERNAL
+
+    @cached_property
+    def client_pod(self) -> Pod | None:
+        """Return the pod that sends with an address of its own, None for nodes, host-network pods and clients outside."""
+        source = self.trace.query.source
+        if source.kind is not SourceKind.POD:
+            return None
+        pod = self.objects.pod(source.namespace or "", source.name or "")
+        return pod if pod is not None and not pod.host_network else None
+
+    @cached_property
+    def client(self) -> str:
+        """Return who sends, as a sentence says it."""
+        source = self.trace.query.source
+        if source.kind is SourceKind.EXTERNAL:
+            return f"the client {source.ip}"
+        return f"pod {source.namespace}/{source.name}" if source.kind is SourceKind.POD else f"node {source.name}"
+
+    @cached_property
+    def complete(self) -> bool:
+        """Return whether the outcomes are all the ways a new connection can go, with odds that mean something."""
+        query = self.trace.query
+        sampled = query.seed is not None or query.connection is not None or query.state is not FlowState.NEW
+        open_ends = any(o.conditions or o.disposition is Disposition.UNKNOWN for o in self.trace.outcomes)
+        return not sampled and not open_ends
+
+    @cached_property
+    def shares(self) -> dict[str, dict[Target, Fraction]]:
+        """Return node → where its rules send the dialled packet → with which share of the whole."""
+        found: dict[str, dict[Target, Fraction]] = {}
+        for passage in self.passages:
+            if passage.dnats and (node := passage.dnats[0].hop.node) and (target := target_of(passage.dnats[0])):
+                of_node = found.setdefault(node, {})
+                of_node[target] = of_node.get(target, Fraction(0)) + passage.outcome.probability
+        return found
+
+    # -- the snapshot -------------------------------------------------------------------------------------------------------------
+
+    def holds(self, *kinds: str) -> bool:
+        """Return whether the snapshot has objects of one of *kinds*, as far as its files' names tell; one file may hold any kind."""
+        return any(o.kind is None or o.kind in kinds for o in self.cluster.snapshot.layout.objects)
+
+    def node_text(self, node: str, name: str) -> str | None:
+        """Return the text of a node's file, None when it is missing or cannot be read."""
+        try:
+            return self.cluster.snapshot.node_file(node, name)
+        except ParseError:
+            return None
+
+    def path(self, node: str, name: str) -> str:
+        """Return the path to print for a node's file."""
+        return self.cluster.snapshot.path_of(node, name)
+
+    def stack(self, hop: Hop) -> NodeStack:
+        """Return the stack of a node's hop."""
+        return self.cluster.stack(hop.node or hop.name)
+
+    def chain_of(self, mark: Mark) -> Chain | None:
+        """Return the chain that a step is of."""
+        step = mark.step
+        if mark.hop.node is None or step.event is not None:
+            return None
+        for dump in self._dumps(mark):
+            if step.file in (None, dump.file) and (table := dump.tables.get(step.table)) and step.chain in table.chains:
+                return table.chains[step.chain]
+        return None
+
+    def _dumps(self, mark: Mark) -> tuple[Dump, ...]:
+        return self.stack(mark.hop).dumps(Family(mark.step.family))
+
+    def rule_of(self, mark: Mark) -> Rule | None:
+        """Return the parsed rule of a step, None for a policy or what conntrack did."""
+        chain, line = self.chain_of(mark), mark.step.line
+        if chain is None or line is None:
+            return None
+        position = bisect_left(chain.numbers, line)
+        return chain.rule(position) if position < len(chain) and chain.numbers[position] == line else None
+
+    def is_about(self, mark: Mark | None, subject: Subject) -> bool:
+        """Return whether the rule of a step is the subject's: it is known to stand for it, or asks for its address or port."""
+        if mark is None:
+            return False
+        if "service" in mark.step.names:
+            return mark.step.names["service"] == subject.name
+        rule, port = self.rule_of(mark), subject.port
+        numbers = {subject.number} | ({port.port, port.node_port} if port else set())
+        for match in rule.matches if rule else ():
+            if isinstance(match, m.PortsMatch) and match.side == "destination" and not match.negated:
+                return any(n in r for n in numbers if n is not None for r in match.ranges)
+        return False
+
+
+def target_of(mark: Mark) -> Target | None:
+    """Return where a DNAT step sends the packet."""
+    rewrote, packet = mark.step.rewrote, mark.hop.packet_out
+    address = parse_address(str(rewrote["destination"][1])) if "destination" in rewrote else mark.hop.packet_in.destination
+    port = rewrote["destination_port"][1] if "destination_port" in rewrote else packet.destination_port
+    return (address, port) if address is not None and isinstance(port, int) else None
+
+
+def finding(
+    *,
+    code: str,
+    text: str,
+    fix: str,
+    severity: Severity | None = None,
+    at: Mark | None = None,
+    reply: bool = False,
+    evidence: Iterator[str] | tuple[str, ...] = (),
+) -> Finding:
+    """Return the finding *code*; *severity* None takes the catalogue's. *at* is the step that causes it and its first evidence."""
+    proof = (*((at.evidence,) if at else ()), *evidence)
+    return Finding(
+        code=code,
+        text=text,
+        severity=(severity or severity_of(code)).value,
+        fix=fix,
+        hop=at.at_hop if at else None,
+        step=at.at_step if at else None,
+        reply=reply,
+        evidence=tuple(dict.fromkeys(proof)),
+    )
+
+
+def failed(outcome: Outcome) -> bool:
+    """Return whether the packet did not arrive, and the snapshot says so."""
+    return outcome.disposition not in (Disposition.DELIVERED, Disposition.UNKNOWN)
+
+
+def owner_text(case: Case, address: Address) -> str:
+    """Return who has *address* now, as a sentence says it: a pod, a node, or nobody."""
+    pod = case.cluster.pod_with_ip(address)
+    if pod is not None:
+        return f"pod {pod.namespace}/{pod.name}"
+    node = case.objects.node_with_ip(address)
+    return f"node {node.name}" if node else "nobody"
+
+
+def some(items: tuple[str, ...] | list[str], most: int = 4) -> str:
+    """Return up to *most* of *items* as a list in a sentence, and how many more there are."""
+    rest = len(items) - most
+    return ", ".join(items[:most]) + (f" and {rest} more" if rest > 0 else "")

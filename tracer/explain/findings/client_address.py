@@ -1,0 +1,165 @@
+"""CLIENT_IP_LOST: the pod sees another source than the client sent, and which rule made it so.
+
+A node's own traffic that only changes from one of its addresses to another is not lost: the pod still sees that node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network
+
+from tracer.explain.explanation import Severity
+from tracer.explain.findings.case import Case, finding
+from tracer.explain.findings.passage import Mark, Passage
+from tracer.explain.findings.subject import Subject, WayIn
+from tracer.netfilter import model as m
+from tracer.packet import Address
+from tracer.trace import Disposition, Finding, Place
+
+_PLAIN_FIX = "Nothing, where the pod may see a node's address. Otherwise let the application carry the client's address itself."
+
+
+def findings(case: Case, passage: Passage) -> Iterator[Finding]:
+    """Yield CLIENT_IP_LOST for a delivered packet whose source was rewritten on the way."""
+    outcome, sent = passage.outcome, case.sent
+    place = outcome.destination
+    if outcome.disposition is not Disposition.DELIVERED or outcome.source_seen is None or sent is None or place is None:
+        return
+    seen = outcome.source_seen[0]
+    if seen == sent.source or not passage.snats or not _is_a_pods(place, case.subject) or _same_node(case, seen):
+        return
+    first = next((s for s in passage.snats if s.step.rewrote["source"][0] == str(sent.source)), passage.snats[0])
+    cause, fix = _cause(case, passage, first, place)
+    node = first.hop.node
+    text = (
+        f"{_who(place)} sees {_owned(case, passage, seen)} as the source, not {_subject_of_sentence(case, sent.source)}: "
+        f"node {node} rewrites it at {first.where}, {cause}"
+    )
+    if (last := passage.snats[-1]) is not first and last.hop.node != node:
+        text += f". Node {last.hop.node} rewrites it again at {last.where}"
+    yield finding(
+        code="CLIENT_IP_LOST",
+        text=text,
+        fix=fix,
+        severity=Severity.WARNING if case.outside else Severity.NOTICE,
+        at=first,
+        evidence=tuple(s.evidence for s in (_marking(passage, first), _asking(passage, first)) if s is not None),
+    )
+
+
+def _is_a_pods(place: Place, subject: Subject | None) -> bool:
+    """Whether somebody who may care for addresses got the packet: a pod, or whatever stands behind a Service."""
+    return place.kind == "pod" or (place.kind == "node" and place.namespace is not None) or (place.kind != "node" and subject is not None)
+
+
+def _same_node(case: Case, seen: Address) -> bool:
+    """Whether a node's own process is still seen as that node."""
+    if case.outside or case.client_pod is not None or not case.passages[0].nodes:
+        return False
+    return case.stack(case.passages[0].nodes[0]).routing.is_local(seen)
+
+
+def _who(place: Place) -> str:
+    return f"Pod {place.namespace}/{place.name}" if place.namespace else f"The endpoint {place.ip}"
+
+
+def _owned(case: Case, passage: Passage, address: Address) -> str:
+    """The address with the node that has it; several nodes may hold one, such as a pod gateway's: then the last node that rewrote."""
+    port = case.cluster.port_of(address)
+    node = port.node if port else next((s.hop.node for s in reversed(passage.snats) if case.stack(s.hop).routing.is_local(address)), None)
+    return f"{address} (node {node})" if node else str(address)
+
+
+def _subject_of_sentence(case: Case, source: Address) -> str:
+    return case.client if case.outside else f"{source} ({case.client})"
+
+
+def _marking(passage: Passage, snat: Mark) -> Mark | None:
+    """The step of the same hop that set the mark which the masquerade asks for; a step that clears bits is none."""
+    for at, step in reversed(list(enumerate(passage.before(snat)))):
+        before, after = (int(str(x), 16) for x in step.rewrote.get("mark", ("0", "0")))
+        if after & ~before:
+            return Mark(snat.hop, step, snat.at_hop, at)
+    return None
+
+
+def _asking(passage: Passage, snat: Mark) -> Mark | None:
+    """The step that sent the packet to the marking rule: it holds the question why."""
+    marking = _marking(passage, snat)
+    if marking is None or marking.at_step == 0:
+        return None
+    before = Mark(snat.hop, snat.hop.steps[marking.at_step - 1], snat.at_hop, marking.at_step - 1)
+    return before if before.step.verdict in (f"jump {marking.step.chain}", f"goto {marking.step.chain}") else None
+
+
+def _cause(case: Case, passage: Passage, snat: Mark, place: Place) -> tuple[str, str]:
+    """Why the source was rewritten, and what can be done."""
+    subject, asking = case.subject, _asking(passage, snat)
+    if asking is None and _marking(passage, snat) is None:
+        return _unmarked(case, subject, place)
+    where = f" (marked by {asking.where})" if asking else ""
+    pod = case.client_pod
+    if pod is not None and place.kind == "pod" and pod.key == (place.namespace, place.name):
+        return (
+            f"because the Service chose the very pod that called (hairpin){where}: without this its answer would never leave the pod",
+            "Nothing: a pod that reaches itself through a Service must be masqueraded.",
+        )
+    if subject is None:
+        return f"because a rule marked the packet{where}", _PLAIN_FIX
+    if subject.way is not WayIn.CLUSTER:
+        return _from_outside(subject, where)
+    if outside_of := _range_left_out(case, asking):
+        return (
+            f"because {outside_of}, so Service {subject.name} must bring the answer back through this node{where}",
+            "Nothing for clients that are no pods; if pods lie outside that range, correct kube-proxy's clusterCIDR.",
+        )
+    return (
+        f"because every packet to Service {subject.name} is marked for masquerading{where}",
+        "Turn off masqueradeAll in kube-proxy's configuration; pods then need a way back that passes the same node.",
+    )
+
+
+def _from_outside(subject: Subject, where: str) -> tuple[str, str]:
+    if subject.is_local:
+        return (
+            f"because a packet from inside the cluster to the {subject.way} of Service {subject.name} "
+            f"may be served by another node's endpoint, in spite of externalTrafficPolicy Local{where}",
+            "Dial the cluster IP from inside the cluster: pods keep their address there.",
+        )
+    return (
+        f"because Service {subject.name} has externalTrafficPolicy Cluster: "
+        f"the pod may be on another node, and its answer must come back this way{where}",
+        "Set externalTrafficPolicy: Local to keep the address; then only nodes with a ready endpoint answer. "
+        "Or carry it in the protocol (PROXY protocol, X-Forwarded-For).",
+    )
+
+
+def _unmarked(case: Case, subject: Subject | None, place: Place) -> tuple[str, str]:
+    if place.kind in ("endpoint", "external") and case.client_pod is not None:
+        return (
+            "because the pod network's own rule masquerades what leaves it",
+            "Allow the nodes' addresses at the endpoint, or exempt its address from the network plugin's masquerading.",
+        )
+    return (
+        "by a rule that is not about the Service: the node or the pod network masquerades what leaves it",
+        "Dial the cluster IP from inside the cluster, or exempt the destination from the network plugin's masquerading."
+        if subject is not None
+        else _PLAIN_FIX,
+    )
+
+
+def _range_left_out(case: Case, asking: Mark | None) -> str | None:
+    """The range that the marking rule's ``! -s`` exempts, when there is one."""
+    rule = case.rule_of(asking) if asking else None
+    for match in rule.matches if rule else ():
+        if isinstance(match, m.AddressMatch) and match.side == "source" and match.negated:
+            return f"the source is outside the range that the rule takes for pods ({_network(match.network)})"
+    return None
+
+
+def _network(network: m.AddressMask) -> str:
+    prefix = bin(network.mask).count("1")
+    bits = 32 if network.version == 4 else 128
+    if network.mask != ((1 << prefix) - 1) << (bits - prefix):
+        return "a mask with holes"
+    return str(IPv4Network((network.value, prefix)) if bits == 32 else IPv6Network((network.value, prefix)))

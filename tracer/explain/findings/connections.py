@@ -1,0 +1,176 @@
+"""What nodes remember of connections: conntrack entries that no longer fit, and session affinity.
+
+CONNTRACK_TO_REMOVED_ENDPOINT, CONNTRACK_WITHOUT_NAT, AFFINITY_PINS_CLIENT.
+NB: a TCP entry to a removed endpoint is ordinary after a pod went; only who keeps sending from one UDP or SCTP port is stuck.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tracer.conntrack_list import Entry, entries_towards
+from tracer.explain.explanation import Severity
+from tracer.explain.findings.case import Case, finding, owner_text, some, target_of
+from tracer.explain.findings.passage import Mark, Passage
+from tracer.explain.findings.subject import Subject
+from tracer.netfilter import model as m
+from tracer.packet import Packet, Protocol
+from tracer.query import FlowState
+from tracer.trace import Disposition, Finding, Hop
+
+
+def findings(case: Case, passage: Passage) -> Iterator[Finding]:
+    """Yield what remembered connections mean for this outcome."""
+    subject = case.subject
+    if subject is None:
+        return
+    yield from _followed(case, subject, passage)
+    for hop in passage.nodes:
+        if case.trace.query.connection is None and hop.packet_in.destination_port is not None:
+            yield from _remembered(case, subject, passage, hop)
+    yield from _affinity(case, subject, passage)
+
+
+# -- conntrack ------------------------------------------------------------------------------------------------------------------------
+
+
+def _followed(case: Case, subject: Subject, passage: Passage) -> Iterator[Finding]:
+    """A trace of an existing connection: its binding leads to what is no endpoint any more."""
+    if case.trace.query.connection is None or not passage.dnats or not case.endpoints.known:
+        return
+    at, (node, line) = passage.dnats[0], case.trace.query.connection
+    target = target_of(at)
+    if target is None or case.endpoints.at(target) is not None:
+        return
+    where = f"{case.path(node, 'conntrack.txt')}:{line}"
+    text = (
+        f"This connection to Service {subject.name} is bound to {target[0]} port {target[1]} on node {node} ({where}), which is no "
+        "endpoint of "
+        f"the Service any more; {owner_text(case, target[0])} has that address"
+    )
+    yield finding(code="CONNTRACK_TO_REMOVED_ENDPOINT", text=text, fix=_delete(subject, node, at.hop.packet_in), at=at, evidence=(where,))
+
+
+def _remembered(case: Case, subject: Subject, passage: Passage, hop: Hop) -> Iterator[Finding]:
+    packet, node = hop.packet_in, hop.node or hop.name
+    entries = case.known.once(("entries", node, packet.destination), lambda: _entries(case, node, packet))
+    mine = [e for e in entries if e.protocol is packet.protocol and e.original.destination_port == packet.destination_port]
+    translated = next((x for x in passage.dnats if x.hop is hop), None)
+    removed = [e for e in mine if e.has_dnat and _leads_nowhere(case, e)]
+    plain = [e for e in mine if not e.has_dnat and translated is not None and _is_stuck(e)]
+    if removed:
+        yield _finding(case, subject, hop, removed, "CONNTRACK_TO_REMOVED_ENDPOINT", translated)
+    if plain:
+        yield _finding(case, subject, hop, plain, "CONNTRACK_WITHOUT_NAT", translated)
+
+
+def _entries(case: Case, node: str, packet: Packet) -> tuple[Entry, ...]:
+    text = case.node_text(node, "conntrack.txt")
+    if text is None or f"dst={packet.destination} " not in text:
+        return ()
+    return tuple(entries_towards(text, packet.destination))
+
+
+def _leads_nowhere(case: Case, entry: Entry) -> bool:
+    """Whether a connectionless entry translates to an address that no EndpointSlice of the Service lists."""
+    port = entry.reply.source_port
+    if not case.endpoints.known or entry.protocol is Protocol.TCP or not isinstance(port, int):
+        return False
+    return case.endpoints.at((entry.reply.source, port)) is None
+
+
+def _is_stuck(entry: Entry) -> bool:
+    return entry.protocol is not Protocol.TCP or (entry.state == "SYN_SENT" and entry.unreplied)
+
+
+def _finding(case: Case, subject: Subject, hop: Hop, entries: list[Entry], code: str, at: Mark | None) -> Finding:
+    node, packet = hop.node or hop.name, hop.packet_in
+    path = case.path(node, "conntrack.txt")
+    asked = case.trace.query.source_port
+    own = [e for e in entries if e.original.source == packet.source and asked in (None, e.original.source_port)]
+    shown = own or entries
+    clients = some([f"{e.original.source} port {e.original.source_port} ({path}:{e.line})" for e in shown], 3)
+    protocol = packet.protocol.value.upper()
+    if code == "CONNTRACK_TO_REMOVED_ENDPOINT":
+        gone = some(sorted({f"{e.reply.source} port {e.reply.source_port}" for e in shown}), 3)
+        what = f"still goes to {gone}, which no EndpointSlice lists"
+    else:
+        what = f"is not rewritten at all, although {at.where if at else 'a rule'} now would: its first packet came before the rule"
+    text = f"On node {node}, {protocol} to {subject.name} from {clients} {what}. "
+    text += (
+        f"That is {case.client}: it is stuck for as long as it keeps sending from that port; a new port works as shown"
+        if own
+        else "A new connection works as shown; those clients are stuck for as long as they keep sending"
+    )
+    return finding(
+        code=code,
+        text=text,
+        fix=_delete(subject, node, packet),
+        severity=None if own else Severity.NOTICE,
+        at=at,
+        evidence=tuple(f"{path}:{e.line} {e.text}" for e in shown[:3]),
+    )
+
+
+def _delete(subject: Subject, node: str, packet: Packet) -> str:
+    return (
+        f"On node {node}: conntrack -D -p {packet.protocol.value} -d {packet.destination} --dport {packet.destination_port}; the "
+        "clients of "
+        f"Service {subject.name} then start anew. A current kube-proxy does this itself."
+    )
+
+
+# -- session affinity -----------------------------------------------------------------------------------------------------------------
+
+
+def _affinity(case: Case, subject: Subject, passage: Passage) -> Iterator[Finding]:
+    """AFFINITY_PINS_CLIENT: for a new client what is coming, for a returning one that it happened."""
+    if not passage.recents or passage.outcome.disposition is Disposition.UNKNOWN or not passage.dnats:
+        return
+    at = passage.recents[-1]
+    seconds = _timeout(case, passage)
+    address = at.hop.packet_in.source
+    target = target_of(passage.dnats[0])
+    if target is None or at.hop.node is None:
+        return
+    chosen = f"{target[0]} port {target[1]}"
+    listed = case.endpoints.at(target)
+    gone = case.endpoints.known and (listed is None or not listed.endpoint.ready)
+    shared = case.sent is not None and address != case.sent.source
+    lasting = f"for {seconds} seconds after its last connection" if seconds is not None else "for as long as the node remembers it"
+    pinned = next((x for x in passage.recents if _action(case, x) in ("rcheck", "update")), None)
+    if case.trace.query.state is FlowState.RETURNING and pinned is not None:
+        lead = f"Service {subject.name} has session affinity: node {at.hop.node} sends {address} to {chosen} again ({pinned.where})"
+    else:
+        lead = (
+            f"Service {subject.name} has session affinity: after this connection node {at.hop.node} sends {address} to {chosen} "
+            f"again ({at.where})"
+        )
+    text = f"{lead}, {lasting}, and each new connection starts the time anew"
+    text += f". That endpoint is {'not ready' if listed else 'no longer listed'}" if gone else ""
+    text += f". All clients that come as {address} share this endpoint" if shared or case.outside else ""
+    severity = Severity.WARNING if gone or shared else Severity.NOTICE
+    fix = (
+        "Lower sessionAffinityConfig.clientIP.timeoutSeconds, keep the clients' addresses apart (no SNAT in front), or pin by "
+        "cookie in an HTTP proxy."
+    )
+    yield finding(code="AFFINITY_PINS_CLIENT", text=text, fix=fix, severity=severity, at=pinned or at)
+
+
+def _action(case: Case, mark: Mark) -> str | None:
+    match = _recent(case, mark)
+    return match.action if match else None
+
+
+def _recent(case: Case, mark: Mark) -> m.RecentMatch | None:
+    rule = case.rule_of(mark)
+    return next((x for x in rule.matches if isinstance(x, m.RecentMatch)), None) if rule else None
+
+
+def _timeout(case: Case, passage: Passage) -> int | None:
+    """The seconds that the rule counts, else those that the Service says (the rule that sets the list has none)."""
+    for mark in passage.recents:
+        found = _recent(case, mark)
+        if found is not None and found.seconds is not None:
+            return found.seconds
+    return case.subject.service.session_affinity_timeout if case.subject else None

@@ -1,0 +1,74 @@
+"""Put the findings into a trace: every theme looks at every outcome, the worst finding stands first.
+
+What is found is about the trace as the engine gave it; outcomes, odds and reasons stay as they are.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+from tracer.explain.explanation import Severity
+from tracer.explain.findings.case import Case, Known
+from tracer.explain.findings.client_address import findings as _client_address
+from tracer.explain.findings.connections import findings as _connections
+from tracer.explain.findings.encapsulation import findings as _encapsulation
+from tracer.explain.findings.hairpin import findings as _hairpin
+from tracer.explain.findings.inputs import findings as _inputs
+from tracer.explain.findings.load_balancers import findings as _load_balancers
+from tracer.explain.findings.network_policies import findings as _network_policies
+from tracer.explain.findings.node_rules import findings as _node_rules
+from tracer.explain.findings.passage import Passage
+from tracer.explain.findings.replies import findings as _replies
+from tracer.explain.findings.rules_and_objects import findings as _rules_and_objects
+from tracer.explain.findings.service_endpoints import findings as _service_endpoints
+from tracer.explain.findings.split import findings as _split
+from tracer.topology.cluster import Cluster
+from tracer.trace import Finding, Outcome, Trace
+
+Theme = Callable[[Case, Passage], Iterable[Finding]]
+
+THEMES: tuple[Theme, ...] = (
+    _service_endpoints,
+    _load_balancers,
+    _node_rules,
+    _rules_and_objects,
+    _hairpin,
+    _replies,
+    _connections,
+    _network_policies,
+    _client_address,
+    _split,
+    _encapsulation,
+    _inputs,
+)
+_RANK = {severity.value: severity.rank for severity in Severity}
+_KNOWN: weakref.WeakKeyDictionary[Cluster, Known] = weakref.WeakKeyDictionary()
+
+
+def diagnose(cluster: Cluster, trace: Trace) -> Trace:
+    """Return *trace* with findings added to its outcomes, the worst first; those that were there stay.
+
+    :raises TracerError: a file that the walk already read can no longer be read.
+    """
+    case = Case(cluster, trace, _KNOWN.setdefault(cluster, Known()))
+    if case.sent is None:
+        return trace
+    return replace(trace, outcomes=tuple(_diagnosed(case, p) for p in case.passages))
+
+
+def _diagnosed(case: Case, passage: Passage) -> Outcome:
+    found = sorted(_findings(case, passage), key=lambda f: _RANK[f.severity])
+    outcome = passage.outcome
+    return replace(outcome, findings=(*found, *outcome.findings)) if found else outcome
+
+
+def _findings(case: Case, passage: Passage) -> Iterator[Finding]:
+    """Yield each finding once: one code says one thing about one outcome unless the sentences differ."""
+    seen: set[tuple[str, str]] = set()
+    for theme in THEMES:
+        for found in theme(case, passage):
+            if (found.code, found.text) not in seen:
+                seen.add((found.code, found.text))
+                yield found

@@ -1,0 +1,48 @@
+"""DATA_MISSING: which checks could not be made for lack of a file, named with the file. Says nothing where nothing was left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tracer.explain.explanation import Severity
+from tracer.explain.findings.case import Case, finding
+from tracer.explain.findings.passage import Passage
+from tracer.explain.findings.subject import WayIn
+from tracer.packet import Protocol
+from tracer.query import SourceKind
+from tracer.trace import Disposition, Finding
+
+
+def findings(case: Case, passage: Passage) -> Iterator[Finding]:
+    """Yield one finding that lists what was not checked for this outcome."""
+    if passage.outcome.disposition is Disposition.UNKNOWN:
+        return
+    missing = tuple(dict.fromkeys(_missing(case, passage)))
+    if missing:
+        text = f"Not checked, because the snapshot lacks the input: {'; '.join(missing)}"
+        fix = "Collect these files as well, and upload the snapshot anew."
+        yield finding(code="DATA_MISSING", text=text, fix=fix, severity=Severity.INFO)
+
+
+def _missing(case: Case, passage: Passage) -> Iterator[str]:
+    nodes = [h.node for h in passage.nodes if h.node]
+    place = passage.outcome.destination
+    if case.subject is not None and case.subject.port is not None:
+        if not case.endpoints.known:
+            yield "whether the rules fit the endpoints (endpointslices.json)"
+        if case.sent is not None and case.sent.protocol is not Protocol.TCP:
+            for node in nodes:
+                if case.node_text(node, "conntrack.txt") is None:
+                    yield f"connections that node {node} remembers ({case.path(node, 'conntrack.txt')})"
+        yield from _ports(case, passage, nodes)
+    if place is not None and place.kind == "pod" and not case.holds("NetworkPolicy"):
+        yield "whether a NetworkPolicy denies it (networkpolicies.json)"
+    if case.trace.query.source.kind is SourceKind.NODE and passage.snats and nodes and not case.stack(passage.nodes[0]).routing.links:
+        yield f"whether it leaves node {nodes[0]} by VXLAN ({case.path(nodes[0], 'ip-link.json')})"
+
+
+def _ports(case: Case, passage: Passage, nodes: list[str]) -> Iterator[str]:
+    by_node_port = case.subject is not None and (case.subject.way is WayIn.NODE_PORT or passage.through_load_balancer)
+    if by_node_port and nodes and case.cluster.stack(nodes[0]).routing.local_port_range is None:
+        file = case.path(nodes[0], "sysctl.txt")
+        yield f"whether the node port is one of node {nodes[0]}'s own source ports (ip_local_port_range in {file})"

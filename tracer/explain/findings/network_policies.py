@@ -1,0 +1,66 @@
+"""POLICY_NOT_SEEN_IN_RULES: NetworkPolicy objects deny what the rules deliver.
+
+Egress is judged with the pod that sends; ingress with the source that arrives, which is what an enforcing plugin could see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tracer.explain.findings.case import Case, finding
+from tracer.explain.findings.passage import Passage
+from tracer.kube.networkpolicy import Direction
+from tracer.kube.policy_verdict import DirectionVerdict, PolicyPeer, allowed
+from tracer.trace import Disposition, Finding, Place
+
+
+def findings(case: Case, passage: Passage) -> Iterator[Finding]:
+    """Yield one finding for each direction in which the policies deny a delivered packet."""
+    outcome, sent = passage.outcome, case.sent
+    place = outcome.destination
+    if outcome.disposition is not Disposition.DELIVERED or place is None or sent is None or outcome.source_seen is None:
+        return
+    if not case.objects.network_policies:
+        return
+    seen = outcome.source_seen[0]
+    there = _destination(case, place)
+    client = PolicyPeer.of_pod(case.objects, case.client_pod, sent.source) if case.client_pod else None
+    kept = client is not None and seen == sent.source
+    arriving = client if client is not None and kept else PolicyPeer.of_address(case.objects, seen)
+    for direction, here in ((Direction.EGRESS, client), (Direction.INGRESS, arriving)):
+        if here is None:
+            continue
+        verdict = allowed(case.objects, source=here, destination=there, port=place.port, protocol=sent.protocol)
+        judged = verdict.egress if direction is Direction.EGRESS else verdict.ingress
+        if not judged.allowed and not _itself(case, place):
+            yield _denied(judged, here, there, place)
+
+
+def _destination(case: Case, place: Place) -> PolicyPeer:
+    pod = case.objects.pod(place.namespace, place.name) if place.namespace and place.name else None
+    return PolicyPeer.of_pod(case.objects, pod, place.ip) if pod is not None else PolicyPeer.of_address(case.objects, place.ip)
+
+
+def _itself(case: Case, place: Place) -> bool:
+    """Whether a pod reached itself, which policies never forbid, whatever source it sees."""
+    return case.client_pod is not None and place.kind == "pod" and case.client_pod.key == (place.namespace, place.name)
+
+
+def _denied(judged: DirectionVerdict, source: PolicyPeer, destination: PolicyPeer, place: Place) -> Finding:
+    names = ", ".join(f"{p.namespace}/{p.name}" for p in judged.isolating)
+    way = f"leave {source}" if judged.direction is Direction.EGRESS else f"enter {destination} from {source}"
+    text = (
+        f"NetworkPolicy {names} would not let this connection {way}, to {place.ip} port {place.port}, and no rule on the path enforces it: "
+        f"{'; '.join(judged.refusals)}. If the network plugin enforces policies outside iptables, the connection fails although it "
+        "is shown as delivered"
+    )
+    fix = (
+        "Find out whether the network plugin enforces NetworkPolicy: if it does, allow this connection in the policy; "
+        "if it does not, the policy protects nothing."
+    )
+    return finding(
+        code="POLICY_NOT_SEEN_IN_RULES",
+        text=text,
+        fix=fix,
+        evidence=tuple(f"NetworkPolicy {p.namespace}/{p.name}" for p in judged.isolating),
+    )

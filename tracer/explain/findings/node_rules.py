@@ -1,0 +1,175 @@
+"""Rules of a node that spoil packets whatever the Service: both back ends in use, a DROP that lost its match, FORWARD's policy.
+
+LEFTOVER_RULES, DROP_WITHOUT_MARK, FORWARD_POLICY_DROP, INVALID_NOT_DROPPED.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from tracer.explain.explanation import Severity
+from tracer.explain.findings.case import Case, finding, some
+from tracer.explain.findings.passage import Mark, Passage
+from tracer.netfilter import model as m
+from tracer.netfilter.iptables_save import Chain, Dump
+from tracer.packet import Family, Protocol
+from tracer.topology.stack import NodeStack
+from tracer.trace import Disposition, Finding, Hop
+
+_TARGET = re.compile(r" -[jg] (\S+)", re.ASCII)
+_LIBERAL = "net.netfilter.nf_conntrack_tcp_be_liberal"
+
+
+def findings(case: Case, passage: Passage) -> Iterator[Finding]:
+    """Yield what the nodes' rule sets explain of this outcome."""
+    if passage.decided is not None:
+        yield from forward_policy(case, passage.decided, reply=False)
+        yield from _without_mark(case, passage.decided)
+    for hop in passage.nodes:
+        yield from _leftover(case, passage, hop)
+    yield from _invalid(case, passage)
+
+
+# -- what dropped it ------------------------------------------------------------------------------------------------------------------
+
+
+def forward_policy(case: Case, at: Mark, *, reply: bool) -> Iterator[Finding]:
+    """Yield FORWARD_POLICY_DROP when *at* is FORWARD's policy; *reply*: it dropped the answer."""
+    chain = case.chain_of(at)
+    if at.step.policy != "DROP" or at.step.chain != "FORWARD" or chain is None:
+        return
+    where = f"{chain.table.dump.file}:{chain.line}"
+    packet = at.hop.packet_out
+    about = f" for Service {case.subject.name}" if case.subject else ""
+    mark = f"it carries mark {packet.mark:#x}" if packet.mark else "it carries no mark"
+    text = (
+        f"Node {at.hop.node} forwards the {'answer' if reply else 'packet'}{about} ({packet.source} to {packet.destination}), no "
+        "rule of table "
+        f"{at.step.table} accepts it ({mark}), and the policy of FORWARD is DROP ({where}): it times out"
+    )
+    fix = (
+        "Tell kube-proxy the pod range (clusterCIDR) or let the network plugin accept pod traffic in FORWARD; "
+        "iptables -P FORWARD ACCEPT opens the node for everything."
+    )
+    yield finding(code="FORWARD_POLICY_DROP", text=text, fix=fix, at=at, reply=reply, evidence=(f"{where} :FORWARD DROP",))
+
+
+def _without_mark(case: Case, at: Mark) -> Iterator[Finding]:
+    """A DROP that asks for nothing, where its place or comment says that it was for marked packets."""
+    rule = case.rule_of(at)
+    if rule is None or not isinstance(rule.target, m.Drop) or any(not isinstance(x, m.CommentMatch) for x in rule.matches):
+        return
+    if at.step.chain != "KUBE-FIREWALL" and "marked packets" not in (rule.comment or ""):
+        return
+    about = f", also this one for Service {case.subject.name}" if case.subject else ""
+    text = (
+        f"Node {at.hop.node} drops every packet that reaches chain {at.step.chain}{about}: the rule {at.where} has lost its mark match "
+        f"(it should read -m mark --mark 0x8000/0x8000), as an older iptables leaves it when it saves a newer one's rules"
+    )
+    fix = "Use one iptables version for all that write rules on the node (host, kubelet, kube-proxy, network plugin), then delete the rule."
+    yield finding(code="DROP_WITHOUT_MARK", text=text, fix=fix, at=at)
+
+
+# -- both back ends -------------------------------------------------------------------------------------------------------------------
+
+
+def _leftover(case: Case, passage: Passage, hop: Hop) -> Iterator[Finding]:
+    family = hop.packet_in.family
+    stack = case.stack(hop)
+    shared = case.known.once(("leftover", stack.name, family), lambda: _in_both(stack, family))
+    files = [d.file for d in stack.dumps(family)]
+    used = {s.file for s in hop.steps if s.file}
+    if not shared or not used.issuperset(files):
+        return
+    ended = passage.decided is not None and passage.decided.hop is hop
+    at = passage.decided if ended else next((x for x in passage.dnats if x.hop is hop), None)
+    did = f"; {at.where} decides about this packet" if at else ""
+    about = f" of Service {case.subject.name}" if case.subject else ""
+    text = (
+        f"Node {stack.name} has two sets of rules with the same chains ({some(shared, 3)}), in {' and in '.join(files)}, and the "
+        "kernel asks "
+        f"both about this packet{about}{did}. Only one of them is kept up to date; the other sends to what was there when it was "
+        "left behind"
+    )
+    fix = (
+        f"Reboot node {stack.name}, or flush the back end that kube-proxy no longer writes to (iptables --version tells which one it uses)."
+    )
+    yield finding(code="LEFTOVER_RULES", text=text, fix=fix, severity=Severity.FAULT if ended else None, at=at, evidence=tuple(files))
+
+
+def _in_both(stack: NodeStack, family: Family) -> list[str]:
+    """The chains of table nat that a program made, with rules, in every back end of the node: one program wrote to both."""
+    dumps = stack.dumps(family)
+    if len(dumps) < 2:
+        return []
+    return sorted(set.intersection(*(_own_chains(d) for d in dumps)))
+
+
+def _own_chains(dump: Dump) -> set[str]:
+    table = dump.tables.get("nat")
+    return {c.name for c in table.chains.values() if c.policy is None and len(c)} if table else set()
+
+
+# -- INVALID --------------------------------------------------------------------------------------------------------------------------
+
+
+def _invalid(case: Case, passage: Passage) -> Iterator[Finding]:
+    """INVALID_NOT_DROPPED: a latent fault of a TCP connection that a node translates and forwards."""
+    if passage.outcome.disposition is not Disposition.DELIVERED or not passage.dnats or case.sent is None:
+        return
+    at = passage.dnats[0]
+    if case.sent.protocol is not Protocol.TCP or at.hop.node is None or at.hop is passage.outcome.hops[-1]:
+        return
+    stack, family = case.stack(at.hop), at.hop.packet_in.family
+    if case.known.once(("invalid", stack.name, family), lambda: _drops_invalid(stack, family)):
+        return
+    liberal = stack.routing.get(_LIBERAL)
+    if liberal is not None and liberal.strip() != "0":
+        return
+    setting = (
+        f"{_LIBERAL} is 0"
+        if liberal
+        else f"{_LIBERAL} is not recorded in {case.path(stack.name, 'sysctl.txt')} (the kernel's default is 0)"
+    )
+    about = f" of Service {case.subject.name}" if case.subject else ""
+    text = (
+        f"Node {stack.name} translates this connection{about} at {at.where}, and no rule it forwards by drops ctstate INVALID, "
+        f"while {setting}: "
+        f"an answer outside the expected window keeps the pod's address, and the client resets a busy connection now and then"
+    )
+    fix = f"Let kube-proxy drop INVALID packets (its default), or set {_LIBERAL}=1 on node {stack.name}."
+    yield finding(code="INVALID_NOT_DROPPED", text=text, fix=fix, severity=Severity.NOTICE, at=at)
+
+
+def _drops_invalid(stack: NodeStack, family: Family) -> bool:
+    """Whether a forwarded packet can meet a rule that drops INVALID: looks at the text first, so a long chain stays unparsed."""
+    bases = (
+        chain
+        for dump in stack.dumps(family)
+        for table in dump.tables.values()
+        if table.name != "nat"  # which never sees INVALID packets
+        for name in ("PREROUTING", "FORWARD")
+        if (chain := table.chains.get(name)) is not None
+    )
+    return any(_drops(chain, i) for base in bases for chain in _reachable(base) for i in range(len(chain)) if "INVALID" in chain.text(i))
+
+
+def _drops(chain: Chain, position: int) -> bool:
+    rule = chain.rule(position)
+    return isinstance(rule.target, m.Drop | m.Reject) and any(
+        isinstance(x, m.CtStateMatch) and not x.negated and "INVALID" in x.states for x in rule.matches
+    )
+
+
+def _reachable(base: Chain) -> Iterator[Chain]:
+    """Yield *base* and every chain that it can come to."""
+    waiting, seen = [base], {base.name}
+    while waiting:
+        chain = waiting.pop()
+        yield chain
+        for i in range(len(chain)):
+            found = _TARGET.search(chain.text(i))
+            if found and found[1] not in seen and found[1] in base.table.chains:
+                seen.add(found[1])
+                waiting.append(base.table.chains[found[1]])

@@ -1,0 +1,207 @@
+"""Where a node's rules and the API objects disagree about a Service.
+
+STALE_RULE_FOR_REMOVED_POD, RULES_BEHIND_OBJECTS, NO_RULE_FOR_VIP, NODEPORT_NOT_PROGRAMMED, NODE_PORT_NOT_ON_LOOPBACK.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tracer.explain.explanation import Severity
+from tracer.explain.findings.case import Case, failed, finding, owner_text, some, target_of
+from tracer.explain.findings.endpoints import Listed, Target
+from tracer.explain.findings.passage import Mark, Passage
+from tracer.explain.findings.subject import Subject, WayIn
+from tracer.trace import Disposition, Finding
+
+_RESTART = (
+    "Look at kube-proxy's log on node {node} for failed syncs and restart it there; take the snapshot again to rule out a moment's delay."
+)
+
+
+def findings(case: Case, passage: Passage) -> Iterator[Finding]:
+    """Yield where the rules of this outcome's path and the objects differ."""
+    subject = case.subject
+    if subject is None:
+        return
+    if subject.port is None:
+        yield from _no_such_port(case, subject, passage)
+    elif passage.dnats:
+        yield from _translated(case, subject, passage)
+    elif passage.decided is not None:
+        yield from _refused(case, subject, passage, passage.decided)
+    else:
+        yield from _untouched(case, subject, passage)
+
+
+# -- the rules chose an endpoint ------------------------------------------------------------------------------------------------------
+
+
+def _translated(case: Case, subject: Subject, passage: Passage) -> Iterator[Finding]:
+    at = passage.dnats[0]
+    target, node = target_of(at), at.hop.node
+    if target is None or node is None or at.step.event is not None or not case.endpoints.known:
+        return
+    listed = case.endpoints.at(target)
+    if listed is None:
+        yield _removed(case, subject, at, target)
+    elif not listed.endpoint.ready and listed not in case.endpoints.usable() and listed not in case.endpoints.usable(node):
+        yield _not_ready(subject, at, listed)
+    if case.complete:
+        if node not in case.unchosen:
+            case.unchosen[node] = _missing(case, subject, node)
+        if case.unchosen[node]:
+            yield _behind(subject, at, case.unchosen[node])
+
+
+def _shown(target: Target) -> str:
+    return f"[{target[0]}]:{target[1]}" if target[0].version == 6 else f"{target[0]}:{target[1]}"
+
+
+def _removed(case: Case, subject: Subject, at: Mark, target: Target) -> Finding:
+    owner = owner_text(case, target[0])
+    who = "nobody has that address" if owner == "nobody" else f"that address belongs to {owner}, which the Service does not list"
+    text = (
+        f"Node {at.hop.node} sends the packet for Service {subject.name} to {_shown(target)} at {at.where}, but no EndpointSlice of "
+        f"the Service lists it, and {who}"
+    )
+    return finding(code="STALE_RULE_FOR_REMOVED_POD", text=text, fix=_RESTART.format(node=at.hop.node), at=at)
+
+
+def _not_ready(subject: Subject, at: Mark, listed: Listed) -> Finding:
+    state = "terminating" if listed.endpoint.terminating else "not ready"
+    text = (
+        f"Node {at.hop.node} sends the packet for Service {subject.name} to {listed} at {at.where}, which the EndpointSlice lists "
+        f"as {state}: "
+        f"the rules are older than the objects"
+    )
+    return finding(code="RULES_BEHIND_OBJECTS", text=text, fix=_RESTART.format(node=at.hop.node), at=at)
+
+
+def _missing(case: Case, subject: Subject, node: str) -> tuple[Listed, ...]:
+    """The usable endpoints that *node*'s rules never choose, where they should use all of them."""
+    chosen = case.shares.get(node, {})
+    usable = case.endpoints.usable()
+    if subject.is_local or any(case.endpoints.at(t) is None for t in chosen):
+        return ()
+    missing = tuple(x for x in usable if x.target not in chosen)
+    hinted = [x for x in usable if x.target in chosen]
+    # NB: hints allow a node to leave endpoints out, when all that it uses are hinted for it. Source: KEP-2433, KEP-4444.
+    if missing and _hinted_for(case, hinted, node):
+        return ()
+    return missing
+
+
+def _hinted_for(case: Case, chosen: list[Listed], node: str) -> bool:
+    found = case.cluster.node(node)
+    zone = found.zone if found else None
+    return bool(chosen) and all(
+        node in x.endpoint.node_hints or (zone is not None and zone in x.endpoint.zone_hints) or _same_zone(x, zone) for x in chosen
+    )
+
+
+def _same_zone(listed: Listed, zone: str | None) -> bool:
+    return zone is not None and bool(listed.endpoint.zone_hints) and listed.endpoint.zone == zone
+
+
+def _behind(subject: Subject, at: Mark, missing: tuple[Listed, ...]) -> Finding:
+    text = (
+        f"The rules of node {at.hop.node} never send a packet for Service {subject.name} to {some([str(x) for x in missing])}, "
+        f"which the EndpointSlice lists as ready; they choose at {at.where} among others only"
+    )
+    return finding(code="RULES_BEHIND_OBJECTS", text=text, fix=_RESTART.format(node=at.hop.node), severity=Severity.WARNING, at=at)
+
+
+# -- the rules refused it -------------------------------------------------------------------------------------------------------------
+
+
+def _refused(case: Case, subject: Subject, passage: Passage, at: Mark) -> Iterator[Finding]:
+    """A node's rule for the Service refuses, although this node should have endpoints to choose from."""
+    node = at.hop.node
+    if node is None or not case.endpoints.known or not case.is_about(at, subject) or at.step.policy is not None:
+        return
+    usable = case.endpoints.usable(node if subject.is_local else None)
+    denied = subject.service.load_balancer_source_ranges and subject.way is WayIn.LOAD_BALANCER
+    if not usable or denied:
+        return
+    ending = "drops" if passage.outcome.disposition is Disposition.DROPPED else "rejects"
+    text = (
+        f"Node {node} {ending} the packet for Service {subject.name} at {at.where} as if it had no endpoint, although the "
+        f"EndpointSlice lists {some([str(x) for x in usable])} as ready"
+    )
+    yield finding(code="RULES_BEHIND_OBJECTS", text=text, fix=_RESTART.format(node=node), severity=Severity.FAULT, at=at)
+
+
+# -- no rule took it ------------------------------------------------------------------------------------------------------------------
+
+
+def _untouched(case: Case, subject: Subject, passage: Passage) -> Iterator[Finding]:
+    """The packet passed nodes and nobody translated or refused it."""
+    outcome, node = passage.outcome, passage.nodes[0].node if passage.nodes else None
+    if node is None or outcome.disposition is Disposition.UNKNOWN:
+        return
+    if subject.way is WayIn.NODE_PORT or passage.through_load_balancer:
+        if (outcome.destination is not None and outcome.destination.kind == "node") or failed(outcome):
+            yield _no_node_port(case, subject, passage.last_node or node)
+    elif failed(outcome) or outcome.destination is None or outcome.destination.ip == subject.address:
+        if case.endpoints.known and not case.endpoints.usable() and not failed(outcome):
+            return
+        text = (
+            f"No rule of node {node} takes the packet to {subject.target}, the {subject.way} of Service {subject.name}: "
+            f"it is routed like any other packet{_ends(passage)}. {_behind_it(case)}"
+        )
+        yield finding(code="NO_RULE_FOR_VIP", text=text, fix=_RESTART.format(node=node), evidence=_files(case, passage))
+
+
+def _ends(passage: Passage) -> str:
+    reason = passage.outcome.reason
+    return f" ({reason.text})" if reason else ""
+
+
+def _behind_it(case: Case) -> str:
+    usable = case.endpoints.usable()
+    if not case.endpoints.known:
+        return "The snapshot has no EndpointSlices, so whether the Service has endpoints is not known"
+    return f"The EndpointSlice lists {some([str(x) for x in usable])}" if usable else "The Service has no ready endpoint either"
+
+
+def _files(case: Case, passage: Passage) -> tuple[str, ...]:
+    hop = passage.nodes[0]
+    return tuple(d.file for d in case.stack(hop).dumps(hop.packet_in.family))
+
+
+def _no_node_port(case: Case, subject: Subject, node: str) -> Finding:
+    number = subject.port.node_port if subject.port else subject.number
+    ready = _behind_it(case)
+    if subject.address.is_loopback:
+        text = (
+            f"Node {node} does not serve node port {number} of Service {subject.name} on {subject.address}: no rule takes the packet, "
+            f"and it reaches the node's own processes. {ready}"
+        )
+        return finding(
+            code="NODE_PORT_NOT_ON_LOOPBACK", text=text, fix=f"Dial an address of node {node} that its proxy serves, or the cluster IP."
+        )
+    text = (
+        f"No rule of node {node} takes the packet to node port {number} of Service {subject.name} at {subject.address}: it reaches "
+        "the node's own "
+        f"processes, where nothing need listen. {ready}"
+    )
+    fix = (
+        "Dial an address that kube-proxy serves (nodePortAddresses), widen that setting, or look for failed syncs in its log on "
+        f"node {node}."
+    )
+    return finding(code="NODEPORT_NOT_PROGRAMMED", text=text, fix=fix)
+
+
+def _no_such_port(case: Case, subject: Subject, passage: Passage) -> Iterator[Finding]:
+    """The address is a Service's, the port is not one of its."""
+    if (not passage.nodes and not passage.through_load_balancer) or not failed(passage.outcome) or case.sent is None:
+        return
+    ports = [f"{p.port}/{p.protocol.value}" + (f" ({p.name})" if p.name else "") for p in subject.service.ports]
+    text = (
+        f"{subject.address} is the {subject.way} of Service {subject.name}, which has no port {subject.number}/{case.sent.protocol.value}: "
+        f"it has {some(ports) or 'none'}. So no rule takes the packet{_ends(passage)}"
+    )
+    yield finding(
+        code="NO_RULE_FOR_VIP", text=text, fix=f"Dial a port that Service {subject.name} has, or add the port to it.", at=passage.decided
+    )

@@ -1,0 +1,76 @@
+"""What a trace is about: the Service that has the dialled address, which of its ports, and by which of its ways in.
+
+Found by address and port among the objects, never by a chain's name or a comment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tracer.kube.service import AddressOf, Service, ServicePort, TrafficPolicy
+from tracer.packet import Address, Packet
+from tracer.topology.cluster import Cluster
+
+
+class WayIn(StrEnum):
+    """How a client reaches a Service; the value is how a sentence says it."""
+
+    CLUSTER = "cluster IP"
+    EXTERNAL = "external IP"
+    LOAD_BALANCER = "load balancer address"
+    NODE_PORT = "node port"
+
+
+_WAYS = {AddressOf.CLUSTER: WayIn.CLUSTER, AddressOf.EXTERNAL: WayIn.EXTERNAL, AddressOf.LOAD_BALANCER: WayIn.LOAD_BALANCER}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A Service as it was dialled. *port* None: the Service has the address and no such port."""
+
+    service: Service
+    port: ServicePort | None
+    way: WayIn
+    address: Address
+    number: int | None
+
+    @property
+    def name(self) -> str:
+        """Return ``namespace/name``."""
+        return f"{self.service.namespace}/{self.service.name}"
+
+    @property
+    def policy_field(self) -> str:
+        """Return the name of the traffic policy that governs this way in."""
+        return "internalTrafficPolicy" if self.way is WayIn.CLUSTER else "externalTrafficPolicy"
+
+    @property
+    def is_local(self) -> bool:
+        """Return whether that policy is Local."""
+        service = self.service
+        policy = service.internal_traffic_policy if self.way is WayIn.CLUSTER else service.external_traffic_policy
+        return policy is TrafficPolicy.LOCAL
+
+    @property
+    def target(self) -> str:
+        """Return the dialled address and port as text."""
+        shown = f"[{self.address}]" if self.address.version == 6 else str(self.address)
+        return f"{shown}:{self.number}"
+
+
+def subject_of(cluster: Cluster, packet: Packet) -> Subject | None:
+    """Return what *packet*, as the client sent it, is for; None when no Service has the address or the node port."""
+    found = list(_subjects(cluster, packet))
+    return next((s for s in found if s.port is not None), found[0] if found else None)
+
+
+def _subjects(cluster: Cluster, packet: Packet) -> Iterator[Subject]:
+    address, number, protocol = packet.destination, packet.destination_port, packet.protocol
+    for service, kind in cluster.objects.services_with_address(address):
+        port = service.port(number, protocol) if number is not None else None
+        yield Subject(service=service, port=port, way=_WAYS[kind], address=address, number=number)
+    if number is not None and (address.is_loopback or cluster.port_of(address) or cluster.objects.node_with_ip(address)):
+        for service, port in cluster.objects.services_with_node_port(number, protocol):
+            yield Subject(service=service, port=port, way=WayIn.NODE_PORT, address=address, number=number)
