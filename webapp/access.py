@@ -8,11 +8,13 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from ipaddress import ip_address
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.contrib.sessions.backends.signed_cookies import SessionStore
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse, parse_cookie
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.crypto import constant_time_compare, salted_hmac
@@ -60,6 +62,13 @@ def scope_is_granted(scope: dict) -> bool:
     """Return whether this WebSocket may pass the access key; *scope* has the session that channels.sessions put there."""
     headers = dict(scope.get("headers", ()))
     return is_granted(scope["session"].get(_GRANT), headers.get(b"authorization", b"").decode("latin-1"))
+
+
+def raw_request_is_granted(path: str, headers: Mapping[bytes, bytes]) -> bool:
+    """Return whether a request that no middleware has seen yet will pass the access key, or its path is public."""
+    cookies = parse_cookie(headers.get(b"cookie", b"").decode("latin-1"))
+    session = SessionStore(cookies.get(settings.SESSION_COOKIE_NAME))
+    return is_public_path(path) or is_granted(session.get(_GRANT), headers.get(b"authorization", b"").decode("latin-1"))
 
 
 def scope_owner(scope: dict) -> str:

@@ -14,6 +14,8 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 
+from webapp.access import raw_request_is_granted
+
 _Scope = dict[str, Any]
 _Receive = Callable[[], Awaitable[dict[str, Any]]]
 _Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -31,7 +33,10 @@ def refused_limit(request: HttpRequest) -> int | None:
 
 
 class BodyLimit:
-    """An ASGI application around *app* that hands it no body larger than ``UPLOAD_MAX_BYTES`` and a little form around it."""
+    """An ASGI application around *app* that hands it no body larger than ``UPLOAD_MAX_BYTES`` and a little form around it.
+
+    Of somebody who does not have the access key it takes the little form only.
+    """
 
     def __init__(self, app: _App) -> None:
         self._app = app
@@ -42,12 +47,14 @@ class BodyLimit:
             return await self._app(scope, receive, send)
         headers = dict(scope["headers"])
         length = headers.get(b"content-length", b"")
-        if length.isdigit() and int(length) > settings.UPLOAD_MAX_BYTES + _FORM_SLACK:
+        # A stranger's request is turned away whatever it carries: nothing of it is worth keeping on disk.
+        limit = settings.UPLOAD_MAX_BYTES if raw_request_is_granted(scope["path"], headers) else 0
+        if length.isdigit() and int(length) > limit + _FORM_SLACK:
             # A client that waits for "100 Continue" is refused before it sends anything.
             if headers.get(b"expect", b"").lower() != b"100-continue":
                 await _drain(receive, settings.UPLOAD_MAX_BYTES * _DRAIN_FACTOR)
-            return await self._app(_without_body(scope), _Ended(), send)
-        return await self._app(scope, receive if length.isdigit() else _Counted(scope, receive), send)
+            return await self._app(_without_body(scope, limit), _Ended(), send)
+        return await self._app(scope, receive if length.isdigit() else _Counted(scope, receive, limit), send)
 
 
 class _Ended:
@@ -66,23 +73,23 @@ class _Ended:
 class _Counted:
     """The receive channel of a request that did not declare its length: ends the body, and marks *scope*, where the limit is passed."""
 
-    def __init__(self, scope: _Scope, receive: _Receive) -> None:
-        self._scope, self._receive, self._seen = scope, receive, 0
+    def __init__(self, scope: _Scope, receive: _Receive, limit: int) -> None:
+        self._scope, self._receive, self._limit, self._seen = scope, receive, limit, 0
 
     async def __call__(self) -> dict[str, Any]:
         message = await self._receive()
         self._seen += len(message.get("body", b""))
-        if self._seen <= settings.UPLOAD_MAX_BYTES + _FORM_SLACK or _MARK in self._scope:
+        if self._seen <= self._limit + _FORM_SLACK or _MARK in self._scope:
             return message
         if message.get("more_body"):
             await _drain(self._receive, settings.UPLOAD_MAX_BYTES * _DRAIN_FACTOR)
-        self._scope[_MARK] = settings.UPLOAD_MAX_BYTES
+        self._scope[_MARK] = self._limit
         return {"type": "http.request", "body": b"", "more_body": False}
 
 
-def _without_body(scope: _Scope) -> _Scope:
+def _without_body(scope: _Scope, limit: int) -> _Scope:
     headers = [(k, v) for k, v in scope["headers"] if k not in (b"content-length", b"transfer-encoding", b"content-type")]
-    return scope | {"headers": [*headers, (b"content-length", b"0")], _MARK: settings.UPLOAD_MAX_BYTES}
+    return scope | {"headers": [*headers, (b"content-length", b"0")], _MARK: limit}
 
 
 async def _drain(receive: _Receive, most: int) -> None:

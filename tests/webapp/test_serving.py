@@ -128,6 +128,28 @@ def test_a_body_without_a_length_is_counted(server: LiveServer) -> None:
         assert (answer.status, "the limit is 1 MB" in answer.read().decode()) == (413, True)
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_stranger_cannot_fill_the_disk(start_server: Callable[..., LiveServer], chunked: bool) -> None:
+    server = start_server("--no-demo", HOPLINE_ACCESS_KEY="a key")
+    with closing(Browser(server.url).connection()) as wire:
+        body = bytes(20_000_000)
+        wire.putrequest("POST", "/snapshots/new")
+        wire.putheader("Content-Type", f"multipart/form-data; boundary={_BOUNDARY}")
+        if chunked:
+            wire.putheader("Transfer-Encoding", "chunked")
+            wire.endheaders(iter([body[:1_000], body[1_000:]]), encode_chunked=True)
+        else:
+            wire.putheader("Content-Length", str(len(body)))
+            wire.endheaders(body[:10_000_000])
+            time.sleep(0.5)
+            held = sum(path.stat().st_size for path in (server.data / "incoming").iterdir())
+            open_files = Path(f"/proc/{server.process.pid}/fd").iterdir()
+            held += sum(file.stat().st_size for file in open_files if file.is_file() and "(deleted)" in str(file.readlink()))
+            assert held < 1_000_000
+            wire.send(body[10_000_000:])
+        assert wire.getresponse().status == 401
+
+
 def test_the_limit_is_of_bytes_sent_and_a_whole_upload_below_it_is_taken(server: LiveServer, tmp_path: Path) -> None:
     status, _, text = Browser(server.url).upload("x.tar.gz", packed(write_cluster(tmp_path / "c")))
     assert status in (202, 302), text
