@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from django.core.cache import cache
 from django.urls import NoReverseMatch, reverse
 
-from tracer.errors import TracerError
-from tracer.explain.example_queries import example_queries
+from tracer.errors import QueryError, TracerError
+from tracer.explain.example_queries import ExampleQuery, example_queries
 from tracer.query import parse_destination, parse_source
 from webapp import __version__, services
 from webapp.models import Snapshot
@@ -56,7 +56,16 @@ def _find(row: Snapshot) -> list[tuple[str, str, str, str]]:
         examples = example_queries(services.open_snapshot(row).objects)
     except TracerError:
         return []
-    return [(e.title, e.shows, str(e.query.source), str(e.query.destination)) for e in examples]
+    return [(e.title, e.shows, str(e.query.source), str(e.query.destination)) for e in examples if _can_be_asked(e)]
+
+
+def _can_be_asked(example: ExampleQuery) -> bool:
+    """Return whether the address bar's words can spell it; a file may name a pod in ways that no API server would allow."""
+    try:
+        parsed = parse_source(str(example.query.source)), parse_destination(str(example.query.destination))
+    except QueryError:
+        return False
+    return parsed == (example.query.source, example.query.destination)
 
 
 def _link(page: str, title: str, shows: str, source: str, destination: str) -> ExampleLink:

@@ -67,10 +67,6 @@ function setUp() {
     busy(false);
     sending.hidden = true;
   });
-  // A refused upload lists its problems where the form is; htmx would leave 4xx answers out.
-  form.addEventListener("htmx:beforeSwap", (event) => {
-    if ([413, 422].includes(event.detail.xhr.status)) { event.detail.shouldSwap = true; event.detail.isError = false; }
-  });
   form.addEventListener("htmx:afterSwap", () => {
     const failed = form.querySelector("[data-upload-failed]");
     if (failed) failed.focus();
@@ -118,6 +114,12 @@ function follow(box) {
     if (now?.dataset.job) window.htmx.trigger(now, "upload-changed");
   });
 }
+
+// A refused upload lists its problems where the form is; htmx would leave most answers of 4xx and 5xx out.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const fits = event.detail.target?.id === "upload-state" && event.detail.serverResponse.includes("data-upload-failed");
+  if (fits) { event.detail.shouldSwap = true; event.detail.isError = false; }
+});
 
 if (form) setUp();
 follow(document.getElementById("upload-state"));
