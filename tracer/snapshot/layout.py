@@ -1,5 +1,7 @@
 """Which file of a snapshot is what: the documented layout, one file with everything, and the bundles people already have.
 
+Bundles' layouts are their programs': cilium-cli sysdump/constants.go, cilium bugtool/cmd/configuration.go, troubleshoot
+pkg/constants/constants.go, openshift/must-gather, kubectl cluster-info dump.
 A path decides alone, except for files at the top with a name of their own: those count as API objects when they look like it.
 Nothing is refused here; what no rule knows is listed as unknown.
 """
@@ -106,7 +108,7 @@ _MUST_GATHER = re.compile(
     rf"(?:.*/)?(?:namespaces/[^/]+/[a-z0-9.]+/(?P<kinds>{_PLURAL})|cluster-scoped-resources/core/(?P<cluster>nodes|namespaces)/[^/]+)\.ya?ml"
 )
 _MUST_GATHER_ONE = re.compile(r"(?:.*/)?namespaces/(?P<a>[^/]+)/(?:(?P=a)|pods/(?P<pod>[^/]+)/(?P=pod))\.ya?ml")
-_CILIUM = re.compile(rf"(?:.*/)?k8s-(?P<kinds>{_PLURAL}|network-policies|networkpolicies)(?:-[0-9-]+)?\.ya?ml")
+_CILIUM = re.compile(rf"(?:.*/)?(?:k8s|gatewayapi)-(?P<kinds>{_PLURAL})(?:-[0-9-]+)?\.ya?ml")
 _CILIUM_NODE = re.compile(
     r"(?:.*/)?(?:cilium-)?bugtool-(?P<pod>cilium-[a-z0-9]+)(?:-[0-9]{8}-[0-9]{6})?(?:-[0-9]+)?/(?:.*/)?cmd/(?P<name>[^/]+)\.(?:md|txt)"
 )
@@ -114,7 +116,6 @@ _CLUSTER_INFO = re.compile(rf"(?P<namespace>[^/]+)/(?P<kinds>{_PLURAL}){_EXT}")
 _VERSION = re.compile(r"(?:(?:.*/)?cluster-info/cluster_version\.json|version\.json|(?:.*/)?k8s-version(?:-[0-9-]+)?\.txt)")
 _OTHER_PLURALS = {
     "network-policy": "networkpolicies",
-    "network-policies": "networkpolicies",
     "ingress": "ingresses",
     "endpointslice": "endpointslices",
 }
@@ -127,7 +128,11 @@ _BUGTOOL = {
     "ip6tables-legacy-save--c": "ip6tables-legacy-save.txt",
     "ipset-list": "ipset-list.txt",
     "sysctl--a": "sysctl.txt",
+    "ip--j-a": "ip-addr.json",
+    "ip--j--d--s-l": "ip-link.json",
+    "ip---json-rule": "ip-rule.json",
 }
+_DEFAULT_BACK_END = ("iptables-save--c", "ip6tables-save--c")
 _LOOKS_LIKE_OBJECTS = re.compile(rb"(?:^|[\s{,\"'])(?:kind|apiVersion|items)[\"']?\s*:|^\s*\[")
 
 
@@ -178,7 +183,7 @@ class _Sorter:
             bundle=next((b for b in _PRECEDENCE if b in self._seen), Bundle.ONE_FILE),
             objects=tuple(o for _, o in sorted(self._objects, key=lambda pair: (pair[0], pair[1].path))),
             node_files=self._nodes,
-            pod_files=self._pods,
+            pod_files={pod: _one_back_end(named) for pod, named in self._pods.items()},
             about=self._about,
             versions=tuple(self._versions),
             unknown=tuple(self._unknown),
@@ -243,6 +248,19 @@ class _Sorter:
             return False
         self._add(path, Bundle.ONE_FILE, None)
         return True
+
+
+def _one_back_end(named: Mapping[str, str]) -> Mapping[str, str]:
+    """Return an agent's files without a dump of the default back end where that is the legacy one, which is there under its own name.
+
+    Bugtool runs ``iptables-save``, ``iptables-nft-save`` and ``iptables-legacy-save``; without the second, the first is the third.
+    """
+    twice = {
+        name
+        for name, path in named.items()
+        if path.rpartition("/")[2].rpartition(".")[0] in _DEFAULT_BACK_END and name.replace("tables-", "tables-legacy-") in named
+    }
+    return {name: path for name, path in named.items() if name not in twice}
 
 
 def _kind_of(word: str) -> str:

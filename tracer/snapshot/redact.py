@@ -19,7 +19,11 @@ from tracer.kube.json_text import decode_text, refuse_constant, to_utf8
 from tracer.snapshot.layout import is_node_text
 from tracer.snapshot.yaml_documents import read_yaml
 
-_SECRET_PATH = re.compile(r"(?:.*/)?(?:k8s-)?secrets?(?:-[0-9-]+)?(?:\.(?:json|jsonl|ya?ml|txt)|/.+)", re.IGNORECASE)
+# A namespace may be called "secrets": folders count only where a bundle keeps Secrets in them.
+_SECRET_PATH = re.compile(
+    r"(?:.*/)?(?:k8s-)?secrets?(?:-[0-9-]+)?\.(?:json|jsonl|ya?ml|txt)|(?:.*/)?cluster-resources/(?:image-pull-)?secrets/.+|secrets/[^/]+/.+",
+    re.IGNORECASE,
+)
 _WORDS = (b"secret", b"configmap")
 _ESCAPES = (b"\\u", b"\\x", b"\\\n", b"\\\r")
 _SMELL = re.compile(r"kind\W{0,60}(?:!*str\W{1,20}|\w{1,30}\W{1,20})?(?:secret|configmap)(?:list)?\b|stringdata", re.IGNORECASE)

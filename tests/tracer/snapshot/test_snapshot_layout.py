@@ -31,6 +31,7 @@ OBJECT = b'{"kind": "List", "items": []}'
         ("namespaces/default/pods/api-1/api-1.yaml", Bundle.MUST_GATHER, None),
         ("k8s-services-20260101-120000.yaml", Bundle.CILIUM, "Service"),
         ("k8s-endpointslices-20260101-120000.yaml", Bundle.CILIUM, "EndpointSlice"),
+        ("gatewayapi-httproutes-20260101-120000.yaml", Bundle.CILIUM, "HTTPRoute"),
         ("cilium-sysdump-20260101-120000/k8s-pods-20260101-120000.yaml", Bundle.CILIUM, "Pod"),
     ],
 )
@@ -87,6 +88,23 @@ def test_lists_of_one_kind_count_before_single_files() -> None:
     assert [o.path for o in layout.objects] == ["services.json", "a.json", "namespaces/x/x.yaml"]
 
 
-def test_bugtool_files_belong_to_a_pod() -> None:
-    path = "cilium-bugtool-cilium-7xk2p-20260101-120000/cmd/iptables-save--c.md"
-    assert recognise({path: b""}).pod_files == {"cilium-7xk2p": {"iptables-save.txt": path}}
+@pytest.mark.parametrize(
+    ("commands", "named"),
+    [
+        (["iptables-save--c"], {"iptables-save.txt": "iptables-save--c"}),
+        (["iptables-save--c", "iptables-legacy-save--c"], {"iptables-legacy-save.txt": "iptables-legacy-save--c"}),
+        (
+            ["iptables-save--c", "iptables-nft-save--c", "iptables-legacy-save--c"],
+            {"iptables-save.txt": "iptables-nft-save--c", "iptables-legacy-save.txt": "iptables-legacy-save--c"},
+        ),
+        (
+            ["ip6tables-save--c", "iptables-legacy-save--c"],
+            {"ip6tables-save.txt": "ip6tables-save--c", "iptables-legacy-save.txt": "iptables-legacy-save--c"},
+        ),
+        (["ip--j-a", "ps"], {"ip-addr.json": "ip--j-a"}),
+    ],
+)
+def test_bugtool_files_belong_to_a_pod(commands: list[str], named: dict[str, str]) -> None:
+    folder = "cilium-bugtool-cilium-7xk2p-20260101-120000/cmd"
+    files = recognise({f"{folder}/{c}.md": b"" for c in commands}).pod_files
+    assert files == {"cilium-7xk2p": {name: f"{folder}/{c}.md" for name, c in named.items()}}
