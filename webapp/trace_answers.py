@@ -37,11 +37,12 @@ def answer(row: Snapshot, query: TraceQuery) -> Answer:
 
 
 def _document(row: Snapshot, query: TraceQuery) -> dict[str, object]:
+    from tracer.explain.findings import diagnose
     from tracer.simulate import trace
 
     try:
         cluster = services.open_cluster(row)
-        traced = trace(cluster, query.to_query())
+        traced = diagnose(cluster, trace(cluster, query.to_query()))
         places = {hop.node for outcome in traced.outcomes for hop in outcome.hops if hop.node}
         places |= {outcome.destination.node for outcome in traced.outcomes if outcome.destination and outcome.destination.node}
         nodes = {name: cluster.node(name) for name in sorted(places)}

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from tracer.packet import Packet
-from tracer.trace import Disposition, Hop, Outcome, Step, Trace
+from tracer.trace import Disposition, Finding, Hop, Outcome, Step, Trace
 
 _WORDS = {
     Disposition.DELIVERED: "delivered",
@@ -115,5 +115,8 @@ def _verdict(outcome: Outcome) -> Iterator[str]:
         yield f"  listener {outcome.listener.value}: whether anything listens there is not certain"
     if outcome.reply:
         yield f"  reply: {outcome.reply.disposition.value}" + (f" ({outcome.reply.reason.text})" if outcome.reply.reason else "")
-    yield from (f"  finding: {finding.text} [{finding.code}]" for finding in outcome.findings)
+    for finding in outcome.findings:
+        yield f"  finding: {finding.text} [{finding.code}]"
+        if isinstance(finding, Finding) and finding.fix:
+            yield f"    fix: {finding.fix}"
     yield from (f"  if: {condition}" for condition in outcome.conditions)

@@ -22,7 +22,7 @@ from tracer.explain import (
     snapshot_reasons,
 )
 from tracer.explain.explanation import Explanation, Severity, Theme
-from tracer.trace import Reason
+from tracer.trace import Finding, Reason
 
 _ENTRIES = tuple(
     chain.from_iterable(
@@ -58,9 +58,15 @@ def severity_of(code: str) -> Severity:
     return entry.severity if entry else Severity.WARNING
 
 
+def severity_here(reason: Reason) -> Severity:
+    """Return the severity of a reason in its own case: what a finding says of itself, else its code's."""
+    said = reason.severity if isinstance(reason, Finding) else None
+    return Severity(said) if said in tuple(Severity) else severity_of(reason.code)
+
+
 def worst_finding(findings: Iterable[Reason]) -> Reason | None:
     """Return the finding with the worst severity, the first of equals, or None when there is none."""
-    return min(findings, key=lambda finding: severity_of(finding.code).rank, default=None)
+    return min(findings, key=lambda finding: severity_here(finding).rank, default=None)
 
 
 def nearest_codes(text: str, limit: int = 4) -> tuple[str, ...]:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from tracer.explain.catalogue import explain, severity_of, worst_finding
+from tracer.explain.catalogue import explain, severity_here, severity_of, worst_finding
 from tracer.explain.explanation import Severity
 from tracer.graph import Path
-from tracer.trace import Reason
+from tracer.trace import Finding, Reason
 from webapp.odds import odds_text
 
 Json = Mapping[str, Any]
@@ -114,12 +114,13 @@ def _mixed(answer: Json, paths: Sequence[Path], followed: Path) -> Verdict:
     good = [o for o in outcomes if _word(o) == "delivered"]
     bad = [o for o in outcomes if _word(o) != "delivered"]
     worst = min(bad, key=lambda o: (severity_of((o.get("reason") or {}).get("code", "")).rank, -Fraction(o["probability"]), o["id"]))
-    step = cause_step(worst, (worst.get("reason") or {}).get("code", ""))
+    cause = _worst([worst])
+    step = cause_step(worst, cause.code if cause else "")
     lit = f"{len(good)} of {len(outcomes)} paths deliver" if good else f"{len({_word(o) for o in bad})} ways to end, none delivers"
-    reason = worst.get("reason") or {}
+    code, said = (cause.code, cause.text) if cause else ("", _SEEN[worst["disposition"]])
     others = tuple(_ways(outcomes))
     return Verdict(
-        head="Depends on the path:", lit=lit, icon="mixed", step=step, code=str(reason.get("code", "")), text=rule_sentence(worst, reason.get("code", "")) or str(reason.get("text") or _SEEN[worst["disposition"]]),
+        head="Depends on the path:", lit=lit, icon="mixed", step=step, code=code, text=rule_sentence(worst, code) or said,
         extra=tuple(_extra(answer, paths, worst)), follow="" if worst["id"] == followed.id else worst["id"], others=others,
     )  # fmt: skip
 
@@ -137,11 +138,18 @@ def _ways(outcomes: Sequence[Json]) -> Iterator[tuple[str, str, str]]:
 def _findings(outcome: Json) -> list[Reason]:
     found = [*(outcome.get("findings") or ()), *([outcome["reason"]] if outcome.get("reason") else ())]
     reply = (outcome.get("reply") or {}).get("reason")
-    return [Reason(code=item["code"], text=item["text"]) for item in [*found, *([reply] if reply else ())]]
+    return [_reason(item) for item in [*found, *([reply] if reply else ())]]
+
+
+def _reason(item: Json) -> Reason:
+    """Return a reason, or a finding with the severity that it has in this case."""
+    if "severity" in item:
+        return Finding(code=item["code"], text=item["text"], severity=item["severity"])
+    return Reason(code=item["code"], text=item["text"])
 
 
 def _worst(outcomes: Sequence[Json]) -> Reason | None:
-    found = [finding for outcome in outcomes for finding in _findings(outcome) if severity_of(finding.code) not in QUIET]
+    found = [finding for outcome in outcomes for finding in _findings(outcome) if severity_here(finding) not in QUIET]
     return worst_finding(found)
 
 
@@ -222,6 +230,11 @@ def cause_step(outcome: Json, code: str) -> int:
     stations = [station for station in outcome.get("stations") or () if not station.get("reply")]
     if (outcome.get("reply") or {}).get("disposition", "delivered") != "delivered" and outcome["disposition"] == "delivered":
         return int(outcome["stations"][-1]["n"])
+    for finding in outcome.get("findings") or ():
+        if finding["code"] == code and "step" in finding and not finding.get("reply"):
+            for station in stations:
+                if station["hop"] == finding["hop"] and finding["step"] in station["steps"]:
+                    return int(station["n"])
     for kind in _STATIONS.get(code, ()):
         for station in stations:
             if station["kind"] == kind:

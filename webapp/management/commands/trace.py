@@ -13,6 +13,7 @@ from typing import Any, TextIO
 from django.core.management.base import BaseCommand, CommandError
 
 from tracer.errors import QueryError, TracerError
+from tracer.explain.findings import diagnose
 from tracer.query import Query, parse_destination, parse_port, parse_protocol, parse_source, query_from_dict
 from tracer.simulate import trace
 from tracer.snapshot import Snapshot
@@ -62,7 +63,7 @@ class Command(BaseCommand):
         if query is None:
             raise _UsageError("give --from and --to, or --batch FILE")
         try:
-            answer = trace(cluster, query)
+            answer = diagnose(cluster, trace(cluster, query))
         except TracerError as error:
             if options["format"] == "json":
                 self.stdout.write(_line(_error(query.id, error)))
@@ -131,7 +132,7 @@ def _answers(cluster: Cluster, lines: Iterable[str], *, with_steps: bool) -> Ite
         try:
             value = _decoded(line, number)
             name = str(value.get("id", "")) if isinstance(value, dict) else ""
-            yield trace(cluster, query_from_dict(value)).to_dict(with_steps=with_steps)
+            yield diagnose(cluster, trace(cluster, query_from_dict(value))).to_dict(with_steps=with_steps)
         except TracerError as error:
             yield _error(name, error)
 
