@@ -145,14 +145,15 @@ class ObjectFile:
 
     @cached_property
     def _kinds(self) -> frozenset[bytes]:
-        """Return every kind that is written anywhere in the file, and those that its lists give their items."""
+        """Return every kind that is written anywhere in the file; lists that were no JSON are taken apart and say theirs apart."""
         written = frozenset(_PATTERNS[Aspect.KIND].findall(self._data))
-        return written | {kind.encode() for kind in set(self.spans.kinds) if kind is not None}
+        apart = () if self._lines is None else self.spans.kinds
+        return written | {kind.encode() for kind in apart if kind is not None}
 
     def may_hold(self, kind: str) -> bool:
-        """Return false only if no object of this *kind* can be in the file."""
+        """Return false only if no object of this *kind* can be in the file. :raises ParseError: the file cannot be read at all."""
         word = kind.encode()
-        return kind == self._kind or word in self._kinds or word + b"List" in self._kinds or bool(self._escaped_items())
+        return kind == self._kind or word in self._kinds or word + b"List" in self._kinds or _ESCAPE.search(self._data) is not None
 
     def items_of(self, kind: str) -> Sequence[int]:
         """Return the places, ascending, of all objects that may be of this *kind*."""

@@ -241,8 +241,15 @@ class Objects:
     def _files_with(self, kind: str) -> tuple[ObjectFile, ...]:
         files = self._holding.get(kind)
         if files is None:
-            files = self._holding[kind] = tuple(f for f in self._files if self._spans_known(f) and f.may_hold(kind))
+            files = self._holding[kind] = tuple(f for f in self._files if self._may_hold(f, kind) and self._spans_known(f))
         return files
+
+    def _may_hold(self, file: ObjectFile, kind: str) -> bool:
+        try:
+            return file.may_hold(kind)
+        except ParseError as error:
+            self._keep(error)
+            return False
 
     def _raw_objects(self, file: ObjectFile, kind: str | None = None) -> Iterator[tuple[int, RawObject]]:
         """Yield the objects of one kind, or all, with their places."""
