@@ -309,14 +309,13 @@ def _grouped(hop: Hop, framed: tuple[list[_Frame], list[int]], start: int, stop:
             pending.append(i)
             continue
         kind = frames[owner[i - start]].events.get(i, StationKind.CHAIN)
-        if groups and groups[-1][1] == at and not pending and _joins(groups[-1][0], kind):
-            groups[-1][2].append(i)
-            groups[-1] = (max(groups[-1][0], kind, key=_RANK.__getitem__), at, groups[-1][2])
-        elif groups and _leads(frames, groups[-1], at) and not pending:
-            groups[-1] = (kind, at, [*groups[-1][2], i])
+        if groups and groups[-1][1] == at and _joins(groups[-1][0], kind):
+            groups[-1] = (max(groups[-1][0], kind, key=_RANK.__getitem__), at, [*groups[-1][2], *pending, i])
+        elif groups and _leads(frames, groups[-1], at):
+            groups[-1] = (kind, at, [*groups[-1][2], *pending, i])
         else:
             groups.append((kind, at, [*pending, i]))
-            pending = []
+        pending = []
     if pending:
         groups[-1][2].extend(pending)
     return [(kind, frames[at].chain, tuple(sorted(steps))) for kind, at, steps in groups]

@@ -113,7 +113,7 @@ def picture(graph: Graph) -> Picture:
     """Return *graph* with a place for everything. :raises LayoutError: Graphviz is missing or too slow."""
     shapes = {box.id: outline(box) for box in graph.boxes}
     layout = _Layout.read(_run_dot(layout_dot(graph, shapes)), graph)
-    moved = layout.with_rows_in_order(graph, shapes)
+    moved = layout.with_rows_in_order(graph)
     boxes = tuple(_place_box(box, moved.places[box.id], shapes[box.id]) for box in sorted(graph.boxes, key=lambda b: b.id))
     edges = tuple(_place_edge(edge, moved, shapes) for edge in sorted(graph.edges, key=lambda e: e.id) if edge.id in moved.curves)
     ways = tuple(way for edge in graph.edges for way in _place_ways(edge, moved))
@@ -276,34 +276,37 @@ class _Layout:
                 labels[key] = (x, height - y)
         return cls(width=width, height=height, places=places, frames=frames, curves=curves, labels=labels)
 
-    def with_rows_in_order(self, graph: Graph, shapes: Mapping[str, Shape]) -> _Layout:
-        """Return the layout with rows of the same form exchanged until they stand in the graph's order.
+    def with_rows_in_order(self, graph: Graph) -> _Layout:
+        """Return the layout with its rows moved up and down until they stand in the graph's order.
 
-        Graphviz does not keep a wanted order of rows; rows that have the same boxes may take each other's places.
+        Graphviz does not keep a wanted order. Rows are straight lines of boxes that share none, so each can take another's height; the curves follow.
         """
-        forms: dict[tuple[object, ...], list[tuple[str, ...]]] = {}
-        for row in graph.rows:
-            if row and all(box in self.places for box in row):
-                forms.setdefault(tuple((shapes[box].width, shapes[box].height, self.places[box][0]) for box in row), []).append(row)
-        moves: dict[str, str] = {}
-        for rows in forms.values():
-            if len({row[-1] for row in rows}) < len(rows):
-                continue
-            for row, place in zip(rows, sorted(rows, key=lambda r: self.places[r[0]][1]), strict=True):
-                moves |= dict(zip(row, place, strict=True))
+        rows = [row for row in graph.rows if row and all(box in self.places for box in row)]
+        boxes = [box for row in rows for box in row]
+        heights = [[self.places[box][1] for box in row] for row in rows]
+        if len(rows) < 2 or len(boxes) != len(set(boxes)) or any(max(ys) - min(ys) > 1 for ys in heights):
+            return self
+        moves: dict[str, float] = {}
+        for row, ys, to in zip(rows, heights, sorted(ys[0] for ys in heights), strict=True):
+            moves |= dict.fromkeys(row, to - ys[0])
         return self._moved(moves, graph)
 
-    def _moved(self, moves: Mapping[str, str], graph: Graph) -> _Layout:
-        """Return the layout with every box at the place that *moves* gives it, and with the curves that lie between those places."""
-        places = {box: self.places[moves.get(box, box)] for box in self.places}
-        lies = {(edge.tail, edge.head, edge.kind is EdgeKind.REPLY): edge.id for edge in graph.edges}
-        curves, labels = {}, {}
+    def _moved(self, moves: Mapping[str, float], graph: Graph) -> _Layout:
+        """Return the layout with each box of *moves* that much further down, and curves bent along."""
+        places = {box: (x, y + moves.get(box, 0.0)) for box, (x, y) in self.places.items()}
+        curves, labels = dict(self.curves), dict(self.labels)
         for edge in graph.edges:
-            there = lies.get((moves.get(edge.tail, edge.tail), moves.get(edge.head, edge.head), edge.kind is EdgeKind.REPLY), edge.id)
-            if there in self.curves:
-                curves[edge.id] = self.curves[there]
-            if there in self.labels:
-                labels[edge.id] = self.labels[there]
+            tail, head = moves.get(edge.tail, 0.0), moves.get(edge.head, 0.0)
+            if edge.kind is EdgeKind.REPLY:
+                tail, head = head, tail
+            if edge.id in curves and (tail or head):
+                points, start, end = curves[edge.id]
+                last = len(points) - 1
+                bent = tuple((x, y + tail + (head - tail) * place / last) for place, (x, y) in enumerate(points))
+                curves[edge.id] = (bent, start and (start[0], start[1] + tail), end and (end[0], end[1] + head))
+            if edge.id in labels:
+                x, y = labels[edge.id]
+                labels[edge.id] = (x, y + (tail + head) / 2)
         return _Layout(width=self.width, height=self.height, places=places, frames=self.frames, curves=curves, labels=labels)
 
 

@@ -115,8 +115,9 @@ def drawing(graph: Graph, moments: Sequence[Moment], query: TraceQuery, url: Url
     x, y = placed.place_of(step)
     reply = next((m.reply for m in moments if m.n == step), False)
     badges = sorted((_badge(box, *badge) for box in placed.boxes for badge in box.badges), key=lambda b: (b.step, b.text, b.x))
+    above = max([MARGIN_Y, *(MARGIN_Y + 10 - badge.y for badge in badges)])
     return Drawing(
-        left=-MARGIN_X, top=-MARGIN_Y, width=round(placed.width + 2 * MARGIN_X), height=round(ribbon.height + 2 * MARGIN_Y), graph_width=placed.width,
+        left=-MARGIN_X, top=-above, width=round(placed.width + 2 * MARGIN_X), height=round(ribbon.height + above + MARGIN_Y), graph_width=placed.width,
         regions=tuple(_region(region, query, url) for region in placed.regions), edges=tuple(_edge(edge, graph) for edge in placed.edges), boxes=boxes,
         ways=ways, tape=ribbon, head_x=x, head_y1=y, head_y2=ribbon.reply_bottom if reply else ribbon.request_bottom, current=step, badges=tuple(badges),
         heads=_heads(placed, moments, ribbon),

@@ -99,6 +99,7 @@ class TracePage:
     conditions: tuple[str, ...]
     unknowns: tuple[str, ...]
     title: str
+    question: str
     taken_at: str
     engine_version: str
     legend: Legend
@@ -132,7 +133,7 @@ def trace_page(answer: Answer, query: TraceQuery, path: str) -> TracePage:
         table=_table(shown, paths, followed, query, path) if "all" in query.expand else None,
         list_url=query.but(expand=tuple(sorted({*query.expand, "all"}))).url(path) if len(paths) > 1 else "", self_url=here.url(path),
         conditions=followed.conditions, unknowns=tuple(dict.fromkeys(item["text"] for item in shown.answer.get("unknowns") or ())),
-        title=_title(shown.answer, said), taken_at=str(shown.document.get("snapshot", {}).get("taken_at") or ""),
+        title=_title(shown.answer, said), question=" → ".join(_ends(shown.answer)), taken_at=str(shown.document.get("snapshot", {}).get("taken_at") or ""),
         engine_version=str(shown.document.get("engine_version", "")), legend=legend(with_reply="reply" in outcome),
     )  # fmt: skip
 
@@ -254,10 +255,15 @@ def _path_row(members: Sequence[Path], followed: Path, zones: Mapping[str, str],
     return share, row
 
 
-def _title(answer: Json, said: Verdict) -> str:
+def _ends(answer: Json) -> tuple[str, str]:
+    """Return who asked and for what, in few words."""
     query = answer["query"]
     source = query["from"].get("ip") or "/".join(filter(None, (query["from"].get("namespace"), query["from"].get("name"))))
     to = query["to"]
     service = to.get("service")
     host = f"{service['namespace']}/{service['name']}" if service else f"[{to['host']}]" if ":" in str(to["host"]) else to["host"]
-    return f"{source} to {host}{':' + str(to['port']) if to.get('port') else ''}, {said.whole[:1].lower()}{said.whole[1:]}"
+    return str(source), f"{host}:{to['port']}" if to.get("port") else str(host)
+
+
+def _title(answer: Json, said: Verdict) -> str:
+    return f"{' to '.join(_ends(answer))}, {said.whole[:1].lower()}{said.whole[1:]}"

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 from tracer.packet import Protocol
 from webapp import services, trace_answers
 from webapp.access import current_owner, ensure_owner
-from webapp.answers import Answer
+from webapp.answers import Answer, AnswerCache
 from webapp.models import Snapshot, TraceLink
 from webapp.presenters.page import trace_page
 from webapp.trace_answers import NotAnswered
@@ -23,6 +23,7 @@ from webapp.trace_query import from_params, parse
 from webapp.views.errors import not_found
 from webapp.views.trace import export_response, find, hidden_fields, moment, respond
 
+_kept = AnswerCache()
 LIFETIMES = {"": None, "1": timedelta(days=1), "7": timedelta(days=7), "30": timedelta(days=30)}
 
 
@@ -56,8 +57,8 @@ def frozen(request: HttpRequest, token: str) -> HttpResponse:
         return link
     query = from_params(dict(request.GET.lists()), frozen=True)
     path = reverse("frozen", args=[token])
-    page = trace_page(Answer(link.document), query, path)
-    context = {"link": link, "query": query, "path": path, "page": page, "title": page.title, "summary": page.title, "taken_at": moment(page.taken_at)}
+    page = trace_page(_answer(link), query, path)
+    context = {"link": link, "query": query, "path": path, "page": page, "title": page.title, "summary": page.question, "taken_at": moment(page.taken_at)}
     context |= _live(request, link) | hidden_fields(query) | {"errors": ()}
     return respond(request, context)
 
@@ -69,7 +70,17 @@ def frozen_export(request: HttpRequest, token: str, suffix: str) -> HttpResponse
     link = _open(request, token)
     if isinstance(link, HttpResponse):
         return link
-    return export_response(request, Answer(link.document), from_params(dict(request.GET.lists()), frozen=True), suffix)
+    return export_response(request, _answer(link), from_params(dict(request.GET.lists()), frozen=True), suffix)
+
+
+def _answer(link: TraceLink) -> Answer:
+    """Return the stored answer; its document never changes, so what is derived from it is kept between requests."""
+    key = (link.token,)
+    found = _kept.get(key)
+    if found is None:
+        found = Answer(link.document)
+        _kept.put(key, found)
+    return found
 
 
 def _open(request: HttpRequest, token: str) -> TraceLink | HttpResponse:
