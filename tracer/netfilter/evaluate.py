@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import assert_never
 
-from tracer.netfilter import matches
+from tracer.netfilter import ipset_save, matches
 from tracer.netfilter import model as m
 from tracer.netfilter.iptables_save import Chain
 from tracer.netfilter.view import UnknownAnswer, View
@@ -246,7 +246,11 @@ class Evaluation:
                 return replace(cursor, view=_with_dscp(target, cursor.view), steps=stepped("continue"))
             case m.SetTtl():
                 return replace(cursor, view=_with_ttl(target, cursor.view), steps=stepped("continue"))
-            case m.NoTarget() | m.NoEffect() | m.SetChange():
+            case m.TrackTemplate():
+                return replace(cursor, view=_templated(cursor.view), steps=stepped("continue"))
+            case m.SetChange():
+                return replace(cursor, view=_with_set_changed(target, cursor.view), steps=stepped("continue"))
+            case m.NoTarget() | m.NoEffect():
                 return replace(cursor, steps=stepped("continue"))
             case _:
                 assert_never(target)
@@ -347,7 +351,7 @@ def _ask(rule: m.Rule, view: View) -> View | _Held:
 
 def _is_harmless(target: m.Target) -> bool:
     """Whether the packet goes on just the same, matched or not."""
-    return isinstance(target, m.NoTarget | m.NoEffect | m.SetChange)
+    return isinstance(target, m.NoTarget | m.NoEffect)
 
 
 def _remember(view: View, match: m.RecentMatch) -> View:
@@ -373,9 +377,24 @@ def _marked(target: m.SetMark | m.CopyMark, view: View) -> View:
 
 def _untracked(view: View) -> View:
     """Return the view of a packet that conntrack will leave alone; too late, the target does nothing. Source: xt_CT.c."""
-    if view.connection is not None:
+    if view.connection is not None or view.template or view.state == "UNTRACKED":
         return view
     return replace(view, state="UNTRACKED")
+
+
+def _templated(view: View) -> View:
+    """Return the view of a packet with a template: to matches it is a new connection whose tuple is all zeros. Source: xt_CT.c."""
+    if view.connection is not None or view.template or view.state == "UNTRACKED":
+        return view
+    return replace(view, state="NEW", template=True)
+
+
+def _with_set_changed(target: m.SetChange, view: View) -> View:
+    """Return the view after SET put the packet into a set, or took it out."""
+    if view.sets is None or target.name not in view.sets:
+        return view
+    changed = ipset_save.changed(view.sets[target.name], matches.set_key(view), target.directions, adds=target.adds)
+    return replace(view, sets={**view.sets, target.name: changed})
 
 
 def _with_dscp(target: m.SetDscp, view: View) -> View:

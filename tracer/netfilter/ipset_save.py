@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tracer.errors import Fault
 from tracer.netfilter.model import AddressMask, PortRange
@@ -155,11 +155,14 @@ def contains(found: IpSet, key: Key, sides: tuple[str, ...], sets: Mapping[str, 
     """Return whether the packet is in the set, its dimensions read from *sides* (src, dst); None when that cannot be told.
 
     NB: of overlapping networks the most specific decides, so an excluded (``nomatch``) entry counts only where it is no wider.
+    A match that names fewer sides than the set has dimensions is never in it. Source: ip_set_test in ip_set_core.c.
     """
     if found.type not in KNOWN_TYPES or found.unread:
         return None
     if found.type == "list:set":
         return _in_list(found, key, sides, sets, depth)
+    if len(sides) < len(found.dimensions):
+        return False
     if any(d in ("ip", "net") for d in found.dimensions) and key.source.version != (6 if found.family == "inet6" else 4):
         return False
     best, known = -1, True
@@ -173,6 +176,28 @@ def contains(found: IpSet, key: Key, sides: tuple[str, ...], sets: Mapping[str, 
     if best > 0:
         return True
     return False if known else None
+
+
+def changed(found: IpSet, key: Key, sides: tuple[str, ...], *, adds: bool) -> IpSet:
+    """Return the set after a packet was put into it, or taken out; one that cannot be told any more answers nothing.
+
+    Source: xt_set.c (set_target_v3), ip_set_add and ip_set_del in ip_set_core.c.
+    """
+    if len(sides) < len(found.dimensions) or (key.source.version == 6) != (found.family == "inet6"):
+        return found
+    parts = tuple(_offered(d, s, key) for d, s in zip(found.dimensions, sides, strict=False))
+    entry = tuple(p for p in parts if p is not None)
+    if found.type not in ("hash:ip", "hash:ip,port", "hash:ip,port,ip") or found.unread or len(entry) < len(parts):
+        return replace(found, unread=[*found.unread, 0], _hash=None)
+    entries = [e for e in found.entries if e != entry]
+    return replace(found, entries=[*entries, entry] if adds else entries, _hash=None)
+
+
+def _offered(dimension: str, side: str, key: Key) -> Part | None:
+    address, port = (key.source, key.source_port) if side == "src" else (key.destination, key.destination_port)
+    if dimension == "ip":
+        return AddressPart(int(address), int(address), address.version)
+    return PortPart(key.protocol, PortRange(port, port)) if dimension == "port" and port is not None else None
 
 
 def _in_list(found: IpSet, key: Key, sides: tuple[str, ...], sets: Mapping[str, IpSet], depth: int) -> bool | None:
@@ -189,7 +214,7 @@ def _in_list(found: IpSet, key: Key, sides: tuple[str, ...], sets: Mapping[str, 
 def _matches(entry: tuple[Part, ...], dimensions: tuple[str, ...], key: Key, sides: tuple[str, ...]) -> tuple[bool | None, int]:
     """Whether every part matches, and how specific the entry's addresses are (bits)."""
     width, unknown = 0, False
-    for part, dimension, side in zip(entry, dimensions, sides + ("src",) * len(dimensions), strict=False):
+    for part, dimension, side in zip(entry, dimensions, sides, strict=False):
         if isinstance(part, AddressPart):
             address = key.source if side == "src" else key.destination
             if part.version != address.version or not part.low <= int(address) <= part.high:
@@ -209,7 +234,8 @@ def _matches(entry: tuple[Part, ...], dimensions: tuple[str, ...], key: Key, sid
 
 
 def _port(part: PortPart, key: Key, side: str) -> bool | None:
-    if part.protocol is not None and part.protocol != key.protocol:
+    # bitmap:port knows ports of tcp and udp only (ip_set_get_ip_port)
+    if key.protocol not in ((6, 17) if part.protocol is None else (part.protocol,)):
         return False
     port = key.source_port if side == "src" else key.destination_port
     if port is None:

@@ -170,6 +170,7 @@ def _states(option: Option, known: frozenset[str]) -> frozenset[str]:
 
 
 def _conntrack(options: tuple[Option, ...]) -> Iterator[m.Match]:
+    with_state = any(o.name == "--ctstate" for o in options)
     for option in options:
         name, word = option.name, option.words[0]
         if name in ("--ctstate", "--state"):
@@ -177,15 +178,15 @@ def _conntrack(options: tuple[Option, ...]) -> Iterator[m.Match]:
         elif name == "--ctstatus":
             yield m.CtStatusMatch(_states(option, _CT_STATUS), option.negated)
         elif name == "--ctproto":
-            yield m.CtProtocolMatch(protocol(word), option.negated)
+            yield m.CtProtocolMatch(protocol(word), option.negated, with_state)
         elif name == "--ctdir":
             if word not in ("ORIGINAL", "REPLY"):
                 raise BadValue(f"{word!r} is not ORIGINAL or REPLY")
-            yield m.CtDirectionMatch(word)
+            yield m.CtDirectionMatch(word, with_state)
         elif name in _CT_ADDRESSES:
-            yield m.CtAddressMatch(*_CT_ADDRESSES[name], address_mask(word), option.negated)
+            yield m.CtAddressMatch(*_CT_ADDRESSES[name], address_mask(word), option.negated, with_state)
         elif name in _CT_PORTS:
-            yield m.CtPortMatch(*_CT_PORTS[name], port_range(word), option.negated)
+            yield m.CtPortMatch(*_CT_PORTS[name], port_range(word), option.negated, with_state)
         else:
             yield _unmodelled("conntrack", option)
 

@@ -13,7 +13,7 @@ from typing import Any
 from tracer.netfilter import ipset_save
 from tracer.netfilter import model as m
 from tracer.netfilter.model import Hook
-from tracer.netfilter.view import UnknownAnswer, View, is_version
+from tracer.netfilter.view import UNKNOWN_PORT, UnknownAnswer, View, is_version
 from tracer.packet import Address, Protocol
 
 Answer = bool | UnknownAnswer | Fraction
@@ -140,21 +140,25 @@ def _ct_status(match: m.CtStatusMatch, view: View) -> Answer:
 
 
 def _ct_direction(match: m.CtDirectionMatch, view: View) -> Answer:
-    if view.connection is None:
-        return False
+    if view.connection is None and not view.template:
+        return match.with_state
     return (match.direction == "REPLY") == view.reply
 
 
 def _ct_address(match: m.CtAddressMatch, view: View) -> Answer:
+    if view.template:
+        return (match.network.value == 0) != match.negated
     if view.connection is None:
-        return False
+        return match.with_state
     found = view.connection.original if match.tuple_name == "orig" else view.connection.reply
     return _in(found.source if match.side == "source" else found.destination, match.network) != match.negated
 
 
 def _ct_port(match: m.CtPortMatch, view: View) -> Answer:
+    if view.template:
+        return (0 in match.ports) != match.negated
     if view.connection is None:
-        return False
+        return match.with_state
     found = view.connection.original if match.tuple_name == "orig" else view.connection.reply
     port = found.source_port if match.side == "source" else found.destination_port
     if not isinstance(port, int):
@@ -163,13 +167,14 @@ def _ct_port(match: m.CtPortMatch, view: View) -> Answer:
 
 
 def _ct_protocol(match: m.CtProtocolMatch, view: View) -> Answer:
-    if view.connection is None:
-        return False
-    return (view.packet.protocol.number == match.number) != match.negated
+    if view.connection is None and not view.template:
+        return match.with_state
+    number = 0 if view.template else view.packet.protocol.number
+    return (number == match.number) != match.negated
 
 
 def _mark(match: m.MarkMatch, view: View) -> Answer:
-    if match.connection and view.connection is None:
+    if match.connection and view.connection is None and not view.template:
         return False
     mark = view.connection_mark if match.connection else view.packet.mark
     return (mark & match.mask == match.value) != match.negated
@@ -185,8 +190,16 @@ def _set(match: m.SetMatch, view: View) -> Answer:
     found = view.sets.get(match.name)
     if found is None:
         return _unknown(f"set {match.name} is not in ipset-save.txt", "DATA_MISSING")
+    answer = ipset_save.contains(found, set_key(view), match.directions, view.sets)
+    if answer is None:
+        return _unknown(f"set {match.name} ({found.type}) cannot be answered from the snapshot")
+    return answer != match.negated
+
+
+def set_key(view: View) -> ipset_save.Key:
+    """Return what a packet offers to sets."""
     packet = view.packet
-    key = ipset_save.Key(
+    return ipset_save.Key(
         source=packet.source,
         destination=packet.destination,
         protocol=packet.protocol.number,
@@ -196,10 +209,6 @@ def _set(match: m.SetMatch, view: View) -> Answer:
         out_device=view.out_device,
         mark=packet.mark,
     )
-    answer = ipset_save.contains(found, key, match.directions, view.sets)
-    if answer is None:
-        return _unknown(f"set {match.name} ({found.type}) cannot be answered from the snapshot")
-    return answer != match.negated
 
 
 def _range(match: m.RangeMatch, view: View) -> Answer:
@@ -218,6 +227,9 @@ def _mac(match: m.MacMatch, view: View) -> Answer:
 def _physdev(match: m.PhysdevMatch, view: View) -> Answer:
     if not view.bridge_seen:
         return _unknown("whether the packet crosses a bridge is not known: links are not in the snapshot (ip-link.json)", "DATA_MISSING")
+    port = {"in": view.phys_in, "out": view.phys_out}.get(match.question)
+    if port == UNKNOWN_PORT and match.pattern != "+":
+        return _unknown("which port of the bridge the packet crosses is not in the snapshot")
     held = {
         "is-in": view.phys_in is not None,
         "is-out": view.phys_out is not None,

@@ -24,7 +24,11 @@ class Hook(StrEnum):
 
 
 class Priority(IntEnum):
-    """Where each xtables table sits in a hook. Source: include/uapi/linux/netfilter_ipv4.h."""
+    """Where each xtables table sits in a hook.
+
+    NB: iptables-nft gives its security table 150, so that it comes after nat in INPUT; the legacy table comes before.
+    Source: include/uapi/linux/netfilter_ipv4.h; xtables_ipv4 in iptables/nft.c.
+    """
 
     RAW = -300
     CONNTRACK = -200
@@ -33,6 +37,7 @@ class Priority(IntEnum):
     FILTER = 0
     SECURITY = 50
     NAT_SRC = 100
+    SECURITY_OF_NFT = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +159,15 @@ class CtStatusMatch:
     negated: bool = False
 
 
+# NB: asked together with --ctstate in one match, each of these is true where the packet has no connection (*with_state*; conntrack_mt).
+
+
 @dataclass(frozen=True, slots=True)
 class CtDirectionMatch:
     """``--ctdir``: ORIGINAL or REPLY."""
 
     direction: str
+    with_state: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +178,7 @@ class CtAddressMatch:
     side: str
     network: AddressMask
     negated: bool = False
+    with_state: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +189,7 @@ class CtPortMatch:
     side: str
     ports: PortRange
     negated: bool = False
+    with_state: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +198,7 @@ class CtProtocolMatch:
 
     number: int
     negated: bool = False
+    with_state: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -473,6 +485,11 @@ class NoTrack:
 
 
 @dataclass(frozen=True, slots=True)
+class TrackTemplate:
+    """``-j CT`` with a helper, events, a timeout or nothing: the packet is tracked, and until then carries an empty template."""
+
+
+@dataclass(frozen=True, slots=True)
 class SetDscp:
     """``-j DSCP`` / ``-j TOS``: rewrites the DSCP bits; nothing the trace asks depends on them unless a match does."""
 
@@ -497,10 +514,12 @@ class NoEffect:
 
 @dataclass(frozen=True, slots=True)
 class SetChange:
-    """``-j SET``: changes an ipset for packets to come; this packet goes on."""
+    """``-j SET``: puts the packet's *directions* into an ipset, or takes them out; rules behind see it, also for this packet."""
 
     name: str
     text: str
+    directions: tuple[str, ...] = ()
+    adds: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -526,6 +545,7 @@ Target = (
     | SetMark
     | CopyMark
     | NoTrack
+    | TrackTemplate
     | SetDscp
     | SetTtl
     | NoEffect

@@ -106,7 +106,7 @@ def _ct(options: Options) -> m.Target:
         return m.NoTrack()
     if any(o.startswith("--zone") for o in options):
         return m.UnmodelledTarget("CT", " ".join(options))
-    return m.NoEffect("CT")
+    return m.TrackTemplate()
 
 
 def _dscp(options: Options) -> m.Target:
@@ -128,7 +128,11 @@ def _ttl(options: Options) -> m.Target:
 
 def _set(options: Options) -> m.Target:
     words = " ".join(w for o in options.values() for w in (o.name, *o.words))
-    return m.SetChange(next((o.words[0] for o in options.values() if o.words), ""), words)
+    change = next((o for o in options.values() if o.name in ("--add-set", "--del-set")), None)
+    if change is None:
+        raise BadValue("SET needs --add-set or --del-set")
+    name, directions = change.words
+    return m.SetChange(name, words, tuple(directions.split(",")), change.name == "--add-set")
 
 
 def _netmap(options: Options) -> m.Target:

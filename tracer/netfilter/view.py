@@ -15,6 +15,8 @@ from tracer.netfilter.ipset_save import IpSet
 from tracer.netfilter.model import Hook, RpfilterMatch
 from tracer.packet import Address, Packet
 
+UNKNOWN_PORT = "?"  # some port of the bridge, nobody says which
+
 
 class AddressTypes(TypingProtocol):
     """What address types need from a stack's routing; tracer.routing.Routing has it."""
@@ -35,7 +37,8 @@ class UnknownAnswer:
 class View:
     """A packet at one hook of one stack.
 
-    *state* is NEW, ESTABLISHED, RELATED, INVALID or UNTRACKED. *local_process* is true where the packet has a socket of this stack.
+    *state* is NEW, ESTABLISHED, RELATED, INVALID or UNTRACKED; *template*: conntrack has not seen the packet yet, and ``-j CT`` gave it
+    an empty connection. *local_process* is true where the packet has a socket of this stack.
     *recent* holds (list name, address) pairs that this flow has put into ``-m recent`` lists. Header fields are None where nobody
     said them.
     """
@@ -52,6 +55,7 @@ class View:
     state: str = "NEW"
     connection: Connection | None = None
     reply: bool = False
+    template: bool = False
     connection_mark: int = 0
     local_process: bool = False
     sets: Mapping[str, IpSet] | None = None

@@ -13,6 +13,7 @@ from tracer.conntrack import Connection
 from tracer.netfilter import model as m
 from tracer.netfilter.base_chain import BaseChain
 from tracer.netfilter.evaluate import Leaf, StepList
+from tracer.netfilter.ipset_save import IpSet
 from tracer.netfilter.model import Hook, Priority
 from tracer.netfilter.translate import Addresses, Translation, manipulates_source, translate
 from tracer.netfilter.view import View
@@ -30,7 +31,7 @@ class Crossing:
     """What stays the same while a packet crosses the hooks of one stack: the stack, its devices, the state of its flow.
 
     *route* is the way out, once it is settled. *state* is None until conntrack has seen the packet.
-    *local_process*: the packet was made by a process of this stack.
+    *local_process*: the packet was made by a process of this stack. *sets* are the ipsets where this packet changed them (``-j SET``).
     """
 
     stack: NodeStack
@@ -45,6 +46,7 @@ class Crossing:
     reply: bool = False
     route: RouteResult | None = None
     header: Mapping[str, int] = field(default_factory=dict)
+    sets: Mapping[str, IpSet] | None = None
 
 
 class _Act(Enum):
@@ -101,7 +103,7 @@ class HookRunner:
             packet=walk.packet,
             hook=hook,
             routing=crossing.stack.routing,
-            in_device=None if hook in (Hook.OUTPUT, Hook.POSTROUTING) else crossing.in_device,
+            in_device=_in_device(crossing, hook),
             out_device=None if hook in (Hook.PREROUTING, Hook.INPUT) else crossing.out_device,
             phys_in=crossing.phys_in,
             phys_out=crossing.phys_out,
@@ -111,7 +113,7 @@ class HookRunner:
             reply=crossing.reply,
             connection_mark=crossing.connection.mark if crossing.connection else 0,
             local_process=crossing.local_process and hook in (Hook.OUTPUT, Hook.POSTROUTING),
-            sets=crossing.stack.sets,
+            sets=crossing.sets if crossing.sets is not None else crossing.stack.sets,
             recent=frozenset((name, address) for stack, name, address in walk.recent if stack == crossing.stack.name),
             tcp_flags=_tcp_flags(walk),
             dscp=crossing.header.get("dscp"),
@@ -212,6 +214,16 @@ def _field(packet: Packet, name: str) -> object:
     return value if value is None or isinstance(value, int) else str(value)
 
 
+def _in_device(crossing: Crossing, hook: Hook) -> str | None:
+    """The device that rules see a packet come in by. POSTROUTING sees it too, of what is routed on (Linux 5.7) but not bridged.
+
+    Source: ip_output, ip6_output, br_nf_post_routing.
+    """
+    if hook is Hook.OUTPUT or (hook is Hook.POSTROUTING and crossing.bridged):
+        return None
+    return crossing.in_device
+
+
 def _merged(walk: Walk, leaf: Leaf) -> Walk:
     """The walk with what the leaf did."""
     visit = replace(walk.visit, steps=leaf.steps)
@@ -235,6 +247,8 @@ def _carried(walk: Walk, crossing: Crossing, leaf: Leaf) -> Passed:
     header = {k: v for k, v in (("dscp", view.dscp), ("length", view.length), ("ttl", view.ttl)) if v is not None}
     if header != crossing.header:
         crossing = replace(crossing, header=header)
+    if view.sets is not None and view.sets is not crossing.stack.sets:
+        crossing = replace(crossing, sets=view.sets)
     if crossing.state is None and view.state == "UNTRACKED":
         crossing = replace(crossing, state="UNTRACKED")
     if crossing.connection is not None and view.connection_mark != crossing.connection.mark:

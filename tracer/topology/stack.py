@@ -85,7 +85,7 @@ class NodeStack:
         key = (hook, family)
         if key not in self._chains:
             found = [
-                XtablesChain(dump.tables[table].chains[hook.name], family.value, priority, self._annotate)
+                XtablesChain(dump.tables[table].chains[hook.name], family.value, _priority(dump, priority), self._annotate)
                 for dump in self.dumps(family)
                 for priority, table in _HOOKS[hook]
                 if table in dump.tables and hook.name in dump.tables[table].chains
@@ -151,6 +151,10 @@ class NodeStack:
             if protocol == packet.protocol.value and port == packet.destination_port and _covers(local, packet.destination):
                 return True
         return False
+
+
+def _priority(dump: Dump, priority: Priority) -> Priority:
+    return Priority.SECURITY_OF_NFT if priority is Priority.SECURITY and not dump.is_legacy else priority
 
 
 def _covers(local: str, address: Address) -> bool:
