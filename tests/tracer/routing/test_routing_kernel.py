@@ -108,7 +108,8 @@ def look_up(routing: Routing, query: Query):
         source_port=query.source_port,
         destination_port=query.destination_port,
         tos=query.tos,
-        uid=0,
+        # `route get` asks as root, but for received IPv6 as nobody at all (a real packet is root's: its flow's uid is zero).
+        uid=0xFFFFFFFF if query.iif and ":" in query.destination else 0,
     )
 
 
