@@ -93,6 +93,8 @@ def test_by_button_with_progress(slow, padded):
 
 
 def test_by_keyboard(page, archive):
+    # Asked for before the page loads: Chromium is told of it without waiting, and would otherwise open its own dialog now and then.
+    page.on("filechooser", lambda _: None)
     page.goto("/snapshots/new")
     page.get_by_label("File", exact=True).focus()
     with page.expect_file_chooser() as chooser:
