@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tracer.explain.explanation import Severity
-from tracer.explain.findings.case import Case, finding
+from tracer.explain.findings.case import Case, finding, some
 from tracer.explain.findings.passage import Passage
 from tracer.explain.findings.subject import WayIn
 from tracer.packet import Protocol
@@ -14,12 +14,13 @@ from tracer.trace import Disposition, Finding
 
 
 def findings(case: Case, passage: Passage) -> Iterator[Finding]:
-    """Yield one finding that lists what was not checked for this outcome."""
-    if passage.outcome.disposition is Disposition.UNKNOWN:
+    """Yield one finding that lists what was not checked for the whole trace, on its first outcome that is known."""
+    judged = [p for p in case.passages if p.outcome.disposition is not Disposition.UNKNOWN]
+    if not judged or passage is not judged[0]:
         return
-    missing = tuple(dict.fromkeys(_missing(case, passage)))
+    missing = list(dict.fromkeys(m for p in judged for m in _missing(case, p)))
     if missing:
-        text = f"Not checked, because the snapshot lacks the input: {'; '.join(missing)}"
+        text = f"Not checked, because the snapshot lacks the input: {some(missing)}"
         fix = "Collect these files as well, and upload the snapshot anew."
         yield finding(code="DATA_MISSING", text=text, fix=fix, severity=Severity.INFO)
 
