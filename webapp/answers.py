@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
-from tracer.findings import findings_of
 from tracer.graph import Path, paths_of
 from tracer.stations import stations_of
 from tracer.trace import Trace
@@ -63,10 +62,8 @@ class Answer:
 def document(trace: Trace, lines: Lines, *, snapshot: Json, engine_version: str, zones: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return the answer document of *trace*. *snapshot* has id, name, digest and taken_at; *lines* gives the rules' neighbours."""
     answer = trace.to_dict(with_steps=True)
-    for written, outcome, stations in zip(answer["outcomes"], trace.outcomes, stations_of(trace), strict=True):  # type: ignore[call-overload]
-        written["stations"] = [station.to_dict() for station in stations]
-        if findings := findings_of(outcome):
-            written["findings"] = [finding.to_dict() for finding in findings]
+    for outcome, stations in zip(answer["outcomes"], stations_of(trace), strict=True):  # type: ignore[call-overload]
+        outcome["stations"] = [station.to_dict() for station in stations]
     return {
         "format": FORMAT,
         "answer": answer,

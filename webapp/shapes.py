@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from tracer.graph import Box, BoxKind
@@ -45,10 +46,10 @@ def outline(box: Box) -> Shape:
     longest = LONGEST_POD if box.kind is BoxKind.POD and len(box.subtitle) <= LONGEST_POD else LONGEST
     text = min(max(len(box.title) * ADVANCE, second), longest * ADVANCE)
     extra = {BoxKind.CLIENT: 24, BoxKind.LOAD_BALANCER: 38, BoxKind.DNS: 34, BoxKind.PICK: 29, BoxKind.POD: 27, BoxKind.DROP: 36, BoxKind.REJECT: 36}.get(box.kind, 21)
-    width = max(_SMALLEST.get(box.kind, 92), round(text + extra + (8 if box.count > 1 else 0)))
+    width = max(_SMALLEST.get(box.kind, 92), math.ceil(text + extra + (8 if box.count > 1 else 0)))
     height = 50.0 if box.count > 1 else 40.0 if box.kind in (BoxKind.DNS, BoxKind.CONNTRACK) else 46.0
     room = width - extra + (0 if box.kind in (BoxKind.DROP, BoxKind.REJECT) else 8) - (8 if box.count > 1 else 0)
-    columns = (int(room / ADVANCE), int(room / ADVANCE_SMALL))
+    columns = (int((room + 1) / ADVANCE), int((room + 1) / ADVANCE_SMALL))
     if box.count > 1:
         return _stack(box, width, height, columns)
     paths, text_x, anchor = _outline(box.kind, width, height)

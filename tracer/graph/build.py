@@ -28,6 +28,15 @@ _KINDS = {
     "node": BoxKind.HOST,
 }
 _BEFORE_NODES = (BoxKind.CLIENT, BoxKind.LOAD_BALANCER, BoxKind.DNS)
+_END_WORDS = {
+    "dropped": "Dropped",
+    "rejected": "Rejected",
+    "unreachable": "No route",
+    "lost": "Lost",
+    "closed": "Closed",
+    "loop": "Loops",
+    "unresolved": "No address",
+}
 _ENDS = {"pod": BoxKind.POD, "endpoint": BoxKind.POD, "node": BoxKind.PROCESS, "external": BoxKind.OUTSIDE}
 
 
@@ -316,7 +325,7 @@ def _words(stop: Stop, path: Path, kind: BoxKind, *, alone: bool) -> tuple[str, 
     if kind is BoxKind.HOST and not stop.chain:
         return stop.stack, "forwards"
     if kind in (BoxKind.DROP, BoxKind.REJECT, BoxKind.UNKNOWN):
-        return {BoxKind.DROP: "Dropped", BoxKind.REJECT: "Rejected"}.get(kind, "Unknown") if stop.chain else stop.title, stop.chain or stop.subtitle
+        return _END_WORDS.get(path.disposition, "Unknown"), stop.chain or stop.subtitle
     if kind is BoxKind.DNS:
         return "DNS", stop.subtitle
     return short_chain(stop.chain, alone=alone) or stop.title, stop.subtitle

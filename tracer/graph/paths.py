@@ -132,7 +132,7 @@ def _subtitle(kind: str, hop: Json, steps: Sequence[Json]) -> tuple[str, str]:
         port = names.get("port")
         return (f"{service}:{port}" if port else service) or line, ""
     if kind in ("drop", "reject"):
-        return line or str((hop.get("stack") or {}).get("name", "")), str(last.get("rule", ""))
+        return line or str((hop.get("packet_out") or {}).get("destination", "")), str(last.get("rule", ""))
     return line, ""
 
 
@@ -160,7 +160,8 @@ def _target(outcome: Json, hops: Sequence[Json]) -> tuple[str, str, str, str]:
 
 def _behaviour(outcome: Json, stops: Sequence[Stop]) -> tuple[str, ...]:
     """Return what happens on this path in general terms: verdict, reasons, conditions and the kinds of rewrites, in order."""
-    codes = sorted({finding["code"] for finding in outcome.get("findings") or ()})
+    # What could not be checked is told once for a whole answer, beside whichever outcome comes first.
+    codes = sorted({finding["code"] for finding in outcome.get("findings") or ()} - {"DATA_MISSING"})
     verdict = (outcome["disposition"], (outcome.get("reason") or {}).get("code", ""), outcome.get("listener", ""), str((outcome.get("reply") or {}).get("disposition", "")))
     # The hairpin's mark or a second rewrite makes a row behave differently; passing one node more does not.
     events = tuple(stop.kind for stop in stops if stop.kind in ("mark", "dnat", "snat", "drop", "reject", "unknown"))

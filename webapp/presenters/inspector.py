@@ -13,7 +13,7 @@ from webapp.odds import exact_text, odds_text
 from webapp.presenters.journey import FIELDS, Moment, endpoint_text, shown
 from webapp.presenters.reasons_for import Advice, advice
 from webapp.presenters.rule_text import Meaning, Token, chain_of, meanings, tokens, without_counters
-from webapp.presenters.verdict import rule_sentence
+from webapp.presenters.verdict import rule_sentence, sentence
 
 Json = Mapping[str, Any]
 MOST_PICKS = 8
@@ -287,7 +287,7 @@ def _effect(moment: Moment, outcome: Json, moments: Sequence[Moment], picks: Seq
             return f"{who} sees {seen} as its client."
         case "drop" | "reject" | "unknown":
             reason = outcome.get("reason") or {}
-            return rule_sentence(outcome, reason.get("code", "")) or str(reason.get("text") or moment.title)
+            return rule_sentence(outcome, reason.get("code", "")) or sentence(str(reason.get("text") or moment.title))
         case "reply":
             return f"The answer goes to {after_destination}."
         case "un-nat":

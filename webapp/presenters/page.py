@@ -21,7 +21,7 @@ from webapp.presenters.journey import Moment, journey
 from webapp.presenters.legend import Legend, legend
 from webapp.presenters.reasons_for import reason_url
 from webapp.presenters.steps import StepItem, step_items
-from webapp.presenters.verdict import Verdict, verdict
+from webapp.presenters.verdict import Verdict, unchecked, verdict
 from webapp.trace_query import TraceQuery
 
 Json = Mapping[str, Any]
@@ -98,6 +98,7 @@ class TracePage:
     self_url: str
     conditions: tuple[str, ...]
     unknowns: tuple[str, ...]
+    unchecked: tuple[str, ...]
     title: str
     question: str
     taken_at: str
@@ -133,7 +134,7 @@ def trace_page(answer: Answer, query: TraceQuery, path: str) -> TracePage:
         table=_table(shown, paths, followed, query, path) if "all" in query.expand else None,
         list_url=query.but(expand=tuple(sorted({*query.expand, "all"}))).url(path) if len(paths) > 1 else "", self_url=here.url(path),
         conditions=followed.conditions, unknowns=tuple(dict.fromkeys(item["text"] for item in shown.answer.get("unknowns") or ())),
-        title=_title(shown.answer, said), question=" → ".join(_ends(shown.answer)), taken_at=str(shown.document.get("snapshot", {}).get("taken_at") or ""),
+        unchecked=unchecked(shown.answer), title=_title(shown.answer, said), question=" → ".join(_ends(shown.answer)), taken_at=str(shown.document.get("snapshot", {}).get("taken_at") or ""),
         engine_version=str(shown.document.get("engine_version", "")), legend=legend(with_reply="reply" in outcome),
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from django.urls import NoReverseMatch, reverse
 
 from tracer.explain.catalogue import explain
 from webapp.presenters.journey import Moment
-from webapp.presenters.verdict import cause_step, rule_sentence
+from webapp.presenters.verdict import cause_step, rule_sentence, sentence
 
 Json = Mapping[str, Any]
 
@@ -45,5 +45,5 @@ def advice(outcome: Json, moment: Moment) -> Advice | None:
         entry = explain(finding["code"])
         if entry and cause_step(outcome, finding["code"]) == moment.n:
             remedies = tuple((fix.action, fix.trade_off) for fix in entry.fix)
-            return Advice(code=entry.code, title=entry.title, text="" if rule_sentence(outcome, entry.code) else finding["text"], remedies=remedies, url=reason_url(entry.code))
+            return Advice(code=entry.code, title=entry.title, text="" if rule_sentence(outcome, entry.code) else sentence(finding["text"]), remedies=remedies, url=reason_url(entry.code))
     return None

@@ -56,6 +56,7 @@ _STATIONS = {
     "NAMES_NOT_MODELLED": ("dns", "unknown"),
 }
 QUIET = (Severity.INFO,)
+UNCHECKED = "DATA_MISSING"
 _BY_RULE = ("RULE_DROP", "RULE_REJECT")
 _COMMENT = re.compile(r'--comment (?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<word>\S+))')
 
@@ -99,7 +100,7 @@ def verdict(answer: Json, paths: Sequence[Path], followed: Path) -> Verdict:
     head, lit = _headline(outcome, finding, step)
     text = rule_sentence(outcome, finding.code) or finding.text if finding else _plain(outcome)
     return Verdict(
-        head=head, lit=lit, icon=_icon(outcome, finding), step=step, code=finding.code if finding else "", text=text,
+        head=head, lit=lit, icon=_icon(outcome, finding), step=step, code=finding.code if finding else "", text=sentence(text),
         extra=tuple(_extra(answer, paths, outcome)), follow="" if chosen is followed else chosen.id,
     )  # fmt: skip
 
@@ -120,7 +121,7 @@ def _mixed(answer: Json, paths: Sequence[Path], followed: Path) -> Verdict:
     code, said = (cause.code, cause.text) if cause else ("", _SEEN[worst["disposition"]])
     others = tuple(_ways(outcomes))
     return Verdict(
-        head="Depends on the path:", lit=lit, icon="mixed", step=step, code=code, text=rule_sentence(worst, code) or said,
+        head="Depends on the path:", lit=lit, icon="mixed", step=step, code=code, text=sentence(rule_sentence(worst, code) or said),
         extra=tuple(_extra(answer, paths, worst)), follow="" if worst["id"] == followed.id else worst["id"], others=others,
     )  # fmt: skip
 
@@ -149,14 +150,30 @@ def _reason(item: Json) -> Reason:
 
 
 def _worst(outcomes: Sequence[Json]) -> Reason | None:
-    found = [finding for outcome in outcomes for finding in _findings(outcome) if severity_here(finding) not in QUIET]
+    found = [
+        finding
+        for outcome in outcomes
+        for finding in _findings(outcome)
+        if severity_here(finding) not in QUIET and not (finding.code == UNCHECKED and outcome["disposition"] != "unknown")
+    ]
     return worst_finding(found)
+
+
+def unchecked(answer: Json) -> tuple[str, ...]:
+    """Return what could not be checked for lack of input, although the packet's fate is known."""
+    found = (f["text"] for outcome in answer["outcomes"] if outcome["disposition"] != "unknown" for f in outcome.get("findings") or () if f["code"] == UNCHECKED)
+    return tuple(dict.fromkeys(found))
 
 
 def _told(code: str, outcomes: Sequence[Json]) -> Iterator[tuple[Json, Reason]]:
     """Yield each outcome that has a finding with *code*, with that finding."""
     for outcome in outcomes:
         yield from ((outcome, finding) for finding in _findings(outcome) if finding.code == code)
+
+
+def sentence(text: str) -> str:
+    """Return *text* with a full stop, unless it ends with a mark of its own."""
+    return text if not text or text[-1] in ".!?”" else f"{text}."
 
 
 def phrase(code: str) -> str:

@@ -1,0 +1,95 @@
+"""The URL is the state: every query is written as it is read, and every error is found at once."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracer.packet import Protocol
+from tracer.query import parse_destination, parse_source
+from webapp.trace_query import DETAILS, GROUPS, LATER, SORTS, VIEWS, TraceQuery, from_params, parse
+
+NAMES = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True)
+PORTS = st.integers(1, 65535)
+ADDRESSES = st.ip_addresses().map(str)
+SOURCES = st.one_of(
+    st.builds("pod:{}/{}".format, NAMES, NAMES), st.builds("node:{}".format, NAMES), st.builds("external:{}".format, ADDRESSES)
+).map(parse_source)
+HOSTS = st.one_of(ADDRESSES.map(lambda a: f"[{a}]" if ":" in a else a), st.builds("svc:{}/{}".format, NAMES, NAMES), st.builds("{}.example.com".format, NAMES))
+DESTINATIONS = st.builds("{}:{}".format, HOSTS, PORTS).map(parse_destination)
+FOLDS = st.from_regex(r"f-[0-9a-f]{10}", fullmatch=True) | st.sampled_from(["nodes", "all"])
+QUERIES = st.builds(
+    TraceQuery,
+    source=SOURCES,
+    destination=DESTINATIONS,
+    protocol=st.sampled_from([Protocol.TCP, Protocol.UDP, Protocol.SCTP]),
+    source_port=st.none() | PORTS,
+    seed=st.none() | st.integers(0, 10**9),
+    follow=st.just("") | st.from_regex(r"[0-9a-f]{10}", fullmatch=True),
+    step=st.none() | st.integers(1, 99),
+    detail=st.sampled_from(DETAILS),
+    group=st.sampled_from(["", *GROUPS]),
+    expand=st.sets(FOLDS, max_size=4).map(lambda folds: tuple(sorted(folds))),
+    view=st.sampled_from(VIEWS),
+    find=st.text(max_size=60).map(str.strip),
+    sort=st.sampled_from(SORTS),
+)
+
+
+@given(QUERIES)
+def test_a_query_reads_back_as_it_was_written(query: TraceQuery) -> None:
+    again = parse(str(query))
+    assert again == query, again.errors
+    assert str(again) == str(query)
+
+
+def test_defaults_stay_out_of_the_address() -> None:
+    query = parse("from=external:203.0.113.10&to=198.51.100.10:443&protocol=TCP&paths=all&seed=7&detail=chains&view=steps&sort=probability")
+    assert str(query) == "from=external:203.0.113.10&to=198.51.100.10:443"
+
+
+@pytest.mark.parametrize(
+    ("typed", "canonical"),
+    [
+        ("from_kind=external&from_name=203.0.113.10&to=production/public-api:443", "from=external:203.0.113.10&to=svc:production/public-api:443"),
+        ("from_kind=pod&from_name=default/client&to=10.96.0.10:53&protocol=udp", "from=pod:default/client&to=10.96.0.10:53&protocol=udp"),
+        ("from_kind=external&from_name=node:a&to=[fd00::1]:80", "from=node:a&to=[fd00::1]:80"),
+        ("from=node:a&to=10.0.0.1:80&paths=one", "from=node:a&to=10.0.0.1:80&paths=one&seed=0"),
+        ("from=node:a&to=10.0.0.1:80&step=3&expand=nodes,all,nodes", "from=node:a&to=10.0.0.1:80&step=3&expand=all,nodes"),
+    ],
+)
+def test_a_form_becomes_the_canonical_address(typed: str, canonical: str) -> None:
+    query = parse(typed)
+    assert not query.errors
+    assert str(query) == canonical
+
+
+def test_every_error_is_found_at_once() -> None:
+    query = parse("from=pod:x&to=a b&protocol=icmp&source_port=70000&step=0&detail=all&group=rack&expand=x&follow=zz&paths=some&view=3d&sort=age")
+    assert sorted(error.field for error in query.errors) == sorted(
+        ["from", "to", "protocol", "source_port", "step", "detail", "group", "expand", "follow", "paths", "view", "sort"]
+    )
+
+
+@pytest.mark.parametrize("name", sorted(LATER))
+def test_what_comes_later_is_refused_with_a_word(name: str) -> None:
+    query = parse(f"from=node:a&to=10.0.0.1:80&{name}=x")
+    assert [(error.field, "not built yet" in error.message) for error in query.errors] == [(name, True)]
+
+
+def test_half_a_question_says_what_is_missing() -> None:
+    assert [error.field for error in parse("from=node:a").errors] == ["to"]
+    assert [error.field for error in parse("to=10.0.0.1:80").errors] == ["from"]
+    assert parse("").is_empty
+
+
+def test_a_frozen_page_reads_only_how_it_is_looked_at() -> None:
+    query = parse("from=node:a&to=nonsense nonsense&step=4&set=x", frozen=True)
+    assert not query.errors
+    assert str(query) == "step=4"
+
+
+@given(st.dictionaries(st.sampled_from(["from", "to", "protocol", "source_port", "paths", "seed", "follow", "step", "expand", "find", "from_kind", "from_name"]), st.lists(st.text(max_size=30), max_size=2)))
+def test_reading_never_raises(params: dict[str, list[str]]) -> None:
+    str(from_params(params))
