@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from tracer.explain.example_queries import example_queries
-from tracer.kube.object_file import ObjectFile
 from tracer.kube.objects import Objects
+from tracer.snapshot import Snapshot
 
 DEMO = Path(__file__).resolve().parents[2] / "demo"
 KINDS = ("services", "endpointslices", "pods", "nodes")
 
 
 def read(folder: Path, change=lambda text: text) -> Objects:
-    return Objects([ObjectFile(f"{kind}.json", change((folder / f"{kind}.json").read_text()).encode()) for kind in KINDS])
+    return Snapshot.from_files({f"{kind}.json": change((folder / f"{kind}.json").read_text()).encode() for kind in KINDS}).objects
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +35,8 @@ def test_the_first_is_from_outside_to_a_load_balancer(shop):
 
 
 def test_each_example_is_what_it_says(shop):
-    shows = {example.shows.split(",")[0]: example for example in example_queries(shop, 9)}
-    assert len(shows) == 8
+    shows = {example.shows.split(",")[0]: example for example in example_queries(shop)}
+    assert len(shows) == 9
     local = next(e for text, e in shows.items() if "externalTrafficPolicy Local" in text)
     node = shop.node_with_ip(local.query.destination.address)
     ((service, _),) = shop.services_with_node_port(local.query.destination.port, local.query.protocol)
@@ -52,7 +52,7 @@ def test_each_example_is_what_it_says(shop):
 
 
 def test_sources_exist(shop):
-    for example in example_queries(shop, 9):
+    for example in example_queries(shop):
         source = example.query.source
         assert source.ip or shop.pod(source.namespace, source.name)
 
@@ -81,5 +81,5 @@ def test_most_is_a_limit(shop):
 def test_a_cluster_without_such_services_has_no_examples(services):
     empty = json.dumps({"kind": "List", "items": []})
     listed = json.dumps({"kind": "ServiceList", "items": services})
-    objects = Objects([ObjectFile("services.json", listed.encode(), kind="Service"), ObjectFile("pods.json", empty.encode(), kind="Pod")])
+    objects = Snapshot.from_files({"services.json": listed.encode(), "pods.json": empty.encode()}).objects
     assert example_queries(objects) == ()

@@ -17,14 +17,14 @@ def test_it_works(client):
     sample = "/c/shop-iptables/trace?from=external:203.0.113.10&amp;to=198.51.100.10:443"
     assert page.count(f'href="{sample}"') == 2, "the button and the first thing to try"
     assert "<b>26</b> Services" in page
-    assert page.count('class="try"') == 6
+    assert page.count('class="try"') == 9
 
 
 def test_every_link_to_try_answers(client):
     services.load_demo(DEMO / "shop-iptables", "shop-iptables", "shop-iptables")
     page = client.get("/").content.decode()
     links = [part.partition('"')[0].replace("&amp;", "&") for part in page.split('class="try" href="')[1:]]
-    assert [client.get(link).status_code for link in links] == [200] * 6
+    assert [client.get(link).status_code for link in links] == [200] * 9
 
 
 def test_a_mode_that_is_not_modelled_is_said(client):

@@ -33,7 +33,7 @@ class ExampleQuery:
     query: Query
 
 
-def example_queries(objects: Objects, most: int = 6) -> tuple[ExampleQuery, ...]:
+def example_queries(objects: Objects, most: int = 9) -> tuple[ExampleQuery, ...]:
     """Return up to *most* examples for the cluster that *objects* describe, the most instructive first."""
     cluster = _Cluster(objects)
     found = (make(cluster) for make in _KINDS)
@@ -172,6 +172,20 @@ def _without_endpoints(cluster: _Cluster) -> ExampleQuery | None:
     return None
 
 
+def _over_ipv6(cluster: _Cluster) -> ExampleQuery | None:
+    for service, port in cluster.asked(lambda s: _ipv6(s.cluster_ips) is not None and bool(cluster.endpoints(s))):
+        for pod in cluster.clients(service):
+            if _ipv6(pod.ips):
+                return _from_pod(
+                    f"A pod calls {_name(service)} over IPv6",
+                    "The same walk through ip6tables.",
+                    pod,
+                    _ipv6(service.cluster_ips),
+                    port.port,
+                )
+    return None
+
+
 _KINDS: tuple[Callable[[_Cluster], ExampleQuery | None], ...] = (
     _outside_to_load_balancer,
     _pod_to_cluster_ip,
@@ -181,6 +195,7 @@ _KINDS: tuple[Callable[[_Cluster], ExampleQuery | None], ...] = (
     _hairpin,
     _wrong_target_port,
     _without_endpoints,
+    _over_ipv6,
 )
 
 
@@ -223,6 +238,10 @@ def _balancer(service: Service) -> Address | None:
 
 def _ipv4(addresses: Iterable[Address]) -> Address | None:
     return next((a for a in addresses if a.version == 4), None)
+
+
+def _ipv6(addresses: Iterable[Address]) -> Address | None:
+    return next((a for a in addresses if a.version == 6), None)
 
 
 def _name(service: Service) -> str:

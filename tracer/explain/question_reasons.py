@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tracer.explain.explanation import Check, Explanation, Remedy, Severity, Theme, kubernetes_docs
+from tracer.explain.explanation import Check, Explanation, Remedy, Severity, Theme, kubernetes_docs, manual
 
 _NEAR = Remedy(action="Choose one of the nearest names that are offered.", trade_off="None.")
 _POD = "pod:NAMESPACE/NAME, node:NAME or external:ADDRESS"
@@ -28,6 +28,19 @@ REASONS = (
         meaning=("Nodes come from nodes.json and from the folders below nodes/; the name must be the Kubernetes name.",),
         confirm=(Check(look_for="Names of the nodes.", command="kubectl get nodes -o wide"),),
         fix=(_NEAR,),
+    ),
+    Explanation(
+        code="CONNECTION_NOT_FOUND",
+        severity=Severity.FAULT,
+        theme=Theme.QUESTION,
+        title="The connection is not in the snapshot",
+        sentence="The node's conntrack.txt is missing, or that line of it holds no connection that can be traced.",
+        meaning=(
+            "A recorded connection is named by its node and its line. Lines of other protocols, and damaged ones, cannot be followed.",
+        ),
+        confirm=(Check(look_for="Connections of the node, with the line numbers.", command="conntrack -L -o extended | grep -nF ADDRESS"),),
+        fix=(Remedy(action="Give a line that holds a TCP, UDP or SCTP connection.", trade_off="None."),),
+        sources=(manual("conntrack(8)"),),
     ),
     Explanation(
         code="SERVICE_NOT_FOUND",
