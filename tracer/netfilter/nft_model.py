@@ -300,14 +300,17 @@ class NftRule:
     text: str
     statements: tuple[Statement, ...]
     comment: str | None = None
-    handle: int | None = None
-    line: int | None = None
+    handle: int | None = field(default=None, compare=False)
+    line: int | None = field(default=None, compare=False)
     fault: str | None = None
 
 
 @dataclass(slots=True)
 class NftChain:
-    """One chain; a base chain has *hook*, *priority* (a number), *type* (filter, nat, route) and *policy*."""
+    """One chain; a base chain has *hook*, *priority* (a number), *type* (filter, nat, route) and *policy*.
+
+    Comments of chains and tables do not count when models are compared: the JSON listing leaves them out.
+    """
 
     name: str
     rules: list[NftRule] = field(default_factory=list)
@@ -316,8 +319,8 @@ class NftChain:
     priority: int | None = None
     policy: str | None = None
     device: str | None = None
-    comment: str | None = None
-    line: int | None = None
+    comment: str | None = field(default=None, compare=False)
+    line: int | None = field(default=None, compare=False)
 
     @property
     def is_base(self) -> bool:
@@ -338,7 +341,7 @@ class NftSet:
     size: int | None = None
     auto_merge: bool = False
     comment: str | None = None
-    line: int | None = None
+    line: int | None = field(default=None, compare=False)
     unread: bool = False
 
 
@@ -351,13 +354,22 @@ class NftTable:
     chains: dict[str, NftChain] = field(default_factory=dict)
     sets: dict[str, NftSet] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
-    comment: str | None = None
-    line: int | None = None
+    comment: str | None = field(default=None, compare=False)
+    line: int | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True)
 class NftRuleset:
     """All tables, in the order of the listing; *file* is where they were read."""
 
-    file: str
+    file: str = field(compare=False)
     tables: list[NftTable] = field(default_factory=list)
+
+    def mark_dynamic_sets(self) -> None:
+        """Give every set that a rule updates the flag ``dynamic``: the JSON listing leaves it out. Source: nftables 1.0.9, json.c."""
+        for table in self.tables:
+            statements = (s for chain in table.chains.values() for rule in chain.rules for s in rule.statements)
+            for name in {s.set for s in statements if isinstance(s, SetUpdate)}:
+                found = table.sets.get(name)
+                if found is not None:
+                    found.flags = tuple(sorted({*found.flags, "dynamic"}))

@@ -16,16 +16,17 @@ from tracer.netfilter.nft_words import TCP_FLAGS, Token, atom, fault, number, po
 
 # fmt: off
 HEADERS = frozenset({
-    "ip", "ip6", "tcp", "udp", "udplite", "sctp", "dccp", "th", "icmp", "icmpv6", "icmp6", "igmp", "esp", "ah", "comp", "ether", "arp", "vlan",
+    "ip", "ip6", "tcp", "udp", "udplite", "sctp", "dccp", "th", "icmp", "icmpv6", "icmp6", "igmp", "esp", "ah", "comp", "ether",
+    "arp", "vlan",
 })
 META_KEYS = frozenset({
-    "iif", "iifname", "iiftype", "oif", "oifname", "oiftype", "mark", "skuid", "skgid", "nftrace", "rtclassid", "ibrname", "obrname", "pkttype",
-    "cpu", "iifgroup", "oifgroup", "cgroup", "priority", "length", "protocol", "nfproto", "l4proto", "secmark", "random", "ipsec", "iifkind",
-    "oifkind", "time", "hour", "day", "sdif", "sdifname",
+    "iif", "iifname", "iiftype", "oif", "oifname", "oiftype", "mark", "skuid", "skgid", "nftrace", "rtclassid", "ibrname", "obrname",
+    "pkttype", "cpu", "iifgroup", "oifgroup", "cgroup", "priority", "length", "protocol", "nfproto", "l4proto", "secmark", "random",
+    "ipsec", "iifkind", "oifkind", "time", "hour", "day", "sdif", "sdifname",
 })
 _BARE_META = frozenset({
-    "iif", "iifname", "iiftype", "oif", "oifname", "oiftype", "mark", "skuid", "skgid", "nftrace", "rtclassid", "pkttype", "cpu", "iifgroup",
-    "oifgroup", "cgroup",
+    "iif", "iifname", "iiftype", "oif", "oifname", "oiftype", "mark", "skuid", "skgid", "nftrace", "rtclassid", "pkttype",
+    "cpu", "iifgroup", "oifgroup", "cgroup",
 })
 _BINARY = {"&": "&", "and": "&", "|": "|", "or": "|", "^": "^", "xor": "^", "<<": "<<", "lshift": "<<", ">>": ">>", "rshift": ">>"}
 _COMPARISONS = {
@@ -350,7 +351,7 @@ class _Parser:
             if self.peek() == "," or word in ("@nh", "@th", "@ll", "@ih"):
                 return n.UnmodelledExpression("payload", word + self.rest(lambda w: w in _COMPARISONS or w == "set"))
             return n.SetReference(word[1:])
-        if word in HEADERS and self.peek() is not None and not self.peek_is_sign():
+        if word in HEADERS and not kind and self.peek() is not None and not self.peek_is_sign():
             return self.header(word)
         reader = _EXPRESSIONS.get(word)
         if reader is not None:
@@ -360,7 +361,7 @@ class _Parser:
         return _typed(atom(word), kind)
 
     def peek_is_sign(self) -> bool:
-        return self.peek() in {"}", ",", ".", ":", ";"}
+        return self.peek() in {"}", ",", ".", ":", ";", "comment", "timeout", "expires", "counter"}
 
     def header(self, protocol: str) -> n.Expression:
         field = self.take("a header field").text
@@ -471,6 +472,18 @@ def typed_by(left: n.Expression) -> str:
         return typed_by(left.left)
     if isinstance(left, n.Payload):
         return "tcp_flag" if left.field == "flags" else "port" if left.field in ("sport", "dport") else "value"
+    if isinstance(left, n.Meta) and left.key in (
+        "iif",
+        "oif",
+        "iifname",
+        "oifname",
+        "ibrname",
+        "obrname",
+        "sdifname",
+        "iifkind",
+        "oifkind",
+    ):
+        return "name"
     return "value" if isinstance(left, n.Meta | n.Ct | n.Fib) else ""
 
 

@@ -44,7 +44,9 @@ class Cluster:
     def stack(self, node: str) -> NodeStack:
         """Return the stack of *node*; one without files says so itself."""
         if node not in self._stacks:
-            self._stacks[node] = NodeStack(node, self.snapshot, indexed=self._indexed, annotate=self.names)
+            self._stacks[node] = NodeStack(
+                node, self.snapshot, indexed=self._indexed, annotate=self.names, annotate_nft=self.names.looked_up
+            )
         return self._stacks[node]
 
     @cached_property

@@ -31,6 +31,12 @@ class RuleNames:
             found = self._known[rule] = self._found(rule)
         return found
 
+    def looked_up(self, address: Address, port: int | None, translated: bool) -> Mapping[str, str]:
+        """Return names for what an nftables rule looked up (a Service's address) or translates to (an endpoint)."""
+        if not translated:
+            return self._service_at(address, port)
+        return self._endpoint(m.NatRange(address, address, m.PortRange(port, port) if port is not None else None))
+
     def _found(self, rule: m.Rule) -> dict[str, str]:
         names: dict[str, str] = {}
         if rule.comment and (said := _COMMENT.search(rule.comment)) and self._objects.service(said["ns"], said["name"]):

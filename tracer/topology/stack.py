@@ -11,6 +11,11 @@ from tracer.netfilter.evaluate import Annotator, no_names
 from tracer.netfilter.ipset_save import IpSet, parse_sets
 from tracer.netfilter.iptables_save import Dump, parse_dump
 from tracer.netfilter.model import Hook, Priority
+from tracer.netfilter.nft_evaluate import NftAnnotator
+from tracer.netfilter.nft_evaluate import no_names as no_names_nft
+from tracer.netfilter.nft_json import parse_json
+from tracer.netfilter.nft_rules import NftRules
+from tracer.netfilter.nft_text import parse_text
 from tracer.packet import Address, Family, Packet, Protocol
 from tracer.query import parse_address
 from tracer.routing import Routing
@@ -37,15 +42,24 @@ _RULE_FILES = {
 _SOCKET = re.compile(
     r"^(?P<netid>tcp|udp|sctp)\s+(?:LISTEN|UNCONN)\s+\S+\s+\S+\s+(?P<local>\S+):(?P<port>[0-9]+)\s", re.ASCII | re.MULTILINE
 )
-_FOREIGN_MODES = {"nftables", "ipvs", "userspace", "kernelspace"}
+_FOREIGN_MODES = {"ipvs", "userspace", "kernelspace"}
 
 
 class NodeStack:
     """The network stack of one node, as far as its files tell."""
 
-    def __init__(self, name: str, snapshot: Snapshot, *, indexed: bool = True, annotate: Annotator = no_names) -> None:
+    def __init__(
+        self,
+        name: str,
+        snapshot: Snapshot,
+        *,
+        indexed: bool = True,
+        annotate: Annotator = no_names,
+        annotate_nft: NftAnnotator = no_names_nft,
+    ) -> None:
         self.name = name
         self._annotate = annotate
+        self._annotate_nft = annotate_nft
         self._snapshot = snapshot
         self._indexed = indexed
         self._dumps: dict[Family, tuple[Dump, ...]] = {}
@@ -84,14 +98,32 @@ class NodeStack:
         """Return the base chains of *hook* in the order the kernel calls them."""
         key = (hook, family)
         if key not in self._chains:
-            found = [
-                XtablesChain(dump.tables[table].chains[hook.name], family.value, _priority(dump, priority), self._annotate)
-                for dump in self.dumps(family)
-                for priority, table in _HOOKS[hook]
-                if table in dump.tables and hook.name in dump.tables[table].chains
-            ]
-            self._chains[key] = tuple(sorted(found, key=lambda x: x.priority))
+            found: list[tuple[int, int, BaseChain]] = []
+            for dump in self.dumps(family):
+                for priority, table in _HOOKS[hook]:
+                    if table in dump.tables and hook.name in dump.tables[table].chains:
+                        chain = XtablesChain(dump.tables[table].chains[hook.name], family.value, _priority(dump, priority), self._annotate)
+                        found.append((chain.priority, -self._position(family, table), chain))
+            if self.nft is not None:
+                listed = {(family.value, table) for dump in self.dumps(family) for table in dump.tables}
+                found += [(c.priority, -position, c) for position, c in self.nft.chains(hook, family, listed)]
+            self._chains[key] = tuple(chain for _, _, chain in sorted(found, key=lambda x: x[:2]))
         return self._chains[key]
+
+    def _position(self, family: Family, table: str) -> int:
+        """Where an iptables table stands among the native ones, in the order of making: of equals, the kernel asks the latest first."""
+        return -1 if self.nft is None else self.nft.position(family.value, table)
+
+    @cached_property
+    def nft(self) -> NftRules | None:
+        """Return the node's native nftables rules, None when the snapshot has no listing of them."""
+        text = self._file("nft-ruleset.txt")
+        if text is not None:
+            return NftRules(parse_text(text, self._snapshot.path_of(self.name, "nft-ruleset.txt"))[0], self._annotate_nft)
+        text = self._file("nft-ruleset.json")
+        if text is None:
+            return None
+        return NftRules(parse_json(text, self._snapshot.path_of(self.name, "nft-ruleset.json"))[0], self._annotate_nft)
 
     @cached_property
     def sets(self) -> Mapping[str, IpSet] | None:
@@ -113,11 +145,10 @@ class NodeStack:
             text = f"node {self.name} runs kube-proxy in {self.mode} mode, which Hopline does not replay yet"
             return Unknown(code="MODE_NOT_MODELLED", text=text, at={"node": self.name})
         dumps = self.dumps(family)
-        file = _RULE_FILES[family][0]
-        if not dumps:
-            return Unknown(
-                code="NO_RULES", text=f"No rules recorded for node {self.name}: {file} is missing", at={"node": self.name, "file": file}
-            )
+        file = "nft-ruleset.txt" if self.mode == "nftables" else _RULE_FILES[family][0]
+        if (not dumps or self.mode == "nftables") and self.nft is None:
+            text = f"No rules recorded for node {self.name}: {file} is missing"
+            return Unknown(code="NO_RULES", text=text, at={"node": self.name, "file": file})
         if cut := next((d for d in dumps if d.truncated), None):
             seen = {t for d in dumps for t in d.tables}
             if missing := [t for t in ("raw", "mangle", "nat", "filter") if t not in seen]:
