@@ -61,9 +61,10 @@ Passed = tuple[Walk, Crossing]
 
 @dataclass(frozen=True, slots=True)
 class HookRunner:
-    """Runs hooks; *addresses* says what MASQUERADE and REDIRECT take in a crossing."""
+    """Runs hooks; *addresses* says what MASQUERADE and REDIRECT take in a crossing, *reroute* finds a new way out of OUTPUT."""
 
     addresses: Callable[[Crossing], Addresses]
+    reroute: Callable[[Walk, Crossing], Iterator[Passed | Ending]]
 
     def run(self, walk: Walk, crossing: Crossing, hook: Hook) -> Iterator[Passed | Ending]:
         """Yield the ways *hook* lets the packet through, and the ways it ends there."""
@@ -88,11 +89,27 @@ class HookRunner:
             ways = self._nat(walk, crossing, hook)
         else:
             ways = self._filtered(walk, crossing, hook, stage)
+        if hook is Hook.OUTPUT and (stage is _Act.NAT or (not isinstance(stage, _Act) and stage.priority == Priority.MANGLE)):
+            ways = self._routed_again(walk.packet, ways, whole=stage is not _Act.NAT)
         for passed in ways:
             if isinstance(passed, Ending):
                 yield passed
             else:
                 yield from self._stages(*passed, hook, rest)
+
+    def _routed_again(self, before: Packet, ways: Iterator[Passed | Ending], *, whole: bool) -> Iterator[Passed | Ending]:
+        """Route a packet of this stack again, at once, where NAT gave it another destination, or mangle (*whole*) changed what routing
+        looks at. A mark that raw, nat or filter set does not.
+
+        Source: nf_nat_ipv4_local_fn, ipt_mangle_out, ip6t_mangle_out, nf_route_table_hook4, ip_route_me_harder.
+        """
+        for passed in ways:
+            after = before if isinstance(passed, Ending) else passed[0].packet
+            changed = after.destination != before.destination or (whole and (after.mark, after.source) != (before.mark, before.source))
+            if isinstance(passed, Ending) or not changed:
+                yield passed
+            else:
+                yield from self.reroute(*passed)
 
     def _filtered(self, walk: Walk, crossing: Crossing, hook: Hook, chain: BaseChain) -> Iterator[Passed | Ending]:
         for leaf in chain.run(self._view(walk, crossing, hook), walk.visit.steps):

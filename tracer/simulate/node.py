@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tracer.netfilter.model import Hook
 from tracer.packet import Address, Packet
 from tracer.routing import ResultKind, RouteResult, SourceCheck
-from tracer.simulate.hooks import Crossing, HookRunner
+from tracer.simulate.hooks import Crossing, HookRunner, Passed
 from tracer.simulate.walk import Ending, Walk
 from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Listener, Place, Reason, Unknown
@@ -44,7 +44,7 @@ class NodeWalk:
     def __init__(self, fabric: Fabric) -> None:
         self._fabric = fabric
         self._cluster = fabric.cluster
-        self._hooks = HookRunner(_StackAddresses)
+        self._hooks = HookRunner(_StackAddresses, _reroute)
 
     # -- sending ------------------------------------------------------------------------------------------------------------------
 
@@ -82,21 +82,7 @@ class NodeWalk:
             if isinstance(passed, Ending):
                 yield passed
             else:
-                yield from self._after_output(*passed, before=packet, result=result)
-
-    def _after_output(self, walk: Walk, crossing: Crossing, *, before: Packet, result: RouteResult) -> Iterator[Ending]:
-        """Route again when the rules changed what routing looks at. Source: nf_nat_ipv4_local_fn, ipt_mangle_out."""
-        after = walk.packet
-        if (after.destination, after.mark, after.source) == (before.destination, before.mark, before.source):
-            yield from self._leave(walk, crossing, result)
-            return
-        results = crossing.stack.routing.lookup(after.destination, source=after.source, mark=after.mark)
-        for again in results:
-            branch = _shared(walk, again, len(results))
-            if ended := _no_way(branch, again, crossing.stack):
-                yield ended
-            else:
-                yield from self._leave(_route_note(branch, again), replace(crossing, out_device=again.device), again)
+                yield from self._leave(*passed, passed[1].route or result)
 
     # -- receiving ----------------------------------------------------------------------------------------------------------------
 
@@ -265,6 +251,15 @@ class NodeWalk:
         return stack.gap(walk.packet.family)
 
 
+def _reroute(walk: Walk, crossing: Crossing) -> Iterator[Passed | Ending]:
+    """Find the way out again. NB: the rules behind still see the device that was chosen first."""
+    packet = walk.packet
+    results = crossing.stack.routing.lookup(packet.destination, source=packet.source, mark=packet.mark)
+    for again in results:
+        branch = _shared(walk, again, len(results))
+        yield _no_way(branch, again, crossing.stack) or (_route_note(branch, again), replace(crossing, route=again))
+
+
 def _aged(crossing: Crossing) -> dict[str, int]:
     header = dict(crossing.header)
     if "ttl" in header:
@@ -304,9 +299,15 @@ def _no_way(walk: Walk, result: RouteResult, stack: NodeStack) -> Ending | None:
         case ResultKind.BLACKHOLE:
             text = f"Node {name} has a blackhole route for {destination}: the packet vanishes"
             return walk.end(Disposition.DROPPED, Reason(code="ROUTE_BLACKHOLE", text=text))
+        case ResultKind.INVALID:
+            text = f"The kernel of node {name} refuses to send from {walk.packet.source} to {destination}: {result.invalid_reason}"
+            return walk.end(Disposition.UNREACHABLE, Reason(code="MARTIAN_SOURCE", text=text))
         case ResultKind.UNKNOWN:
             text = result.unknown_reason or f"where node {name} routes {destination}"
             return walk.unknown(Unknown(code="NO_ROUTES", text=text, at={"node": name}))
+        case ResultKind.INVALID:
+            text = f"Node {name} refuses to send {walk.packet.source} to {destination}: {result.invalid_reason}"
+            return walk.end(Disposition.DROPPED, Reason(code="MARTIAN_SOURCE", text=text))
         case _:
             text = f"{destination} is a {result.kind.value} address to node {name}, which is not modelled"
             return walk.unknown(Unknown(code="UNMODELLED_MATCH", text=text, at={"node": name}))
