@@ -14,6 +14,7 @@ from webapp import __version__, services
 from webapp.models import Snapshot
 from webapp.trace_query import TraceQuery
 
+_RULES = frozenset({"iptables-save.txt", "iptables-legacy-save.txt", "nft-ruleset.json", "nft-ruleset.txt"})
 _SMALL = 8_000_000
 _KEPT_SECONDS = 86_400
 
@@ -53,7 +54,9 @@ def example_links(row: Snapshot) -> tuple[ExampleLink, ...]:
 
 def _find(row: Snapshot) -> list[tuple[str, str, str, str]]:
     try:
-        examples = example_queries(services.open_snapshot(row).objects)
+        snapshot = services.open_snapshot(row)
+        recorded = {node for node, files in snapshot.node_files.items() if _RULES & files.keys()}
+        examples = example_queries(snapshot.objects, recorded=recorded or None)
     except TracerError:
         return []
     return [(e.title, e.shows, str(e.query.source), str(e.query.destination)) for e in examples if _can_be_asked(e)]

@@ -6,7 +6,7 @@ such a Service has no such example. Only objects are read here: whether the pack
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -33,9 +33,12 @@ class ExampleQuery:
     query: Query
 
 
-def example_queries(objects: Objects, most: int = 9) -> tuple[ExampleQuery, ...]:
-    """Return up to *most* examples for the cluster that *objects* describe, the most instructive first."""
-    cluster = _Cluster(objects)
+def example_queries(objects: Objects, *, recorded: Container[str] | None = None, most: int = 9) -> tuple[ExampleQuery, ...]:
+    """Return up to *most* examples for the cluster that *objects* describe, the most instructive first.
+
+    *recorded* are the nodes whose rules the snapshot holds (None: all): examples that begin there are preferred.
+    """
+    cluster = _Cluster(objects, recorded)
     found = (make(cluster) for make in _KINDS)
     return tuple(example for example in found if example is not None)[:most]
 
@@ -43,11 +46,16 @@ def example_queries(objects: Objects, most: int = 9) -> tuple[ExampleQuery, ...]
 class _Cluster:
     """The objects, with the few look-ups that examples need."""
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(self, objects: Objects, recorded: Container[str] | None) -> None:
+        self._recorded = recorded
         self.services = objects.services[:_MOST_SERVICES]
-        self.nodes = objects.nodes
+        self.nodes = sorted(objects.nodes, key=lambda node: self.is_dark(node.name))
         self._objects = objects
         self._clients = sorted((p for p in objects.pods if p.ready and _is_plain(p)), key=lambda p: p.key)
+
+    def is_dark(self, node: str | None) -> bool:
+        """Return whether nothing of *node*'s rules is recorded."""
+        return self._recorded is not None and node not in self._recorded
 
     def endpoints(self, service: Service) -> tuple[Endpoint, ...]:
         """Return the ready endpoints of *service*."""
@@ -57,13 +65,13 @@ class _Cluster:
         """Return the pods that are ready endpoints of *service*, without those on the host's network."""
         references = (e.target_ref for e in self.endpoints(service))
         pods = (self._objects.pod(r.namespace or service.namespace, r.name) for r in references if r and r.kind == "Pod")
-        return tuple(p for p in pods if p is not None and _is_plain(p))
+        return tuple(sorted((p for p in pods if p is not None and _is_plain(p)), key=lambda p: self.is_dark(p.node_name)))
 
     def clients(self, service: Service) -> Iterator[Pod]:
         """Yield pods that could call *service*: of its namespace first, and not its own."""
         own = {p.key for p in self.pods_behind(service)}
         others = [p for p in self._clients if p.key not in own]
-        yield from sorted(others, key=lambda p: p.namespace != service.namespace)
+        yield from sorted(others, key=lambda p: (self.is_dark(p.node_name), p.namespace != service.namespace))
 
     def nodes_without(self, service: Service) -> Iterator[Node]:
         """Yield the nodes that run no ready endpoint of *service* and have an IPv4 address."""
@@ -112,22 +120,23 @@ def _pod_to_cluster_ip(cluster: _Cluster) -> ExampleQuery | None:
 
 
 def _local_node_port(cluster: _Cluster) -> ExampleQuery | None:
-    for service, port in cluster.asked(_is_external_local, lambda p: p.node_port is not None):
-        for node in cluster.nodes_without(service):
-            if cluster.endpoints(service):
-                title = f"From outside to node port {port.node_port} of {node.name}"
-                shows = f"{_name(service)} has externalTrafficPolicy Local, and no endpoint on this node."
-                return _from_outside(title, shows, _ipv4(node.internal_ips), port.node_port)
-    return None
+    asked = cluster.asked(_is_external_local, lambda p: p.node_port is not None)
+    found = [(node, service, port) for service, port in asked if cluster.endpoints(service) for node in cluster.nodes_without(service)]
+    if not found:
+        return None
+    node, service, port = min(found, key=lambda one: cluster.is_dark(one[0].name))
+    title = f"From outside to node port {port.node_port} of {node.name}"
+    shows = f"{_name(service)} has externalTrafficPolicy Local, and no endpoint on this node."
+    return _from_outside(title, shows, _ipv4(node.internal_ips), port.node_port)
 
 
 def _denied_by_source_range(cluster: _Cluster) -> ExampleQuery | None:
-    for service, port in cluster.asked(_has_balancer, lambda p: p.node_port is not None):
-        ranges = service.load_balancer_source_ranges
-        if ranges and not any(CLIENT_OUTSIDE in r for r in ranges):
-            return _from_outside(
-                f"From outside to {_name(service)}", "The client is not in loadBalancerSourceRanges.", _balancer(service), port.port
-            )
+    # From a pod, not from outside: a pass-through load balancer asks for a node port, where kube-proxy does not apply source ranges.
+    for service, port in cluster.asked(lambda s: _has_balancer(s) and bool(s.load_balancer_source_ranges)):
+        for pod in cluster.clients(service):
+            if not any(ip in r for ip in pod.ips for r in service.load_balancer_source_ranges):
+                title = f"A pod calls {_name(service)} by its load balancer's address"
+                return _from_pod(title, "The pod is not in loadBalancerSourceRanges.", pod, _balancer(service), port.port)
     return None
 
 

@@ -24,7 +24,7 @@ from tracer.packet import Address, Family, Packet
 from tracer.query import FlowState, SourceKind, parse_address
 from tracer.topology.cluster import Cluster
 from tracer.topology.stack import NodeStack
-from tracer.trace import Disposition, Finding, Hop, Outcome, Trace
+from tracer.trace import Disposition, Finding, Hop, Outcome, StackKind, Trace
 
 T = TypeVar("T")
 
@@ -69,7 +69,10 @@ class Case:
     @cached_property
     def subject(self) -> Subject | None:
         """Return the Service that was dialled, None when none was."""
-        return subject_of(self.cluster, self.sent) if self.sent is not None else None
+        first = next((o.hops[0] for o in self.trace.outcomes if o.hops), None)
+        if first is None:
+            return None
+        return subject_of(self.cluster, first.packet_in, from_node=first.kind is StackKind.NODE)
 
     @cached_property
     def endpoints(self) -> Endpoints:

@@ -18,6 +18,7 @@ from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Finding, Hop
 
 _TARGET = re.compile(r" -[jg] (\S+)", re.ASCII)
+_NFT_INVALID = re.compile(r"ct state [^\n]*\binvalid\b[^\n]*\b(?:drop|reject)\b", re.ASCII)
 _LIBERAL = "net.netfilter.nf_conntrack_tcp_be_liberal"
 
 
@@ -35,24 +36,29 @@ def findings(case: Case, passage: Passage) -> Iterator[Finding]:
 
 
 def forward_policy(case: Case, at: Mark, *, reply: bool) -> Iterator[Finding]:
-    """Yield FORWARD_POLICY_DROP when *at* is FORWARD's policy; *reply*: it dropped the answer."""
-    chain = case.chain_of(at)
-    if at.step.policy != "DROP" or at.step.chain != "FORWARD" or chain is None:
+    """Yield FORWARD_POLICY_DROP when *at* is the policy of a chain at the forward hook; *reply*: it dropped the answer."""
+    if not is_forward_policy(at):
         return
-    where = f"{chain.table.dump.file}:{chain.line}"
+    chain = case.chain_of(at)
+    where = f"{chain.table.dump.file}:{chain.line}" if chain else at.where
     packet = at.hop.packet_out
     about = f" for Service {case.subject.name}" if case.subject else ""
     mark = f"it carries mark {packet.mark:#x}" if packet.mark else "it carries no mark"
     text = (
         f"Node {at.hop.node} forwards the {'answer' if reply else 'packet'}{about} ({packet.source} to {packet.destination}), no "
         "rule of table "
-        f"{at.step.table} accepts it ({mark}), and the policy of FORWARD is DROP ({where}): it times out"
+        f"{at.step.table} accepts it ({mark}), and the policy of {at.step.chain} is DROP ({where}): it times out"
     )
     fix = (
         "Tell kube-proxy the pod range (clusterCIDR) or let the network plugin accept pod traffic in FORWARD; "
         "iptables -P FORWARD ACCEPT opens the node for everything."
     )
-    yield finding(code="FORWARD_POLICY_DROP", text=text, fix=fix, at=at, reply=reply, evidence=(f"{where} :FORWARD DROP",))
+    yield finding(code="FORWARD_POLICY_DROP", text=text, fix=fix, at=at, reply=reply, evidence=(f"{where} :{at.step.chain} DROP",))
+
+
+def is_forward_policy(at: Mark) -> bool:
+    """Return whether a step is a DROP policy of a chain that forwarded packets pass."""
+    return (at.step.policy or "").upper() == "DROP" and at.step.hook == "forward"
 
 
 def _without_mark(case: Case, at: Mark) -> Iterator[Finding]:
@@ -122,7 +128,7 @@ def _invalid(case: Case, passage: Passage) -> Iterator[Finding]:
     if case.sent.protocol is not Protocol.TCP or at.hop.node is None or at.hop is passage.outcome.hops[-1]:
         return
     stack, family = case.stack(at.hop), at.hop.packet_in.family
-    if case.known.once(("invalid", stack.name, family), lambda: _drops_invalid(stack, family)):
+    if case.known.once(("invalid", stack.name, family), lambda: _drops_invalid(stack, family)) or _drops_in_nft(case, at):
         return
     liberal = stack.routing.get(_LIBERAL)
     if liberal is not None and liberal.strip() != "0":
@@ -153,6 +159,14 @@ def _drops_invalid(stack: NodeStack, family: Family) -> bool:
         if (chain := table.chains.get(name)) is not None
     )
     return any(_drops(chain, i) for base in bases for chain in _reachable(base) for i in range(len(chain)) if "INVALID" in chain.text(i))
+
+
+def _drops_in_nft(case: Case, at: Mark) -> bool:
+    """Whether the translating rule stands in an nft ruleset that drops INVALID somewhere."""
+    file = at.step.file
+    if file is None or "nft" not in file:
+        return False
+    return case.known.once(("invalid", file), lambda: _NFT_INVALID.search(case.cluster.snapshot.text(file)) is not None)
 
 
 def _drops(chain: Chain, position: int) -> bool:

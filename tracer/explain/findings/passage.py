@@ -89,5 +89,5 @@ def deciding(hops: Sequence[Hop]) -> Mark | None:
         return None
     hop = hops[-1]
     step = hop.steps[-1]
-    ended = step.verdict in ("drop", "reject") or step.policy == "DROP"
+    ended = step.verdict in ("drop", "reject") or (step.policy or "").upper() == "DROP"
     return Mark(hop, step, len(hops) - 1, len(hop.steps) - 1) if ended else None

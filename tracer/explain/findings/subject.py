@@ -60,17 +60,21 @@ class Subject:
         return f"{shown}:{self.number}"
 
 
-def subject_of(cluster: Cluster, packet: Packet) -> Subject | None:
-    """Return what *packet*, as the client sent it, is for; None when no Service has the address or the node port."""
-    found = list(_subjects(cluster, packet))
+def subject_of(cluster: Cluster, packet: Packet, *, from_node: bool) -> Subject | None:
+    """Return what *packet*, as the client sent it, is for; None when no Service has the address or the node port.
+
+    *from_node*: a process in a node's own stack sent it, so that a loopback address is the node's.
+    """
+    found = list(_subjects(cluster, packet, from_node=from_node))
     return next((s for s in found if s.port is not None), found[0] if found else None)
 
 
-def _subjects(cluster: Cluster, packet: Packet) -> Iterator[Subject]:
+def _subjects(cluster: Cluster, packet: Packet, *, from_node: bool) -> Iterator[Subject]:
     address, number, protocol = packet.destination, packet.destination_port, packet.protocol
     for service, kind in cluster.objects.services_with_address(address):
         port = service.port(number, protocol) if number is not None else None
         yield Subject(service=service, port=port, way=_WAYS[kind], address=address, number=number)
-    if number is not None and (address.is_loopback or cluster.port_of(address) or cluster.objects.node_with_ip(address)):
+    on_node = from_node if address.is_loopback else cluster.port_of(address) or cluster.objects.node_with_ip(address)
+    if number is not None and on_node:
         for service, port in cluster.objects.services_with_node_port(number, protocol):
             yield Subject(service=service, port=port, way=WayIn.NODE_PORT, address=address, number=number)
