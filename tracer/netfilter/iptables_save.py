@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from tracer.errors import Fault, ParseError
 from tracer.netfilter.index import ChainIndex, pinned_matches
 from tracer.netfilter.model import Rule, UnmodelledTarget
+from tracer.netfilter.rule_shapes import ShapeReader
 from tracer.netfilter.rule_text import parse_rule, strip_counters
 
 _CHAIN = re.compile(r":(\S+) (ACCEPT|DROP|QUEUE|RETURN|-)(?: \[[0-9]+:[0-9]+\])?\s*", re.ASCII)
@@ -37,7 +38,7 @@ class Chain:
     line: int | None
     numbers: list[int] = field(default_factory=list)
     may_continue: bool = False
-    _rules: dict[int, Rule] = field(default_factory=dict)
+    _rules: dict[int, Rule] | None = None
     _index: ChainIndex | None = None
 
     def __len__(self) -> int:
@@ -45,6 +46,8 @@ class Chain:
 
     def rule(self, position: int) -> Rule:
         """Return the rule at *position*; a line that is no rule comes back with its *fault* and an unmodelled target."""
+        if self._rules is None:
+            self._rules = {}
         found = self._rules.get(position)
         if found is None:
             found = self._rules[position] = self._parsed(self.numbers[position])
@@ -119,26 +122,31 @@ def parse_dump(text: str, file: str, *, indexed: bool = True) -> Dump:
     dump = Dump(file, lines, indexed=indexed)
     table: Table | None = None
     members: dict[str, list[int]] = {}
+    again, numbers = "\n", list[int]()  # how a rule of the same chain as the last one begins, and that chain's rules
     for number, line in enumerate(lines, 1):
+        if line.startswith(again):
+            numbers.append(number)
+            continue
         first = line[:1]
         if first == "-" or first == "[":
             start = 0 if first == "-" else line.find("] ") + 2
             if line.startswith("-A ", start) and table is not None:
                 end = line.find(" ", start + 3)
                 name = line[start + 3 :].rstrip() if end < 0 else line[start + 3 : end]
-                numbers = members.get(name)
-                if numbers is None:
-                    numbers = members[name] = _chain_of(dump, table, name, number, line).numbers
-                numbers.append(number)
+                found = members.get(name)
+                if found is None:
+                    found = members[name] = _chain_of(dump, table, name, number, line).numbers
+                found.append(number)
+                again, numbers = f"-A {name} ", found
             else:
                 dump.faults.append(Fault(file=file, line=number, column=0, message="a rule outside a table, or not -A", text=line))
         elif first == ":":
             _declare(dump, table, members, line, number)
         elif first == "*":
             _end(dump, table, number)
-            table, members = _begin(dump, line, number), {}
+            table, members, again = _begin(dump, line, number), {}, "\n"
         elif line.startswith("COMMIT") and not line[6:].strip():
-            table = None
+            table, again = None, "\n"
         elif first and first != "#" and line.strip():
             dump.faults.append(Fault(file=file, line=number, column=0, message="not a line of iptables-save", text=line))
     if table is not None:
@@ -174,12 +182,13 @@ def _declare(dump: Dump, table: Table | None, members: dict[str, list[int]], lin
     if table is None or not found:
         dump.faults.append(Fault(file=dump.file, line=number, column=0, message="not a chain declaration of a table", text=line))
         return
-    name, policy = found[1], found[2]
-    if policy == "-" and name in BUILT_IN.get(table.name, ()):
-        policy = "ACCEPT"  # iptables-restore reads '-' as: leave the policy alone, and ACCEPT is what a new table has
+    name, policy = found.groups()
+    if policy == "-":
+        # iptables-restore reads '-' of a built-in chain as: leave the policy alone, and ACCEPT is what a new table has.
+        policy = "ACCEPT" if name in BUILT_IN.get(table.name, ()) else None
     chain = table.chains.get(name)
     if chain is None:
-        chain = table.chains[name] = Chain(name, None if policy == "-" else policy, table, number)
+        chain = table.chains[name] = Chain(name, policy, table, number)
     members[name] = chain.numbers
 
 
@@ -211,10 +220,11 @@ def check(text: str, file: str) -> tuple[Fault, ...]:
     dump = parse_dump(text, file, indexed=False)
     faults = list(dump.faults)
     for table in dump.tables.values():
+        reader = ShapeReader(table.chains, file)
         for chain in table.chains.values():
             for number in chain.numbers:
                 try:
-                    parse_rule(dump.lines[number - 1], number, table.chains, file=file)
+                    reader.check(dump.lines[number - 1], number)
                 except ParseError as error:
                     faults.extend(error.faults)
     return tuple(sorted(faults, key=lambda f: f.line or 0))

@@ -261,7 +261,7 @@ TARGETS = [
     ("-j CONNMARK --restore-mark --mask 0xff", m.CopyMark(False, 0xFF, 0xFF)),
     ("-j CT --notrack", m.NoTrack()),
     ("-j NOTRACK", m.NoTrack()),
-    ("-j CT --helper ftp", m.NoEffect("CT")),
+    ("-j CT --helper ftp", m.TrackTemplate()),
     ("-j CT --zone 5", m.UnmodelledTarget("CT", "--zone")),
     ("-j DSCP --set-dscp 0x0a", m.SetDscp(10)),
     ("-j DSCP --set-dscp-class EF", m.SetDscp(46)),
@@ -277,7 +277,7 @@ TARGETS = [
     ("-j CLASSIFY --set-class 1:1", m.NoEffect("CLASSIFY")),
     ("-j TCPMSS --clamp-mss-to-pmtu", m.NoEffect("TCPMSS")),
     ("-j TCPMSS --set-mss 1400", m.NoEffect("TCPMSS")),
-    ("-j SET --add-set A src,dst --exist", m.SetChange("A", "--add-set A src,dst --exist")),
+    ("-j SET --add-set A src,dst --exist", m.SetChange("A", "--add-set A src,dst --exist", ("src", "dst"))),
 ]
 
 
