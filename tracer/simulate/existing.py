@@ -93,4 +93,3 @@ def _sender(cluster: Cluster, node: str, packet: Packet, query: Query) -> tuple[
         walk = begun(StackKind.EXTERNAL, str(packet.source), packet, query)
     walk = walk.note(f"as node {node} recorded it: the way here is not replayed")
     return source, Start(walk=walk, arrives=(node, device))
-

@@ -41,12 +41,17 @@ class Fabric:
         """Carry a packet that a client outside sent."""
         destination = walk.packet.destination
         if self.cluster.is_node_address(destination):
-            yield from self._to_node(walk, self.cluster.port_of(destination), None)
+            port = self.cluster.port_of(destination)
+            if port is not None and port.device is None and self.cluster.stack(port.node).routing.addresses:
+                text = f"how the network outside brings {destination} to node {port.node}, none of whose devices holds that address"
+                yield walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": port.node}))
+                return
+            yield from self._to_node(walk, port, None)
         elif balancer := self.cluster.load_balancer(destination):
             yield from self.to_load_balancer(walk, balancer, None)
         else:
             text = f"{destination} is no address of a node or a load balancer: outside the cluster nobody owns it"
-            yield walk.end(Disposition.LOST, Reason(code="NOT_OWNED", text=text))
+            yield self._unclaimed(walk) or walk.end(Disposition.LOST, Reason(code="NOT_OWNED", text=text))
 
     def from_pod(self, walk: Walk, pod: Pod) -> Iterator[Ending]:
         """Carry a packet that left a pod's own stack to its node."""
@@ -131,7 +136,21 @@ class Fabric:
                 return port.device
         return None
 
+    def _unclaimed(self, walk: Walk) -> Ending | None:
+        """The end where nobody claims the address only because the objects that could are missing or cannot be read."""
+        destination, objects = walk.packet.destination, self.cluster.objects
+        if objects.faults:
+            text = f"whether {destination} belongs to an object that could not be read: {objects.faults[0]}"
+            return walk.unknown(Unknown(code="DATA_MISSING", text=text.splitlines()[0], at={"file": objects.faults[0].file}))
+        in_pod_network = any(destination in cidr for node in objects.nodes for cidr in node.pod_cidrs)
+        if in_pod_network and not objects.pods:
+            text = f"which pod has {destination}: no Pod objects are in the snapshot (pods.json)"
+            return walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"file": "pods.json"}))
+        return None
+
     def _lost(self, walk: Walk, node: str, device: str | None) -> Ending:
+        if unclaimed := self._unclaimed(walk):
+            return unclaimed
         destination = walk.packet.destination
         owners = "no pod, node, endpoint or load balancer of the snapshot"
         text = f"Node {node} sends the packet out of {device} to {destination}, which {owners} owns"
@@ -209,6 +228,12 @@ class Fabric:
 
     def _balanced(self, walk: Walk, service: Service, port: ServicePort, name: str) -> Iterator[Ending]:
         version = walk.packet.destination.version
+        objects = self.cluster.objects
+        if not objects.nodes or (service.external_traffic_policy is TrafficPolicy.LOCAL and not objects.slices):
+            file = "endpointslices.json" if objects.nodes else "nodes.json"
+            text = f"which nodes the load balancer of {name} finds healthy: {file} is not in the snapshot"
+            yield walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"file": file}))
+            return
         healthy = [(n, a) for n in self.healthy_nodes(service) if (a := _internal_ip(n, version)) is not None]
         if not healthy:
             text = f"The load balancer of {name} has no healthy node to send to"

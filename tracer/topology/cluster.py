@@ -44,8 +44,14 @@ class Cluster:
     def stack(self, node: str) -> NodeStack:
         """Return the stack of *node*; one without files says so itself."""
         if node not in self._stacks:
+            listed = self.objects.node(node)
             self._stacks[node] = NodeStack(
-                node, self.snapshot, indexed=self._indexed, annotate=self.names, annotate_nft=self.names.looked_up
+                node,
+                self.snapshot,
+                indexed=self._indexed,
+                annotate=self.names,
+                annotate_nft=self.names.looked_up,
+                kernel=listed.kernel_version if listed else None,
             )
         return self._stacks[node]
 
@@ -123,8 +129,8 @@ class Cluster:
     @cached_property
     def _host_pods(self) -> Mapping[str, tuple[Pod, ...]]:
         found: dict[str, tuple[Pod, ...]] = {}
-        for pod in self.objects.pods:
-            if pod.host_network and pod.node_name and not pod.has_ended:
+        for pod in self.objects.host_network_pods:
+            if pod.node_name:
                 found[pod.node_name] = (*found.get(pod.node_name, ()), pod)
         return found
 

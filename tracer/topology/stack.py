@@ -56,8 +56,10 @@ class NodeStack:
         indexed: bool = True,
         annotate: Annotator = no_names,
         annotate_nft: NftAnnotator = no_names_nft,
+        kernel: str | None = None,
     ) -> None:
         self.name = name
+        self._kernel = kernel
         self._annotate = annotate
         self._annotate_nft = annotate_nft
         self._snapshot = snapshot
@@ -81,6 +83,8 @@ class NodeStack:
             ip_rule=self._file("ip-rule.json"),
             ip6_rule=self._file("ip6-rule.json"),
             sysctl=self._file("sysctl.txt"),
+            kernel=self._kernel,
+            folder=f"nodes/{self.name}/",
         )
 
     def dumps(self, family: Family) -> tuple[Dump, ...]:

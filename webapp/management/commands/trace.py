@@ -17,8 +17,11 @@ from tracer.explain.findings import diagnose
 from tracer.query import Query, parse_destination, parse_port, parse_protocol, parse_source, query_from_dict
 from tracer.simulate import trace
 from tracer.snapshot import Snapshot
+from tracer.stations import stations_of
 from tracer.topology.cluster import Cluster
+from tracer.trace import Trace
 from webapp import uploads
+from webapp.presenters.sample import sampled
 from webapp.trace_text import trace_text
 
 
@@ -30,7 +33,7 @@ class Command(BaseCommand):
     """Answer what happens to a packet, from a snapshot folder or archive."""
 
     help = "Trace a packet through a recorded cluster."
-    requires_system_checks: list[str] = []
+    requires_system_checks = ()
     requires_migrations_checks = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -71,7 +74,7 @@ class Command(BaseCommand):
                 self.stderr.write(_sentence(error))
             return True
         if options["format"] == "json":
-            self.stdout.write(json.dumps(answer.to_dict(with_steps=options["steps"]), indent=1, ensure_ascii=False))
+            self.stdout.write(json.dumps(_answer(answer, with_steps=options["steps"]), indent=1, ensure_ascii=False))
         else:
             self.stdout.write(trace_text(answer, with_steps=options["steps"]))
         return False
@@ -132,9 +135,20 @@ def _answers(cluster: Cluster, lines: Iterable[str], *, with_steps: bool) -> Ite
         try:
             value = _decoded(line, number)
             name = str(value.get("id", "")) if isinstance(value, dict) else ""
-            yield diagnose(cluster, trace(cluster, query_from_dict(value))).to_dict(with_steps=with_steps)
+            yield _answer(diagnose(cluster, trace(cluster, query_from_dict(value))), with_steps=with_steps)
         except TracerError as error:
             yield _error(name, error)
+
+
+def _answer(found: Trace, *, with_steps: bool) -> dict[str, object]:
+    """The contract's answer; with the steps also the stations that number them, and the sample when a seed asks for one."""
+    answer = found.to_dict(with_steps=with_steps)
+    if with_steps:
+        for outcome, stations in zip(answer["outcomes"], stations_of(found), strict=True):  # type: ignore[call-overload]
+            outcome["stations"] = [station.to_dict() for station in stations]
+    if found.query.seed is not None:
+        answer["sample"] = sampled(answer, found.query.seed)["outcomes"][0]["id"]
+    return answer
 
 
 def _decoded(line: str, number: int) -> object:
