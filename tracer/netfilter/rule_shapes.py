@@ -28,7 +28,8 @@ _PLAIN = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}(?:/32)?", re.ASCII)
 _PLAIN_WITH_PORT = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}:[1-9][0-9]{{0,3}}", re.ASCII)
 
 
-_TAKE_NOTHING = (" -m recent --set", " --rcheck", " --update", " --remove", " --reap", " --rttl")
+# Options that take no word, wherever they are known. NB: --set takes two of the set module.
+_TAKE_NOTHING = (" -m recent --set", " --rcheck", " --update", " --remove", " --reap", " --rttl", " --rsource", " --rdest", " --syn")
 
 
 def _address(value: str) -> None:

@@ -1,0 +1,10 @@
+"""Hypothesis for tests of rules: no deadline (the machine may be busy), more examples with ``HOPLINE_FUZZ``."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+settings.register_profile("hopline", deadline=None, max_examples=int(os.environ.get("HOPLINE_FUZZ", "100")))
+settings.load_profile("hopline")
