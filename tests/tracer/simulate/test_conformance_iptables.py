@@ -10,26 +10,16 @@ import gzip
 import json
 from collections.abc import Iterator
 from functools import cache
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import SHARED
-from tests.made_cluster import DEFAULT_RULES
-from tracer.packet import Address, Packet
-from tracer.query import parse_protocol
-from tracer.simulate.fabric import Fabric
-from tracer.simulate.walk import Visit, Walk
-from tracer.snapshot import Snapshot
-from tracer.topology.cluster import Cluster
-from tracer.trace import Disposition, Outcome, StackKind
+from tests.tracer.simulate.one_node import Json, one_node, outcomes_at_node, reached, rules_of, sent
 
 pytestmark = pytest.mark.needs_shared
 
 _FILE = SHARED / "conformance/iptables_flows.json.gz"
-_NODE = "test-node"
-Json = dict[str, object]
 
 
 @cache
@@ -47,94 +37,19 @@ def _cases() -> Iterator[object]:
             yield pytest.param(flow, case, id=f"{flow['id']}: {flow['test']}: {case['name']}")
 
 
-def _route(destination: str, device: str, **more: object) -> Json:
-    return {"dst": destination, "dev": device, "flags": [], **more}
-
-
-def _addresses(ips: list[str]) -> list[Json]:
-    def info(ip: str, bits: int, scope: str = "global") -> Json:
-        return {"family": "inet6" if ":" in ip else "inet", "local": ip, "prefixlen": bits, "scope": scope}
-
-    lo = {"ifindex": 1, "ifname": "lo", "flags": ["LOOPBACK", "UP"], "addr_info": [info("127.0.0.1", 8, "host"), info("::1", 128, "host")]}
-    eth0 = {"ifindex": 2, "ifname": "eth0", "flags": ["UP"], "addr_info": [info(ip, 64 if ":" in ip else 24) for ip in ips]}
-    return [lo, eth0]
-
-
-def _routes(ips: list[str], version: int) -> list[Json]:
-    gateway = "192.168.0.1" if version == 4 else "2001:db8::ff"
-    loopback = "127.0.0.0/8" if version == 4 else "::1"
-    local = [{"type": "local", "table": "local", **_route(ip, "eth0")} for ip in ips if ip_address(ip).version == version]
-    return [_route("default", "eth0", gateway=gateway), {"type": "local", "table": "local", **_route(loopback, "lo")}, *local]
-
-
-def _cluster(flow: Json) -> Cluster:
-    """The node of one rule set: its addresses, a default route, and the Services and EndpointSlices as the reference's test wrote them."""
-    ips: list[str] = flow["node_ips"]  # type: ignore[assignment]
-    node = {"kind": "Node", "metadata": {"name": _NODE}, "status": {"addresses": [{"type": "InternalIP", "address": ip} for ip in ips]}}
-    objects = [node, *flow.get("services", ()), *flow.get("endpointslices", ())]  # type: ignore[misc]
-    rules = "ip6tables-save.txt" if flow["ip_family"] == "IPv6" else "iptables-save.txt"
-    files: dict[str, object] = {
-        "cluster.json": {"kind": "List", "items": objects},
-        f"nodes/{_NODE}/{rules}": flow["iptables_save_loadable"],
-        f"nodes/{_NODE}/ip-addr.json": _addresses(ips),
-        f"nodes/{_NODE}/ip-route.json": _routes(ips, 4),
-        f"nodes/{_NODE}/ip6-route.json": _routes(ips, 6),
-        f"nodes/{_NODE}/ip-rule.json": DEFAULT_RULES,
-        f"nodes/{_NODE}/ip6-rule.json": DEFAULT_RULES[:2],
-        f"nodes/{_NODE}/sysctl.txt": "net.ipv4.ip_forward = 1\nnet.ipv6.conf.all.forwarding = 1\nnet.ipv4.conf.all.route_localnet = 1\n",
-    }
-    return Cluster.from_snapshot(
-        Snapshot.from_files({p: c.encode() if isinstance(c, str) else json.dumps(c).encode() for p, c in files.items()})
-    )
-
-
-def _outcomes(cluster: Cluster, packet: Packet) -> list[Outcome]:
-    """The node sends the packet when it is its own, and receives it by eth0 when it is not."""
-    fabric, stack = Fabric(cluster), cluster.stack(_NODE)
-    own = stack.routing.is_local(packet.source)
-    visit = Visit(kind=StackKind.NODE, name=_NODE, node=_NODE, came_in=None if own else "eth0", packet_in=packet)
-    walk = Walk(packet=packet, visit=visit)
-    endings = fabric.nodes.send(walk, stack, source=packet.source) if own else fabric.nodes.receive(walk, stack, "eth0")
-    return [ending.outcome for ending in endings]
-
-
-def _reached(outcome: Outcome, dialled: tuple[Address, int], *, health_check: bool, listed: bool) -> str:
-    """What the reference would print: an endpoint, REJECT, DROP, ACCEPT (a health-check port), or nothing for a packet left alone."""
-    if outcome.disposition is Disposition.REJECTED:
-        return "REJECT"
-    if outcome.disposition is Disposition.DROPPED:
-        return "DROP"
-    packet = outcome.hops[-1].packet_out
-    if (packet.destination, packet.destination_port) == dialled:
-        return "ACCEPT" if health_check else ""
-    # One rule set comes without its objects: its endpoints are nobody's.
-    assert outcome.disposition is (Disposition.DELIVERED if listed else Disposition.LOST), outcome.reason
-    return (
-        f"[{packet.destination}]:{packet.destination_port}"
-        if packet.destination.version == 6
-        else f"{packet.destination}:{packet.destination_port}"
-    )
-
-
-def _rules(outcome: Outcome) -> list[str]:
-    return [f"{step.table} {step.rule or step.policy}" for hop in outcome.hops for step in hop.steps]
+def _rules_file(flow: Json) -> str:
+    return "ip6tables-save.txt" if flow["ip_family"] == "IPv6" else "iptables-save.txt"
 
 
 @pytest.mark.parametrize(("flow", "case"), list(_cases()))
 def test_flow(flow: Json, case: Json) -> None:
-    dialled = (ip_address(str(case["dest_ip"])), int(str(case["dest_port"])))
-    packet = Packet(
-        protocol=parse_protocol(case["protocol"]),
-        source=ip_address(str(case["source_ip"])),
-        destination=dialled[0],
-        destination_port=dialled[1],
-    )
-    outcomes = _outcomes(_cluster(flow), packet)
-    evidence = "\n\n".join("\n".join([str(o.reason), *_rules(o)]) for o in outcomes)
-    accepted = any("health check node port" in rule for o in outcomes for rule in _rules(o))
+    packet, dialled = sent(case)
+    outcomes = outcomes_at_node(one_node(flow, {_rules_file(flow): flow["iptables_save_loadable"]}), packet)
+    evidence = "\n\n".join("\n".join([str(o.reason), *rules_of(o)]) for o in outcomes)
+    accepted = any("health check node port" in rule for o in outcomes for rule in rules_of(o))
     assert sum(o.probability for o in outcomes) == 1
     listed = "endpointslices" in flow
-    assert {_reached(o, dialled, health_check=accepted, listed=listed) for o in outcomes} == set(str(case["output"]).split(", ")), evidence
+    assert {reached(o, dialled, health_check=accepted, listed=listed) for o in outcomes} == set(str(case["output"]).split(", ")), evidence
     masqueraded = {any(step.verdict == "masquerade" for hop in o.hops for step in hop.steps) for o in outcomes}
     assert masqueraded == {case["masq"]}, evidence
 
