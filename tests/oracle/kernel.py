@@ -78,17 +78,16 @@ class Kernel:
         self.lab.node.run(f"{self._program}-restore", text=text)
         if isinstance(self._trace, NftTrace):
             self._trace.learn()
-        self._uses_recent, self._changes_sets = "-m recent" in text, "-j SET" in text
-        self._fixed_ports = "--to-source" in text or "--to-ports" in text
+        self._uses_recent, self._changes_sets = "-m recent" in text, " -j SET " in text
         return self._described(self.lab.node.run(f"{self._program}-save"), self.lab.node.run("ipset", "save"))
 
-    def takes(self, text: str) -> bool:
-        """Return whether the kernel loads *text*."""
+    def refusal(self, text: str) -> str | None:
+        """Load *text*, and return why that was refused, None if it was not."""
         try:
             self.lab.node.run(f"{self._program}-restore", text=text)
-        except CommandFailed:
-            return False
-        return True
+        except CommandFailed as error:
+            return " ".join(str(error).split())[-160:]
+        return None
 
     def _destroy_sets(self) -> None:
         """NB: nf_tables lets go of rules, and so of the sets that they ask, some time after they are gone."""
@@ -256,7 +255,7 @@ def _without_refused(kernel: Kernel, rules: RuleSet, lines: list[str], number: i
         for rule in chain.rules:
             text = rule.text(chain.name)
             alone = "\n".join([lines[at], *(f":{c.name} {c.policy}" for c in chains), text, "COMMIT\n"])
-            if text == lines[number - 1] or (lines[number - 1] == "COMMIT" and not kernel.takes(alone)):
+            if text == lines[number - 1] or (lines[number - 1] == "COMMIT" and kernel.refusal(alone) is not None):
                 guilty.append((chain, rule))
     for chain, rule in guilty or [next((c, c.rules[-1]) for c in chains if c.rules)]:
         chain.rules.remove(rule)

@@ -95,6 +95,7 @@ class Lab:
         lines += _addresses() + _routes()
         lines += [f"neigh add {address} lladdr {mac} dev {device} nud permanent" for address, mac, device in self._neighbours(devices)]
         self.node.run("ip", "-batch", "-", text="\n".join(lines) + "\n")
+        self.node.run("ip", "-6", "rule", "add", "fwmark", "0x4000/0x4000", "lookup", "100")
         for device, _ in BRIDGED.values():
             mac = _PEER_MAC.format(devices.index(device) + 1)
             self.node.run("bridge", "fdb", "add", mac, "dev", device, "master", "static")
@@ -241,6 +242,9 @@ def _routes() -> list[str]:
         "route add prohibit 10.67.0.0/16",
         "route add blackhole 10.68.0.0/16",
         "route add blackhole fd00:68::/32",
+        "route add 10.96.7.0/24 via 10.1.3.2 dev veth3 table 100",
+        "route add fd00:96:7::/64 via fd00:1:3::2 dev veth3 table 100",
+        "rule add fwmark 0x4000/0x4000 lookup 100",
     ]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from tests.oracle.lab import CLIENT, GATEWAYS, NODE_ADDRESSES, PODS, pod_address
 from tests.oracle.targets import TARGETS
-from tests.oracle.vocabulary import CLUSTER, DSCP, LOOPBACK, MATCHES, NOWHERE, OUTSIDE, PORTS, SETS, TTLS, Kind, Place, set_name
+from tests.oracle.vocabulary import CLUSTER, DSCP, LOOPBACK, MATCHES, NOWHERE, OUTSIDE, PORTS, TTLS, Kind, Place, set_name
 
 BASES = {
     "raw": ("PREROUTING", "OUTPUT"),
@@ -107,6 +107,21 @@ class Generator:
             used = [c for chains in made.tables.values() for c in chains if c.rules]
             if made.rule_count >= 20 and len(used) >= 5:
                 return made
+
+    def rule_set_of_nothing(self) -> RuleSet:
+        """Return a rule set without rules; its sets are there."""
+        tables = {table: [Chain(name, "ACCEPT", frozenset([name])) for name in names] for table, names in BASES.items()}
+        return RuleSet(self._version, tables, _sets(self._rng, self._version))
+
+    def one_rule(self, kind: Kind, place: Place) -> str:
+        """Return a table with one rule that uses *kind*, and nothing else that is special."""
+        text, chain = _negated(kind.make(self._rng, place), kind, False), next(iter(place.hooks))
+        rule = Rule(
+            (text,) if kind in MATCHES else (),
+            f"-j {text}" if kind in TARGETS and text else "",
+            f"-p {place.protocol}" if place.protocol else "",
+        )
+        return f"*{place.table}\n{rule.text(chain)}\nCOMMIT\n"
 
     def _table(self, table: str) -> list[Chain]:
         rng = self._rng
@@ -246,7 +261,7 @@ def _sets(rng: random.Random, version: int) -> str:
         lines.append(f"create {set_name(name, version)} {kind} family {family}")
         lines += [f"add {set_name(name, version)} {entry}" for entry in dict.fromkeys(entries[name])]
     if four:
-        lines.append(f"create bitip4 bitmap:ip range 10.1.0.0-10.1.255.255")
+        lines.append("create bitip4 bitmap:ip range 10.1.0.0-10.1.255.255")
         lines += [f"add bitip4 {a}" for a in rng.sample(pods, 2)]
     lines.append("create bitport bitmap:port range 0-65535")
     lines += [f"add bitport {p}" for p in rng.sample(PORTS, 3)]

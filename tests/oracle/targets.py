@@ -134,7 +134,7 @@ TARGETS: tuple[Kind, ...] = (
     _kind("NOTRACK", "NOTRACK", _only("raw"), 1),
     _kind(
         "CT",
-        lambda r, p: r.choice(("CT --notrack", "CT --ctevents new", "CT")) if False else r.choice(("CT --notrack", "CT --ctevents new")),
+        lambda r, p: r.choice(("CT --notrack", "CT --ctevents new")),
         _only("raw"),
         2,
     ),

@@ -85,8 +85,8 @@ def _port(rng: random.Random) -> str:
 
 
 def _source_port(rng: random.Random) -> str:
-    low = rng.choice((0, 20000, 30000, 40000, 50000))
-    return f"{low}:{min(65535, low + rng.choice((5000, 15000, 30000, 65535)))}"
+    low = rng.choice((1, 20000, 30000, 40000, 50000))
+    return f"{low}:{min(65535, low + rng.choice((5000, 15000, 30000, 64000)))}"  # iptables-save loses a negated 0:65535
 
 
 def _port_list(rng: random.Random, make: Callable[[random.Random], str]) -> str:
