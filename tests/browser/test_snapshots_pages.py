@@ -40,7 +40,7 @@ def sized(request, browser, live_url, theme) -> Iterator:
 
 def settle(page) -> None:
     """Wait until everything that the page fetches after it has loaded is there."""
-    page.wait_for_function("!document.querySelector('[hx-trigger=load]')")
+    page.locator("[hx-trigger=load]").first.wait_for(state="detached")
 
 
 @pytest.mark.parametrize("path", PAGES)
