@@ -61,7 +61,8 @@ def _same_port(one: int | str | None, other: int | str | None) -> bool:
 class Connection:
     """One conntrack entry. *source_done*, *destination_done*: whether NAT was decided for that side (also for 'unchanged').
 
-    *established*: an answer has been seen already, so that the next packet is not NEW.
+    *established*: an answer has been seen already, so that the next packet is not NEW. *virtual*: IPVS translates the destination; NAT
+    knows of it, so that answers are found, and does nothing.
     """
 
     original: FlowTuple
@@ -70,6 +71,7 @@ class Connection:
     destination_done: bool = False
     mark: int = 0
     established: bool = False
+    virtual: bool = False
 
     @classmethod
     def begin(cls, packet: Packet) -> Self:
@@ -80,7 +82,8 @@ class Connection:
     @property
     def has_dnat(self) -> bool:
         """Return whether the destination was translated."""
-        return (self.original.destination, self.original.destination_port) != (self.reply.source, self.reply.source_port)
+        changed = (self.original.destination, self.original.destination_port) != (self.reply.source, self.reply.source_port)
+        return changed and not self.virtual
 
     @property
     def has_snat(self) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
+from tracer.errors import Fault
 from tracer.packet import Address, Packet, Protocol
 
 _FTP_DATA = 20
@@ -78,11 +79,12 @@ class VirtualServer:
 
 
 class VirtualServers:
-    """The virtual servers of one node. *file* is where they were read."""
+    """The virtual servers of one node. *file* is where they were read, *faults* are its lines that could not be."""
 
-    def __init__(self, servers: Iterable[VirtualServer], file: str) -> None:
+    def __init__(self, servers: Iterable[VirtualServer], file: str, faults: Iterable[Fault] = ()) -> None:
         self.servers = tuple(servers)
         self.file = file
+        self.faults = tuple(faults)
 
     @cached_property
     def _by_key(self) -> Mapping[tuple[object, ...], VirtualServer]:

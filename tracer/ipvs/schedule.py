@@ -49,9 +49,11 @@ def choices(server: VirtualServer) -> tuple[Choice, ...]:
         case "sh" | "dh" | "mh":
             return _hashed(server, usable)
         case "lc":
-            return _least(usable, lambda active, inactive, weight: Fraction((active << 8) + inactive), "least connections")
+            return _least(usable, _connections, "least connections")
         case "wlc":
-            return _least(usable, lambda active, inactive, weight: Fraction((active << 8) + inactive, weight), "least connections by weight")
+            return _least(
+                usable, lambda active, inactive, weight: Fraction((active << 8) + inactive, weight), "least connections by weight"
+            )
         case "sed":
             return _least(usable, _expected_delay, "shortest expected delay")
         case "nq":
@@ -102,6 +104,14 @@ def _hashed(server: VirtualServer, usable: tuple[RealServer, ...]) -> tuple[Choi
         for r in usable
     )
     return (*found, Choice(real_server=None, share=drained, reason=reason, condition=f"a drained real server is chosen ({missing})"))
+
+
+def _connections(active: int, inactive: int, weight: int) -> Fraction:
+    return Fraction((active << 8) + inactive)
+
+
+def _weighted_connections(active: int, inactive: int, weight: int) -> Fraction:
+    return _connections(active, inactive, weight) / weight
 
 
 def _expected_delay(active: int, inactive: int, weight: int) -> Fraction:

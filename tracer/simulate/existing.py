@@ -14,6 +14,7 @@ from tracer.errors import QueryError
 from tracer.packet import Packet
 from tracer.query import Destination, Query, Source, SourceKind
 from tracer.routing import ResultKind
+from tracer.simulate.ipvs import entry_name
 from tracer.simulate.start import Start, begun
 from tracer.topology.cluster import Cluster
 from tracer.trace import StackKind
@@ -57,8 +58,12 @@ def existing_start(cluster: Cluster, query: Query, node: str, entry: Entry) -> t
         mark=entry.mark,
         established=not entry.unreplied,
     )
+    entries: tuple[tuple[str, Connection], ...] = ((node, connection),)
+    servers = cluster.stack(node).virtual_servers
+    if servers is not None and connection.has_dnat and servers.find(packet) is not None:
+        entries = ((node, replace(connection, virtual=True)), (entry_name(node), connection))
     source, start = _sender(cluster, node, packet, query)
-    walk = replace(start.walk, entries=((node, connection),), midstream=not entry.unreplied)
+    walk = replace(start.walk, entries=entries, midstream=not entry.unreplied)
     asked = replace(
         query,
         source=source,

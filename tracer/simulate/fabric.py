@@ -16,7 +16,7 @@ from tracer.kube.pod import Pod
 from tracer.kube.service import Service, ServicePort, TrafficPolicy
 from tracer.packet import Address, Family
 from tracer.routing import ResultKind, RouteResult
-from tracer.simulate.hooks import Crossing
+from tracer.simulate.crossing import Crossing
 from tracer.simulate.node import NodeWalk
 from tracer.simulate.walk import Ending, Walk
 from tracer.topology.cluster import Cluster, Port

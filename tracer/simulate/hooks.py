@@ -5,48 +5,25 @@ Source: nf_hook_slow (netfilter/core.c), nf_conntrack_in, nf_nat_inet_fn and nf_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from tracer.conntrack import Connection
 from tracer.netfilter import model as m
 from tracer.netfilter.base_chain import BaseChain
 from tracer.netfilter.evaluate import Leaf, StepList
-from tracer.netfilter.ipset_save import IpSet
 from tracer.netfilter.model import Hook, Priority
 from tracer.netfilter.translate import Addresses, Translation, manipulates_source, translate
 from tracer.netfilter.view import View
 from tracer.packet import Address, Packet, Protocol
-from tracer.routing import ResultKind, RouteResult
+from tracer.routing import ResultKind
+from tracer.simulate import ipvs
+from tracer.simulate.crossing import Crossing, rewritten
 from tracer.simulate.walk import Ending, Walk
-from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Reason, Step, Unknown
 
 _SYN, _SYN_ACK, _ACK = 0x02, 0x12, 0x10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Crossing:
-    """What stays the same while a packet crosses the hooks of one stack: the stack, its devices, the state of its flow.
-
-    *route* is the way out, once it is settled. *state* is None until conntrack has seen the packet.
-    *local_process*: the packet was made by a process of this stack. *sets* are the ipsets where this packet changed them (``-j SET``).
-    """
-
-    stack: NodeStack
-    in_device: str | None = None
-    out_device: str | None = None
-    phys_in: str | None = None
-    phys_out: str | None = None
-    bridged: bool = False
-    local_process: bool = False
-    state: str | None = None
-    connection: Connection | None = None
-    reply: bool = False
-    route: RouteResult | None = None
-    header: Mapping[str, int] = field(default_factory=dict)
-    sets: Mapping[str, IpSet] | None = None
 
 
 class _Act(Enum):
@@ -54,8 +31,11 @@ class _Act(Enum):
 
     TRACK = "track"
     NAT = "nat"
+    ANSWER = "answer of a real server"
+    REQUEST = "request to a virtual server"
 
 
+_VIRTUAL = ((_Act.ANSWER, ipvs.ANSWERS), (_Act.REQUEST, ipvs.REQUESTS))
 Passed = tuple[Walk, Crossing]
 
 
@@ -74,6 +54,8 @@ class HookRunner:
             stages.append((Priority.CONNTRACK, _Act.TRACK))
         if hook is not Hook.FORWARD:
             stages.append((Priority.NAT_SRC if manipulates_source(hook) else Priority.NAT_DST, _Act.NAT))
+        if crossing.stack.virtual_servers is not None and not crossing.served:
+            stages += [(places[hook], act) for act, places in _VIRTUAL if hook in places]
         stages.sort(key=lambda stage: stage[0])
         yield from self._stages(walk, crossing, hook, [stage for _, stage in stages])
 
@@ -85,6 +67,11 @@ class HookRunner:
         ways: Iterator[Passed | Ending]
         if stage is _Act.TRACK:
             ways = iter([_track(walk, crossing)])
+        elif stage is _Act.ANSWER:
+            ways = iter([ipvs.answered(walk, crossing, hook)])
+        elif stage is _Act.REQUEST:
+            yield from self._requested(walk, crossing, hook, rest)
+            return
         elif isinstance(stage, _Act):
             ways = self._nat(walk, crossing, hook)
         else:
@@ -96,6 +83,16 @@ class HookRunner:
                 yield passed
             else:
                 yield from self._stages(*passed, hook, rest)
+
+    def _requested(self, walk: Walk, crossing: Crossing, hook: Hook, rest: Sequence[_Act | BaseChain]) -> Iterator[Passed | Ending]:
+        """Let IPVS look at the packet: one for a real server elsewhere leaves this hook, and passes OUTPUT from its start."""
+        for way in ipvs.requested(walk, crossing, hook):
+            if isinstance(way, Ending):
+                yield way
+            elif way.leaves:
+                yield from self.run(way.walk, way.crossing, Hook.OUTPUT)
+            else:
+                yield from self._stages(way.walk, way.crossing, hook, rest)
 
     def _routed_again(self, before: Packet, ways: Iterator[Passed | Ending], *, whole: bool) -> Iterator[Passed | Ending]:
         """Route a packet of this stack again, at once, where NAT gave it another destination, or mangle (*whole*) changed what routing
@@ -214,23 +211,6 @@ def _tcp_flags(walk: Walk) -> int | None:
     return _ACK if walk.midstream else _SYN_ACK if walk.answering else _SYN
 
 
-def rewritten(before: Packet, after: Packet) -> dict[str, tuple[object, object]]:
-    """Return what changed between two headers: field → (before, after), as text or numbers."""
-    found: dict[str, tuple[object, object]] = {}
-    for name in ("source", "source_port", "destination", "destination_port"):
-        old, new = getattr(before, name), getattr(after, name)
-        if old != new or (name == "source_port" and before.source_port_random != after.source_port_random):
-            found[name] = (_field(before, name), _field(after, name))
-    return found
-
-
-def _field(packet: Packet, name: str) -> object:
-    if name == "source_port" and packet.source_port_random:
-        return "random"
-    value = getattr(packet, name)
-    return value if value is None or isinstance(value, int) else str(value)
-
-
 def _in_device(crossing: Crossing, hook: Hook) -> str | None:
     """The device that rules see a packet come in by. POSTROUTING sees it too, of what is routed on (Linux 5.7) but not bridged.
 
@@ -305,6 +285,8 @@ def _bound(walk: Walk, crossing: Crossing, hook: Hook) -> Walk:
     connection = crossing.connection
     if connection is None:
         return walk
+    if connection.virtual and manipulates_source(hook) is crossing.reply:
+        return walk  # IPVS translated the destination, NAT did not
     wanted = connection.original.inverse if crossing.reply else connection.reply.inverse
     if manipulates_source(hook):
         packet = _with_source(walk.packet, wanted.source, wanted.source_port)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from tracer.netfilter.model import Hook
 from tracer.packet import Address, Packet
 from tracer.routing import ResultKind, RouteResult, SourceCheck
-from tracer.simulate.hooks import Crossing, HookRunner, Passed
+from tracer.simulate.crossing import Crossing
+from tracer.simulate.hooks import HookRunner, Passed
 from tracer.simulate.walk import Ending, Walk
 from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Listener, Place, Reason, Unknown
@@ -154,7 +155,12 @@ class NodeWalk:
 
     def _deliver(self, walk: Walk, crossing: Crossing) -> Iterator[Ending]:
         for passed in self._hooks.run(walk, crossing, Hook.INPUT):
-            yield passed if isinstance(passed, Ending) else self._to_process(*passed)
+            if isinstance(passed, Ending):
+                yield passed
+            elif passed[1].route is not None:  # IPVS took it: its real server is elsewhere
+                yield from self._leave(*passed, passed[1].route)
+            else:
+                yield self._to_process(*passed)
 
     def _to_process(self, walk: Walk, crossing: Crossing) -> Ending:
         """The packet reached a socket of the node, or of a pod that shares the node's stack."""
@@ -233,7 +239,7 @@ class NodeWalk:
 
     def _loop_back(self, walk: Walk, crossing: Crossing) -> Iterator[Ending]:
         """Over lo a packet keeps its conntrack entry: nat PREROUTING is not asked again (its side is settled)."""
-        inward = replace(crossing, in_device="lo", out_device=None, local_process=False)
+        inward = replace(crossing, in_device="lo", out_device=None, local_process=False, route=None)
         before = walk.packet
         for passed in self._hooks.run(walk, inward, Hook.PREROUTING):
             if isinstance(passed, Ending):

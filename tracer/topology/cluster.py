@@ -15,6 +15,7 @@ from tracer.packet import Address
 from tracer.snapshot import Snapshot
 from tracer.topology.names import RuleNames
 from tracer.topology.stack import NodeStack
+from tracer.topology.virtual_names import VirtualNames
 
 _VIRTUAL_KINDS = {"dummy"}
 
@@ -51,6 +52,7 @@ class Cluster:
                 indexed=self._indexed,
                 annotate=self.names,
                 annotate_nft=self.names.looked_up,
+                annotate_virtual=VirtualNames(self.objects, self.names),
                 kernel=listed.kernel_version if listed else None,
             )
         return self._stacks[node]

@@ -6,6 +6,9 @@ import re
 from collections.abc import Mapping
 from functools import cached_property
 
+from tracer.ipvs.ipvsadm_list import parse_counters, with_counters
+from tracer.ipvs.ipvsadm_save import parse_virtual_servers
+from tracer.ipvs.model import VirtualServers
 from tracer.netfilter.base_chain import BaseChain, XtablesChain
 from tracer.netfilter.evaluate import Annotator, no_names
 from tracer.netfilter.ipset_save import IpSet, parse_sets
@@ -20,6 +23,7 @@ from tracer.packet import Address, Family, Packet, Protocol
 from tracer.query import parse_address
 from tracer.routing import Routing
 from tracer.snapshot import Snapshot
+from tracer.topology.virtual_names import VirtualAnnotator, no_virtual_names
 from tracer.trace import Unknown
 
 _HOOKS: dict[Hook, tuple[tuple[Priority, str], ...]] = {
@@ -42,7 +46,7 @@ _RULE_FILES = {
 _SOCKET = re.compile(
     r"^(?P<netid>tcp|udp|sctp)\s+(?:LISTEN|UNCONN)\s+\S+\s+\S+\s+(?P<local>\S+):(?P<port>[0-9]+)\s", re.ASCII | re.MULTILINE
 )
-_FOREIGN_MODES = {"ipvs", "userspace", "kernelspace"}
+_FOREIGN_MODES = {"kernelspace"}
 
 
 class NodeStack:
@@ -56,12 +60,14 @@ class NodeStack:
         indexed: bool = True,
         annotate: Annotator = no_names,
         annotate_nft: NftAnnotator = no_names_nft,
+        annotate_virtual: VirtualAnnotator = no_virtual_names,
         kernel: str | None = None,
     ) -> None:
         self.name = name
         self._kernel = kernel
         self._annotate = annotate
         self._annotate_nft = annotate_nft
+        self.virtual_names = annotate_virtual
         self._snapshot = snapshot
         self._indexed = indexed
         self._dumps: dict[Family, tuple[Dump, ...]] = {}
@@ -138,6 +144,17 @@ class NodeStack:
         return parse_sets(text, self._snapshot.path_of(self.name, "ipset-save.txt"))[0]
 
     @cached_property
+    def virtual_servers(self) -> VirtualServers | None:
+        """Return the node's IPVS servers, with the connections that were counted for them; None when the snapshot has no listing."""
+        text = self._file("ipvsadm-save.txt")
+        if text is None:
+            return None
+        file = self._snapshot.path_of(self.name, "ipvsadm-save.txt")
+        servers, faults = parse_virtual_servers(text, file)
+        counted = with_counters(servers, parse_counters(self._file("ipvsadm-list.txt") or ""))
+        return VirtualServers(counted, file, faults) if counted or faults else None
+
+    @cached_property
     def mode(self) -> str | None:
         """Return what kube-proxy-mode.txt says, None when it is absent."""
         text = self._file("kube-proxy-mode.txt")
@@ -153,11 +170,24 @@ class NodeStack:
         if (not dumps or self.mode == "nftables") and self.nft is None:
             text = f"No rules recorded for node {self.name}: {file} is missing"
             return Unknown(code="NO_RULES", text=text, at={"node": self.name, "file": file})
+        if found := self._virtual_gap():
+            return found
         if cut := next((d for d in dumps if d.truncated), None):
             seen = {t for d in dumps for t in d.tables}
             if missing := [t for t in ("raw", "mangle", "nat", "filter") if t not in seen]:
                 text = f"{cut.file} is cut off: its tables {', '.join(missing)} may be missing"
                 return Unknown(code="TRUNCATED_DUMP", text=text, at={"node": self.name, "file": cut.file})
+        return None
+
+    def _virtual_gap(self) -> Unknown | None:
+        file = self._snapshot.path_of(self.name, "ipvsadm-save.txt")
+        if self.mode == "ipvs" and self._file("ipvsadm-save.txt") is None:
+            text = f"node {self.name} runs kube-proxy in ipvs mode, and its virtual servers are not recorded: {file} is missing"
+            return Unknown(code="NO_RULES", text=text, at={"node": self.name, "file": file})
+        if self.virtual_servers is not None and self.virtual_servers.faults:
+            fault = self.virtual_servers.faults[0]
+            text = f"{file}:{fault.line} could not be read ({fault.message}): which virtual servers the node has is not known"
+            return Unknown(code="BAD_RULE", text=text, at={"node": self.name, "file": file, "line": fault.line})
         return None
 
     def redirect_address(self, device: str, version: int) -> Address | None:

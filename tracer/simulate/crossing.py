@@ -1,0 +1,54 @@
+"""A packet while it crosses one stack: what stays the same from hook to hook, and what changed between two of its headers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tracer.conntrack import Connection
+from tracer.netfilter.ipset_save import IpSet
+from tracer.packet import Packet
+from tracer.routing import RouteResult
+from tracer.topology.stack import NodeStack
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crossing:
+    """What stays the same while a packet crosses the hooks of one stack: the stack, its devices, the state of its flow.
+
+    *route* is the way out, once it is settled. *state* is None until conntrack has seen the packet.
+    *local_process*: the packet was made by a process of this stack. *sets* are the ipsets where this packet changed them (``-j SET``).
+    *served*: IPVS has translated the packet and does not look at it again.
+    """
+
+    stack: NodeStack
+    in_device: str | None = None
+    out_device: str | None = None
+    phys_in: str | None = None
+    phys_out: str | None = None
+    bridged: bool = False
+    local_process: bool = False
+    state: str | None = None
+    connection: Connection | None = None
+    reply: bool = False
+    route: RouteResult | None = None
+    header: Mapping[str, int] = field(default_factory=dict)
+    sets: Mapping[str, IpSet] | None = None
+    served: bool = False
+
+
+def rewritten(before: Packet, after: Packet) -> dict[str, tuple[object, object]]:
+    """Return what changed between two headers: field → (before, after), as text or numbers."""
+    found: dict[str, tuple[object, object]] = {}
+    for name in ("source", "source_port", "destination", "destination_port"):
+        old, new = getattr(before, name), getattr(after, name)
+        if old != new or (name == "source_port" and before.source_port_random != after.source_port_random):
+            found[name] = (_field(before, name), _field(after, name))
+    return found
+
+
+def _field(packet: Packet, name: str) -> object:
+    if name == "source_port" and packet.source_port_random:
+        return "random"
+    value = getattr(packet, name)
+    return value if value is None or isinstance(value, int) else str(value)

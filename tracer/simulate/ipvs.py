@@ -1,0 +1,238 @@
+"""IPVS in the hooks of one stack: a request for a virtual server goes to a real server, its answer gets the virtual address back.
+
+A request is taken where it is delivered (LOCAL_IN, behind the filter rules) or sent (LOCAL_OUT). To a real server elsewhere it leaves by
+LOCAL_OUT and POSTROUTING, whose rules see it with the real server's address; to one of this stack the walk goes on where it was.
+Source: ip_vs_core.c (ip_vs_ops, ip_vs_in_hook, ip_vs_schedule, ip_vs_leave, handle_response), ip_vs_xmit.c (ip_vs_nat_xmit,
+__ip_vs_get_out_rt, crosses_local_route_boundary), ip_vs_nfct.c (ip_vs_update_conntrack), Linux 6.18.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from tracer.conntrack import Connection
+from tracer.ipvs.model import Forwarding, RealServer, VirtualServer, VirtualServers, endpoint_text
+from tracer.ipvs.schedule import Choice, choices
+from tracer.netfilter.model import Hook
+from tracer.packet import Address, Protocol
+from tracer.routing import ResultKind, RouteResult
+from tracer.simulate.crossing import Crossing, rewritten
+from tracer.simulate.walk import Ending, Walk
+from tracer.trace import Disposition, Reason, Step, Unknown
+
+ANSWERS = {Hook.INPUT: 98, Hook.OUTPUT: -99, Hook.FORWARD: 100}
+"""Where in a hook IPVS looks for answers of real servers."""
+REQUESTS = {Hook.INPUT: 99, Hook.OUTPUT: -98}
+"""Where in a hook IPVS looks for requests to virtual servers."""
+
+_SERVED = (Protocol.TCP, Protocol.UDP, Protocol.SCTP)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A packet that IPVS has looked at. *leaves*: it goes on from LOCAL_OUT by the crossing's route, not where it was."""
+
+    walk: Walk
+    crossing: Crossing
+    leaves: bool = False
+
+
+def entry_name(stack: str) -> str:
+    """Return under which name a walk keeps the IPVS connections of *stack*, beside its conntrack entries."""
+    return f"ipvs {stack}"
+
+
+# -- answers --------------------------------------------------------------------------------------------------------------------------
+
+
+def answered(walk: Walk, crossing: Crossing, hook: Hook) -> tuple[Walk, Crossing]:
+    """Return the packet as it goes on: the answer of a real server comes from the virtual server's address again."""
+    found = walk.entry(entry_name(crossing.stack.name), walk.packet)
+    if found is None or not found[1]:
+        return walk, crossing
+    virtual = found[0].original
+    port = virtual.destination_port if isinstance(virtual.destination_port, int) else None
+    packet = replace(walk.packet, source=virtual.destination, source_port=port)
+    step = Step(
+        hook=hook.value,
+        family=packet.family.value,
+        table="ipvs",
+        chain="",
+        event="un-nat",
+        rewrote=rewritten(walk.packet, packet),
+    )
+    return replace(walk, packet=packet).step(step), replace(crossing, served=True)
+
+
+# -- requests -------------------------------------------------------------------------------------------------------------------------
+
+
+def requested(walk: Walk, crossing: Crossing, hook: Hook) -> Iterator[Served | Ending]:
+    """Yield every way a packet goes on at the place where IPVS looks for requests."""
+    servers, packet = crossing.stack.virtual_servers, walk.packet
+    found = walk.entry(entry_name(crossing.stack.name), packet)
+    if servers is None or packet.protocol not in _SERVED or (found and found[1]):
+        yield Served(walk, crossing)
+    elif found:
+        yield from _bound(walk, crossing, hook, found[0])
+    elif (server := servers.find(packet)) is None or _is_late(walk):
+        yield Served(walk, crossing)
+    else:
+        yield from _scheduled(walk, crossing, hook, servers, server)
+
+
+def _is_late(walk: Walk) -> bool:
+    """Whether IPVS makes no connection for the packet: TCP and SCTP start with their first packet only."""
+    return walk.packet.protocol is not Protocol.UDP and (walk.midstream or walk.answering)
+
+
+def _bound(walk: Walk, crossing: Crossing, hook: Hook, connection: Connection) -> Iterator[Served | Ending]:
+    """A packet of a connection that IPVS has already."""
+    port = connection.reply.source_port if isinstance(connection.reply.source_port, int) else None
+    packet = replace(walk.packet, destination=connection.reply.source, destination_port=port)
+    step = Step(hook=hook.value, family=packet.family.value, table="ipvs", chain="", event="nat", rewrote=rewritten(walk.packet, packet))
+    yield from _sent(replace(walk, packet=packet).step(step), crossing, hook)
+
+
+def _scheduled(walk: Walk, crossing: Crossing, hook: Hook, servers: VirtualServers, server: VirtualServer) -> Iterator[Served | Ending]:
+    """A new connection: the scheduler picks a real server, or the client is refused."""
+    for choice in _choices(walk, crossing, server):
+        conditions = () if choice.condition is None else (f"{servers.file}:{server.line}: {choice.condition}",)
+        branch = replace(walk, probability=walk.probability * choice.share, conditions=walk.conditions + conditions)
+        if choice.condition is not None:
+            known = Unknown(code="SCHEDULER_STATE", text=_why(crossing, server, choice), at={"file": servers.file, "line": server.line})
+            branch = replace(branch, unknowns=(*branch.unknowns, known))
+        if choice.real_server is None:
+            yield _refused(branch, crossing, hook, servers, server, choice)
+        else:
+            yield from _forwarded(branch, crossing, hook, servers, server, choice, choice.real_server)
+
+
+def _why(crossing: Crossing, server: VirtualServer, choice: Choice) -> str:
+    name = f"{server.name} of node {crossing.stack.name}"
+    return f"which real server scheduler {server.scheduler} takes for {name} ({choice.reason}): its state is not in a snapshot"
+
+
+def _choices(walk: Walk, crossing: Crossing, server: VirtualServer) -> tuple[Choice, ...]:
+    """The real servers that may be next; a client that persistence remembers gets its own."""
+    pinned = {a for stack, name, a in walk.recent if (stack, name) == (crossing.stack.name, server.name)}
+    client = str(_client(server, walk.packet.source))
+    for real in server.real_servers:
+        if server.persistence_timeout is not None and f"{client} {endpoint_text(real.address, real.port)}" in pinned:
+            return (Choice(real_server=real, reason="persistence: the real server of its last connection"),)
+    return choices(server)
+
+
+def _client(server: VirtualServer, source: Address) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """The clients that persistence takes for one."""
+    return ipaddress.ip_network(f"{source}/{server.granularity}", strict=False)
+
+
+def _refused(walk: Walk, crossing: Crossing, hook: Hook, servers: VirtualServers, server: VirtualServer, choice: Choice) -> Ending:
+    refusal = "icmp6-port-unreachable" if walk.packet.destination.version == 6 else "icmp-port-unreachable"
+    step = _step(walk, crossing, hook, servers, server, None, "reject", choice)
+    why = "all real servers that it may choose are drained" if server.real_servers else "it has no real server"
+    text = f"IPVS of node {crossing.stack.name} refuses a connection to {server.name} with {refusal}: {why} ({servers.file}:{server.line})"
+    return walk.step(step).end(Disposition.REJECTED, Reason(code="NO_REAL_SERVER", text=text), reject_with=refusal)
+
+
+def _forwarded(
+    walk: Walk, crossing: Crossing, hook: Hook, servers: VirtualServers, server: VirtualServer, choice: Choice, real: RealServer
+) -> Iterator[Served | Ending]:
+    walk = walk.step(_step(walk, crossing, hook, servers, server, None, "continue", choice))
+    if real.forwarding is not Forwarding.MASQUERADE:
+        way = "a tunnel" if real.forwarding is Forwarding.TUNNEL else "direct routing"
+        text = f"{servers.file}:{real.line} forwards by {way}, which kube-proxy never sets up and Hopline does not replay"
+        yield walk.unknown(Unknown(code="UNMODELLED_TARGET", text=text, at={"file": servers.file, "line": real.line}))
+        return
+    before = walk.packet
+    packet = replace(before, destination=real.address, destination_port=real.port)
+    step = replace(_step(walk, crossing, hook, servers, server, real, "dnat", choice), rewrote=rewritten(before, packet))
+    entry = Connection.begin(before).translated(packet)
+    name = crossing.stack.name
+    if server.persistence_timeout is not None:
+        pin = f"{_client(server, before.source)} {endpoint_text(real.address, real.port)}"
+        walk = replace(walk, recent=walk.recent | {(name, server.name, pin)})
+    walk = replace(walk, packet=packet).step(step).note(f"{server.name}: {choice.reason}")
+    if not server.one_packet:
+        walk = walk.with_entry(entry_name(name), entry)
+    yield from _sent(*_conntracked(walk, crossing, server), hook)
+
+
+def _conntracked(walk: Walk, crossing: Crossing, server: VirtualServer) -> tuple[Walk, Crossing]:
+    """What conntrack learns: with ``net.ipv4.vs.conntrack`` the answer's new source, without it the packet is tracked no more.
+
+    NB: the kernel's default is 0, but kube-proxy sets 1 when it starts and depends on it for masquerading.
+    """
+    connection, name = crossing.connection, crossing.stack.name
+    if crossing.stack.routing.get("net.ipv4.vs.conntrack") == "0":
+        return walk, replace(crossing, connection=None, state="UNTRACKED")
+    if connection is None or crossing.reply or connection.established or server.one_packet:
+        return walk, crossing
+    connection = replace(connection.translated(walk.packet), virtual=not connection.has_dnat)
+    return walk.with_entry(name, connection), replace(crossing, connection=connection)
+
+
+# -- the way on -----------------------------------------------------------------------------------------------------------------------
+
+
+def _sent(walk: Walk, crossing: Crossing, hook: Hook) -> Iterator[Served | Ending]:
+    """Route the packet to its real server."""
+    results = crossing.stack.routing.lookup(walk.packet.destination)
+    for result in results:
+        branch = walk if len(results) == 1 else replace(walk, probability=walk.probability * result.share)
+        yield _unroutable(branch, crossing, result) or _routed(branch, crossing, hook, result)
+
+
+def _unroutable(walk: Walk, crossing: Crossing, result: RouteResult) -> Ending | None:
+    name, destination, source = crossing.stack.name, walk.packet.destination, walk.packet.source
+    if result.kind is ResultKind.UNKNOWN:
+        text = result.unknown_reason or f"where node {name} routes {destination}"
+        return walk.unknown(Unknown(code="NO_ROUTES", text=text, at={"node": name}))
+    if result.kind not in (ResultKind.LOCAL, ResultKind.UNICAST):
+        return walk.end(Disposition.UNREACHABLE, Reason(code="NO_ROUTE", text=f"Node {name} has no route to real server {destination}"))
+    if result.kind is ResultKind.UNICAST and source.is_loopback:
+        text = f"IPVS of node {name} drops a packet from {source} to real server {destination}: loopback addresses do not leave a node"
+        return walk.end(Disposition.DROPPED, Reason(code="MARTIAN_SOURCE", text=text))
+    return None
+
+
+def _routed(walk: Walk, crossing: Crossing, hook: Hook, result: RouteResult) -> Served:
+    if result.kind is ResultKind.LOCAL:
+        return Served(walk, replace(crossing, served=True))
+    header = dict(crossing.header)
+    if hook is Hook.INPUT and "ttl" in header:
+        header["ttl"] -= 1
+    note = f"route to the real server: {result.route.to_text()}" if result.route is not None else ""
+    walk = walk.note(note) if note else walk
+    return Served(walk, replace(crossing, served=True, out_device=result.device, route=result, header=header), leaves=True)
+
+
+def _step(
+    walk: Walk,
+    crossing: Crossing,
+    hook: Hook,
+    servers: VirtualServers,
+    server: VirtualServer,
+    real: RealServer | None,
+    verdict: str,
+    choice: Choice,
+) -> Step:
+    """The step of a virtual server's line, or of the line of the real server that was chosen."""
+    line = server if real is None else real
+    drawn = real is not None and choice.share != 1 and choice.condition is None
+    return Step(
+        hook=hook.value,
+        family=walk.packet.family.value,
+        table="ipvs",
+        chain=server.name,
+        rule=line.text,
+        file=servers.file,
+        line=line.line,
+        verdict=verdict,
+        chance=choice.share if drawn else None,
+        condition=choice.condition if real is not None else None,
+        names=crossing.stack.virtual_names(server, real),
+    )
