@@ -14,8 +14,13 @@ _WORD = 0xFFFFFFFF
 _SEED = 0xDEADBEEF
 
 
-def address_of_flow(low: Address, high: Address, *, source: Address, destination: Address, persistent: bool) -> Address:
-    """Return the address between *low* and *high* that a flow gets; *persistent* leaves the destination out of the choice."""
+def address_of_flow(
+    low: Address, high: Address, *, source: Address, destination: Address, persistent: bool, rewrites_destination: bool = False
+) -> Address:
+    """Return the address between *low* and *high* that a flow gets; *persistent* leaves the destination out of the choice.
+
+    NB: where NAT *rewrites_destination*, the kernel goes on hashing with the words that it has just written over the old ones.
+    """
     toward = _words(destination)
     last = 0 if low.version == 4 else 3
     chosen = jhash2(_words(source), 0 if persistent else toward[last])
@@ -26,7 +31,7 @@ def address_of_flow(low: Address, high: Address, *, source: Address, destination
         full = full or number != final
         found += number.to_bytes(4, "big")
         if not persistent:
-            chosen ^= word
+            chosen ^= int.from_bytes(number.to_bytes(4, "big"), "little") if rewrites_destination else word
     return type(low)(int.from_bytes(found, "big"))
 
 

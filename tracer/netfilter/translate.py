@@ -70,14 +70,20 @@ def translate(target: m.Target, packet: Packet, hook: Hook, addresses: Addresses
             raise TypeError(f"{type(target).__name__} is not a NAT target")
 
 
-def _address(packet: Packet, chosen: m.NatRange, current: Address) -> Address:
+def _address(packet: Packet, chosen: m.NatRange, *, source: bool) -> Address:
     """The address out of the range: for one flow always the same."""
     if chosen.low is None or chosen.high is None:
-        return current
+        return packet.source if source else packet.destination
     if chosen.low == chosen.high:
         return chosen.low
-    source, destination = packet.source, packet.destination
-    return address_of_flow(chosen.low, chosen.high, source=source, destination=destination, persistent=chosen.persistent)
+    return address_of_flow(
+        chosen.low,
+        chosen.high,
+        source=packet.source,
+        destination=packet.destination,
+        persistent=chosen.persistent,
+        rewrites_destination=not source,
+    )
 
 
 def _destination(packet: Packet, chosen: m.NatRange) -> Iterator[Translation]:
@@ -85,7 +91,7 @@ def _destination(packet: Packet, chosen: m.NatRange) -> Iterator[Translation]:
     if ports is None:
         yield Translation(None, missing=f"which of more than {_MOST_CHOICES} ports the kernel draws")
         return
-    address = _address(packet, chosen, packet.destination)
+    address = _address(packet, chosen, source=False)
     for port in ports:
         yield Translation(replace(packet, destination=address, destination_port=port), Fraction(1, len(ports)))
 
@@ -108,7 +114,7 @@ def _port_choices(chosen: m.NatRange, current: int | None) -> list[int | None] |
 def _source(packet: Packet, chosen: m.NatRange) -> Iterator[Translation]:
     port, drawn = _source_port(packet, chosen)
     keeps = not chosen.random and _holds(chosen, packet)
-    address = packet.source if keeps else _address(packet, chosen, packet.source)
+    address = packet.source if keeps else _address(packet, chosen, source=True)
     yield Translation(replace(packet, source=address, source_port=port, source_port_random=drawn))
 
 

@@ -210,6 +210,11 @@ class NodeWalk:
                 text = f"Bridge {crossing.in_device} does not send a packet back out of the port it came in by: hairpin mode is off"
                 yield walk.end(Disposition.DROPPED, Reason(code="HAIRPIN_OFF", text=text))
                 return
+        if target is None and walk.packet.destination != walk.visit.packet_in.destination:
+            looked = f"Node {crossing.stack.name} looks on bridge {result.device} for {walk.packet.destination}"
+            text = f"{looked}, which nobody in the snapshot owns"
+            yield walk.end(Disposition.LOST, Reason(code="LEAVES_CLUSTER", text=text), went_out=result.device)
+            return
         crossing = replace(crossing, out_device=result.device, phys_out="?", bridged=True)
         for passed in self._hooks.run(walk.note(f"bridged by {result.device}, not routed"), crossing, Hook.FORWARD):
             if isinstance(passed, Ending):
