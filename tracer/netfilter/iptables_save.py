@@ -25,6 +25,7 @@ BUILT_IN = {
     "filter": ("INPUT", "FORWARD", "OUTPUT"),
     "security": ("INPUT", "FORWARD", "OUTPUT"),
 }
+_HOOKS = frozenset(BUILT_IN["mangle"])
 _LONG = 24  # chains of at least this many rules are looked up by index
 
 
@@ -141,7 +142,13 @@ def parse_dump(text: str, file: str, *, indexed: bool = True) -> Dump:
             else:
                 dump.faults.append(Fault(file=file, line=number, column=0, message="a rule outside a table, or not -A", text=line))
         elif first == ":":
-            _declare(dump, table, members, line, number)
+            name = line[1:-8]
+            if table is not None and line.endswith(" - [0:0]") and _is_new_name(name, members):
+                members[name] = numbers = []
+                table.chains[name] = Chain(name, None, table, number, numbers)
+                again = "\n"
+            else:
+                _declare(dump, table, members, line, number)
         elif first == "*":
             _end(dump, table, number)
             table, members, again = _begin(dump, line, number), {}, "\n"
@@ -165,6 +172,11 @@ def _lacks_its_end(lines: list[str]) -> bool:
         return False
     last = next((line for line in reversed(lines) if line.strip()), "")
     return not last.startswith("# Completed on ")
+
+
+def _is_new_name(name: str, members: dict[str, list[int]]) -> bool:
+    """Whether a declaration of *name* is the usual one: of a user chain, for the first time. Anything else is read with care."""
+    return name not in members and name not in _HOOKS and name != "" and " " not in name and name.isprintable()
 
 
 def _begin(dump: Dump, line: str, number: int) -> Table:
