@@ -19,6 +19,7 @@ from tracer.routing import ResultKind, RouteResult
 from tracer.simulate.crossing import Crossing
 from tracer.simulate.node import NodeWalk
 from tracer.simulate.walk import Ending, Walk
+from tracer.topology.arp import arp_answerers
 from tracer.topology.cluster import Cluster, Port
 from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Listener, Place, Reason, StackKind, Unknown
@@ -49,6 +50,8 @@ class Fabric:
             yield from self._to_node(walk, port, None)
         elif balancer := self.cluster.load_balancer(destination):
             yield from self.to_load_balancer(walk, balancer, None)
+        elif answering := arp_answerers(self.cluster, destination):
+            yield from self._by_arp(walk, answering, None)
         else:
             text = f"{destination} is no address of a node or a load balancer: outside the cluster nobody owns it"
             yield self._unclaimed(walk) or walk.end(Disposition.LOST, Reason(code="NOT_OWNED", text=text))
@@ -125,8 +128,28 @@ class Fabric:
             yield self._to_client(through, device if through is walk else None)
         elif found := self.cluster.endpoint_with_ip(destination):
             yield self._to_endpoint(walk, found[0].namespace, found[0].service, found[1].node_name, device)
+        elif answering := arp_answerers(self.cluster, destination):
+            yield from self._by_arp(walk, answering, device)
         else:
             yield self._lost(walk, node, device)
+
+    def _by_arp(self, walk: Walk, answering: tuple[Port, ...], went_out: str | None) -> Iterator[Ending]:
+        """No device of the link holds the address, but nodes answer for it: which one the sender hears first is not known."""
+        destination = walk.packet.destination
+        if len(answering) == 1:
+            yield from self._to_node(walk.note(f"node {answering[0].node} answers ARP requests for {destination}"), answering[0], went_out)
+            return
+        text = f"which of {len(answering)} nodes answers the ARP request for {destination} first: all hold it on a dummy device"
+        unknown = Unknown(code="ARP_ANSWERED_BY_SEVERAL", text=text, at={"address": str(destination)})
+        for port in answering:
+            condition = f"node {port.node} answers the ARP request for {destination} first"
+            branch = replace(
+                walk,
+                probability=walk.probability / len(answering),
+                conditions=(*walk.conditions, condition),
+                unknowns=(*walk.unknowns, unknown),
+            )
+            yield from self._to_node(branch, port, went_out)
 
     def _entrance(self, node: str, destination: Address) -> str | None:
         """The device by which traffic from the network comes to *node*: the one of its internal address."""
