@@ -1,0 +1,464 @@
+"""The trace page in a browser: accessible, steppable by keys, the same from its address, quiet on the console."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.browser.axe import violations
+from tests.frozen_links import frozen_path, made_document
+from tests.live_server import LiveServer
+from tests.made_traces import Made, lb_trace
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+pytestmark = pytest.mark.browser
+TRACE = "/c/shop-iptables/trace"
+ASKED = f"{TRACE}?from=external:203.0.113.10&to=198.51.100.10:443"
+ZONES = {"shop-worker": "us-east-1a", "shop-worker1": "us-east-1b", "shop-worker2": "us-east-1c"}
+SIZES = {1440: 900, 390: 844, 360: 740}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'; object-src 'none'"
+)
+
+
+@pytest.fixture
+def quiet(page: Page) -> Iterator[Page]:
+    """Return a page that must not say anything on the console nor break the content policy."""
+    said = watch(page)
+    yield page
+    assert said == []
+
+
+def watch(page: Page) -> list[str]:
+    """Return a list that fills with what *page* complains about."""
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.add_init_script("addEventListener('securitypolicyviolation', (e) => console.error('CSP ' + e.violatedDirective + ' ' + e.blockedURI))")
+    return said
+
+
+def step_of(page: Page) -> int:
+    return int(page.get_attribute("#inspector", "data-step") or 0)
+
+
+def wait_for_step(page: Page, step: int) -> None:
+    page.wait_for_function("(n) => document.getElementById('inspector').dataset.step === String(n)", arg=step, timeout=5000)
+
+
+def normal(page: Page) -> str:
+    """Return a hash of the page's content, without what differs by request (CSRF tokens) or is the viewport's."""
+    html = page.evaluate("""() => {
+      const copy = document.getElementById('trace').cloneNode(true);
+      for (const field of copy.querySelectorAll('[name=csrfmiddlewaretoken]')) field.remove();
+      for (const node of copy.querySelectorAll('[class]')) {
+        node.className.baseVal === undefined && node.setAttribute('class', [...node.classList].filter((c) => !c.startsWith('htmx-')).sort().join(' '));
+      }
+      for (const level of copy.querySelectorAll('#zoom-level, #say, #toast')) level.textContent = '';
+      return copy.innerHTML.replace(/\\s+/g, ' ');
+    }""")
+    return hashlib.sha256(html.encode()).hexdigest()
+
+
+# --- A: access ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", SIZES)
+def test_axe_finds_nothing(browser: Browser, live_url: str, scheme: Any, width: int) -> None:
+    context = browser.new_context(base_url=live_url, viewport={"width": width, "height": SIZES[width]}, color_scheme=scheme)
+    page = context.new_page()
+    found: dict[str, list[str]] = {}
+    for path in (f"{ASKED}&step=1", ASKED, f"{ASKED}&step=16", f"{ASKED}&view=graph", f"{ASKED}&expand=all", TRACE, f"{TRACE}?from_name=&to=a+b"):
+        page.goto(path)
+        if broken := violations(page):
+            found[path] = broken
+    context.close()
+    assert found == {}
+
+
+def test_axe_finds_nothing_in_legend_menus_and_sheet(browser: Browser, live_url: str) -> None:
+    context = browser.new_context(base_url=live_url, viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    page.goto(ASKED)
+    for button in ("Legend", "Export", "Freeze"):
+        page.get_by_role("button", name=button, exact=True).click()
+        assert violations(page) == [], button
+        page.keyboard.press("Escape")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.get_by_role("button", name="Rule and reason").click()
+    assert violations(page) == []
+    context.close()
+
+
+def test_arrow_keys_in_the_picture_step(quiet: Page) -> None:
+    page = quiet
+    page.goto(ASKED)
+    start = step_of(page)
+    page.focus("#g .n[aria-current]")
+    page.keyboard.press("ArrowRight")
+    wait_for_step(page, start + 1)
+    assert f"step={start + 1}" in page.url
+    assert page.evaluate("document.activeElement.getAttribute('aria-current')") == "step"
+    assert str(start + 1) in (page.evaluate("document.activeElement.dataset.steps") or "").split(",")
+    assert page.inner_text("#say").startswith(f"Step {start + 1} of 16. ")
+    page.keyboard.press("Home")
+    wait_for_step(page, 1)
+    assert page.inner_text("#say").startswith("Step 1 of 16. Client sends SYN. ")
+    page.keyboard.press("End")
+    wait_for_step(page, 16)
+    assert page.locator("#g .n[tabindex='0']").count() == 1, "the picture is one Tab stop"
+
+
+def test_up_and_down_go_to_the_sibling(quiet: Page) -> None:
+    quiet.goto(f"{ASKED}&step=7")
+    quiet.focus("#g .n[aria-current]")
+    before = quiet.evaluate("document.activeElement.id")
+    quiet.keyboard.press("ArrowUp")
+    after = quiet.evaluate("document.activeElement.id")
+    assert after != before
+    assert "KUBE-SEP" in quiet.evaluate("document.activeElement.getAttribute('aria-label')")
+    quiet.keyboard.press("Enter")
+    quiet.wait_for_url(re.compile("follow="))
+
+
+def test_letters_as_keys_can_be_switched_off(quiet: Page) -> None:
+    quiet.goto(f"{ASKED}&step=3")
+    quiet.keyboard.press("j")
+    wait_for_step(quiet, 4)
+    quiet.get_by_role("button", name="Legend").click()
+    quiet.uncheck("#shortcuts")
+    quiet.keyboard.press("Escape")
+    quiet.keyboard.press("j")
+    quiet.keyboard.press("/")
+    quiet.wait_for_timeout(300)
+    assert step_of(quiet) == 4
+    assert quiet.evaluate("document.activeElement.id") != "find"
+
+
+@pytest.mark.parametrize(("width", "least"), [(1440, 24), (390, 24)])
+def test_targets_are_large_enough(page: Page, width: int, least: int) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    page.goto(f"{ASKED}&expand=all")
+    small = page.evaluate(
+        """(least) => [...document.querySelectorAll('a, button, select, input, summary')].filter((e) => {
+          const box = e.getBoundingClientRect();
+          if (!box.width || !e.checkVisibility() || e.closest('#g, p, dd, .mut, td, .skip, li > span') || e.type === 'radio' || e.type === 'checkbox') return false;
+          return box.height < least || box.width < least;
+        }).map((e) => e.outerHTML.slice(0, 120))""",
+        least,
+    )
+    assert small == []
+
+
+@pytest.mark.parametrize("width", [360, 320])
+@pytest.mark.parametrize("path", [ASKED, f"{ASKED}&view=graph", f"{ASKED}&expand=all", TRACE, f"{TRACE}?from_name=&to=a+b", f"{ASKED}&detail=rules"])
+def test_nothing_is_wider_than_a_phone(page: Page, width: int, path: str) -> None:
+    page.set_viewport_size({"width": width, "height": 740})
+    page.goto(path)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    clipped = page.evaluate(
+        """() => [...document.querySelectorAll('.verdict h1, .verdict p, .st .ti, .st .ad, .sheet h2 em, .tup td')].filter((e) => e.checkVisibility())
+          .filter((e) => e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== 'inline').map((e) => e.textContent.slice(0, 60))"""
+    )
+    assert clipped == []
+
+
+def test_focus_is_not_hidden_by_tabs_or_sheet(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(ASKED)
+    hidden = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        covered = page.evaluate(
+            """() => { const e = document.activeElement; if (!e || e === document.body) return null; const b = e.getBoundingClientRect();
+              const at = document.elementFromPoint(b.left + Math.min(b.width / 2, 20), b.top + Math.min(b.height / 2, 12));
+              return at && (e.contains(at) || at.contains(e)) ? null : e.outerHTML.slice(0, 100); }"""
+        )
+        if covered:
+            hidden.append(covered)
+    assert hidden == []
+
+
+# --- P: speed and size -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", SIZES)
+def test_the_page_does_not_shift(browser: Browser, live_url: str, width: int) -> None:
+    context = browser.new_context(base_url=live_url, viewport={"width": width, "height": SIZES[width]})
+    page = context.new_page()
+    page.add_init_script("window.shift = 0; new PerformanceObserver((l) => { for (const e of l.getEntries()) window.shift += e.value; }).observe({type: 'layout-shift', buffered: true})")
+    page.goto(ASKED)
+    page.wait_for_timeout(1500)
+    shift = page.evaluate("window.shift")
+    context.close()
+    assert shift <= 0.02
+
+
+@pytest.fixture(scope="module")
+def many(live: LiveServer) -> str:
+    """Return the path of an answer with 500 endpoints behind 3 nodes: 1,500 paths."""
+    return frozen_path(live, made_document(lb_trace(endpoints=500), zones=ZONES))
+
+
+def test_five_hundred_endpoints_are_folded(quiet: Page, many: str) -> None:
+    response = quiet.goto(many)
+    assert quiet.locator("#gh").inner_text() == "1,500 paths"
+    assert quiet.locator("#g .nodes > .n").count() <= 60
+    assert len(gzip.compress(response.body())) <= 60_000
+    quiet.get_by_role("link", name="list all 500").click()
+    quiet.wait_for_selector("#paths tbody tr")
+    quiet.fill("#list-find", "0001f")
+    quiet.keyboard.press("Enter")
+    quiet.wait_for_function("document.querySelectorAll('#paths tbody tr').length === 1")
+    quiet.locator("#paths").get_by_role("link", name="Follow").click()
+    quiet.wait_for_function("document.querySelector('.gt .fol').textContent.includes('0001f')")
+
+
+def test_scripts_styles_and_pages_are_small(page: Page) -> None:
+    sizes = {"js": 0, "css": 0}
+    page.on("response", lambda r: sizes.__setitem__(kind, sizes[kind] + len(gzip.compress(r.body()))) if (kind := r.url.rpartition(".")[2]) in sizes else None)
+    response = page.goto(ASKED)
+    page.wait_for_load_state("networkidle")
+    assert 0 < sizes["js"] <= 40_000
+    assert 0 < sizes["css"] <= 12_000
+    assert len(gzip.compress(response.body())) <= 30_000
+
+
+# --- S: safety ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [ASKED, TRACE, f"{TRACE}?from_name=&to=a+b"])
+def test_the_content_policy_is_exact(page: Page, path: str) -> None:
+    policy = page.goto(path).headers["content-security-policy"]
+    assert sorted(part.strip() for part in policy.split(";")) == sorted(part.strip() for part in POLICY.split(";"))
+
+
+def test_a_whole_tour_is_quiet(quiet: Page, live: LiveServer) -> None:
+    page = quiet
+    page.goto(TRACE)
+    page.fill("#from_name", "203.0.113.10")
+    page.fill("#to", "198.51.100.10:443")
+    page.get_by_role("button", name="Trace", exact=True).click()
+    page.wait_for_selector("#verdict")
+    assert page.url.endswith(ASKED)
+    page.get_by_role("link", name="Next step").click()
+    page.select_option("#detail", "objects")
+    page.wait_for_url(re.compile("detail=objects"))
+    page.select_option("#detail", "rules")
+    page.wait_for_url(re.compile("detail=rules"))
+    for name in ("Zoom in", "Zoom out", "Legend"):
+        page.get_by_role("button", name=name).click()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Dark theme").click()
+    assert page.get_attribute("html", "data-theme") == "dark"
+    page.reload()
+    assert page.get_attribute("html", "data-theme") == "dark"
+    page.get_by_role("button", name="Play").click()
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("link", name="1 of 3 nodes").click()
+    page.wait_for_url(re.compile("expand=nodes"))
+
+
+HOSTILE = Made(service='a"><script>document.title="owned"</script>/</text>{x|y}', pod='p</text>"; x -> y [label="z"]')
+
+
+def test_hostile_names_are_shown_as_text(quiet: Page, live: LiveServer) -> None:
+    path = frozen_path(live, made_document(HOSTILE.trace()))
+    for query in ("", "?detail=objects", "?expand=all,nodes", "?step=6", "?find=</text>"):
+        quiet.goto(path + query)
+        assert "owned" not in quiet.title()
+        assert quiet.locator("main script").count() == 0
+    assert '</text>"' in quiet.locator(".gt .fol").inner_text()
+
+
+# --- U: the address is the state ---------------------------------------------------------------------------------------
+
+CONTROLS: dict[str, Callable[[Page], object]] = {
+    "next": lambda page: page.get_by_role("link", name="Next step").click(),
+    "last": lambda page: page.get_by_role("link", name="Last step").click(),
+    "list": lambda page: page.locator("#steps a[data-step='5']").click(),
+    "box": lambda page: page.locator("#g .n[data-steps='7']").click(),
+    "way": lambda page: page.locator("#g .k-way").first.click(),
+    "follow": lambda page: page.locator("#g .n.off").first.click(),
+    "detail": lambda page: page.select_option("#detail", "objects"),
+    "nodes": lambda page: page.get_by_role("link", name="1 of 3 nodes").click(),
+    "all": lambda page: page.get_by_role("link", name="list all 3").click(),
+    "find": lambda page: (page.fill("#find", "KUBE-SVC"), page.keyboard.press("Enter")),
+    "sample": lambda page: (page.check("input[name=paths][value=one]"), page.get_by_role("button", name="Trace", exact=True).click()),
+    "port": lambda page: (page.fill("#source_port", "40000"), page.get_by_role("button", name="Trace", exact=True).click()),
+    "protocol": lambda page: (page.select_option("#protocol", "udp"), page.get_by_role("button", name="Trace", exact=True).click()),
+}
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_a_copied_address_shows_the_same(quiet: Page, browser: Browser, live_url: str, control: str) -> None:
+    quiet.goto(f"{ASKED}&step=3")
+    before = quiet.url
+    CONTROLS[control](quiet)
+    quiet.wait_for_url(lambda url: url != before)
+    quiet.wait_for_function("!document.querySelector('#trace[aria-busy]')")
+    quiet.wait_for_timeout(250)
+    clean = browser.new_context(base_url=live_url, viewport={"width": 1440, "height": 900})
+    other = clean.new_page()
+    other.goto(quiet.url)
+    other.wait_for_timeout(150)
+    same = normal(other) == normal(quiet)
+    clean.close()
+    assert same, quiet.url
+
+
+def test_tabs_are_in_the_address(page: Page, browser: Browser, live_url: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(ASKED)
+    page.get_by_role("link", name="Graph", exact=True).click()
+    assert page.url.endswith("view=graph")
+    page.reload()
+    assert page.locator("#g").is_visible()
+    assert not page.locator("#steps").is_visible()
+
+
+def test_back_and_forward_show_whole_pages(quiet: Page) -> None:
+    page = quiet
+    page.goto(f"{ASKED}&step=1")
+    for step in (2, 3, 4, 5):
+        page.get_by_role("link", name="Next step").click()
+        wait_for_step(page, step)
+    page.fill("#to", "production/public-api:443")
+    page.get_by_role("button", name="Trace", exact=True).click()
+    page.wait_for_url(re.compile("svc:production"))
+    for step in (5, 4, 3, 2, 1):
+        page.go_back()
+        wait_for_step(page, step)
+        assert page.input_value("#to") == "198.51.100.10:443"
+    page.go_forward()
+    wait_for_step(page, 2)
+    page.goto("/reasons")
+    page.go_back()
+    wait_for_step(page, 2)
+    assert page.locator("header.top").is_visible()
+    assert page.locator("#steps li").count() > 5
+
+
+def test_without_javascript_everything_is_a_link_or_a_form(browser: Browser, live_url: str) -> None:
+    context = browser.new_context(base_url=live_url, java_script_enabled=False, viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    page.goto(TRACE)
+    page.fill("#from_name", "203.0.113.10")
+    page.fill("#to", "198.51.100.10:443")
+    page.get_by_role("button", name="Trace", exact=True).click()
+    assert page.url.endswith(ASKED)
+    page.get_by_role("link", name="Next step").click()
+    assert step_of(page) == 10
+    page.locator("#steps a[data-step='3']").click()
+    assert step_of(page) == 3
+    page.locator("#g .n[data-steps='7']").click()
+    assert step_of(page) == 7
+    page.get_by_role("link", name="1 of 3 nodes").click()
+    assert "expand=nodes" in page.url
+    page.select_option("#detail", "objects")
+    page.get_by_role("button", name="Show").click()
+    assert "detail=objects" in page.url
+    page.get_by_role("button", name="Export").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="JSON answer").click()
+    assert download.value.suggested_filename == "trace.json"
+    page.get_by_role("button", name="Dark theme").click()
+    assert page.get_attribute("html", "data-theme") == "dark"
+    assert page.get_by_role("button", name="Play").count() == 0
+    context.close()
+
+
+def test_the_same_address_gives_the_same_picture(page: Page) -> None:
+    def drawn() -> str:
+        return re.search(r'<svg id="g".*?</svg>', page.request.get(f"{ASKED}&step=4").text(), re.DOTALL)[0]
+
+    assert drawn() == drawn()
+
+
+def test_a_step_keeps_the_picture_and_the_focus(quiet: Page) -> None:
+    quiet.goto(f"{ASKED}&step=4")
+    quiet.evaluate("window.kept = document.querySelector('#g .n')")
+    quiet.focus("[data-go=next]")
+    quiet.keyboard.press("Enter")
+    wait_for_step(quiet, 5)
+    assert quiet.evaluate("window.kept.isConnected")
+    assert quiet.evaluate("document.activeElement.dataset.go") == "next"
+
+
+def test_a_new_trace_morphs_the_old_picture(quiet: Page) -> None:
+    quiet.goto(ASKED)
+    quiet.evaluate("window.kept = document.querySelector('#g .k-client')")
+    quiet.get_by_role("link", name="1 of 3 nodes").click()
+    quiet.wait_for_url(re.compile("expand=nodes"))
+    assert quiet.evaluate("window.kept.isConnected && window.kept === document.querySelector('#g .k-client')")
+
+
+def test_play_steps_and_stops_at_a_key(quiet: Page) -> None:
+    quiet.goto(f"{ASKED}&step=2")
+    quiet.select_option("#speed", "4")
+    quiet.get_by_role("button", name="Play").click()
+    wait_for_step(quiet, 4)
+    quiet.keyboard.press("Shift")
+    step = step_of(quiet)
+    quiet.wait_for_timeout(900)
+    assert step_of(quiet) <= step + 1
+    assert quiet.inner_text("#play") == "Play"
+
+
+def test_reduced_motion_plays_nothing_by_itself(browser: Browser, live_url: str) -> None:
+    context = browser.new_context(base_url=live_url, reduced_motion="reduce")
+    page = context.new_page()
+    page.goto(f"{ASKED}&step=2")
+    page.get_by_role("button", name="Play").click()
+    wait_for_step(page, 3)
+    page.wait_for_timeout(1800)
+    assert step_of(page) == 3
+    context.close()
+
+
+def test_errors_are_shown_in_place_with_focus(page: Page) -> None:
+    page.goto(ASKED)
+    page.fill("#to", "production/public-apo:443")
+    page.get_by_role("button", name="Trace", exact=True).click()
+    page.wait_for_selector("#errors")
+    assert page.evaluate("document.activeElement.id") == "errors"
+    page.get_by_role("link", name="production/public-api", exact=True).click()
+    page.wait_for_selector("#verdict")
+
+
+def test_a_dead_server_leaves_the_answer_on_screen(browser: Browser, start_server: Callable[..., LiveServer]) -> None:
+    server = start_server()
+    context = browser.new_context(base_url=server.url)
+    page = context.new_page()
+    page.goto(ASKED)
+    server.kill()
+    page.select_option("#detail", "objects")
+    page.get_by_role("button", name="Retry").wait_for()
+    assert page.locator("#verdict").is_visible()
+    context.close()
+
+
+def test_copy_link_copies_the_address(context: BrowserContext, page: Page) -> None:
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(f"{ASKED}&step=6")
+    page.get_by_role("button", name="Copy link to this step").click()
+    page.get_by_text("Link copied.").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == page.url
+
+
+def test_freezing_from_the_page(quiet: Page) -> None:
+    quiet.goto(ASKED)
+    quiet.get_by_role("button", name="Freeze").click()
+    quiet.get_by_role("button", name="Make the link").click()
+    quiet.wait_for_url(re.compile(r"/t/\w{26}"))
+    assert "The stored answer of" in quiet.locator(".q.frozen").inner_text()
+    assert quiet.locator("#trace-form").count() == 0
