@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
+from pathlib import Path
 
+from tests.oracle.lab import Lab
 from tests.oracle.netns import why_not
 from tests.oracle.run import run
+
+LAB_FILES = Path(__file__).parent / "lab-files.json"
 
 
 def main() -> int:
@@ -18,10 +23,16 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="of the first rule set (default: the clock's)")
     parser.add_argument("--only", choices=["nft4", "nft6", "legacy4", "legacy6"], help="one back end and IP version")
     parser.add_argument("--least", type=int, default=50, help="what is hit or missed less often is listed")
+    parser.add_argument("--record", action="store_true", help="only write the little network's readings, which test_regressions.py needs")
     arguments = parser.parse_args()
     if reason := why_not():
         print(f"The oracle cannot run here: {reason}")
         return 2
+    if arguments.record:
+        with Lab() as lab:
+            found = {path: data.decode() for path, data in lab.files().items()}
+        LAB_FILES.write_text(json.dumps(found, indent=1) + "\n")
+        return 0
     seed = int(time.time()) if arguments.seed is None else arguments.seed
     print(f"seed {seed}", flush=True)
     only = (arguments.only[:-1], int(arguments.only[-1])) if arguments.only else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import select
 import socket
 import struct
@@ -27,7 +28,11 @@ NODE_ADDRESSES = {4: ("192.0.2.1", "192.0.2.2"), 6: ("fd00:c::1", "fd00:c::2")}
 GATEWAYS = {4: ("10.1.1.1", "10.1.2.1", "10.1.9.1"), 6: ("fd00:1:1::1", "fd00:1:2::1", "fd00:1:9::1")}
 _ROUTER_MAC, _PEER_MAC = "02:00:00:00:00:{:02x}", "02:00:00:00:01:{:02x}"
 _IGNORE_OUTGOING, _SOL_PACKET = 23, 263
-_SYSCTLS = "net.ipv4.ip_forward", "net.ipv4.conf", "net.ipv6.conf", "net.bridge", "net.ipv4.ip_local_port_range", "net.ipv4.fib"
+_SYSCTLS = re.compile(
+    r"net\.(ipv4\.(ip_forward|ip_local_port_range|fib_\w+)|bridge\.|ipv4\.conf\.\w+\.(accept_local|forwarding|rp_filter|route_localnet|"
+    r"send_redirects|src_valid_mark)|ipv6\.conf\.\w+\.(disable_ipv6|forwarding)) ?",
+    re.ASCII,
+)
 
 
 def pod_address(pod: str, version: int) -> str:
@@ -166,7 +171,7 @@ class Lab:
             "ip6-rule.json": ("-6", "-j", "rule"),
         }
         found = {at + name: self.node.run("ip", *arguments).encode() for name, arguments in readings.items()}
-        sysctls = [x for x in self.node.run("sysctl", "-a").splitlines() if x.startswith(_SYSCTLS)]
+        sysctls = [x for x in self.node.run("sysctl", "-a").splitlines() if _SYSCTLS.match(x)]
         found[at + "sysctl.txt"] = "\n".join(sysctls).encode()
         addresses = [{"type": "InternalIP", "address": a[0]} for a in NODE_ADDRESSES.values()]
         node = {"kind": "Node", "apiVersion": "v1", "metadata": {"name": NODE}, "status": {"addresses": addresses}}

@@ -230,6 +230,11 @@ MATCHES: tuple[Kind, ...] = (
     Kind(name="conntrack --ctorigdstport", make=lambda r, p: f"-m conntrack ! --ctorigdstport {_port(r)}", weight=0.6),
     Kind(name="conntrack --ctreplsrcport", make=lambda r, p: f"-m conntrack ! --ctreplsrcport {_port(r)}", weight=0.6),
     Kind(name="conntrack --ctrepldstport", make=lambda r, p: f"-m conntrack ! --ctrepldstport {_source_port(r)}", weight=0.6),
+    Kind(
+        name="conntrack, several",  # with --ctstate the others are not asked of a packet without a connection
+        make=lambda r, p: f"-m conntrack ! --ctstate {_states(r, p)} --ctorigdst {_network(r, p)} --ctproto {r.choice((6, 17))}",
+        weight=1.5,
+    ),
     Kind(name="conntrack --ctproto", make=lambda r, p: f"-m conntrack ! --ctproto {r.choice((6, 17, 132))}"),
     Kind(
         name="conntrack --ctdir", make=lambda r, p: f"-m conntrack --ctdir {r.choice(('ORIGINAL', 'ORIGINAL', 'REPLY'))}", negatable=False
