@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 
 from tracer.packet import Packet
 from tracer.simulate.fabric import Fabric
 from tracer.simulate.walk import Ending, Visit, Walk
-from tracer.trace import Disposition, Outcome, Place, Reason, Reply, StackKind, Unknown
+from tracer.trace import Disposition, Hop, Outcome, Place, Reason, Reply, StackKind, Unknown
 
 
 def answered(fabric: Fabric, ending: Ending) -> Iterator[Ending]:
@@ -21,10 +22,13 @@ def answered(fabric: Fabric, ending: Ending) -> Iterator[Ending]:
     if ending.outcome.disposition is not Disposition.DELIVERED or place is None:
         yield ending
         return
+    if ending.walk.accepted is not None:
+        yield from _answered_by_proxy(fabric, ending, place, ending.walk.accepted)
+        return
     first = ending.outcome.hops[0]
     sent = first.packet_in
     for back in _walk_back(fabric, ending, place):
-        reply = _reply(back, sent, Place(kind=first.kind.value, name=first.name, node=first.node, ip=sent.source, port=sent.source_port))
+        reply = _reply(back, sent, _sender(first))
         outcome = replace(
             ending.outcome,
             probability=ending.outcome.probability * back.outcome.probability,
@@ -32,6 +36,53 @@ def answered(fabric: Fabric, ending: Ending) -> Iterator[Ending]:
             reply=reply,
         )
         yield Ending(outcome, replace(ending.walk, unknowns=(*ending.walk.unknowns, *back.walk.unknowns)))
+
+
+def _answered_by_proxy(fabric: Fabric, ending: Ending, place: Place, accepted: Walk) -> Iterator[Ending]:
+    """The two connections of a proxy process answer on their own: the endpoint to the proxy, the proxy to the client.
+
+    Without an answer of the endpoint the proxy has nothing to pass on, and closes what it accepted.
+    """
+    outcome = ending.outcome
+    inner = len(accepted.hops) + 2  # behind the node that took the packet in, and the proxy
+    for back in _walk_back(fabric, ending, place):
+        reply = _reply(back, outcome.hops[inner].packet_in, _sender(outcome.hops[inner]))
+        odds = outcome.probability * back.outcome.probability
+        conditions = outcome.conditions + back.outcome.conditions
+        unknowns = (*ending.walk.unknowns, *back.walk.unknowns)
+        if reply.disposition is not Disposition.DELIVERED and reply.disposition is not Disposition.UNKNOWN:
+            why = reply.reason.text if reply.reason else reply.disposition.value
+            reason = Reason(code="PROXY_CLOSED", text=f"kube-proxy gets no answer from the endpoint, and closes: {why}")
+            closed = replace(outcome, probability=odds, conditions=conditions, disposition=Disposition.CLOSED, reason=reason)
+            yield Ending(closed, replace(ending.walk, unknowns=unknowns))
+            continue
+        for last in _proxy_answers(fabric, accepted, outcome.hops[0], reply):
+            changed = replace(
+                outcome,
+                probability=odds * last.outcome.probability,
+                conditions=conditions + last.outcome.conditions,
+                reply=last.outcome.reply,
+            )
+            yield Ending(changed, replace(ending.walk, unknowns=(*unknowns, *last.walk.unknowns)))
+
+
+def _proxy_answers(fabric: Fabric, accepted: Walk, first: Hop, endpoint: Reply) -> Iterator[Ending]:
+    """The proxy's answer to its client, behind the endpoint's answer to the proxy."""
+    packet = accepted.packet
+    place = Place(kind="node", name=accepted.visit.name, node=accepted.visit.node, ip=packet.destination, port=packet.destination_port)
+    taken = accepted.end(Disposition.DELIVERED, Reason(code="DELIVERED", text="accepted by the proxy"), destination=place)
+    taken = Ending(replace(taken.outcome, probability=Fraction(1), conditions=()), replace(accepted, probability=Fraction(1)))
+    for back in _walk_back(fabric, taken, place):
+        reply = _reply(back, first.packet_in, _sender(first))
+        if endpoint.disposition is Disposition.UNKNOWN:
+            reply = replace(reply, disposition=Disposition.UNKNOWN, reason=endpoint.reason)
+        hops = (*endpoint.hops, *reply.hops)
+        yield Ending(replace(back.outcome, reply=replace(reply, hops=hops)), back.walk)
+
+
+def _sender(hop: Hop) -> Place:
+    """Who sent the packet that left from *hop*."""
+    return Place(kind=hop.kind.value, name=hop.name, node=hop.node, ip=hop.packet_in.source, port=hop.packet_in.source_port)
 
 
 def _walk_back(fabric: Fabric, ending: Ending, place: Place) -> Iterator[Ending]:

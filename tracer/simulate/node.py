@@ -14,7 +14,9 @@ from tracer.packet import Address, Packet
 from tracer.routing import ResultKind, RouteResult, SourceCheck
 from tracer.simulate.crossing import Crossing
 from tracer.simulate.hooks import HookRunner, Passed
+from tracer.simulate.proxy import into_proxy
 from tracer.simulate.walk import Ending, Walk
+from tracer.topology.proxy_ports import ProxyPort, proxy_port
 from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Listener, Place, Reason, Unknown
 
@@ -159,8 +161,16 @@ class NodeWalk:
                 yield passed
             elif passed[1].route is not None:  # IPVS took it: its real server is elsewhere
                 yield from self._leave(*passed, passed[1].route)
+            elif port := self._proxy_port(*passed):
+                yield from into_proxy(self._fabric, *passed, port)
             else:
                 yield self._to_process(*passed)
+
+    def _proxy_port(self, walk: Walk, crossing: Crossing) -> ProxyPort | None:
+        """The port of kube-proxy's own process that a new connection reached, None when it is somebody else's."""
+        if walk.answering or walk.midstream:
+            return None
+        return proxy_port(self._cluster, crossing.stack, walk.packet)
 
     def _to_process(self, walk: Walk, crossing: Crossing) -> Ending:
         """The packet reached a socket of the node, or of a pod that shares the node's stack."""

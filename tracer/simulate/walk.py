@@ -32,6 +32,7 @@ class Walk:
     *entries* are (stack, connection) pairs; *seen* the states passed, against loops; *recent* what the ``-m recent`` lists
     of each stack learned, as (stack, list, address).
     *header* are the fields that somebody said (dscp, length, ttl), as they are between stacks.
+    *accepted* is the walk of the client's own connection, where a proxy process accepted it and made another.
     *source_port_certain* is false once NAT may have changed it; *answering*: this is the answer; *midstream*: no first packet.
     """
 
@@ -47,6 +48,7 @@ class Walk:
     source_port_certain: bool = True
     answering: bool = False
     midstream: bool = False
+    accepted: Walk | None = None
     header: Mapping[str, int] = field(default_factory=dict)
 
     def entry(self, stack: str, packet: Packet) -> tuple[Connection, bool] | None:

@@ -1,0 +1,108 @@
+"""Which Service a port of kube-proxy's own process is for: userspace mode sends a Service's connections there by REDIRECT and DNAT rules.
+
+The process is known by ss.txt; without it, by a node that runs userspace mode. The Service is the one of the rules that translate to the
+port. A node port that kube-proxy holds, so that nobody else takes it, is listened on and never accepted from.
+Source: pkg/proxy/userspace/proxier.go, pkg/proxy/userspace/port_allocator.go, Kubernetes 1.20.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tracer.kube.service import Service, ServicePort
+from tracer.netfilter import model as m
+from tracer.netfilter.iptables_save import Chain
+from tracer.packet import Packet, Protocol
+from tracer.topology.cluster import Cluster
+from tracer.topology.stack import NodeStack
+
+_PROXY_SOCKET = re.compile(
+    r'^(?P<netid>tcp|udp)\s+(?:LISTEN|UNCONN)\s+\S+\s+\S+\s+\S+:(?P<port>[0-9]+)\s+\S+\s+users:\(\("(?:kube-proxy|hyperkube)"',
+    re.ASCII | re.MULTILINE,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyPort:
+    """A port of kube-proxy's process. *held*: it only keeps a node port from others, and answers nobody."""
+
+    service: Service
+    port: ServicePort
+    held: bool = False
+    rule: m.Rule | None = None
+
+    @property
+    def name(self) -> str:
+        """Return ``namespace/name:port``."""
+        shown = self.port.name or str(self.port.port)
+        return f"{self.service.namespace}/{self.service.name}:{shown}"
+
+
+def proxy_port(cluster: Cluster, stack: NodeStack, packet: Packet) -> ProxyPort | None:
+    """Return what kube-proxy's process does with a packet that reached a socket of *stack*; None when it is not kube-proxy's."""
+    port = packet.destination_port
+    if port is None or not _is_proxys(cluster, stack, packet.protocol, port):
+        return None
+    for rule in _rules_to(stack, packet, port):
+        if found := _service_port(cluster, rule, packet.protocol):
+            return ProxyPort(service=found[0], port=found[1], rule=rule)
+    if cluster.snapshot.has_node_file(stack.name, "ss.txt"):
+        for service, named in cluster.objects.services_with_node_port(port, packet.protocol):
+            return ProxyPort(service=service, port=named, held=True)
+    return None
+
+
+def _is_proxys(cluster: Cluster, stack: NodeStack, protocol: Protocol, port: int) -> bool:
+    text = cluster.snapshot.node_file(stack.name, "ss.txt")
+    if text is None:
+        return stack.mode == "userspace"
+    return any(x["netid"] == protocol.value and int(x["port"]) == port for x in _PROXY_SOCKET.finditer(text))
+
+
+def _rules_to(stack: NodeStack, packet: Packet, port: int) -> Iterator[m.Rule]:
+    """Yield the rules that translate to *port* of the node itself. Looks at the text first, so that most rules stay unparsed."""
+    for dump in stack.dumps(packet.family):
+        table = dump.tables.get("nat")
+        for chain in table.chains.values() if table else ():
+            for i in range(len(chain)):
+                if _may_lead_to(chain, i, port) and _leads_to(rule := chain.rule(i), stack, port):
+                    yield rule
+
+
+def _may_lead_to(chain: Chain, position: int, port: int) -> bool:
+    text = chain.text(position)
+    return str(port) in text and ("REDIRECT" in text or "DNAT" in text)
+
+
+def _leads_to(rule: m.Rule, stack: NodeStack, port: int) -> bool:
+    match rule.target:
+        case m.Redirect(ports=ports):
+            return ports is not None and ports.low == port == ports.high
+        case m.Dnat(range=chosen):
+            local = chosen.low is not None and stack.routing.is_local(chosen.low)
+            return local and chosen.ports is not None and chosen.ports.low == port == chosen.ports.high
+    return False
+
+
+def _service_port(cluster: Cluster, rule: m.Rule, protocol: Protocol) -> tuple[Service, ServicePort] | None:
+    """The Service port that a rule is for: the one it names, else the one whose node port it asks for."""
+    names, number = cluster.names(rule), _asked_port(rule)
+    if "service" in names:
+        namespace, _, name = names["service"].partition("/")
+        service = cluster.objects.service(namespace, name)
+        for port in service.ports if service else ():
+            fits = port.name == names["port"] if "port" in names else number in (port.port, port.node_port)
+            if service is not None and port.protocol is protocol and fits:
+                return service, port
+    elif number is not None:
+        return next(iter(cluster.objects.services_with_node_port(number, protocol)), None)
+    return None
+
+
+def _asked_port(rule: m.Rule) -> int | None:
+    for match in rule.matches:
+        if isinstance(match, m.PortsMatch) and match.side == "destination" and len(match.ranges) == 1 and not match.negated:
+            return match.ranges[0].low
+    return None
