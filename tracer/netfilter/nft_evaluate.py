@@ -16,7 +16,8 @@ from itertools import product
 from tracer.netfilter import model as m
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.evaluate import Leaf, StepList
-from tracer.netfilter.nft_values import ABSENT, Absent, Evaluator, OwnPort, SetIndex, Value, constant, fib_answer, remembered, same, unknown
+from tracer.netfilter.nft_set_index import ABSENT, Absent, OwnPort, Value, constant, same, unknown
+from tracer.netfilter.nft_values import Evaluator, Indexes, fib_answer, remembered
 from tracer.netfilter.view import UnknownAnswer, View
 from tracer.packet import Address
 from tracer.trace import Step, Unknown
@@ -63,7 +64,7 @@ class NftBaseChain:
     chain: n.NftChain
     table: n.NftTable
     file: str
-    indexes: dict[int | str, SetIndex]
+    indexes: Indexes
     annotate: NftAnnotator = no_names
 
     @property

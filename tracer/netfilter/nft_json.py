@@ -11,6 +11,7 @@ from typing import Any
 
 from tracer.errors import Fault, ParseError
 from tracer.netfilter import nft_model as n
+from tracer.netfilter.nft_deferred import Deferred
 from tracer.netfilter.nft_print import rule_text
 from tracer.netfilter.nft_statements import REJECTS, typed_by
 from tracer.netfilter.nft_words import TCP_FLAGS, atom, port_word
@@ -18,12 +19,20 @@ from tracer.netfilter.nft_words import TCP_FLAGS, atom, port_word
 _OPERATORS = {"&", "|", "^", "<<", ">>"}
 
 
+_SKIPPED = frozenset(
+    {"metainfo", "counter", "quota", "limit", "ct helper", "ct timeout", "ct expectation", "flowtable", "secmark", "synproxy", "tunnel"}
+)
+
+
 class _Unreadable(Exception):
     """A value of the JSON has a form that is not known."""
 
 
-def parse_json(text: str, file: str) -> tuple[n.NftRuleset, tuple[Fault, ...]]:
-    """Return the rule set that *text* holds, and every fault.
+_ERRORS = (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError, _Unreadable)
+
+
+def parse_json(text: str, file: str) -> n.NftRuleset:
+    """Return the rule set that *text* holds; it keeps every fault. Rules and elements are read when they are asked for.
 
     :raises ParseError: the text is not JSON, or not a listing of nftables.
     """
@@ -34,23 +43,23 @@ def parse_json(text: str, file: str) -> tuple[n.NftRuleset, tuple[Fault, ...]]:
         raise ParseError(Fault(file=file, line=line, column=None, message=f"not JSON: {error}")) from None
     if not isinstance(value, dict) or not isinstance(value.get("nftables"), list):
         raise ParseError(Fault(file=file, line=None, column=None, message="not a listing of nftables"))
-    reader = _Reader(file)
+    reader = _Reader(n.NftRuleset(file))
     for item in value["nftables"]:
         reader.item(item)
-    ruleset = n.NftRuleset(file, list(reader.tables.values()))
-    ruleset.mark_dynamic_sets()
-    return ruleset, tuple(reader.faults)
+    reader.mark_dynamic_sets()
+    return reader.ruleset
 
 
 class _Reader:
-    def __init__(self, file: str) -> None:
-        self.file = file
+    def __init__(self, ruleset: n.NftRuleset) -> None:
+        self.ruleset = ruleset
         self.tables: dict[tuple[str, str], n.NftTable] = {}
-        self.faults: list[Fault] = []
+        self.rules: dict[tuple[str, str, str], list[Any]] = {}
+        self.updated: set[tuple[str, str, str]] = set()
 
     def item(self, item: object) -> None:
         if not isinstance(item, dict) or len(item) != 1:
-            self.fault("an entry of the listing is not an object with one key")
+            self.lost("an entry of the listing is not an object with one key")
             return
         (kind, value), *_ = item.items()
         try:
@@ -62,54 +71,93 @@ class _Reader:
                 self.set(value)
             elif kind == "rule":
                 self.rule(value)
+            elif kind not in _SKIPPED:
+                self.lost(f"an entry of the listing is a {str(kind)[:40]!r}, which is not known")
         except (KeyError, TypeError, ValueError, AttributeError, _Unreadable) as error:
-            self.fault(f"a {kind} cannot be read: {error!r}"[:200])
+            self.lost(f"a {kind} cannot be read: {error!r}"[:200])
 
-    def fault(self, message: str) -> None:
-        self.faults.append(Fault(file=self.file, line=None, column=None, message=message))
+    def fault(self, message: str) -> Fault:
+        found = Fault(file=self.ruleset.file, line=None, column=None, message=message)
+        self.ruleset.faults.append(found)
+        return found
+
+    def lost(self, message: str) -> None:
+        """Note a fault behind which a chain or a rule may be missing."""
+        found = self.fault(message)
+        self.ruleset.incomplete = self.ruleset.incomplete or found
 
     def table(self, value: dict[str, Any]) -> n.NftTable:
         key = (str(value["family"]), str(value.get("table") or value["name"]))
-        return self.tables.setdefault(key, n.NftTable(*key))
+        found = self.tables.get(key)
+        if found is None:
+            found = self.tables[key] = n.NftTable(*key)
+            self.ruleset.tables.append(found)
+        return found
 
     def chain(self, value: dict[str, Any]) -> None:
-        chain = n.NftChain(str(value["name"]), comment=value.get("comment"))
+        table = self.table(value)
+        chain = self.chain_of(table, str(value["name"]))
+        chain.comment = value.get("comment")
         if "hook" in value:
             chain.type, chain.hook, chain.priority = str(value["type"]), str(value["hook"]), int(value["prio"])
-            chain.policy, chain.device = str(value.get("policy", "accept")), value.get("dev")
-        self.table(value).chains[chain.name] = chain
+            devices = value.get("dev", ())
+            chain.devices = tuple(map(str, devices)) if isinstance(devices, list | tuple) else (str(devices),)
+            chain.policy = str(value.get("policy", "accept"))
+
+    def chain_of(self, table: n.NftTable, name: str) -> n.NftChain:
+        found = table.chains.get(name)
+        if found is None:
+            rules = self.rules[table.family, table.name, name] = []
+            found = table.chains[name] = n.NftChain(name, Deferred(lambda: tuple(self.read_rule(table, name, r) for r in rules)))
+        return found
 
     def set(self, value: dict[str, Any]) -> None:
         types = value["type"]
         found = n.NftSet(str(value["name"]), tuple(map(str, types)) if isinstance(types, list) else (str(types),))
         mapped = value.get("map")
-        found.value_type = " . ".join(map(str, mapped)) if isinstance(mapped, list) else mapped
+        found.value_type = " . ".join(map(str, mapped)) if isinstance(mapped, list) else None if mapped is None else str(mapped)
         flags = value.get("flags", ())
-        found.flags = tuple(flags) if isinstance(flags, list | tuple) else (str(flags),)
+        found.flags = tuple(map(str, flags)) if isinstance(flags, list | tuple) else (str(flags),)
         found.timeout, found.size, found.comment = value.get("timeout"), value.get("size"), value.get("comment")
         found.auto_merge = bool(value.get("auto-merge"))
         self.table(value).sets[found.name] = found
+        elements = value.get("elem", ())
+        found.elements = Deferred(lambda: self.elements(found, elements))
+
+    def elements(self, found: n.NftSet, elements: Any) -> tuple[n.Element, ...]:
+        kind = "name" if found.key_types == ("ifname",) else ""
         try:
-            found.elements = [
-                _element(e, has_value=found.value_type is not None, kind="name" if found.key_types == ("ifname",) else "")
-                for e in value.get("elem", ())
-            ]
-        except (KeyError, TypeError, ValueError, _Unreadable) as error:
+            return tuple(_element(e, has_value=found.value_type is not None, kind=kind) for e in elements)
+        except _ERRORS as error:
             found.unread = True
             self.fault(f"the elements of set {found.name} cannot be read: {error!r}"[:200])
+            return ()
 
     def rule(self, value: dict[str, Any]) -> None:
-        table = self.table(value)
-        chain = table.chains.setdefault(str(value["chain"]), n.NftChain(str(value["chain"])))
+        table, chain = self.table(value), str(value["chain"])
+        self.chain_of(table, chain)
+        self.rules[table.family, table.name, chain].append(value)
+        for statement in value["expr"]:
+            if isinstance(statement, dict) and isinstance(update := statement.get("set"), dict):
+                self.updated.add((table.family, table.name, str(update.get("set"))[1:]))
+
+    def mark_dynamic_sets(self) -> None:
+        """Give every set that a rule updates the flag ``dynamic``: this listing leaves it out. Source: nftables 1.0.9, json.c."""
+        for family, table, name in self.updated:
+            found = self.tables[family, table].sets.get(name)
+            if found is not None:
+                found.flags = tuple(sorted({*found.flags, "dynamic"}))
+
+    def read_rule(self, table: n.NftTable, chain: str, value: dict[str, Any]) -> n.NftRule:
         comment, handle = value.get("comment"), value.get("handle")
         try:
             statements = tuple(_statements(value["expr"], table.family))
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError, _Unreadable) as error:
-            message = f"a rule of chain {chain.name} (handle {handle}) cannot be read: {error!r}"[:200]
+            text = rule_text(statements, comment, table.family)
+        except _ERRORS as error:
+            message = f"a rule of chain {chain} (handle {handle}) cannot be read: {error!r}"[:200]
             self.fault(message)
-            chain.rules.append(n.NftRule(f"rule with handle {handle}", (), comment, handle, fault=message))
-            return
-        chain.rules.append(n.NftRule(rule_text(statements, comment, table.family), statements, comment, handle))
+            return n.NftRule(f"rule with handle {handle}", (), comment, handle, fault=message)
+        return n.NftRule(text, statements, comment, handle)
 
 
 def _statements(expressions: list[Any], family: str) -> Iterator[n.Statement]:
@@ -147,6 +195,8 @@ def _statement(kind: str, value: Any, family: str) -> n.Statement:
             return n.UnmodelledMatch("limit", _limit_text(value))
         case "xt":
             text = f'xt {value.get("type")} "{value.get("name")}"'
+            if value.get("name") == "comment":
+                return n.Harmless(text)
             return n.UnmodelledStatement("xt", text) if value.get("type") == "target" else n.UnmodelledMatch("xt", text)
         case "quota" | "ct count" | "last" | "connlimit":
             return n.UnmodelledMatch(kind, f"{kind} {json.dumps(value)}")

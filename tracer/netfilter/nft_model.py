@@ -7,8 +7,10 @@ names as words. What is recognised but has no meaning here is an ``Unmodelled…
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tracer.errors import Fault
 from tracer.packet import Address
 
 # -- values -----------------------------------------------------------------------------------------------------------------------
@@ -307,18 +309,18 @@ class NftRule:
 
 @dataclass(slots=True)
 class NftChain:
-    """One chain; a base chain has *hook*, *priority* (a number), *type* (filter, nat, route) and *policy*.
+    """One chain; a base chain has *hook*, *priority* (a number), *type* (filter, nat, route) and *policy*; *devices* at ingress and egress.
 
     Comments of chains and tables do not count when models are compared: the JSON listing leaves them out.
     """
 
     name: str
-    rules: list[NftRule] = field(default_factory=list)
+    rules: Sequence[NftRule] = ()
     type: str | None = None
     hook: str | None = None
     priority: int | None = None
     policy: str | None = None
-    device: str | None = None
+    devices: tuple[str, ...] = ()
     comment: str | None = field(default=None, compare=False)
     line: int | None = field(default=None, compare=False)
 
@@ -330,13 +332,16 @@ class NftChain:
 
 @dataclass(slots=True)
 class NftSet:
-    """A named set or map. *key_types* are the parts of its key type; *value_type* None for a set, ``verdict`` for a verdict map."""
+    """A named set or map. *key_types* are the parts of its key type; *value_type* None for a set, ``verdict`` for a verdict map.
+
+    *unread*: its text could not be read. NB: true only once ``elements`` were asked for.
+    """
 
     name: str
     key_types: tuple[str, ...]
     value_type: str | None = None
     flags: tuple[str, ...] = ()
-    elements: list[Element] = field(default_factory=list)
+    elements: Sequence[Element] = ()
     timeout: int | None = None
     size: int | None = None
     auto_merge: bool = False
@@ -360,16 +365,22 @@ class NftTable:
 
 @dataclass(slots=True)
 class NftRuleset:
-    """All tables, in the order of the listing; *file* is where they were read."""
+    """All tables, in the order of the listing; *file* is where they were read.
+
+    *faults* are those found so far: rules and elements are read when they are first asked for. *incomplete* is the first fault behind
+    which whole chains may be missing (the listing is cut off, or holds something that is no part of one), None when there is none.
+    """
 
     file: str = field(compare=False)
     tables: list[NftTable] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list, compare=False)
+    incomplete: Fault | None = field(default=None, compare=False)
 
-    def mark_dynamic_sets(self) -> None:
-        """Give every set that a rule updates the flag ``dynamic``: the JSON listing leaves it out. Source: nftables 1.0.9, json.c."""
+    def check(self) -> tuple[Fault, ...]:
+        """Read everything and return every fault, in the order of lines."""
         for table in self.tables:
-            statements = (s for chain in table.chains.values() for rule in chain.rules for s in rule.statements)
-            for name in {s.set for s in statements if isinstance(s, SetUpdate)}:
-                found = table.sets.get(name)
-                if found is not None:
-                    found.flags = tuple(sorted({*found.flags, "dynamic"}))
+            for chain in table.chains.values():
+                len(chain.rules)
+            for found in table.sets.values():
+                len(found.elements)
+        return tuple(sorted(self.faults, key=lambda f: (f.line or 0, f.column or 0)))

@@ -68,11 +68,17 @@ def _chain(chain: n.NftChain, family: str) -> Iterator[str]:
     if chain.comment is not None:
         yield f'\tcomment "{chain.comment}"'
     if chain.hook is not None:
-        device = f' device "{chain.device}"' if chain.device else ""
+        device = _devices(chain.devices)
         yield f"\ttype {chain.type} hook {chain.hook}{device} priority {_priority(chain.priority or 0, family)}; policy {chain.policy};"
     for rule in chain.rules:
         yield f"\t{rule_text(rule.statements, rule.comment, family) if rule.fault is None else rule.text}"
     yield "}"
+
+
+def _devices(names: tuple[str, ...]) -> str:
+    if len(names) < 2:
+        return "".join(f' device "{name}"' for name in names)
+    return f" devices = {{ {', '.join(names)} }}"
 
 
 def _priority(value: int, family: str) -> str:

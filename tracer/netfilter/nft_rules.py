@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.model import Hook
 from tracer.netfilter.nft_evaluate import NftAnnotator, NftBaseChain, no_names
-from tracer.netfilter.nft_values import SetIndex
+from tracer.netfilter.nft_rule_line import XTABLES
+from tracer.netfilter.nft_values import Indexes
 from tracer.packet import Family
 
-XTABLES = frozenset({"raw", "mangle", "nat", "filter", "security"})
 _XTABLES_CHAINS = frozenset({"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"})
 
 
@@ -26,7 +26,7 @@ class NftRules:
 
     ruleset: n.NftRuleset
     annotate: NftAnnotator = no_names
-    _indexes: dict[int, dict[int | str, SetIndex]] = field(default_factory=dict)
+    _indexes: dict[int, Indexes] = field(default_factory=dict)
 
     def chains(self, hook: Hook, family: Family, listed: Container[tuple[str, str]]) -> list[tuple[int, NftBaseChain]]:
         """Return the base chains of *hook*, each with its table's position; *listed* are (family, table) that iptables-save lists."""

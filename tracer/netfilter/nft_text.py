@@ -1,7 +1,8 @@
 """``nft list ruleset`` as text (and the ``add …`` commands that scripts are made of) to the model.
 
-Strategy: the listing is cut line by line into tables, chains and sets; a rule goes to ``nft_statements``, a set's block to its element
-parser. What cannot be read stays where it stood: a rule with its *fault*, a set marked *unread*.
+Strategy: a listing as nft prints it is cut by ``nft_listing`` without reading its rules. Anything else (scripts, other indentation, a
+listing that is cut off) is read here in full, line by line. What cannot be read stays where it stood: a rule with its *fault*, a set marked
+*unread*; what may hide whole chains makes the rule set *incomplete*. Includes are such: their files are not in a snapshot.
 Source: nft(8) 1.0.9.
 """
 
@@ -9,42 +10,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tracer.errors import Fault, ParseError
 from tracer.netfilter import nft_model as n
-from tracer.netfilter.nft_statements import _Parser, parse_statements
-from tracer.netfilter.nft_words import Token, number, priority, seconds, tokens
+from tracer.netfilter.nft_listing import NotAListing, cut_listing
+from tracer.netfilter.nft_rule_line import FAMILIES, BadHeader, base_header, read_rule
+from tracer.netfilter.nft_sets import read_set
 
-_COUNTED = re.compile(r"\bcounter packets [0-9]+ bytes [0-9]+", re.ASCII)
-_FAMILIES = ("ip", "ip6", "inet", "arp", "bridge", "netdev")
 _QUOTED = re.compile(r'"[^"]*"')
-_BASE = re.compile(
-    r"type (?P<type>\S+) hook (?P<hook>\S+)(?: device \"?(?P<device>[^\s\"]+)\"?)?(?: devices = [^;]*?)?"
-    r" priority (?P<priority>[^;]+?)\s*;?$",
-    re.ASCII,
-)
 
 
-def without_counts(text: str) -> str:
-    """Return a rule's text with its counters' values left out."""
-    return _COUNTED.sub("counter", text)
-
-
-def parse_text(text: str, file: str) -> tuple[n.NftRuleset, tuple[Fault, ...]]:
-    """Return the rule set that *text* lists, and every fault, with line and caret. Never raises."""
-    reader = _Reader(file)
-    reader.read(text.split("\n"))
-    ruleset = n.NftRuleset(file, list(reader.tables.values()))
-    ruleset.mark_dynamic_sets()
-    return ruleset, tuple(reader.faults)
+def parse_text(text: str, file: str) -> n.NftRuleset:
+    """Return the rule set that *text* lists; it keeps every fault, with line and caret. Never raises."""
+    try:
+        return cut_listing(text, file)
+    except NotAListing:
+        reader = _Reader(n.NftRuleset(file))
+        reader.read(text.split("\n"))
+        reader.mark_dynamic_sets()
+        return reader.ruleset
 
 
 @dataclass(slots=True)
 class _Reader:
-    file: str
-    tables: dict[tuple[str, str], n.NftTable] = field(default_factory=dict)
-    faults: list[Fault] = field(default_factory=list)
+    ruleset: n.NftRuleset
 
     def read(self, lines: list[str]) -> None:
         statements = _joined(lines)
@@ -52,22 +42,45 @@ class _Reader:
             words = line.split()
             if words[0] == "table" and line.endswith("{"):
                 self.table_block(words, number_, statements)
-            elif words[0] in ("add", "create", "insert") and len(words) >= 4:
+            elif words[0] == "table" and len(words) in (2, 3) and "{" not in line:
+                self.table(*_named(words[1:]), number_)
+            elif words[0] in ("add", "create", "insert") and len(words) >= 3:
                 self.command(words, line, number_)
-            elif words[0] not in ("flush", "destroy", "delete"):
-                self.fault(number_, line, "not a table, and not a command that adds something")
+            elif words[0] in ("flush", "destroy", "delete"):
+                self.removal(words, line, number_)
+            else:
+                self.lost(number_, line, "not a table, and not a command that adds something: it may hold further rules")
 
-    def fault(self, line: int, text: str, message: str, column: int = 0) -> None:
-        self.faults.append(Fault(file=self.file, line=line, column=column, message=message, text=text))
+    def mark_dynamic_sets(self) -> None:
+        """Give every set that a rule updates the flag ``dynamic``, as the kernel does: scripts leave it out."""
+        for table in self.ruleset.tables:
+            statements = (s for chain in table.chains.values() for rule in chain.rules for s in rule.statements)
+            for name in {s.set for s in statements if isinstance(s, n.SetUpdate)}:
+                if (found := table.sets.get(name)) is not None:
+                    found.flags = tuple(sorted({*found.flags, "dynamic"}))
+
+    def fault(self, line: int, text: str, message: str, column: int = 0) -> Fault:
+        found = Fault(file=self.ruleset.file, line=line, column=column, message=message, text=text)
+        self.ruleset.faults.append(found)
+        return found
+
+    def lost(self, line: int, text: str, message: str) -> None:
+        """Note a fault behind which whole chains may be missing."""
+        found = self.fault(line, text, message)
+        self.ruleset.incomplete = self.ruleset.incomplete or found
 
     def table(self, family: str, name: str, line: int) -> n.NftTable:
-        return self.tables.setdefault((family, name), n.NftTable(family, name, line=line))
+        found = next((t for t in self.ruleset.tables if (t.family, t.name) == (family, name)), None)
+        if found is None:
+            found = n.NftTable(family, name, line=line)
+            self.ruleset.tables.append(found)
+        return found
 
     # -- blocks of a listing ------------------------------------------------------------------------------------------------------
 
     def table_block(self, words: list[str], line: int, lines: Iterator[tuple[int, str]]) -> None:
-        family, name = (words[1], words[2]) if words[1] in _FAMILIES else ("ip", words[1])
-        table = self.table(family, name.strip('"'), line)
+        family, name = _named(words[1:-1])
+        table = self.table(family, name, line)
         for at, text in lines:
             if text == "}":
                 return
@@ -84,13 +97,15 @@ class _Reader:
             elif text.endswith("{"):
                 _skip_block(lines)  # counters, quotas, flow tables, helpers: nothing a walk asks by itself
             else:
-                self.fault(at, text, "not a part of a table")
-        self.fault(line, "", f"table {family} {name} is cut off")
-        for chain in table.chains.values():
-            chain.rules.append(n.NftRule("", (), fault="the listing is cut off here"))
+                self.lost(at, text, "not a part of a table")
+        self.lost(line, f"table {family} {name} {{", f"the listing is cut off in table {family} {name}")
 
     def chain_block(self, table: n.NftTable, chain: n.NftChain, lines: Iterator[tuple[int, str]]) -> None:
+        rules = list(chain.rules)
+        chain.rules = rules
+        last = 0
         for at, text in lines:
+            last = at
             if text == "}":
                 return
             if text.startswith("type ") and " hook " in text:
@@ -100,37 +115,17 @@ class _Reader:
             elif text.startswith("policy "):
                 chain.policy = text[7:].rstrip("; ")
             else:
-                chain.rules.append(self.rule(table, text, at))
+                rules.append(self.rule(table, text, at))
+        rules[-1:] = [n.NftRule(rules[-1].text if rules else "", (), line=last or None, fault="the listing is cut off in this chain")]
 
     def base(self, table: n.NftTable, chain: n.NftChain, text: str, line: int) -> None:
-        for part in text.split(";"):
-            part = part.strip()
-            if part.startswith("policy "):
-                chain.policy = part[7:]
-            elif part.startswith("comment "):
-                chain.comment = part[8:].strip('" ')
-            elif part and (found := _BASE.fullmatch(part)):
-                chain.type, chain.hook, chain.device = found["type"], found["hook"], found["device"]
-                chain.priority = priority(found["priority"], table.family)
-                if chain.priority is None:
-                    self.fault(line, text, f"the priority {found['priority']!r} is not known")
-                    chain.rules.append(n.NftRule(text, (), line=line, fault="the chain's priority is not known"))
-            elif part:
-                self.fault(line, text, f"{part!r} is not known of a chain")
-        if chain.hook and chain.policy is None:
-            chain.policy = "accept"
+        try:
+            base_header(chain, text, table.family)
+        except BadHeader as bad:
+            self.lost(line, text, str(bad))
 
     def rule(self, table: n.NftTable, text: str, line: int) -> n.NftRule:
-        handle = None
-        if found := re.search(r"\s+# handle ([0-9]+)$", text):
-            handle, text = int(found[1]), text[: found.start()]
-        shown = without_counts(text)
-        try:
-            statements, comment = parse_statements(text, table.family)
-        except ParseError as error:
-            self.fault(line, text, error.faults[0].message, error.faults[0].column or 0)
-            return n.NftRule(shown, (), line=line, handle=handle, fault=error.faults[0].message)
-        return n.NftRule(shown, statements, comment, handle, line)
+        return read_rule(text, line, table, self.ruleset)
 
     def set_block(self, table: n.NftTable, kind: str, name: str, line: int, lines: Iterator[tuple[int, str]]) -> None:
         parts = []
@@ -145,7 +140,7 @@ class _Reader:
     def set(self, table: n.NftTable, kind: str, name: str, body: str, line: int) -> None:
         found = table.sets.setdefault(name, n.NftSet(name, (), line=line))
         try:
-            _SetReader(found, body, tokens(body), table.family).read()
+            read_set(found, body, table.family)
         except ParseError as error:
             found.unread = True
             first = error.faults[0]
@@ -156,106 +151,67 @@ class _Reader:
     # -- commands -----------------------------------------------------------------------------------------------------------------
 
     def command(self, words: list[str], line: str, at: int) -> None:
-        what, family = words[1], words[2]
-        if family not in _FAMILIES:
+        what = words[1]
+        if words[2] not in FAMILIES:
             words = [*words[:2], "ip", *words[2:]]
-            family = "ip"
             line = " ".join(words)
-        table = self.table(family, words[3].strip('"'), at)
-        rest = line.split(None, 4)[4] if len(line.split(None, 4)) > 4 else ""
+        if len(words) < 4:
+            self.lost(at, line, f"{what!r} cannot be added")
+            return
+        table = self.table(words[2], words[3].strip('"'), at)
+        rest = line.split(None, 4)[4] if len(words) > 4 else ""
         if what == "table":
             found = re.search(r'comment "([^"]*)"', rest)
             table.comment = found[1] if found else table.comment
-        elif what == "chain":
+        elif what == "chain" and rest:
             self.chain_command(table, rest, at)
         elif what in ("set", "map", "element") and rest:
             name, _, body = rest.partition(" ")
             body = body.strip().removeprefix("{").removesuffix("}")
             self.set(table, what, name, f"elements = {{ {body} }}" if what == "element" else body, at)
         elif what == "rule" and rest:
-            name, _, text = rest.partition(" ")
-            chain = table.chains.setdefault(name, n.NftChain(name, line=at))
-            rule = self.rule(table, re.sub(r"^(?:position|index|handle) [0-9]+ ", "", text.strip()), at)
-            chain.rules.insert(0, rule) if words[0] == "insert" else chain.rules.append(rule)
+            self.rule_command(words[0], table, rest, at)
+        elif what not in ("counter", "quota", "limit", "ct", "flowtable", "secmark", "synproxy"):
+            self.lost(at, line, f"{what!r} cannot be added")
+
+    def rule_command(self, verb: str, table: n.NftTable, rest: str, at: int) -> None:
+        name, _, text = rest.partition(" ")
+        chain = table.chains.setdefault(name, n.NftChain(name, line=at))
+        rules = list(chain.rules)
+        placed = re.match(r"(?:position|index|handle) [0-9]+ ", text.strip(), re.ASCII)
+        if placed:
+            self.lost(at, text, "where a rule is put by position, index or handle is not followed")
+        rule = self.rule(table, text.strip()[placed.end() if placed else 0 :], at)
+        rules.insert(0 if verb == "insert" else len(rules), rule)
+        chain.rules = rules
+
+    def removal(self, words: list[str], line: str, at: int) -> None:
+        """``flush ruleset``, and what is done to a whole table; of anything else the effect is not followed."""
+        if words[1:2] == ["ruleset"]:
+            self.ruleset.tables.clear()
+        elif words[1:2] == ["table"] and len(words) in (3, 4):
+            key = _named(words[2:])
+            for table in [t for t in self.ruleset.tables if (t.family, t.name) == key]:
+                if words[0] != "flush":
+                    self.ruleset.tables.remove(table)
+                for chain in table.chains.values():
+                    chain.rules = []
         else:
-            self.fault(at, line, f"{what!r} cannot be added")
+            self.lost(at, line, "what this command takes away is not followed")
 
     def chain_command(self, table: n.NftTable, rest: str, at: int) -> None:
         name, _, body = rest.partition(" ")
         chain = table.chains.setdefault(name, n.NftChain(name, line=at))
+        chain.rules = list(chain.rules)
         body = body.strip().removeprefix("{").removesuffix("}").strip()
         if body:
             self.base(table, chain, body, at)
 
 
-@dataclass(slots=True)
-class _SetReader:
-    """Reads the body of a set or map."""
-
-    found: n.NftSet
-    text: str
-    words: list[Token]
-    family: str
-    at: int = 0
-
-    def read(self) -> None:
-        parser = _Parser(self.text, self.words, self.family)
-        while parser.at < len(self.words):
-            word = parser.take().text
-            match word:
-                case ";":
-                    continue
-                case "type":
-                    self.types(parser)
-                case "typeof":
-                    self.typeof(parser)
-                case "flags":
-                    self.found.flags = self.flags(parser)
-                case "timeout" | "gc-interval":
-                    value = seconds(parser.take("a time").text)
-                    self.found.timeout = value if word == "timeout" else self.found.timeout
-                case "size":
-                    self.found.size = number(parser.take("a number").text)
-                case "comment":
-                    self.found.comment = parser.take("the comment").text
-                case "policy":
-                    parser.take()
-                case "counter" | "auto-merge":
-                    self.found.auto_merge = self.found.auto_merge or word == "auto-merge"
-                case "elements":
-                    parser.expect("=")
-                    parser.expect("{")
-                    self.found.elements.extend(parser.elements("").elements)
-                case _:
-                    parser.at -= 1
-                    raise parser.error(f"{word!r} is not known of a set")
-
-    def flags(self, parser: _Parser) -> tuple[str, ...]:
-        flags = [parser.take("a flag").text]
-        while parser.accept(","):
-            flags.append(parser.take("a flag").text)
-        return tuple(flags)
-
-    def types(self, parser: _Parser) -> None:
-        keys = [parser.take("a type").text]
-        while parser.accept("."):
-            keys.append(parser.take("a type").text)
-        self.found.key_types = tuple(keys)
-        if parser.accept(":"):
-            values = [parser.take("a type").text]
-            while parser.accept("."):
-                values.append(parser.take("a type").text)
-            self.found.value_type = " . ".join(values)
-
-    def typeof(self, parser: _Parser) -> None:
-        self.found.key_types = ("typeof " + parser.rest(lambda w: w in _SET_WORDS or w in (";", ":")),)
-        if parser.accept(":"):
-            self.found.value_type = parser.rest(lambda w: w in _SET_WORDS or w == ";")
-
-
-_SET_WORDS = frozenset(
-    {"flags", "timeout", "gc-interval", "size", "comment", "policy", "counter", "auto-merge", "elements", "type", "typeof"}
-)
+def _named(words: list[str]) -> tuple[str, str]:
+    """The family and name of a table: without a family it is ip."""
+    family, name = (words[0], words[1]) if len(words) > 1 else ("ip", words[0])
+    return family, name.strip('"')
 
 
 def _joined(lines: list[str]) -> Iterator[tuple[int, str]]:
@@ -269,6 +225,8 @@ def _joined(lines: list[str]) -> Iterator[tuple[int, str]]:
         if not pending and (not text or (text.startswith("#") and "handle" not in text)):
             continue
         text = re.sub(r"\s+# handle [0-9]+$", "", text) if text.endswith("{") else text
+        if raw.endswith(" ") and text[-1:].isdigit():
+            text += " "  # what read_rule knows an unprinted target by
         bare = _QUOTED.sub("", text)
         depth += bare.count("{") - bare.count("}")
         pending = f"{pending}\n{text}" if pending else text

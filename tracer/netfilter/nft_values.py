@@ -6,55 +6,20 @@ Source: nft(8) 1.0.9; nft_payload.c, nft_meta.c, nft_ct.c, nft_fib.c, nft_numgen
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from ipaddress import IPv4Address, IPv6Address
 from itertools import product
 
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.model import RpfilterMatch
-from tracer.netfilter.scalars import PROTOCOLS
+from tracer.netfilter.nft_set_index import ABSENT, OWN_PORT, Absent, SetIndex, Value, Ways, constant, one, unknown
 from tracer.netfilter.view import UnknownAnswer, View
-from tracer.packet import Address, Family, Protocol
+from tracer.packet import Family, Protocol
 
 _ONE = Fraction(1)
 _DRAW = 1 << 32
 EPHEMERAL = n.Interval(32768, 65535)
-_PROTOCOL_WORDS = {
-    w: PROTOCOLS[w] for w in ("tcp", "udp", "udplite", "sctp", "dccp", "icmp", "icmpv6", "ipv6-icmp", "igmp", "esp", "ah", "gre", "vrrp")
-}
-
-
-class Absent:
-    """The packet has no such field: the rule stops here."""
-
-
-class OwnPort:
-    """The client's own port, which nobody said."""
-
-
-ABSENT, OWN_PORT = Absent(), OwnPort()
-Value = (
-    Address | int | str | frozenset[str] | tuple["Value", ...] | n.VerdictValue | Absent | OwnPort | UnknownAnswer | n.Prefix | n.Interval
-)
-Ways = tuple[tuple[Fraction, Value], ...]
-
-
-def one(value: Value) -> Ways:
-    """Return *value* as the only way."""
-    return ((_ONE, value),)
-
-
-def unknown(text: str, code: str = "UNKNOWN_MATCH") -> UnknownAnswer:
-    """Return an answer that says what is missing."""
-    return UnknownAnswer(code, text)
-
-
-def constant(atom: n.Atom) -> Value:
-    """Return a constant as it is compared: protocol names as numbers, other words as text."""
-    if isinstance(atom, n.Word):
-        return _PROTOCOL_WORDS.get(atom.text, atom.text) if not atom.quoted else atom.text
-    return atom
 
 
 def numgen_shares(mod: int) -> tuple[Fraction, ...]:
@@ -63,94 +28,8 @@ def numgen_shares(mod: int) -> tuple[Fraction, ...]:
     return tuple(Fraction(ends[i + 1] - ends[i], _DRAW) for i in range(mod))
 
 
-@dataclass(slots=True)
-class SetIndex:
-    """The elements of one set or map, exact keys hashed, ranges and patterns in a list."""
-
-    exact: dict[tuple[Value, ...], n.Element] = field(default_factory=dict)
-    ranged: list[tuple[tuple[Value, ...], n.Element]] = field(default_factory=list)
-    rest: n.Element | None = None
-
-    @classmethod
-    def of(cls, elements: tuple[n.Element, ...] | list[n.Element]) -> SetIndex:
-        """Return the index over *elements*."""
-        index = cls()
-        for element in elements:
-            if isinstance(element.key, n.Wildcard):
-                index.rest = element
-                continue
-            key = _key(element.key)
-            if any(isinstance(p, n.Prefix | n.Interval) or (isinstance(p, str) and p.endswith("*")) for p in key):
-                index.ranged.append((key, element))
-            else:
-                index.exact[key] = element
-        return index
-
-    def find(self, key: tuple[Value, ...]) -> n.Element | UnknownAnswer | None:
-        """Return the element that *key* falls into; unknown where a part that nobody said decides it."""
-        if any(isinstance(p, OwnPort) for p in key):
-            return self._find_vague(key)
-        found = self.exact.get(key)
-        if found is None:
-            found = next((e for parts, e in self.ranged if len(parts) == len(key) and all(map(_covers, parts, key))), None)
-        return found or self.rest
-
-    def _find_vague(self, key: tuple[Value, ...]) -> n.Element | UnknownAnswer | None:
-        for parts, element in (*self.exact.items(), *self.ranged):
-            if len(parts) == len(key) and all(same(p, k) is not False for p, k in zip(parts, key, strict=True)):
-                if all(same(p, k) is True for p, k in zip(parts, key, strict=True)):
-                    return element
-                return unknown("the client's own port is not given")
-        return self.rest
-
-
-def _key(expression: n.Expression) -> tuple[Value, ...]:
-    if isinstance(expression, n.Concat):
-        return tuple(part for inner in expression.parts for part in _key(inner))
-    if isinstance(expression, n.Prefix | n.Interval | n.Word | int | IPv4Address | IPv6Address):
-        return (constant(expression),)
-    return (unknown("an element that is no constant"),)
-
-
-def _covers(part: Value, value: Value) -> bool:
-    return same(part, value) is True
-
-
-def same(wanted: Value, value: Value) -> bool | None:
-    """Return whether *value* equals *wanted* or lies in its range; None when the value is the client's own port and it depends."""
-    if isinstance(value, OwnPort):
-        return _own_port_in(wanted)
-    if isinstance(wanted, n.Prefix):
-        return _in_prefix(wanted, value)
-    if isinstance(wanted, n.Interval):
-        return _in_interval(wanted, value)
-    if isinstance(wanted, str) and isinstance(value, str) and wanted.endswith("*"):
-        return value.startswith(wanted[:-1])
-    return wanted == value
-
-
-def _own_port_in(wanted: Value) -> bool | None:
-    low, high = (wanted.low, wanted.high) if isinstance(wanted, n.Interval) else (wanted, wanted)
-    if not isinstance(low, int) or not isinstance(high, int):
-        return False
-    if low <= 32768 and high >= 65535:
-        return True
-    return None if high >= 32768 and low <= 65535 else False
-
-
-def _in_prefix(wanted: n.Prefix, value: Value) -> bool:
-    if not isinstance(value, IPv4Address | IPv6Address) or value.version != wanted.address.version:
-        return False
-    shift = wanted.address.max_prefixlen - wanted.length
-    return int(value) >> shift == int(wanted.address) >> shift
-
-
-def _in_interval(wanted: n.Interval, value: Value) -> bool:
-    if isinstance(wanted.low, int):
-        return isinstance(value, int) and isinstance(wanted.high, int) and wanted.low <= value <= wanted.high
-    if not isinstance(value, IPv4Address | IPv6Address) or value.version != wanted.low.version:
-        return False
-    return int(wanted.low) <= int(value) <= int(wanted.high)
+# A literal is kept beside its index, so that no other object takes over its id.
+Indexes = dict[int | str, tuple[SetIndex, n.SetLiteral | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,21 +37,23 @@ class Evaluator:
     """Values of expressions in one table; *index* finds the index of a set literal or a named set."""
 
     table: n.NftTable
-    indexes: dict[int | str, SetIndex]
+    indexes: Indexes
 
     def index(self, found: n.SetLiteral | n.SetReference) -> SetIndex | None:
         """Return the index of a set, None when the table has no set of that name or it could not be read."""
         key: int | str = found.name if isinstance(found, n.SetReference) else id(found)
         if key not in self.indexes:
             if isinstance(found, n.SetLiteral):
-                self.indexes[key] = SetIndex.of(found.elements)
+                self.indexes[key] = SetIndex.of(found.elements), found
             else:
                 named = self.table.sets.get(found.name)
-                if named is None or named.unread:
+                if named is None:
                     return None
-                dynamic = "dynamic" in named.flags
-                self.indexes[key] = SetIndex.of([] if dynamic else named.elements)
-        return self.indexes[key]
+                index = SetIndex.of(() if "dynamic" in named.flags else named.elements)
+                if named.unread:
+                    return None
+                self.indexes[key] = index, None
+        return self.indexes[key][0]
 
     def find(self, found: n.SetLiteral | n.SetReference, value: Value, view: View) -> n.Element | UnknownAnswer | None:
         """Return the element of a set or map that *value* falls into, None when there is none."""

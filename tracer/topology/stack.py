@@ -129,11 +129,11 @@ class NodeStack:
         """Return the node's native nftables rules, None when the snapshot has no listing of them."""
         text = self._file("nft-ruleset.txt")
         if text is not None:
-            return NftRules(parse_text(text, self._snapshot.path_of(self.name, "nft-ruleset.txt"))[0], self._annotate_nft)
+            return NftRules(parse_text(text, self._snapshot.path_of(self.name, "nft-ruleset.txt")), self._annotate_nft)
         text = self._file("nft-ruleset.json")
         if text is None:
             return None
-        return NftRules(parse_json(text, self._snapshot.path_of(self.name, "nft-ruleset.json"))[0], self._annotate_nft)
+        return NftRules(parse_json(text, self._snapshot.path_of(self.name, "nft-ruleset.json")), self._annotate_nft)
 
     @cached_property
     def sets(self) -> Mapping[str, IpSet] | None:
