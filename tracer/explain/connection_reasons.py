@@ -147,7 +147,8 @@ REASONS = (
             "A TCP packet outside the expected window is INVALID: its addresses are not restored. The client receives a packet "
             "from the pod's "
             "address, answers with a reset, and a busy connection breaks now and then. The opposite trap: a DROP for INVALID breaks "
-            "connections whose two directions take different ways.",
+            "connections whose two directions take different ways. Linux 6.1 corrected what made this frequent; nftables mode "
+            "has no such rule at all.",
         ),
         confirm=(
             Check(look_for="The DROP for INVALID.", command="iptables-save -t filter | grep -F 'ctstate INVALID'"),
@@ -163,6 +164,7 @@ REASONS = (
             issue("kubernetes/kubernetes#117924"),
             issue("kubernetes/kubernetes#94861"),
             issue("kubernetes/kubernetes#120412"),
+            kubernetes_docs("Virtual IPs and Service Proxies, Conntrack bug workarounds", "reference/networking/virtual-ips/"),
         ),
     ),
     Explanation(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -44,12 +44,13 @@ class Known:
 
 @dataclass
 class Case:
-    """One trace and its cluster. Not frozen: it caches what it works out; *unchosen* are the endpoints that a node never uses, by node."""
+    """One trace and its cluster. Not frozen: it caches what it works out; *unchosen* and *uneven* are kept by node."""
 
     cluster: Cluster
     trace: Trace
     known: Known = field(default_factory=Known)
     unchosen: dict[str, tuple[Listed, ...]] = field(default_factory=dict)
+    uneven: dict[str | None, str | None] = field(default_factory=dict)
 
     @property
     def objects(self) -> Objects:
@@ -121,6 +122,20 @@ class Case:
                 of_node[target] = of_node.get(target, Fraction(0)) + passage.outcome.probability
         return found
 
+    @cached_property
+    def totals(self) -> dict[Target, Fraction]:
+        """Return where the dialled packet is sent, by whichever node, with which share of the whole."""
+        found: dict[Target, Fraction] = {}
+        for shares in self.shares.values():
+            for target, share in shares.items():
+                found[target] = found.get(target, Fraction(0)) + share
+        return found
+
+    @cached_property
+    def judged(self) -> tuple[Passage, ...]:
+        """Return the ways whose end is known."""
+        return tuple(p for p in self.passages if p.outcome.disposition is not Disposition.UNKNOWN)
+
     # -- the snapshot -------------------------------------------------------------------------------------------------------------
 
     def holds(self, *kinds: str) -> bool:
@@ -170,11 +185,23 @@ class Case:
         if "service" in mark.step.names:
             return mark.step.names["service"] == subject.name
         rule, port = self.rule_of(mark), subject.port
+        if rule is None:
+            return _chosen_by_port(mark)
         numbers = {subject.number} | ({port.port, port.node_port} if port else set())
-        for match in rule.matches if rule else ():
+        for match in rule.matches:
             if isinstance(match, m.PortsMatch) and match.side == "destination" and not match.negated:
                 return any(n in r for n in numbers if n is not None for r in match.ranges)
         return False
+
+
+def _chosen_by_port(mark: Mark) -> bool:
+    """Whether an nft rule, or the one that led to its chain, looks the packet's own destination port up in a map."""
+    chain, texts = mark.step.chain, [mark.step.rule or ""]
+    for step in reversed(mark.hop.steps[: mark.at_step]):
+        if step.verdict in (f"jump {chain}", f"goto {chain}"):
+            texts.append(step.rule or "")
+            break
+    return any("dport" in text and "map @" in text for text in texts)
 
 
 def target_of(mark: Mark) -> Target | None:
@@ -223,7 +250,7 @@ def owner_text(case: Case, address: Address) -> str:
     return f"node {node.name}" if node else "nobody"
 
 
-def some(items: tuple[str, ...] | list[str], most: int = 4) -> str:
+def some(items: Sequence[object], most: int = 4) -> str:
     """Return up to *most* of *items* as a list in a sentence, and how many more there are."""
     rest = len(items) - most
-    return ", ".join(items[:most]) + (f" and {rest} more" if rest > 0 else "")
+    return ", ".join(map(str, items[:most])) + (f" and {rest} more" if rest > 0 else "")

@@ -10,15 +10,14 @@ from tracer.explain.findings.passage import Passage
 from tracer.explain.findings.subject import WayIn
 from tracer.packet import Protocol
 from tracer.query import SourceKind
-from tracer.trace import Disposition, Finding
+from tracer.trace import Finding
 
 
 def findings(case: Case, passage: Passage) -> Iterator[Finding]:
     """Yield one finding that lists what was not checked for the whole trace, on its first outcome that is known."""
-    judged = [p for p in case.passages if p.outcome.disposition is not Disposition.UNKNOWN]
-    if not judged or passage is not judged[0]:
+    if not case.judged or passage is not case.judged[0]:
         return
-    missing = list(dict.fromkeys(m for p in judged for m in _missing(case, p)))
+    missing = list(dict.fromkeys(m for p in case.judged for m in _missing(case, p)))
     if missing:
         text = f"Not checked, because the snapshot lacks the input: {some(missing)}"
         fix = "Collect these files as well, and upload the snapshot anew."

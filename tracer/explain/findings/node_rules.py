@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from tracer.explain.explanation import Severity
 from tracer.explain.findings.case import Case, finding, some
+from tracer.explain.findings.linux_release import resets_on_invalid
 from tracer.explain.findings.passage import Mark, Passage
 from tracer.netfilter import model as m
 from tracer.netfilter.iptables_save import Chain, Dump
@@ -130,8 +131,9 @@ def _invalid(case: Case, passage: Passage) -> Iterator[Finding]:
     stack, family = case.stack(at.hop), at.hop.packet_in.family
     if case.known.once(("invalid", stack.name, family), lambda: _drops_invalid(stack, family)) or _drops_in_nft(case, at):
         return
-    liberal = stack.routing.get(_LIBERAL)
-    if liberal is not None and liberal.strip() != "0":
+    liberal, node = stack.routing.get(_LIBERAL), case.cluster.node(stack.name)
+    affected = resets_on_invalid(node.kernel_version if node else None)
+    if affected is False or (liberal is not None and liberal.strip() != "0"):
         return
     setting = (
         f"{_LIBERAL} is 0"

@@ -106,7 +106,7 @@ def _same_zone(listed: Listed, zone: str | None) -> bool:
 
 def _behind(subject: Subject, at: Mark, missing: tuple[Listed, ...]) -> Finding:
     text = (
-        f"The rules of node {at.hop.node} never send a packet for Service {subject.name} to {some([str(x) for x in missing])}, "
+        f"The rules of node {at.hop.node} never send a packet for Service {subject.name} to {some(missing)}, "
         f"which the EndpointSlice lists as ready; they choose at {at.where} among others only"
     )
     return finding(code="RULES_BEHIND_OBJECTS", text=text, fix=_RESTART.format(node=at.hop.node), severity=Severity.WARNING, at=at)
@@ -127,7 +127,7 @@ def _refused(case: Case, subject: Subject, passage: Passage, at: Mark) -> Iterat
     ending = "drops" if passage.outcome.disposition is Disposition.DROPPED else "rejects"
     text = (
         f"Node {node} {ending} the packet for Service {subject.name} at {at.where} as if it had no endpoint, although the "
-        f"EndpointSlice lists {some([str(x) for x in usable])} as ready"
+        f"EndpointSlice lists {some(usable)} as ready"
     )
     yield finding(code="RULES_BEHIND_OBJECTS", text=text, fix=_RESTART.format(node=node), severity=Severity.FAULT, at=at)
 
@@ -162,7 +162,7 @@ def _behind_it(case: Case) -> str:
     usable = case.endpoints.usable()
     if not case.endpoints.known:
         return "The snapshot has no EndpointSlices, so whether the Service has endpoints is not known"
-    return f"The EndpointSlice lists {some([str(x) for x in usable])}" if usable else "The Service has no ready endpoint either"
+    return f"The EndpointSlice lists {some(usable)}" if usable else "The Service has no ready endpoint either"
 
 
 def _files(case: Case, passage: Passage) -> tuple[str, ...]:

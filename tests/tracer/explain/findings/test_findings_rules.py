@@ -123,6 +123,14 @@ def test_a_liberal_window_or_no_translation_is_fine():
     assert "INVALID_NOT_DROPPED" not in codes(unguarded("0").diagnosed("pod:default/client-1", "10.1.2.2:8080"))
 
 
+def test_a_kernel_that_minds_no_longer():
+    made = unguarded("0")
+    made.edit("nodes.json", "n1", lambda item: item["status"].update(nodeInfo={"kernelVersion": "6.1.0-18-amd64"}))
+    assert "INVALID_NOT_DROPPED" not in codes(made.diagnosed("pod:default/client-1", IP))
+    made.edit("nodes.json", "n1", lambda item: item["status"].update(nodeInfo={"kernelVersion": "5.15.0"}))
+    assert "INVALID_NOT_DROPPED" in codes(made.diagnosed("pod:default/client-1", IP))
+
+
 # -- rules and objects ----------------------------------------------------------------------------------------------------------------
 
 

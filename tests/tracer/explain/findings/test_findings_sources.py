@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from tests.made_findings import CLIENT, all_of, codes, published, shop, the
-from tracer.explain.findings.encapsulation import is_corrected
 from tracer.trace import Disposition
 
 IP = "10.96.0.10:80"
@@ -219,15 +218,3 @@ def test_a_kernel_that_is_not_recorded_is_said():
 )
 def test_no_checksum_fault_there(made, source):
     assert "VXLAN_CHECKSUM" not in codes(made.diagnosed(source, IP))
-
-
-@pytest.mark.parametrize(
-    ("version", "corrected"),
-    [("5.7.0", True), ("6.18.44", True), ("5.6.13-1", True), ("5.6.12", False), ("5.4.41", True), ("5.5.19", False), ("4.19.122", False)],
-)
-def test_kernels_with_the_correction(version, corrected):
-    assert is_corrected(version) is corrected
-
-
-def test_a_version_that_cannot_be_read():
-    assert is_corrected("custom") is None
