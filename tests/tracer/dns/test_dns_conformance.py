@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.tracer.dns.conformance import asked, cases, section, zone_of
 
 pytestmark = pytest.mark.needs_shared
