@@ -97,7 +97,16 @@ def _walk_back(fabric: Fabric, ending: Ending, place: Place) -> Iterator[Ending]
     )
     last = ending.outcome.hops[-1]
     visit = Visit(kind=last.kind, name=last.name, node=last.node, came_in=None, packet_in=packet)
-    walk = Walk(packet=packet, visit=visit, entries=ending.walk.entries, answering=True, midstream=ending.walk.midstream)
+    before = ending.walk
+    walk = Walk(
+        packet=packet,
+        visit=visit,
+        entries=before.entries,
+        answering=True,
+        midstream=before.midstream,
+        recent=before.recent,
+        sets=before.sets,
+    )
     if last.kind is StackKind.NODE:
         yield from fabric.nodes.send(walk, fabric.cluster.stack(last.name), source=packet.source)
     elif place.kind == "pod":

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tracer.conntrack import Connection
-from tracer.netfilter.ipset_save import IpSet
 from tracer.packet import Packet
 from tracer.routing import RouteResult
 from tracer.topology.stack import NodeStack
@@ -17,7 +16,7 @@ class Crossing:
     """What stays the same while a packet crosses the hooks of one stack: the stack, its devices, the state of its flow.
 
     *route* is the way out, once it is settled. *state* is None until conntrack has seen the packet.
-    *local_process*: the packet was made by a process of this stack. *sets* are the ipsets where this packet changed them (``-j SET``).
+    *local_process*: the packet was made by a process of this stack.
     *served*: IPVS has translated the packet and does not look at it again.
     """
 
@@ -33,7 +32,6 @@ class Crossing:
     reply: bool = False
     route: RouteResult | None = None
     header: Mapping[str, int] = field(default_factory=dict)
-    sets: Mapping[str, IpSet] | None = None
     served: bool = False
 
 

@@ -127,7 +127,7 @@ class HookRunner:
             reply=crossing.reply,
             connection_mark=crossing.connection.mark if crossing.connection else 0,
             local_process=crossing.local_process and hook in (Hook.OUTPUT, Hook.POSTROUTING),
-            sets=crossing.sets if crossing.sets is not None else crossing.stack.sets,
+            sets=walk.sets.get(crossing.stack.name, crossing.stack.sets),
             recent=frozenset((name, address) for stack, name, address in walk.recent if stack == crossing.stack.name),
             tcp_flags=_tcp_flags(walk),
             dscp=crossing.header.get("dscp"),
@@ -245,7 +245,7 @@ def _carried(walk: Walk, crossing: Crossing, leaf: Leaf) -> Passed:
     if header != crossing.header:
         crossing = replace(crossing, header=header)
     if view.sets is not None and view.sets is not crossing.stack.sets:
-        crossing = replace(crossing, sets=view.sets)
+        walk = replace(walk, sets={**walk.sets, crossing.stack.name: view.sets})
     if crossing.state is None and view.state == "UNTRACKED":
         crossing = replace(crossing, state="UNTRACKED")
     if crossing.connection is not None and view.connection_mark != crossing.connection.mark:

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from tracer.conntrack import Connection, FlowTuple
 from tracer.netfilter.evaluate import StepList
+from tracer.netfilter.ipset_save import IpSet
 from tracer.packet import Address, Packet
 from tracer.trace import Disposition, Hop, Listener, Outcome, Place, Reason, StackKind, Step, Unknown
 
@@ -31,7 +32,8 @@ class Walk:
 
     *entries* are (stack, connection) pairs; *seen* the states passed, against loops; *recent* what the ``-m recent`` lists
     of each stack learned, as (stack, list, address).
-    *header* are the fields that somebody said (dscp, length, ttl), as they are between stacks.
+    *header* are the fields that somebody said (dscp, length, ttl), as they are between stacks; *sets* the ipsets
+    of each stack where the flow changed them (``-j SET``).
     *accepted* is the walk of the client's own connection, where a proxy process accepted it and made another.
     *source_port_certain* is false once NAT may have changed it; *answering*: this is the answer; *midstream*: no first packet.
     """
@@ -50,6 +52,7 @@ class Walk:
     midstream: bool = False
     accepted: Walk | None = None
     header: Mapping[str, int] = field(default_factory=dict)
+    sets: Mapping[str, Mapping[str, IpSet]] = field(default_factory=dict)
 
     def entry(self, stack: str, packet: Packet) -> tuple[Connection, bool] | None:
         """Return the connection of *stack* that *packet* belongs to, and whether it runs in the reply direction."""
