@@ -18,7 +18,7 @@ from tracer.query import Destination, Query, Source, SourceKind, parse_address
 from tracer.simulate import trace
 from tracer.snapshot import Snapshot
 from tracer.topology.cluster import Cluster
-from tracer.trace import Disposition, Outcome, Step, Trace
+from tracer.trace import Disposition, Hop, Outcome, Step, Trace
 
 _FILES = {("nft", 4): "iptables-save.txt", ("nft", 6): "ip6tables-save.txt"}
 _SIZES = {("udp", 4): 28, ("udp", 6): 48, ("tcp", 4): 44, ("tcp", 6): 64, ("sctp", 4): 52, ("sctp", 6): 72}
@@ -68,12 +68,27 @@ class Engine:
             return None if _follows(places, observed.marks, whole=False) else "steps"
         if not _follows(places, observed.marks, whole=True):
             return "steps"
-        return _end(outcome, observed)
+        return _end(outcome, observed) or self._reply_difference(outcome, observed)
 
-    def places(self, outcome: Outcome) -> list[Place]:
-        """Return the rules and policies that *outcome* passes in the node, those that switch the trace on left out."""
+    def _reply_difference(self, outcome: Outcome, observed: Observation) -> str | None:
+        reply, seen = outcome.reply, observed.reply
+        if reply is None or seen is None or outcome.disposition is not Disposition.DELIVERED:
+            return None
+        places = self.places(outcome, reply.hops)
+        if not _follows(places, seen.marks, whole=reply.disposition is not Disposition.UNKNOWN):
+            return "the reply's steps"
+        found = list(dict.fromkeys(seen.seen.headers))
+        if reply.source is None:
+            unknown = reply.disposition in (Disposition.UNKNOWN, Disposition.LOST, Disposition.REJECTED)
+            return None if unknown or not found else f"the reply is {reply.disposition}, seen {found}"
+        if len(found) != 1 or found[0][1].source != str(reply.source) or reply.source_port not in (None, found[0][1].source_port):
+            return f"the reply comes from {reply.source} {reply.source_port}, seen {found}"
+        return None
+
+    def places(self, outcome: Outcome, hops: tuple[Hop, ...] | None = None) -> list[Place]:
+        """Return the rules and policies that *outcome* (or its reply, *hops*) passes in the node, those that switch the trace on left out."""
         found = []
-        for hop in outcome.hops:
+        for hop in outcome.hops if hops is None else hops:
             if hop.node is None:
                 continue
             for step in hop.steps:

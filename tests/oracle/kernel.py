@@ -50,7 +50,7 @@ class Observation:
 
     marks: tuple[Mark, ...]
     seen: Seen = field(default_factory=Seen)
-    late: bool = False
+    reply: Observation | None = None
 
 
 class Kernel:
@@ -115,10 +115,43 @@ class Kernel:
     # -- one packet ---------------------------------------------------------------------------------------------------------------
 
     def shoot(self, loaded: Loaded, shot: Shot) -> Observation:
-        """Send *shot* and return what became of it."""
+        """Send *shot* and return what became of it, and of the answer to it where it came out of the node."""
         self._forget(loaded)
-        seen, marks = Seen(), list[Mark]()
+        seen = Seen()
         self._send(shot, seen)
+        observed = self._followed(loaded, seen)
+        found = list(dict.fromkeys(seen.headers))
+        if len(found) == 1 and found[0][0] != "local" and found[0][1].source not in ("127.0.0.1", "::1", found[0][1].destination):
+            observed.reply = self._answered(loaded, *found[0])
+        return observed
+
+    def _answered(self, loaded: Loaded, device: str, header: Header) -> Observation:
+        """Send the first answer back into the cable that the packet came out of."""
+        back = Header(
+            protocol=header.protocol,
+            source=header.destination,
+            source_port=header.destination_port,
+            destination=header.source,
+            destination_port=header.source_port,
+        )
+        self.lab.drain()
+        seen = Seen()
+        self.lab.send(device, frames.packet(back, b"", flags=0x12), peer_mac=self._neighbour(device, back.destination))
+        observed = self._followed(loaded, seen)
+        # What the node's own socket says to the answer is traced too; it is not asked for.
+        own = next((n for n, mark in enumerate(observed.marks) if mark.chain == "OUTPUT"), len(observed.marks))
+        return Observation(observed.marks[:own], seen)
+
+    def _neighbour(self, device: str, destination: str) -> str | None:
+        """The MAC address of *destination* where it is on the same bridge as *device*; None: the node's own."""
+        version = 6 if ":" in destination else 4
+        ports = {pod_address(pod, version): own for pod, (own, _) in BRIDGED.items()}
+        on_bridge = device in ports.values() and destination in ports
+        return self.lab.cables[ports[destination]].peer_mac if on_bridge else None
+
+    def _followed(self, loaded: Loaded, seen: Seen) -> Observation:
+        """Read the trace and the cables until the packet has come to an end."""
+        marks: list[Mark] = []
         deadline, patient = time.monotonic() + _PATIENCE, True
         while time.monotonic() < deadline:
             self.lab.collect(seen, 0 if patient else 2)
@@ -187,9 +220,7 @@ class Kernel:
             dscp=shot.dscp,
             ttl=shot.ttl,
         )
-        neighbour = next((p for p in BRIDGED if shot.source in BRIDGED and pod_address(p, shot.version) == shot.destination), None)
-        mac = self.lab.cables[BRIDGED[neighbour][0]].peer_mac if neighbour else None
-        self.lab.send(device, frames.packet(header, b"x" * shot.payload), peer_mac=mac)
+        self.lab.send(device, frames.packet(header, b"x" * shot.payload), peer_mac=self._neighbour(device, shot.destination))
 
     def _send_own(self, shot: Shot) -> None:
         """Send from a process of the node: a real socket, the source address left to the kernel."""

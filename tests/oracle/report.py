@@ -12,6 +12,12 @@ def shown(loaded: Loaded, engine: Engine, shot: Shot, observed: Observation, ans
     """Return the packet, the kernel's steps and end, and the engine's outcomes beside them."""
     lines = [f"{loaded.backend} IPv{loaded.version}: {shot}", "kernel:", *(f"    {_step(loaded, m)}" for m in observed.marks)]
     lines.append(f"    seen {observed.seen.headers} refusals {observed.seen.refusals} {observed.seen.error}")
+    if observed.reply:
+        lines += [
+            "kernel, the answer:",
+            *(f"    {_step(loaded, m)}" for m in observed.reply.marks),
+            f"    seen {observed.reply.seen.headers}",
+        ]
     nearest = sorted(answer.outcomes, key=lambda o: -_common(engine.places(o), observed.marks))[:2]
     for outcome in nearest:
         reason = outcome.reason.text if outcome.reason else ""
@@ -22,6 +28,9 @@ def shown(loaded: Loaded, engine: Engine, shot: Shot, observed: Observation, ans
             lines.append(f"  {mark} {_step(loaded, place.mark)}{'' if place.sure else '   (perhaps)'}")
         if outcome.hops:
             lines.append(f"    out: {outcome.hops[-1].packet_out}; differs in: {engine.difference(outcome, observed)}")
+        if observed.reply and outcome.reply:
+            lines.append(f"engine, the answer is {outcome.reply.disposition}: {outcome.reply.reason and outcome.reply.reason.text}")
+            lines += [f"    {_step(loaded, p.mark)}{'' if p.sure else '   (perhaps)'}" for p in engine.places(outcome, outcome.reply.hops)]
     if len(answer.outcomes) > 2:
         lines.append(f"engine: {len(answer.outcomes) - 2} more outcomes")
     return "\n".join(lines)

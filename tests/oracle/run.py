@@ -35,16 +35,19 @@ class Result:
     unknown_ends: int = 0
     seconds: float = 0
     ends: dict[str, int] = field(default_factory=dict)
+    replies: dict[str, int] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
     coverage: Coverage = field(default_factory=Coverage)
 
     def summary(self) -> str:
         """Return the figures in a few lines."""
         ends = ", ".join(f"{name} {count}" for name, count in sorted(self.ends.items()))
+        replies = ", ".join(f"{name} {count}" for name, count in sorted(self.replies.items()))
         return (
             f"{self.packets} packets through {self.rule_sets} rule sets ({self.rules} rules in {self.chains} chains) in {self.seconds:.0f} s, "
             f"{self.packets / max(self.seconds, 0.001):.0f} packets/s: {len(self.disagreements)} disagreements.\n"
-            f"Ends: {ends}. {self.several} answers had more than one way, {self.unknown_ends} ended as unknown.\n"
+            f"Ends: {ends}. Answers sent back: {replies}.\n"
+            f"{self.several} answers had more than one way, {self.unknown_ends} ended as unknown.\n"
             f"Rules that the kernel or iptables refused: {len(self.refused)}."
         )
 
@@ -121,6 +124,8 @@ def _agrees(kernel: Kernel, engine: Engine, loaded: Loaded, shot: Shot, result: 
     result.several += len(answer.outcomes) > 1
     result.unknown_ends += outcome.disposition == "unknown"
     result.ends[outcome.disposition] = result.ends.get(outcome.disposition, 0) + 1
+    if observed.reply and outcome.reply:
+        result.replies[outcome.reply.disposition] = result.replies.get(outcome.reply.disposition, 0) + 1
     result.coverage.add(loaded, observed, asked, certain=len(answer.outcomes) == 1)
     return True
 

@@ -195,7 +195,7 @@ MATCHES: tuple[Kind, ...] = (
     Kind(name="multiport --sports", make=lambda r, p: f"-m multiport ! --sports {_port_list(r, _source_port)}", allowed=_has_ports),
     Kind(name="multiport --dports", make=lambda r, p: f"-m multiport ! --dports {_port_list(r, _port)}", allowed=_has_ports, weight=2),
     Kind(name="multiport --ports", make=lambda r, p: f"-m multiport ! --ports {_port_list(r, _port)}", allowed=_has_ports),
-    Kind(name="--syn", make=_fixed("-m tcp ! --syn"), allowed=lambda p: p.protocol == "tcp", weight=1.5),
+    Kind(name="--syn", make=_fixed("-m tcp ! --syn"), allowed=lambda p: p.protocol == "tcp", weight=6),
     Kind(
         name="--tcp-flags",
         make=lambda r, p: (
