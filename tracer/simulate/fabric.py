@@ -107,6 +107,8 @@ class Fabric:
             yield from self._to_pod(walk, pod, device)
             return
         port = self.cluster.port_of(result.next_hop)
+        if walk.answering and (through := self._through_load_balancer(walk, device)) is not walk:
+            walk, device, port = through, None, self.cluster.port_of(destination)
         if port is not None and port.node != node:
             yield from self._to_node(walk, port, device)
             return
