@@ -32,9 +32,7 @@ def main() -> int:
     for name, found in (("trace, large", first), ("trace, shop", shop), ("iptables-restore --test", restore)):
         print(f"{name:24} {found.wall:6.2f} s  {found.cpu:6.2f} s of processor  {found.memory / 1e6:6.0f} MB")
     print(f"first trace less the shop's: {first.wall - shop.wall:.2f} s ({first.cpu - shop.cpu:.2f} s of processor)")
-    print(
-        f"processor time, of iptables-restore's: {(first.cpu - shop.cpu) / restore.cpu:.2f} (what a machine with nothing else to do comes to)"
-    )
+    print(f"processor time, of iptables-restore's: {(first.cpu - shop.cpu) / restore.cpu:.2f} (for a busy machine)")
     fast = verdict("time, of iptables-restore's", (first.wall - shop.wall) / restore.wall, 0.5)
     lean = verdict(f"memory, in dumps of {size / 1e6:.1f} MB", (first.memory - shop.memory) / size, 10)
     return 0 if fast and lean else 1
