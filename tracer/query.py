@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from tracer.errors import QueryError
@@ -49,11 +49,15 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """Where to: a host (address or name) and a port. A Service given as ``svc:`` keeps its spelling in *service*."""
+    """Where to: a host (address or name) and a port. A Service given as ``svc:`` keeps its spelling in *service*.
+
+    *given* is the address that the user says a name outside the cluster has (``NAME=ADDRESS:PORT``).
+    """
 
     host: str
     port: int | None
     service: tuple[str, str] | None = None
+    given: Address | None = None
 
     @property
     def address(self) -> Address | None:
@@ -64,6 +68,8 @@ class Destination:
         if self.service:
             return f"svc:{self.service[0]}/{self.service[1]}" + (f":{self.port}" if self.port is not None else "")
         host = f"[{self.host}]" if ":" in self.host else self.host
+        if self.given is not None:
+            host += f"=[{self.given}]" if self.given.version == 6 else f"={self.given}"
         return host if self.port is None else f"{host}:{self.port}"
 
 
@@ -74,9 +80,16 @@ class FlowState(StrEnum):
     RETURNING = "returning"
 
 
+class Resolver(StrEnum):
+    """Whose resolver looks a name up: the C library of the client's image."""
+
+    GLIBC = "glibc"
+    MUSL = "musl"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """One question. *source_port* None means any; *seed* asks for one sampled path of the tree.
+    """One question. *source_port* None means any; *seed* asks for one sampled path of the tree; *resolver* looks up names.
 
     *dscp*, *length* (of the whole IP packet, in bytes) and *ttl* (or hop limit) are the packet's own as it is sent, where somebody says
     them; without, a rule that asks for them is unknown.
@@ -90,6 +103,7 @@ class Query:
     state: FlowState = FlowState.NEW
     seed: int | None = None
     connection: tuple[str, int] | None = None
+    resolver: Resolver = Resolver.GLIBC
     dscp: int | None = None
     length: int | None = None
     ttl: int | None = None
@@ -102,6 +116,8 @@ class Query:
     def to_dict(self) -> dict[str, object]:
         """Return the query as trace-json.md writes it."""
         to: dict[str, object] = {"host": self.destination.host, "port": self.destination.port}
+        if self.destination.given is not None:
+            to["address"] = str(self.destination.given)
         if self.destination.service:
             to["service"] = {"namespace": self.destination.service[0], "name": self.destination.service[1]}
         out: dict[str, object] = {
@@ -117,6 +133,8 @@ class Query:
             out["seed"] = self.seed
         if self.connection is not None:
             out["connection"] = {"node": self.connection[0], "line": self.connection[1]}
+        if self.resolver is not Resolver.GLIBC:
+            out["resolver"] = self.resolver.value
         return out | self.header
 
 
@@ -127,6 +145,7 @@ ANYWHERE = Destination(host="0.0.0.0", port=None)  # noqa: S104 - a placeholder,
 _SERVICE = re.compile(r"svc:(?P<ns>[^/:\s]+)/(?P<name>[^/:\s]+)(?::(?P<port>[0-9]+))?", re.ASCII)
 _BRACKETED = re.compile(r"\[(?P<host>[^\]\s]+)\](?::(?P<port>[0-9]+))?", re.ASCII)
 _HOST = re.compile(r"(?P<host>[^\s:/\[\]]+)(?::(?P<port>[0-9]+))?", re.ASCII)
+_GIVEN = re.compile(r"(?P<host>[^\s:/\[\]=]+=\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]+))?", re.ASCII)
 _HEADER = {"dscp": 63, "length": 65535, "ttl": 255}
 _TRACEABLE = {"tcp": Protocol.TCP, "udp": Protocol.UDP, "sctp": Protocol.SCTP}
 
@@ -177,16 +196,27 @@ def parse_destination(text: str) -> Destination:
             raise QueryError(f"{text!r} is not svc:NAMESPACE/NAME[:PORT]", code="BAD_DESTINATION", field="to")
         port = None if m["port"] is None else parse_port(m["port"], "to")
         return Destination(host=f"{m['name']}.{m['ns']}.svc", port=port, service=(m["ns"], m["name"]))
-    m = _BRACKETED.fullmatch(text) or _HOST.fullmatch(text)
+    m = _BRACKETED.fullmatch(text) or _GIVEN.fullmatch(text) or _HOST.fullmatch(text)
     if not m and (address := parse_address(text)):
         return Destination(host=str(address), port=None)
     if not m:
         raise QueryError(f"{text!r} is not HOST:PORT, [IPv6]:PORT or svc:NAMESPACE/NAME[:PORT]", code="BAD_DESTINATION", field="to")
     host = m["host"]
+    name, said, given = host.partition("=")
+    if said:
+        return _with_given(name, given, m["port"])
     address = parse_address(host)
     if text.startswith("[") and (address is None or address.version != 6):
         raise QueryError(f"{host!r} in brackets is not an IPv6 address", code="BAD_DESTINATION", field="to")
     return Destination(host=str(address) if address else host, port=None if m["port"] is None else parse_port(m["port"], "to"))
+
+
+def _with_given(name: str, given: str, port: str | None) -> Destination:
+    """The destination ``NAME=ADDRESS``: a name, and the address it has outside. :raises QueryError: it is no name or no address."""
+    address = parse_address(given.strip("[]"))
+    if address is None or not name or parse_address(name):
+        raise QueryError(f"{name}={given} is not NAME=ADDRESS", code="BAD_DESTINATION", field="to")
+    return Destination(host=name, port=None if port is None else parse_port(port, "to"), given=address)
 
 
 def parse_protocol(value: object) -> Protocol:
@@ -207,9 +237,8 @@ def query_from_dict(value: object) -> Query:
     known = {"id", "from", "to", "protocol", "source_port", "state", "seed", "connection", "resolver", "overrides"} | set(_HEADER)
     if unknown := sorted(str(k) for k in value if k not in known):
         raise QueryError(f"unknown field {unknown[0]!r} in the query", code="BAD_QUERY", field=unknown[0])
-    for later in ("resolver", "overrides"):
-        if value.get(later):
-            raise QueryError(f"{later!r} is not built yet", code="NOT_BUILT", field=later)
+    if value.get("overrides"):
+        raise QueryError("'overrides' is not built yet", code="NOT_BUILT", field="overrides")
     source_port = value.get("source_port")
     seed = value.get("seed")
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
@@ -217,6 +246,9 @@ def query_from_dict(value: object) -> Query:
     state = value.get("state", "new")
     if state not in ("new", "returning"):
         raise QueryError("state is not new or returning", code="BAD_QUERY", field="state")
+    resolver = value.get("resolver") or Resolver.GLIBC
+    if resolver not in tuple(Resolver):
+        raise QueryError("resolver is not glibc or musl", code="BAD_QUERY", field="resolver")
     connection = _connection_from(value.get("connection"))
     return Query(
         id=str(value.get("id", "")),
@@ -227,6 +259,7 @@ def query_from_dict(value: object) -> Query:
         state=FlowState(state),
         seed=seed,
         connection=connection,
+        resolver=Resolver(str(resolver)),
         **{name: _header_field(value[name], name) for name in _HEADER if value.get(name) is not None},
     )
 
@@ -264,6 +297,8 @@ def _destination_from(value: object) -> Destination:
     if not isinstance(host, str) or not host or re.search(r"[\s/]", host):
         raise QueryError("'to' has no usable host", code="BAD_DESTINATION", field="to")
     address = parse_address(host.strip("[]"))
+    if value.get("address") is not None and address is None:
+        return replace(_with_given(host, str(value["address"]), None), port=port)
     return Destination(host=str(address) if address else host, port=port)
 
 

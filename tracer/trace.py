@@ -265,22 +265,36 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lookup:
-    """One DNS question and its answer."""
+    """One DNS question and its answer.
+
+    *why* says why it was asked (``search domain 1 of 3: …``), *search* the same as numbers, None for the name as it stands. *plugin* is
+    what of CoreDNS answered. *notes* say what the answer alone does not: what the server lacks, how the question travels.
+    """
 
     server: str
     name: str
     rdtype: str
     rcode: str
     answers: tuple[str, ...] = ()
+    why: str = ""
+    search: tuple[int, int] | None = None
+    transport: str = "udp"
+    plugin: str = ""
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
-        """Return the look-up as trace-json.md writes it."""
-        return {
+        """Return the look-up as trace-json.md writes it, with why it was asked."""
+        out: dict[str, object] = {
             "server": self.server,
             "question": {"name": self.name, "type": self.rdtype},
             "rcode": self.rcode,
             "answers": list(self.answers),
+            "transport": self.transport,
         }
+        out |= {"why": self.why} if self.why else {}
+        out |= {"search": {"number": self.search[0], "of": self.search[1]}} if self.search else {}
+        out |= {"plugin": self.plugin} if self.plugin else {}
+        return out | ({"notes": list(self.notes)} if self.notes else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

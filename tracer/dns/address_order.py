@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import ipaddress
 
-from tracer.dns.resolv_conf import Resolver
 from tracer.packet import Address
+from tracer.query import Resolver
 
 _Row = tuple[ipaddress.IPv6Network, int, int]
 

@@ -9,23 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 
 from tracer.packet import Address
-from tracer.query import parse_address
+from tracer.query import Resolver, parse_address
 
 MOST_SERVERS = 3
 _NUMBER = re.compile(r"(?P<name>ndots|timeout|attempts):(?P<value>[0-9]{1,9})", re.ASCII)
 _DEFAULTS = {"ndots": 1, "timeout": 5, "attempts": 2}
 _MOST = {"ndots": 15, "timeout": 30, "attempts": 5}
 _MUSL_MOST = {"ndots": 15, "timeout": 60, "attempts": 10}
-
-
-class Resolver(StrEnum):
-    """Whose resolver asks: the C library of the container's image."""
-
-    GLIBC = "glibc"
-    MUSL = "musl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

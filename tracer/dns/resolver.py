@@ -13,8 +13,9 @@ from enum import StrEnum
 
 from tracer.dns.message import Answer, Question, Rcode
 from tracer.dns.names import absolute, is_valid
-from tracer.dns.resolv_conf import ResolvConf, Resolver
+from tracer.dns.resolv_conf import ResolvConf
 from tracer.packet import Address
+from tracer.query import Resolver
 
 Serve = Callable[[Question], Answer]
 _TYPES = ("A", "AAAA")
@@ -199,4 +200,3 @@ def _notes(conf: ResolvConf, resolver: Resolver, asked: list[Asked]) -> Iterator
         yield "use-vc: questions go over TCP"
     if conf.has("edns0") or conf.has("trust-ad"):
         yield "edns0: answers may be larger than 512 bytes"
-    yield f"A question without an answer is repeated after {timeout} seconds, {attempts} times in all"

@@ -69,6 +69,97 @@ REASONS = (
         sources=(issue("coredns/coredns#2133"), issue("coredns/coredns#2289"), manual("resolv.conf(5)")),
     ),
     Explanation(
+        code="DNS_SERVFAIL",
+        severity=Severity.FAULT,
+        theme=Theme.NAMES,
+        title="The DNS server fails on the name",
+        sentence="The server answers SERVFAIL: it is asked for a name that it can neither answer nor pass on.",
+        meaning=(
+            "CoreDNS answers SERVFAIL when no plugin of the server block is for the name (there is no forward), or when the server that it "
+            "forwards to does not answer. The resolver asks again and tells its caller 'temporary failure in name resolution'.",
+        ),
+        confirm=(_ASK, Check(look_for="The forward line.", command="kubectl get configmap -n kube-system coredns -o yaml")),
+        fix=(
+            Remedy(
+                action="Add forward . /etc/resolv.conf to the server block.", trade_off="Questions for outside names leave the cluster."
+            ),
+            Remedy(action="Use a name that the cluster itself serves.", trade_off="None."),
+        ),
+        sources=(manual("resolv.conf(5)"), standard(1035, "Domain names, 4.1.1")),
+    ),
+    Explanation(
+        code="DNS_NO_ADDRESS",
+        severity=Severity.FAULT,
+        theme=Theme.NAMES,
+        title="The name exists and has no address",
+        sentence="The answer is empty, or an alias for a name that does not resolve.",
+        meaning=(
+            "An ExternalName Service is only an alias: what it points at must resolve for the client too. A Service of one address "
+            "family has no record of the other.",
+        ),
+        confirm=(_ASK, Check(look_for="externalName.", command="kubectl get service -n NAMESPACE SERVICE -o yaml")),
+        fix=(Remedy(action="Correct the ExternalName, or make its target resolve.", trade_off="None."),),
+        sources=(_DNS_DOCS,),
+    ),
+    Explanation(
+        code="NAME_OUTSIDE_CLUSTER",
+        severity=Severity.NOTICE,
+        theme=Theme.NAMES,
+        title="The name is resolved outside the cluster",
+        sentence="What the server outside answers is not in a snapshot.",
+        meaning=(
+            "CoreDNS passes the question to the servers of its forward line, or the client asks a server that is not the cluster's. The "
+            "trace ends as unknown, until somebody says which address the name has.",
+        ),
+        confirm=(_ASK,),
+        fix=(Remedy(action="Give the name an address: NAME=ADDRESS:PORT.", trade_off="The answer is only as good as that address."),),
+        sources=(_DNS_DOCS,),
+    ),
+    Explanation(
+        code="RESOLV_CONF_NOT_RECORDED",
+        severity=Severity.NOTICE,
+        theme=Theme.NAMES,
+        title="The node's resolv.conf is not recorded",
+        sentence="The client takes its DNS servers from its node, and nodes/NODE/resolv.conf is missing.",
+        meaning=(
+            "Processes of a node, pods on the node's network with dnsPolicy ClusterFirst, and pods with dnsPolicy Default use the node's own "
+            "resolv.conf. Without it nobody knows which server they ask.",
+        ),
+        confirm=(Check(look_for="nameserver, search and options.", command="cat /etc/resolv.conf"),),
+        fix=(Remedy(action="Record the node again with its resolv.conf, or give an address.", trade_off="None."),),
+        sources=(_DNS_DOCS, manual("resolv.conf(5)")),
+    ),
+    Explanation(
+        code="COREFILE_INVALID",
+        severity=Severity.FAULT,
+        theme=Theme.NAMES,
+        title="CoreDNS cannot read its Corefile",
+        sentence="The Corefile of the snapshot is one that CoreDNS refuses.",
+        meaning=(
+            "CoreDNS does not start with such a file; one that runs already keeps its old settings until it is restarted, and then fails.",
+        ),
+        confirm=(Check(look_for="The error and its line.", command="kubectl logs -n kube-system -l k8s-app=kube-dns"),),
+        fix=(Remedy(action="Correct the line that the message names.", trade_off="None."),),
+        sources=(_DNS_DOCS,),
+    ),
+    Explanation(
+        code="EXTERNALNAME_TLS",
+        severity=Severity.WARNING,
+        theme=Theme.NAMES,
+        title="An ExternalName changes the address, not the name",
+        sentence="The client connects to another host under the Service's name, and TLS and HTTP still carry that name.",
+        meaning=(
+            "An ExternalName Service is a CNAME record: the client reaches the other host, but asks it for the certificate and the virtual "
+            "host of the name it dialled. The server has neither for a name of the cluster: certificate errors, or HTTP 404.",
+        ),
+        confirm=(Check(look_for="The names in the certificate.", command="openssl s_client -connect TARGET:443 -servername NAME"),),
+        fix=(
+            Remedy(action="Let the client dial the outside name itself.", trade_off="The indirection is gone."),
+            Remedy(action="Set the server name (SNI) and Host header in the client.", trade_off="Not every client can."),
+        ),
+        sources=(kubernetes_docs("Service, ExternalName", "concepts/services-networking/service/#externalname"),),
+    ),
+    Explanation(
         code="DNS_HEADLESS_NO_PODS",
         severity=Severity.FAULT,
         theme=Theme.NAMES,

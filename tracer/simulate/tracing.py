@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from fractions import Fraction
 
 from tracer.errors import QueryError
 from tracer.packet import Address
@@ -11,10 +10,11 @@ from tracer.query import FlowState, Query, SourceKind
 from tracer.simulate.answering import answered
 from tracer.simulate.existing import existing_start, recorded_entry
 from tracer.simulate.fabric import Fabric
-from tracer.simulate.start import Start, new_start, source_exists, walked
+from tracer.simulate.naming import traced_name
+from tracer.simulate.start import Start, new_start, walked
 from tracer.simulate.walk import Ending
 from tracer.topology.cluster import Cluster
-from tracer.trace import Disposition, Outcome, Reason, Trace, Unknown
+from tracer.trace import Disposition, Trace, Unknown
 
 
 def trace(cluster: Cluster, query: Query) -> Trace:
@@ -27,9 +27,9 @@ def trace(cluster: Cluster, query: Query) -> Trace:
         query, start = existing_start(cluster, query, query.connection[0], recorded_entry(cluster, *query.connection))
     else:
         destination = _destination(cluster, query)
-        if destination is None:
-            return _unnamed(cluster, query)
         query = _with_port(cluster, query)
+        if destination is None:
+            return traced_name(cluster, query, trace)
         start = new_start(cluster, query, destination)
     fabric = Fabric(cluster, client=query.source.ip)
     endings = [back for ending in walked(fabric, start) for back in answered(fabric, ending)]
@@ -103,14 +103,3 @@ def _versions(cluster: Cluster, query: Query) -> set[int]:
     if source.kind is SourceKind.POD and (pod := cluster.objects.pod(source.namespace or "", source.name or "")):
         return {a.version for a in pod.ips} or {4, 6}
     return {4, 6}
-
-
-def _unnamed(cluster: Cluster, query: Query) -> Trace:
-    """A name, which needs DNS: unknown for now, and said so."""
-    source_exists(cluster, query)
-    text = f"{query.destination.host} is a name, and look-ups are not modelled yet. Give an address, or a Service that has a cluster IP"
-    unknown = Unknown(code="NAMES_NOT_MODELLED", text=text, at={"name": query.destination.host})
-    reason = Reason(code=unknown.code, text=text)
-    return Trace(
-        query=query, outcomes=(Outcome(probability=Fraction(1), disposition=Disposition.UNKNOWN, reason=reason),), unknowns=(unknown,)
-    )
