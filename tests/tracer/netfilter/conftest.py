@@ -1,4 +1,4 @@
-"""Hypothesis for tests of rules: no deadline (the machine may be busy), more examples with ``HOPLINE_FUZZ``."""
+"""Hypothesis for tests of rules: no deadline (the machine may be busy), more examples with ``FUZZ_EXAMPLES``."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import os
 
 from hypothesis import settings
 
-settings.register_profile("hopline", deadline=None, max_examples=int(os.environ.get("HOPLINE_FUZZ", "100")))
+settings.register_profile("hopline", deadline=None, max_examples=int(os.environ.get("FUZZ_EXAMPLES", "100")))
 settings.load_profile("hopline")

@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""Write docs/supported-matches.md from the engine's own tables; with --check say whether it is up to date (exit code 1 if not).
+
+What a match asks is its class's docstring; what can make it unknown are the texts that its test in tracer/netfilter/matches.py gives.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tracer.netfilter import match_options, matches, target_options  # noqa: E402
+from tracer.netfilter import model as m  # noqa: E402
+from tracer.netfilter.rule_text import parse_rule  # noqa: E402
+from tracer.netfilter.scalars import BadValue  # noqa: E402
+
+PAGE = ROOT / "docs/supported-matches.md"
+_HEAD = """\
+# Supported matches and targets
+
+<!-- Written by scripts/supported_matches.py from the code's tables; a test says whether it is up to date. Do not edit. -->
+
+What `iptables-save` and `ip6tables-save` print, and what Hopline makes of it. A match is answered **yes**, **no** or **unknown**; an
+unknown one splits the walk, and both ways are shown with their condition. The options of iptables(8) itself (`-s -d -i -o -p -f -j -g`)
+are all modelled; `!` may stand before any option that iptables lets negate, and before the value where old versions print it.
+"""
+_WORDS = [(w, "src") for w in ("80", "x", "10.0.0.1", "LOCAL", "NEW", "ASSURED", "REPLY", "tcp", "unicast", "EF")] + [("SYN", "SYN")]
+_COMPANIONS = {
+    ("statistic", "--probability"): (match_options.Option("--mode", False, ("random",)),),
+    ("statistic", "--every"): (match_options.Option("--mode", False, ("nth",)),),
+}
+# One line of each target, as iptables-save prints it: the model says what it becomes.
+_SAMPLES = {
+    "DNAT": "--to-destination 10.0.0.1:80",
+    "SNAT": "--to-source 10.0.0.1",
+    "NETMAP": "--to 10.0.0.0/24",
+    "MARK": "--set-xmark 0x1/0x1",
+    "CONNMARK": "--save-mark",
+    "CT": "--notrack",
+    "DSCP": "--set-dscp 0x0a",
+    "TOS": "--set-tos 0x10/0xff",
+    "TTL": "--ttl-set 64",
+    "HL": "--hl-set 64",
+    "SET": "--add-set a src",
+}
+
+
+def page() -> str:
+    """Return the page's text."""
+    return "\n".join([_HEAD, *_matches(), *_general(), *_targets(), *_recognised(), ""])
+
+
+def _first_sentence(text: str | None) -> str:
+    words = " ".join((text or "").split("\n\n")[0].split()).replace("``", "`")
+    return words[:1].upper() + words[1:]
+
+
+def _classes_of(module: str) -> list[str]:
+    """The match classes that a module's options become: each option is tried with words of every form until its builder takes one."""
+    found: dict[str, None] = {}
+    for name, arity in match_options.MODULES[module][0].items():
+        for words in _WORDS:
+            with contextlib.suppress(BadValue):
+                tried = match_options.Option(name, False, words[:arity])
+                built = match_options.build(module, (tried, *_COMPANIONS.get((module, name), ()))) if len(words) >= arity else ()
+                found |= dict.fromkeys(type(match).__name__ for match in built)
+                if built:
+                    break
+    return list(found)
+
+
+def _unknown_texts(name: str) -> Iterator[str]:
+    """What can make a match of class *name* unknown, in the engine's words."""
+    for node in ast.walk(ast.parse(inspect.getsource(matches._TESTS[getattr(m, name)]))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_unknown":
+            yield _template(node.args[0])
+
+
+def _template(node: ast.expr) -> str:
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+    if isinstance(node, ast.Name):
+        return str(getattr(matches, node.id))
+    return "…"
+
+
+def _questions(classes: list[str]) -> str:
+    asked = [_first_sentence(inspect.getdoc(getattr(m, c))).rstrip(".") for c in classes if c != "UnmodelledMatch"]
+    return "; ".join(asked) + ("; other options: always unknown" if "UnmodelledMatch" in classes and asked else "")
+
+
+def _matches() -> Iterator[str]:
+    yield "## Match modules with a model\n"
+    yield "| module | options | what is asked | unknown where |\n|---|---|---|---|"
+    for name, (options, _) in sorted(match_options.MODULES.items()):
+        classes = _classes_of(name)
+        unknown = dict.fromkeys(text for c in classes if c != "UnmodelledMatch" for text in _unknown_texts(c))
+        yield _row(f"`{name}`", " ".join(f"`{o}`" for o in options), _questions(classes), "; ".join(unknown) or "—")
+
+
+def _general() -> Iterator[str]:
+    yield "\n## Match modules that are recognised\n"
+    yield "Their answer is always unknown; the rule's text is kept and shown. A module that is not named here is unknown in the same way.\n"
+    yield ", ".join(f"`{name}`" for name in sorted(match_options.RECOGNISED)) + "."
+
+
+def _targets() -> Iterator[str]:
+    yield "\n## Targets with a model\n"
+    yield "| target | options | what it does |\n|---|---|---|"
+    for name, (options, _) in sorted(target_options.TARGETS.items()):
+        built = parse_rule(f"-A X -j {name} {_SAMPLES.get(name, '')}".rstrip(), 1, ()).target
+        yield _row(f"`{name}`", " ".join(f"`{o}`" for o in options) or "—", _first_sentence(inspect.getdoc(type(built))))
+    yield "\n`-j CHAIN` jumps, `-g CHAIN` goes; a rule without a target counts and goes on, and is a step like any other."
+
+
+def _recognised() -> Iterator[str]:
+    yield "\n## Targets that are recognised\n"
+    yield "They may decide the packet's fate in a way that has no model: the walk is unknown from there.\n"
+    yield ", ".join(f"`{name}`" for name in sorted(target_options.RECOGNISED)) + "."
+    yield "\nAnything else behind `-j` is a fault of the line: the trace that might meet it is unknown, and says which line it was."
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def main() -> int:
+    """Write the page, or compare it."""
+    if "--check" in sys.argv[1:]:
+        return 0 if PAGE.read_text() == page() else 1
+    PAGE.write_text(page())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
