@@ -50,6 +50,12 @@ def made_document(trace: Trace, *, zones: Mapping[str, str] | None = None) -> di
 def frozen_path(live: LiveServer, made: Mapping[str, Any]) -> str:
     """Store *made* in the running server's database and return the path that shows it."""
     done = subprocess.run(
-        [sys.executable, "-c", _MAKE], cwd=PROJECT, env=environment(live.data), input=json.dumps(made), capture_output=True, text=True, check=True
+        [sys.executable, "-c", _MAKE],
+        cwd=PROJECT,
+        env=environment(live.data),
+        input=json.dumps(made),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return f"/t/{done.stdout.strip().splitlines()[-1]}"

@@ -15,55 +15,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from tracer.packet import Protocol
+from tracer.station import Station, StationKind
 from tracer.trace import Disposition, Hop, Outcome, StackKind, Step, Trace
-
-
-class StationKind(StrEnum):
-    """What happens at a station; the list of trace-json.md, and ``unknown`` where the snapshot ends."""
-
-    DNS = "dns"
-    SEND = "send"
-    LOAD_BALANCER = "load-balancer"
-    CHAIN = "chain"
-    PICK = "pick"
-    MARK = "mark"
-    DNAT = "dnat"
-    SNAT = "snat"
-    DELIVER = "deliver"
-    REJECT = "reject"
-    DROP = "drop"
-    UNKNOWN = "unknown"
-    REPLY = "reply"
-    UN_NAT = "un-nat"
-    RECEIVE = "receive"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Station:
-    """One numbered station. *steps* are indexes into the steps of hop *hop* (of the reply's hops when *reply* is true).
-
-    *chain* is the chain the station is about, None where it is about a whole hook or stack; *hook* and *table* likewise.
-    """
-
-    n: int
-    kind: StationKind
-    title: str
-    hop: int
-    steps: tuple[int, ...] = ()
-    reply: bool = False
-    hook: str | None = None
-    table: str | None = None
-    chain: str | None = None
-
-    def to_dict(self) -> dict[str, object]:
-        """Return the station as trace-json.md writes it."""
-        out: dict[str, object] = {"n": self.n, "kind": self.kind.value, "title": self.title, "hop": self.hop, "steps": list(self.steps)}
-        out |= {k: v for k, v in (("hook", self.hook), ("table", self.table), ("chain", self.chain)) if v is not None}
-        return out | ({"reply": True} if self.reply else {})
-
 
 ChainId = tuple[str, str, str, str]
 RandomChains = dict[ChainId, int]
@@ -365,7 +320,9 @@ def _end(outcome: Outcome, found: list[Station]) -> Iterator[Station]:
     hop = max(len(outcome.hops) - 1, 0)
     if outcome.disposition is Disposition.DELIVERED:
         last = outcome.hops[-1] if outcome.hops else None
-        who = {"pod": "Pod", "node": "Node", "external": "Host outside"}.get(outcome.destination.kind if outcome.destination else "", "Endpoint")
+        who = {"pod": "Pod", "node": "Node", "external": "Host outside"}.get(
+            outcome.destination.kind if outcome.destination else "", "Endpoint"
+        )
         own = _all(last) if last and hop and last.kind not in (StackKind.NODE, StackKind.LOAD_BALANCER) else ()
         yield Station(n=0, kind=StationKind.DELIVER, title=f"{who} receives", hop=hop, steps=own)
         return
@@ -393,7 +350,14 @@ def _reply_stations(outcome: Outcome) -> Iterator[Station]:
         # A node that sent the packet itself also undoes its own rewrites: two stations on one stack.
         own = last > 0 and _undone(reply.hops[last])[0] is StationKind.UN_NAT
         end = {StackKind.POD: "Pod", StackKind.NODE: "Node"}.get(reply.hops[last].kind, "Client")
-        yield Station(n=0, kind=StationKind.RECEIVE, title=f"{end} receives", hop=last, steps=() if own or not last else _all(reply.hops[last]), reply=True)
+        yield Station(
+            n=0,
+            kind=StationKind.RECEIVE,
+            title=f"{end} receives",
+            hop=last,
+            steps=() if own or not last else _all(reply.hops[last]),
+            reply=True,
+        )
     else:
         kind, title = _ENDS.get(reply.disposition, (StationKind.DROP, "The answer is lost"))
         yield Station(n=0, kind=kind, title=title, hop=last, reply=True)

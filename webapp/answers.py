@@ -1,7 +1,8 @@
 """The answer document: one plain dict that every panel, export and frozen link works from.
 
-``{"answer": the contract with steps and stations, "rules": {file: {line: text}}, "snapshot": {…}, "engine_version": …, "nodes": {name: {"zone"}}}``.
-The live page makes it fresh and keeps the last few; a frozen link stores it. :class:`Answer` is the document with what is derived from it once.
+``{"answer": the contract with steps and stations, "rules": {file: {line: text}}, "snapshot": {…}, "engine_version": …,
+"nodes": {name: {"zone"}}}``. The live page makes it fresh and keeps the last few; a frozen link stores it.
+:class:`Answer` is the document with what is derived from it once.
 """
 
 from __future__ import annotations

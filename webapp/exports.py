@@ -58,7 +58,9 @@ def _shown(answer: Answer, query: TraceQuery) -> Answer:
 def _graph(answer: Answer, query: TraceQuery) -> tuple[Graph, tuple[Moment, ...]]:
     paths = answer.paths
     followed = next((p for p in paths if p.id == query.follow), None) or most_likely(paths)
-    graph = build(answer.answer, paths=paths, follow=followed.id, detail=query.detail, group=query.group, expand=query.expand, zones=answer.zones)
+    graph = build(
+        answer.answer, paths=paths, follow=followed.id, detail=query.detail, group=query.group, expand=query.expand, zones=answer.zones
+    )
     return graph, journey(answer.answer["outcomes"][followed.index])
 
 
@@ -84,7 +86,11 @@ def svg(answer: Answer, query: TraceQuery, *, dark: bool = False) -> str:
 def _unlinked(text: str) -> str:
     """Return the page's SVG as a file: its own namespace, and groups where the page has links that lead nowhere outside it."""
     text = text.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
-    text = re.sub(r' (?:href|data-part|data-steps|data-step|data-heads|data-from|tabindex|aria-current|aria-label|role|aria-labelledby)="[^"]*"', _kept_attribute, text)
+    text = re.sub(
+        r' (?:href|data-part|data-steps|data-step|data-heads|data-from|tabindex|aria-current|aria-label|role|aria-labelledby)="[^"]*"',
+        _kept_attribute,
+        text,
+    )
     return re.sub(r"<(/?)a(?=[ >])", r"<\1g", text)
 
 
@@ -132,7 +138,9 @@ def png(answer: Answer, query: TraceQuery, *, dark: bool = False) -> bytes:
     """Return the picture at twice its size. :raises ExportError: there is no layout, or no rsvg-convert."""
     source = svg(answer, query, dark=dark).encode()
     try:
-        done = subprocess.run(["rsvg-convert", f"--zoom={PNG_SCALE}"], input=source, capture_output=True, check=True, timeout=_TIMEOUT_SECONDS)
+        done = subprocess.run(
+            ["rsvg-convert", f"--zoom={PNG_SCALE}"], input=source, capture_output=True, check=True, timeout=_TIMEOUT_SECONDS
+        )
     except FileNotFoundError:
         raise ExportError("PNG needs rsvg-convert: install the package “librsvg2-bin”.") from None
     except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
@@ -168,7 +176,12 @@ def dot(answer: Answer, query: TraceQuery, *, dark: bool = False) -> str:
     lines = ["digraph trace {", "  rankdir=LR;", '  node [fontname="monospace", shape=box];']
     for number, region in enumerate(graph.regions):
         inside = [box for box in graph.boxes if box.region == region.id]
-        lines += [f"  subgraph cluster_{number} {{", f"    label={_quoted(region.title)};", *(f"    {_dot_box(box)}" for box in inside), "  }"]
+        lines += [
+            f"  subgraph cluster_{number} {{",
+            f"    label={_quoted(region.title)};",
+            *(f"    {_dot_box(box)}" for box in inside),
+            "  }",
+        ]
     known = {region.id for region in graph.regions}
     lines += [f"  {_dot_box(box)}" for box in graph.boxes if box.region not in known]
     for edge in graph.edges:
@@ -230,7 +243,12 @@ def mermaid(answer: Answer, query: TraceQuery, *, dark: bool = False) -> str:
 
 def _mermaid_box(box: Box) -> str:
     text = _mermaid("<br/>".join(_mermaid_text(line) for line in _label_lines(box)), ready=True)
-    left, right = {BoxKind.CLIENT: ("([", "])"), BoxKind.LOAD_BALANCER: ("{{", "}}"), BoxKind.POD: ("(", ")"), BoxKind.PICK: ("[/", "/]")}.get(box.kind, ("[", "]"))
+    left, right = {
+        BoxKind.CLIENT: ("([", "])"),
+        BoxKind.LOAD_BALANCER: ("{{", "}}"),
+        BoxKind.POD: ("(", ")"),
+        BoxKind.PICK: ("[/", "/]"),
+    }.get(box.kind, ("[", "]"))
     return f"{_plain(box.id)}{left}{text}{right}"
 
 

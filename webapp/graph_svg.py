@@ -17,16 +17,15 @@ from functools import lru_cache
 from typing import Any
 
 from tracer.graph import Box, BoxKind, Edge, EdgeKind, Graph
+from webapp.curves import Point, along, arrow, cubic, diamond, middle, spline
 from webapp.odds import odds_text
 from webapp.shapes import Shape, fit, outline
 
 TIMEOUT_SECONDS = 2.0
 MARGIN_X, MARGIN_Y = 16.0, 2.0
-NEAR = 6.0
-_LABEL = 'label=<<table border="0" cellborder="0" cellspacing="0" cellpadding="0"><tr><td fixedsize="true" width="{w}" height="{h}"></td></tr></table>>'
+_CELL = '<td fixedsize="true" width="{w}" height="{h}"></td>'
+_LABEL = f'label=<<table border="0" cellborder="0" cellspacing="0" cellpadding="0"><tr>{_CELL}</tr></table>>'
 _processes = threading.BoundedSemaphore(os.cpu_count() or 1)
-
-Point = tuple[float, float]
 
 
 class LayoutError(Exception):
@@ -119,9 +118,13 @@ def picture(graph: Graph) -> Picture:
     ways = tuple(way for edge in graph.edges for way in _place_ways(edge, moved))
     regions = tuple(_place_region(graph, moved, index) for index in range(len(graph.regions)))
     return Picture(
-        width=layout.width, height=layout.height, boxes=boxes, edges=edges, ways=tuple(sorted(ways, key=lambda w: w.id)),
+        width=layout.width,
+        height=layout.height,
+        boxes=boxes,
+        edges=edges,
+        ways=tuple(sorted(ways, key=lambda w: w.id)),
         regions=tuple(region for region in regions if region is not None),
-    )  # fmt: skip
+    )
 
 
 # --- DOT for layout --------------------------------------------------------------------------------------------------
@@ -227,7 +230,9 @@ def _run_dot(source: str) -> dict[str, Any]:
         try:
             done = subprocess.run(["dot", "-Tjson0"], input=source.encode(), capture_output=True, check=True, timeout=TIMEOUT_SECONDS)
         except FileNotFoundError:
-            raise LayoutError("Graphviz is not installed, so the path is not drawn. Install the package “graphviz”; the steps below say the same.") from None
+            raise LayoutError(
+                "Graphviz is not installed, so the path is not drawn. Install the package “graphviz”; the steps below say the same."
+            ) from None
         except subprocess.TimeoutExpired:
             raise LayoutError("The graph is too large to draw in time. Fold it by zone; the steps below say the same.") from None
         except subprocess.CalledProcessError as error:
@@ -279,7 +284,7 @@ class _Layout:
     def with_rows_in_order(self, graph: Graph) -> _Layout:
         """Return the layout with its rows moved up and down until they stand in the graph's order.
 
-        Graphviz does not keep a wanted order. Rows are straight lines of boxes that share none, so each can take another's height; the curves follow.
+        Graphviz does not keep a wanted order. Rows are straight lines of boxes that share none, so each can take another's place.
         """
         rows = [row for row in graph.rows if row and all(box in self.places for box in row)]
         boxes = [box for row in rows for box in row]
@@ -345,17 +350,23 @@ def _place_box(box: Box, at: Point, shape: Shape) -> PlacedBox:
 def _place_edge(edge: Edge, layout: _Layout, shapes: Mapping[str, Shape]) -> PlacedEdge:
     points, start, end = layout.curves[edge.id]
     backwards = edge.kind is EdgeKind.REPLY
-    curve = _spline(points) if backwards else _cubic(points)
+    curve = spline(points) if backwards else cubic(points)
     width = 1.2 + 2 * float(edge.probability or 0) ** 0.5
     mark = ""
     if edge.kind in (EdgeKind.DNAT, EdgeKind.SNAT):
         x, y = points[0]
-        mark = _diamond(x, y) if edge.kind is EdgeKind.DNAT else f"M{x - 2.5:.1f},{y - 3.5:.1f}h7v7h-7z"
-    x, y = layout.labels.get(edge.id, _middle(points))
+        mark = diamond(x, y) if edge.kind is EdgeKind.DNAT else f"M{x - 2.5:.1f},{y - 3.5:.1f}h7v7h-7z"
+    x, y = layout.labels.get(edge.id, middle(points))
     return PlacedEdge(
-        edge=edge, path=curve, head=_arrow(end, points[-1]) if end else "", tail=_arrow(start, points[0]) if start else "", width=width, mark=mark,
-        label_x=x, label_y=y,
-    )  # fmt: skip
+        edge=edge,
+        path=curve,
+        head=arrow(end, points[-1]) if end else "",
+        tail=arrow(start, points[0]) if start else "",
+        width=width,
+        mark=mark,
+        label_x=x,
+        label_y=y,
+    )
 
 
 def _place_ways(edge: Edge, layout: _Layout) -> list[PlacedWay]:
@@ -365,7 +376,7 @@ def _place_ways(edge: Edge, layout: _Layout) -> list[PlacedWay]:
     count = len(edge.ways)
     found = []
     for place, way in enumerate(edge.ways, start=1):
-        x, y = _along(points, place / (count + 1))
+        x, y = along(points, place / (count + 1))
         found.append(PlacedWay(id=way.id, step=way.step, title=way.title, x=x, y=y))
     return found
 
@@ -378,60 +389,14 @@ def _place_region(graph: Graph, layout: _Layout, index: int) -> PlacedRegion | N
     fold = f"1 of {region.total} nodes, same rules on each" if region.total > 1 else ""
     room = int((width - 20 - (200 if fold and width > 420 else 0)) / 6.6)
     return PlacedRegion(
-        id=region.id, kind=region.kind, title=fit(region.title, max(room, 8)), x=x, y=y, width=width, height=height,
-        fold=fold if width > 420 else "", fold_x=x + width / 2, expand=region.expand,
-    )  # fmt: skip
-
-
-def _spline(points: Sequence[Point]) -> str:
-    text = f"M{points[0][0]:.1f},{points[0][1]:.1f}"
-    for i in range(1, len(points) - 2, 3):
-        text += " C" + " ".join(f"{x:.1f},{y:.1f}" for x, y in points[i : i + 3])
-    return text
-
-
-def _cubic(points: Sequence[Point]) -> str:
-    """Return the curve as one cubic, so that every edge's path has the same commands and can glide to a new place."""
-    if len(points) <= 4:
-        return _spline(points)
-    (x0, y0), (x1, y1) = points[0], points[-1]
-    third = abs(x1 - x0) / 2.6
-    one = ((x0, y0), (x0 + third, y0 + (points[1][1] - y0)), (x1 - third, y1 + (points[-2][1] - y1)), (x1, y1))
-    # Where the line goes around something one curve would cut the corner.
-    return _spline(one if all(_strays(one, joint) < NEAR for joint in points[3:-1:3]) else points)
-
-
-def _strays(curve: Sequence[Point], point: Point) -> float:
-    """Return how far *curve* passes from *point*."""
-    (ax, ay), (bx, by), (cx, cy), (dx, dy) = curve
-
-    def at(t: float) -> float:
-        u = 1 - t
-        x = u**3 * ax + 3 * u * u * t * bx + 3 * u * t * t * cx + t**3 * dx
-        y = u**3 * ay + 3 * u * u * t * by + 3 * u * t * t * cy + t**3 * dy
-        return ((x - point[0]) ** 2 + (y - point[1]) ** 2) ** 0.5
-
-    return min(at(step / 24) for step in range(25))
-
-
-def _along(points: Sequence[Point], part: float) -> Point:
-    """Return the point at *part* (0 to 1) of a drawn edge."""
-    (x0, y0), (x1, y1) = points[0], points[-1]
-    return x0 + (x1 - x0) * part, y0 + (y1 - y0) * part
-
-
-def _middle(points: Sequence[Point]) -> Point:
-    return _along(points, 0.5)
-
-
-def _diamond(x: float, y: float, r: float = 4.2) -> str:
-    return f"M{x - r + 1:.1f},{y:.1f}L{x + 1:.1f},{y - r:.1f} {x + r + 1:.1f},{y:.1f} {x + 1:.1f},{y + r:.1f}z"
-
-
-def _arrow(tip: Point, origin: Point, length: float = 8, half: float = 4.2) -> str:
-    dx, dy = tip[0] - origin[0], tip[1] - origin[1]
-    size = (dx * dx + dy * dy) ** 0.5 or 1.0
-    c, s = dx / size, dy / size
-    left = (tip[0] - length * c + half * s, tip[1] - length * s - half * c)
-    right = (tip[0] - length * c - half * s, tip[1] - length * s + half * c)
-    return " ".join(f"{x:.1f},{y:.1f}" for x, y in (tip, left, right))
+        id=region.id,
+        kind=region.kind,
+        title=fit(region.title, max(room, 8)),
+        x=x,
+        y=y,
+        width=width,
+        height=height,
+        fold=fold if width > 420 else "",
+        fold_x=x + width / 2,
+        expand=region.expand,
+    )

@@ -16,7 +16,10 @@ _SMALLEST = {BoxKind.CLIENT: 112, BoxKind.LOAD_BALANCER: 122, BoxKind.DNS: 104, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """One outline around (0, 0). *paths* are (class, path data); *text_x* and *anchor* say where the text stands; *columns* how many letters of each line fit."""
+    """One outline around (0, 0).
+
+    *paths* are (class, path data); *text_x* and *anchor* say where the text stands; *columns* how many letters of each line fit.
+    """
 
     width: float
     height: float
@@ -45,7 +48,15 @@ def outline(box: Box) -> Shape:
     second = len(box.subtitle) * ADVANCE_SMALL if not box.chips else chip + (len(chip_words(box)) * 6.4 if chip_words(box) else 0)
     longest = LONGEST_POD if box.kind is BoxKind.POD and len(box.subtitle) <= LONGEST_POD else LONGEST
     text = min(max(len(box.title) * ADVANCE, second), longest * ADVANCE)
-    extra = {BoxKind.CLIENT: 24, BoxKind.LOAD_BALANCER: 38, BoxKind.DNS: 34, BoxKind.PICK: 29, BoxKind.POD: 27, BoxKind.DROP: 36, BoxKind.REJECT: 36}.get(box.kind, 21)
+    extra = {
+        BoxKind.CLIENT: 24,
+        BoxKind.LOAD_BALANCER: 38,
+        BoxKind.DNS: 34,
+        BoxKind.PICK: 29,
+        BoxKind.POD: 27,
+        BoxKind.DROP: 36,
+        BoxKind.REJECT: 36,
+    }.get(box.kind, 21)
     width = max(_SMALLEST.get(box.kind, 92), math.ceil(text + extra + (8 if box.count > 1 else 0)))
     height = 50.0 if box.count > 1 else 40.0 if box.kind in (BoxKind.DNS, BoxKind.CONNTRACK) else 46.0
     room = width - extra + (0 if box.kind in (BoxKind.DROP, BoxKind.REJECT) else 8) - (8 if box.count > 1 else 0)
@@ -55,7 +66,9 @@ def outline(box: Box) -> Shape:
     paths, text_x, anchor = _outline(box.kind, width, height)
     left = 14.0 if box.kind in _CENTRED else 2.0
     dot = width / 2 - 13 if box.kind is BoxKind.POD else None
-    return Shape(width=width, height=height, paths=paths, text_x=text_x, anchor=anchor, columns=columns, left_badge=left, chips_x=text_x, dot_x=dot)
+    return Shape(
+        width=width, height=height, paths=paths, text_x=text_x, anchor=anchor, columns=columns, left_badge=left, chips_x=text_x, dot_x=dot
+    )
 
 
 def chip_words(box: Box) -> str:
@@ -70,8 +83,17 @@ def chip_words(box: Box) -> str:
 def _stack(box: Box, width: float, height: float, columns: tuple[int, int]) -> Shape:
     x0, y0, w, h = -width / 2, -height / 2, width - 8, height - 8
     paths = tuple(("sh", f"M{x0 + d:.1f},{y0 + d:.1f}h{w:.1f}v{h:.1f}h{-w:.1f}z") for d in (8, 4, 0))
-    return Shape(width=width, height=height, paths=paths, text_x=-4, anchor="middle", columns=columns, chips_x=-4 - 21.5 * len(box.chips) + 1.0,
-                 y1=-7.5, y2=9.0)  # fmt: skip
+    return Shape(
+        width=width,
+        height=height,
+        paths=paths,
+        text_x=-4,
+        anchor="middle",
+        columns=columns,
+        chips_x=-4 - 21.5 * len(box.chips) + 1.0,
+        y1=-7.5,
+        y2=9.0,
+    )
 
 
 def _outline(kind: BoxKind, w: float, h: float) -> tuple[tuple[tuple[str, str], ...], float, str]:
@@ -81,7 +103,11 @@ def _outline(kind: BoxKind, w: float, h: float) -> tuple[tuple[tuple[str, str], 
         case BoxKind.CLIENT | BoxKind.OUTSIDE:
             return (("sh", _rounded(w, h, h / 2)),), 0, "middle"
         case BoxKind.LOAD_BALANCER:
-            return (("sh", f"M{x0 + 13:.1f},{y0:.1f}H{x1 - 13:.1f}L{x1:.1f},0 {x1 - 13:.1f},{y1:.1f}H{x0 + 13:.1f}L{x0:.1f},0z"),), 0, "middle"
+            return (
+                (("sh", f"M{x0 + 13:.1f},{y0:.1f}H{x1 - 13:.1f}L{x1:.1f},0 {x1 - 13:.1f},{y1:.1f}H{x0 + 13:.1f}L{x0:.1f},0z"),),
+                0,
+                "middle",
+            )
         case BoxKind.PICK:
             return (("sh", f"M{x0:.1f},{y0:.1f}H{x1 - 14:.1f}L{x1:.1f},0 {x1 - 14:.1f},{y1:.1f}H{x0:.1f}z"),), x0 + 10, "start"
         case BoxKind.DNS:
@@ -95,7 +121,10 @@ def _outline(kind: BoxKind, w: float, h: float) -> tuple[tuple[tuple[str, str], 
         case BoxKind.CONNTRACK:
             return (("sh", rect), ("inn", f"M{x0 + 3.5:.1f},{y0 + 3.5:.1f}H{x1 - 3.5:.1f}V{y1 - 3.5:.1f}H{x0 + 3.5:.1f}z")), 0, "middle"
         case BoxKind.DROP | BoxKind.REJECT:
-            octagon = f"M{x0 + 12:.1f},{y0:.1f}H{x1 - 12:.1f}L{x1:.1f},{y0 + 12:.1f}V{y1 - 12:.1f}L{x1 - 12:.1f},{y1:.1f}H{x0 + 12:.1f}L{x0:.1f},{y1 - 12:.1f}V{y0 + 12:.1f}z"
+            octagon = (
+                f"M{x0 + 12:.1f},{y0:.1f}H{x1 - 12:.1f}L{x1:.1f},{y0 + 12:.1f}V{y1 - 12:.1f}"
+                f"L{x1 - 12:.1f},{y1:.1f}H{x0 + 12:.1f}L{x0:.1f},{y1 - 12:.1f}V{y0 + 12:.1f}z"
+            )
             cross = f"M{x0 + 10:.1f},-4l8,8M{x0 + 10:.1f},4l8,-8"
             return (("sh", octagon), ("cross", cross)), x0 + 26, "start"
         case BoxKind.UNKNOWN:
@@ -105,8 +134,11 @@ def _outline(kind: BoxKind, w: float, h: float) -> tuple[tuple[tuple[str, str], 
 
 def _rounded(w: float, h: float, r: float) -> str:
     x0, y0 = -w / 2, -h / 2
-    return (f"M{x0 + r:.1f},{y0:.1f}h{w - 2 * r:.1f}a{r:.1f},{r:.1f} 0 0 1 {r:.1f},{r:.1f}v{h - 2 * r:.1f}a{r:.1f},{r:.1f} 0 0 1 {-r:.1f},{r:.1f}"
-            f"h{2 * r - w:.1f}a{r:.1f},{r:.1f} 0 0 1 {-r:.1f},{-r:.1f}v{2 * r - h:.1f}a{r:.1f},{r:.1f} 0 0 1 {r:.1f},{-r:.1f}z")  # fmt: skip
+    return (
+        f"M{x0 + r:.1f},{y0:.1f}h{w - 2 * r:.1f}a{r:.1f},{r:.1f} 0 0 1 {r:.1f},{r:.1f}"
+        f"v{h - 2 * r:.1f}a{r:.1f},{r:.1f} 0 0 1 {-r:.1f},{r:.1f}"
+        f"h{2 * r - w:.1f}a{r:.1f},{r:.1f} 0 0 1 {-r:.1f},{-r:.1f}v{2 * r - h:.1f}a{r:.1f},{r:.1f} 0 0 1 {r:.1f},{-r:.1f}z"
+    )
 
 
 def small_outline(kind: BoxKind) -> tuple[tuple[str, str], ...]:

@@ -150,10 +150,17 @@ class _Reader:
     def read(self, *, frozen: bool) -> TraceQuery:
         asked = {} if frozen else self._asked()
         query = TraceQuery(
-            **asked, follow=self._pattern("follow", _ID), step=self._whole("step"), detail=self._choice("detail", DETAILS, "chains"),
-            group=self._choice("group", GROUPS, ""), expand=self._folds(), view=self._choice("view", VIEWS, "steps"),
-            find=self.raw.get("find", "")[:100], sort=self._choice("sort", SORTS, "probability"), raw=self.raw,
-        )  # fmt: skip
+            **asked,
+            follow=self._pattern("follow", _ID),
+            step=self._whole("step"),
+            detail=self._choice("detail", DETAILS, "chains"),
+            group=self._choice("group", GROUPS, ""),
+            expand=self._folds(),
+            view=self._choice("view", VIEWS, "steps"),
+            find=self.raw.get("find", "")[:100],
+            sort=self._choice("sort", SORTS, "probability"),
+            raw=self.raw,
+        )
         if not frozen:
             self._later()
         return replace(query, errors=tuple(self.errors))

@@ -52,8 +52,20 @@ export function mark() {
   for (const link of document.querySelectorAll("#steps a[data-step]")) {
     Number(link.dataset.step) === n ? link.setAttribute("aria-current", "step") : link.removeAttribute("aria-current");
   }
+  keepStep(n);
   playhead(n);
   reveal(n);
+}
+
+// What else on the page leads somewhere with a step, or sends one: other views, folds, files, the frozen link.
+function keepStep(n) {
+  for (const link of document.querySelectorAll('#trace a[href*="step="]:not([data-part="step"], [data-step])')) {
+    link.setAttribute("href", link.getAttribute("href").replace(/([?&]step=)[0-9]+/, `$1${n}`));
+  }
+  for (const field of document.querySelectorAll('#trace input[name="step"]')) field.setAttribute("value", n);
+  for (const field of document.querySelectorAll('#trace input[name="query"]')) {
+    field.setAttribute("value", field.getAttribute("value").replace(/(^|&)step=[0-9]+/, `$1step=${n}`));
+  }
 }
 
 function playhead(n) {
@@ -107,11 +119,15 @@ function push(href) {
 }
 
 // Back and Forward always show the page of that address, fresh.
-window.addEventListener("popstate", () => { window.htmx.ajax("get", location.pathname + location.search, { target: "#trace", swap: "morph:outerHTML" }); });
+window.addEventListener("popstate", (event) => {
+  // Ahead of htmx's own handler, which would fetch the same page once more.
+  event.stopImmediatePropagation();
+  window.htmx.ajax("get", location.pathname + location.search, { target: "#trace", swap: "morph:outerHTML" });
+}, true);
 
 document.addEventListener("htmx:afterSettle", (event) => {
   const trace = document.getElementById("trace");
-  if (!trace || event.detail.target.id !== "trace") return;
+  if (!trace || event.detail.target?.id !== "trace") return;
   document.title = trace.dataset.title;
   document.getElementById("errors")?.focus();
   if (inspector()) { reveal(current()); playhead(current()); }

@@ -44,6 +44,10 @@ document.addEventListener("click", (event) => {
   // With reduced motion nothing runs by itself: Play takes one step.
   still() ? current() < total() && showStep(stepLink(current() + 1).getAttribute("href")) : play();
 });
-document.addEventListener("keydown", (event) => { if (timer && !event.target.closest?.("#play")) stop(); }, true);
+document.addEventListener("keydown", (event) => {
+  // Enter and Space on the button itself are a click on Pause.
+  const click = (event.key === "Enter" || event.key === " ") && event.target.closest?.("#play");
+  if (timer && !click) stop();
+}, true);
 document.addEventListener("visibilitychange", () => { if (document.hidden) stop(); });
 document.addEventListener("hopline:chosen", stop);

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -42,7 +41,9 @@ def watch(page: Page) -> list[str]:
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: said.append(str(error)))
-    page.add_init_script("addEventListener('securitypolicyviolation', (e) => console.error('CSP ' + e.violatedDirective + ' ' + e.blockedURI))")
+    page.add_init_script(
+        "addEventListener('securitypolicyviolation', (e) => console.error('CSP ' + e.violatedDirective + ' ' + e.blockedURI))"
+    )
     return said
 
 
@@ -54,18 +55,23 @@ def wait_for_step(page: Page, step: int) -> None:
     page.wait_for_function("(n) => document.getElementById('inspector').dataset.step === String(n)", arg=step, timeout=5000)
 
 
-def normal(page: Page) -> str:
-    """Return a hash of the page's content, without what differs by request (CSRF tokens) or is the viewport's."""
+def normal(page: Page) -> list[str]:
+    """Return the page's content in lines, without what differs by request (CSRF tokens) or is the viewport's."""
     html = page.evaluate("""() => {
       const copy = document.getElementById('trace').cloneNode(true);
       for (const field of copy.querySelectorAll('[name=csrfmiddlewaretoken]')) field.remove();
       for (const node of copy.querySelectorAll('[class]')) {
         node.className.baseVal === undefined && node.setAttribute('class', [...node.classList].filter((c) => !c.startsWith('htmx-')).sort().join(' '));
       }
+      for (const node of copy.querySelectorAll('*')) {
+        const all = [...node.attributes].map((a) => [a.name, a.value]).sort((a, b) => (a[0] < b[0] ? -1 : 1));
+        for (const [name] of all) node.removeAttribute(name);
+        for (const [name, value] of all) node.setAttribute(name, value);
+      }
       for (const level of copy.querySelectorAll('#zoom-level, #say, #toast')) level.textContent = '';
-      return copy.innerHTML.replace(/\\s+/g, ' ');
+      return copy.innerHTML.replace(/\\s+/g, ' ').replace(/></g, '>\\n<').replace(/> </g, '>\\n<');
     }""")
-    return hashlib.sha256(html.encode()).hexdigest()
+    return html.splitlines()
 
 
 # --- A: access ---------------------------------------------------------------------------------------------------------
@@ -77,8 +83,18 @@ def test_axe_finds_nothing(browser: Browser, live_url: str, scheme: Any, width: 
     context = browser.new_context(base_url=live_url, viewport={"width": width, "height": SIZES[width]}, color_scheme=scheme)
     page = context.new_page()
     found: dict[str, list[str]] = {}
-    for path in (f"{ASKED}&step=1", ASKED, f"{ASKED}&step=16", f"{ASKED}&view=graph", f"{ASKED}&expand=all", TRACE, f"{TRACE}?from_name=&to=a+b"):
+    for path in (
+        f"{ASKED}&step=1",
+        ASKED,
+        f"{ASKED}&step=16",
+        f"{ASKED}&view=graph",
+        f"{ASKED}&expand=all",
+        TRACE,
+        f"{TRACE}?from_name=&to=a+b",
+    ):
         page.goto(path)
+        # axe compares names with the text it can see: a box that the frame cuts at its left has half of its text.
+        page.evaluate("() => document.querySelector('.canvas')?.scrollTo(0, 0)")
         if broken := violations(page):
             found[path] = broken
     context.close()
@@ -160,7 +176,9 @@ def test_targets_are_large_enough(page: Page, width: int, least: int) -> None:
 
 
 @pytest.mark.parametrize("width", [360, 320])
-@pytest.mark.parametrize("path", [ASKED, f"{ASKED}&view=graph", f"{ASKED}&expand=all", TRACE, f"{TRACE}?from_name=&to=a+b", f"{ASKED}&detail=rules"])
+@pytest.mark.parametrize(
+    "path", [ASKED, f"{ASKED}&view=graph", f"{ASKED}&expand=all", TRACE, f"{TRACE}?from_name=&to=a+b", f"{ASKED}&detail=rules"]
+)
 def test_nothing_is_wider_than_a_phone(page: Page, width: int, path: str) -> None:
     page.set_viewport_size({"width": width, "height": 740})
     page.goto(path)
@@ -195,7 +213,9 @@ def test_focus_is_not_hidden_by_tabs_or_sheet(page: Page) -> None:
 def test_the_page_does_not_shift(browser: Browser, live_url: str, width: int) -> None:
     context = browser.new_context(base_url=live_url, viewport={"width": width, "height": SIZES[width]})
     page = context.new_page()
-    page.add_init_script("window.shift = 0; new PerformanceObserver((l) => { for (const e of l.getEntries()) window.shift += e.value; }).observe({type: 'layout-shift', buffered: true})")
+    page.add_init_script(
+        "window.shift = 0; new PerformanceObserver((l) => { for (const e of l.getEntries()) window.shift += e.value; }).observe({type: 'layout-shift', buffered: true})"
+    )
     page.goto(ASKED)
     page.wait_for_timeout(1500)
     shift = page.evaluate("window.shift")
@@ -218,14 +238,19 @@ def test_five_hundred_endpoints_are_folded(quiet: Page, many: str) -> None:
     quiet.wait_for_selector("#paths tbody tr")
     quiet.fill("#list-find", "0001f")
     quiet.keyboard.press("Enter")
-    quiet.wait_for_function("document.querySelectorAll('#paths tbody tr').length === 1")
+    quiet.wait_for_function("() => document.querySelectorAll('#paths tbody tr').length === 1")
     quiet.locator("#paths").get_by_role("link", name="Follow").click()
-    quiet.wait_for_function("document.querySelector('.gt .fol').textContent.includes('0001f')")
+    quiet.wait_for_function("() => document.querySelector('.gt .fol').textContent.includes('0001f')")
 
 
 def test_scripts_styles_and_pages_are_small(page: Page) -> None:
     sizes = {"js": 0, "css": 0}
-    page.on("response", lambda r: sizes.__setitem__(kind, sizes[kind] + len(gzip.compress(r.body()))) if (kind := r.url.rpartition(".")[2]) in sizes else None)
+    page.on(
+        "response",
+        lambda r: (
+            sizes.__setitem__(kind, sizes[kind] + len(gzip.compress(r.body()))) if (kind := r.url.rpartition(".")[2]) in sizes else None
+        ),
+    )
     response = page.goto(ASKED)
     page.wait_for_load_state("networkidle")
     assert 0 < sizes["js"] <= 40_000
@@ -305,15 +330,15 @@ def test_a_copied_address_shows_the_same(quiet: Page, browser: Browser, live_url
     before = quiet.url
     CONTROLS[control](quiet)
     quiet.wait_for_url(lambda url: url != before)
-    quiet.wait_for_function("!document.querySelector('#trace[aria-busy]')")
+    quiet.wait_for_function("() => !document.querySelector('#trace[aria-busy]')")
     quiet.wait_for_timeout(250)
     clean = browser.new_context(base_url=live_url, viewport={"width": 1440, "height": 900})
     other = clean.new_page()
     other.goto(quiet.url)
     other.wait_for_timeout(150)
-    same = normal(other) == normal(quiet)
+    there, here = normal(other), normal(quiet)
     clean.close()
-    assert same, quiet.url
+    assert here == there, quiet.url
 
 
 def test_tabs_are_in_the_address(page: Page, browser: Browser, live_url: str) -> None:

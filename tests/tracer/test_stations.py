@@ -77,14 +77,25 @@ def test_names_of_chains_do_not_matter() -> None:
         return replace(outcome, hops=hops)
 
     again = stations_of(replace(trace, outcomes=tuple(moved(outcome) for outcome in trace.outcomes)))
-    assert [[(s.kind, s.hop, s.steps) for s in one] for one in again] == [[(s.kind, s.hop, s.steps) for s in one] for one in stations_of(trace)]
+    assert [[(s.kind, s.hop, s.steps) for s in one] for one in again] == [
+        [(s.kind, s.hop, s.steps) for s in one] for one in stations_of(trace)
+    ]
 
 
 def test_a_chain_left_without_an_event_is_folded_into_the_next_station() -> None:
     outcome = lb_trace(nodes=1, endpoints=1).outcomes[0]
     node = next(hop for hop in outcome.hops if hop.kind is StackKind.NODE)
     visit = (
-        Step(hook="prerouting", family="ip", table="nat", chain="PREROUTING", rule="-A PREROUTING -j OTHER", file="f", line=1, verdict="jump OTHER"),
+        Step(
+            hook="prerouting",
+            family="ip",
+            table="nat",
+            chain="PREROUTING",
+            rule="-A PREROUTING -j OTHER",
+            file="f",
+            line=1,
+            verdict="jump OTHER",
+        ),
         Step(hook="prerouting", family="ip", table="nat", chain="OTHER", rule="-A OTHER -j RETURN", file="f", line=2, verdict="return"),
     )
     longer = replace(node, steps=(*visit, *node.steps))

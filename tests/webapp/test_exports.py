@@ -85,7 +85,9 @@ def test_mermaid_has_one_statement_a_line(name: str) -> None:
     flow = re.compile(
         r'  (  )?(?:n_[0-9a-f]+(?:\[|\(\[|\(|\{\{|\[/)"[^"\n]*"(?:\]|\]\)|\)|\}\}|/\])|subgraph r[0-9]+\["[^"]*"\]|end|n_[0-9a-f]+ (?:-->|==>|-\.->)(?:\|"[^"]*"\|)? n_[0-9a-f]+)'
     )
-    sequence = re.compile(r"  (?:participant s[0-9]+ as [^;<>\"{}]*(?:#[0-9]+;[^<>\"{}]*)*|s[0-9]+--?>>s[0-9]+: [^<>\"{}]*|Note over s[0-9]+: [^<>\"{}]*)")
+    sequence = re.compile(
+        r"  (?:participant s[0-9]+ as [^;<>\"{}]*(?:#[0-9]+;[^<>\"{}]*)*|s[0-9]+--?>>s[0-9]+: [^<>\"{}]*|Note over s[0-9]+: [^<>\"{}]*)"
+    )
     wanted = flow if lines[0] == "flowchart LR" else sequence
     assert [line for line in lines[1:] if not wanted.fullmatch(line)] == []
 

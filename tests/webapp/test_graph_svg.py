@@ -38,9 +38,45 @@ def test_graphviz_sees_ids_and_numbers_only(trace: Trace, detail: str) -> None:
     graph = graph_of(trace, detail=detail)
     dot = layout_dot(graph, {box.id: outline(box) for box in graph.boxes})
     words = set(re.findall(r"[A-Za-z_][A-Za-z_0-9]*", dot))
-    known = {"digraph", "trace", "rankdir", "LR", "newrank", "true", "splines", "spline", "nodesep", "ranksep", "node", "shape", "box", "fixedsize", "label",
-             "subgraph", "margin", "labeljust", "l", "table", "border", "cellborder", "cellspacing", "cellpadding", "tr", "td", "width", "height", "rank",
-             "same", "style", "invis", "weight", "id", "dir", "both", "back"}  # fmt: skip
+    known = {
+        "digraph",
+        "trace",
+        "rankdir",
+        "LR",
+        "newrank",
+        "true",
+        "splines",
+        "spline",
+        "nodesep",
+        "ranksep",
+        "node",
+        "shape",
+        "box",
+        "fixedsize",
+        "label",
+        "subgraph",
+        "margin",
+        "labeljust",
+        "l",
+        "table",
+        "border",
+        "cellborder",
+        "cellspacing",
+        "cellpadding",
+        "tr",
+        "td",
+        "width",
+        "height",
+        "rank",
+        "same",
+        "style",
+        "invis",
+        "weight",
+        "id",
+        "dir",
+        "both",
+        "back",
+    }
     assert {word for word in words - known if not re.fullmatch(r"[ne]_[0-9a-f_]+|cluster_[0-9]+", word)} == set()
 
 
@@ -74,7 +110,9 @@ def test_boxes_do_not_overlap(endpoints: int, detail: str) -> None:
             assert apart_x or apart_y, (one.lines, other.lines)
 
 
-@pytest.mark.parametrize("name", ["x", "kube-system", "a-very-long-name-that-goes-on-and-on-and-on-7f9c4", "fd00:10:244:1111:2222:3333:4444:5555"])
+@pytest.mark.parametrize(
+    "name", ["x", "kube-system", "a-very-long-name-that-goes-on-and-on-and-on-7f9c4", "fd00:10:244:1111:2222:3333:4444:5555"]
+)
 def test_text_fits_its_box(name: str) -> None:
     for placed in picture(graph_of(Made(pod=name).trace())).boxes:
         assert len(placed.lines[0]) * 7.28 <= placed.shape.width
@@ -100,7 +138,14 @@ def test_a_slow_layout_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("numerator", "denominator", "text"),
-    [(1, 1, "1"), (1, 3, "1/3"), (715827883, 2147483648, "≈1/3"), (167, 500, "167/500"), (1, 1500, "≈0.0667%"), (123457, 1000003, "≈12.3%")],
+    [
+        (1, 1, "1"),
+        (1, 3, "1/3"),
+        (715827883, 2147483648, "≈1/3"),
+        (167, 500, "167/500"),
+        (1, 1500, "≈0.0667%"),
+        (123457, 1000003, "≈12.3%"),
+    ],
 )
 def test_odds_for_people(numerator: int, denominator: int, text: str) -> None:
     from fractions import Fraction

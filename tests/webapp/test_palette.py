@@ -63,7 +63,10 @@ def test_text_is_readable_on_its_own_tint(theme: str, ink: str) -> None:
 
 
 @pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize(("text", "ground"), [("onfill", "src"), ("onfill", "dst"), ("onfill", "bad"), ("onink", "ink"), ("ink2", "sunk"), ("ink3", "sunk"), ("ink2", "warnT")])
+@pytest.mark.parametrize(
+    ("text", "ground"),
+    [("onfill", "src"), ("onfill", "dst"), ("onfill", "bad"), ("onink", "ink"), ("ink2", "sunk"), ("ink3", "sunk"), ("ink2", "warnT")],
+)
 def test_text_is_readable_on_what_it_is_drawn_on(theme: str, text: str, ground: str) -> None:
     colours = tokens(THEMES[theme])
     assert contrast(colours[text], colours[ground]) >= 4.5

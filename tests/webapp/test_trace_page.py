@@ -55,8 +55,13 @@ def test_without_a_question_it_offers_examples_of_this_cluster(client: Client, s
 
 
 def test_the_form_leads_to_the_canonical_address(client: Client, shop: Snapshot) -> None:
-    response = client.get("/c/shop/trace?from_kind=external&from_name=203.0.113.10&to=production/public-api:443&protocol=tcp&source_port=&paths=all&seed=7")
-    assert (response.status_code, response["Location"]) == (302, "/c/shop/trace?from=external:203.0.113.10&to=svc:production/public-api:443")
+    response = client.get(
+        "/c/shop/trace?from_kind=external&from_name=203.0.113.10&to=production/public-api:443&protocol=tcp&source_port=&paths=all&seed=7"
+    )
+    assert (response.status_code, response["Location"]) == (
+        302,
+        "/c/shop/trace?from=external:203.0.113.10&to=svc:production/public-api:443",
+    )
 
 
 def test_it_404s_for_an_unknown_snapshot(client: Client, shop: Snapshot) -> None:
@@ -107,7 +112,10 @@ def test_exports_are_files(client: Client, shop: Snapshot, suffix: str) -> None:
     assert response["Content-Disposition"] == f'attachment; filename="trace.{suffix}"'
 
 
-@pytest.mark.parametrize(("path", "status"), [("trace.svg?from=x", 422), ("trace.svg", 422), ("trace.exe?" + ASKED, 404), ("trace.json?from=node:nobody&to=10.0.0.1:80", 404)])
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("trace.svg?from=x", 422), ("trace.svg", 422), ("trace.exe?" + ASKED, 404), ("trace.json?from=node:nobody&to=10.0.0.1:80", 404)],
+)
 def test_exports_say_why_not(client: Client, shop: Snapshot, path: str, status: int) -> None:
     assert client.get(f"/c/shop/{path}").status_code == status
 
@@ -139,7 +147,7 @@ def test_freezing_makes_a_link_that_outlives_the_snapshot(client: Client, shop: 
     before = stranger.get(f"{path}?step=7").content.decode()
     Snapshot.objects.all().delete()
     after = stranger.get(f"{path}?step=7").content.decode()
-    drawn = re.compile(r'<main.*</main>', re.DOTALL)
+    drawn = re.compile(r"<main.*</main>", re.DOTALL)
     assert drawn.search(after)[0] == drawn.search(before)[0]
     assert "Open in" not in after
 

@@ -16,7 +16,11 @@ ADDRESSES = st.ip_addresses().map(str)
 SOURCES = st.one_of(
     st.builds("pod:{}/{}".format, NAMES, NAMES), st.builds("node:{}".format, NAMES), st.builds("external:{}".format, ADDRESSES)
 ).map(parse_source)
-HOSTS = st.one_of(ADDRESSES.map(lambda a: f"[{a}]" if ":" in a else a), st.builds("svc:{}/{}".format, NAMES, NAMES), st.builds("{}.example.com".format, NAMES))
+HOSTS = st.one_of(
+    ADDRESSES.map(lambda a: f"[{a}]" if ":" in a else a),
+    st.builds("svc:{}/{}".format, NAMES, NAMES),
+    st.builds("{}.example.com".format, NAMES),
+)
 DESTINATIONS = st.builds("{}:{}".format, HOSTS, PORTS).map(parse_destination)
 FOLDS = st.from_regex(r"f-[0-9a-f]{10}", fullmatch=True) | st.sampled_from(["nodes", "all"])
 QUERIES = st.builds(
@@ -52,7 +56,10 @@ def test_defaults_stay_out_of_the_address() -> None:
 @pytest.mark.parametrize(
     ("typed", "canonical"),
     [
-        ("from_kind=external&from_name=203.0.113.10&to=production/public-api:443", "from=external:203.0.113.10&to=svc:production/public-api:443"),
+        (
+            "from_kind=external&from_name=203.0.113.10&to=production/public-api:443",
+            "from=external:203.0.113.10&to=svc:production/public-api:443",
+        ),
         ("from_kind=pod&from_name=default/client&to=10.96.0.10:53&protocol=udp", "from=pod:default/client&to=10.96.0.10:53&protocol=udp"),
         ("from_kind=external&from_name=node:a&to=[fd00::1]:80", "from=node:a&to=[fd00::1]:80"),
         ("from=node:a&to=10.0.0.1:80&paths=one", "from=node:a&to=10.0.0.1:80&paths=one&seed=0"),
@@ -66,7 +73,9 @@ def test_a_form_becomes_the_canonical_address(typed: str, canonical: str) -> Non
 
 
 def test_every_error_is_found_at_once() -> None:
-    query = parse("from=pod:x&to=a b&protocol=icmp&source_port=70000&step=0&detail=all&group=rack&expand=x&follow=zz&paths=some&view=3d&sort=age")
+    query = parse(
+        "from=pod:x&to=a b&protocol=icmp&source_port=70000&step=0&detail=all&group=rack&expand=x&follow=zz&paths=some&view=3d&sort=age"
+    )
     assert sorted(error.field for error in query.errors) == sorted(
         ["from", "to", "protocol", "source_port", "step", "detail", "group", "expand", "follow", "paths", "view", "sort"]
     )
@@ -90,6 +99,13 @@ def test_a_frozen_page_reads_only_how_it_is_looked_at() -> None:
     assert str(query) == "step=4"
 
 
-@given(st.dictionaries(st.sampled_from(["from", "to", "protocol", "source_port", "paths", "seed", "follow", "step", "expand", "find", "from_kind", "from_name"]), st.lists(st.text(max_size=30), max_size=2)))
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            ["from", "to", "protocol", "source_port", "paths", "seed", "follow", "step", "expand", "find", "from_kind", "from_name"]
+        ),
+        st.lists(st.text(max_size=30), max_size=2),
+    )
+)
 def test_reading_never_raises(params: dict[str, list[str]]) -> None:
     str(from_params(params))

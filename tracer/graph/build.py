@@ -169,9 +169,18 @@ class _Draft:
         kind = _kind(stop, path, self.answer)
         title, subtitle = _words(stop, path, kind, alone=not row)
         return Box(
-            id=stable_id("n", stop.key, "" if stop.kind == "deliver" else row), kind=kind, title=title, subtitle=subtitle, region=_region(stop, kind),
-            steps=stop.numbers if on else (), badge=stop.badge if on else "", on=on, row=row, chips=_chips(stop), words=stop.title,
-        )  # fmt: skip
+            id=stable_id("n", stop.key, "" if stop.kind == "deliver" else row),
+            kind=kind,
+            title=title,
+            subtitle=subtitle,
+            region=_region(stop, kind),
+            steps=stop.numbers if on else (),
+            badge=stop.badge if on else "",
+            on=on,
+            row=row,
+            chips=_chips(stop),
+            words=stop.title,
+        )
 
     def _stack(self, row: Row, path: Path, stop: Stop, position: int) -> Box:
         kind = _kind(stop, path, self.answer)
@@ -184,9 +193,17 @@ class _Draft:
             title, subtitle = chain if same else f"{row.targets} {chain}", row.label if stop.kind in ("drop", "reject", "unknown") else ""
         entry = "" if stop.kind == "deliver" else path.entry
         return Box(
-            id=stable_id("n", row.fold, entry, stop.kind, position), kind=kind, title=title, subtitle=subtitle, region=_region(stop, kind),
-            count=row.targets, expand=row.fold, row=row.key, chips=_chips(stop), words=stop.title,
-        )  # fmt: skip
+            id=stable_id("n", row.fold, entry, stop.kind, position),
+            kind=kind,
+            title=title,
+            subtitle=subtitle,
+            region=_region(stop, kind),
+            count=row.targets,
+            expand=row.fold,
+            row=row.key,
+            chips=_chips(stop),
+            words=stop.title,
+        )
 
     def _add(self, box: Box, path: Path) -> None:
         have = self.boxes.get(box.id)
@@ -221,9 +238,16 @@ class _Draft:
         share = self.flows[key] / weight if sure and weight else None
         labelled = share is not None and share != 1
         return Edge(
-            id=_edge_id(*key), tail=tail, head=head, kind=kind, share=share, probability=self.flows[key] if sure else None, on=key in self.on,
-            labelled=labelled, ways=tuple(self.ways.get(key, ())),
-        )  # fmt: skip
+            id=_edge_id(*key),
+            tail=tail,
+            head=head,
+            kind=kind,
+            share=share,
+            probability=self.flows[key] if sure else None,
+            on=key in self.on,
+            labelled=labelled,
+            ways=tuple(self.ways.get(key, ())),
+        )
 
     def _weight(self, box: str) -> Fraction:
         """Return the odds of reaching a box; what lies before folded nodes counts the paths that are not drawn, too."""
@@ -243,7 +267,9 @@ class _Draft:
             if box.region.startswith("node:"):
                 name = box.region.removeprefix("node:")
                 alike = self.nodes.alike.get(name, 1) if name in self.nodes.drawn else 1
-                found[box.region] = Region(id=box.region, kind="node", title=f"Node {name}", total=alike, expand=ALL_NODES if alike > 1 else "")
+                found[box.region] = Region(
+                    id=box.region, kind="node", title=f"Node {name}", total=alike, expand=ALL_NODES if alike > 1 else ""
+                )
         pods = [box for box in self.boxes.values() if box.region == "pods" and box.kind is not BoxKind.HOST]
         if pods:
             count = sum(box.count for box in pods)
@@ -253,7 +279,7 @@ class _Draft:
         return tuple(region for _, region in sorted(found.items()))
 
     def _reply(self) -> None:
-        """Add the way back of the followed path: numbers on boxes that it passes again, and a connection table where rewrites are undone."""
+        """Add the way back of the followed path: numbers on the boxes it passes again, a connection table where rewrites are undone."""
         before: str | None = None
         for stop in self.followed.replies:
             box = self._reply_box(stop)
@@ -271,16 +297,25 @@ class _Draft:
         if wanted is None and stop.stack_kind == "load-balancer":
             wanted = (BoxKind.LOAD_BALANCER,)
         for box in on:
-            if wanted and box.kind in wanted or (not wanted and box.kind is BoxKind.HOST and box.title == stop.stack):
+            if (wanted and box.kind in wanted) or (not wanted and box.kind is BoxKind.HOST and box.title == stop.stack):
                 return box
         table = stable_id("n", "conntrack", stop.stack)
         have = self.boxes.get(table)
-        return have or Box(id=table, kind=BoxKind.CONNTRACK, title="conntrack", subtitle=_undoes(stop.title), region=f"node:{stop.stack}" if stop.node else "",
-                           on=True, words=stop.title)  # fmt: skip
+        return have or Box(
+            id=table,
+            kind=BoxKind.CONNTRACK,
+            title="conntrack",
+            subtitle=_undoes(stop.title),
+            region=f"node:{stop.stack}" if stop.node else "",
+            on=True,
+            words=stop.title,
+        )
 
 
 def _undoes(title: str) -> str:
-    return {"Both rewrites undone": "undoes both", "Service address restored": "undoes DNAT", "Client address restored": "undoes SNAT"}.get(title, title)
+    return {"Both rewrites undone": "undoes both", "Service address restored": "undoes DNAT", "Client address restored": "undoes SNAT"}.get(
+        title, title
+    )
 
 
 def _edge_id(tail: str, head: str) -> str:

@@ -31,7 +31,10 @@ def _common(one: Sequence[Stop], other: Sequence[Stop]) -> int:
 
 
 def short_chain(name: str, *, alone: bool) -> str:
-    """Return a chain's name without the long hash that generated names end in; *alone* drops the hash, else four letters tell chains apart."""
+    """Return a chain's name without the long hash that generated names end in.
+
+    *alone* drops all of the hash; otherwise four of its letters stay to tell chains apart.
+    """
     m = _HASHED.fullmatch(name)
     if not m:
         return name
@@ -72,10 +75,18 @@ def _together(key: tuple[str, ...], members: Sequence[Stop]) -> Stop:
     chips = tuple(kind for kind in ("dnat", "snat") if kind in kinds)
     named = {"service": key[1].rpartition("/")[2], "node": key[1]}[key[0]]
     return replace(
-        first, kind=key[0], key="|".join(("object", *key)), chain=named, subtitle=key[1].rpartition("/")[0] if key[0] == "service" else "node",
-        numbers=tuple(stop.n for stop in members), badge=badge, way=False, rewrote=chips,
-        steps=tuple(i for stop in members for i in stop.steps), title=key[1],
-    )  # fmt: skip
+        first,
+        kind=key[0],
+        key="|".join(("object", *key)),
+        chain=named,
+        subtitle=key[1].rpartition("/")[0] if key[0] == "service" else "node",
+        numbers=tuple(stop.n for stop in members),
+        badge=badge,
+        way=False,
+        rewrote=chips,
+        steps=tuple(i for stop in members for i in stop.steps),
+        title=key[1],
+    )
 
 
 def _rules(stop: Stop, hops: Sequence[Json]) -> tuple[Stop, ...]:
@@ -92,6 +103,16 @@ def _rules(stop: Stop, hops: Sequence[Json]) -> tuple[Stop, ...]:
         line = f"line {step['line']}" if step.get("line") else f"policy {step.get('policy', '')}"
         kind = stop.kind if last else "chain"
         key = stop.key if last else f"{stop.key}|{part}"
-        parts.append(replace(stop, kind=kind, key=key, chain=step["chain"], subtitle=line, way=False, badge=f"{stop.n}.{part}",
-                             rewrote=tuple(sorted(step.get("rewrote", ())))))  # fmt: skip
+        parts.append(
+            replace(
+                stop,
+                kind=kind,
+                key=key,
+                chain=step["chain"],
+                subtitle=line,
+                way=False,
+                badge=f"{stop.n}.{part}",
+                rewrote=tuple(sorted(step.get("rewrote", ()))),
+            )
+        )
     return tuple(parts)

@@ -1,7 +1,7 @@
 """What is drawn one by one and what as a stack, by the rules of ui.md 5.6. Folding is decided here, not by whoever draws.
 
-Nodes behind a load balancer fold when their rules did the same. Endpoints fold by node or zone, never together with one that behaves differently,
-and the followed path is never folded.
+Nodes behind a load balancer fold when their rules did the same. Endpoints fold by node or zone, never together with one that
+behaves differently, and the followed path is never folded.
 """
 
 from __future__ import annotations
@@ -65,7 +65,13 @@ def _signature(paths: Sequence[Path]) -> tuple[object, ...]:
 
 
 def fold_rows(
-    paths: Sequence[Path], followed: Path, *, group: str, zones: Mapping[str, str], expanded: frozenset[str], keep: frozenset[str] = frozenset()
+    paths: Sequence[Path],
+    followed: Path,
+    *,
+    group: str,
+    zones: Mapping[str, str],
+    expanded: frozenset[str],
+    keep: frozenset[str] = frozenset(),
 ) -> tuple[tuple[Row, ...], str]:
     """Return the rows to draw, the followed one last and those that behave differently first, and what they are folded by ("" for nothing).
 
@@ -120,7 +126,7 @@ def _stacks(rows: Sequence[Row], label: Callable[[Path], str], expanded: frozens
 
 
 def _levels(rows: Sequence[Row]) -> dict[str, int]:
-    """Return for each row a number that is the same for odds within one per cent: the kernel's 31 bits make equal shares differ a little."""
+    """Return for each row a number that is the same for odds within one per cent: the kernel's 31 bits blur equal shares."""
     odds = sorted((sum((path.probability for path in row.paths), Fraction(0)), row.key) for row in rows)
     levels: dict[str, int] = {}
     level, floor = 0, Fraction(0)
@@ -147,7 +153,9 @@ def _merged(rows: Sequence[Row]) -> Row:
     if len(rows) == 1:
         return rows[0]
     key = stable_id("f", *(row.key for row in rows))
-    return Row(key=key, paths=tuple(p for row in rows for p in row.paths), targets=sum(row.targets for row in rows), label="elsewhere", fold=key)
+    return Row(
+        key=key, paths=tuple(p for row in rows for p in row.paths), targets=sum(row.targets for row in rows), label="elsewhere", fold=key
+    )
 
 
 def squeeze(rows: Sequence[Row], followed: Path, most: int) -> tuple[Row, ...]:

@@ -44,7 +44,8 @@ class EdgeKind(StrEnum):
 class Box:
     """One box. *count* above 1 is a stack of that many members, opened by *expand*.
 
-    *steps* are the numbers of the followed path's stations told here; *badge* their label. *follow* is the path through here that a click follows.
+    *steps* are the numbers of the followed path's stations told here; *badge* their label.
+    *follow* is the path through here that a click follows.
     *row* names the endpoint row the box belongs to, empty before the paths part.
     """
 
@@ -76,7 +77,10 @@ class Way:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """One edge. *share* is the probability of this way given its start, *probability* that of the whole way there; None where odds mean nothing."""
+    """One edge.
+
+    *share* is the probability of this way given its start, *probability* that of the whole way there; None where odds mean nothing.
+    """
 
     id: str
     tail: str

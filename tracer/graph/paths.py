@@ -5,6 +5,7 @@ Reads the contract (trace-json.md) and nothing else. A field that is missing rea
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -40,7 +41,8 @@ class Stop:
 class Path:
     """One outcome. *target* identifies where it ends; *behaviour* what happens on the way, apart from where it ends.
 
-    *entry* is the first node a load balancer handed the packet to, empty without a load balancer; *rules* what that node did, its own addresses left out.
+    *entry* is the first node a load balancer handed the packet to, empty without a load balancer;
+    *rules* what that node did, its own addresses left out.
     """
 
     index: int
@@ -77,10 +79,21 @@ def _path(index: int, outcome: Json) -> Path:
     target, title, subtitle, node = _target(outcome, hops)
     entry, rules = _entry(hops)
     return Path(
-        index=index, id=outcome["id"], probability=Fraction(outcome["probability"]), disposition=outcome["disposition"],
-        conditions=tuple(outcome.get("conditions") or ()), target=target, title=title, subtitle=subtitle, node=node, stops=stops,
-        replies=tuple(_stop(s, replies, outcome) for s in stations if s.get("reply")), behaviour=_behaviour(outcome, stops), entry=entry, rules=rules,
-    )  # fmt: skip
+        index=index,
+        id=outcome["id"],
+        probability=Fraction(outcome["probability"]),
+        disposition=outcome["disposition"],
+        conditions=tuple(outcome.get("conditions") or ()),
+        target=target,
+        title=title,
+        subtitle=subtitle,
+        node=node,
+        stops=stops,
+        replies=tuple(_stop(s, replies, outcome) for s in stations if s.get("reply")),
+        behaviour=_behaviour(outcome, stops),
+        entry=entry,
+        rules=rules,
+    )
 
 
 def _distinct(stops: Iterator[Stop]) -> Iterator[Stop]:
@@ -98,13 +111,29 @@ def _stop(station: Json, hops: Sequence[Json], outcome: Json) -> Stop:
     kind, name = station["kind"], str(stack.get("name", ""))
     rewrote = tuple(sorted({field for step in steps for field in step.get("rewrote", ())}))
     subtitle, part = _subtitle(kind, hop, steps)
-    key = _target(outcome, hops)[0] if kind == "deliver" else "|".join(
-        (kind, str(stack.get("kind", "")), name, str(station.get("hook", "")), str(station.get("chain", "")), part))
+    key = (
+        _target(outcome, hops)[0]
+        if kind == "deliver"
+        else "|".join((kind, str(stack.get("kind", "")), name, str(station.get("hook", "")), str(station.get("chain", "")), part))
+    )
     return Stop(
-        n=station["n"], kind=kind, title=station["title"], key=key, stack_kind=str(stack.get("kind", "")), stack=name, node=hop.get("node"),
-        hop=station["hop"], steps=tuple(station.get("steps", ())), chain=str(station.get("chain") or ""), subtitle=subtitle,
-        service=_service(steps), way=_is_way(station, stack), numbers=(station["n"],), badge=str(station["n"]), rewrote=rewrote,
-    )  # fmt: skip
+        n=station["n"],
+        kind=kind,
+        title=station["title"],
+        key=key,
+        stack_kind=str(stack.get("kind", "")),
+        stack=name,
+        node=hop.get("node"),
+        hop=station["hop"],
+        steps=tuple(station.get("steps", ())),
+        chain=str(station.get("chain") or ""),
+        subtitle=subtitle,
+        service=_service(steps),
+        way=_is_way(station, stack),
+        numbers=(station["n"],),
+        badge=str(station["n"]),
+        rewrote=rewrote,
+    )
 
 
 def _is_way(station: Json, stack: Json) -> bool:
@@ -154,7 +183,15 @@ def _target(outcome: Json, hops: Sequence[Json]) -> tuple[str, str, str, str]:
         return identity, str(name), str(place.get("ip", "")), node
     last = hops[-1] if hops else {}
     code = (outcome.get("reason") or {}).get("code", "")
-    identity = "|".join(("end", outcome["disposition"], code, str((last.get("stack") or {}).get("name", "")), str((last.get("packet_out") or {}).get("destination", ""))))
+    identity = "|".join(
+        (
+            "end",
+            outcome["disposition"],
+            code,
+            str((last.get("stack") or {}).get("name", "")),
+            str((last.get("packet_out") or {}).get("destination", "")),
+        )
+    )
     return identity, outcome["disposition"], code, str(last.get("node") or "")
 
 
@@ -162,7 +199,12 @@ def _behaviour(outcome: Json, stops: Sequence[Stop]) -> tuple[str, ...]:
     """Return what happens on this path in general terms: verdict, reasons, conditions and the kinds of rewrites, in order."""
     # What could not be checked is told once for a whole answer, beside whichever outcome comes first.
     codes = sorted({finding["code"] for finding in outcome.get("findings") or ()} - {"DATA_MISSING"})
-    verdict = (outcome["disposition"], (outcome.get("reason") or {}).get("code", ""), outcome.get("listener", ""), str((outcome.get("reply") or {}).get("disposition", "")))
+    verdict = (
+        outcome["disposition"],
+        (outcome.get("reason") or {}).get("code", ""),
+        outcome.get("listener", ""),
+        str((outcome.get("reply") or {}).get("disposition", "")),
+    )
     # The hairpin's mark or a second rewrite makes a row behave differently; passing one node more does not.
     events = tuple(stop.kind for stop in stops if stop.kind in ("mark", "dnat", "snat", "drop", "reject", "unknown"))
     return (*verdict, *codes, *(outcome.get("conditions") or ()), *events)
@@ -170,7 +212,7 @@ def _behaviour(outcome: Json, stops: Sequence[Stop]) -> tuple[str, ...]:
 
 def _entry(hops: Sequence[Json]) -> tuple[str, tuple[str, ...]]:
     """Return the node behind a load balancer and what its rules did, with that node's own addresses replaced by a word."""
-    for before, hop in zip(hops, hops[1:], strict=False):
+    for before, hop in itertools.pairwise(hops):
         if before["stack"]["kind"] == "load-balancer" and hop["stack"]["kind"] == "node":
             own = str(hop["packet_in"]["destination"])
             return hop["stack"]["name"], tuple(_anonymous(step, own) for step in hop.get("steps") or ())

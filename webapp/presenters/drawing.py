@@ -117,11 +117,23 @@ def drawing(graph: Graph, moments: Sequence[Moment], query: TraceQuery, url: Url
     badges = sorted((_badge(box, *badge) for box in placed.boxes for badge in box.badges), key=lambda b: (b.step, b.text, b.x))
     above = max([MARGIN_Y, *(MARGIN_Y + 10 - badge.y for badge in badges)])
     return Drawing(
-        left=-MARGIN_X, top=-above, width=round(placed.width + 2 * MARGIN_X), height=round(ribbon.height + above + MARGIN_Y), graph_width=placed.width,
-        regions=tuple(_region(region, query, url) for region in placed.regions), edges=tuple(_edge(edge, graph) for edge in placed.edges), boxes=boxes,
-        ways=ways, tape=ribbon, head_x=x, head_y1=y, head_y2=ribbon.reply_bottom if reply else ribbon.request_bottom, current=step, badges=tuple(badges),
+        left=-MARGIN_X,
+        top=-above,
+        width=round(placed.width + 2 * MARGIN_X),
+        height=round(ribbon.height + above + MARGIN_Y),
+        graph_width=placed.width,
+        regions=tuple(_region(region, query, url) for region in placed.regions),
+        edges=tuple(_edge(edge, graph) for edge in placed.edges),
+        boxes=boxes,
+        ways=ways,
+        tape=ribbon,
+        head_x=x,
+        head_y1=y,
+        head_y2=ribbon.reply_bottom if reply else ribbon.request_bottom,
+        current=step,
+        badges=tuple(badges),
         heads=_heads(placed, moments, ribbon),
-    )  # fmt: skip
+    )
 
 
 def _heads(placed: Picture, moments: Sequence[Moment], ribbon: Tape) -> str:
@@ -154,15 +166,26 @@ def _box(placed: PlacedBox, query: TraceQuery, url: Url, step: int, find: str) -
         said = "Follow the path through here"
     name = f" ({box.title})" if placed.lines[0] != box.title else ""
     return DrawnBox(
-        placed=placed, css=f"n k-{box.kind} {state}{stack}{hit}", url=url(target), part=part, label=f"{' '.join(filter(None, seen))}{name}. {said}",
-        steps=",".join(map(str, numbers)), chip_words=words, current=current, tab=current,
-    )  # fmt: skip
+        placed=placed,
+        css=f"n k-{box.kind} {state}{stack}{hit}",
+        url=url(target),
+        part=part,
+        label=f"{' '.join(filter(None, seen))}{name}. {said}",
+        steps=",".join(map(str, numbers)),
+        chip_words=words,
+        current=current,
+        tab=current,
+    )
 
 
 def _way(placed: PlacedWay, query: TraceQuery, url: Url, step: int) -> DrawnWay:
     return DrawnWay(
-        placed=placed, url=url(query.but(step=placed.step)), label=f"{placed.step} {placed.title}", current=placed.step == step, tab=placed.step == step,
-    )  # fmt: skip
+        placed=placed,
+        url=url(query.but(step=placed.step)),
+        label=f"{placed.step} {placed.title}",
+        current=placed.step == step,
+        tab=placed.step == step,
+    )
 
 
 def _edge(placed: PlacedEdge, graph: Graph) -> DrawnEdge:

@@ -54,10 +54,15 @@ def question_form(query: TraceQuery, errors: Sequence[FieldError]) -> QuestionFo
     to = str(query.destination).removeprefix("svc:") if query.destination else query.raw.get("to", "")
     wrong = {error.field: tuple(e for e in errors if e.field == error.field) for error in errors}
     return QuestionForm(
-        from_kind=kind, from_name=name, to=to, protocol=query.protocol.value,
+        from_kind=kind,
+        from_name=name,
+        to=to,
+        protocol=query.protocol.value,
         source_port=query.raw.get("source_port", "") if "source_port" in wrong else str(query.source_port or ""),
-        paths=query.paths, seed=str(query.seed) if query.seed is not None else query.raw.get("seed", "") if "seed" in wrong else "7", errors=wrong,
-    )  # fmt: skip
+        paths=query.paths,
+        seed=str(query.seed) if query.seed is not None else query.raw.get("seed", "") if "seed" in wrong else "7",
+        errors=wrong,
+    )
 
 
 def problems(query: TraceQuery, errors: Sequence[FieldError], path: str) -> tuple[Problem, ...]:

@@ -30,7 +30,7 @@ _LABELS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldRow:
-    """One field of the packet. *tint* is ``cs`` for the caller's side, ``dd`` for the called side, ``mm`` for the mark, "" when unchanged."""
+    """One field of the packet. *tint* is ``cs`` for the caller's side, ``dd`` for the called side, ``mm`` for the mark, "" if unchanged."""
 
     label: str
     before: str
@@ -101,10 +101,21 @@ def inspector(document: Json, outcome: Json, moments: Sequence[Moment], n: int, 
     picks, more = _picks(moment, paths, followed)
     effect = _effect(moment, outcome, moments, picks)
     return Inspector(
-        n=moment.n, total=len(moments), title=moment.title, where=moment.where, rows=tuple(_rows(moment)), evidence=tuple(_evidence(document, outcome, moment)),
-        meanings=_meanings(moment), effect=effect, cause=tuple(_causes(moment, outcome, moments)), advice=advice(outcome, moment), picks=picks, more_picks=more,
-        exactly=_exactly(moment, paths, followed), say=f"Step {moment.n} of {len(moments)}. {moment.title}. {effect}",
-    )  # fmt: skip
+        n=moment.n,
+        total=len(moments),
+        title=moment.title,
+        where=moment.where,
+        rows=tuple(_rows(moment)),
+        evidence=tuple(_evidence(document, outcome, moment)),
+        meanings=_meanings(moment),
+        effect=effect,
+        cause=tuple(_causes(moment, outcome, moments)),
+        advice=advice(outcome, moment),
+        picks=picks,
+        more_picks=more,
+        exactly=_exactly(moment, paths, followed),
+        say=f"Step {moment.n} of {len(moments)}. {moment.title}. {effect}",
+    )
 
 
 # --- the packet --------------------------------------------------------------------------------------------------------
@@ -129,7 +140,9 @@ def _evidence(document: Json, outcome: Json, moment: Moment) -> Iterator[Evidenc
         if step.get("file") and step.get("line"):
             by_file.setdefault(step["file"], []).append(step)
     for file, steps in by_file.items():
-        yield Evidence(title="The exact rule" if len(steps) == 1 else "The exact rules", file=file, lines=tuple(_lines(document, file, steps)))
+        yield Evidence(
+            title="The exact rule" if len(steps) == 1 else "The exact rules", file=file, lines=tuple(_lines(document, file, steps))
+        )
     if policies := [step for step in moment.steps if step.get("policy")]:
         said = tuple(Line(number="", tokens=(Token(text=f"{s['table']} {s['chain']}: policy {s['policy']}"),), hit=True) for s in policies)
         yield Evidence(title="Where a chain ends without a verdict", file="", lines=said)
@@ -165,7 +178,9 @@ def _origin(moment: Moment) -> str:
         return "Input to this trace"
     if moment.kind == "load-balancer":
         return f"Service {moment.stack.get('name', '')}, status.loadBalancer"
-    return {"deliver": "EndpointSlices and Pods", "dns": "DNS, as the source asks it", "reply": "The answer, as it is sent"}.get(moment.kind, "")
+    return {"deliver": "EndpointSlices and Pods", "dns": "DNS, as the source asks it", "reply": "The answer, as it is sent"}.get(
+        moment.kind, ""
+    )
 
 
 def _facts(outcome: Json, moment: Moment) -> Iterator[Line]:
@@ -236,10 +251,15 @@ def _picks(moment: Moment, paths: Sequence[Path], followed: Path) -> tuple[tuple
     ordered = sorted(groups.items(), key=lambda item: (item[0] != followed.target, -_share(item[1]), item[1][0].subtitle))
     shown_rows = sorted(ordered[:MOST_PICKS], key=lambda item: _address_key(item[1][0].subtitle))
     rows = tuple(
-        PickRow(name=members[0].subtitle or members[0].title, node=members[0].node, odds=odds_text(_share(members) / total) if sure else "–",
-                current=target == followed.target, follow=members[0].id)
+        PickRow(
+            name=members[0].subtitle or members[0].title,
+            node=members[0].node,
+            odds=odds_text(_share(members) / total) if sure else "–",
+            current=target == followed.target,
+            follow=members[0].id,
+        )
         for target, members in shown_rows
-    )  # fmt: skip
+    )
     return rows, len(groups) - len(rows)
 
 
@@ -275,7 +295,11 @@ def _effect(moment: Moment, outcome: Json, moments: Sequence[Moment], picks: Seq
             return f"The mark becomes {shown(moment.after, 'mark')}. No header field changes yet."
         case "pick":
             mine = next((row for row in picks if row.current), None)
-            return f"A random draw picks {mine.name}" + (f", probability {mine.odds}." if mine.odds != "–" else ".") if mine else "A random draw picks an endpoint."
+            return (
+                f"A random draw picks {mine.name}" + (f", probability {mine.odds}." if mine.odds != "–" else ".")
+                if mine
+                else "A random draw picks an endpoint."
+            )
         case "dnat":
             return f"The destination becomes {after_destination}."
         case "snat":

@@ -84,9 +84,19 @@ def _moments(stations: Sequence[Json], hops: Sequence[Json]) -> Iterator[Moment]
             packet = dict(hop["packet_out"])
         stack = hop.get("stack") or {}
         yield Moment(
-            n=station["n"], kind=station["kind"], title=station["title"], where=_where(station, hop), hop=station["hop"], reply=bool(station.get("reply")),
-            before=before, after=dict(packet), steps=steps, chain=str(station.get("chain") or ""), stack=stack, notes=tuple(hop.get("notes") or ()),
-        )  # fmt: skip
+            n=station["n"],
+            kind=station["kind"],
+            title=station["title"],
+            where=_where(station, hop),
+            hop=station["hop"],
+            reply=bool(station.get("reply")),
+            before=before,
+            after=dict(packet),
+            steps=steps,
+            chain=str(station.get("chain") or ""),
+            stack=stack,
+            notes=tuple(hop.get("notes") or ()),
+        )
 
 
 def _settles(station: Json, rest: Sequence[Json]) -> bool:
@@ -106,7 +116,9 @@ def _where(station: Json, hop: Json) -> str:
         return f"{name} · {str(station['hook']).upper()}"
     if station["kind"] == "un-nat" and stack.get("kind") == "node":
         return f"{name} · conntrack"
-    kind = {"external": "outside the cluster", "load-balancer": "load balancer", "pod": "pod", "node": "node"}.get(str(stack.get("kind", "")), "")
+    kind = {"external": "outside the cluster", "load-balancer": "load balancer", "pod": "pod", "node": "node"}.get(
+        str(stack.get("kind", "")), ""
+    )
     return f"{name} · {kind}" if name and kind else name or kind
 
 

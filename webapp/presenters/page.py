@@ -66,9 +66,13 @@ class PathTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TracePage:
-    """Everything below the form. *drawing* is None when there is no layout; *graph_error* then says why."""
+    """Everything below the form. *here* is the query with the step that is shown.
+
+    *drawing* is None when there is no layout; *graph_error* then says why.
+    """
 
     query: TraceQuery
+    here: TraceQuery
     verdict: Verdict
     verdict_url: str
     verdict_parts: tuple[tuple[str, str], ...]
@@ -116,27 +120,62 @@ def trace_page(answer: Answer, query: TraceQuery, path: str) -> TracePage:
     said = verdict(shown.answer, paths, followed)
     step = _step(query, said, moments)
     here = query.but(step=step)
-    graph = build(shown.answer, paths=paths, follow=followed.id, detail=query.detail, group=query.group, expand=query.expand, zones=shown.zones, find=query.find)
-    picture, failed = _draw(graph, moments, query, path, step)
+    graph = build(
+        shown.answer,
+        paths=paths,
+        follow=followed.id,
+        detail=query.detail,
+        group=query.group,
+        expand=query.expand,
+        zones=shown.zones,
+        find=query.find,
+    )
+    picture, failed = _draw(graph, moments, here, path, step)
     urls = {moment.n: query.but(step=moment.n, find="").url(path) for moment in moments}
     there, back = step_items(moments, urls, step, with_rules=query.detail == "rules")
     panel = inspector(shown.document, outcome, moments, step, paths, followed)
     return TracePage(
-        query=query, verdict=said, verdict_url=_verdict_url(query, said, path), verdict_parts=tuple(_coloured(said.text, moments)), reason_url=reason_url(said.code),
+        query=query,
+        here=here,
+        verdict=said,
+        verdict_url=_verdict_url(query, said, path),
+        verdict_parts=tuple(_coloured(said.text, moments)),
+        reason_url=reason_url(said.code),
         others=tuple((word, odds, query.but(follow=best, step=None).url(path)) for word, odds, best in said.others),
-        heading=_heading(paths, query), following=_following(paths, followed, query), folded=_folded(graph), folds=tuple(_folds(graph, query, path)),
-        notes=(*graph.notes, *_unmatched(query, paths)), drawing=picture, graph_error=failed, smaller_url=query.but(group="zone", expand=()).url(path),
-        there=there, back=back, has_reply="reply" in outcome, reply_note=_reply_note(outcome), inspector=panel, step=step, steps_url=_transport(urls, step, len(moments)),
+        heading=_heading(paths, query),
+        following=_following(paths, followed, query),
+        folded=_folded(graph),
+        folds=tuple(_folds(graph, here, path)),
+        notes=(*graph.notes, *_unmatched(query, paths)),
+        drawing=picture,
+        graph_error=failed,
+        smaller_url=here.but(group="zone", expand=()).url(path),
+        there=there,
+        back=back,
+        has_reply="reply" in outcome,
+        reply_note=_reply_note(outcome),
+        inspector=panel,
+        step=step,
+        steps_url=_transport(urls, step, len(moments)),
         picks=tuple((row, query.but(follow=row.follow, step=None).url(path)) for row in panel.picks),
-        details=tuple(_choices(query, path, "detail", (("objects", "objects only"), ("chains", "chains"), ("rules", "every rule")))),
-        views=tuple(_choices(query, path, "view", (("steps", "Steps"), ("graph", "Graph")))),
-        exports=tuple((suffix, label, here.url(f"{path}/trace.{suffix}" if path.startswith("/t/") else f"{path}.{suffix}")) for suffix, label in EXPORTS),
-        table=_table(shown, paths, followed, query, path) if "all" in query.expand else None,
-        list_url=query.but(expand=tuple(sorted({*query.expand, "all"}))).url(path) if len(paths) > 1 else "", self_url=here.url(path),
-        conditions=followed.conditions, unknowns=tuple(dict.fromkeys(item["text"] for item in shown.answer.get("unknowns") or ())),
-        unchecked=unchecked(shown.answer), title=_title(shown.answer, said), question=" → ".join(_ends(shown.answer)), taken_at=str(shown.document.get("snapshot", {}).get("taken_at") or ""),
-        engine_version=str(shown.document.get("engine_version", "")), legend=legend(with_reply="reply" in outcome),
-    )  # fmt: skip
+        details=tuple(_choices(here, path, "detail", (("objects", "objects only"), ("chains", "chains"), ("rules", "every rule")))),
+        views=tuple(_choices(here, path, "view", (("steps", "Steps"), ("graph", "Graph")))),
+        exports=tuple(
+            (suffix, label, here.url(f"{path}/trace.{suffix}" if path.startswith("/t/") else f"{path}.{suffix}"))
+            for suffix, label in EXPORTS
+        ),
+        table=_table(shown, paths, followed, here, path) if "all" in query.expand else None,
+        list_url=here.but(expand=tuple(sorted({*query.expand, "all"}))).url(path) if len(paths) > 1 else "",
+        self_url=here.url(path),
+        conditions=followed.conditions,
+        unknowns=tuple(dict.fromkeys(item["text"] for item in shown.answer.get("unknowns") or ())),
+        unchecked=unchecked(shown.answer),
+        title=_title(shown.answer, said),
+        question=" → ".join(_ends(shown.answer)),
+        taken_at=str(shown.document.get("snapshot", {}).get("taken_at") or ""),
+        engine_version=str(shown.document.get("engine_version", "")),
+        legend=legend(with_reply="reply" in outcome),
+    )
 
 
 def _step(query: TraceQuery, said: Verdict, moments: Sequence[Moment]) -> int:
@@ -201,7 +240,9 @@ def _folds(graph: Graph, query: TraceQuery, path: str) -> Iterator[Choice]:
     if query.group or [name for name in query.expand if name != "all"]:
         yield Choice(label="fold again", url=query.but(group="", expand=()).url(path), current=False)
     if "all" not in query.expand:
-        yield Choice(label=f"list all {graph.endpoints}", url=query.but(expand=tuple(sorted({*query.expand, 'all'}))).url(path), current=False)
+        yield Choice(
+            label=f"list all {graph.endpoints}", url=query.but(expand=tuple(sorted({*query.expand, "all"}))).url(path), current=False
+        )
 
 
 def _unmatched(query: TraceQuery, paths: Sequence[Path]) -> Iterator[str]:
@@ -236,23 +277,38 @@ def _table(shown: Answer, paths: Sequence[Path], followed: Path, query: TraceQue
         if not query.find or matches(found, query.find):
             groups.setdefault(found.target, []).append(found)
     rows = [_path_row(members, followed, shown.zones, query, path, sure=sure) for members in groups.values()]
-    order = {"probability": lambda row: (-row[0], row[1].target), "name": lambda row: (row[1].target, row[1].address), "node": lambda row: (row[1].node, row[1].target)}
+    order = {
+        "probability": lambda row: (-row[0], row[1].target),
+        "name": lambda row: (row[1].target, row[1].address),
+        "node": lambda row: (row[1].node, row[1].target),
+    }
     rows.sort(key=order[query.sort])
     close = query.but(expand=tuple(name for name in query.expand if name != "all"), sort="probability")
     return PathTable(
-        rows=tuple(row for _, row in rows[:PAGE_ROWS]), total=len({p.target for p in paths}), hidden=max(0, len(rows) - PAGE_ROWS),
-        sorts=tuple(_choices(query, path, "sort", (("probability", "Probability"), ("name", "Name"), ("node", "Node")))), close_url=close.url(path),
+        rows=tuple(row for _, row in rows[:PAGE_ROWS]),
+        total=len({p.target for p in paths}),
+        hidden=max(0, len(rows) - PAGE_ROWS),
+        sorts=tuple(_choices(query, path, "sort", (("probability", "Probability"), ("name", "Name"), ("node", "Node")))),
+        close_url=close.url(path),
         zones=bool(shown.zones),
-    )  # fmt: skip
+    )
 
 
-def _path_row(members: Sequence[Path], followed: Path, zones: Mapping[str, str], query: TraceQuery, path: str, *, sure: bool) -> tuple[Fraction, PathRow]:
+def _path_row(
+    members: Sequence[Path], followed: Path, zones: Mapping[str, str], query: TraceQuery, path: str, *, sure: bool
+) -> tuple[Fraction, PathRow]:
     best = most_likely(members)
     share = sum((p.probability for p in members), Fraction(0))
     row = PathRow(
-        target=best.title, address=best.subtitle, node=best.node, zone=zones.get(best.node, ""), verdict=best.disposition, odds=odds_text(share) if sure else "–",
-        url=query.but(follow=best.id, step=None).url(path), current=followed.target == best.target,
-    )  # fmt: skip
+        target=best.title,
+        address=best.subtitle,
+        node=best.node,
+        zone=zones.get(best.node, ""),
+        verdict=best.disposition,
+        odds=odds_text(share) if sure else "–",
+        url=query.but(follow=best.id, step=None).url(path),
+        current=followed.target == best.target,
+    )
     return share, row
 
 

@@ -45,5 +45,11 @@ def advice(outcome: Json, moment: Moment) -> Advice | None:
         entry = explain(finding["code"])
         if entry and cause_step(outcome, finding["code"]) == moment.n:
             remedies = tuple((fix.action, fix.trade_off) for fix in entry.fix)
-            return Advice(code=entry.code, title=entry.title, text="" if rule_sentence(outcome, entry.code) else sentence(finding["text"]), remedies=remedies, url=reason_url(entry.code))
+            return Advice(
+                code=entry.code,
+                title=entry.title,
+                text="" if rule_sentence(outcome, entry.code) else sentence(finding["text"]),
+                remedies=remedies,
+                url=reason_url(entry.code),
+            )
     return None

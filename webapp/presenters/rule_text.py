@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_PART = re.compile(r' (?=-{1,2}[a-zA-Z]|! )')
+_PART = re.compile(r" (?=-{1,2}[a-zA-Z]|! )")
 _COUNTERS = re.compile(r"\[[0-9]+:[0-9]+\] ", re.ASCII)
 _CHAIN = re.compile(r"-A (?P<chain>\S+)", re.ASCII)
 _STRONG = ("-j ", "-g ", "--to-", "--probability", "--dport", "--reject-with", "--set-xmark")

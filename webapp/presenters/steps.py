@@ -39,7 +39,9 @@ class StepItem:
     parts: tuple[Part, ...] = ()
 
 
-def step_items(moments: Sequence[Moment], urls: Mapping[int, str], current: int, *, with_rules: bool) -> tuple[tuple[StepItem, ...], tuple[StepItem, ...]]:
+def step_items(
+    moments: Sequence[Moment], urls: Mapping[int, str], current: int, *, with_rules: bool
+) -> tuple[tuple[StepItem, ...], tuple[StepItem, ...]]:
     """Return the rows of the way there and of the way back."""
     first = next((moment.before for moment in moments if moment.kind != "dns" and moment.before), {})
     items = [_item(moment, first, urls, current, with_rules=with_rules) for moment in moments]
@@ -61,10 +63,17 @@ def _item(moment: Moment, first: Json, urls: Mapping[int, str], current: int, *,
     caller, called = ("destination", "source") if moment.reply else ("source", "destination")
     drawn = moment.kind != "dns"
     return StepItem(
-        n=moment.n, title=moment.title, where=moment.where, url=urls[moment.n], current=moment.n == current, changes=tuple(changes),
-        caller=_state(first, "source", moment.after, caller) if drawn else "", called=_state(first, "destination", moment.after, called) if drawn else "",
-        breaks=tuple(side for side, _, _ in changes if side), parts=_parts(moment) if with_rules else (),
-    )  # fmt: skip
+        n=moment.n,
+        title=moment.title,
+        where=moment.where,
+        url=urls[moment.n],
+        current=moment.n == current,
+        changes=tuple(changes),
+        caller=_state(first, "source", moment.after, caller) if drawn else "",
+        called=_state(first, "destination", moment.after, called) if drawn else "",
+        breaks=tuple(side for side, _, _ in changes if side),
+        parts=_parts(moment) if with_rules else (),
+    )
 
 
 def _state(first: Json, original: str, packet: Json, field: str) -> str:
@@ -73,7 +82,11 @@ def _state(first: Json, original: str, packet: Json, field: str) -> str:
 
 def _parts(moment: Moment) -> tuple[Part, ...]:
     return tuple(
-        Part(number=f"{moment.n}.{place}", text=str(step.get("rule") or f"{step['chain']}: policy {step.get('policy', '')}"), place=_place(step))
+        Part(
+            number=f"{moment.n}.{place}",
+            text=str(step.get("rule") or f"{step['chain']}: policy {step.get('policy', '')}"),
+            place=_place(step),
+        )
         for place, step in enumerate(moment.steps, start=1)
     )
 

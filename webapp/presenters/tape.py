@@ -68,24 +68,46 @@ def tape(moments: Sequence[Moment], place: Place, width: float, top: float) -> T
         segments += _row(there, "destination", "dst", rows["dst"], place, width, forward=True)
     if back and there:
         first = there[0].before
-        segments += _row(back, "source", "dst", rows["rsrc"], place, width, forward=False, label="src", original=endpoint_text(first, "destination"))
-        segments += _row(back, "destination", "src", rows["rdst"], place, width, forward=False, label="dst", original=endpoint_text(first, "source"))
+        segments += _row(
+            back, "source", "dst", rows["rsrc"], place, width, forward=False, label="src", original=endpoint_text(first, "destination")
+        )
+        segments += _row(
+            back, "destination", "src", rows["rdst"], place, width, forward=False, label="dst", original=endpoint_text(first, "source")
+        )
     marks = tuple(_marks(there, place, rows["mark"]))
     bottom = rows["mark"] + MARK_HEIGHT if marks or back else rows["dst"] + ROW_HEIGHT
     end = rows["rdst"] + ROW_HEIGHT if back else bottom
     return Tape(
-        segments=tuple(segments), marks=marks, height=end + 10, top=rows["src"] - 6, request_bottom=bottom, reply_top=rows["rsrc"] - 6, reply_bottom=end + 3,
-        caption_y=rows["mark"] + 14, has_reply=bool(back),
-    )  # fmt: skip
+        segments=tuple(segments),
+        marks=marks,
+        height=end + 10,
+        top=rows["src"] - 6,
+        request_bottom=bottom,
+        reply_top=rows["rsrc"] - 6,
+        reply_bottom=end + 3,
+        caption_y=rows["mark"] + 14,
+        has_reply=bool(back),
+    )
 
 
 def _row(
-    moments: Sequence[Moment], side: str, css: str, y: float, place: Place, width: float, *, forward: bool, label: str = "", original: str = ""
+    moments: Sequence[Moment],
+    side: str,
+    css: str,
+    y: float,
+    place: Place,
+    width: float,
+    *,
+    forward: bool,
+    label: str = "",
+    original: str = "",
 ) -> list[Segment]:
     """Return one ribbon's pieces. A forward ribbon points right, an answer's points left."""
     label = label or css
     original = original or endpoint_text(moments[0].before, side)
-    pieces: list[tuple[int, float, str, str]] = [(moments[0].n, 0.0 if forward else width, endpoint_text(moments[0].before, side), _owner(moments[0], side))]
+    pieces: list[tuple[int, float, str, str]] = [
+        (moments[0].n, 0.0 if forward else width, endpoint_text(moments[0].before, side), _owner(moments[0], side))
+    ]
     for moment in moments:
         if getattr(moment, f"changes_{side}"):
             pieces.append((moment.n, place(moment.n), endpoint_text(moment.after, side), _owner(moment, side)))
@@ -100,11 +122,26 @@ def _row(
             continue
         state = "orig" if value == original else "new"
         shown_value = f"{label} {value}" if at == 0 else value
-        found.append(_segment(f"{css} {state}", step, x0, x1, y, shown_value, owner, forward=forward, open_start=forward and at > 0, open_end=not forward and at > 0))
+        found.append(
+            _segment(
+                f"{css} {state}",
+                step,
+                x0,
+                x1,
+                y,
+                shown_value,
+                owner,
+                forward=forward,
+                open_start=forward and at > 0,
+                open_end=not forward and at > 0,
+            )
+        )
     return found
 
 
-def _segment(css: str, step: int, x0: float, x1: float, y: float, value: str, owner: str, *, forward: bool, open_start: bool, open_end: bool) -> Segment:
+def _segment(
+    css: str, step: int, x0: float, x1: float, y: float, value: str, owner: str, *, forward: bool, open_start: bool, open_end: bool
+) -> Segment:
     h, t = ROW_HEIGHT, NOTCH
     if forward:
         points = [(x0, y), (x1 - t, y), (x1, y + h / 2), (x1 - t, y + h), (x0, y + h)] + ([(x0 + t, y + h / 2)] if open_start else [])
@@ -116,7 +153,9 @@ def _segment(css: str, step: int, x0: float, x1: float, y: float, value: str, ow
     elif len(value) * MONO + 7 + len(owner) * UI > room:
         owner = ""
     outline = " ".join(f"{px:.1f},{py:.1f}" for px, py in points)
-    return Segment(css=css, step=step, points=outline, text_x=x0 + (14 if open_start or not forward else 12), text_y=y + 15.5, value=value, owner=owner)
+    return Segment(
+        css=css, step=step, points=outline, text_x=x0 + (14 if open_start or not forward else 12), text_y=y + 15.5, value=value, owner=owner
+    )
 
 
 def _owner(moment: Moment, side: str) -> str:

@@ -100,9 +100,15 @@ def verdict(answer: Json, paths: Sequence[Path], followed: Path) -> Verdict:
     head, lit = _headline(outcome, finding, step)
     text = rule_sentence(outcome, finding.code) or finding.text if finding else _plain(outcome)
     return Verdict(
-        head=head, lit=lit, icon=_icon(outcome, finding), step=step, code=finding.code if finding else "", text=sentence(text),
-        extra=tuple(_extra(answer, paths, outcome)), follow="" if chosen is followed else chosen.id,
-    )  # fmt: skip
+        head=head,
+        lit=lit,
+        icon=_icon(outcome, finding),
+        step=step,
+        code=finding.code if finding else "",
+        text=sentence(text),
+        extra=tuple(_extra(answer, paths, outcome)),
+        follow="" if chosen is followed else chosen.id,
+    )
 
 
 def _word(outcome: Json) -> str:
@@ -121,9 +127,16 @@ def _mixed(answer: Json, paths: Sequence[Path], followed: Path) -> Verdict:
     code, said = (cause.code, cause.text) if cause else ("", _SEEN[worst["disposition"]])
     others = tuple(_ways(outcomes))
     return Verdict(
-        head="Depends on the path:", lit=lit, icon="mixed", step=step, code=code, text=sentence(rule_sentence(worst, code) or said),
-        extra=tuple(_extra(answer, paths, worst)), follow="" if worst["id"] == followed.id else worst["id"], others=others,
-    )  # fmt: skip
+        head="Depends on the path:",
+        lit=lit,
+        icon="mixed",
+        step=step,
+        code=code,
+        text=sentence(rule_sentence(worst, code) or said),
+        extra=tuple(_extra(answer, paths, worst)),
+        follow="" if worst["id"] == followed.id else worst["id"],
+        others=others,
+    )
 
 
 def _ways(outcomes: Sequence[Json]) -> Iterator[tuple[str, str, str]]:
@@ -161,7 +174,13 @@ def _worst(outcomes: Sequence[Json]) -> Reason | None:
 
 def unchecked(answer: Json) -> tuple[str, ...]:
     """Return what could not be checked for lack of input, although the packet's fate is known."""
-    found = (f["text"] for outcome in answer["outcomes"] if outcome["disposition"] != "unknown" for f in outcome.get("findings") or () if f["code"] == UNCHECKED)
+    found = (
+        f["text"]
+        for outcome in answer["outcomes"]
+        if outcome["disposition"] != "unknown"
+        for f in outcome.get("findings") or ()
+        if f["code"] == UNCHECKED
+    )
     return tuple(dict.fromkeys(found))
 
 
@@ -228,7 +247,8 @@ def _icon(outcome: Json, finding: Reason | None) -> str:
 def _plain(outcome: Json) -> str:
     place = outcome.get("destination") or {}
     if outcome["disposition"] == "delivered" and place.get("name"):
-        return f"The packet reaches {place.get('kind', '')} {place.get('namespace', '') + '/' if place.get('namespace') else ''}{place['name']}."
+        name = f"{place['namespace']}/{place['name']}" if place.get("namespace") else place["name"]
+        return f"The packet reaches {place.get('kind', '')} {name}."
     return str((outcome.get("reason") or {}).get("text") or _SEEN.get(outcome["disposition"], ""))
 
 
@@ -237,7 +257,9 @@ def _extra(answer: Json, paths: Sequence[Path], outcome: Json) -> Iterator[str]:
     if outcome["disposition"] not in ("delivered", "unknown") and outcome.get("reason"):
         yield _SEEN[outcome["disposition"]]
     if outcome["disposition"] == "unknown":
-        yield from (unknown["text"] for unknown in answer.get("unknowns") or () if unknown["text"] != (outcome.get("reason") or {}).get("text"))
+        yield from (
+            unknown["text"] for unknown in answer.get("unknowns") or () if unknown["text"] != (outcome.get("reason") or {}).get("text")
+        )
     if any(path.conditions for path in paths):
         yield "What the snapshot cannot tell decides between the paths, so no odds are given."
 

@@ -45,7 +45,9 @@ def freeze(request: HttpRequest, source: str) -> HttpResponse:
     kept = {"text": str(query), "query": found.answer["query"]}
     link = services.create_link(document=found.document, query=kept, owner=ensure_owner(request), snapshot=row, expires=expires)
     messages.success(request, "This link always shows this answer. Copy it from the address bar.", extra_tags="ok")
-    return HttpResponseRedirect(query.but(source=None, destination=None, protocol=Protocol.TCP, source_port=None).url(reverse("frozen", args=[link.token])))
+    return HttpResponseRedirect(
+        query.but(source=None, destination=None, protocol=Protocol.TCP, source_port=None).url(reverse("frozen", args=[link.token]))
+    )
 
 
 @never_cache
@@ -58,8 +60,16 @@ def frozen(request: HttpRequest, token: str) -> HttpResponse:
     query = from_params(dict(request.GET.lists()), frozen=True)
     path = reverse("frozen", args=[token])
     page = trace_page(_answer(link), query, path)
-    context = {"link": link, "query": query, "path": path, "page": page, "title": page.title, "summary": page.question, "taken_at": moment(page.taken_at)}
-    context |= _live(request, link) | hidden_fields(query) | {"errors": ()}
+    context = {
+        "link": link,
+        "query": query,
+        "path": path,
+        "page": page,
+        "title": page.title,
+        "summary": page.question,
+        "taken_at": moment(page.taken_at),
+    }
+    context |= _live(request, link) | hidden_fields(page.here) | {"errors": ()}
     return respond(request, context)
 
 

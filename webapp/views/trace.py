@@ -83,6 +83,7 @@ def live_context(row: Snapshot, query: TraceQuery, path: str, page: TracePage | 
     return {
         "source": {"name": row.name, "taken_at": row.taken_at, "url": reverse("snapshot", args=[row.id]), "trace_url": path},
         "query": query,
+        "here": page.here if page else query,
         "path": path,
         "page": page,
         "title": page.title if page else f"Trace in {row.name}",
@@ -94,7 +95,7 @@ def live_context(row: Snapshot, query: TraceQuery, path: str, page: TracePage | 
         "errors_title": "This cannot be traced" if errors else "",
         "examples": examples,
         "freeze_url": reverse("trace-freeze", args=[row.id]),
-        **hidden_fields(query),
+        **hidden_fields(page.here if page else query),
     }
 
 

@@ -1,0 +1,50 @@
+"""One numbered station of a trace, as trace-json.md writes it; ``stations`` groups the rule steps into them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class StationKind(StrEnum):
+    """What happens at a station; the list of trace-json.md, and ``unknown`` where the snapshot ends."""
+
+    DNS = "dns"
+    SEND = "send"
+    LOAD_BALANCER = "load-balancer"
+    CHAIN = "chain"
+    PICK = "pick"
+    MARK = "mark"
+    DNAT = "dnat"
+    SNAT = "snat"
+    DELIVER = "deliver"
+    REJECT = "reject"
+    DROP = "drop"
+    UNKNOWN = "unknown"
+    REPLY = "reply"
+    UN_NAT = "un-nat"
+    RECEIVE = "receive"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Station:
+    """One numbered station. *steps* are indexes into the steps of hop *hop* (of the reply's hops when *reply* is true).
+
+    *chain* is the chain the station is about, None where it is about a whole hook or stack; *hook* and *table* likewise.
+    """
+
+    n: int
+    kind: StationKind
+    title: str
+    hop: int
+    steps: tuple[int, ...] = ()
+    reply: bool = False
+    hook: str | None = None
+    table: str | None = None
+    chain: str | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the station as trace-json.md writes it."""
+        out: dict[str, object] = {"n": self.n, "kind": self.kind.value, "title": self.title, "hop": self.hop, "steps": list(self.steps)}
+        out |= {k: v for k, v in (("hook", self.hook), ("table", self.table), ("chain", self.chain)) if v is not None}
+        return out | ({"reply": True} if self.reply else {})

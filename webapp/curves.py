@@ -1,0 +1,66 @@
+"""The geometry of edges: from Graphviz' splines to path data, arrow heads and marks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+NEAR = 6.0
+Point = tuple[float, float]
+
+
+def spline(points: Sequence[Point]) -> str:
+    """Return the path data of a piecewise cubic: a point, then two controls and a point for each piece."""
+    text = f"M{points[0][0]:.1f},{points[0][1]:.1f}"
+    for i in range(1, len(points) - 2, 3):
+        text += " C" + " ".join(f"{x:.1f},{y:.1f}" for x, y in points[i : i + 3])
+    return text
+
+
+def cubic(points: Sequence[Point]) -> str:
+    """Return the curve as one cubic, so that every edge's path has the same commands and can glide to a new place."""
+    if len(points) <= 4:
+        return spline(points)
+    (x0, y0), (x1, y1) = points[0], points[-1]
+    third = abs(x1 - x0) / 2.6
+    one = ((x0, y0), (x0 + third, y0 + (points[1][1] - y0)), (x1 - third, y1 + (points[-2][1] - y1)), (x1, y1))
+    # Where the line goes around something one curve would cut the corner.
+    return spline(one if all(_strays(one, joint) < NEAR for joint in points[3:-1:3]) else points)
+
+
+def _strays(curve: Sequence[Point], point: Point) -> float:
+    """Return how far *curve* passes from *point*."""
+    (ax, ay), (bx, by), (cx, cy), (dx, dy) = curve
+
+    def at(t: float) -> float:
+        u = 1 - t
+        x = u**3 * ax + 3 * u * u * t * bx + 3 * u * t * t * cx + t**3 * dx
+        y = u**3 * ay + 3 * u * u * t * by + 3 * u * t * t * cy + t**3 * dy
+        return ((x - point[0]) ** 2 + (y - point[1]) ** 2) ** 0.5
+
+    return min(at(step / 24) for step in range(25))
+
+
+def along(points: Sequence[Point], part: float) -> Point:
+    """Return the point at *part* (0 to 1) of a drawn edge."""
+    (x0, y0), (x1, y1) = points[0], points[-1]
+    return x0 + (x1 - x0) * part, y0 + (y1 - y0) * part
+
+
+def middle(points: Sequence[Point]) -> Point:
+    """Return the point half-way along a drawn edge."""
+    return along(points, 0.5)
+
+
+def diamond(x: float, y: float, r: float = 4.2) -> str:
+    """Return the path data of the mark at the start of an edge behind DNAT."""
+    return f"M{x - r + 1:.1f},{y:.1f}L{x + 1:.1f},{y - r:.1f} {x + r + 1:.1f},{y:.1f} {x + 1:.1f},{y + r:.1f}z"
+
+
+def arrow(tip: Point, origin: Point, length: float = 8, half: float = 4.2) -> str:
+    """Return the three corners of an arrow head at *tip*, coming from *origin*."""
+    dx, dy = tip[0] - origin[0], tip[1] - origin[1]
+    size = (dx * dx + dy * dy) ** 0.5 or 1.0
+    c, s = dx / size, dy / size
+    left = (tip[0] - length * c + half * s, tip[1] - length * s - half * c)
+    right = (tip[0] - length * c - half * s, tip[1] - length * s + half * c)
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in (tip, left, right))
