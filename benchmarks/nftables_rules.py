@@ -1,6 +1,7 @@
 """A cluster of many Services in nftables mode: the shop's recording, and more Services as kube-proxy 1.36 writes them, with their objects.
 
-Every Service has a cluster IP and three endpoints; one in twenty has a node port, one in fifty session affinity.
+Every Service has a cluster IP and the three pods of default/api as endpoints, so that a trace has as far to go as in the shop; one in
+twenty has a node port, one in fifty session affinity.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 NODE = "shop-worker"
-_NODES = ("shop-worker", "shop-worker2", "shop-worker3")
-_FIRST_CLUSTER_IP, _FIRST_ENDPOINT = int(IPv4Address("10.97.0.1")), int(IPv4Address("10.128.0.2"))
+_FIRST_CLUSTER_IP = int(IPv4Address("10.97.0.1"))
 _FIRST_NODE_PORT = 20000
 
 
 @dataclass(frozen=True, slots=True)
 class ScaleService:
-    """One Service of the many."""
+    """One Service of the many; *endpoints* are addresses."""
 
     number: int
+    endpoints: tuple[str, ...] = ()
 
     @property
     def namespace(self) -> str:
@@ -53,42 +54,37 @@ class ScaleService:
         return self.number % 50 == 7
 
     @property
-    def endpoints(self) -> tuple[IPv4Address, ...]:
-        """Return the addresses of its endpoints."""
-        return tuple(IPv4Address(_FIRST_ENDPOINT + 3 * self.number + i) for i in range(3))
-
-    @property
     def tail(self) -> str:
         """Return what its chains' names end in: a hash, then namespace/name/protocol/port."""
         key = f"{self.namespace}/{self.name}/tcp/http"
         return f"{base64.b32encode(hashlib.sha256(key.encode()).digest()).decode()[:8]}-{key}"
 
-    def endpoint_chain(self, address: IPv4Address) -> str:
+    def endpoint_chain(self, address: str) -> str:
         """Return the end of the names of an endpoint's chain and set."""
         key = f"{self.namespace}/{self.name}/tcp/http__{address}/8080"
         return f"{base64.b32encode(hashlib.sha256(key.encode()).digest()).decode()[:8]}-{key}"
 
 
 def make_large(shop: Path, folder: Path, count: int) -> None:
-    """Write the shop with *count* more Services to *folder*; only NODE keeps its rules."""
-    services = [ScaleService(number) for number in range(count)]
-    shutil.copytree(shop, folder, ignore=lambda where, names: [n for n in names if _is_left_out(Path(where), n)])
+    """Write the shop with *count* more Services to *folder*; the rules of NODE have them."""
+    found = _endpoints_of_api(shop)
+    services = [ScaleService(number, tuple(e["addresses"][0] for e in found)) for number in range(count)]
+    shutil.copytree(shop, folder, ignore=shutil.ignore_patterns("nft-ruleset.json"), copy_function=shutil.copyfile)
     path = folder / "nodes" / NODE / "nft-ruleset.txt"
     path.write_text(_enlarged((shop / "nodes" / NODE / "nft-ruleset.txt").read_text(), services))
     _add_items(shop, folder, "services.json", [_service(s) for s in services])
-    _add_items(shop, folder, "endpointslices.json", [_slice(s) for s in services])
+    _add_items(shop, folder, "endpointslices.json", [_slice(s, found) for s in services])
 
 
-def _is_left_out(where: Path, name: str) -> bool:
-    return name in ("nft-ruleset.json", "nft-ruleset.txt") or (where.name == "nodes" and name != NODE)
+def _endpoints_of_api(shop: Path) -> list[dict]:
+    items = json.loads((shop / "endpointslices.json").read_bytes())["items"]
+    return next(i["endpoints"] for i in items if i["metadata"]["labels"]["kubernetes.io/service-name"] == "api")
 
 
 def _add_items(shop: Path, folder: Path, name: str, more: list[object]) -> None:
     listed = json.loads((shop / name).read_bytes())
     listed["items"] += more
-    target = folder / name
-    target.unlink()
-    target.write_text(json.dumps(listed))
+    (folder / name).write_text(json.dumps(listed))
 
 
 def _service(service: ScaleService) -> object:
@@ -111,9 +107,7 @@ def _metadata(service: ScaleService, name: str) -> dict[str, object]:
     return {"namespace": service.namespace, "name": name, "creationTimestamp": "2026-11-20T11:48:40Z", "resourceVersion": "2526"}
 
 
-def _slice(service: ScaleService) -> object:
-    ready = {"ready": True, "serving": True, "terminating": False}
-    endpoints = [{"addresses": [str(a)], "conditions": ready, "nodeName": node} for a, node in zip(service.endpoints, _NODES, strict=True)]
+def _slice(service: ScaleService, endpoints: list[dict]) -> object:
     metadata = _metadata(service, f"{service.name}-x") | {"labels": {"kubernetes.io/service-name": service.name}}
     ports = [{"name": "http", "port": 8080, "protocol": "TCP"}]
     return {
