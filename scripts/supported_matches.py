@@ -31,7 +31,7 @@ What `iptables-save` and `ip6tables-save` print, and what Hopline makes of it. A
 unknown one splits the walk, and both ways are shown with their condition. The options of iptables(8) itself (`-s -d -i -o -p -f -j -g`)
 are all modelled; `!` may stand before any option that iptables lets negate, and before the value where old versions print it.
 """
-_WORDS = [(w, "src") for w in ("80", "x", "10.0.0.1", "LOCAL", "NEW", "ASSURED", "REPLY", "tcp", "unicast", "EF")] + [("SYN", "SYN")]
+_WORDS = [(w, "src") for w in ("80", "x", "10.0.0.1", "LOCAL", "NEW", "ASSURED", "REPLY", "tcp", "unicast", "EF", "0.5")] + [("SYN", "SYN")]
 _COMPANIONS = {
     ("statistic", "--probability"): (match_options.Option("--mode", False, ("random",)),),
     ("statistic", "--every"): (match_options.Option("--mode", False, ("nth",)),),

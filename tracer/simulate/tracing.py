@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 from tracer.errors import QueryError
 from tracer.packet import Address
@@ -15,6 +16,8 @@ from tracer.simulate.start import Start, new_start, walked
 from tracer.simulate.walk import Ending
 from tracer.topology.cluster import Cluster
 from tracer.trace import Disposition, Trace, Unknown
+
+_MOST_PATHS = 10_000
 
 
 def trace(cluster: Cluster, query: Query) -> Trace:
@@ -32,10 +35,23 @@ def trace(cluster: Cluster, query: Query) -> Trace:
             return traced_name(cluster, query, trace)
         start = new_start(cluster, query, destination)
     fabric = Fabric(cluster, client=query.source.ip)
-    endings = [back for ending in walked(fabric, start) for back in answered(fabric, ending)]
+    endings = _endings(fabric, start)
     if query.state is FlowState.RETURNING:
         endings = _second_time(fabric, start, endings)
     return _collected(query, endings)
+
+
+def _endings(fabric: Fabric, start: Start) -> list[Ending]:
+    """Every way the packet and its answer can end. NB: hostile rules can make too many to walk: the rest is one unknown end."""
+    found: list[Ending] = []
+    for ending in (back for way in walked(fabric, start) for back in answered(fabric, way)):
+        if len(found) == _MOST_PATHS:
+            left = start.walk.probability - sum((e.outcome.probability for e in found), Fraction(0))
+            text = f"the packet has more than {_MOST_PATHS} ways to go: the others were not walked"
+            found.append(replace(start.walk, probability=left).unknown(Unknown(code="UNSUPPORTED", text=text)))
+            break
+        found.append(ending)
+    return found
 
 
 def _second_time(fabric: Fabric, start: Start, before: list[Ending]) -> list[Ending]:

@@ -394,3 +394,13 @@ def test_one_bad_line_touches_only_who_might_meet_it() -> None:
     assert ("unknown", "BAD_RULE") in ends(touched)
     assert any("nodes/n1/iptables-save.txt:" in u.text for u in touched.unknowns)
     assert ends(cluster.trace("pod:default/client", "10.96.0.11:80")) == {("delivered", "web-1"): 1}
+
+
+def test_more_ways_than_anyone_can_walk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracer.simulate.tracing._MOST_PATHS", 50)
+    cluster = made()
+    cluster.node(1).rules += [("mangle", "-A PREROUTING -m statistic --mode random --probability 0.5 -j MARK --xor-mark 0x1")] * 8
+    answer = cluster.trace("pod:default/client", WEB)
+    assert len(answer.outcomes) == 51
+    assert sum(o.probability for o in answer.outcomes) == 1
+    assert (answer.outcomes[-1].disposition, answer.unknowns[-1].code) == (Disposition.UNKNOWN, "UNSUPPORTED")
