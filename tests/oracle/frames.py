@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 NUMBERS = {"tcp": 6, "udp": 17, "sctp": 132}
 _ICMP = {(3, 0): "icmp-net-unreachable", (3, 1): "icmp-host-unreachable", (3, 2): "icmp-proto-unreachable", (3, 3): "icmp-port-unreachable"}
@@ -24,6 +24,7 @@ class Header:
     destination_port: int
     dscp: int = 0
     ttl: int = 64
+    sequence: int = field(default=1000, compare=False)  # TCP's
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +52,24 @@ def _crc32c(data: bytes) -> int:
     return crc ^ 0xFFFFFFFF
 
 
-def _transport(header: Header, payload: bytes, flags: int) -> bytes:
+def _transport(header: Header, payload: bytes, answers: Header | None) -> bytes:
     ports = struct.pack("!HH", header.source_port, header.destination_port)
     if header.protocol == "udp":
         return ports + struct.pack("!HH", 8 + len(payload), 0) + payload
     if header.protocol == "tcp":
-        return ports + struct.pack("!IIBBHHH", 1000, 0 if flags == 2 else 1, 6 << 4, flags, 64240, 0, 0) + b"\x02\x04\x05\xb4" + payload
-    body = ports + struct.pack("!II", 0, 0) + struct.pack("!BBHIIHHI", 1, 0, 20, 7, 65535, 1, 1, 1)
+        acknowledged, flags = (0, 0x02) if answers is None else ((answers.sequence + 1) & 0xFFFFFFFF, 0x12)
+        return ports + struct.pack("!IIBBHHH", header.sequence, acknowledged, 6 << 4, flags, 64240, 0, 0) + b"\x02\x04\x05\xb4" + payload
+    # INIT, or INIT ACK with the tag that INIT asked for
+    kind, tag = (1, 0) if answers is None else (2, 7)
+    body = ports + struct.pack("!II", tag, 0) + struct.pack("!BBHIIHHI", kind, 0, 20, 7, 65535, 1, 1, 1)
     return body[:8] + struct.pack("<I", _crc32c(body)) + body[12:]
 
 
-def packet(header: Header, payload: bytes = b"", *, flags: int = 2) -> bytes:
-    """Return an IP packet: the first of a connection, or with *flags* a later TCP segment."""
+def packet(header: Header, payload: bytes = b"", *, answers: Header | None = None) -> bytes:
+    """Return an IP packet: the first of a connection, or the first that *answers* such a one."""
     source, destination = ipaddress.ip_address(header.source), ipaddress.ip_address(header.destination)
     number = NUMBERS[header.protocol]
-    body = _transport(header, payload, flags)
+    body = _transport(header, payload, answers)
     if source.version == 4:
         pseudo = source.packed + destination.packed + struct.pack("!HH", number, len(body))
     else:
@@ -114,6 +118,7 @@ def of_transport(source: str, destination: str, number: int, body: bytes, dscp: 
         destination_port=destination_port,
         dscp=dscp,
         ttl=ttl,
+        sequence=struct.unpack("!I", body[4:8])[0],
     )
 
 

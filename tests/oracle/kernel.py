@@ -136,7 +136,7 @@ class Kernel:
         )
         self.lab.drain()
         seen = Seen()
-        self.lab.send(device, frames.packet(back, b"", flags=0x12), peer_mac=self._neighbour(device, back.destination))
+        self.lab.send(device, frames.packet(back, answers=header), peer_mac=self._neighbour(device, back.destination))
         observed = self._followed(loaded, seen)
         # What the node's own socket says to the answer is traced too; it is not asked for.
         own = next((n for n, mark in enumerate(observed.marks) if mark.chain == "OUTPUT"), len(observed.marks))

@@ -152,6 +152,17 @@ class Lab:
                     made.setblocking(False)
                     self._stack.callback(made.close)
                     self._watch("local", made)
+            for family, addresses in ((socket.AF_INET, NODE_ADDRESSES[4]), (socket.AF_INET6, NODE_ADDRESSES[6])):
+                for address in addresses:
+                    self._hold(family, address)
+
+    def _hold(self, family: int, address: str) -> None:
+        """Keep a socket that ``-m socket`` finds; nobody reads it."""
+        for port in (53, 80):
+            made = socket.socket(family, socket.SOCK_DGRAM)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            made.bind((address, port))
+            self._stack.callback(made.close)
 
     def _watch(self, place: str, made: socket.socket) -> None:
         self._sockets[made.fileno()] = (place, made)
