@@ -54,9 +54,10 @@ def example_links(row: Snapshot) -> tuple[ExampleLink, ...]:
 
 def _find(row: Snapshot) -> list[tuple[str, str, str, str]]:
     try:
-        snapshot = services.open_snapshot(row)
-        recorded = {node for node, files in snapshot.node_files.items() if _RULES & files.keys()}
-        examples = example_queries(snapshot.objects, recorded=recorded or None)
+        with services.using_cluster(row) as cluster:
+            files = cluster.snapshot.node_files.items()
+            recorded = {node for node, held in files if _RULES & held.keys()}
+            examples = tuple(example_queries(cluster.objects, recorded=recorded or None))
     except TracerError:
         return []
     return [(e.title, e.shows, str(e.query.source), str(e.query.destination)) for e in examples if _can_be_asked(e)]
