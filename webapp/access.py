@@ -1,6 +1,7 @@
 """Who may do what, without accounts.
 
-* One key (``HOPLINE_ACCESS_KEY``), when set, stands in front of everything but frozen links, static files and the health check.
+* One key (``HOPLINE_ACCESS_KEY``), when set, stands in front of everything but frozen links, what they are drawn with
+  (static files and the theme button, which only sets a cookie) and the health check.
   It is given once on a small page and remembered in the signed session, or sent as ``Authorization: Bearer KEY``.
 * A browser session owns the snapshots and links it makes, by a random id in its signed cookie.
 """
@@ -39,8 +40,8 @@ def ensure_owner(request: HttpRequest) -> str:
 
 
 def is_public_path(path: str) -> bool:
-    """Return whether *path* is open without the access key: a frozen link, a static file, the health check, the access page."""
-    return path.startswith(("/t/", settings.STATIC_URL)) or path in ("/healthz", "/access")
+    """Return whether *path* is open without the access key: a frozen link, a static file, the health check, the access page, the theme."""
+    return path.startswith(("/t/", settings.STATIC_URL)) or path in ("/healthz", "/access", "/theme")
 
 
 def is_granted(session_grant: object, authorization: str) -> bool:

@@ -40,7 +40,12 @@ def test_public_paths_need_no_key(client: Client, locked: None, path: str, statu
     assert client.get(path, headers=BROWSER).status_code == status
 
 
-@pytest.mark.parametrize("path", ["/t", "/tt/x", "/accessible", "/healthz/", "/staticx", "//t/x", "/%2e/t/"])
+def test_the_theme_button_of_a_frozen_page_needs_no_key(client: Client, locked: None) -> None:
+    answer = client.post("/theme", {"theme": "dark", "next": "/t/2222222222222222222222"}, headers=BROWSER)
+    assert (answer.status_code, answer["Location"], answer.cookies["theme"].value) == (302, "/t/2222222222222222222222", "dark")
+
+
+@pytest.mark.parametrize("path", ["/t", "/tt/x", "/accessible", "/healthz/", "/theme/", "/staticx", "//t/x", "/%2e/t/"])
 def test_what_only_looks_public_is_not(client: Client, locked: None, path: str) -> None:
     assert client.get(path).status_code == 401
 
