@@ -21,6 +21,11 @@ def test_it_works():
     assert f'href="/links/{link.token}/revoke"' in page
 
 
+def test_the_navigation_leads_there(client):
+    assert client.get("/").content.decode().count('<a href="/links"') == 2
+    assert '<a href="/links" aria-current="page">Links</a>' in client.get("/links").content.decode()
+
+
 def test_it_is_empty_for_a_new_session(client):
     made_link()
     page = client.get("/links").content.decode()
