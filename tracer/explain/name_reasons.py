@@ -122,8 +122,8 @@ REASONS = (
         title="The node's resolv.conf is not recorded",
         sentence="The client takes its DNS servers from its node, and nodes/NODE/resolv.conf is missing.",
         meaning=(
-            "Processes of a node, pods on the node's network with dnsPolicy ClusterFirst, and pods with dnsPolicy Default use the node's own "
-            "resolv.conf. Without it nobody knows which server they ask.",
+            "Processes of a node, pods on the node's network with dnsPolicy ClusterFirst, and pods with dnsPolicy Default use the node's "
+            "own resolv.conf. Without it nobody knows which server they ask.",
         ),
         confirm=(Check(look_for="nameserver, search and options.", command="cat /etc/resolv.conf"),),
         fix=(Remedy(action="Record the node again with its resolv.conf, or give an address.", trade_off="None."),),

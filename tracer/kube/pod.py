@@ -64,6 +64,7 @@ class Pod:
     hostname: str | None = None
     subdomain: str | None = None
     set_hostname_as_fqdn: bool = False
+    enable_service_links: bool = True
     owner: OwnerReference | None = None
     created: datetime | None = None
     origin: Origin = field(default_factory=Origin, compare=False)
@@ -114,6 +115,7 @@ class Pod:
             hostname=spec.text("hostname") or None,
             subdomain=spec.text("subdomain") or None,
             set_hostname_as_fqdn=bool(spec.flag("setHostnameAsFQDN")),
+            enable_service_links=spec.flag("enableServiceLinks") is not False,
             owner=_owner(metadata),
             created=metadata.time("creationTimestamp"),
             origin=origin or Origin(),
