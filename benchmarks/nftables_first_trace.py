@@ -78,7 +78,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="hopline-bench-") as folder, namespace() as inside:
         large = Path(folder) / "large-nftables"
         make_large(_SHOP, large, _COUNT)
-        chosen = ScaleService(drawn.choice([n for n in range(_COUNT * 9 // 10, _COUNT) if not ScaleService(n).has_affinity]))
+        chosen = ScaleService(drawn.choice([n for n in range(_COUNT) if ScaleService(n).is_in_shop]))
         there = Question(source=_pod(drawn), to=f"svc:{chosen.namespace}/{chosen.name}:80")
         here = Question(source=there.source, to="svc:default/api:80")
         print(f"large: {there.source} -> {there.to}\nshop:  {here.source} -> {here.to}")

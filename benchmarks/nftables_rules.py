@@ -1,7 +1,7 @@
 """A cluster of many Services in nftables mode: the shop's recording, and more Services as kube-proxy 1.36 writes them, with their objects.
 
-Every Service has a cluster IP and the three pods of default/api as endpoints, so that a trace has as far to go as in the shop; one in
-twenty has a node port, one in fifty session affinity.
+Every Service has a cluster IP and three endpoints; one in twenty has a node port, one in fifty session affinity. The endpoints of one in a
+thousand are the pods of default/api, so that a trace has as far to go as in the shop; those of the others are addresses without pods.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 NODE = "shop-worker"
-_FIRST_CLUSTER_IP = int(IPv4Address("10.97.0.1"))
+_FIRST_CLUSTER_IP, _FIRST_ENDPOINT = int(IPv4Address("10.97.0.1")), int(IPv4Address("10.128.0.2"))
 _FIRST_NODE_PORT = 20000
 
 
@@ -54,6 +54,11 @@ class ScaleService:
         return self.number % 50 == 7
 
     @property
+    def is_in_shop(self) -> bool:
+        """Return whether its endpoints are pods of the shop."""
+        return self.number % 1000 == 40
+
+    @property
     def tail(self) -> str:
         """Return what its chains' names end in: a hash, then namespace/name/protocol/port."""
         key = f"{self.namespace}/{self.name}/tcp/http"
@@ -68,12 +73,18 @@ class ScaleService:
 def make_large(shop: Path, folder: Path, count: int) -> None:
     """Write the shop with *count* more Services to *folder*; the rules of NODE have them."""
     found = _endpoints_of_api(shop)
-    services = [ScaleService(number, tuple(e["addresses"][0] for e in found)) for number in range(count)]
+    services = [ScaleService(number, tuple(_addresses(number, found))) for number in range(count)]
     shutil.copytree(shop, folder, ignore=shutil.ignore_patterns("nft-ruleset.json"), copy_function=shutil.copyfile)
     path = folder / "nodes" / NODE / "nft-ruleset.txt"
     path.write_text(_enlarged((shop / "nodes" / NODE / "nft-ruleset.txt").read_text(), services))
     _add_items(shop, folder, "services.json", [_service(s) for s in services])
     _add_items(shop, folder, "endpointslices.json", [_slice(s, found) for s in services])
+
+
+def _addresses(number: int, api: list[dict]) -> Iterator[str]:
+    for place, endpoint in enumerate(api):
+        own = IPv4Address(_FIRST_ENDPOINT + len(api) * number + place)
+        yield endpoint["addresses"][0] if ScaleService(number).is_in_shop else str(own)
 
 
 def _endpoints_of_api(shop: Path) -> list[dict]:
@@ -108,6 +119,7 @@ def _metadata(service: ScaleService, name: str) -> dict[str, object]:
 
 
 def _slice(service: ScaleService, endpoints: list[dict]) -> object:
+    placed = [e | {"addresses": [a], "targetRef": None} for e, a in zip(endpoints, service.endpoints, strict=True)]
     metadata = _metadata(service, f"{service.name}-x") | {"labels": {"kubernetes.io/service-name": service.name}}
     ports = [{"name": "http", "port": 8080, "protocol": "TCP"}]
     return {
@@ -115,7 +127,7 @@ def _slice(service: ScaleService, endpoints: list[dict]) -> object:
         "kind": "EndpointSlice",
         "metadata": metadata,
         "addressType": "IPv4",
-        "endpoints": endpoints,
+        "endpoints": placed,
         "ports": ports,
     }
 
