@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from tracer.errors import Fault
-from tracer.netfilter.model import AddressMask, PortRange
+from tracer.netfilter.model import EPHEMERAL, AddressMask, PortRange
 from tracer.netfilter.scalars import BadValue, address_mask, address_range, number, port_range, protocol
 from tracer.packet import Address
 
@@ -256,7 +256,7 @@ def _port(part: PortPart, key: Key, side: str) -> bool | None:
         return False
     port = key.source_port if side == "src" else key.destination_port
     if port is None:
-        return None
+        return None if part.ports.low <= EPHEMERAL.high and part.ports.high >= EPHEMERAL.low else False
     return port in part.ports
 
 

@@ -64,11 +64,6 @@ def _fragment(match: m.FragmentMatch, view: View) -> Answer:
     return match.negated  # conntrack defragments before any rule but raw sees the packet, and a traced packet is whole
 
 
-# A port that nobody said is one that the client's system picked. Linux takes 32768-60999 and IANA's range is 49152-65535
-# (ip_local_port_range, RFC 6335): rules that name other ports do not mean it.
-_EPHEMERAL = m.PortRange(32768, 65535)
-
-
 def _ports(match: m.PortsMatch, view: View) -> Answer:
     packet = view.packet
     if packet.protocol in (Protocol.ICMP, Protocol.ICMPV6):
@@ -87,9 +82,9 @@ def _port_in(port: int | None, ranges: tuple[m.PortRange, ...]) -> bool | None:
     """Whether a port is in one of *ranges*; for a port that nobody said, only where all or none of the ephemeral ones are."""
     if port is not None:
         return any(port in r for r in ranges)
-    if any(r.low <= _EPHEMERAL.low and r.high >= _EPHEMERAL.high for r in ranges):
+    if any(r.low <= m.EPHEMERAL.low and r.high >= m.EPHEMERAL.high for r in ranges):
         return True
-    return None if any(r.low <= _EPHEMERAL.high and r.high >= _EPHEMERAL.low for r in ranges) else False
+    return None if any(r.low <= m.EPHEMERAL.high and r.high >= m.EPHEMERAL.low for r in ranges) else False
 
 
 def _tcp_flags(match: m.TcpFlagsMatch, view: View) -> Answer:

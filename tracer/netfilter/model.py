@@ -51,6 +51,11 @@ class PortRange:
         return self.low <= port <= self.high
 
 
+# A port that nobody said is one that the client's system picked. Linux takes 32768-60999 and IANA's range is 49152-65535
+# (ip_local_port_range, RFC 6335): rules and sets that name other ports do not mean it.
+EPHEMERAL = PortRange(32768, 65535)
+
+
 @dataclass(frozen=True, slots=True)
 class AddressMask:
     """An address and a mask, as iptables compares them: ``packet & mask == value`` (the mask need not be contiguous)."""
