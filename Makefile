@@ -7,7 +7,7 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test setup lint lock clean programs-run programs-test
+.PHONY: run test oracle fuzz bench setup lint lock clean programs-run programs-test
 
 run: setup programs-run
 	@$(BIN)/python manage.py serve --host '$(HOST)' --port '$(PORT)'
@@ -16,6 +16,17 @@ run: setup programs-run
 test: setup programs-test
 	@checked=0; $(MAKE) --no-print-directory lint || checked=1; \
 	$(BIN)/python -m pytest $(PYTEST_ARGS) && exit $$checked
+
+# The full size of what `make test` runs a slice of: random rule sets against the kernel itself (root), mutated inputs.
+oracle: setup programs-test
+	$(BIN)/python -m tests.oracle --packets 10000
+	$(BIN)/python -m tests.oracle.nft --packets 10000
+
+fuzz: setup
+	$(BIN)/python -m tests.fuzz --inputs 1000000
+
+bench: setup programs-test
+	for program in benchmarks/[a-z]*.py; do $(BIN)/python $$program || exit 1; done
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,0 +1,104 @@
+"""What is fuzzed: every reader of text, with small true inputs to begin from.
+
+The inputs are cut from the demonstration clusters, so that they hold what real tools print; each is a few kilobytes at most.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tracer.conntrack_list import parse_conntrack
+from tracer.dns.corefile import parse_corefile
+from tracer.dns.resolv_conf import parse_resolv_conf
+from tracer.ipvs.ipvsadm_list import parse_connections, parse_counters
+from tracer.ipvs.ipvsadm_save import parse_virtual_servers
+from tracer.kube.objects import Objects
+from tracer.netfilter import iptables_save
+from tracer.netfilter.ipset_save import parse_sets
+from tracer.netfilter.nft_json import parse_json
+from tracer.netfilter.nft_text import parse_text
+from tracer.routing import parse_addresses, parse_links, parse_routes, parse_rules, parse_sysctl
+from tracer.snapshot import Snapshot
+
+_DEMO = Path(__file__).parents[2] / "demo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """One reader: *read* takes a text, *seeds* are true inputs."""
+
+    name: str
+    read: Callable[[str], object]
+    seeds: tuple[str, ...]
+
+
+def _node_file(cluster: str, name: str) -> str:
+    return (_DEMO / cluster / "nodes" / "shop-worker" / name).read_text()
+
+
+def _lines(text: str, step: int, most: int) -> str:
+    """Every *step*-th line that begins a rule or entry, and every line that shapes the file."""
+    kept, seen = [], 0
+    for line in text.split("\n"):
+        if line.startswith(("*", ":", "COMMIT", "#", "create")) and len(line) < 200:
+            if not line.startswith(":KUBE-S") and not line.startswith(":KUBE-EXT"):
+                kept.append(line)
+        elif len(kept) < most:
+            seen += 1
+            if seen % step == 0:
+                kept.append(line)
+    return "\n".join(kept)
+
+
+def _items(text: str, most: int) -> str:
+    value = json.loads(text)
+    if isinstance(value, dict) and isinstance(value.get("items"), list):
+        value["items"] = value["items"][:most]
+    elif isinstance(value, list):
+        value = value[:most]
+    elif isinstance(value, dict) and "nftables" in value:
+        value["nftables"] = value["nftables"][:2] + value["nftables"][30:60]
+    return json.dumps(value, indent=1)
+
+
+def _objects(text: str) -> None:
+    objects: Objects = Snapshot.from_files({"cluster.json": text.encode("utf-8", "surrogatepass")}).objects
+    objects.check_all()
+
+
+def _yaml_objects(text: str) -> None:
+    Snapshot.from_files({"cluster.yaml": text.encode("utf-8", "surrogatepass")}).objects.check_all()
+
+
+def readers() -> tuple[Reader, ...]:
+    """Return every reader with its seeds."""
+    corefile = json.loads((_DEMO / "shop-iptables" / "configmaps.json").read_text())["items"][0]["data"]["Corefile"]
+    dump, dump6 = (_lines(_node_file("shop-iptables", f), 9, 60) for f in ("iptables-save.txt", "ip6tables-save.txt"))
+    nft = _node_file("shop-nftables", "nft-ruleset.txt")
+    demo = _DEMO / "shop-iptables"
+    yaml = "apiVersion: v1\nkind: Service\nmetadata: {name: api, namespace: default}\nspec:\n  clusterIP: 10.96.0.7\n  ports:\n  - port: 80\n    targetPort: http\n"
+    return (
+        Reader(name="iptables-save", read=lambda text: iptables_save.check(text, "fuzz"), seeds=(dump, dump6)),
+        Reader(name="ipset save", read=lambda text: parse_sets(text, "fuzz"), seeds=(_lines(_node_file("shop-ipvs", "ipset-save.txt"), 4, 60),)),
+        Reader(name="ipvsadm -S", read=lambda text: parse_virtual_servers(text, "fuzz"), seeds=(_lines(_node_file("shop-ipvs", "ipvsadm-save.txt"), 3, 40),)),
+        Reader(name="ipvsadm -L", read=parse_counters, seeds=(_lines(_node_file("shop-ipvs", "ipvsadm-list.txt"), 3, 40),)),
+        Reader(name="ipvsadm -Lc", read=lambda text: list(parse_connections(text)), seeds=(_node_file("shop-ipvs", "ipvsadm-conn.txt"),)),
+        Reader(name="conntrack -L", read=lambda text: parse_conntrack(text, "fuzz"), seeds=(_lines(_node_file("shop-iptables", "conntrack.txt"), 1, 8),)),
+        Reader(name="nft list ruleset", read=lambda text: parse_text(text, "fuzz"), seeds=(nft[:1500], nft[6000:8500])),
+        Reader(name="nft -j list ruleset", read=lambda text: parse_json(text, "fuzz"), seeds=(_items(_node_file("shop-nftables", "nft-ruleset.json"), 9),)),
+        Reader(name="ip addr", read=parse_addresses, seeds=(_items(_node_file("shop-iptables", "ip-addr.json"), 2),)),
+        Reader(name="ip link", read=parse_links, seeds=(_items(_node_file("shop-iptables", "ip-link.json"), 2),)),
+        Reader(name="ip route", read=parse_routes, seeds=(_items(_node_file("shop-iptables", "ip-route.json"), 8),)),
+        Reader(name="ip rule", read=parse_rules, seeds=(_node_file("shop-iptables", "ip-rule.json"),)),
+        Reader(name="sysctl", read=parse_sysctl, seeds=(_node_file("shop-iptables", "sysctl.txt")[:700],)),
+        Reader(name="objects (JSON)", read=_objects, seeds=tuple(_items((demo / f).read_text(), 1) for f in _OBJECT_FILES)),
+        Reader(name="objects (YAML)", read=_yaml_objects, seeds=(yaml,)),
+        Reader(name="resolv.conf", read=parse_resolv_conf, seeds=("nameserver 10.96.0.10\nsearch a.svc.cluster.local svc.cluster.local\noptions ndots:5\n",)),
+        Reader(name="Corefile", read=parse_corefile, seeds=(corefile, "a.b:53 {\n  rewrite name exact x.y z.w\n  hosts {\n    10.0.0.1 a\n    fallthrough\n  }\n  forward . /etc/resolv.conf\n}\n")),
+    )  # fmt: skip
+
+
+_OBJECT_FILES = ("services.json", "endpointslices.json", "nodes.json", "pods.json", "networkpolicies.json")

@@ -1,0 +1,26 @@
+"""A slice of the fuzzing; ``make fuzz`` runs the full size."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.fuzz.readers import Reader, readers
+from tests.fuzz.run import escapes
+
+SLICE = 250
+
+
+@pytest.mark.parametrize("reader", readers(), ids=lambda reader: reader.name)
+def test_mutated_input_raises_only_tracer_errors(reader: Reader) -> None:
+    seed = random.SystemRandom().randrange(10**6)
+    found = list(escapes(reader, SLICE, seed))
+    assert not found, f"seed {seed}: {found[0].error}\n{found[0].text[:2000]}"
+
+
+@pytest.mark.parametrize("reader", readers(), ids=lambda reader: reader.name)
+def test_the_seeds_are_true_inputs(reader: Reader) -> None:
+    for seed in reader.seeds:
+        assert len(seed) > 20
+        reader.read(seed)
