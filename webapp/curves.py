@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 NEAR = 6.0
 Point = tuple[float, float]
+Curve = tuple[tuple[Point, ...], Point | None, Point | None]
+"""Control points, and the tips of the arrows at the start and the end where there are some."""
 
 
 def spline(points: Sequence[Point]) -> str:
@@ -64,3 +66,26 @@ def arrow(tip: Point, origin: Point, length: float = 8, half: float = 4.2) -> st
     left = (tip[0] - length * c + half * s, tip[1] - length * s - half * c)
     right = (tip[0] - length * c - half * s, tip[1] - length * s + half * c)
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in (tip, left, right))
+
+
+def bent(curve: Curve, tail: float, head: float) -> Curve:
+    """Return *curve* with its start moved down by *tail* and its end by *head*."""
+    points, start, end = curve
+    last = len(points) - 1
+    moved = tuple((x, y + tail + (head - tail) * place / last) for place, (x, y) in enumerate(points))
+    return moved, start and (start[0], start[1] + tail), end and (end[0], end[1] + head)
+
+
+def read_curve(text: str, height: float) -> Curve:
+    """Return the curve in an edge's ``pos`` of Graphviz, with y growing downwards from *height*."""
+    start: Point | None = None
+    end: Point | None = None
+    points: list[Point] = []
+    for part in text.split():
+        numbers = part.split(",")
+        if numbers[0] in ("s", "e"):
+            tip = (float(numbers[1]), height - float(numbers[2]))
+            start, end = (tip, end) if numbers[0] == "s" else (start, tip)
+        else:
+            points.append((float(numbers[0]), height - float(numbers[1])))
+    return tuple(points), start, end

@@ -11,13 +11,13 @@ import os
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
 from tracer.graph import Box, BoxKind, Edge, EdgeKind, Graph
-from webapp.curves import Point, along, arrow, cubic, diamond, middle, spline
+from webapp.curves import Curve, Point, along, arrow, bent, cubic, diamond, middle, read_curve, spline
 from webapp.odds import odds_text
 from webapp.shapes import Shape, fit, outline
 
@@ -252,7 +252,7 @@ class _Layout:
     height: float
     places: Mapping[str, Point]
     frames: Mapping[int, tuple[float, float, float, float]]
-    curves: Mapping[str, tuple[tuple[Point, ...], Point | None, Point | None]]
+    curves: Mapping[str, Curve]
     labels: Mapping[str, Point]
 
     @classmethod
@@ -275,7 +275,7 @@ class _Layout:
             # Invisible edges only keep boxes in order.
             if (key := edges.get(edge.get("id", ""))) is None:
                 continue
-            curves[key] = _curve(edge["pos"], height)
+            curves[key] = read_curve(edge["pos"], height)
             if "lp" in edge:
                 x, y = map(float, edge["lp"].split(","))
                 labels[key] = (x, height - y)
@@ -292,41 +292,36 @@ class _Layout:
         if len(rows) < 2 or len(boxes) != len(set(boxes)) or any(max(ys) - min(ys) > 1 for ys in heights):
             return self
         moves: dict[str, float] = {}
-        for row, ys, to in zip(rows, heights, sorted(ys[0] for ys in heights), strict=True):
+        firsts: dict[str, str] = {}
+        slots = sorted(zip((ys[0] for ys in heights), rows, strict=True))
+        for row, ys, (to, before) in zip(rows, heights, slots, strict=True):
             moves |= dict.fromkeys(row, to - ys[0])
-        return self._moved(moves, graph)
+            firsts[row[0]] = before[0]
+        return self._moved(moves, firsts, graph)
 
-    def _moved(self, moves: Mapping[str, float], graph: Graph) -> _Layout:
-        """Return the layout with each box of *moves* that much further down, and curves bent along."""
+    def _moved(self, moves: Mapping[str, float], firsts: Mapping[str, str], graph: Graph) -> _Layout:
+        """Return the layout with each box of *moves* that much further down, and curves bent along.
+
+        *firsts* maps the first box of each row to the one whose place it takes: the line that leads there is taken over, too.
+        """
         places = {box: (x, y + moves.get(box, 0.0)) for box, (x, y) in self.places.items()}
         curves, labels = dict(self.curves), dict(self.labels)
+        between = {(edge.tail, edge.head): edge.id for edge in graph.edges if edge.kind is not EdgeKind.REPLY}
         for edge in graph.edges:
+            led = between.get((edge.tail, firsts.get(edge.head, edge.head))) if edge.kind is not EdgeKind.REPLY else None
+            if edge.head in firsts and edge.tail not in moves and led in self.curves:
+                curves[edge.id] = self.curves[led]
+                labels |= {edge.id: self.labels[led]} if led in self.labels else {}
+                continue
             tail, head = moves.get(edge.tail, 0.0), moves.get(edge.head, 0.0)
             if edge.kind is EdgeKind.REPLY:
                 tail, head = head, tail
             if edge.id in curves and (tail or head):
-                points, start, end = curves[edge.id]
-                last = len(points) - 1
-                bent = tuple((x, y + tail + (head - tail) * place / last) for place, (x, y) in enumerate(points))
-                curves[edge.id] = (bent, start and (start[0], start[1] + tail), end and (end[0], end[1] + head))
+                curves[edge.id] = bent(curves[edge.id], tail, head)
             if edge.id in labels:
                 x, y = labels[edge.id]
                 labels[edge.id] = (x, y + (tail + head) / 2)
-        return _Layout(width=self.width, height=self.height, places=places, frames=self.frames, curves=curves, labels=labels)
-
-
-def _curve(text: str, height: float) -> tuple[tuple[Point, ...], Point | None, Point | None]:
-    start: Point | None = None
-    end: Point | None = None
-    points: list[Point] = []
-    for part in text.split():
-        numbers = part.split(",")
-        if numbers[0] in ("s", "e"):
-            tip = (float(numbers[1]), height - float(numbers[2]))
-            start, end = (tip, end) if numbers[0] == "s" else (start, tip)
-        else:
-            points.append((float(numbers[0]), height - float(numbers[1])))
-    return tuple(points), start, end
+        return replace(self, places=places, curves=curves, labels=labels)
 
 
 # --- placing ---------------------------------------------------------------------------------------------------------

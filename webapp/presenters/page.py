@@ -208,7 +208,7 @@ def _coloured(text: str, moments: Sequence[Moment]) -> Iterator[tuple[str, str]]
         yield text, ""
         return
     # An address that both sides bear (a node's own) is the caller's here: the ribbons tell the rest.
-    for part in re.split(rf"(?<![\w.:])({'|'.join(map(re.escape, sorted(sides, key=len, reverse=True)))})(?![\w:]|\.[0-9])", text):
+    for part in re.split(rf"(?<![\w.:])({'|'.join(map(re.escape, sorted(sides, key=len, reverse=True)))})(?!:?\w|\.[0-9])", text):
         if part:
             yield part, sides.get(part, "")
 
