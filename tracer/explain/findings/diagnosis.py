@@ -17,6 +17,7 @@ from tracer.explain.findings.encapsulation import findings as _encapsulation
 from tracer.explain.findings.hairpin import findings as _hairpin
 from tracer.explain.findings.inputs import findings as _inputs
 from tracer.explain.findings.load_balancers import findings as _load_balancers
+from tracer.explain.findings.names import findings as _names
 from tracer.explain.findings.network_policies import findings as _network_policies
 from tracer.explain.findings.node_rules import findings as _node_rules
 from tracer.explain.findings.passage import Passage
@@ -30,6 +31,7 @@ from tracer.trace import Finding, Outcome, Trace
 Theme = Callable[[Case, Passage], Iterable[Finding]]
 
 THEMES: tuple[Theme, ...] = (
+    _names,
     _service_endpoints,
     _load_balancers,
     _node_rules,
@@ -53,21 +55,21 @@ def diagnose(cluster: Cluster, trace: Trace) -> Trace:
     :raises TracerError: a file that the walk already read can no longer be read.
     """
     case = Case(cluster, trace, _KNOWN.setdefault(cluster, Known()))
-    if case.sent is None:
-        return trace
-    return replace(trace, outcomes=tuple(_diagnosed(case, p) for p in case.passages))
+    # Where nothing was sent there is only the look-up to judge.
+    themes = THEMES if case.sent is not None else (_names,)
+    return replace(trace, outcomes=tuple(_diagnosed(case, p, themes) for p in case.passages))
 
 
-def _diagnosed(case: Case, passage: Passage) -> Outcome:
-    found = sorted(_findings(case, passage), key=lambda f: _RANK[f.severity])
+def _diagnosed(case: Case, passage: Passage, themes: tuple[Theme, ...]) -> Outcome:
+    found = sorted(_findings(case, passage, themes), key=lambda f: _RANK[f.severity])
     outcome = passage.outcome
     return replace(outcome, findings=(*found, *outcome.findings)) if found else outcome
 
 
-def _findings(case: Case, passage: Passage) -> Iterator[Finding]:
+def _findings(case: Case, passage: Passage, themes: tuple[Theme, ...]) -> Iterator[Finding]:
     """Yield each finding once: one code says one thing about one outcome unless the sentences differ."""
     seen: set[tuple[str, str]] = set()
-    for theme in THEMES:
+    for theme in themes:
         for found in theme(case, passage):
             if (found.code, found.text) not in seen:
                 seen.add((found.code, found.text))
