@@ -93,7 +93,7 @@ def readers() -> tuple[Reader, ...]:
         Reader(name="ip link", read=parse_links, seeds=(_items(_node_file("shop-iptables", "ip-link.json"), 2),)),
         Reader(name="ip route", read=parse_routes, seeds=(_items(_node_file("shop-iptables", "ip-route.json"), 8),)),
         Reader(name="ip rule", read=parse_rules, seeds=(_node_file("shop-iptables", "ip-rule.json"),)),
-        Reader(name="sysctl", read=parse_sysctl, seeds=(_node_file("shop-iptables", "sysctl.txt")[:700],)),
+        Reader(name="sysctl", read=parse_sysctl, seeds=("\n".join(_node_file("shop-iptables", "sysctl.txt").split("\n")[:20]),)),
         Reader(name="objects (JSON)", read=_objects, seeds=tuple(_items((demo / f).read_text(), 1) for f in _OBJECT_FILES)),
         Reader(name="objects (YAML)", read=_yaml_objects, seeds=(yaml,)),
         Reader(name="resolv.conf", read=parse_resolv_conf, seeds=("nameserver 10.96.0.10\nsearch a.svc.cluster.local svc.cluster.local\noptions ndots:5\n",)),
