@@ -95,7 +95,8 @@ def _with_port(cluster: Cluster, query: Query) -> Query:
     if len(ports) == 1:
         return replace(query, destination=replace(asked, port=ports[0]))
     choice = f": one of {', '.join(map(str, ports))}" if ports else ""
-    raise QueryError(f"give a port, as HOST:PORT{choice}", code="PORT_REQUIRED", field="to")
+    spelled = "[IPv6]:PORT" if ":" in asked.host else "HOST:PORT"
+    raise QueryError(f"give a port, as {spelled}{choice}", code="PORT_REQUIRED", field="to")
 
 
 def _destination(cluster: Cluster, query: Query) -> Address | None:

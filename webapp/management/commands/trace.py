@@ -50,7 +50,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Answer and set the exit code: 0 answered, 1 an answer is an error, 2 unusable arguments or snapshot."""
+        _printable()
         try:
+            if options["batch"] is not None and (options["source"] or options["to"]):
+                raise _UsageError("give --from and --to, or --batch FILE, not both")
             with _few_collections(), _batch(options["batch"]) as lines:
                 query = None if lines else _query(options)
                 cluster = _cluster(options["snapshot"])
@@ -75,7 +78,7 @@ class Command(BaseCommand):
                 self.stderr.write(_sentence(error))
             return True
         if options["format"] == "json":
-            self.stdout.write(json.dumps(_answer(answer, with_steps=options["steps"]), indent=1, ensure_ascii=False))
+            self.stdout.write(json.dumps(_answer(answer, with_steps=options["steps"]), indent=1))
         else:
             self.stdout.write(trace_text(answer, with_steps=options["steps"]))
         return False
@@ -97,6 +100,13 @@ def _few_collections() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
+
+
+def _printable() -> None:
+    """Let text through that the terminal cannot encode, as escapes: a name in a snapshot may hold anything that JSON can spell."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextlib.contextmanager
@@ -180,4 +190,5 @@ def _sentence(error: TracerError) -> str:
 
 
 def _line(answer: dict[str, object]) -> str:
-    return json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
+    # ASCII, so that every reader can decode it, and every id, half a surrogate pair too, comes back as it was given.
+    return json.dumps(answer, separators=(",", ":"))

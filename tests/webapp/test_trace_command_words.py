@@ -1,0 +1,63 @@
+"""manage.py trace: arguments that contradict each other, and texts that no terminal can print."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import PROJECT
+from tests.made_cluster import MadeCluster
+
+
+def run(*arguments: object, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "manage.py", "trace", *map(str, arguments)]
+    return subprocess.run(command, cwd=PROJECT, input=stdin, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture(scope="module")
+def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    cluster = MadeCluster()
+    cluster.service("web", [cluster.pod("web-1", 1)])
+    folder = tmp_path_factory.mktemp("snapshot")
+    for path, data in cluster.files().items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+    return folder
+
+
+def test_a_batch_and_a_question_at_once_are_refused(snapshot: Path) -> None:
+    done = run(snapshot, "--batch", "/dev/null", "--from", "pod:default/web-1", "--to", "10.96.0.10:80")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "not both" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["\ud800", "\udc00x", "é", "\x00", "\u2028"])
+def test_any_id_comes_back_as_it_was_given(snapshot: Path, name: str) -> None:
+    ask = {"from": "pod:default/web-1", "to": {"host": "10.96.0.10", "port": 80}}
+    lines = [json.dumps(ask | {"id": name}), json.dumps(ask | {"id": name, "from": "pod:default/nobody"}), json.dumps(ask | {"id": "next"})]
+    done = run(snapshot, "--batch", "-", stdin="\n".join(lines))
+    answers = [json.loads(line) for line in done.stdout.split("\n") if line]
+    assert [answer["id"] for answer in answers] == [name, name, "next"]
+    assert ["error" in answer for answer in answers] == [False, True, False]
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_name_that_no_terminal_prints_is_escaped(snapshot: Path, tmp_path: Path, form: str) -> None:
+    folder = tmp_path / "s"
+    folder.mkdir()
+    node = {"kind": "Node", "metadata": {"name": "n\ud800"}, "status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.1"}]}}
+    (folder / "nodes.json").write_text(json.dumps({"kind": "List", "items": [node]}))
+    (folder / "services.json").write_text('{"kind": "List", "items": []}')
+    done = run(folder, "--from", "external:203.0.113.10", "--to", "192.0.2.1:80", "--format", form)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "n\\ud800" in done.stdout
+
+
+def test_an_ipv6_address_without_a_port_is_told_of_the_brackets(snapshot: Path) -> None:
+    done = run(snapshot, "--from", "pod:default/web-1", "--to", "fd00::1:80")
+    assert (done.returncode, "[IPv6]:PORT" in done.stderr) == (1, True)
