@@ -1,0 +1,63 @@
+"""Which mode a node's Services are in, everything in the snapshot that says so, and what another mode left behind.
+
+Nodes are asked one by one: clusters are mixed while they migrate. What a configuration says and what the node holds are both evidence;
+where they differ, what kube-proxy said of itself counts first (tracer.snapshot.proxy_mode), and the difference is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tracer.errors import ParseError
+from tracer.netfilter.iptables_save import Chain, Dump
+from tracer.packet import Family
+from tracer.snapshot.proxy_mode import proxy_mode
+from tracer.topology.cluster import Cluster
+from tracer.topology.stack import NodeStack
+
+_CHAINS = {"userspace": "KUBE-PORTALS-", "iptables": "KUBE-SVC-"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModeEvidence:
+    """A node's *mode* (None: nothing tells), *evidence* for it in words, and *leftovers*: rules that a mode not in use has on the node."""
+
+    mode: str | None
+    evidence: tuple[str, ...] = ()
+    leftovers: tuple[str, ...] = ()
+
+
+def mode_of(cluster: Cluster, node: str) -> ModeEvidence:
+    """Return the mode of *node*, with what says so."""
+    said = proxy_mode(cluster.snapshot, node)
+    held = dict(_held(cluster.stack(node)))
+    if said is None:
+        return ModeEvidence(mode=None, evidence=("no file of the node and no ConfigMap says which mode it is",))
+    rules = held.get(said.mode)
+    evidence = [] if rules is not None and rules.startswith(said.source) else [f"{said.source} says {said.mode}"]
+    evidence.append(rules or f"the node's files hold no rules of {said.mode} mode")
+    return ModeEvidence(mode=said.mode, evidence=tuple(evidence), leftovers=tuple(v for k, v in held.items() if k != said.mode))
+
+
+def _held(stack: NodeStack) -> Iterator[tuple[str, str]]:
+    """Yield each mode that the node holds rules of, with where."""
+    try:
+        if stack.virtual_servers is not None and stack.virtual_servers.servers:
+            yield "ipvs", f"{stack.virtual_servers.file} holds {len(stack.virtual_servers.servers)} virtual servers"
+        if stack.nft is not None:
+            tables = [t for t in stack.nft.ruleset.tables if t.name == "kube-proxy"]
+            if any(t.chains for t in tables):
+                yield "nftables", f"{stack.nft.ruleset.file} holds table {tables[0].family} kube-proxy"
+        dumps = [d for family in Family for d in stack.dumps(family)]
+        for mode, prefix in _CHAINS.items():
+            found = [(d, [c for c in _nat(d) if c.name.startswith(prefix) and len(c)]) for d in dumps]
+            if where := [f"{d.file} holds {len(chains)} chains {prefix}…" for d, chains in found if chains]:
+                yield mode, where[0]
+    except ParseError:
+        return
+
+
+def _nat(dump: Dump) -> tuple[Chain, ...]:
+    table = dump.tables.get("nat")
+    return tuple(table.chains.values()) if table else ()
