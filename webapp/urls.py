@@ -7,5 +7,6 @@ from webapp import access
 urlpatterns = [
     path("access", access.access_page, name="access"),
     path("", include("webapp.views.trace_urls")),
+    path("", include("webapp.views.dns_urls")),
     path("", include("webapp.views.snapshot_urls")),
 ]

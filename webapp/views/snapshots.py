@@ -81,7 +81,8 @@ def detail(request: HttpRequest, slug: str) -> HttpResponse:
     if isinstance(row, HttpResponse):
         return row
     coverage = Coverage(row=row, owner=current_owner(request))
-    source = {"name": row.name, "taken_at": row.taken_at, "url": reverse("snapshot", args=[row.id]), "trace_url": coverage.trace_url}
+    urls = {"url": reverse("snapshot", args=[row.id]), "trace_url": coverage.trace_url, "dns_url": reverse("dns", args=[row.id])}
+    source = {"name": row.name, "taken_at": row.taken_at, **urls}
     context = {"coverage": coverage, "row": row, "source": source}
     return render(request, "snapshots/detail.html", context)
 

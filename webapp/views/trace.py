@@ -81,7 +81,14 @@ def live_context(row: Snapshot, query: TraceQuery, path: str, page: TracePage | 
     """Return the template's context for a live page."""
     examples = example_links(row)[:MOST_EXAMPLES] if page is None and not errors and is_quick(row) else ()
     return {
-        "source": {"name": row.name, "taken_at": row.taken_at, "url": reverse("snapshot", args=[row.id]), "trace_url": path},
+        "source": {
+            "name": row.name,
+            "taken_at": row.taken_at,
+            "url": reverse("snapshot", args=[row.id]),
+            "trace_url": path,
+            "dns_url": reverse("dns", args=[row.id]),
+        },
+        "names_url": reverse("names", args=[row.id]),
         "query": query,
         "here": page.here if page else query,
         "path": path,
