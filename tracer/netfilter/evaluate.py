@@ -328,14 +328,15 @@ def _frame(chain: Chain, packet: Packet, gotos: int = 0) -> _Frame:
 def _ask(rule: m.Rule, view: View) -> View | _Held:
     """Ask the matches of a rule in their order. A View, changed where ``recent`` has learned, means: it does not match.
 
-    NB: ``recent --set`` learns when it is reached, whatever the matches behind it say, and not when one before it said no.
+    NB: ``recent --set`` learns when it is reached, whatever the matches behind it say, and not when one before it said no; so does
+    ``--remove`` forget. Source: recent_mt in xt_recent.c.
     """
     chance = _ONE
     missing: tuple[UnknownAnswer, ...] = ()
     otherwise: View | None = None
     for match in rule.matches:
         answer = matches.test(match, view)
-        if isinstance(match, m.RecentMatch) and match.action == "set":
+        if isinstance(match, m.RecentMatch) and match.action in ("set", "remove"):
             view = _remember(view, match)
         if answer is True:
             continue
@@ -356,7 +357,8 @@ def _is_harmless(target: m.Target) -> bool:
 
 def _remember(view: View, match: m.RecentMatch) -> View:
     address = view.packet.source if match.side == "source" else view.packet.destination
-    return replace(view, recent=view.recent | {(match.name, str(address))})
+    entry = {(match.name, str(address))}
+    return replace(view, recent=view.recent | entry if match.action == "set" else view.recent - entry)
 
 
 def _marked(target: m.SetMark | m.CopyMark, view: View) -> View:

@@ -337,7 +337,7 @@ def _ttl(options: tuple[Option, ...]) -> Iterator[m.Match]:
 
 
 def _cgroup(options: tuple[Option, ...]) -> Iterator[m.Match]:
-    yield m.CgroupMatch(" ".join(w for o in options for w in (o.name, *o.words)))
+    yield m.CgroupMatch(" ".join(w for o in options for w in ("!" if o.negated else "", o.name, *o.words) if w))
 
 
 def _unmodelled(module: str, option: Option) -> m.UnmodelledMatch:

@@ -225,8 +225,9 @@ def _merged(walk: Walk, leaf: Leaf) -> Walk:
     """The walk with what the leaf did."""
     visit = replace(walk.visit, steps=leaf.steps)
     recent = walk.recent
-    if leaf.view.recent:
-        recent = recent | {(walk.visit.name, name, address) for name, address in leaf.view.recent}
+    if recent or leaf.view.recent:
+        name = walk.visit.name
+        recent = frozenset(x for x in recent if x[0] != name) | {(name, *entry) for entry in leaf.view.recent}
     return replace(
         walk,
         packet=leaf.view.packet,
