@@ -121,14 +121,15 @@ class Coverage:
         for (table, chain), lines in loaded.lines.items():
             last = max((mark.line or lines[-1] for mark in observed.marks if (mark.table, mark.chain) == (table, chain)), default=0)
             for line in lines:
-                if line < last and line not in taken:
+                if line < last and line not in taken and " -j TRACE" not in loaded.texts[line - 1]:
                     self.target_missed[target_name(loaded, line)] += 1
                     for match in _matches(loaded, line):
                         if match in asked.unsure:
                             self._miss(match)
 
     def _hit(self, loaded: Loaded, line: int) -> None:
-        self.target_hit[target_name(loaded, line)] += 1
+        if (name := target_name(loaded, line)) != "TRACE":
+            self.target_hit[name] += 1
         for match in _matches(loaded, line):
             self.hit[match_name(match)] += 1
             self.negated[match_name(match)] += is_negated(match)

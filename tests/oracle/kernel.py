@@ -61,7 +61,7 @@ class Kernel:
         self._program = f"{'ip' if version == 4 else 'ip6'}tables-{backend}"
         self._trace: NftTrace | LegacyTrace = NftTrace(lab.node) if backend == "nft" else LegacyTrace(lab.node)
         self.conntrack = Conntrack(lab.node)
-        self._uses_recent = self._changes_sets = False
+        self._uses_recent = self._changes_sets = self._loaded = False
 
     def close(self) -> None:
         """Take the rules away."""
@@ -71,7 +71,9 @@ class Kernel:
 
     def load(self, rules: RuleSet) -> Loaded:
         """Put *rules* into the kernel. :raises CommandFailed: it does not take them."""
-        self.lab.node.run(f"{self._program}-restore", text=_EMPTY)
+        if self._loaded:
+            self.lab.node.run(f"{self._program}-restore", text=_EMPTY)
+        self._loaded = True
         self._destroy_sets()
         self.lab.node.run("ipset", "restore", text=rules.sets)
         text = rules.text()

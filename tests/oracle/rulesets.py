@@ -17,7 +17,7 @@ BASES = {
     "security": ("INPUT", "FORWARD", "OUTPUT"),
 }
 _SHARE = {"raw": 4, "mangle": 9, "nat": 9, "filter": 9, "security": 3}
-_MOST_UNCERTAIN = 3
+_MOST_UNCERTAIN = 4
 SOURCE_PORTS = range(31000, 61000)
 
 

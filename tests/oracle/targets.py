@@ -165,7 +165,7 @@ TARGETS: tuple[Kind, ...] = (
     _kind("CLASSIFY", "CLASSIFY --set-class 1:2", _only("mangle", hooks=("FORWARD", "OUTPUT", "POSTROUTING")), 1.5),
     _kind("CHECKSUM", "CHECKSUM --checksum-fill", _only("mangle"), 1),
     _kind("TCPMSS", "TCPMSS --set-mss 1300", lambda p: False),
-    _kind("ECN", "ECN --ecn-tcp-remove", lambda p: p.table == "mangle" and p.version == 4 and p.protocol == "tcp", 1),
+    _kind("ECN", "ECN --ecn-tcp-remove", lambda p: p.table == "mangle" and p.version == 4 and p.protocol == "tcp", 6),
     _kind("none", "", weight=2),
     _kind("NFQUEUE", "NFQUEUE --queue-num 3", _only("mangle", "filter"), 0.3, uncertain=True),
     _kind(

@@ -94,6 +94,15 @@ ROWS = (
         sets="create grow4 hash:ip family inet\n",
     ),
     Row(
+        name="recent --remove removes",
+        rules=(
+            ("raw", "-A PREROUTING -m recent --set --name A --mask 255.255.255.255 --rsource"),
+            ("mangle", "-A PREROUTING -m recent --remove --name A --mask 255.255.255.255 --rsource"),
+            ("mangle", "-A FORWARD -m recent --rcheck --name A --mask 255.255.255.255 --rsource -j DROP"),
+        ),
+        steps=(0, 1),
+    ),
+    Row(
         name="of networks with interfaces the narrowest network decides alone",
         rules=(("mangle", "-A FORWARD -m set --match-set n src,src"), ("mangle", "-A FORWARD -m set --match-set n dst,src")),
         steps=(1,),

@@ -192,7 +192,9 @@ MATCHES: tuple[Kind, ...] = (
     ),
     Kind(name="--sport", make=lambda r, p: f"-m {p.protocol} ! --sport {_source_port(r)}", allowed=_has_ports, weight=2),
     Kind(name="--dport", make=lambda r, p: f"-m {p.protocol} ! --dport {_port(r)}", allowed=_has_ports, weight=4),
-    Kind(name="multiport --sports", make=lambda r, p: f"-m multiport ! --sports {_port_list(r, _source_port)}", allowed=_has_ports),
+    Kind(
+        name="multiport --sports", make=lambda r, p: f"-m multiport ! --sports {_port_list(r, _source_port)}", allowed=_has_ports, weight=3
+    ),
     Kind(name="multiport --dports", make=lambda r, p: f"-m multiport ! --dports {_port_list(r, _port)}", allowed=_has_ports, weight=2),
     Kind(name="multiport --ports", make=lambda r, p: f"-m multiport ! --ports {_port_list(r, _port)}", allowed=_has_ports),
     Kind(name="--syn", make=_fixed("-m tcp ! --syn"), allowed=lambda p: p.protocol == "tcp", weight=6),
@@ -203,7 +205,7 @@ MATCHES: tuple[Kind, ...] = (
             + r.choice(("SYN,ACK SYN", "SYN,RST SYN", "ALL NONE", "ALL SYN", "FIN,SYN,RST,PSH,ACK,URG SYN,ACK", "RST RST"))
         ),
         allowed=lambda p: p.protocol == "tcp",
-        weight=2,
+        weight=5,
     ),
     Kind(name="addrtype --src-type", make=lambda r, p: f"-m addrtype ! --src-type {_types(r, p)}", weight=1.5),
     Kind(name="addrtype --dst-type", make=lambda r, p: f"-m addrtype ! --dst-type {_types(r, p)}", weight=2),
@@ -243,6 +245,7 @@ MATCHES: tuple[Kind, ...] = (
         name="conntrack --ctstatus",
         make=lambda r, p: f"-m conntrack ! --ctstatus {r.choice(('NONE', 'SEEN_REPLY', 'ASSURED', 'CONFIRMED'))}",
         uncertain=True,
+        weight=4,
     ),
     Kind(name="mark", make=lambda r, p: f"-m mark ! --mark {_mark(r)}", weight=3),
     Kind(name="connmark", make=lambda r, p: f"-m connmark ! --mark {_mark(r)}", weight=2),
@@ -304,7 +307,7 @@ MATCHES: tuple[Kind, ...] = (
         weight=5,
     ),
     Kind(name="dscp", make=lambda r, p: f"-m dscp ! --dscp {r.choice(DSCP):#04x}", weight=2),
-    Kind(name="tos", make=lambda r, p: f"-m tos ! --tos {r.choice(('0x28', '0xb8/0xfc', '0x00/0xff'))}", uncertain=True),
+    Kind(name="tos", make=lambda r, p: f"-m tos ! --tos {r.choice(('0x28', '0xb8/0xfc', '0x00/0xff'))}", uncertain=True, weight=3),
     Kind(name="length", make=lambda r, p: f"-m length ! --length {_length(r, p)}", weight=2),
     Kind(
         name="ttl",
@@ -321,8 +324,8 @@ MATCHES: tuple[Kind, ...] = (
     Kind(name="comment", make=_comment, negatable=False),
     Kind(name="-f", make=_fixed("! -f"), allowed=_version(4)),
     Kind(name="nfacct", make=_fixed("-m nfacct --nfacct-name oracle"), negatable=False),
-    Kind(name="cgroup", make=_fixed("-m cgroup ! --cgroup 1"), allowed=_in_hooks("OUTPUT", "POSTROUTING"), uncertain=True, weight=4),
-    Kind(name="limit", make=_fixed("-m limit --limit 1/second --limit-burst 2"), negatable=False, uncertain=True),
+    Kind(name="cgroup", make=_fixed("-m cgroup ! --cgroup 1"), allowed=_in_hooks("OUTPUT", "POSTROUTING"), uncertain=True, weight=8),
+    Kind(name="limit", make=_fixed("-m limit --limit 1/second --limit-burst 2"), negatable=False, uncertain=True, weight=3),
     Kind(
         name="hashlimit",
         make=_fixed("-m hashlimit --hashlimit-upto 1/sec --hashlimit-burst 2 --hashlimit-mode srcip --hashlimit-name oracle"),
@@ -330,14 +333,14 @@ MATCHES: tuple[Kind, ...] = (
         uncertain=True,
         weight=3,
     ),
-    Kind(name="u32", make=_fixed('-m u32 ! --u32 "0x6&0xff=0x6"'), uncertain=True),
+    Kind(name="u32", make=_fixed('-m u32 ! --u32 "0x6&0xff=0x6"'), uncertain=True, weight=3),
     Kind(
         name="socket",
         make=_fixed("-m socket"),
         allowed=lambda p: p.hooks <= {"PREROUTING", "INPUT"},
         negatable=False,
         uncertain=True,
-        weight=4,
+        weight=8,
     ),
     Kind(
         name="connlimit",
