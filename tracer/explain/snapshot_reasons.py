@@ -44,10 +44,10 @@ REASONS = (
         severity=Severity.NOTICE,
         theme=Theme.SNAPSHOT,
         title="No routes recorded for this node",
-        sentence="The node's routes are not in the snapshot, so its next hop is inferred from the objects.",
+        sentence="The node's routes are not in the snapshot, so where it sends the packet cannot be said.",
         meaning=(
-            "Hopline takes the node that runs the destination pod as the next hop. That is what a working pod network does; a broken route "
-            "would not be seen.",
+            "The node's own addresses and the networks of its devices are known from ip-addr.json and followed. Where a packet to any "
+            "other address goes is in the routing tables only, and Hopline does not guess: the path ends in unknown at that node.",
         ),
         confirm=(
             Check(

@@ -167,6 +167,9 @@ class Fabric:
         if objects.faults:
             text = f"whether {destination} belongs to an object that could not be read: {objects.faults[0]}"
             return walk.unknown(Unknown(code="DATA_MISSING", text=text.splitlines()[0], at={"file": objects.faults[0].file}))
+        if not objects.services and not any(o.kind == "Service" for o in self.cluster.snapshot.layout.objects):
+            text = f"whether {destination} is a Service's address: no Service objects are in the snapshot (services.json)"
+            return walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"file": "services.json"}))
         in_pod_network = any(destination in cidr for node in objects.nodes for cidr in node.pod_cidrs)
         if in_pod_network and not objects.pods:
             text = f"which pod has {destination}: no Pod objects are in the snapshot (pods.json)"

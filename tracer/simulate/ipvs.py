@@ -189,8 +189,7 @@ def _sent(walk: Walk, crossing: Crossing, hook: Hook) -> Iterator[Served | Endin
 def _unroutable(walk: Walk, crossing: Crossing, result: RouteResult) -> Ending | None:
     name, destination, source = crossing.stack.name, walk.packet.destination, walk.packet.source
     if result.kind is ResultKind.UNKNOWN:
-        text = result.unknown_reason or f"where node {name} routes {destination}"
-        return walk.unknown(Unknown(code="NO_ROUTES", text=text, at={"node": name}))
+        return walk.unknown(crossing.stack.unknown_way(destination, result.unknown_reason))
     if result.kind not in (ResultKind.LOCAL, ResultKind.UNICAST):
         return walk.end(Disposition.UNREACHABLE, Reason(code="NO_ROUTE", text=f"Node {name} has no route to real server {destination}"))
     if result.kind is ResultKind.UNICAST and source.is_loopback:

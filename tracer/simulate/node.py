@@ -79,7 +79,7 @@ class NodeWalk:
             return
         packet = replace(walk.packet, source=picked)
         visit = replace(walk.visit, packet_in=packet)
-        walk = _route_note(replace(walk, packet=packet, visit=visit), result)
+        walk = _route_note(replace(walk, packet=packet, visit=visit), result, stack)
         crossing = Crossing(stack=stack, out_device=result.device, local_process=True, header=walk.header)
         for passed in self._hooks.run(walk, crossing, Hook.OUTPUT):
             if isinstance(passed, Ending):
@@ -199,7 +199,7 @@ class NodeWalk:
             yield walk.end(Disposition.DROPPED, Reason(code="FORWARDING_OFF", text=text))
             return
         crossing = replace(crossing, out_device=result.device, header=_aged(crossing))
-        walk = _route_note(walk, result)
+        walk = _route_note(walk, result, stack)
         for passed in self._hooks.run(walk, crossing, Hook.FORWARD):
             if isinstance(passed, Ending):
                 yield passed
@@ -278,7 +278,7 @@ def _reroute(walk: Walk, crossing: Crossing) -> Iterator[Passed | Ending]:
     results = crossing.stack.routing.lookup(packet.destination, source=packet.source, mark=packet.mark)
     for again in results:
         branch = _shared(walk, again, len(results))
-        yield _no_way(branch, again, crossing.stack) or (_route_note(branch, again), replace(crossing, route=again))
+        yield _no_way(branch, again, crossing.stack) or (_route_note(branch, again, crossing.stack), replace(crossing, route=again))
 
 
 def _aged(crossing: Crossing) -> dict[str, int]:
@@ -295,9 +295,11 @@ def _shared(walk: Walk, result: RouteResult, ways: int) -> Walk:
     return replace(walk, probability=walk.probability * result.share).note(text)
 
 
-def _route_note(walk: Walk, result: RouteResult) -> Walk:
+def _route_note(walk: Walk, result: RouteResult, stack: NodeStack) -> Walk:
     if result.route is None:
         return walk
+    if assumed := stack.assumed_rules(walk.packet.destination.version):
+        walk = walk.note(assumed)
     inferred = " (inferred from the node's addresses: its routes are not in the snapshot)" if result.inferred else ""
     return walk.note(f"route: {result.route.to_text()}{inferred}")
 
@@ -324,11 +326,7 @@ def _no_way(walk: Walk, result: RouteResult, stack: NodeStack) -> Ending | None:
             text = f"The kernel of node {name} refuses to send from {walk.packet.source} to {destination}: {result.invalid_reason}"
             return walk.end(Disposition.UNREACHABLE, Reason(code="MARTIAN_SOURCE", text=text))
         case ResultKind.UNKNOWN:
-            text = result.unknown_reason or f"where node {name} routes {destination}"
-            return walk.unknown(Unknown(code="NO_ROUTES", text=text, at={"node": name}))
-        case ResultKind.INVALID:
-            text = f"Node {name} refuses to send {walk.packet.source} to {destination}: {result.invalid_reason}"
-            return walk.end(Disposition.DROPPED, Reason(code="MARTIAN_SOURCE", text=text))
+            return walk.unknown(stack.unknown_way(destination, result.unknown_reason))
         case _:
             text = f"{destination} is a {result.kind.value} address to node {name}, which is not modelled"
             return walk.unknown(Unknown(code="UNMODELLED_MATCH", text=text, at={"node": name}))

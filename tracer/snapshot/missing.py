@@ -39,7 +39,7 @@ _OBJECTS = {
 }
 
 _NODE_FILES = (
-    ("ip-route.json", "the route out of the node is guessed from the objects"),
+    ("ip-route.json", "a packet that leaves the node for another network ends in unknown there"),
     ("ip-addr.json", "the node's own addresses are those of its Node object only"),
     ("ip-link.json", "whether a pod can reach itself through its bridge, and which devices a packet passes, is unknown"),
     ("ip-rule.json", "the kernel's own three routing rules are assumed"),

@@ -190,6 +190,25 @@ class NodeStack:
             return Unknown(code="BAD_RULE", text=text, at={"node": self.name, "file": file, "line": fault.line})
         return None
 
+    def unknown_way(self, destination: Address, reason: str | None) -> Unknown:
+        """Return what nobody can say of the way to *destination*, with the file that would tell; *reason* is routing's own."""
+        name = "ip_route" if destination.version == 4 else "ip6_route"
+        asked = f"where node {self.name} routes {destination}"
+        if name not in self.routing.missing:
+            return Unknown(code="DATA_MISSING", text=f"{asked}: {reason}" if reason else asked, at={"node": self.name})
+        file = self._snapshot.path_of(self.name, f"{name.replace('_', '-')}.json")
+        fault = next(iter(self.routing.faults.get(name, ())), None)
+        text = f"{asked}: {file} " + (f"cannot be read ({fault.message})" if fault else "is missing")
+        return Unknown(code="NO_ROUTES", text=text, at={"node": self.name, "file": file})
+
+    def assumed_rules(self, version: int) -> str | None:
+        """Return what is assumed of the routing rules where they are not recorded, None where they are."""
+        name = "ip_rule" if version == 4 else "ip6_rule"
+        if name not in self.routing.missing:
+            return None
+        file = self._snapshot.path_of(self.name, f"{name.replace('_', '-')}.json")
+        return f"assumed: no routing rules but the kernel's own ({file} is missing)"
+
     def redirect_address(self, device: str, version: int) -> Address | None:
         """Return the address REDIRECT gives a packet that came in by *device*: the device's first address.
 
