@@ -30,6 +30,7 @@ class Theme(StrEnum):
     ENDING = "How a packet ends"
     SERVICES = "Services and their endpoints"
     LOAD_BALANCERS = "Load balancers and node ports"
+    MODES = "Modes of kube-proxy, and data paths without rules"
     RULES = "Rules on the node"
     CONNECTIONS = "Rewriting and connections"
     ROUTING = "Routing and the kernel's own checks"

@@ -13,9 +13,11 @@ from tracer.netfilter.model import Hook
 from tracer.packet import Address, Packet
 from tracer.routing import ResultKind, RouteResult, SourceCheck
 from tracer.simulate.crossing import Crossing
+from tracer.simulate.frontends import without_rules
 from tracer.simulate.hooks import HookRunner, Passed
 from tracer.simulate.proxy import into_proxy
 from tracer.simulate.walk import Ending, Walk
+from tracer.topology.data_path import data_path
 from tracer.topology.proxy_ports import ProxyPort, proxy_port
 from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Listener, Place, Reason, Unknown
@@ -53,6 +55,9 @@ class NodeWalk:
 
     def send(self, walk: Walk, stack: NodeStack, *, source: Address | None) -> Iterator[Ending]:
         """Send a packet that a process of *stack* made; without *source* the kernel picks the address."""
+        if path := data_path(self._cluster, stack):
+            yield from without_rules(self._cluster, walk, path, Hook.OUTPUT.value)
+            return
         if gap := self._gap(stack, walk):
             yield walk.unknown(gap)
             return
@@ -91,6 +96,9 @@ class NodeWalk:
 
     def receive(self, walk: Walk, stack: NodeStack, device: str | None, *, phys_in: str | None = None) -> Iterator[Ending]:
         """Receive a packet by *device* (*phys_in*: the bridge port it came through)."""
+        if path := data_path(self._cluster, stack):
+            yield from without_rules(self._cluster, walk, path, Hook.PREROUTING.value)
+            return
         if gap := self._gap(stack, walk):
             yield walk.unknown(gap)
             return

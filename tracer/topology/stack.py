@@ -46,7 +46,6 @@ _RULE_FILES = {
 _SOCKET = re.compile(
     r"^(?P<netid>tcp|udp|sctp)\s+(?:LISTEN|UNCONN)\s+\S+\s+\S+\s+(?P<local>\S+):(?P<port>[0-9]+)\s", re.ASCII | re.MULTILINE
 )
-_FOREIGN_MODES = {"kernelspace"}
 
 
 class NodeStack:
@@ -162,9 +161,6 @@ class NodeStack:
 
     def gap(self, family: Family) -> Unknown | None:
         """Return what keeps this stack from being replayed for *family*, or None when its rules are all there and modelled."""
-        if self.mode in _FOREIGN_MODES:
-            text = f"node {self.name} runs kube-proxy in {self.mode} mode, which Hopline does not replay yet"
-            return Unknown(code="MODE_NOT_MODELLED", text=text, at={"node": self.name})
         dumps = self.dumps(family)
         file = "nft-ruleset.txt" if self.mode == "nftables" else _RULE_FILES[family][0]
         if (not dumps or self.mode == "nftables") and self.nft is None:

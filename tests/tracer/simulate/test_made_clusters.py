@@ -366,7 +366,7 @@ def test_other_modes_are_not_replayed_from_iptables_rules() -> None:
     cluster = made()
     cluster.node(1).texts["kube-proxy-mode.txt"] = "kernelspace\n"
     answer = cluster.trace("pod:default/client", WEB)
-    assert ends(answer) == {("unknown", "MODE_NOT_MODELLED"): 1}
+    assert ends(answer) == {("unknown", "WINDOWS_NOT_REPLAYED"): 1}
 
 
 def test_a_truncated_dump_leaves_what_is_read_before_the_cut() -> None:

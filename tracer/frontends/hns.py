@@ -1,0 +1,129 @@
+"""Windows: HNS endpoints and load balancers, as ``Get-HnsEndpoint``, ``Get-HnsPolicyList`` and ``hnsdiag list all -df`` print them as JSON.
+
+Two schemas say the same: version 1 has policy lists with a policy of type ELB and references to endpoints, version 2 has load balancers
+with FrontendVIPs and PortMappings. Not yet checked on a real bundle.
+Source: microsoft/hcsshim internal/hns/hnspolicylist.go, hnsendpoint.go, hcn/hcnloadbalancer.go; kube-proxy's pkg/proxy/winkernel/hns.go.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+
+from tracer.errors import Fault, ParseError
+from tracer.frontends.model import Backend, Frontend, FrontendTable, line_of, ordered, protocol_numbered
+from tracer.packet import Address
+from tracer.query import parse_address
+
+Json = Mapping[str, object]
+_DSR, _ILB = 1, 1
+
+
+def parse_hns(texts: Mapping[str, str]) -> FrontendTable:
+    """Return the load balancers in *texts* (file → text, in any order and mixture). :raises ParseError: a text is not JSON."""
+    read = {file: tuple(_objects(text, file)) for file, text in texts.items()}
+    endpoints = {_id(o): address for objects in read.values() for o in objects if (address := _address(o)) is not None}
+    found = [f for file, objects in read.items() for o in objects for f in _frontends(o, endpoints, texts[file], file)]
+    return FrontendTable(kind="hns", file=next(iter(texts), ""), frontends=ordered(found))
+
+
+def _objects(text: str, file: str) -> Iterator[Json]:
+    """Yield every object of a JSON text, or of several behind each other, as hnsdiag prints them."""
+    decoder, at = json.JSONDecoder(), 0
+    while (at := _next(text, at)) < len(text):
+        try:
+            value, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError) as error:
+            line = text.count("\n", 0, at) + 1
+            raise ParseError(Fault(file=file, line=line, column=None, message=f"not JSON: {error}")) from error
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, Mapping):
+                yield item
+
+
+def _next(text: str, at: int) -> int:
+    """The next place where JSON may begin: hnsdiag puts headings between its lists."""
+    found = [p for p in (text.find("{", at), text.find("[", at)) if p >= 0]
+    return min(found, default=len(text))
+
+
+def _id(value: Json) -> str:
+    return str(value.get("ID") or value.get("Id") or "").lower()
+
+
+def _address(value: Json) -> Address | None:
+    """The address of an endpoint, in either schema."""
+    held = value.get("IPAddress")
+    configurations = value.get("IpConfigurations")
+    if held is None and isinstance(configurations, list) and configurations and isinstance(configurations[0], Mapping):
+        held = configurations[0].get("IpAddress")
+    return parse_address(held) if isinstance(held, str) else None
+
+
+def _frontends(value: Json, endpoints: Mapping[str, Address], text: str, file: str) -> Iterator[Frontend]:
+    line = line_of(text, str(value.get("ID") or value.get("Id") or ""))
+    for policy in _each(value, "Policies"):
+        if policy.get("Type") == "ELB":
+            yield from _of_policy(policy, _referred(value, "References", endpoints), file, line)
+    if "FrontendVIPs" in value or "PortMappings" in value:
+        for mapping in _each(value, "PortMappings"):
+            yield from _of_mapping(value, mapping, _referred(value, "HostComputeEndpoints", endpoints), file, line)
+
+
+def _each(value: Json, name: str) -> Iterator[Json]:
+    items = value.get(name)
+    yield from (i for i in items if isinstance(i, Mapping)) if isinstance(items, list) else ()
+
+
+def _referred(value: Json, name: str, endpoints: Mapping[str, Address]) -> tuple[tuple[Address, ...], int]:
+    """The addresses of the endpoints that *value* refers to, and how many references lead to none."""
+    items = value.get(name)
+    ids = [str(i).rpartition("/")[2].lower() for i in items] if isinstance(items, list) else []
+    found = tuple(endpoints[i] for i in ids if i in endpoints)
+    return found, len(ids) - len(found)
+
+
+def _of_policy(policy: Json, referred: tuple[tuple[Address, ...], int], file: str, line: int | None) -> Iterator[Frontend]:
+    flags = [name for name, key in (("DSR", "IsDSR"), ("ILB", "ILB"), ("LocalRoutedVip", "LocalRoutedVip")) if policy.get(key)]
+    flags += [f"SourceVIP {policy['SourceVIP']}"] if policy.get("SourceVIP") else []
+    yield from _made(policy.get("VIPs"), policy, referred, tuple(flags), json.dumps(policy), file, line)
+
+
+def _of_mapping(value: Json, mapping: Json, referred: tuple[tuple[Address, ...], int], file: str, line: int | None) -> Iterator[Frontend]:
+    whole, own = value.get("Flags"), mapping.get("Flags")
+    flags = ["DSR"] if isinstance(whole, int) and whole & _DSR else []
+    if isinstance(own, int):
+        flags += [name for bit, name in ((_ILB, "ILB"), (2, "LocalRoutedVip"), (4, "UseMux"), (8, "PreserveDIP")) if own & bit]
+    flags += [f"SourceVIP {value['SourceVIP']}"] if value.get("SourceVIP") else []
+    shown = {k: value[k] for k in ("ID", "FrontendVIPs", "SourceVIP", "Flags") if k in value} | {"PortMapping": dict(mapping)}
+    yield from _made(value.get("FrontendVIPs"), mapping, referred, tuple(flags), json.dumps(shown), file, line)
+
+
+def _made(
+    addresses: object,
+    ports: Json,
+    referred: tuple[tuple[Address, ...], int],
+    flags: tuple[str, ...],
+    text: str,
+    file: str,
+    line: int | None,
+) -> Iterator[Frontend]:
+    """A frontend an address; without one (a node port) it takes any of the node's."""
+    inside, outside = ports.get("InternalPort"), ports.get("ExternalPort")
+    if not isinstance(inside, int) or not isinstance(outside, int):
+        return
+    listed = [a for a in addresses if isinstance(a, str)] if isinstance(addresses, list) else []
+    for address in [parse_address(a) for a in listed] if listed else [None]:
+        if listed and address is None:
+            continue
+        yield Frontend(
+            address=address,
+            port=outside,
+            protocol=protocol_numbered(ports.get("Protocol")),
+            backends=tuple(Backend(address=a, port=inside) for a in referred[0]),
+            flags=flags,
+            missing=referred[1],
+            text=text,
+            file=file,
+            line=line,
+        )

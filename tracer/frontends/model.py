@@ -1,0 +1,75 @@
+"""A frontend and its backends: all that such a list tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tracer.packet import Address, Packet, Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """One backend. *port* None: the list names an endpoint that it does not describe further. *state* is the list's word, if any."""
+
+    address: Address
+    port: int
+    state: str = "active"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frontend:
+    """One address, protocol and port, and its backends. *protocol* None: the list does not say. *address* None: any of the node's.
+
+    *flags* are the list's own words (``DSR``, ``ILB``, ``SourceVIP 10.0.0.5``, ``NodePort`` …). *missing* counts backends that are
+    named by an id that no list explains. *text* and *line* are its place in *file*.
+    """
+
+    address: Address | None
+    port: int
+    protocol: Protocol | None
+    backends: tuple[Backend, ...]
+    flags: tuple[str, ...] = ()
+    missing: int = 0
+    text: str = ""
+    file: str = ""
+    line: int | None = None
+
+    def takes(self, packet: Packet) -> bool:
+        """Return whether *packet* is for this frontend."""
+        fits = self.protocol in (None, packet.protocol) and self.port == packet.destination_port
+        return fits and (self.address is None or self.address == packet.destination or self.address.is_unspecified)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontendTable:
+    """The frontends of one node. *kind* is ``hns`` or ``cilium``, *file* where they were read."""
+
+    kind: str
+    file: str
+    frontends: tuple[Frontend, ...]
+
+    def find(self, packet: Packet) -> Frontend | None:
+        """Return the frontend that takes *packet*: one that names its address before one for any."""
+        taking = [f for f in self.frontends if f.takes(packet)]
+        exact = (f for f in taking if f.address == packet.destination)
+        return next(exact, taking[0] if taking else None)
+
+
+def protocol_numbered(number: object) -> Protocol | None:
+    """Return the protocol with an IANA number, or with a name in any case; None for another."""
+    for protocol in (Protocol.TCP, Protocol.UDP, Protocol.SCTP):
+        if number == protocol.number or (isinstance(number, str) and number.strip().lower() in (protocol.value, str(protocol.number))):
+            return protocol
+    return None
+
+
+def line_of(text: str, word: str) -> int | None:
+    """Return the line of the first *word* in *text*, None when it is not there."""
+    at = text.find(word) if word else -1
+    return None if at < 0 else text.count("\n", 0, at) + 1
+
+
+def ordered(frontends: Iterable[Frontend]) -> tuple[Frontend, ...]:
+    """Return *frontends*, repeated ones left out."""
+    return tuple(dict.fromkeys(frontends))
