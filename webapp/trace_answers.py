@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tracer.errors import QueryError, TracerError
-from tracer.trace import Trace
 from webapp import __version__, services
 from webapp.answers import Answer, AnswerCache, document
 from webapp.models import Snapshot
+from webapp.surroundings import surroundings
 from webapp.trace_query import FieldError, TraceQuery
-
-if TYPE_CHECKING:
-    from tracer.topology.cluster import Cluster
 
 _kept = AnswerCache()
 
@@ -49,21 +44,14 @@ def _document(row: Snapshot, query: TraceQuery) -> dict[str, object]:
     try:
         with services.using_cluster(row) as cluster:
             traced = diagnose(cluster, trace(cluster, query.to_query()))
-            return document(traced, cluster.snapshot, snapshot=_snapshot(row), engine_version=__version__, zones=_zones(cluster, traced))
+            found = document(traced, cluster.snapshot, snapshot=_snapshot(row), engine_version=__version__)
+            return found | surroundings(cluster, traced)
     except QueryError as error:
         missing = error.code.endswith("_NOT_FOUND")
         raise NotAnswered(FieldError(field=error.field or "to", message=_sentence(str(error)), near=error.near), missing=missing) from error
     except TracerError as error:
         problems = [FieldError(field="", message=line) for line in str(error).splitlines() if line.strip()]
         raise NotAnswered(*problems[:20], missing=False) from error
-
-
-def _zones(cluster: Cluster, traced: Trace) -> dict[str, str]:
-    """Return the zone of each node on the way that has one."""
-    places = {hop.node for outcome in traced.outcomes for hop in outcome.hops if hop.node}
-    places |= {outcome.destination.node for outcome in traced.outcomes if outcome.destination and outcome.destination.node}
-    nodes = {name: cluster.node(name) for name in sorted(places)}
-    return {name: node.zone for name, node in nodes.items() if node and node.zone}
 
 
 def _snapshot(row: Snapshot) -> dict[str, object]:

@@ -13,7 +13,19 @@ from urllib.parse import parse_qs, quote
 
 from tracer.errors import QueryError
 from tracer.packet import Protocol
-from tracer.query import Destination, Query, Source, parse_destination, parse_port, parse_protocol, parse_source
+from tracer.query import (
+    ANYONE,
+    ANYWHERE,
+    Destination,
+    FlowState,
+    Query,
+    Resolver,
+    Source,
+    parse_destination,
+    parse_port,
+    parse_protocol,
+    parse_source,
+)
 
 DETAILS = ("objects", "chains", "rules")
 GROUPS = ("zone", "node", "none")
@@ -23,13 +35,11 @@ KINDS = ("external", "node", "pod")
 FORM_FIELDS = ("from_kind", "from_name")
 LATER = {
     "gen": "generations of a live cluster",
-    "state": "a returning client",
-    "connection": "a recorded connection",
-    "resolver": "the choice of resolver",
     "set": "what-if changes",
 }
 MOST_DIGITS = 18
 _SERVICE = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?", re.ASCII)
+_CONNECTION = re.compile(r"(?P<node>[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?):(?P<line>[1-9][0-9]{0,8})", re.ASCII)
 _ID = re.compile(r"[0-9a-f]{10}", re.ASCII)
 _FOLD = re.compile(r"f-[0-9a-f]{10}|nodes|all", re.ASCII)
 
@@ -45,13 +55,19 @@ class FieldError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceQuery:
-    """What is asked (*source* … *seed*) and how it is looked at. None and the defaults are left out of the URL."""
+    """What is asked (*source* … *resolver*) and how it is looked at. None and the defaults are left out of the URL.
+
+    *connection* is a line of a node's conntrack.txt: it says who sends what to whom, so that nothing else of the question is given.
+    """
 
     source: Source | None = None
     destination: Destination | None = None
     protocol: Protocol = Protocol.TCP
     source_port: int | None = None
     seed: int | None = None
+    state: FlowState = FlowState.NEW
+    connection: tuple[str, int] | None = None
+    resolver: Resolver = Resolver.GLIBC
     follow: str = ""
     step: int | None = None
     detail: str = "chains"
@@ -66,7 +82,7 @@ class TraceQuery:
     @property
     def is_empty(self) -> bool:
         """Return whether nothing was asked: the page then offers examples."""
-        return self.source is None and self.destination is None and not self.errors
+        return self.source is None and self.destination is None and self.connection is None and not self.errors
 
     @property
     def paths(self) -> str:
@@ -82,6 +98,9 @@ class TraceQuery:
             ("source_port", "" if self.source_port is None else str(self.source_port)),
             ("paths", "" if self.seed is None else "one"),
             ("seed", "" if self.seed is None else str(self.seed)),
+            ("state", "" if self.state is FlowState.NEW else self.state.value),
+            ("connection", "" if self.connection is None else f"{self.connection[0]}:{self.connection[1]}"),
+            ("resolver", "" if self.resolver is Resolver.GLIBC else self.resolver.value),
             ("follow", self.follow),
             ("step", "" if self.step is None else str(self.step)),
             ("detail", "" if self.detail == "chains" else self.detail),
@@ -107,15 +126,38 @@ class TraceQuery:
 
     def question(self) -> TraceQuery:
         """Return what is asked, without the way it is looked at: the key under which an answer is kept."""
-        return TraceQuery(source=self.source, destination=self.destination, protocol=self.protocol, source_port=self.source_port)
+        return TraceQuery(
+            source=self.source,
+            destination=self.destination,
+            protocol=self.protocol,
+            source_port=self.source_port,
+            state=self.state,
+            connection=self.connection,
+            resolver=self.resolver,
+        )
+
+    def look(self) -> TraceQuery:
+        """Return how the answer is looked at, without what is asked: the address of a frozen answer."""
+        asked = ("source", "destination", "protocol", "source_port", "state", "connection", "resolver")
+        return replace(self, **{name: getattr(_NOTHING, name) for name in asked})
 
     def to_query(self) -> Query:
         """Return the engine's query. :raises QueryError: the source or the destination is missing."""
+        if self.connection is not None:
+            return Query(source=ANYONE, destination=ANYWHERE, connection=self.connection)
         if self.source is None or self.destination is None:
             raise QueryError("from and to are both needed", code="BAD_QUERY", field="from" if self.source is None else "to")
-        return Query(source=self.source, destination=self.destination, protocol=self.protocol, source_port=self.source_port)
+        return Query(
+            source=self.source,
+            destination=self.destination,
+            protocol=self.protocol,
+            source_port=self.source_port,
+            state=self.state,
+            resolver=self.resolver,
+        )
 
 
+_NOTHING = TraceQuery()
 # What a query string may hold as it is (RFC 3986, 3.4), except what separates its parts.
 _SAFE = ":/[],@!$'()*?"
 
@@ -166,19 +208,29 @@ class _Reader:
         return replace(query, errors=tuple(self.errors))
 
     def _asked(self) -> dict[str, Any]:
+        if self.raw.get("connection"):
+            return {"connection": self._connection(), "seed": self._seed()}
         source, destination = self._source(), self._destination()
         wanted = any(self.raw.get(name) for name in ("from", "from_name", "to"))
         if wanted and source is None and not self._has_error("from"):
             self._error("from", "Say who sends the packet: an IP address outside, a node, or a pod as namespace/name.")
         if wanted and destination is None and not self._has_error("to"):
-            self._error("to", "Say where the packet goes: a Service as namespace/name, or IP:port.")
+            self._error("to", "Say where the packet goes: a name, a Service as namespace/name, or IP:port.")
         return {
             "source": source,
             "destination": destination,
             "protocol": self._protocol(),
             "source_port": self._checked("source_port", lambda text: parse_port(text, "source_port"), None),
             "seed": self._seed(),
+            "state": FlowState(self._choice("state", [state.value for state in FlowState], FlowState.NEW.value)),
+            "resolver": Resolver(self._choice("resolver", [resolver.value for resolver in Resolver], Resolver.GLIBC.value)),
         }
+
+    def _connection(self) -> tuple[str, int] | None:
+        m = _CONNECTION.fullmatch(self.raw["connection"])
+        if m is None:
+            self._error("connection", "A recorded connection is NODE:LINE, a line of that node’s conntrack.txt.")
+        return (m["node"], int(m["line"])) if m else None
 
     def _source(self) -> Source | None:
         text = self.raw.get("from", "")

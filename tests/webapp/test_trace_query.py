@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracer.packet import Protocol
-from tracer.query import parse_destination, parse_source
+from tracer.query import FlowState, Resolver, parse_destination, parse_source
 from webapp.trace_query import DETAILS, GROUPS, LATER, SORTS, VIEWS, TraceQuery, from_params, parse
 
 NAMES = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True)
@@ -23,22 +23,27 @@ HOSTS = st.one_of(
 )
 DESTINATIONS = st.builds("{}:{}".format, HOSTS, PORTS).map(parse_destination)
 FOLDS = st.from_regex(r"f-[0-9a-f]{10}", fullmatch=True) | st.sampled_from(["nodes", "all"])
+LOOKS = {
+    "seed": st.none() | st.integers(0, 10**9),
+    "follow": st.just("") | st.from_regex(r"[0-9a-f]{10}", fullmatch=True),
+    "step": st.none() | st.integers(1, 99),
+    "detail": st.sampled_from(DETAILS),
+    "group": st.sampled_from(["", *GROUPS]),
+    "expand": st.sets(FOLDS, max_size=4).map(lambda folds: tuple(sorted(folds))),
+    "view": st.sampled_from(VIEWS),
+    "find": st.text(max_size=60).map(str.strip),
+    "sort": st.sampled_from(SORTS),
+}
 QUERIES = st.builds(
     TraceQuery,
     source=SOURCES,
     destination=DESTINATIONS,
     protocol=st.sampled_from([Protocol.TCP, Protocol.UDP, Protocol.SCTP]),
     source_port=st.none() | PORTS,
-    seed=st.none() | st.integers(0, 10**9),
-    follow=st.just("") | st.from_regex(r"[0-9a-f]{10}", fullmatch=True),
-    step=st.none() | st.integers(1, 99),
-    detail=st.sampled_from(DETAILS),
-    group=st.sampled_from(["", *GROUPS]),
-    expand=st.sets(FOLDS, max_size=4).map(lambda folds: tuple(sorted(folds))),
-    view=st.sampled_from(VIEWS),
-    find=st.text(max_size=60).map(str.strip),
-    sort=st.sampled_from(SORTS),
-)
+    state=st.sampled_from(FlowState),
+    resolver=st.sampled_from(Resolver),
+    **LOOKS,
+) | st.builds(TraceQuery, connection=st.tuples(NAMES, st.integers(1, 10**8)), **LOOKS)
 
 
 @given(QUERIES)
@@ -62,6 +67,10 @@ def test_defaults_stay_out_of_the_address() -> None:
         ),
         ("from_kind=pod&from_name=default/client&to=10.96.0.10:53&protocol=udp", "from=pod:default/client&to=10.96.0.10:53&protocol=udp"),
         ("from_kind=external&from_name=node:a&to=[fd00::1]:80", "from=node:a&to=[fd00::1]:80"),
+        ("from=node:a&to=10.0.0.1:80&state=new&resolver=glibc", "from=node:a&to=10.0.0.1:80"),
+        ("from=node:a&to=web.shop:80&state=returning&resolver=musl", "from=node:a&to=web.shop:80&state=returning&resolver=musl"),
+        # A connection says who sends what to whom: the rest of the question is left out.
+        ("from_kind=pod&from_name=a/b&to=c&source_port=9&connection=node-a:12&step=2", "connection=node-a:12&step=2"),
         ("from=node:a&to=10.0.0.1:80&paths=one", "from=node:a&to=10.0.0.1:80&paths=one&seed=0"),
         ("from=node:a&to=10.0.0.1:80&step=3&expand=nodes,all,nodes", "from=node:a&to=10.0.0.1:80&step=3&expand=all,nodes"),
     ],
@@ -74,10 +83,25 @@ def test_a_form_becomes_the_canonical_address(typed: str, canonical: str) -> Non
 
 def test_every_error_is_found_at_once() -> None:
     query = parse(
-        "from=pod:x&to=a b&protocol=icmp&source_port=70000&step=0&detail=all&group=rack&expand=x&follow=zz&paths=some&view=3d&sort=age"
+        "from=pod:x&to=a b&protocol=icmp&source_port=70000&state=old&resolver=bind&step=0&detail=all&group=rack&expand=x&follow=zz&paths=some&view=3d&sort=age"
     )
     assert sorted(error.field for error in query.errors) == sorted(
-        ["from", "to", "protocol", "source_port", "step", "detail", "group", "expand", "follow", "paths", "view", "sort"]
+        [
+            "from",
+            "to",
+            "protocol",
+            "source_port",
+            "state",
+            "resolver",
+            "step",
+            "detail",
+            "group",
+            "expand",
+            "follow",
+            "paths",
+            "view",
+            "sort",
+        ]
     )
 
 
@@ -85,6 +109,17 @@ def test_every_error_is_found_at_once() -> None:
 def test_what_comes_later_is_refused_with_a_word(name: str) -> None:
     query = parse(f"from=node:a&to=10.0.0.1:80&{name}=x")
     assert [(error.field, "not built yet" in error.message) for error in query.errors] == [(name, True)]
+
+
+@pytest.mark.parametrize("text", ["node-a", "node-a:0", "node-a:x", ":3", "a b:3", "node-a:1234567890"])
+def test_a_connection_is_a_node_and_a_line(text: str) -> None:
+    assert [error.field for error in parse(f"connection={text}").errors] == ["connection"]
+
+
+def test_a_frozen_address_keeps_only_how_it_is_looked_at() -> None:
+    asked = "from=node:a&to=10.0.0.1:80&protocol=udp&source_port=9&state=returning&resolver=musl&step=4&detail=rules"
+    assert str(parse(asked).look()) == "step=4&detail=rules"
+    assert str(parse("connection=a:3&step=4").look()) == "step=4"
 
 
 def test_half_a_question_says_what_is_missing() -> None:
@@ -102,7 +137,22 @@ def test_a_frozen_page_reads_only_how_it_is_looked_at() -> None:
 @given(
     st.dictionaries(
         st.sampled_from(
-            ["from", "to", "protocol", "source_port", "paths", "seed", "follow", "step", "expand", "find", "from_kind", "from_name"]
+            [
+                "from",
+                "to",
+                "protocol",
+                "source_port",
+                "paths",
+                "seed",
+                "follow",
+                "step",
+                "expand",
+                "find",
+                "from_kind",
+                "from_name",
+                "connection",
+                "state",
+            ]
         ),
         st.lists(st.text(max_size=30), max_size=2),
     )

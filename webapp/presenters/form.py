@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tracer.packet import Protocol
+from tracer.query import FlowState, Resolver
 from webapp.trace_query import FieldError, TraceQuery
 
 KINDS = (("external", "External client"), ("node", "Node"), ("pod", "Pod"))
 PROTOCOLS = (Protocol.TCP.value, Protocol.UDP.value, Protocol.SCTP.value)
-ANCHORS = {"from": "from_name", "to": "to", "source_port": "source_port", "seed": "seed", "protocol": "protocol"}
+STATES = ((FlowState.NEW.value, "First packet"), (FlowState.RETURNING.value, "Returning client"))
+RESOLVERS = ((Resolver.GLIBC.value, "glibc"), (Resolver.MUSL.value, "musl"))
+ANCHORS = {name: name for name in ("to", "source_port", "seed", "protocol", "state", "resolver", "connection")} | {"from": "from_name"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionForm:
-    """The fields' values as they were given, right or wrong, and the errors of each field."""
+    """The fields' values as they were given, right or wrong, and the errors of each field.
+
+    *affinity* says which Service keeps its clients, "" where none does: then nobody can return. *named*: the destination is a name, which
+    somebody has to look up. *connection* stands instead of all fields.
+    """
 
     from_kind: str
     from_name: str
@@ -24,6 +31,11 @@ class QuestionForm:
     source_port: str
     paths: str
     seed: str
+    state: str
+    resolver: str
+    affinity: str
+    named: bool
+    connection: str
     errors: dict[str, tuple[FieldError, ...]]
 
 
@@ -44,8 +56,11 @@ class Problem:
     near: tuple[Near, ...] = ()
 
 
-def question_form(query: TraceQuery, errors: Sequence[FieldError]) -> QuestionForm:
-    """Return the form for *query*; what could not be read is shown as it was typed."""
+def question_form(query: TraceQuery, errors: Sequence[FieldError], affinity: Mapping[str, int] | None = None) -> QuestionForm:
+    """Return the form for *query*; what could not be read is shown as it was typed.
+
+    *affinity* has the Services on the way that keep their clients, with the seconds they do.
+    """
     kind, _, name = (str(query.source) if query.source else query.raw.get("from", "")).partition(":")
     if query.source is None and "from_name" in query.raw:
         kind, name = query.raw.get("from_kind", "external"), query.raw["from_name"]
@@ -61,8 +76,27 @@ def question_form(query: TraceQuery, errors: Sequence[FieldError]) -> QuestionFo
         source_port=query.raw.get("source_port", "") if "source_port" in wrong else str(query.source_port or ""),
         paths=query.paths,
         seed=str(query.seed) if query.seed is not None else query.raw.get("seed", "") if "seed" in wrong else "7",
+        state=query.state.value,
+        resolver=query.resolver.value,
+        affinity="; ".join(f"{name} keeps a client at one endpoint for {duration(seconds)}" for name, seconds in (affinity or {}).items()),
+        named=is_name(query),
+        connection=query.raw.get("connection", ""),
         errors=wrong,
     )
+
+
+def is_name(query: TraceQuery) -> bool:
+    """Return whether the destination is a name that must be looked up first."""
+    asked = query.destination
+    return asked is not None and asked.service is None and asked.address is None
+
+
+def duration(seconds: int) -> str:
+    """Return *seconds* in the largest unit that needs no fraction: 10800 is “3 hours”."""
+    for size, word in ((3600, "hour"), (60, "minute")):
+        if seconds and seconds % size == 0:
+            return f"{seconds // size} {word}{'' if seconds == size else 's'}"
+    return f"{seconds} second{'' if seconds == 1 else 's'}"
 
 
 def problems(query: TraceQuery, errors: Sequence[FieldError], path: str) -> tuple[Problem, ...]:
@@ -87,5 +121,7 @@ def _near(query: TraceQuery, error: FieldError, path: str) -> list[Near]:
 
 def summary(query: TraceQuery) -> str:
     """Return the question in one line, as the phone shows it."""
+    if query.connection:
+        return f"connection {query.connection[0]}:{query.connection[1]}"
     source = str(query.source).removeprefix("external:") if query.source else ""
     return f"{source} → {str(query.destination).removeprefix('svc:') if query.destination else ''}"

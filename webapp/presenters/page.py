@@ -105,6 +105,7 @@ class TracePage:
     unchecked: tuple[str, ...]
     title: str
     question: str
+    affinity: Mapping[str, int]
     taken_at: str
     engine_version: str
     legend: Legend
@@ -172,6 +173,7 @@ def trace_page(answer: Answer, query: TraceQuery, path: str) -> TracePage:
         unchecked=unchecked(shown.answer),
         title=_title(shown.answer, said),
         question=" → ".join(_ends(shown.answer)),
+        affinity=shown.document.get("affinity") or {},
         taken_at=str(shown.document.get("snapshot", {}).get("taken_at") or ""),
         engine_version=str(shown.document.get("engine_version", "")),
         legend=legend(with_reply="reply" in outcome),

@@ -12,7 +12,6 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from tracer.packet import Protocol
 from webapp import services, trace_answers
 from webapp.access import current_owner, ensure_owner
 from webapp.answers import Answer, AnswerCache
@@ -45,9 +44,7 @@ def freeze(request: HttpRequest, source: str) -> HttpResponse:
     kept = {"text": str(query), "query": found.answer["query"]}
     link = services.create_link(document=found.document, query=kept, owner=ensure_owner(request), snapshot=row, expires=expires)
     messages.success(request, "This link always shows this answer. Copy it from the address bar.", extra_tags="ok")
-    return HttpResponseRedirect(
-        query.but(source=None, destination=None, protocol=Protocol.TCP, source_port=None).url(reverse("frozen", args=[link.token]))
-    )
+    return HttpResponseRedirect(query.look().url(reverse("frozen", args=[link.token])))
 
 
 @never_cache

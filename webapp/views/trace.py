@@ -19,7 +19,7 @@ from webapp.answers import Answer
 from webapp.examples import example_links, is_quick
 from webapp.exports import CONTENT_TYPES, ExportError, export
 from webapp.models import Snapshot
-from webapp.presenters.form import KINDS, PROTOCOLS, problems, question_form, summary
+from webapp.presenters.form import KINDS, PROTOCOLS, RESOLVERS, STATES, problems, question_form, summary
 from webapp.presenters.page import TracePage, trace_page
 from webapp.trace_answers import NotAnswered
 from webapp.trace_query import FieldError, TraceQuery, from_params, is_form
@@ -95,9 +95,12 @@ def live_context(row: Snapshot, query: TraceQuery, path: str, page: TracePage | 
         "page": page,
         "title": page.title if page else f"Trace in {row.name}",
         "summary": summary(query),
-        "form": question_form(query, errors),
+        "form": question_form(query, errors, page.affinity if page else None),
         "kinds": KINDS,
         "protocols": PROTOCOLS,
+        "states": STATES,
+        "resolvers": RESOLVERS,
+        "connections_url": reverse("connections", args=[row.id]),
         "errors": problems(query, errors, path),
         "errors_title": "This cannot be traced" if errors else "",
         "examples": examples,

@@ -1,0 +1,77 @@
+"""What an answer touches, as the snapshot has it: nodes with zone and proxy mode, pods with their state, Services with session affinity.
+
+Goes into the answer document, so that a frozen link shows it long after the snapshot is gone. Only what is on the way is listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from tracer.errors import ParseError
+from tracer.snapshot.proxy_mode import proxy_mode
+from tracer.trace import Hop, StackKind, Trace
+
+if TYPE_CHECKING:
+    from tracer.kube.pod import Pod
+    from tracer.topology.cluster import Cluster
+
+
+def surroundings(cluster: Cluster, traced: Trace) -> dict[str, Any]:
+    """Return ``{"nodes": {name: {"zone", "mode", "mode_from"}}, "pods": {ns/name: {"ready", "terminating"}}, "affinity": {ns/name: s}}``.
+
+    A word that the snapshot does not have is left out; *ready* is None where the pod's Ready condition is absent.
+    """
+    return {
+        "nodes": {name: _node(cluster, name) for name in sorted(_nodes(traced))},
+        "pods": {name: _state(pod) for name in sorted(_pods(traced)) if (pod := _pod(cluster, name))},
+        "affinity": dict(_affinity(cluster, traced)),
+    }
+
+
+def _hops(traced: Trace) -> Iterator[Hop]:
+    for outcome in traced.outcomes:
+        yield from outcome.hops
+        yield from outcome.reply.hops if outcome.reply else ()
+
+
+def _nodes(traced: Trace) -> set[str]:
+    ends = {outcome.destination.node for outcome in traced.outcomes if outcome.destination and outcome.destination.node}
+    return ends | {hop.node for hop in _hops(traced) if hop.node}
+
+
+def _node(cluster: Cluster, name: str) -> dict[str, str]:
+    node = cluster.node(name)
+    try:
+        mode = proxy_mode(cluster.snapshot, name)
+    except ParseError:
+        mode = None
+    said = {"zone": node.zone if node else None, "mode": mode.mode if mode else None, "mode_from": mode.source if mode else None}
+    return {word: value for word, value in said.items() if value}
+
+
+def _pods(traced: Trace) -> set[str]:
+    ends = (outcome.destination for outcome in traced.outcomes)
+    named = {f"{end.namespace}/{end.name}" for end in ends if end and end.namespace and end.name}
+    return named | {hop.name for hop in _hops(traced) if hop.kind is StackKind.POD}
+
+
+def _pod(cluster: Cluster, name: str) -> Pod | None:
+    namespace, _, own = name.partition("/")
+    return cluster.objects.pod(namespace, own)
+
+
+def _state(pod: Pod) -> dict[str, bool | None]:
+    return {"ready": pod.ready, "terminating": pod.terminating}
+
+
+def _affinity(cluster: Cluster, traced: Trace) -> Iterator[tuple[str, int]]:
+    """Yield each Service on the way that keeps clients at one endpoint, with its timeout in seconds."""
+    names = {step.names["service"] for hop in _hops(traced) for step in hop.steps if "service" in step.names}
+    if asked := traced.query.destination.service:
+        names.add("/".join(asked))
+    for name in sorted(names):
+        namespace, _, own = name.partition("/")
+        service = cluster.objects.service(namespace, own)
+        if service and service.session_affinity == "ClientIP" and service.session_affinity_timeout is not None:
+            yield name, service.session_affinity_timeout

@@ -1,0 +1,58 @@
+"""The connections that a snapshot's nodes recorded: choose one and trace it."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from tracer.conntrack_list import parse_conntrack
+from tracer.errors import TracerError
+from tracer.kube.near import nearest
+from webapp import services
+from webapp.models import Snapshot
+from webapp.presenters.connections import ConnectionList, connection_list, node_choices
+from webapp.views.errors import not_found
+from webapp.views.trace import find
+
+FILE = "conntrack.txt"
+LONGEST_SEARCH = 100
+
+
+@never_cache
+@require_safe
+def connections(request: HttpRequest, source: str) -> HttpResponse:
+    """List the connections of one node, the first one with a recording unless ``node`` says which; ``find`` narrows them down."""
+    row = find(request, source)
+    if isinstance(row, HttpResponse):
+        return row
+    path, wanted = reverse("connections", args=[row.id]), request.GET.get("find", "").strip()[:LONGEST_SEARCH]
+    try:
+        with services.using_cluster(row) as cluster:
+            nodes = [name for name, files in cluster.snapshot.node_files.items() if FILE in files]
+            node = request.GET.get("node", "") or min(nodes, default="")
+            if node and node not in nodes:
+                near = [(name, f"{path}?{urlencode({'node': name})}") for name in nearest(node, nodes)]
+                return not_found(request, f"No connections of a node “{node}” are recorded in {row.name}.", near)
+            text = cluster.snapshot.node_file(node, FILE) or ""
+            file = cluster.snapshot.path_of(node, FILE)
+    except TracerError as error:
+        return render(request, "trace/connections.html", _context(row, path) | {"problem": str(error)}, status=422)
+    found = _listed(row, node, file, text, wanted) if node else None
+    return render(
+        request, "trace/connections.html", _context(row, path) | {"list": found, "nodes": node_choices(nodes, node, path), "find": wanted}
+    )
+
+
+def _listed(row: Snapshot, node: str, file: str, text: str, wanted: str) -> ConnectionList:
+    entries, faults = parse_conntrack(text, file)
+    return connection_list(node, file, entries, len(faults), wanted, reverse("trace", args=[row.id]))
+
+
+def _context(row: Snapshot, path: str) -> dict[str, object]:
+    trace_url = reverse("trace", args=[row.id])
+    source = {"name": row.name, "taken_at": row.taken_at, "url": reverse("snapshot", args=[row.id]), "trace_url": trace_url}
+    return {"source": source, "path": path, "trace_url": trace_url}
