@@ -160,7 +160,7 @@ class NodeWalk:
             text = f"Node {crossing.stack.name} drops the packet when it comes in by {crossing.in_device}: {verdict.reason}"
             return walk.end(Disposition.DROPPED, Reason(code=codes[verdict.check], text=text))
         if verdict.check is SourceCheck.UNKNOWN:
-            return walk.unknown(Unknown(code="DATA_MISSING", text=verdict.reason, at={"node": crossing.stack.name}))
+            return walk.unknown(crossing.stack.unknown_way(walk.packet.source, verdict.reason))
         return None
 
     def _deliver(self, walk: Walk, crossing: Crossing) -> Iterator[Ending]:

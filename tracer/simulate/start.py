@@ -25,7 +25,8 @@ def source_exists(cluster: Cluster, query: Query) -> Pod | None:
         pod = cluster.objects.pod(source.namespace or "", source.name or "")
         if pod is None:
             near = cluster.objects.near_names("Pod", f"{source.namespace}/{source.name}")
-            raise QueryError(f"no pod {source.namespace}/{source.name} in this cluster", code="SOURCE_NOT_FOUND", field="from", near=near)
+            where = "in this cluster" if cluster.objects.pods else "known: the snapshot has no Pod objects (pods.json)"
+            raise QueryError(f"no pod {source.namespace}/{source.name} {where}", code="SOURCE_NOT_FOUND", field="from", near=near)
         return pod
     if source.kind is SourceKind.NODE and source.name not in cluster.node_names:
         near = cluster.objects.near_names("Node", source.name or "")

@@ -108,7 +108,8 @@ def _destination(cluster: Cluster, query: Query) -> Address | None:
     service = cluster.objects.service(namespace, name)
     if service is None:
         near = cluster.objects.near_names("Service", f"{namespace}/{name}")
-        raise QueryError(f"no Service {namespace}/{name} in this cluster", code="SERVICE_NOT_FOUND", field="to", near=near)
+        where = "in this cluster" if cluster.objects.services else "known: the snapshot has no Service objects (services.json)"
+        raise QueryError(f"no Service {namespace}/{name} {where}", code="SERVICE_NOT_FOUND", field="to", near=near)
     usable = _versions(cluster, query)
     return next((a for a in service.cluster_ips if a.version in usable), service.cluster_ips[0] if service.cluster_ips else None)
 
