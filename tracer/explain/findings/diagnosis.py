@@ -17,6 +17,7 @@ from tracer.explain.findings.encapsulation import findings as _encapsulation
 from tracer.explain.findings.hairpin import findings as _hairpin
 from tracer.explain.findings.inputs import findings as _inputs
 from tracer.explain.findings.load_balancers import findings as _load_balancers
+from tracer.explain.findings.modes import findings as _modes
 from tracer.explain.findings.names import findings as _names
 from tracer.explain.findings.network_policies import findings as _network_policies
 from tracer.explain.findings.node_rules import findings as _node_rules
@@ -35,6 +36,7 @@ THEMES: tuple[Theme, ...] = (
     _service_endpoints,
     _load_balancers,
     _node_rules,
+    _modes,
     _rules_and_objects,
     _hairpin,
     _replies,

@@ -12,7 +12,7 @@ from tracer.explain.findings.case import Case, failed, finding, owner_text, some
 from tracer.explain.findings.endpoints import Listed, Target
 from tracer.explain.findings.passage import Mark, Passage
 from tracer.explain.findings.subject import Subject, WayIn
-from tracer.trace import Disposition, Finding
+from tracer.trace import Disposition, Finding, StackKind
 
 _RESTART = (
     "Look at kube-proxy's log on node {node} for failed syncs and restart it there; take the snapshot again to rule out a moment's delay."
@@ -22,8 +22,8 @@ _RESTART = (
 def findings(case: Case, passage: Passage) -> Iterator[Finding]:
     """Yield where the rules of this outcome's path and the objects differ."""
     subject = case.subject
-    if subject is None:
-        return
+    if subject is None or any(h.kind is StackKind.PROXY for h in passage.outcome.hops):
+        return  # a proxy process reads the objects itself: the rules only lead to it
     if subject.port is None:
         yield from _no_such_port(case, subject, passage)
     elif passage.dnats:

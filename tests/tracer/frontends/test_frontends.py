@@ -1,0 +1,215 @@
+"""What HNS' and Cilium's lists say. The fixtures are built from the tools' documentation and source (docs/sources.md), not from a bundle."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from ipaddress import ip_address
+
+import pytest
+
+from tests.made_findings import Spoiled, shop
+from tracer.errors import ParseError
+from tracer.frontends.cilium import parse_cilium
+from tracer.frontends.hns import parse_hns
+from tracer.frontends.model import FrontendTable
+from tracer.packet import Packet, Protocol
+from tracer.trace import Disposition, Trace
+
+ENDPOINTS = [
+    {"ID": "E1AAA", "Name": "Ethernet", "IPAddress": "10.1.1.2", "IsRemoteEndpoint": False},
+    {"ID": "E2BBB", "Name": "Ethernet", "IPAddress": "10.1.2.2", "IsRemoteEndpoint": True},
+]
+POLICIES = [
+    {
+        "ID": "A1",
+        "References": ["/endpoints/e1aaa", "/endpoints/E2BBB"],
+        "Policies": [
+            {
+                "Type": "ELB",
+                "Protocol": 6,
+                "InternalPort": 8080,
+                "ExternalPort": 80,
+                "VIPs": ["10.96.0.10"],
+                "SourceVIP": "10.1.1.9",
+                "IsDSR": True,
+            }
+        ],
+    },
+    {
+        "ID": "B2",
+        "References": ["/endpoints/E1AAA", "/endpoints/GONE"],
+        "Policies": [{"Type": "ELB", "Protocol": 6, "InternalPort": 8080, "ExternalPort": 30080, "ILB": True}],
+    },
+    {"ID": "C3", "References": [], "Policies": [{"Type": "ROUTE", "DestinationPrefix": "10.96.0.0/16"}]},
+]
+HNSDIAG = """
+Endpoints:
+{"ID":"e1aaa","IpConfigurations":[{"IpAddress":"10.1.1.2","PrefixLength":24}],"HostComputeNetwork":"N"}
+Load Balancers:
+{"ID":"L1","HostComputeEndpoints":["E1AAA"],"SourceVIP":"","FrontendVIPs":["10.96.0.10"],
+ "PortMappings":[{"Protocol":6,"InternalPort":8080,"ExternalPort":80,"Flags":2},{"Protocol":17,"InternalPort":53,"ExternalPort":53}],
+ "Flags":1}
+"""
+CILIUM = [
+    {
+        "spec": {"id": 1, "frontend-address": {"ip": "10.96.0.10", "port": 80}},
+        "status": {
+            "realized": {
+                "id": 1,
+                "frontend-address": {"ip": "10.96.0.10", "port": 80, "protocol": "TCP", "scope": "external"},
+                "backend-addresses": [
+                    {"ip": "10.1.1.2", "port": 8080, "state": "active", "nodeName": "n1"},
+                    {"ip": "10.1.2.2", "port": 8080, "state": "active"},
+                    {"ip": "10.1.2.9", "port": 8080, "state": "terminating"},
+                ],
+                "flags": {"type": "ClusterIP", "name": "web", "namespace": "default", "trafficPolicy": "Cluster"},
+            }
+        },
+    },
+    {"spec": {"id": 2, "frontend-address": {"ip": "0.0.0.0", "port": 30080}, "backend-addresses": [], "flags": {"type": "NodePort"}}},
+]
+
+
+def sent(destination: str, port: int, protocol: Protocol = Protocol.TCP) -> Packet:
+    return Packet(protocol=protocol, source=ip_address("10.1.1.3"), destination=ip_address(destination), destination_port=port)
+
+
+def hns() -> FrontendTable:
+    return parse_hns({"hns-policies.json": json.dumps(POLICIES, indent=1), "hns-endpoints.json": json.dumps(ENDPOINTS)})
+
+
+def test_policy_lists():
+    table = hns()
+    assert len(table.frontends) == 2
+    first = table.find(sent("10.96.0.10", 80))
+    assert first is not None
+    assert [(str(b.address), b.port) for b in first.backends] == [("10.1.1.2", 8080), ("10.1.2.2", 8080)]
+    assert first.flags == ("DSR", "SourceVIP 10.1.1.9")
+    assert (first.file, first.line) == ("hns-policies.json", 3)
+    assert json.loads(first.text)["VIPs"] == ["10.96.0.10"]
+
+
+def test_a_node_port_has_no_address_and_may_name_unknown_endpoints():
+    found = hns().find(sent("192.168.0.11", 30080))
+    assert found is not None
+    assert (found.address, found.flags, found.missing, len(found.backends)) == (None, ("ILB",), 1, 1)
+
+
+def test_other_protocols_and_ports_are_not_taken():
+    assert hns().find(sent("10.96.0.10", 80, Protocol.UDP)) is None
+    assert hns().find(sent("10.96.0.10", 81)) is None
+
+
+def test_hnsdiag_has_the_second_schema():
+    table = parse_hns({"hnsdiag.txt": HNSDIAG})
+    found = table.find(sent("10.96.0.10", 80))
+    assert found is not None
+    assert (found.flags, [str(b.address) for b in found.backends]) == (("DSR", "LocalRoutedVip"), ["10.1.1.2"])
+    assert table.find(sent("10.96.0.10", 53, Protocol.UDP)) is not None
+
+
+def test_cilium_lists_what_is_realized():
+    table = parse_cilium(json.dumps(CILIUM, indent=1), "cilium-services.json")
+    found = table.find(sent("10.96.0.10", 80))
+    assert found is not None
+    assert [b.state for b in found.backends] == ["active", "active", "terminating"]
+    assert "type ClusterIP" in found.flags
+    wild = table.find(sent("192.168.0.11", 30080))
+    assert wild is not None
+    assert wild.backends == ()
+
+
+@pytest.mark.parametrize("text", ["{", "[}", '{"a":1}', "nonsense"])
+def test_damage_is_a_parse_error(text: str):
+    with pytest.raises(ParseError):
+        parse_cilium(text, "cilium-services.json")
+    if text.strip()[0] in "{[" and text != '{"a":1}':
+        with pytest.raises(ParseError):
+            parse_hns({"hns-policies.json": text})
+
+
+# -- in a trace -----------------------------------------------------------------------------------------------------------------------
+
+WEB = "10.96.0.10:80"
+
+
+def windows() -> Spoiled:
+    made = shop()
+    made.node(1).texts["kube-proxy-mode.txt"] = "kernelspace\n"
+    made.extra["nodes/n1/hns-policies.json"] = json.dumps(POLICIES).encode()
+    made.extra["nodes/n1/hns-endpoints.json"] = json.dumps(ENDPOINTS).encode()
+    return made
+
+
+def ends(answer: Trace) -> list[tuple[Fraction, Disposition, str | None, str | None]]:
+    return [
+        (o.probability, o.disposition, o.reason and o.reason.code, str(o.destination.ip) if o.destination else None)
+        for o in answer.outcomes
+    ]
+
+
+def test_windows_shows_what_the_lists_say():
+    answer = windows().trace("pod:default/client-1", WEB)
+    half = Fraction(1, 2)
+    assert ends(answer) == [
+        (half, Disposition.UNKNOWN, "WINDOWS_NOT_REPLAYED", "10.1.1.2"),
+        (half, Disposition.UNKNOWN, "WINDOWS_NOT_REPLAYED", "10.1.2.2"),
+    ]
+    step = answer.outcomes[0].hops[-1].steps[-1]
+    assert (step.table, step.verdict, step.file) == ("hns", "dnat", "nodes/n1/hns-policies.json")
+    assert "DSR" in str(answer.outcomes[0].reason)
+
+
+def test_windows_without_lists():
+    made = shop()
+    made.node(1).texts["kube-proxy-mode.txt"] = "kernelspace\n"
+    answer = made.trace("pod:default/client-1", WEB)
+    assert ends(answer) == [(Fraction(1), Disposition.UNKNOWN, "WINDOWS_NOT_REPLAYED", None)]
+    assert "hns-policies.json" in str(answer.unknowns[0].text)
+
+
+def without_kube_proxy(made: Spoiled) -> Spoiled:
+    empty = "*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n*filter\nCOMMIT\n*mangle\nCOMMIT\n*raw\nCOMMIT\n"
+    for name in ("iptables-save.txt", "ip6tables-save.txt"):
+        made.extra[f"nodes/n1/{name}"] = empty.encode()
+    return made
+
+
+def test_cilium_with_its_list():
+    made = without_kube_proxy(shop())
+    made.extra["nodes/n1/cilium-services.json"] = json.dumps(CILIUM).encode()
+    found = ends(made.trace("pod:default/client-1", WEB))
+    assert [(code, ip) for _, _, code, ip in found] == [("EBPF_NOT_REPLAYED", "10.1.1.2"), ("EBPF_NOT_REPLAYED", "10.1.2.2")]
+
+
+def with_agent(made: Spoiled, label: str) -> Spoiled:
+    agent = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"namespace": "kube-system", "name": "agent", "labels": {"k8s-app": label}},
+        "spec": {"nodeName": "n1", "hostNetwork": True, "containers": []},
+        "status": {"phase": "Running", "podIP": "192.168.0.11", "podIPs": [{"ip": "192.168.0.11"}]},
+    }
+    made.added["pods.json"] = [agent]
+    return made
+
+
+@pytest.mark.parametrize(("label", "shown"), [("cilium", "Cilium"), ("calico-node", "Calico")])
+def test_an_agent_and_no_service_rules(label: str, shown: str):
+    answer = with_agent(without_kube_proxy(shop()), label).trace("pod:default/client-1", WEB)
+    assert ends(answer) == [(Fraction(1), Disposition.UNKNOWN, "EBPF_MAPS_MISSING", None)]
+    assert shown in answer.unknowns[0].text
+
+
+def test_an_agent_where_no_rules_were_recorded_proves_nothing():
+    made = with_agent(shop(), "cilium")
+    made.extra |= {f"nodes/n1/{name}": None for name in ("iptables-save.txt", "ip6tables-save.txt")}
+    answer = made.trace("pod:default/client-1", WEB)
+    assert ends(answer) == [(Fraction(1), Disposition.UNKNOWN, "NO_RULES", None)]
+
+
+def test_an_agent_beside_kube_proxy_changes_nothing():
+    made = shop()
+    made.extra["nodes/n1/cilium-services.json"] = json.dumps(CILIUM).encode()
+    assert {code for _, _, code, _ in ends(made.trace("pod:default/client-1", WEB))} == {"DELIVERED"}
