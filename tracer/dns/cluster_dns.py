@@ -14,6 +14,7 @@ from tracer.dns.kubelet import KubeletSettings, PodResolvConf, pod_resolv_conf
 from tracer.dns.message import Answer, Question, unknown
 from tracer.dns.resolv_conf import ResolvConf, parse_resolv_conf
 from tracer.dns.server import DnsServer
+from tracer.dns.service_import import Imports, ServiceImport
 from tracer.errors import ParseError
 from tracer.kube.configmap import ConfigMap
 from tracer.kube.objects import Objects
@@ -87,7 +88,13 @@ class ClusterDns:
     @cached_property
     def server(self) -> DnsServer:
         """Return CoreDNS. :raises ParseError: it would refuse its Corefile."""
-        return DnsServer(self.corefile, self._objects, local_addresses=self._local_addresses)
+        return DnsServer(self.corefile, self._objects, imports=self._imports, local_addresses=self._local_addresses)
+
+    @cached_property
+    def _imports(self) -> Imports | None:
+        """The ServiceImports; None where a snapshot has none, which may only mean that they were not recorded."""
+        found = [ServiceImport.from_dict(raw.value, origin) for raw, origin in self._objects.others("ServiceImport")]
+        return Imports.of(found, self._objects.slices) if found else None
 
     @cached_property
     def _local_addresses(self) -> tuple[Address, ...]:

@@ -37,7 +37,8 @@ class ClusterZone:
     """The zones of one ``kubernetes`` stanza.
 
     *local_addresses* are those CoreDNS itself has (its pod's), from which it knows its own Service. *lookup* resolves names outside of
-    the zone, as CoreDNS does by asking itself. *synced* False: CoreDNS has not yet read the API.
+    the zone, as CoreDNS does by asking itself. *synced* False: CoreDNS has not yet read the API. *imports* None: whether there are
+    ServiceImports is not known.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class ClusterZone:
     ) -> None:
         self.options = options
         self.objects = ZoneObjects(objects, options, imports or Imports())
+        self._imports_known = imports is not None
         self._local = local_addresses
         self._lookup = lookup
         self._synced = synced
@@ -61,6 +63,8 @@ class ClusterZone:
         zone = longest_zone(question.name, self.options.zones)
         if zone is None:
             return None
+        if zone in self.options.multicluster and not self._imports_known:
+            return unknown("kubernetes", f"{zone} holds the Services of other clusters, and the snapshot has no ServiceImport")
         zone = question.name[len(question.name) - len(zone) :]
         found = self._sections(question, zone)
         if found is None:

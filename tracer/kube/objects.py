@@ -190,6 +190,12 @@ class Objects:
         """Return the ConfigMaps of kube-proxy and the cluster's DNS."""
         return self._all(ConfigMap, "ConfigMap")
 
+    def others(self, kind: str) -> Iterator[tuple[RawObject, Origin]]:
+        """Yield every object of a *kind* that is not modelled here, with where it stands, for whoever models it."""
+        for file in self._files_with(kind):
+            for item, raw in self._raw_objects(file, kind):
+                yield raw, Origin(file=file.path, item=item)
+
     @cached_property
     def uses_legacy_endpoints(self) -> bool:
         """Return whether there is no EndpointSlice in the snapshot but Endpoints are."""

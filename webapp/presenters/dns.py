@@ -79,6 +79,7 @@ class DnsPage:
     variables: tuple[ServiceVariables, ...]
     trace_url: str
     notes: tuple[str, ...]
+    advice: str
 
 
 def dns_page(cluster: Cluster, asked: DnsQuestion, trace_path: str) -> DnsPage:
@@ -106,6 +107,7 @@ def dns_page(cluster: Cluster, asked: DnsQuestion, trace_path: str) -> DnsPage:
         variables=_variables(cluster, source),
         trace_url=_trace_url(asked, trace_path) if source else "",
         notes=tuple(_notes(cluster, resolution)),
+        advice=_advice(resolution) if resolution else "",
     )
 
 
@@ -164,6 +166,19 @@ def _row(asked: Asked, source: str, trace_path: str) -> Row:
 
 def _trace_url(asked: DnsQuestion, trace_path: str) -> str:
     return f"{trace_path}?{urlencode({'from': asked.source, 'to': f'{asked.name}:80'}, safe=':/')}"
+
+
+def _advice(resolution: Resolution) -> str:
+    """Return how to spare the questions that were in vain."""
+    last = resolution.asked[-1] if resolution.asked else None
+    if last is None or not resolution.futile:
+        return ""
+    if last.candidate.suffix is not None:
+        return f"The full name with its final dot, {last.question.name}, is asked at once."
+    dots = max(resolution.name.count("."), 1)
+    return (
+        f"A final dot ({resolution.name.removesuffix('.')}.), or ndots:{dots} in the pod's dnsConfig, asks for the name as it stands first."
+    )
 
 
 def _variables(cluster: Cluster, source: Source | None) -> tuple[ServiceVariables, ...]:

@@ -151,6 +151,20 @@ def test_autopath_answers_the_first_question_with_the_result() -> None:
     assert dns.server.ask(question, parse_address("10.244.0.99")).rcode is Rcode.NXDOMAIN
 
 
+def test_services_of_other_clusters_come_from_their_imports() -> None:
+    core = block("kubernetes cluster.local clusterset.local {\n multicluster clusterset.local\n}")
+    imported = {
+        "apiVersion": "multicluster.x-k8s.io/v1alpha1",
+        "kind": "ServiceImport",
+        "metadata": {"namespace": "shop", "name": "far"},
+        "spec": {"type": "ClusterSetIP", "ips": ["10.98.0.1"], "ports": [{"port": 80}]},
+    }
+    name = "far.shop.svc.clusterset.local."
+    assert [r.rdata for r in asked(made(imported, core=core), name).answer] == ["10.98.0.1"]
+    assert asked(made(imported, core=core), "near.shop.svc.clusterset.local.").rcode is Rcode.NXDOMAIN
+    assert asked(made(core=core), name).rcode is Rcode.UNKNOWN
+
+
 @pytest.mark.needs_shared
 def test_autopath_as_coredns_has_it(shared: Path) -> None:
     for case in cases(shared, "autopath"):

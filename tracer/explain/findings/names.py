@@ -125,7 +125,11 @@ def _futile(case: Case, *, failed: bool) -> Iterator[Finding]:
         f"{len(futile)} of {len(lookups)} questions for {host} were in vain: it has {dots} {'dot' if dots == 1 else 'dots'}, fewer than "
         f"ndots of {case.client}, so the search list is tried first, for A and AAAA each"
     )
-    fix = f"Write {host.removesuffix('.')}. with a final dot, or set dnsConfig options ndots to {max(dots, 1)} for this pod."
+    fix = (
+        f"Write {host.removesuffix('.')}. with a final dot, or set dnsConfig options ndots to {max(dots, 1)} for this pod."
+        if last.search is None
+        else f"Write the full name with its final dot: {last.name}"
+    )
     yield finding(
         code="DNS_SEARCH_EXPANSION", text=text, fix=fix, evidence=tuple(f"{x.name} {x.rdtype}: {x.rcode} ({x.why})" for x in futile[:_MANY])
     )
