@@ -17,13 +17,21 @@ from tracer.netfilter import model as m
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.evaluate import Leaf, StepList
 from tracer.netfilter.nft_set_index import ABSENT, Absent, OwnPort, Value, constant, same, unknown
-from tracer.netfilter.nft_values import Evaluator, Indexes, fib_answer, remembered
+from tracer.netfilter.nft_values import Evaluator, Indexes, fib_is_routed, remembered
 from tracer.netfilter.view import UnknownAnswer, View
-from tracer.packet import Address
+from tracer.packet import Address, Family, Packet, Protocol
 from tracer.trace import Step, Unknown
 
 _ONE, _HALF = Fraction(1), Fraction(1, 2)
 _DEEPEST = 16  # NFT_JUMP_STACK_SIZE
+
+# What icmpx codes are for IPv6. Source: nft_reject_icmpv6_code.
+_ICMPX_OF_SIX = {
+    "icmp-port-unreachable": "icmp6-port-unreachable",
+    "icmp-net-unreachable": "icmp6-no-route",
+    "icmp-host-unreachable": "icmp6-addr-unreachable",
+    "icmp-admin-prohibited": "icmp6-adm-prohibited",
+}
 
 # What a step stands for: called with the address and port that a rule looked up or translates to.
 NftAnnotator = Callable[[Address, "int | None", bool], Mapping[str, str]]
@@ -136,8 +144,8 @@ class _Run:
                 yield from self._verdict_map(chain, rule, progress, key, found)
             case n.Nat():
                 yield from self._nat(chain, rule, progress, statement)
-            case n.Reject(reject_with=reject_with):
-                yield self._leaf("reject", chain, rule, progress, m.Reject(reject_with), "reject")
+            case n.Reject():
+                yield self._rejected(chain, rule, progress, statement)
             case n.Assign():
                 yield from self._assigned(chain, rule, at, progress, statement)
             case n.SetUpdate():
@@ -190,8 +198,8 @@ class _Run:
 
     def _compare(self, statement: n.Compare, view: View) -> bool | Fraction | UnknownAnswer:
         """Whether a match holds: yes, no, unknown, or with odds when its value is random."""
-        if isinstance(statement.left, n.Fib):
-            routed = fib_answer(statement.left, list(_words(statement.right)), view)
+        if isinstance(statement.left, n.Fib) and statement.left.result != "type":
+            routed = fib_is_routed(statement.left, list(_words(statement.right)), view)
             if routed is None:
                 return unknown("the routes that fib asks for are not known")
             return routed != (statement.operator == "!=")
@@ -215,7 +223,7 @@ class _Run:
             return missing
         right, negated = statement.right, statement.operator == "!="
         if isinstance(value, frozenset):
-            return self._has_flags(statement, value)
+            return self._has_flags(statement, value, view)
         if isinstance(right, n.SetLiteral | n.SetReference):
             found = self._values.find(right, value, view)
             return found if isinstance(found, UnknownAnswer) else (found is not None) != negated
@@ -227,13 +235,16 @@ class _Run:
             return unknown("the client's own port is not given") if equal is None else equal != negated
         return _ordered(statement.operator, value, wanted)
 
-    def _has_flags(self, statement: n.Compare, value: frozenset[str]) -> bool:
-        words = frozenset(_words(statement.right))
+    def _has_flags(self, statement: n.Compare, value: frozenset[str], view: View) -> bool | UnknownAnswer:
+        """Whether a bit field holds: a plain word asks for the bit, == and != for the whole value. A state is one bit; a status is more."""
+        words, negated = frozenset(_words(statement.right)), statement.operator == "!="
+        if isinstance(statement.left, n.Ct) and statement.left.key == "status":
+            return _has_status(statement, words, value, view)
         if statement.operator == "in":
             return bool(words & value)
         if isinstance(statement.right, n.SetLiteral):
-            return (bool(words & value) or (not value and not words)) != (statement.operator == "!=")
-        return (words == value) != (statement.operator == "!=")
+            return bool(words & value) != negated
+        return (words == value) != negated
 
     # -- verdicts -----------------------------------------------------------------------------------------------------------------
 
@@ -291,6 +302,15 @@ class _Run:
             else:
                 yield branch
 
+    def _rejected(self, chain: n.NftChain, rule: n.NftRule, progress: _Progress, statement: n.Reject) -> _Cursor | Leaf:
+        packet = progress.cursor.view.packet
+        if _lacks_dependency(statement, packet):
+            return progress.cursor
+        answer = statement.reject_with
+        if packet.family is Family.IP6:
+            answer = _ICMPX_OF_SIX.get(answer, answer)
+        return self._leaf("reject", chain, rule, progress, m.Reject(answer), "reject")
+
     def _looked_up(self, value: Value, element: n.Element) -> Mapping[str, str]:
         parts = value if isinstance(value, tuple) else (value,)
         address = next((p for p in parts if isinstance(p, IPv4Address | IPv6Address)), None)
@@ -305,6 +325,9 @@ class _Run:
 
     def _nat(self, chain: n.NftChain, rule: n.NftRule, progress: _Progress, statement: n.Nat) -> Iterator[_Cursor | Leaf]:
         cursor = progress.cursor
+        if statement.family is not None and (statement.family == "ip6") != (cursor.view.packet.family is Family.IP6):
+            yield cursor
+            return
         addresses = self._values.ways(statement.address, cursor.view) if statement.address is not None else ((_ONE, None),)
         ports = self._values.ways(statement.port, cursor.view) if statement.port is not None else ((_ONE, None),)
         for (p, address), (q, port) in product(addresses, ports):
@@ -347,7 +370,7 @@ class _Run:
         parts = value if isinstance(value, tuple) else (value,)
         if any(isinstance(p, Absent | UnknownAnswer | OwnPort) for p in parts):
             return view
-        memory = (statement.set, remembered(parts))
+        memory = (self._values.memory(statement.set), remembered(parts))
         return replace(view, recent=view.recent - {memory} if statement.operation == "delete" else view.recent | {memory})
 
     # -- results ------------------------------------------------------------------------------------------------------------------
@@ -410,6 +433,30 @@ def _words(expression: n.Expression) -> Sequence[str]:
     if isinstance(expression, n.Word):
         return [expression.text]
     return []
+
+
+def _lacks_dependency(statement: n.Reject, packet: Packet) -> bool:
+    """Whether the match that nft puts before such a refusal, and leaves out of the listing, fails. Source: stmt_evaluate_reject."""
+    if statement.reject_with == "tcp-reset":
+        return packet.protocol is not Protocol.TCP
+    family = Family.IP6 if statement.text.startswith("with icmpv6") else Family.IP if statement.text.startswith("with icmp ") else None
+    return family is not None and family is not packet.family
+
+
+_KNOWN_STATUS = frozenset({"dnat", "snat", "seen-reply", "confirmed", "expected", "dying"})
+
+
+def _has_status(statement: n.Compare, words: frozenset[str], value: frozenset[str], view: View) -> bool | UnknownAnswer:
+    """NB: compared as a whole, a status is never just the words that nft knows: the kernel sets bits beside them once NAT is settled.
+
+    Source: IPS_NAT_DONE_MASK in nf_conntrack_common.h.
+    """
+    vague = unknown("the other bits of the connection's status are not known")
+    if statement.operator == "in":
+        return True if words & value else False if view.state == "NEW" or words <= _KNOWN_STATUS else vague
+    if not words & {"dnat", "snat"} or isinstance(statement.right, n.SetLiteral | n.SetReference):
+        return vague
+    return statement.operator == "!="
 
 
 def _same_parts(wanted: Value, value: Value) -> bool | None:

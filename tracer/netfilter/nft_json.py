@@ -14,7 +14,7 @@ from tracer.netfilter import nft_model as n
 from tracer.netfilter.nft_deferred import Deferred
 from tracer.netfilter.nft_print import rule_text
 from tracer.netfilter.nft_statements import REJECTS, typed_by
-from tracer.netfilter.nft_words import TCP_FLAGS, atom, port_word
+from tracer.netfilter.nft_words import DSCP, TCP_FLAGS, atom, port_word
 
 _OPERATORS = {"&", "|", "^", "<<", ">>"}
 
@@ -297,6 +297,10 @@ def _constant(text: str, kind: str) -> n.Expression:
         return n.SetReference(text[1:])
     if kind == "tcp_flag" and text in TCP_FLAGS:
         return TCP_FLAGS[text]
+    if kind == "dscp" and text in DSCP:
+        return DSCP[text]
+    if kind == "pkttype" and text == "unicast":
+        return n.Word("host")
     found = atom(text)
     if kind == "name":
         return n.Word(text, True)

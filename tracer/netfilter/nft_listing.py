@@ -102,13 +102,13 @@ class _Cutter:
         chain.rules = Deferred(lambda: _rules(text[body], line + 1, table, ruleset))
 
     def headers(self, table: n.NftTable, chain: n.NftChain, body: slice) -> None:
-        for line in self.text[body].split("\n"):
+        for place, line in enumerate(self.text[body].split("\n")):
             if line.startswith("\t\ttype "):
                 try:
                     base_header(chain, line.strip(), table.family)
                 except BadHeader:
                     raise NotAListing from None
-            elif _is_comment(line):
+            elif place == 0 and _is_comment(line):
                 chain.comment = line.strip()[9:-1]
 
     def set(self, table: n.NftTable, kind: str, name: str, line: int, body: str) -> None:
@@ -129,9 +129,10 @@ def _is_comment(line: str) -> bool:
 
 
 def _rules(body: str, line: int, table: n.NftTable, ruleset: n.NftRuleset) -> tuple[n.NftRule, ...]:
-    """The rules of a chain's block, whose first line is number *line*."""
+    """The rules of a chain's block, whose first line is number *line*. NB: a comment there is the chain's, further down a rule's."""
     found = []
     for number, text in enumerate(body.split("\n"), line):
-        if text and not text.isspace() and not text.startswith("\t\ttype ") and not _is_comment(text):
+        is_header = text.startswith("\t\ttype ") or (number == line and _is_comment(text))
+        if text and not text.isspace() and not is_header:
             found.append(read_rule(text, number, table, ruleset))
     return tuple(found)

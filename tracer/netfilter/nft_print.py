@@ -10,9 +10,10 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import assert_never
 
 from tracer.netfilter import nft_model as n
-from tracer.netfilter.nft_words import PRIORITIES, TCP_FLAGS
+from tracer.netfilter.nft_words import DSCP, PRIORITIES, TCP_FLAGS
 
 _BARE_META = frozenset({"iif", "oif", "iifname", "oifname", "iifgroup", "oifgroup"})
+_DSCP_NAMES = {value: name for name, value in reversed(DSCP.items()) if name not in ("be", "lephb", "va")}
 _FLAG_NAMES = {value: name for name, value in TCP_FLAGS.items()}
 
 
@@ -223,7 +224,7 @@ def _atom(value: n.Atom, kind: str) -> str:
         case IPv4Address() | IPv6Address():
             return str(value)
         case _:
-            return f"{value:#010x}" if kind == "mark" else str(value)
+            return f"{value:#010x}" if kind == "mark" else _DSCP_NAMES.get(value, f"{value:#04x}") if kind == "dscp" else str(value)
 
 
 def _element(element: n.Element, kind: str = "") -> str:
@@ -251,6 +252,8 @@ def _type(left: n.Expression) -> str:
             return "mark"
         case n.Payload(field="flags"):
             return "tcp_flag"
+        case n.Payload(field="dscp"):
+            return "dscp"
         case n.Ct(key="state" | "status"):
             return "flags"
     return ""

@@ -52,7 +52,7 @@ def unknown(text: str, code: str = "UNKNOWN_MATCH") -> UnknownAnswer:
 def constant(atom: n.Atom) -> Value:
     """Return a constant as it is compared: protocol names as numbers, other words as text."""
     if isinstance(atom, n.Word):
-        return _PROTOCOL_WORDS.get(atom.text, atom.text) if not atom.quoted else atom.text
+        return atom.text if atom.quoted else _PROTOCOL_WORDS.get(atom.text, atom.text)
     return atom
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tracer.errors import ParseError
 from tracer.netfilter import nft_model as n
-from tracer.netfilter.nft_words import TCP_FLAGS, Token, atom, fault, number, port_word, seconds, tokens
+from tracer.netfilter.nft_words import DSCP, TCP_FLAGS, Token, atom, fault, number, port_word, seconds, tokens
 
 # fmt: off
 HEADERS = frozenset({
@@ -43,6 +43,7 @@ _COMPARISONS = {
     ">=": ">=",
     "ge": ">=",
 }
+_UNITS = frozenset({"bytes", "kbytes", "mbytes"})
 _NAT_FLAGS = frozenset({"random", "fully-random", "persistent"})
 _FLAG_KEYS = frozenset({("ct", "state"), ("ct", "status"), ("ct", "label"), ("tcp", "flags")})
 REJECTS = {
@@ -136,9 +137,18 @@ class _Parser:
         reader = _STATEMENTS.get(word or "")
         if reader is not None:
             return reader(self)
+        if word == "ct" and self.peek(1) == "count":
+            return self.count()
         if (word == "meta" and self.peek(2) == "set") or (word in _BARE_META and self.peek(1) == "set"):
             return self.assignment()
         return self.match()
+
+    def count(self) -> n.Statement:
+        start = self.at
+        self.at += 2
+        self.accept("over")
+        self.take("the number of connections")
+        return n.UnmodelledMatch("ct count", self._words_from(start))
 
     def verdict(self) -> n.Statement:
         return n.Verdict(self.verdict_value())
@@ -263,9 +273,14 @@ class _Parser:
         self.expect("}")
         return n.SetUpdate(operation, name[1:], key, timeout)
 
-    def unmodelled_match(self) -> n.Statement:
-        kind = self.peek() or ""
-        return n.UnmodelledMatch(kind, self.rest(_ends))
+    def amount(self) -> n.Statement:
+        """``quota [over|until] N mbytes [used …]``, ``quota name "…"``, ``last [used …]``: what passed before decides."""
+        start = self.at
+        kind = self.take().text
+        while self.peek() in ("over", "until", "used", "name", "never") or number(self.peek() or "") is not None or self.peek() in _UNITS:
+            if self.take().text == "name":
+                self.take("a name")
+        return n.UnmodelledMatch(kind, self._words_from(start))
 
     def unmodelled_statement(self) -> n.Statement:
         kind = self.peek() or ""
@@ -288,7 +303,7 @@ class _Parser:
         if self.accept("vmap"):
             return n.VerdictMap(left, self.set_or_reference())
         if self.accept("set"):
-            return n.Assign(left, self.expression())
+            return n.Assign(left, self.expression("dscp" if typed_by(left) == "dscp" else ""))
         word = self.peek()
         operator = _COMPARISONS.get(word or "")
         if operator is not None:
@@ -466,12 +481,15 @@ def _flag_like(left: n.Expression) -> bool:
     return isinstance(left, n.Ct | n.Payload) and _flag_key(left) in _FLAG_KEYS
 
 
+_PAYLOAD_TYPES = {"flags": "tcp_flag", "sport": "port", "dport": "port", "dscp": "dscp"}
+
+
 def typed_by(left: n.Expression) -> str:
     """Return what constants beside *left* mean: ``tcp_flag``, ``port``, or nothing special."""
     if isinstance(left, n.Binary):
         return typed_by(left.left)
     if isinstance(left, n.Payload):
-        return "tcp_flag" if left.field == "flags" else "port" if left.field in ("sport", "dport") else "value"
+        return _PAYLOAD_TYPES.get(left.field, "value")
     if isinstance(left, n.Meta) and left.key in (
         "iif",
         "oif",
@@ -484,6 +502,8 @@ def typed_by(left: n.Expression) -> str:
         "oifkind",
     ):
         return "name"
+    if isinstance(left, n.Meta) and left.key == "pkttype":
+        return "pkttype"
     return "value" if isinstance(left, n.Meta | n.Ct | n.Fib) else ""
 
 
@@ -497,6 +517,10 @@ def _typed(value: n.Atom, kind: str) -> n.Expression:
         return total
     if kind == "port":
         return port_word(value)
+    if kind == "dscp" and isinstance(value, n.Word):
+        return DSCP.get(value.text, value)
+    if kind == "pkttype" and value == n.Word("unicast"):
+        return n.Word("host")  # one type, two names
     if isinstance(value, n.Word) and "," in value.text and kind == "value":
         first, *others = value.text.split(",")
         joined: n.Expression = n.Word(first)
@@ -519,10 +543,6 @@ def _bracketed(word: str, error: Callable[[str], ParseError]) -> tuple[n.Express
     return atom(host), port_word(atom(port[1:])) if port.startswith(":") and len(port) > 1 else None
 
 
-def _ends(word: str | None) -> bool:
-    return word in _STATEMENTS or word == "comment"
-
-
 _STATEMENTS: dict[str, Callable[[_Parser], n.Statement]] = {
     **dict.fromkeys(_VERDICTS, _Parser.verdict),
     "counter": _Parser.counter,
@@ -532,7 +552,7 @@ _STATEMENTS: dict[str, Callable[[_Parser], n.Statement]] = {
     "limit": _Parser.limit,
     "notrack": _Parser.notrack,
     **dict.fromkeys(("add", "update", "delete"), _Parser.set_update),
-    **dict.fromkeys(("quota", "last", "connlimit"), _Parser.unmodelled_match),
+    **dict.fromkeys(("quota", "last"), _Parser.amount),
     **dict.fromkeys(("queue", "tproxy", "synproxy", "dup", "fwd", "flow", "meter", "reset"), _Parser.unmodelled_statement),
     "xt": _Parser.xt,
 }

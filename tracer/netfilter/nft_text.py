@@ -110,7 +110,7 @@ class _Reader:
                 return
             if text.startswith("type ") and " hook " in text:
                 self.base(table, chain, text, at)
-            elif text.startswith("comment ") and text.count('"') == 2:
+            elif text.startswith("comment ") and text.count('"') == 2 and not rules:
                 chain.comment = text[8:].strip().rstrip(";").strip('"')
             elif text.startswith("policy "):
                 chain.policy = text[7:].rstrip("; ")

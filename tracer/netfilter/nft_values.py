@@ -15,7 +15,7 @@ from tracer.netfilter import nft_model as n
 from tracer.netfilter.model import RpfilterMatch
 from tracer.netfilter.nft_set_index import ABSENT, OWN_PORT, Absent, SetIndex, Value, Ways, constant, one, unknown
 from tracer.netfilter.view import UnknownAnswer, View
-from tracer.packet import Family, Protocol
+from tracer.packet import Address, Family, Protocol
 
 _ONE = Fraction(1)
 _DRAW = 1 << 32
@@ -39,6 +39,10 @@ class Evaluator:
     table: n.NftTable
     indexes: Indexes
 
+    def memory(self, name: str) -> str:
+        """Return the name under which the walk remembers what rules put into a set: sets of other tables may be called the same."""
+        return f"{self.table.family} {self.table.name} {name}"
+
     def index(self, found: n.SetLiteral | n.SetReference) -> SetIndex | None:
         """Return the index of a set, None when the table has no set of that name or it could not be read."""
         key: int | str = found.name if isinstance(found, n.SetReference) else id(found)
@@ -57,11 +61,13 @@ class Evaluator:
 
     def find(self, found: n.SetLiteral | n.SetReference, value: Value, view: View) -> n.Element | UnknownAnswer | None:
         """Return the element of a set or map that *value* falls into, None when there is none."""
-        key = _flat(value)
+        key = tuple(next(iter(p)) if isinstance(p, frozenset) and len(p) == 1 else p for p in _flat(value))
         for part in key:
+            if isinstance(part, frozenset):
+                return unknown("the other bits of this value are not known")
             if isinstance(part, UnknownAnswer):
                 return part
-        if isinstance(found, n.SetReference) and (found.name, remembered(key)) in view.recent:
+        if isinstance(found, n.SetReference) and (self.memory(found.name), remembered(key)) in view.recent:
             return n.Element(n.Wildcard())
         index = self.index(found)
         if index is None:
@@ -91,7 +97,7 @@ class Evaluator:
             case n.UnmodelledExpression(kind=kind, text=text):
                 return one(unknown(f"{text or kind} has no model", "UNMODELLED_MATCH"))
             case n.Fib():
-                return one(unknown("what fib gives as a value", "UNMODELLED_MATCH"))
+                return one(_fib(expression, view))
             case n.VerdictValue():
                 return one(expression)
             case n.SetLiteral() | n.SetReference() | n.Wildcard():
@@ -219,7 +225,7 @@ def _meta(key: str, view: View) -> Value:
         case "mark":
             return packet.mark
         case "pkttype":
-            return "multicast" if packet.destination.is_multicast else "unicast" if view.in_device != "lo" else "host"
+            return "multicast" if packet.destination.is_multicast and not view.local_process else "host"
         case "skuid" | "skgid" | "cgroup":
             return unknown(f"the {key} of the sending process is not in the snapshot") if view.local_process else ABSENT
     return unknown(f"meta {key} is not modelled", "UNMODELLED_MATCH")
@@ -229,13 +235,15 @@ def _ct(expression: n.Ct, view: View) -> Value:
     if expression.key == "state":
         return frozenset({view.state.lower()}) if view.state != "UNKNOWN" else unknown("the state of this connection is not known")
     connection = view.connection
-    if connection is None:
+    if connection is None or (expression.family is not None and (expression.family == "ip6") != (view.packet.family is Family.IP6)):
         return ABSENT
     found = connection.reply if expression.direction == "reply" else connection.original
     match expression.key:
         case "status":
-            names = {"dnat" if connection.has_dnat else "", "snat" if connection.has_snat else "", "seen-reply" if view.reply else ""}
-            return frozenset(names - {""})
+            # A flow's first packet is confirmed behind the last rule; over lo it comes again.
+            seen = {"confirmed"} if view.state != "NEW" or view.in_device == "lo" else set()
+            seen |= {"seen-reply"} if view.reply or connection.established else set()
+            return frozenset(seen | {name for name, has in (("dnat", connection.has_dnat), ("snat", connection.has_snat)) if has})
         case "mark":
             return view.connection_mark
         case "direction":
@@ -255,15 +263,39 @@ def _ct(expression: n.Ct, view: View) -> Value:
     return unknown(f"ct {expression.key} is not modelled", "UNMODELLED_MATCH")
 
 
-def fib_answer(expression: n.Fib, wanted: list[str], view: View) -> bool | None:
-    """Return whether a ``fib`` look-up gives one of *wanted* words; None when the snapshot cannot tell.
+def _fib(expression: n.Fib, view: View) -> Value:
+    """The type of an address: one word, as the kernel's look-up gives it."""
+    if expression.result != "type":
+        return unknown("what fib gives as a value", "UNMODELLED_MATCH")
+    found = _address_type(view, _fib_address(expression, view), _fib_device(expression, view)).lower()
+    return unknown("the routes that fib asks for are not known") if found == "unknown" else found
 
-    ``fib saddr . iif oif missing`` (or ``exists``) asks whether the way back leaves by the device the packet came in by.
+
+def _address_type(view: View, address: Address, device: str | None) -> str:
+    """NB: of an IPv6 address the device only says whether it is that device's own; the route is looked up without it.
+
+    Source: nft_fib6_flowi_init and __nft_fib6_eval_type in nft_fib_ipv6.c.
     """
-    address = view.packet.source if "saddr" in expression.keys else view.packet.destination
-    device = view.in_device if "iif" in expression.keys else view.out_device if "oif" in expression.keys else None
-    if expression.result == "type":
-        return view.routing.has_address_type(address, {w.upper() for w in wanted}, device)
+    found = view.routing.address_type(address, device)
+    if device is None or isinstance(address, IPv4Address) or found == "LOCAL":
+        return found
+    anywhere = view.routing.address_type(address)
+    return "UNICAST" if anywhere == "LOCAL" else anywhere
+
+
+def _fib_address(expression: n.Fib, view: View) -> Address:
+    return view.packet.source if "saddr" in expression.keys else view.packet.destination
+
+
+def _fib_device(expression: n.Fib, view: View) -> str | None:
+    return view.in_device if "iif" in expression.keys else view.out_device if "oif" in expression.keys else None
+
+
+def fib_is_routed(expression: n.Fib, wanted: list[str], view: View) -> bool | None:
+    """Return whether ``fib saddr . iif oif missing`` (or ``exists``) holds; None when the snapshot cannot tell.
+
+    It asks whether the way back to the source leaves by the device the packet came in by.
+    """
     if "saddr" in expression.keys and "iif" in expression.keys and wanted in (["missing"], ["exists"]):
         back = view.reverse_path(RpfilterMatch(valid_mark="mark" in expression.keys)) if view.reverse_path else None
         return None if back is None else back == (wanted == ["exists"])

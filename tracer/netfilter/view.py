@@ -24,6 +24,9 @@ class AddressTypes(TypingProtocol):
     def has_address_type(self, address: Address, types: Collection[str], device: str | None = None) -> bool | None:
         """Return whether the stack's own tables give *address* one of *types* (LOCAL, UNICAST, …); None when they cannot tell."""
 
+    def address_type(self, address: Address, device: str | None = None) -> str:
+        """Return the one type that the kernel's look-up gives *address* (LOCAL, UNICAST, …), or UNKNOWN."""
+
 
 @dataclass(frozen=True, slots=True)
 class UnknownAnswer:

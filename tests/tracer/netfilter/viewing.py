@@ -24,6 +24,9 @@ class KnownTypes:
             return None
         return self.types.get(str(address), "UNICAST") in types and device in (None, "eth0")
 
+    def address_type(self, address: Address, device: str | None = None) -> str:
+        return "UNKNOWN" if self.types is None else self.types.get(str(address), "UNICAST") if device in (None, "eth0") else "UNICAST"
+
 
 def packet(
     source: str = "10.0.0.9",
