@@ -30,6 +30,7 @@ class StationKind(StrEnum):
 class Station:
     """One numbered station. *steps* are indexes into the steps of hop *hop* (of the reply's hops when *reply* is true).
 
+    *lookups* are indexes into the trace's look-ups.
     *chain* is the chain the station is about, None where it is about a whole hook or stack; *hook* and *table* likewise.
     """
 
@@ -42,9 +43,11 @@ class Station:
     hook: str | None = None
     table: str | None = None
     chain: str | None = None
+    lookups: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """Return the station as trace-json.md writes it."""
         out: dict[str, object] = {"n": self.n, "kind": self.kind.value, "title": self.title, "hop": self.hop, "steps": list(self.steps)}
         out |= {k: v for k, v in (("hook", self.hook), ("table", self.table), ("chain", self.chain)) if v is not None}
+        out |= {"lookups": list(self.lookups)} if self.lookups else {}
         return out | ({"reply": True} if self.reply else {})

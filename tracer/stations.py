@@ -13,12 +13,13 @@ Every step belongs to exactly one station. No chain, Service or comment is known
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from tracer.lookup_stations import lookup_stations
 from tracer.packet import Protocol
 from tracer.station import Station, StationKind
-from tracer.trace import Disposition, Hop, Outcome, StackKind, Step, Trace
+from tracer.trace import Disposition, Hop, Lookup, Outcome, StackKind, Step, Trace
 
 ChainId = tuple[str, str, str, str]
 RandomChains = dict[ChainId, int]
@@ -42,8 +43,8 @@ def stations_of(trace: Trace) -> tuple[tuple[Station, ...], ...]:
     The whole trace is needed, not one outcome: the last rule of a random choice matches without a draw of its own.
     """
     chains = random_chains(trace.outcomes)
-    dns = bool(trace.lookups)
-    found = [stations(outcome, chains, with_dns=dns) for outcome in trace.outcomes]
+    begun = trace.query.connection is None
+    found = [stations(outcome, chains, trace.lookups, begins=begun) for outcome in trace.outcomes]
     choices: dict[tuple[str, ...], set[int]] = {}
     for outcome, numbered in zip(trace.outcomes, found, strict=True):
         for station in numbered:
@@ -87,13 +88,14 @@ def random_chains(outcomes: Iterable[Outcome]) -> RandomChains:
     return found
 
 
-def stations(outcome: Outcome, chains: RandomChains, *, with_dns: bool = False) -> tuple[Station, ...]:
-    """Return the numbered stations of one outcome, the way back included when it is known."""
-    found: list[Station] = []
-    if with_dns or outcome.disposition is Disposition.UNRESOLVED:
-        found.append(Station(n=0, kind=StationKind.DNS, title="DNS lookup", hop=0))
+def stations(outcome: Outcome, chains: RandomChains, lookups: Sequence[Lookup] = (), *, begins: bool = True) -> tuple[Station, ...]:
+    """Return the numbered stations of one outcome, the look-ups before it and the way back, when it is known, included.
+
+    *begins*: the packet is the first one of its connection.
+    """
+    found: list[Station] = list(lookup_stations(lookups))
     if outcome.hops:
-        found.append(_send(outcome.hops[0]))
+        found.append(_send(outcome.hops[0], begins=begins))
     for index, hop in enumerate(outcome.hops):
         found.extend(_hop_stations(hop, index, chains, last=index == len(outcome.hops) - 1, outcome=outcome))
     found.extend(_end(outcome, found))
@@ -104,9 +106,9 @@ def stations(outcome: Outcome, chains: RandomChains, *, with_dns: bool = False) 
 # --- one hop -----------------------------------------------------------------------------------------------------------------
 
 
-def _send(hop: Hop) -> Station:
+def _send(hop: Hop, *, begins: bool) -> Station:
     who = {StackKind.POD: "Pod", StackKind.NODE: "Node"}.get(hop.kind, "Client")
-    what = " SYN" if hop.packet_in.protocol is Protocol.TCP else ""
+    what = " SYN" if begins and hop.packet_in.protocol is Protocol.TCP else ""
     return Station(n=0, kind=StationKind.SEND, title=f"{who} sends{what}", hop=0, steps=() if hop.kind is StackKind.NODE else _all(hop))
 
 
@@ -311,6 +313,7 @@ _ENDS = {
     Disposition.LOST: (StationKind.DROP, "Nobody owns this address"),
     Disposition.CLOSED: (StationKind.REJECT, "Accepted, then closed"),
     Disposition.LOOP: (StationKind.DROP, "The packet goes round in circles"),
+    Disposition.UNRESOLVED: (StationKind.REJECT, "Name does not resolve"),
     Disposition.UNKNOWN: (StationKind.UNKNOWN, "Unknown from here on"),
 }
 

@@ -61,7 +61,7 @@ def _graph(answer: Answer, query: TraceQuery) -> tuple[Graph, tuple[Moment, ...]
     graph = build(
         answer.answer, paths=paths, follow=followed.id, detail=query.detail, group=query.group, expand=query.expand, zones=answer.zones
     )
-    return graph, journey(answer.answer["outcomes"][followed.index])
+    return graph, journey(answer.answer["outcomes"][followed.index], answer.answer.get("lookups") or ())
 
 
 # --- pictures --------------------------------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ from webapp.shapes import Shape, fit, outline
 
 TIMEOUT_SECONDS = 2.0
 MARGIN_X, MARGIN_Y = 16.0, 2.0
+DNS_ROOM = 20.0
+"""How much taller than drawn a DNS server's box is laid out: the line to its client needs room for two tips."""
 _CELL = '<td fixedsize="true" width="{w}" height="{h}"></td>'
 _LABEL = f'label=<<table border="0" cellborder="0" cellspacing="0" cellpadding="0"><tr>{_CELL}</tr></table>>'
 _processes = threading.BoundedSemaphore(os.cpu_count() or 1)
@@ -153,7 +155,8 @@ def _in_order(boxes: Sequence[Box], graph: Graph) -> list[Box]:
 
 def _dot_box(box: Box, shapes: Mapping[str, Shape]) -> str:
     shape = shapes[box.id]
-    return f"{_name(box.id)}[width={shape.width / 72:.4f},height={shape.height / 72:.4f}];"
+    height = shape.height + (DNS_ROOM if box.kind is BoxKind.DNS else 0)
+    return f"{_name(box.id)}[width={shape.width / 72:.4f},height={height / 72:.4f}];"
 
 
 def _name(identifier: str) -> str:
@@ -180,7 +183,7 @@ def _columns(graph: Graph) -> dict[str, int]:
     """Return each box's column: the longest way to it, and for the last boxes of the rows the end (a second node's box just before)."""
     heads: dict[str, list[str]] = {}
     for edge in graph.edges:
-        if edge.kind is not EdgeKind.REPLY:
+        if edge.kind not in (EdgeKind.REPLY, EdgeKind.DNS):
             heads.setdefault(edge.tail, []).append(edge.head)
     column = {box.id: 0 for box in graph.boxes if box.kind is not BoxKind.CONNTRACK}
     for _ in graph.boxes:
@@ -343,9 +346,10 @@ def _place_box(box: Box, at: Point, shape: Shape) -> PlacedBox:
 
 
 def _place_edge(edge: Edge, layout: _Layout, shapes: Mapping[str, Shape]) -> PlacedEdge:
-    points, start, end = layout.curves[edge.id]
+    points, start, end = _asking(edge, layout, shapes) if edge.kind is EdgeKind.DNS else layout.curves[edge.id]
     backwards = edge.kind is EdgeKind.REPLY
     curve = spline(points) if backwards else cubic(points)
+    tip = 6.5 if edge.kind is EdgeKind.DNS else 8.0
     width = 1.2 + 2 * float(edge.probability or 0) ** 0.5
     mark = ""
     if edge.kind in (EdgeKind.DNAT, EdgeKind.SNAT):
@@ -355,13 +359,22 @@ def _place_edge(edge: Edge, layout: _Layout, shapes: Mapping[str, Shape]) -> Pla
     return PlacedEdge(
         edge=edge,
         path=curve,
-        head=arrow(end, points[-1]) if end else "",
-        tail=arrow(start, points[0]) if start else "",
+        head=arrow(end, points[-1], tip) if end else "",
+        tail=arrow(start, points[0], tip) if start else "",
         width=width,
         mark=mark,
         label_x=x,
         label_y=y,
     )
+
+
+def _asking(edge: Edge, layout: _Layout, shapes: Mapping[str, Shape]) -> Curve:
+    """Return the line from a DNS server down to the client under it, with room for both tips."""
+    x, over = layout.places[edge.tail]
+    _, under = layout.places[edge.head]
+    top, bottom = over + shapes[edge.tail].height / 2, under - shapes[edge.head].height / 2
+    third = (bottom - top) / 3
+    return tuple((x, top + third + third * place / 3) for place in range(4)), (x, top), (x, bottom)
 
 
 def _place_ways(edge: Edge, layout: _Layout) -> list[PlacedWay]:

@@ -13,7 +13,7 @@ import pytest
 from tests.made_traces import dropped_trace, lb_trace, unknown_trace
 from tracer.graph import BUDGET, BoxKind, EdgeKind, Graph, build, most_likely, paths_of
 from tracer.stations import stations_of
-from tracer.trace import Disposition, Reason, Trace
+from tracer.trace import Disposition, Lookup, Outcome, Reason, Trace
 
 ZONES = {"shop-worker": "zone-a", "shop-worker1": "zone-b", "shop-worker2": "zone-c"}
 
@@ -150,3 +150,20 @@ def test_rewrites_mark_the_edges_behind_them() -> None:
 def test_the_most_likely_path_is_followed_ties_by_id() -> None:
     paths = paths_of(answer(lb_trace()))
     assert most_likely(paths).id == min(path.id for path in paths)
+
+
+def test_all_look_ups_are_one_box_beside_the_client() -> None:
+    asked = tuple(Lookup(server="10.96.0.10", name=name, rdtype="A", rcode="NXDOMAIN") for name in ("web.a.", "web.b.", "web."))
+    graph = build(answer(replace(lb_trace(), lookups=asked)))
+    box = next(box for box in graph.boxes if box.kind is BoxKind.DNS)
+    assert (box.title, box.subtitle, box.steps, box.badge) == ("DNS", "10.96.0.10", (1, 2, 3), "1–3")
+    (edge,) = [edge for edge in graph.edges if edge.kind is EdgeKind.DNS]
+    assert edge.tail == box.id
+    assert next(b for b in graph.boxes if b.id == edge.head).kind is BoxKind.CLIENT
+
+
+def test_a_name_that_does_not_resolve_still_has_a_client() -> None:
+    asked = (Lookup(server="10.96.0.10", name="web.", rdtype="A", rcode="NXDOMAIN"),)
+    ended = Outcome(probability=Fraction(1), disposition=Disposition.UNRESOLVED)
+    graph = build(answer(replace(lb_trace(), outcomes=(ended,), lookups=asked)))
+    assert sorted((box.kind.value, box.steps) for box in graph.boxes) == [("client", ()), ("dns", (1,)), ("reject", (2,))]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 
 from tests.made_traces import dropped_trace, lb_trace, unknown_trace
 from tracer.stations import StationKind, stations_of
-from tracer.trace import Hop, Outcome, StackKind, Step, Trace
+from tracer.trace import Disposition, Hop, Lookup, Outcome, StackKind, Step, Trace
 
 
 def titles(trace: Trace, index: int = 0) -> list[tuple[str, str]]:
@@ -111,3 +112,55 @@ def test_a_policy_that_drops_is_an_event() -> None:
     hop: Hop = replace(last, steps=(*last.steps[:2], policy))
     stations = stations_of(Trace(query=dropped_trace().query, outcomes=(replace(outcome, hops=(outcome.hops[0], hop)),)))[0]
     assert (stations[-1].kind, stations[-1].title, stations[-1].steps) == (StationKind.DROP, "Dropped by INPUT", (2,))
+
+
+# --- names -------------------------------------------------------------------------------------------------------------
+
+
+def lookup(name: str, rdtype: str, rcode: str, *answers: str) -> Lookup:
+    return Lookup(server="10.96.0.10", name=name, rdtype=rdtype, rcode=rcode, answers=answers)
+
+
+SEARCHED = (
+    lookup("web.shop.default.svc.cluster.local.", "A", "NXDOMAIN"),
+    lookup("web.shop.default.svc.cluster.local.", "AAAA", "NXDOMAIN"),
+    lookup("web.shop.svc.cluster.local.", "A", "NOERROR", "10.96.0.7"),
+    lookup("web.shop.svc.cluster.local.", "AAAA", "NOERROR"),
+)
+
+
+def test_every_name_that_was_asked_is_a_station_before_the_packet() -> None:
+    stations = stations_of(replace(lb_trace(), lookups=SEARCHED))[0]
+    assert [(s.n, s.kind.value, s.title, s.lookups) for s in stations[:3]] == [
+        (1, "dns", "No such name (NXDOMAIN)", (0, 1)),
+        (2, "dns", "Name found: 10.96.0.7", (2, 3)),
+        (3, "send", "Client sends SYN", ()),
+    ]
+    assert stations[0].to_dict()["lookups"] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("rcode", "answers", "title"),
+    [
+        ("NOERROR", (), "Name has no address (NODATA)"),
+        ("NOERROR", ("elsewhere.example.com.",), "Name has no address (NODATA)"),
+        ("NOERROR", ("web.example.com.", "192.0.2.1", "192.0.2.2"), "Name found: 192.0.2.1 and 1 more"),
+        ("NXDOMAIN", (), "No such name (NXDOMAIN)"),
+        ("SERVFAIL", (), "Look-up fails (SERVFAIL)"),
+        ("TIMEOUT", (), "DNS server does not answer"),
+    ],
+)
+def test_a_look_up_says_what_it_came_to(rcode: str, answers: tuple[str, ...], title: str) -> None:
+    asked = (lookup("web.", "A", rcode, *answers),)
+    assert stations_of(replace(lb_trace(), lookups=asked))[0][0].title == title
+
+
+def test_a_name_that_does_not_resolve_ends_there() -> None:
+    ended = Outcome(probability=Fraction(1), disposition=Disposition.UNRESOLVED)
+    trace = replace(lb_trace(), outcomes=(ended,), lookups=SEARCHED[:2])
+    assert titles(trace) == [("dns", "No such name (NXDOMAIN)"), ("reject", "Name does not resolve")]
+
+
+def test_a_packet_of_a_recorded_connection_does_not_begin_it() -> None:
+    trace = lb_trace()
+    assert titles(replace(trace, query=replace(trace.query, connection=("shop-worker", 3))))[0] == ("send", "Client sends")

@@ -210,3 +210,20 @@ def test_the_theme_leads_nowhere_else(client: Client, back: str) -> None:
 def test_there_are_two_themes(client: Client) -> None:
     assert client.post("/theme", {"theme": "pink"}).status_code == 400
     assert client.get("/theme").status_code == 405
+
+
+# --- names -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_name_is_asked_before_the_packet_is_sent(client: Client, demo: Path, shop: Snapshot) -> None:
+    pods = re.findall(r'"name": "(client-[a-z0-9-]+)"', (demo / "shop-iptables/pods.json").read_text())
+    text = client.get(f"/c/shop/trace?from=pod:default/{pods[0]}&to=public-api.production:443&step=2").content.decode()
+    assert 'class="n k-dns on"' in text
+    assert "2 of 4 questions of this look-up were in vain." in text
+    assert f'href="/c/shop/trace?from=pod:default/{pods[0]}&amp;to=10.96.0.10:53&amp;protocol=udp"' in text
+
+
+def test_a_name_that_does_not_exist_is_the_verdict(client: Client, demo: Path, shop: Snapshot) -> None:
+    pods = re.findall(r'"name": "(client-[a-z0-9-]+)"', (demo / "shop-iptables/pods.json").read_text())
+    response = client.get(f"/c/shop/trace?from=pod:default/{pods[0]}&to=nosuch.production:443")
+    assert headline(response) == "Name does not resolve"

@@ -63,7 +63,7 @@ class Path:
 
 def paths_of(answer: Json) -> tuple[Path, ...]:
     """Return one path for each outcome of *answer*, in its order."""
-    return tuple(_path(index, outcome) for index, outcome in enumerate(answer["outcomes"]))
+    return tuple(_path(index, outcome, answer) for index, outcome in enumerate(answer["outcomes"]))
 
 
 def most_likely(paths: Sequence[Path]) -> Path:
@@ -71,11 +71,13 @@ def most_likely(paths: Sequence[Path]) -> Path:
     return min(paths, key=lambda path: (-path.probability, path.id))
 
 
-def _path(index: int, outcome: Json) -> Path:
+def _path(index: int, outcome: Json, answer: Json) -> Path:
     hops = outcome.get("hops") or []
     replies = (outcome.get("reply") or {}).get("hops") or []
     stations = outcome.get("stations") or []
-    stops = tuple(_distinct(_stop(s, hops, outcome) for s in stations if not s.get("reply")))
+    asked = [s for s in stations if s["kind"] == "dns"]
+    sent = [_stop(s, hops, outcome) for s in stations if not s.get("reply") and s["kind"] != "dns"]
+    stops = tuple(_distinct(iter([*_asking(asked, answer, is_sent=bool(hops)), *sent])))
     target, title, subtitle, node = _target(outcome, hops)
     entry, rules = _entry(hops)
     return Path(
@@ -94,6 +96,33 @@ def _path(index: int, outcome: Json) -> Path:
         entry=entry,
         rules=rules,
     )
+
+
+def _asking(stations: Sequence[Json], answer: Json, *, is_sent: bool) -> Iterator[Stop]:
+    """Yield the look-ups as one stop beside the client, and the client itself where nothing is sent in the end."""
+    if not stations:
+        return
+    servers = {answer["lookups"][i]["server"] for s in stations for i in s.get("lookups", ()) if i < len(answer.get("lookups") or ())}
+    numbers = tuple(int(s["n"]) for s in stations)
+    yield Stop(
+        n=numbers[0],
+        kind="dns",
+        title=stations[0]["title"] if len(stations) == 1 else f"{len(stations)} names asked",
+        key="dns",
+        stack_kind="",
+        stack="",
+        node=None,
+        hop=0,
+        subtitle=", ".join(sorted(servers)) if len(servers) < 2 else f"{len(servers)} servers",
+        numbers=numbers,
+        badge=str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}–{numbers[-1]}",
+    )
+    if not is_sent:
+        source = answer["query"]["from"]
+        name, below = str(source.get("ip") or source.get("name") or ""), str(source.get("namespace") or source["kind"])
+        yield Stop(
+            n=0, kind="send", title="Would send", key="send", stack_kind=source["kind"], stack=name, node=None, hop=0, subtitle=below
+        )
 
 
 def _distinct(stops: Iterator[Stop]) -> Iterator[Stop]:

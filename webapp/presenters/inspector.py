@@ -71,6 +71,17 @@ class PickRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionRow:
+    """One question to a DNS server and what came back."""
+
+    rdtype: str
+    server: str
+    transport: str
+    answer: str
+    found: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inspector:
     """Everything about one step."""
 
@@ -88,6 +99,7 @@ class Inspector:
     more_picks: int = 0
     exactly: str = ""
     say: str = ""
+    questions: tuple[QuestionRow, ...] = ()
 
     @property
     def changes(self) -> bool:
@@ -114,8 +126,48 @@ def inspector(document: Json, outcome: Json, moments: Sequence[Moment], n: int, 
         picks=picks,
         more_picks=more,
         exactly=_exactly(moment, paths, followed),
+        questions=tuple(_questions(moment)),
         say=f"Step {moment.n} of {len(moments)}. {moment.title}. {effect}",
     )
+
+
+# --- the look-up -------------------------------------------------------------------------------------------------------
+
+
+def _questions(moment: Moment) -> Iterator[QuestionRow]:
+    for lookup in moment.lookups:
+        answers = ", ".join(lookup.get("answers") or ())
+        empty = "no records" if lookup["rcode"] == "NOERROR" else lookup["rcode"]
+        yield QuestionRow(
+            rdtype=lookup["question"]["type"],
+            server=lookup["server"],
+            transport=lookup.get("transport", "udp"),
+            answer=answers or empty,
+            found=bool(answers),
+        )
+
+
+def _looked_up(moment: Moment) -> Iterator[Line]:
+    first = moment.lookups[0] if moment.lookups else {}
+    if first:
+        yield _fact(first["question"]["name"])
+    if first.get("why"):
+        yield _fact(first["why"])
+    if first.get("plugin"):
+        yield _fact(f"answered by CoreDNS, plugin {first['plugin']}")
+    yield from (_fact(note) for note in dict.fromkeys(note for lookup in moment.lookups for note in lookup.get("notes") or ()))
+
+
+def _asked_why(moment: Moment, moments: Sequence[Moment]) -> Iterator[str]:
+    """Yield why this name was asked, and how many questions of the whole look-up were in vain."""
+    search = next((lookup["search"] for lookup in moment.lookups if lookup.get("search")), None)
+    if search:
+        yield f"The name has too few dots to be tried as it stands first: search suffix {search['number']} of {search['of']}."
+    asked = [m for m in moments if m.kind == "dns"]
+    total = sum(len(m.lookups) for m in asked)
+    wasted = sum(len(m.lookups) for m in asked if not any(lookup.get("answers") for lookup in m.lookups))
+    if wasted and moment is asked[-1]:
+        yield f"{wasted} of {total} questions of this look-up were in vain."
 
 
 # --- the packet --------------------------------------------------------------------------------------------------------
@@ -147,7 +199,7 @@ def _evidence(document: Json, outcome: Json, moment: Moment) -> Iterator[Evidenc
         said = tuple(Line(number="", tokens=(Token(text=f"{s['table']} {s['chain']}: policy {s['policy']}"),), hit=True) for s in policies)
         yield Evidence(title="Where a chain ends without a verdict", file="", lines=said)
     if not moment.steps:
-        yield Evidence(title="Where this comes from", file=_origin(moment), lines=tuple(_facts(outcome, moment)))
+        yield Evidence(title="Where this comes from", file=_origin(moment), lines=tuple(_facts(document, outcome, moment)))
 
 
 def _lines(document: Json, file: str, steps: Sequence[Json]) -> Iterator[Line]:
@@ -183,11 +235,15 @@ def _origin(moment: Moment) -> str:
     )
 
 
-def _facts(outcome: Json, moment: Moment) -> Iterator[Line]:
+def _facts(document: Json, outcome: Json, moment: Moment) -> Iterator[Line]:
+    begins = not document["answer"]["query"].get("connection")
     protocol = shown(moment.before, "protocol").lower()
     flow = f"{protocol} {endpoint_text(moment.before, 'source')} > {endpoint_text(moment.before, 'destination')}"
-    if moment.kind in ("send", "reply", "receive"):
-        yield _fact(flow + (" SYN" if protocol == "tcp" and not moment.reply else " SYN-ACK" if protocol == "tcp" else ""))
+    if moment.kind == "dns":
+        yield from _looked_up(moment)
+    elif moment.kind in ("send", "reply", "receive"):
+        flags = " SYN" if moment.title.endswith(" SYN") else " SYN-ACK" if moment.reply and begins and protocol == "tcp" else ""
+        yield _fact(flow + flags)
     elif moment.kind == "load-balancer":
         yield _fact(f"{endpoint_text(moment.before, 'destination')} → {endpoint_text(moment.after, 'destination')}")
         yield from (_fact(note) for note in moment.notes)
@@ -287,7 +343,7 @@ def _effect(moment: Moment, outcome: Json, moments: Sequence[Moment], picks: Seq
         case "send":
             return f"The packet leaves for {after_destination} with the source {after_source}."
         case "dns":
-            return "The name is looked up before a packet is sent."
+            return _found(moment)
         case "load-balancer":
             kept = "" if moment.changes_source else " The source stays."
             return f"The destination becomes {after_destination}, a node and its node port.{kept}"
@@ -321,6 +377,17 @@ def _effect(moment: Moment, outcome: Json, moments: Sequence[Moment], picks: Seq
     return _passing(moment, name)
 
 
+def _found(moment: Moment) -> str:
+    """Return what the look-up of one name came to."""
+    name = moment.question or "the name"
+    found = [answer for lookup in moment.lookups for answer in lookup.get("answers") or ()]
+    if found:
+        return f"{name} is {', '.join(found)}."
+    return {"NOERROR": f"{name} exists, but has no address.", "NXDOMAIN": f"{name} does not exist."}.get(
+        moment.lookups[0]["rcode"] if moment.lookups else "", f"{name} could not be looked up."
+    )
+
+
 def _passing(moment: Moment, name: str) -> str:
     names = [step["names"] for step in moment.steps if step.get("names")]
     count = len(moment.steps)
@@ -336,6 +403,8 @@ def _passing(moment: Moment, name: str) -> str:
 
 
 def _causes(moment: Moment, outcome: Json, moments: Sequence[Moment]) -> Iterator[str]:
+    if moment.kind == "dns":
+        yield from _asked_why(moment, moments)
     yield from dict.fromkeys(step["condition"] for step in moment.steps if step.get("condition"))
     if moment.kind == "mark":
         later = next((m for m in moments if m.n > moment.n and m.kind == "snat" and m.hop == moment.hop), None)

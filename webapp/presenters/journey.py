@@ -29,6 +29,12 @@ class Moment:
     chain: str
     stack: Json
     notes: tuple[str, ...] = ()
+    lookups: tuple[Json, ...] = ()
+
+    @property
+    def question(self) -> str:
+        """Return the name that is looked up here, "" where none is."""
+        return str(self.lookups[0]["question"]["name"]) if self.lookups else ""
 
     @property
     def changed(self) -> tuple[str, ...]:
@@ -46,15 +52,36 @@ class Moment:
         return bool({"destination", "destination_port"} & set(self.changed))
 
 
-def journey(outcome: Json) -> tuple[Moment, ...]:
-    """Return the stations of *outcome* in order, the reply's behind."""
+def journey(outcome: Json, lookups: Sequence[Json] = ()) -> tuple[Moment, ...]:
+    """Return the stations of *outcome* in order, the reply's behind. *lookups* are the answer's."""
     there = outcome.get("hops") or []
     back = (outcome.get("reply") or {}).get("hops") or []
     stations = outcome.get("stations") or []
-    found = list(_moments([s for s in stations if not s.get("reply")], there))
-    sent = found[0].before if found else {}
+    asked = [s for s in stations if s["kind"] == "dns"]
+    found = [_asked(station, lookups) for station in asked]
+    found += _moments([s for s in stations if not s.get("reply") and s not in asked], there)
+    sent = next((moment.before for moment in found if moment.before), {})
     found += _moments([s for s in stations if s.get("reply")], [_answering(hop, sent) for hop in back])
     return tuple(found)
+
+
+def _asked(station: Json, lookups: Sequence[Json]) -> Moment:
+    """Return the moment in which a name is asked for; no packet of the traced connection exists yet."""
+    asked = tuple(lookups[i] for i in station.get("lookups", ()) if i < len(lookups))
+    return Moment(
+        n=station["n"],
+        kind="dns",
+        title=station["title"],
+        where=f"DNS server {asked[0]['server']}" if asked else "",
+        hop=0,
+        reply=False,
+        before={},
+        after={},
+        steps=(),
+        chain="",
+        stack={},
+        lookups=asked,
+    )
 
 
 def _answering(hop: Json, sent: Json) -> Json:

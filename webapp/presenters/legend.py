@@ -52,14 +52,16 @@ _LINES = (
     LegendLine(css="snat on", label="After SNAT, source changed", mark="M3,3h8v8h-8z"),
     LegendLine(css="off", label="Other possible path"),
 )
+_DNS = (LegendLine(css="dnsq", label="DNS question and answer"),)
 _REPLY = (LegendLine(css="rep", label="Reply"),)
 
 
 @cache
-def legend(*, with_reply: bool = False) -> Legend:
-    """Return the legend; *with_reply* adds what only an answer's way back draws."""
+def legend(*, with_reply: bool = False, with_dns: bool = False) -> Legend:
+    """Return the legend; *with_reply* adds what only an answer's way back draws, *with_dns* what only a name's look-up does."""
     shapes = (*_SHAPES, *(((BoxKind.CONNTRACK, "Connection table"),) if with_reply else ()))
+    shapes += ((BoxKind.DNS, "DNS server"),) if with_dns else ()
     return Legend(
         shapes=tuple(LegendShape(kind=kind, label=label, paths=small_outline(kind)) for kind, label in shapes),
-        lines=(*_LINES, *(_REPLY if with_reply else ())),
+        lines=(*_LINES, *(_REPLY if with_reply else ()), *(_DNS if with_dns else ())),
     )

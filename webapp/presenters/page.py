@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from tracer.graph import Graph, Path, build, matches, most_likely
+from tracer.query import parse_destination, parse_protocol
 from webapp.answers import Answer
 from webapp.graph_svg import LayoutError
 from webapp.odds import odds_text
@@ -94,6 +95,7 @@ class TracePage:
     step: int
     steps_url: tuple[str, str, str, str]
     picks: tuple[tuple[Any, str], ...]
+    question_url: str
     details: tuple[Choice, ...]
     views: tuple[Choice, ...]
     exports: tuple[tuple[str, str, str], ...]
@@ -117,7 +119,7 @@ def trace_page(answer: Answer, query: TraceQuery, path: str) -> TracePage:
     paths = shown.paths
     followed = next((p for p in paths if p.id == query.follow), None) or most_likely(paths)
     outcome = shown.answer["outcomes"][followed.index]
-    moments = journey(outcome)
+    moments = journey(outcome, shown.answer.get("lookups") or ())
     said = verdict(shown.answer, paths, followed)
     step = _step(query, said, moments)
     here = query.but(step=step)
@@ -159,6 +161,7 @@ def trace_page(answer: Answer, query: TraceQuery, path: str) -> TracePage:
         step=step,
         steps_url=_transport(urls, step, len(moments)),
         picks=tuple((row, query.but(follow=row.follow, step=None).url(path)) for row in panel.picks),
+        question_url=_question_url(query, panel, path),
         details=tuple(_choices(here, path, "detail", (("objects", "objects only"), ("chains", "chains"), ("rules", "every rule")))),
         views=tuple(_choices(here, path, "view", (("steps", "Steps"), ("graph", "Graph")))),
         exports=tuple(
@@ -176,7 +179,7 @@ def trace_page(answer: Answer, query: TraceQuery, path: str) -> TracePage:
         affinity=shown.document.get("affinity") or {},
         taken_at=str(shown.document.get("snapshot", {}).get("taken_at") or ""),
         engine_version=str(shown.document.get("engine_version", "")),
-        legend=legend(with_reply="reply" in outcome),
+        legend=legend(with_reply="reply" in outcome, with_dns=bool(shown.answer.get("lookups"))),
     )
 
 
@@ -192,6 +195,16 @@ def _draw(graph: Graph, moments: Sequence[Moment], query: TraceQuery, path: str,
         return drawing(graph, moments, query, lambda target: target.url(path), step), ""
     except LayoutError as error:
         return None, str(error)
+
+
+def _question_url(query: TraceQuery, panel: Inspector, path: str) -> str:
+    """Return the address that traces this step's own question to the DNS server, "" where there is none to follow."""
+    if not panel.questions or query.source is None:
+        return ""
+    server, transport = panel.questions[0].server, panel.questions[0].transport
+    host = f"[{server}]" if ":" in server else server
+    asked = TraceQuery(source=query.source, destination=parse_destination(f"{host}:53"), protocol=parse_protocol(transport))
+    return asked.url(path)
 
 
 def _verdict_url(query: TraceQuery, said: Verdict, path: str) -> str:

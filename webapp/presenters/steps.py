@@ -58,10 +58,12 @@ def _item(moment: Moment, first: Json, urls: Mapping[int, str], current: int, *,
         changes.append((sides["source"], "src", endpoint_text(moment.after, "source")))
     if moment.changes_destination:
         changes.append((sides["destination"], "dst", endpoint_text(moment.after, "destination")))
+    if moment.kind == "dns":
+        changes.append(("", "asks", moment.question))
     if moment.changed == ("mark",):
         changes.append(("", "mark", shown(moment.after, "mark")))
     caller, called = ("destination", "source") if moment.reply else ("source", "destination")
-    drawn = moment.kind != "dns"
+    drawn = bool(moment.before)
     return StepItem(
         n=moment.n,
         title=moment.title,

@@ -54,6 +54,9 @@ _STATIONS = {
     "POLICY_NOT_SEEN_IN_RULES": ("deliver",),
     "LB_BYPASSED": ("send",),
     "NAMES_NOT_MODELLED": ("dns", "unknown"),
+    "DNS_SEARCH_EXPANSION": ("dns",),
+    "DNS_QUERY_RACE": ("dns",),
+    "EXTERNALNAME_TLS": ("dns",),
 }
 QUIET = (Severity.INFO,)
 UNCHECKED = "DATA_MISSING"
