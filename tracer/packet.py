@@ -35,7 +35,8 @@ class Family(StrEnum):
 class Packet:
     """One packet's header and its mark.
 
-    ``source_port`` is None while nobody has said it (shown as ``:any``); ``source_port_random`` is true once the kernel drew it.
+    ``source_port`` is None while nobody has said it (shown as ``:any``); ``source_port_random`` is true once the kernel drew it,
+    and ``destination_port_random`` where an answer goes to a port that it drew.
     ``mark`` is the 32-bit skb mark of the current stack.
     """
 
@@ -46,6 +47,7 @@ class Packet:
     destination_port: int | None = None
     mark: int = 0
     source_port_random: bool = False
+    destination_port_random: bool = False
 
     @property
     def family(self) -> Family:

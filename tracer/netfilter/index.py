@@ -86,5 +86,11 @@ class ChainIndex:
     def candidates(self, packet: Packet) -> list[int]:
         """Return, in order, the positions of the rules that *packet* may match."""
         addressed = self._pinned.get(str(packet.destination), ())
-        ported = () if packet.destination_port is None else self._pinned.get((packet.protocol.value, packet.destination_port), ())
-        return list(merge(self._always, addressed, ported))
+        return list(merge(self._always, addressed, self._ported(packet)))
+
+    def _ported(self, packet: Packet) -> list[int]:
+        """The rules that pin the packet's port down; where nobody says which that is, those of any port."""
+        protocol, port = packet.protocol.value, packet.destination_port
+        if port is not None:
+            return self._pinned.get((protocol, port), [])
+        return sorted(p for pin, found in self._pinned.items() if not isinstance(pin, str) and pin[0] == protocol for p in found)

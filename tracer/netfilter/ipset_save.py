@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from tracer.errors import Fault
-from tracer.netfilter.model import EPHEMERAL, AddressMask, PortRange
+from tracer.netfilter.model import DRAWN, EPHEMERAL, AddressMask, PortRange
 from tracer.netfilter.scalars import BadValue, address_mask, address_range, number, port_range, protocol
 from tracer.packet import Address
 
@@ -146,6 +146,8 @@ class Key:
     protocol: int
     source_port: int | None
     destination_port: int | None
+    source_drawn: bool = False
+    destination_drawn: bool = False
     in_device: str | None
     out_device: str | None
     mark: int
@@ -254,9 +256,10 @@ def _port(part: PortPart, key: Key, side: str) -> bool | None:
     # bitmap:port knows ports of tcp and udp only (ip_set_get_ip_port)
     if key.protocol not in ((6, 17) if part.protocol is None else (part.protocol,)):
         return False
-    port = key.source_port if side == "src" else key.destination_port
+    port, drawn = (key.source_port, key.source_drawn) if side == "src" else (key.destination_port, key.destination_drawn)
     if port is None:
-        return None if part.ports.low <= EPHEMERAL.high and part.ports.high >= EPHEMERAL.low else False
+        likely = DRAWN if drawn else EPHEMERAL
+        return None if part.ports.low <= likely.high and part.ports.high >= likely.low else False
     return port in part.ports
 
 

@@ -69,8 +69,9 @@ def _ports(match: m.PortsMatch, view: View) -> Answer:
     if packet.protocol in (Protocol.ICMP, Protocol.ICMPV6):
         return False
     source = None if packet.source_port_random else packet.source_port
-    sides = {"source": (source,), "destination": (packet.destination_port,), "either": (source, packet.destination_port)}[match.side]
-    answers = [_port_in(port, match.ranges) for port in sides]
+    first, second = (source, packet.source_port_random), (packet.destination_port, packet.destination_port_random)
+    sides = {"source": (first,), "destination": (second,), "either": (first, second)}[match.side]
+    answers = [_port_in(port, match.ranges, drawn=drawn) for port, drawn in sides]
     if True in answers:
         return not match.negated
     if None in answers:
@@ -78,13 +79,17 @@ def _ports(match: m.PortsMatch, view: View) -> Answer:
     return match.negated
 
 
-def _port_in(port: int | None, ranges: tuple[m.PortRange, ...]) -> bool | None:
-    """Whether a port is in one of *ranges*; for a port that nobody said, only where all or none of the ephemeral ones are."""
+def _port_in(port: int | None, ranges: tuple[m.PortRange, ...], *, drawn: bool) -> bool | None:
+    """Whether a port is in one of *ranges*; for a port that nobody said, only where all or none of the ephemeral ones are.
+
+    A port that the kernel has *drawn* may be any.
+    """
     if port is not None:
         return any(port in r for r in ranges)
-    if any(r.low <= m.EPHEMERAL.low and r.high >= m.EPHEMERAL.high for r in ranges):
+    likely = m.DRAWN if drawn else m.EPHEMERAL
+    if any(r.low <= likely.low and r.high >= likely.high for r in ranges):
         return True
-    return None if any(r.low <= m.EPHEMERAL.high and r.high >= m.EPHEMERAL.low for r in ranges) else False
+    return None if any(r.low <= likely.high and r.high >= likely.low for r in ranges) else False
 
 
 def _tcp_flags(match: m.TcpFlagsMatch, view: View) -> Answer:
@@ -200,6 +205,8 @@ def set_key(view: View) -> ipset_save.Key:
         protocol=packet.protocol.number,
         source_port=None if packet.source_port_random else packet.source_port,
         destination_port=packet.destination_port,
+        source_drawn=packet.source_port_random,
+        destination_drawn=packet.destination_port_random,
         in_device=view.in_device,
         out_device=view.out_device,
         mark=packet.mark,

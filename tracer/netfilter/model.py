@@ -54,6 +54,7 @@ class PortRange:
 # A port that nobody said is one that the client's system picked. Linux takes 32768-60999 and IANA's range is 49152-65535
 # (ip_local_port_range, RFC 6335): rules and sets that name other ports do not mean it.
 EPHEMERAL = PortRange(32768, 65535)
+DRAWN = PortRange(1, 65535)  # of a port that NAT drew; nf_nat_l4proto_unique_tuple
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,7 @@ def _walk_back(fabric: Fabric, ending: Ending, place: Place) -> Iterator[Ending]
         source_port=request.destination_port,
         destination=request.source,
         destination_port=None if request.source_port_random else request.source_port,
+        destination_port_random=request.source_port_random,
     )
     last = ending.outcome.hops[-1]
     visit = Visit(kind=last.kind, name=last.name, node=last.node, came_in=None, packet_in=packet)

@@ -292,8 +292,9 @@ def _bound(walk: Walk, crossing: Crossing, hook: Hook) -> Walk:
     if manipulates_source(hook):
         packet = _with_source(walk.packet, wanted.source, wanted.source_port)
     else:
-        port = wanted.destination_port if isinstance(wanted.destination_port, int) else None
-        packet = replace(walk.packet, destination=wanted.destination, destination_port=port)
+        port, drawn = wanted.destination_port, wanted.destination_port == "random"
+        number = port if isinstance(port, int) else None
+        packet = replace(walk.packet, destination=wanted.destination, destination_port=number, destination_port_random=drawn)
     changed = rewritten(walk.packet, packet)
     if not changed:
         return walk
