@@ -103,31 +103,30 @@ def _one_set(kernel: Kernel, files: dict[str, bytes], generator: Generator, seed
     result.rules += rules.rule_count
     result.chains += sum(1 for chains in rules.tables.values() for c in chains if c.rules)
     for shot in generator.shots(SHOTS):
-        if not _agrees(kernel, engine, loaded, shot, result):
+        if (first := _difference(kernel, engine, loaded, shot, result)) is not None:
             small = shrunk(rules, lambda r, s=shot: _disagree(kernel, files, r, s) is not None, seconds=shrink)
-            text = _disagree(kernel, files, small, shot) or "gone when the rule set was made smaller"
+            text = _disagree(kernel, files, small, shot) or f"(seen once)\n{first}"
             result.disagreements.append(f"seed {seed}: {text}\n{small.text()}")
             return
 
 
-def _agrees(kernel: Kernel, engine: Engine, loaded: Loaded, shot: Shot, result: Result) -> bool:
+def _difference(kernel: Kernel, engine: Engine, loaded: Loaded, shot: Shot, result: Result) -> str | None:
+    """Send one packet, count what came of it, and return how kernel and engine disagree, None if they do not."""
     result.packets += 1
     observed = kernel.shoot(loaded, shot)
     asked = Asked()
     with listening(asked):
         answer = engine.ask(shot)
-    if sum(o.probability for o in answer.outcomes) != 1:
-        return False
-    outcome = engine.agreeing(answer, observed)
+    outcome = engine.agreeing(answer, observed) if sum(o.probability for o in answer.outcomes) == 1 else None
     if outcome is None:
-        return False
+        return shown(loaded, engine, shot, observed, answer)
     result.several += len(answer.outcomes) > 1
     result.unknown_ends += outcome.disposition == "unknown"
     result.ends[outcome.disposition] = result.ends.get(outcome.disposition, 0) + 1
     if observed.reply and outcome.reply:
         result.replies[outcome.reply.disposition] = result.replies.get(outcome.reply.disposition, 0) + 1
     result.coverage.add(loaded, observed, asked, certain=len(answer.outcomes) == 1)
-    return True
+    return None
 
 
 def _disagree(kernel: Kernel, files: dict[str, bytes], rules: RuleSet, shot: Shot) -> str | None:
