@@ -47,6 +47,10 @@ _PATTERNS = {
     Aspect.KIND: re.compile(rb'"kind"' + _WS + rb":" + _WS + _STRING),
 }
 _ESCAPE = re.compile(rb"\\[u/]")
+# How many keys are searched for one by one before an index is made, which costs as much as that many searches.
+_SEARCHES = {Aspect.ADDRESS: 8, Aspect.NAME: 2, Aspect.SERVICE_NAME: 4}
+_MOST_FOUND = 32
+_SPELLED_OTHERWISE = re.compile(rb'[^ -~]|["\\:]')
 Found = int | list[int]
 
 
@@ -119,6 +123,7 @@ class ObjectFile:
         self._spans: Spans | None = None
         self._indexes: dict[Aspect, dict[bytes, Found]] = {}
         self._escaped: tuple[int, ...] | None = None
+        self._searches: dict[Aspect, dict[bytes, tuple[int, ...]]] = {}
 
     @cached_property
     def _data(self) -> bytes:
@@ -207,9 +212,33 @@ class ObjectFile:
         """Return the places, ascending, of all objects that may have *key* for this *aspect* (addresses in canonical text)."""
         index = self._indexes.get(aspect)
         if index is None:
+            if (places := self._searched(aspect, key)) is not None:
+                return places
             index = self._indexes[aspect] = self._index(aspect)
         found = index.get(key, ())
         return (found,) if isinstance(found, int) else tuple(found)
+
+    def _searched(self, aspect: Aspect, key: bytes) -> tuple[int, ...] | None:
+        """Return the places that a search for the quoted *key* finds; None when an index is due: after a few keys, or many finds.
+
+        Finds more than an index would (the key under any name), never less: what can be spelled in several ways is left to the index.
+        """
+        known = self._searches.setdefault(aspect, {})
+        if key in known:
+            return known[key]
+        if len(known) >= _SEARCHES.get(aspect, 0) or _SPELLED_OTHERWISE.search(key) or self._escaped_items():
+            return None
+        quoted, ends = b'"' + key + b'"', self.spans.ends
+        places: list[int] = []
+        at = self._data.find(quoted, self.spans.starts[0] if ends else 0)
+        while ends and 0 <= at < ends[-1]:
+            if len(places) == _MOST_FOUND:
+                return None
+            item = bisect_right(ends, at)
+            places.append(item)
+            at = self._data.find(quoted, ends[item])
+        known[key] = tuple(places)
+        return known[key]
 
     def _index(self, aspect: Aspect) -> dict[bytes, Found]:
         ends = self.spans.ends

@@ -6,7 +6,7 @@ where they differ, what kube-proxy said of itself counts first (tracer.snapshot.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from tracer.errors import ParseError
@@ -51,13 +51,13 @@ def _held(stack: NodeStack) -> Iterator[tuple[str, str]]:
                 yield "nftables", f"{stack.nft.ruleset.file} holds table {tables[0].family} kube-proxy"
         dumps = [d for family in Family for d in stack.dumps(family)]
         for mode, prefix in _CHAINS.items():
-            found = [(d, [c for c in _nat(d) if c.name.startswith(prefix) and len(c)]) for d in dumps]
-            if where := [f"{d.file} holds {len(chains)} chains {prefix}…" for d, chains in found if chains]:
+            found = [(d, sum(1 for name, chain in _nat(d) if name.startswith(prefix) and chain.numbers)) for d in dumps]
+            if where := [f"{d.file} holds {count} chains {prefix}…" for d, count in found if count]:
                 yield mode, where[0]
     except ParseError:
         return
 
 
-def _nat(dump: Dump) -> tuple[Chain, ...]:
+def _nat(dump: Dump) -> Iterable[tuple[str, Chain]]:
     table = dump.tables.get("nat")
-    return tuple(table.chains.values()) if table else ()
+    return table.chains.items() if table else ()

@@ -93,12 +93,16 @@ class Command(BaseCommand):
 
 @contextlib.contextmanager
 def _few_collections() -> Iterator[None]:
-    """Look for garbage rarely: reading a large dump makes many objects that stay, and each search walks through all of them."""
+    """Look for garbage rarely: reading a large dump makes many objects that stay, and each search walks through all of them.
+
+    What is there in the end is set aside, so that the last search, at the process's end, leaves it alone.
+    """
     before = gc.get_threshold()
     gc.set_threshold(200_000, 50, 100)
     try:
         yield
     finally:
+        gc.freeze()
         gc.set_threshold(*before)
 
 
