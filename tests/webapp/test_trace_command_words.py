@@ -55,7 +55,7 @@ def test_a_name_that_no_terminal_prints_is_escaped(snapshot: Path, tmp_path: Pat
     (folder / "services.json").write_text('{"kind": "List", "items": []}')
     done = run(folder, "--from", "external:203.0.113.10", "--to", "192.0.2.1:80", "--format", form)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "n\\ud800" in done.stdout
+    assert "ud800: metadata.name: holds half of a surrogate pair" in done.stdout
 
 
 def test_an_ipv6_address_without_a_port_is_told_of_the_brackets(snapshot: Path) -> None:

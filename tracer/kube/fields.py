@@ -58,7 +58,9 @@ class Fields:
         """Raise the ParseError that says what is wrong with the field *key*."""
         where = f"{self._path}.{key}" if self._path and key else self._path or key
         text = f"{self._owner}: {where}: {message}" if where else f"{self._owner}: {message}"
-        raise ParseError(Fault(file=self._origin.file, line=None, column=None, message=text))
+        # What is refused may be half of a surrogate pair, which nobody could print.
+        printable = text.encode(errors="backslashreplace").decode()
+        raise ParseError(Fault(file=self._origin.file, line=None, column=None, message=printable))
 
     def has(self, key: str) -> bool:
         """Return whether the field is there and not null."""
@@ -121,6 +123,8 @@ class Fields:
     def text_map(self, key: str) -> Mapping[str, str]:
         """Return the object under *key*, all of whose values must be strings (null counts as empty)."""
         child = self.nested(key)
+        if any(not _is_text(k) for k in child._mapping):
+            self.refuse(key, "a name in it holds half of a surrogate pair")
         return {k: child.text(k) or "" for k in child._mapping}
 
     def raw(self, key: str) -> object:
