@@ -48,12 +48,17 @@ class Answer:
     @cached_property
     def paths(self) -> tuple[Path, ...]:
         """Return the outcomes as paths for the graph."""
-        return paths_of(self.answer)
+        return paths_of(self.answer, self.document.get("pods") or {})
 
     @property
     def zones(self) -> Mapping[str, str]:
         """Return the zone of each node that has one."""
         return {name: node["zone"] for name, node in self.document.get("nodes", {}).items() if node.get("zone")}
+
+    @property
+    def modes(self) -> Mapping[str, str]:
+        """Return kube-proxy's mode on each node where it is known."""
+        return {name: node["mode"] for name, node in self.document.get("nodes", {}).items() if node.get("mode")}
 
     def sample(self, seed: int) -> Answer:
         """Return the answer with one outcome only: the one that ``random.Random(seed)`` comes to, walking the tree in order."""

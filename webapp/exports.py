@@ -59,7 +59,14 @@ def _graph(answer: Answer, query: TraceQuery) -> tuple[Graph, tuple[Moment, ...]
     paths = answer.paths
     followed = next((p for p in paths if p.id == query.follow), None) or most_likely(paths)
     graph = build(
-        answer.answer, paths=paths, follow=followed.id, detail=query.detail, group=query.group, expand=query.expand, zones=answer.zones
+        answer.answer,
+        paths=paths,
+        follow=followed.id,
+        detail=query.detail,
+        group=query.group,
+        expand=query.expand,
+        zones=answer.zones,
+        modes=answer.modes,
     )
     return graph, journey(answer.answer["outcomes"][followed.index], answer.answer.get("lookups") or ())
 

@@ -19,7 +19,7 @@ from typing import Any
 from tracer.graph import Box, BoxKind, Edge, EdgeKind, Graph
 from webapp.curves import Curve, Point, along, arrow, bent, cubic, diamond, middle, read_curve, spline
 from webapp.odds import odds_text
-from webapp.shapes import Shape, fit, outline
+from webapp.shapes import Shape, fit, outline, second_line
 
 TIMEOUT_SECONDS = 2.0
 MARGIN_X, MARGIN_Y = 16.0, 2.0
@@ -331,7 +331,7 @@ class _Layout:
 
 
 def _place_box(box: Box, at: Point, shape: Shape) -> PlacedBox:
-    lines = (fit(box.title, shape.columns[0]), fit(box.subtitle, shape.columns[1]))
+    lines = (fit(box.title, shape.columns[0]), fit(second_line(box), shape.columns[1]))
     badges: list[tuple[str, int, float, float, bool]] = []
     left = shape.left_badge
     if box.badge and box.steps:

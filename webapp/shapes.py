@@ -48,6 +48,7 @@ def outline(box: Box) -> Shape:
     second = len(box.subtitle) * ADVANCE_SMALL if not box.chips else chip + (len(chip_words(box)) * 6.4 if chip_words(box) else 0)
     longest = LONGEST_POD if box.kind is BoxKind.POD and len(box.subtitle) <= LONGEST_POD else LONGEST
     text = min(max(len(box.title) * ADVANCE, second), longest * ADVANCE)
+    text = max(text, (len(second_line(box)) + 1) * ADVANCE_SMALL if state_word(box) else 0)
     extra = {
         BoxKind.CLIENT: 24,
         BoxKind.LOAD_BALANCER: 38,
@@ -69,6 +70,16 @@ def outline(box: Box) -> Shape:
     return Shape(
         width=width, height=height, paths=paths, text_x=text_x, anchor=anchor, columns=columns, left_badge=left, chips_x=text_x, dot_x=dot
     )
+
+
+def state_word(box: Box) -> str:
+    """Return the word for a pod's state that needs one: all but ready."""
+    return "" if box.state == "ready" else box.state
+
+
+def second_line(box: Box) -> str:
+    """Return the second line of a box, with the state of a pod that is not ready."""
+    return f"{box.subtitle} {state_word(box)}".strip()
 
 
 def chip_words(box: Box) -> str:

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from tracer.errors import ParseError
-from tracer.snapshot.proxy_mode import proxy_mode
+from tracer.topology.mode import mode_of
 from tracer.trace import Hop, StackKind, Trace
 
 if TYPE_CHECKING:
@@ -18,9 +17,10 @@ if TYPE_CHECKING:
 
 
 def surroundings(cluster: Cluster, traced: Trace) -> dict[str, Any]:
-    """Return ``{"nodes": {name: {"zone", "mode", "mode_from"}}, "pods": {ns/name: {"ready", "terminating"}}, "affinity": {ns/name: s}}``.
+    """Return ``{"nodes": {name: {"zone", "mode", "evidence"}}, "pods": {ns/name: {"ready", "terminating"}}, "affinity": {ns/name: s}}``.
 
-    A word that the snapshot does not have is left out; *ready* is None where the pod's Ready condition is absent.
+    A word that the snapshot does not have is left out. *evidence* says in words what tells the mode, and what is left of others;
+    *ready* is None where the pod's Ready condition is absent.
     """
     return {
         "nodes": {name: _node(cluster, name) for name in sorted(_nodes(traced))},
@@ -40,13 +40,10 @@ def _nodes(traced: Trace) -> set[str]:
     return ends | {hop.node for hop in _hops(traced) if hop.node}
 
 
-def _node(cluster: Cluster, name: str) -> dict[str, str]:
-    node = cluster.node(name)
-    try:
-        mode = proxy_mode(cluster.snapshot, name)
-    except ParseError:
-        mode = None
-    said = {"zone": node.zone if node else None, "mode": mode.mode if mode else None, "mode_from": mode.source if mode else None}
+def _node(cluster: Cluster, name: str) -> dict[str, object]:
+    node, found = cluster.node(name), mode_of(cluster, name)
+    evidence = [*found.evidence, *(f"left over: {text}" for text in found.leftovers)]
+    said = {"zone": node.zone if node else None, "mode": found.mode, "evidence": evidence}
     return {word: value for word, value in said.items() if value}
 
 

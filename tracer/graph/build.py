@@ -50,8 +50,11 @@ def build(
     expand: Sequence[str] = (),
     zones: Mapping[str, str] | None = None,
     find: str = "",
+    modes: Mapping[str, str] | None = None,
 ) -> Graph:
     """Return the picture of *answer*: *follow* is a path's id, *expand* the folds to open, *zones* maps node names to zones.
+
+    *modes* maps node names to kube-proxy's mode there.
 
     *paths* are the answer's own, when the caller has them already. Endpoints that *find* matches are not folded away.
     """
@@ -69,7 +72,7 @@ def build(
             if most > len(rows):
                 continue
             kept = rows if most == len(rows) else squeeze(rows, followed, most)
-            graph = _Draft(answer=answer, followed=followed, detail=detail, nodes=nodes, paths=paths, rows=kept).graph()
+            graph = _Draft(answer=answer, followed=followed, detail=detail, nodes=nodes, paths=paths, rows=kept, modes=modes or {}).graph()
             if len(graph.boxes) <= BUDGET:
                 return replace(graph, folded_by=by, notes=_notes(opened, nodes, every=every, squeezed=kept is not rows))
     return graph
@@ -101,6 +104,7 @@ class _Draft:
     nodes: Nodes
     paths: tuple[Path, ...]
     rows: tuple[Row, ...]
+    modes: Mapping[str, str]
     boxes: dict[str, Box] = field(default_factory=dict)
     likely: dict[str, Path] = field(default_factory=dict)
     weights: dict[str, Fraction] = field(default_factory=dict)
@@ -180,6 +184,7 @@ class _Draft:
             row=row,
             chips=_chips(stop),
             words=stop.title,
+            state=path.state if kind is BoxKind.POD else "",
         )
 
     def _stack(self, row: Row, path: Path, stop: Stop, position: int) -> Box:
@@ -267,8 +272,9 @@ class _Draft:
             if box.region.startswith("node:"):
                 name = box.region.removeprefix("node:")
                 alike = self.nodes.alike.get(name, 1) if name in self.nodes.drawn else 1
+                mode = f", {self.modes[name]}" if name in self.modes else ""
                 found[box.region] = Region(
-                    id=box.region, kind="node", title=f"Node {name}", total=alike, expand=ALL_NODES if alike > 1 else ""
+                    id=box.region, kind="node", title=f"Node {name}{mode}", total=alike, expand=ALL_NODES if alike > 1 else ""
                 )
         pods = [box for box in self.boxes.values() if box.region == "pods" and box.kind is not BoxKind.HOST]
         if pods:

@@ -46,6 +46,7 @@ class Box:
 
     *steps* are the numbers of the followed path's stations told here; *badge* their label.
     *follow* is the path through here that a click follows.
+    *state* is a pod's: ready, not ready or ending.
     *row* names the endpoint row the box belongs to, empty before the paths part.
     """
 
@@ -64,6 +65,7 @@ class Box:
     row: str = ""
     chips: tuple[str, ...] = ()
     words: str = ""
+    state: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

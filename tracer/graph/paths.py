@@ -41,6 +41,7 @@ class Stop:
 class Path:
     """One outcome. *target* identifies where it ends; *behaviour* what happens on the way, apart from where it ends.
 
+    *state* is the pod's: ready, not ready, ending, or "" where it is not known.
     *entry* is the first node a load balancer handed the packet to, empty without a load balancer;
     *rules* what that node did, its own addresses left out.
     """
@@ -59,11 +60,12 @@ class Path:
     behaviour: tuple[str, ...]
     entry: str = ""
     rules: tuple[str, ...] = ()
+    state: str = ""
 
 
-def paths_of(answer: Json) -> tuple[Path, ...]:
-    """Return one path for each outcome of *answer*, in its order."""
-    return tuple(_path(index, outcome, answer) for index, outcome in enumerate(answer["outcomes"]))
+def paths_of(answer: Json, pods: Mapping[str, Json] | None = None) -> tuple[Path, ...]:
+    """Return one path for each outcome of *answer*, in its order. *pods* maps ns/name to ``{"ready", "terminating"}``."""
+    return tuple(_path(index, outcome, answer, pods or {}) for index, outcome in enumerate(answer["outcomes"]))
 
 
 def most_likely(paths: Sequence[Path]) -> Path:
@@ -71,7 +73,7 @@ def most_likely(paths: Sequence[Path]) -> Path:
     return min(paths, key=lambda path: (-path.probability, path.id))
 
 
-def _path(index: int, outcome: Json, answer: Json) -> Path:
+def _path(index: int, outcome: Json, answer: Json, pods: Mapping[str, Json]) -> Path:
     hops = outcome.get("hops") or []
     replies = (outcome.get("reply") or {}).get("hops") or []
     stations = outcome.get("stations") or []
@@ -80,6 +82,7 @@ def _path(index: int, outcome: Json, answer: Json) -> Path:
     stops = tuple(_distinct(iter([*_asking(asked, answer, is_sent=bool(hops)), *sent])))
     target, title, subtitle, node = _target(outcome, hops)
     entry, rules = _entry(hops)
+    state = _state(outcome.get("destination") or {}, pods)
     return Path(
         index=index,
         id=outcome["id"],
@@ -92,9 +95,10 @@ def _path(index: int, outcome: Json, answer: Json) -> Path:
         node=node,
         stops=stops,
         replies=tuple(_stop(s, replies, outcome) for s in stations if s.get("reply")),
-        behaviour=_behaviour(outcome, stops),
+        behaviour=(*_behaviour(outcome, stops), state),
         entry=entry,
         rules=rules,
+        state=state,
     )
 
 
@@ -222,6 +226,13 @@ def _target(outcome: Json, hops: Sequence[Json]) -> tuple[str, str, str, str]:
         )
     )
     return identity, outcome["disposition"], code, str(last.get("node") or "")
+
+
+def _state(place: Json, pods: Mapping[str, Json]) -> str:
+    pod = pods.get(f"{place.get('namespace')}/{place.get('name')}")
+    if pod is None:
+        return ""
+    return "ending" if pod.get("terminating") else "" if pod.get("ready") is None else "ready" if pod["ready"] else "not ready"
 
 
 def _behaviour(outcome: Json, stops: Sequence[Stop]) -> tuple[str, ...]:

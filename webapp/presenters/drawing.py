@@ -152,6 +152,7 @@ def _box(placed: PlacedBox, query: TraceQuery, url: Url, step: int, find: str) -
     current = step in numbers
     state = "on" if box.on else "off"
     hit = " hit" if find and find.casefold() in f"{box.title} {box.subtitle} {box.words}".casefold() else ""
+    hit += f" is-{box.state.replace(' ', '-')}" if box.state else ""
     stack = " k-stack" if box.count > 1 else ""
     words = chip_words(box) if box.count == 1 else ""
     seen = [placed.lines[0], *[chip for chip, _, _ in placed.chips], words if placed.chips else placed.lines[1]]
@@ -164,6 +165,7 @@ def _box(placed: PlacedBox, query: TraceQuery, url: Url, step: int, find: str) -
     else:
         target, part = query.but(follow=box.follow, step=None), "trace"
         said = "Follow the path through here"
+    said += ". The pod is ready" if box.state == "ready" else ""
     name = f" ({box.title})" if placed.lines[0] != box.title else ""
     return DrawnBox(
         placed=placed,

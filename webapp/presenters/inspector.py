@@ -100,6 +100,7 @@ class Inspector:
     exactly: str = ""
     say: str = ""
     questions: tuple[QuestionRow, ...] = ()
+    mode: str = ""
 
     @property
     def changes(self) -> bool:
@@ -118,7 +119,7 @@ def inspector(document: Json, outcome: Json, moments: Sequence[Moment], n: int, 
         title=moment.title,
         where=moment.where,
         rows=tuple(_rows(moment)),
-        evidence=tuple(_evidence(document, outcome, moment)),
+        evidence=tuple(_evidence(document, outcome, moment, followed)),
         meanings=_meanings(moment),
         effect=effect,
         cause=tuple(_causes(moment, outcome, moments)),
@@ -127,6 +128,7 @@ def inspector(document: Json, outcome: Json, moments: Sequence[Moment], n: int, 
         more_picks=more,
         exactly=_exactly(moment, paths, followed),
         questions=tuple(_questions(moment)),
+        mode=_mode(document, moment),
         say=f"Step {moment.n} of {len(moments)}. {moment.title}. {effect}",
     )
 
@@ -186,7 +188,7 @@ def _rows(moment: Moment) -> Iterator[FieldRow]:
 # --- the evidence ------------------------------------------------------------------------------------------------------
 
 
-def _evidence(document: Json, outcome: Json, moment: Moment) -> Iterator[Evidence]:
+def _evidence(document: Json, outcome: Json, moment: Moment, path: Path) -> Iterator[Evidence]:
     by_file: dict[str, list[Json]] = {}
     for step in moment.steps:
         if step.get("file") and step.get("line"):
@@ -199,7 +201,7 @@ def _evidence(document: Json, outcome: Json, moment: Moment) -> Iterator[Evidenc
         said = tuple(Line(number="", tokens=(Token(text=f"{s['table']} {s['chain']}: policy {s['policy']}"),), hit=True) for s in policies)
         yield Evidence(title="Where a chain ends without a verdict", file="", lines=said)
     if not moment.steps:
-        yield Evidence(title="Where this comes from", file=_origin(moment), lines=tuple(_facts(document, outcome, moment)))
+        yield Evidence(title="Where this comes from", file=_origin(moment), lines=tuple(_facts(document, outcome, moment, path)))
 
 
 def _lines(document: Json, file: str, steps: Sequence[Json]) -> Iterator[Line]:
@@ -235,7 +237,7 @@ def _origin(moment: Moment) -> str:
     )
 
 
-def _facts(document: Json, outcome: Json, moment: Moment) -> Iterator[Line]:
+def _facts(document: Json, outcome: Json, moment: Moment, path: Path) -> Iterator[Line]:
     begins = not document["answer"]["query"].get("connection")
     protocol = shown(moment.before, "protocol").lower()
     flow = f"{protocol} {endpoint_text(moment.before, 'source')} > {endpoint_text(moment.before, 'destination')}"
@@ -253,6 +255,8 @@ def _facts(document: Json, outcome: Json, moment: Moment) -> Iterator[Line]:
         yield _fact(f"{place.get('kind', '')} {owner}")
         if place.get("node") and place.get("kind") != "node":
             yield _fact(f"on node {place['node']}")
+        if path.state:
+            yield _fact(f"the pod is {path.state}")
         if outcome.get("listener"):
             listener = {"declared": "a container declares this port", "undeclared": "no container declares this port"}
             yield _fact(f"port {place.get('port')}: {listener.get(outcome['listener'], 'whether something listens is not known')}")
@@ -386,6 +390,14 @@ def _found(moment: Moment) -> str:
     return {"NOERROR": f"{name} exists, but has no address.", "NXDOMAIN": f"{name} does not exist."}.get(
         moment.lookups[0]["rcode"] if moment.lookups else "", f"{name} could not be looked up."
     )
+
+
+def _mode(document: Json, moment: Moment) -> str:
+    """Return the mode of the node that this step is on, with what tells it; "" where the step is on none."""
+    name = str(moment.stack.get("name", "")) if moment.stack.get("kind") == "node" else ""
+    node = document.get("nodes", {}).get(name, {})
+    evidence = "; ".join(node.get("evidence") or ())
+    return sentence(f"Node {name} is in {node['mode']} mode: {evidence}") if node.get("mode") else sentence(evidence)
 
 
 def _passing(moment: Moment, name: str) -> str:

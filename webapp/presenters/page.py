@@ -77,6 +77,7 @@ class TracePage:
     verdict: Verdict
     verdict_url: str
     verdict_parts: tuple[tuple[str, str], ...]
+    detail_parts: tuple[tuple[str, str], ...]
     reason_url: str
     others: tuple[tuple[str, str, str], ...]
     heading: str
@@ -131,6 +132,7 @@ def trace_page(answer: Answer, query: TraceQuery, path: str) -> TracePage:
         group=query.group,
         expand=query.expand,
         zones=shown.zones,
+        modes=shown.modes,
         find=query.find,
     )
     picture, failed = _draw(graph, moments, here, path, step)
@@ -143,6 +145,7 @@ def trace_page(answer: Answer, query: TraceQuery, path: str) -> TracePage:
         verdict=said,
         verdict_url=_verdict_url(query, said, path),
         verdict_parts=tuple(_coloured(said.text, moments)),
+        detail_parts=tuple(_coloured(said.detail, moments)),
         reason_url=reason_url(said.code),
         others=tuple((word, odds, query.but(follow=best, step=None).url(path)) for word, odds, best in said.others),
         heading=_heading(paths, query),

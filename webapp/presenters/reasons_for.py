@@ -17,11 +17,16 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
-    """One finding: its sentence for this case, remedies as (action, trade-off), and the address of its page ("" when there is none)."""
+    """One finding: its sentence for this case, what to do about it here, the lines and objects that prove it.
+
+    *remedies* are the catalogue's, as (action, trade-off); *url* is the address of its page, "" when there is none.
+    """
 
     code: str
     title: str
     text: str
+    fix: str
+    evidence: tuple[str, ...]
     remedies: tuple[tuple[str, str], ...]
     url: str
 
@@ -49,6 +54,8 @@ def advice(outcome: Json, moment: Moment) -> Advice | None:
                 code=entry.code,
                 title=entry.title,
                 text="" if rule_sentence(outcome, entry.code) else sentence(finding["text"]),
+                fix=sentence(finding.get("fix") or ""),
+                evidence=tuple(finding.get("evidence") or ()),
                 remedies=remedies,
                 url=reason_url(entry.code),
             )

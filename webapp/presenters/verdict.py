@@ -58,6 +58,8 @@ _STATIONS = {
     "DNS_QUERY_RACE": ("dns",),
     "EXTERNALNAME_TLS": ("dns",),
 }
+LONG = 150
+_BEGINNERS = ("node", "the", "a", "an", "it", "no", "this", "there", "nothing", "its", "all", "none")
 QUIET = (Severity.INFO,)
 UNCHECKED = "DATA_MISSING"
 _BY_RULE = ("RULE_DROP", "RULE_REJECT")
@@ -68,6 +70,7 @@ _COMMENT = re.compile(r'--comment (?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<word>\S+)
 class Verdict:
     """The headline in two parts (the second one lit), the icon, the step that causes it, and the sentences below.
 
+    *text* is the first sentence, *detail* what follows it where it is long.
     *follow* is set when the causing step is on another path than the followed one.
     """
 
@@ -78,6 +81,7 @@ class Verdict:
     code: str
     text: str
     extra: tuple[str, ...] = ()
+    detail: str = ""
     follow: str = ""
     others: tuple[tuple[str, str, str], ...] = ()
 
@@ -108,7 +112,8 @@ def verdict(answer: Json, paths: Sequence[Path], followed: Path) -> Verdict:
         icon=_icon(outcome, finding),
         step=step,
         code=finding.code if finding else "",
-        text=sentence(text),
+        text=lead(text)[0],
+        detail=lead(text)[1],
         extra=tuple(_extra(answer, paths, outcome)),
         follow="" if chosen is followed else chosen.id,
     )
@@ -135,7 +140,8 @@ def _mixed(answer: Json, paths: Sequence[Path], followed: Path) -> Verdict:
         icon="mixed",
         step=step,
         code=code,
-        text=sentence(rule_sentence(worst, code) or said),
+        text=lead(rule_sentence(worst, code) or said)[0],
+        detail=lead(rule_sentence(worst, code) or said)[1],
         extra=tuple(_extra(answer, paths, worst)),
         follow="" if worst["id"] == followed.id else worst["id"],
         others=others,
@@ -196,6 +202,16 @@ def _told(code: str, outcomes: Sequence[Json]) -> Iterator[tuple[Json, Reason]]:
 def sentence(text: str) -> str:
     """Return *text* with a full stop, unless it ends with a mark of its own."""
     return text if not text or text[-1] in ".!?”" else f"{text}."
+
+
+def lead(text: str) -> tuple[str, str]:
+    """Return a long *text* as its first statement and the rest, which gives the reasons; a short one whole."""
+    first, colon, rest = text.partition(": ")
+    if len(text) < LONG or not colon or "“" in first:
+        return sentence(text), ""
+    word = rest.split(" ", 1)[0]
+    # Names keep their letters: only a word that begins a sentence here is written large.
+    return sentence(first), sentence(rest[:1].upper() + rest[1:] if word in _BEGINNERS else rest)
 
 
 def phrase(code: str) -> str:
