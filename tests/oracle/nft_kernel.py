@@ -78,11 +78,13 @@ class NftKernel(Kernel):
         return len(marks) > before
 
     def _answered(self, loaded: Loaded, device: str, header: object) -> Observation:
-        """NB: what the node's own socket says to the answer is traced too; it begins in an output chain, or behind it."""
+        """Leave out what else is traced: what the node's own socket says to the answer, and a reset on its way before its rule is told."""
         observed = super()._answered(loaded, device, header)  # type: ignore[arg-type]
+        marks = observed.marks
         ends = ("output", "postrouting") if self._own else ("output",)
-        own = next((n for n, mark in enumerate(observed.marks) if self._hook(loaded, mark) in ends), len(observed.marks))
-        return Observation(observed.marks[:own], observed.seen)
+        own = next((n for n, mark in enumerate(marks) if self._hook(loaded, mark) in ends), len(marks))
+        last = marks[-1:] if own < len(marks) and marks[-1].line and "tcp reset" in self._text(loaded, marks[-1]) else ()
+        return Observation((*marks[:own], *last), observed.seen)
 
     @staticmethod
     def _hook(loaded: Loaded, mark: Mark) -> str:

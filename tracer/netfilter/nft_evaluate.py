@@ -230,6 +230,8 @@ class _Run:
         wanted = self._values.ways(right, view)[0][1]
         if isinstance(wanted, UnknownAnswer):
             return wanted
+        if statement.operator == "in" and isinstance(wanted, int) and isinstance(value, int):
+            return bool(wanted & value)  # any of these bits
         if statement.operator in ("==", "!=", "in"):
             equal = _same_parts(wanted, value)
             return unknown("the client's own port is not given") if equal is None else equal != negated
@@ -350,6 +352,9 @@ class _Run:
             yield self._leaf("nat", chain, rule, here, target, statement.kind)
 
     def _assigned(self, chain: n.NftChain, rule: n.NftRule, at: int, progress: _Progress, statement: n.Assign) -> Iterator[_Cursor | Leaf]:
+        if isinstance(statement.target, n.UnmodelledExpression) and statement.target.kind == "exthdr":
+            yield from self._statements(chain, rule, at + 1, progress)  # an option of the header: nothing that a trace follows
+            return
         for share, value in self._values.ways(statement.value, progress.cursor.view):
             cursor = replace(progress.cursor, probability=progress.cursor.probability * share)
             here = replace(progress, cursor=cursor)

@@ -353,4 +353,21 @@ def _operation(name: str, inner: Any, kind: str) -> n.Expression:
             for other in others:
                 found_left = n.Binary(name, found_left, _expression(other, kind or typed_by(found_left)))
             return found_left
+    return _unmodelled(name, inner)
+
+
+def _unmodelled(name: str, inner: Any) -> n.UnmodelledExpression:
+    """What has no model, in the words of the text where they can be told."""
+    if not isinstance(inner, dict):
+        return n.UnmodelledExpression(name, f"{name} {json.dumps(inner)}")
+    words = {k: str(v) for k, v in inner.items()}
+    match name:
+        case "payload" if {"base", "offset", "len"} <= words.keys():
+            return n.UnmodelledExpression("payload", f"@{words['base']},{words['offset']},{words['len']}")
+        case "tcp option" | "ip option" | "sctp chunk":
+            return n.UnmodelledExpression("exthdr", " ".join((name, words.get("name", ""), words.get("field", ""))).strip())
+        case "exthdr":
+            return n.UnmodelledExpression(words.get("name", name), " ".join((words.get("name", ""), words.get("field", ""))).strip())
+        case "socket" | "rt" | "osf":
+            return n.UnmodelledExpression(name, " ".join(w for w in (name, words.get("family"), words.get("key", "name")) if w))
     return n.UnmodelledExpression(name, f"{name} {json.dumps(inner)}")

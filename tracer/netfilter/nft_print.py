@@ -11,6 +11,7 @@ from typing import assert_never
 
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.nft_words import DSCP, PRIORITIES, TCP_FLAGS
+from tracer.packet import Address
 
 _BARE_META = frozenset({"iif", "oif", "iifname", "oifname", "iifgroup", "oifgroup"})
 _DSCP_NAMES = {value: name for name, value in reversed(DSCP.items()) if name not in ("be", "lephb", "va")}
@@ -106,6 +107,8 @@ def statement_text(statement: n.Statement) -> str:
             return f"{expression_text(key)} vmap {expression_text(found)}"
         case n.Nat():
             return _nat(statement)
+        case n.Assign(target=n.Ct() as target, value=n.Binary(operator="|", left=n.Word()) as value):
+            return f"{expression_text(target)} set {_flag_words(value)}"
         case n.Assign(target=target, value=value):
             return f"{expression_text(target)} set {expression_text(value, _type(target))}"
         case n.Reject(text=text):
@@ -218,13 +221,21 @@ def _atom(value: n.Atom, kind: str) -> str:
         case n.Word(text=text, quoted=quoted):
             return f'"{text}"' if quoted else text
         case n.Prefix(address=address, length=length):
-            return f"{address}/{length}"
+            return f"{_address(address)}/{length}"
         case n.Interval(low=low, high=high):
             return f"{_atom(low, kind)}-{_atom(high, kind)}"
         case IPv4Address() | IPv6Address():
-            return str(value)
+            return _address(value)
         case _:
             return f"{value:#010x}" if kind == "mark" else _DSCP_NAMES.get(value, f"{value:#04x}") if kind == "dscp" else str(value)
+
+
+def _address(address: Address) -> str:
+    """As inet_ntop prints it: an IPv4 address within an IPv6 one keeps its dots."""
+    value = int(address)
+    if isinstance(address, IPv6Address) and value > 0xFFFF and value >> 32 in (0, 0xFFFF):
+        return f"::{'ffff:' if value >> 32 else ''}{IPv4Address(value & 0xFFFFFFFF)}"
+    return str(address)
 
 
 def _element(element: n.Element, kind: str = "") -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 
 from tracer.errors import ParseError
 from tracer.netfilter import nft_model as n
@@ -139,6 +140,8 @@ class _Parser:
             return reader(self)
         if word == "ct" and self.peek(1) == "count":
             return self.count()
+        if word == "meta" and self.peek(1) in ("hour", "day", "time"):
+            return self.time_of_day()
         if (word == "meta" and self.peek(2) == "set") or (word in _BARE_META and self.peek(1) == "set"):
             return self.assignment()
         return self.match()
@@ -148,7 +151,7 @@ class _Parser:
         self.at += 2
         self.accept("over")
         self.take("the number of connections")
-        return n.UnmodelledMatch("ct count", self._words_from(start))
+        return n.UnmodelledMatch("ct count", self.text_from(start))
 
     def verdict(self) -> n.Statement:
         return n.Verdict(self.verdict_value())
@@ -176,17 +179,14 @@ class _Parser:
         if self.accept("with"):
             if self.accept("tcp"):
                 self.expect("reset")
-                return n.Reject("tcp-reset", self._words_from(start + 1))
+                return n.Reject("tcp-reset", self.text_from(start + 1))
             kind = self.take("the kind of ICMP error").text
             self.accept("type")
             code = self.take("the ICMP code").text
         spelled = REJECTS.get(kind, {}).get(code)
         if spelled is None:
             raise self.error(f"no reject is called {kind} {code}")
-        return n.Reject(spelled, self._words_from(start + 1))
-
-    def _words_from(self, start: int) -> str:
-        return " ".join(w.text for w in self.words[start : self.at])
+        return n.Reject(spelled, self.text_from(start + 1))
 
     def nat(self) -> n.Statement:
         kind = self.take().text
@@ -205,6 +205,8 @@ class _Parser:
             address, port = self.nat_target(kind)
             if self.accept(":"):
                 port = self.expression()
+        elif kind in ("dnat", "snat"):
+            raise self.error("'to' is expected here")
         flags: list[str] = []
         while self.peek() in _NAT_FLAGS or self.peek() == ",":
             word = self.take().text
@@ -235,10 +237,11 @@ class _Parser:
         self.at += 1
         while self.peek() in ("prefix", "level", "group", "snaplen", "queue-threshold", "flags"):
             self.at += 2
-            if self.words[self.at - 2].text == "flags" and self.words[self.at - 1].text in ("tcp", "ip"):
-                self.at += 1
-        end = self.words[self.at].offset if self.at < len(self.words) else len(self.text)
-        return n.Harmless(self.text[self.words[start].offset : end].strip())
+            if self.words[self.at - 2].text == "flags":
+                self.at += self.peek() is not None and self.words[self.at - 1].text in ("tcp", "ip")
+                while self.accept(","):
+                    self.take("a flag")
+        return n.Harmless(self.text_from(start))
 
     def limit(self) -> n.Statement:
         start = self.at
@@ -254,13 +257,14 @@ class _Parser:
         else:
             self.accept("name")
             self.take("the limit's name")
-        return n.UnmodelledMatch("limit", self._words_from(start))
+        return n.UnmodelledMatch("limit", self.text_from(start))
 
     def notrack(self) -> n.Statement:
         self.at += 1
         return n.NoTrack()
 
     def set_update(self) -> n.Statement:
+        start = self.at
         operation = self.take().text
         name = self.take("the set").text
         if not name.startswith("@"):
@@ -268,8 +272,16 @@ class _Parser:
         self.expect("{")
         key = self.expression()
         timeout = seconds(self.take("the time").text) if self.accept("timeout", "expires") else None
-        if self.peek() != "}":
-            return n.UnmodelledStatement("set", self.rest())
+        if self.peek() in ("limit", "ct", "quota"):  # a meter: whether the rule goes on depends on what passed before
+            self.until_brace()
+            return n.UnmodelledMatch("meter", self.text_from(start))
+        if self.accept(":"):  # into a map: nothing that a trace follows looks it up by what it was given
+            self.until_brace()
+            return n.UnmodelledStatement("map", self.text_from(start))
+        while self.accept("counter", "packets", "bytes") or (self.peek() or "").isdigit():
+            continue
+        if self.accept("comment"):
+            self.take("the comment")
         self.expect("}")
         return n.SetUpdate(operation, name[1:], key, timeout)
 
@@ -280,7 +292,41 @@ class _Parser:
         while self.peek() in ("over", "until", "used", "name", "never") or number(self.peek() or "") is not None or self.peek() in _UNITS:
             if self.take().text == "name":
                 self.take("a name")
-        return n.UnmodelledMatch(kind, self._words_from(start))
+        return n.UnmodelledMatch(kind, self.text_from(start))
+
+    def meter(self) -> n.Statement:
+        start = self.at
+        self.at += 2
+        if self.accept("size"):
+            self.take("the size")
+        self.expect("{")
+        self.until_brace()
+        return n.UnmodelledMatch("meter", self.text_from(start))
+
+    def until_brace(self) -> None:
+        while self.take("'}'").text != "}":
+            continue
+
+    def text_from(self, start: int) -> str:
+        """The text of the words from *start* to here."""
+        if start >= self.at:
+            return ""
+        end = self.words[self.at].offset if self.at < len(self.words) else len(self.text)
+        return self.text[self.words[start].offset : end].strip()
+
+    def flow(self) -> n.Statement:
+        """``flow add @F``: later packets take a short cut to the same place."""
+        start = self.at
+        self.at += 1
+        self.expect("add")
+        self.take("the flow table")
+        return n.Harmless(self.text_from(start))
+
+    def option_reset(self) -> n.Statement:
+        """``reset tcp option X``."""
+        start = self.at
+        self.at += 4
+        return n.Harmless(self.text_from(start))
 
     def unmodelled_statement(self) -> n.Statement:
         kind = self.peek() or ""
@@ -296,14 +342,38 @@ class _Parser:
     def assignment(self) -> n.Statement:
         target = self.primary()
         self.expect("set")
-        return n.Assign(target, self.expression())
+        return n.Assign(target, self.new_value(target))
+
+    def new_value(self, target: n.Expression) -> n.Expression:
+        """What ``… set`` gives: an expression; for events and labels a list of words."""
+        found = self.expression("dscp" if typed_by(target) == "dscp" else "")
+        while isinstance(target, n.Ct) and self.accept(","):
+            found = n.Binary("|", found, self.expression())
+        return found
+
+    def time_of_day(self) -> n.Statement:
+        """``meta hour "08:00"-"17:00"``, ``meta day { "Monday" }``: the time of asking is not in a snapshot."""
+        start = self.at
+        self.at += 2
+        self.accept(*_COMPARISONS)
+        if self.accept("{"):
+            self.until_brace()
+        else:
+            self.take("a time")
+            if self.accept("-"):
+                self.take("a time")
+        return n.UnmodelledMatch("time", self.text_from(start))
 
     def match(self) -> n.Statement:
+        start = self.at
         left = self.expression()
+        if isinstance(left, _CONSTANTS):
+            self.at = start
+            raise self.error("no statement begins like this")
         if self.accept("vmap"):
             return n.VerdictMap(left, self.set_or_reference())
         if self.accept("set"):
-            return n.Assign(left, self.expression("dscp" if typed_by(left) == "dscp" else ""))
+            return n.Assign(left, self.new_value(left))
         word = self.peek()
         operator = _COMPARISONS.get(word or "")
         if operator is not None:
@@ -364,7 +434,7 @@ class _Parser:
             return self.elements(kind)
         if word.startswith("@"):
             if self.peek() == "," or word in ("@nh", "@th", "@ll", "@ih"):
-                return n.UnmodelledExpression("payload", word + self.rest(lambda w: w in _COMPARISONS or w == "set"))
+                return self.raw_payload()
             return n.SetReference(word[1:])
         if word in HEADERS and not kind and self.peek() is not None and not self.peek_is_sign():
             return self.header(word)
@@ -375,14 +445,30 @@ class _Parser:
             return n.Meta(word)
         return _typed(atom(word), kind)
 
+    def raw_payload(self) -> n.Expression:
+        """``@th,16,16``."""
+        start = self.at - 1
+        for _ in range(2):
+            self.expect(",")
+            self.take("an offset or a length")
+        return n.UnmodelledExpression("payload", self.text_from(start))
+
     def peek_is_sign(self) -> bool:
         return self.peek() in {"}", ",", ".", ":", ";", "comment", "timeout", "expires", "counter"}
 
     def header(self, protocol: str) -> n.Expression:
         field = self.take("a header field").text
         if protocol in ("tcp", "ip", "ip6") and field in ("option", "hdr"):
-            return n.UnmodelledExpression("exthdr", f"{protocol} {field} {self.rest(lambda w: w in _COMPARISONS or w == 'set')}")
+            return self.option(protocol, field)
         return n.Payload(protocol, field)
+
+    def option(self, protocol: str, field: str) -> n.Expression:
+        """``tcp option maxseg size``, ``ip option ra value``: an option, and a field of it."""
+        start = self.at - 2
+        self.take("an option")
+        if self.peek() not in (*_COMPARISONS, "set", "exists", "missing", None):
+            self.take("a field")
+        return n.UnmodelledExpression("exthdr", self.text_from(start))
 
     def meta(self) -> n.Expression:
         return n.Meta(self.take("a meta key").text)
@@ -422,8 +508,13 @@ class _Parser:
         return n.Hash(None, self.modulus(), None, self.offset())
 
     def unmodelled(self) -> n.Expression:
-        kind = self.words[self.at - 1].text
-        return n.UnmodelledExpression(kind, f"{kind} {self.take('a key').text}")
+        start = self.at - 1
+        kind = self.words[start].text
+        if self.take("a key").text in ("ip", "ip6", "tcp", "in", "out"):  # rt ip nexthop, ipsec in reqid
+            self.take("a key")
+        if self.accept("level"):  # socket cgroupv2 level 2
+            self.take("a level")
+        return n.UnmodelledExpression(kind, self.text_from(start))
 
     # -- sets ---------------------------------------------------------------------------------------------------------------------
 
@@ -468,6 +559,7 @@ class _Parser:
         return self.verdict_value() if self.peek() in _VERDICTS else self.expression()
 
 
+_CONSTANTS = (n.Word, n.Prefix, n.Interval, int, IPv4Address, IPv6Address, n.SetLiteral, n.SetReference)
 _VERDICTS = frozenset({"accept", "drop", "continue", "return", "jump", "goto"})
 
 
@@ -553,7 +645,10 @@ _STATEMENTS: dict[str, Callable[[_Parser], n.Statement]] = {
     "notrack": _Parser.notrack,
     **dict.fromkeys(("add", "update", "delete"), _Parser.set_update),
     **dict.fromkeys(("quota", "last"), _Parser.amount),
-    **dict.fromkeys(("queue", "tproxy", "synproxy", "dup", "fwd", "flow", "meter", "reset"), _Parser.unmodelled_statement),
+    **dict.fromkeys(("queue", "tproxy", "synproxy", "dup", "fwd"), _Parser.unmodelled_statement),
+    "meter": _Parser.meter,
+    "flow": _Parser.flow,
+    "reset": _Parser.option_reset,
     "xt": _Parser.xt,
 }
 _EXPRESSIONS: dict[str, Callable[[_Parser], n.Expression]] = {
