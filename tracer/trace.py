@@ -12,6 +12,7 @@ from enum import StrEnum
 from fractions import Fraction
 
 from tracer.packet import Address, Packet
+from tracer.probability import to_text
 from tracer.query import Query
 
 VERSION = 1
@@ -136,7 +137,7 @@ class Step:
         if self.rewrote:
             out["rewrote"] = {k: list(v) for k, v in self.rewrote.items()}
         if self.chance is not None:
-            out["chance"] = str(self.chance)
+            out["chance"] = to_text(self.chance)
         if self.condition is not None:
             out["condition"] = self.condition
         if self.names:
@@ -245,7 +246,7 @@ class Outcome:
 
     def to_dict(self, *, with_steps: bool) -> dict[str, object]:
         """Return the outcome as trace-json.md writes it."""
-        out: dict[str, object] = {"id": self.id, "probability": str(self.probability), "disposition": self.disposition.value}
+        out: dict[str, object] = {"id": self.id, "probability": to_text(self.probability), "disposition": self.disposition.value}
         out["reason"] = self.reason.to_dict() if self.reason else None
         out["destination"] = self.destination.to_dict() if self.destination else None
         out["source_seen"] = {"ip": str(self.source_seen[0]), "port": self.source_seen[1]} if self.source_seen else None

@@ -6,6 +6,12 @@ from fractions import Fraction
 
 NEAR = Fraction(1, 1 << 30)
 LARGEST = 1000
+_LONGEST_BITS = 256
+
+
+def is_long(share: Fraction) -> bool:
+    """Return whether *share* has more digits than anybody reads: one of many random draws in a row."""
+    return share.denominator.bit_length() > _LONGEST_BITS
 
 
 def odds_text(share: Fraction) -> str:
@@ -25,6 +31,8 @@ def exact_text(share: Fraction) -> str:
     """Return the exact fraction and its value with eleven digits, as the inspector shows it."""
     if share.denominator <= LARGEST:
         return f"{share.numerator}/{share.denominator}"
+    if is_long(share):
+        return f"≈{float(share):.11f}; the exact fraction is in the JSON"
     bits = share.denominator.bit_length() - 1
     below = f"2^{bits}" if share.denominator == 1 << bits else str(share.denominator)
     return f"{share.numerator}/{below} = {float(share):.11f}"

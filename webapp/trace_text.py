@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from tracer.packet import Packet
 from tracer.trace import Disposition, Finding, Hop, Outcome, Step, Trace
+from webapp.odds import is_long
 
 _WORDS = {
     Disposition.DELIVERED: "delivered",
@@ -60,7 +61,7 @@ def _odds(total: Fraction, group: Sequence[tuple[Outcome, list[str]]]) -> str:
     if any(outcome.conditions for outcome, _ in group):
         return "odds unknown"
     nearest = total.limit_denominator(1000)
-    exact = "" if nearest == total else f" (exactly {total})"
+    exact = "" if nearest == total or is_long(total) else f" (exactly {total})"
     sign = "" if nearest == total else "~"
     return f"{sign}{nearest}{exact}"
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracer.errors import ParseError
-from tracer.probability import odds
+from tracer.probability import from_text, odds, to_text
 
 ODDS = [
     ("0.33333333349", Fraction(715827883, 1 << 31)),
@@ -48,3 +48,24 @@ def test_what_iptables_save_prints_comes_back(stored: int) -> None:
 @given(st.decimals(0, 1, places=11))
 def test_odds_are_between_nothing_and_certain(value: object) -> None:
     assert 0 <= odds(f"{value:f}") <= 1
+
+
+@given(st.fractions(min_value=0, max_value=1))
+def test_fractions_are_written_as_python_writes_them(share: Fraction) -> None:
+    assert to_text(share) == str(share)
+    assert from_text(to_text(share)) == share
+
+
+@pytest.mark.parametrize("draws", [1, 130, 138, 139, 500, 1200])
+@pytest.mark.parametrize("offset", [-1, 0, 1])
+def test_any_number_of_draws_is_written_exactly(draws: int, offset: int) -> None:
+    """Past 138 draws a fraction has more digits than Python's own conversion takes."""
+    share = Fraction((1 << 31 * draws) + offset, (1 << 31 * draws) + 7)
+    assert from_text(to_text(share)) == share
+    assert Fraction(10**4000 * 10**draws) == from_text("1" + "0" * (4000 + draws)) == from_text(to_text(Fraction(10 ** (4000 + draws))))
+
+
+@pytest.mark.parametrize("text", ["", "1/0", "1/", "/1", "-1/2", "1.5", "1 /2", "١/2", "1/2/3", "0x1"])
+def test_what_is_no_fraction_is_refused(text: str) -> None:
+    with pytest.raises(ParseError):
+        from_text(text)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
+from tracer.probability import from_text
+
 Json = Mapping[str, Any]
 _EVENTS = frozenset({"dns", "send", "load-balancer", "pick", "mark", "dnat", "snat", "deliver", "reject", "drop", "unknown"})
 
@@ -86,7 +88,7 @@ def _path(index: int, outcome: Json, answer: Json, pods: Mapping[str, Json]) -> 
     return Path(
         index=index,
         id=outcome["id"],
-        probability=Fraction(outcome["probability"]),
+        probability=from_text(outcome["probability"]),
         disposition=outcome["disposition"],
         conditions=tuple(outcome.get("conditions") or ()),
         target=target,

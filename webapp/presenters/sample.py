@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
+from tracer.probability import from_text
+
 Json = Mapping[str, Any]
 
 
@@ -19,7 +21,7 @@ def sampled(answer: Json, seed: int) -> dict[str, Any]:
     so_far = Fraction(0)
     chosen = answer["outcomes"][-1:]
     for outcome in answer["outcomes"]:
-        so_far += Fraction(outcome["probability"])
+        so_far += from_text(outcome["probability"])
         if draw < so_far:
             chosen = [outcome]
             break

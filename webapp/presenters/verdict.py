@@ -11,6 +11,7 @@ from typing import Any
 from tracer.explain.catalogue import explain, severity_here, severity_of, worst_finding
 from tracer.explain.explanation import Severity
 from tracer.graph import Path
+from tracer.probability import from_text
 from tracer.trace import Finding, Reason
 from webapp.odds import odds_text
 
@@ -128,7 +129,7 @@ def _mixed(answer: Json, paths: Sequence[Path], followed: Path) -> Verdict:
     outcomes = answer["outcomes"]
     good = [o for o in outcomes if _word(o) == "delivered"]
     bad = [o for o in outcomes if _word(o) != "delivered"]
-    worst = min(bad, key=lambda o: (severity_of((o.get("reason") or {}).get("code", "")).rank, -Fraction(o["probability"]), o["id"]))
+    worst = min(bad, key=lambda o: (severity_of((o.get("reason") or {}).get("code", "")).rank, -from_text(o["probability"]), o["id"]))
     cause = _worst([worst])
     step = cause_step(worst, cause.code if cause else "")
     lit = f"{len(good)} of {len(outcomes)} paths deliver" if good else f"{len({_word(o) for o in bad})} ways to end, none delivers"
@@ -153,8 +154,8 @@ def _ways(outcomes: Sequence[Json]) -> Iterator[tuple[str, str, str]]:
     sure = not any(outcome.get("conditions") for outcome in outcomes)
     for word in sorted({_word(outcome) for outcome in outcomes}):
         those = [outcome for outcome in outcomes if _word(outcome) == word]
-        share = sum((Fraction(outcome["probability"]) for outcome in those), Fraction(0))
-        best = min(those, key=lambda o: (-Fraction(o["probability"]), o["id"]))
+        share = sum((from_text(outcome["probability"]) for outcome in those), Fraction(0))
+        best = min(those, key=lambda o: (-from_text(o["probability"]), o["id"]))
         yield _WORDS.get(word, word.capitalize()), odds_text(share) if sure else "", best["id"]
 
 
