@@ -7,7 +7,8 @@ Owns the grouping. Strategy, for each network stack that a packet passes:
 * a hook without an event is one station, a whole stack without one is one station;
 * a chain that does nothing but set a mark belongs to the rule that called it.
 
-Every step belongs to exactly one station. No chain, Service or comment is known by name here.
+Every step belongs to exactly one station; only a rule that draws an endpoint and rewrites to it is told twice.
+No chain, Service or comment is known by name here.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ from dataclasses import dataclass, replace
 
 from tracer.lookup_stations import lookup_stations
 from tracer.packet import Protocol
+from tracer.reply_stations import reply_stations
 from tracer.station import Station, StationKind
 from tracer.trace import Disposition, Hop, Lookup, Outcome, StackKind, Step, Trace
 
 ChainId = tuple[str, str, str, str]
 RandomChains = dict[ChainId, int]
+Taken = tuple[int | str, ...]
+IPVS = "ipvs"
+_ADDRESSED = ("destination", "destination_port")
 
 _JUMP = re.compile(r"(?:jump|goto) (?P<chain>\S+)", re.ASCII)
 _MARKS = frozenset({"mark", "ct_mark", "connmark"})
@@ -45,7 +50,7 @@ def stations_of(trace: Trace) -> tuple[tuple[Station, ...], ...]:
     chains = random_chains(trace.outcomes)
     begun = trace.query.connection is None
     found = [stations(outcome, chains, trace.lookups, begins=begun) for outcome in trace.outcomes]
-    choices: dict[tuple[str, ...], set[int]] = {}
+    choices: dict[tuple[str, ...], set[Taken]] = {}
     for outcome, numbered in zip(trace.outcomes, found, strict=True):
         for station in numbered:
             if station.kind is StationKind.PICK:
@@ -59,11 +64,15 @@ def _choice(outcome: Outcome, station: Station) -> tuple[str, ...]:
     return (hop.name, str(station.table), str(station.chain), str(hop.packet_in.destination), str(hop.packet_in.source), str(station.hop))
 
 
-def _line(outcome: Outcome, station: Station) -> int:
-    return outcome.hops[station.hop].steps[station.steps[-1]].line or 0
+def _line(outcome: Outcome, station: Station) -> Taken:
+    """Return what a random choice took: a rule by its line, and where one rule rewrites to one of several, the endpoint."""
+    steps, at = outcome.hops[station.hop].steps, station.steps[-1]
+    if steps[at].table == IPVS and at + 1 < len(steps):
+        at += 1
+    return (steps[at].line or 0, *(str(steps[at].rewrote[name][1]) for name in _ADDRESSED if name in steps[at].rewrote))
 
 
-def _counted(outcome: Outcome, station: Station, choices: dict[tuple[str, ...], set[int]]) -> Station:
+def _counted(outcome: Outcome, station: Station, choices: dict[tuple[str, ...], set[Taken]]) -> Station:
     """Return a random choice with its place among the rules that could have been taken."""
     if station.kind is not StationKind.PICK:
         return station
@@ -99,7 +108,7 @@ def stations(outcome: Outcome, chains: RandomChains, lookups: Sequence[Lookup] =
     for index, hop in enumerate(outcome.hops):
         found.extend(_hop_stations(hop, index, chains, last=index == len(outcome.hops) - 1, outcome=outcome))
     found.extend(_end(outcome, found))
-    found.extend(_reply_stations(outcome))
+    found.extend(reply_stations(outcome))
     return tuple(replace(station, n=n) for n, station in enumerate(_titled(found), start=1))
 
 
@@ -119,6 +128,10 @@ def _all(hop: Hop) -> tuple[int, ...]:
 def _hop_stations(hop: Hop, index: int, chains: RandomChains, *, last: bool, outcome: Outcome) -> Iterator[Station]:
     if hop.kind is StackKind.LOAD_BALANCER:
         yield Station(n=0, kind=StationKind.LOAD_BALANCER, title="Load balancer picks a node", hop=index, steps=_all(hop))
+        return
+    if hop.kind is StackKind.PROXY:
+        if not last or outcome.disposition is not Disposition.CLOSED:
+            yield Station(n=0, kind=StationKind.CHAIN, title=f"{hop.name.split(' on ')[0]} connects anew", hop=index, steps=_all(hop))
         return
     if hop.kind is not StackKind.NODE:
         # A pod's or a client's own stack: its rules, if it has any, belong to what it does there.
@@ -163,7 +176,12 @@ def _hook_stations(hop: Hop, index: int, start: int, stop: int, chains: RandomCh
         return
     for kind, chain, steps in groups:
         at = next((hop.steps[i] for i in reversed(steps) if hop.steps[i].chain == chain), hop.steps[steps[-1]])
-        yield Station(n=0, kind=kind, title=chain, hop=index, steps=steps, hook=at.hook, table=at.table, chain=chain)
+        station = Station(n=0, kind=kind, title=chain, hop=index, steps=steps, hook=at.hook, table=at.table, chain=chain)
+        if kind is StationKind.DNAT and at.table != IPVS and at.chance not in (None, 1):
+            # One rule draws the endpoint and rewrites to it (nft: dnat to numgen … map): two things happen, one after the other.
+            yield replace(station, kind=StationKind.PICK)
+            station = replace(station, steps=steps[-1:])
+        yield station
 
 
 def _accepts(step: Step) -> bool:
@@ -245,6 +263,8 @@ def event(step: Step, stack: str, chains: RandomChains) -> StationKind | None:
 
 def _picks(step: Step, stack: str, chains: RandomChains) -> bool:
     first = chains.get((stack, step.family, step.table, step.chain))
+    if first is not None and step.table == IPVS:
+        return step.verdict == "continue"
     if first is None or step.line is None or step.line < first:
         return False
     return step.chance is not None or (step.verdict or "").startswith(("jump ", "goto ", "dnat"))
@@ -334,48 +354,6 @@ def _end(outcome: Outcome, found: list[Station]) -> Iterator[Station]:
     kind, title = _ENDS[outcome.disposition]
     if not (found and found[-1].kind is kind and found[-1].steps):
         yield Station(n=0, kind=kind, title=title, hop=hop)
-
-
-def _reply_stations(outcome: Outcome) -> Iterator[Station]:
-    """Yield the way back: who answers, where a stack undoes rewrites, and who receives."""
-    reply = outcome.reply
-    if reply is None or not reply.hops:
-        return
-    last = len(reply.hops) - 1
-    who = {StackKind.POD: "Pod", StackKind.NODE: "Node"}.get(reply.hops[0].kind, "Host")
-    yield Station(n=0, kind=StationKind.REPLY, title=f"{who} replies", hop=0, steps=_all(reply.hops[0]), reply=True)
-    for index, hop in enumerate(reply.hops[1:], start=1):
-        kind, title = _undone(hop)
-        if index == last and reply.disposition is Disposition.DELIVERED and kind is not StationKind.UN_NAT:
-            break
-        yield Station(n=0, kind=kind, title=title, hop=index, steps=_all(hop), reply=True)
-    if reply.disposition is Disposition.DELIVERED:
-        # A node that sent the packet itself also undoes its own rewrites: two stations on one stack.
-        own = last > 0 and _undone(reply.hops[last])[0] is StationKind.UN_NAT
-        end = {StackKind.POD: "Pod", StackKind.NODE: "Node"}.get(reply.hops[last].kind, "Client")
-        yield Station(
-            n=0,
-            kind=StationKind.RECEIVE,
-            title=f"{end} receives",
-            hop=last,
-            steps=() if own or not last else _all(reply.hops[last]),
-            reply=True,
-        )
-    else:
-        kind, title = _ENDS.get(reply.disposition, (StationKind.DROP, "The answer is lost"))
-        yield Station(n=0, kind=kind, title=title, hop=last, reply=True)
-
-
-def _undone(hop: Hop) -> tuple[StationKind, str]:
-    source = (hop.packet_in.source, hop.packet_in.source_port) != (hop.packet_out.source, hop.packet_out.source_port)
-    destination = hop.packet_in.destination != hop.packet_out.destination
-    if source and destination:
-        return StationKind.UN_NAT, "Both rewrites undone"
-    if source:
-        return StationKind.UN_NAT, "Service address restored" if hop.kind is StackKind.NODE else f"{hop.name} restores its address"
-    if destination:
-        return StationKind.UN_NAT, "Client address restored"
-    return StationKind.CHAIN, f"Passes {hop.name}"
 
 
 # --- words -------------------------------------------------------------------------------------------------------------------

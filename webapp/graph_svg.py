@@ -396,10 +396,11 @@ def _place_region(graph: Graph, layout: _Layout, index: int) -> PlacedRegion | N
     x, y, width, height = layout.frames[index]
     fold = f"1 of {region.total} nodes, same rules on each" if region.total > 1 else ""
     room = int((width - 20 - (200 if fold and width > 420 else 0)) / 6.6)
+    whole = f"{region.title}, {region.mode}" if region.mode else region.title
     return PlacedRegion(
         id=region.id,
         kind=region.kind,
-        title=fit(region.title, max(room, 8)),
+        title=whole if len(whole) <= room else fit(region.title, max(room, 8)),
         x=x,
         y=y,
         width=width,

@@ -54,7 +54,7 @@ def outline(box: Box) -> Shape:
         BoxKind.LOAD_BALANCER: 38,
         BoxKind.DNS: 34,
         BoxKind.PICK: 29,
-        BoxKind.POD: 27,
+        BoxKind.POD: 35 if box.state else 27,
         BoxKind.DROP: 36,
         BoxKind.REJECT: 36,
     }.get(box.kind, 21)
@@ -66,7 +66,7 @@ def outline(box: Box) -> Shape:
         return _stack(box, width, height, columns)
     paths, text_x, anchor = _outline(box.kind, width, height)
     left = 14.0 if box.kind in _CENTRED else 2.0
-    dot = width / 2 - 13 if box.kind is BoxKind.POD else None
+    dot = width / 2 - 10 if box.kind is BoxKind.POD else None
     return Shape(
         width=width, height=height, paths=paths, text_x=text_x, anchor=anchor, columns=columns, left_badge=left, chips_x=text_x, dot_x=dot
     )

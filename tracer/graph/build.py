@@ -272,9 +272,13 @@ class _Draft:
             if box.region.startswith("node:"):
                 name = box.region.removeprefix("node:")
                 alike = self.nodes.alike.get(name, 1) if name in self.nodes.drawn else 1
-                mode = f", {self.modes[name]}" if name in self.modes else ""
                 found[box.region] = Region(
-                    id=box.region, kind="node", title=f"Node {name}{mode}", total=alike, expand=ALL_NODES if alike > 1 else ""
+                    id=box.region,
+                    kind="node",
+                    title=f"Node {name}",
+                    mode=self.modes.get(name, ""),
+                    total=alike,
+                    expand=ALL_NODES if alike > 1 else "",
                 )
         pods = [box for box in self.boxes.values() if box.region == "pods" and box.kind is not BoxKind.HOST]
         if pods:
@@ -340,6 +344,8 @@ def _kind(stop: Stop, path: Path, answer: Json) -> BoxKind:
 
 
 def _region(stop: Stop, kind: BoxKind) -> str:
+    if stop.within:
+        return f"node:{stop.within}"
     if kind is BoxKind.POD or (kind is BoxKind.HOST and not stop.chain):
         return "pods"
     if stop.stack_kind == "node" and kind is not BoxKind.CLIENT:
@@ -364,9 +370,13 @@ def _words(stop: Stop, path: Path, kind: BoxKind, *, alone: bool) -> tuple[str, 
     if kind is BoxKind.LOAD_BALANCER:
         return "Load balancer", stop.subtitle
     if kind is BoxKind.HOST and not stop.chain:
-        return stop.stack, "forwards"
+        if stop.stack_kind == "proxy":
+            return stop.stack.split(" on ")[0], "connects anew"
+        return stop.stack, "sends on" if stop.within else "forwards"
     if kind in (BoxKind.DROP, BoxKind.REJECT, BoxKind.UNKNOWN):
         return _END_WORDS.get(path.disposition, "Unknown"), stop.chain or stop.subtitle
     if kind is BoxKind.DNS:
         return "DNS", stop.subtitle
+    if stop.real_server:
+        return stop.real_server, stop.subtitle
     return short_chain(stop.chain, alone=alone) or stop.title, stop.subtitle

@@ -97,7 +97,10 @@ class Edge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
-    """A frame around boxes: a node, or the endpoints. *shown* of *total* nodes are drawn; the rest have the same rules."""
+    """A frame around boxes: a node, or the endpoints. *shown* of *total* nodes are drawn; the rest have the same rules.
+
+    *mode* is kube-proxy's on the node, "" where it is not known.
+    """
 
     id: str
     kind: str
@@ -105,6 +108,7 @@ class Region:
     shown: int = 1
     total: int = 1
     expand: str = ""
+    mode: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

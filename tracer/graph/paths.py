@@ -6,6 +6,7 @@ Reads the contract (trace-json.md) and nothing else. A field that is missing rea
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -19,7 +20,10 @@ _EVENTS = frozenset({"dns", "send", "load-balancer", "pick", "mark", "dnat", "sn
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """One station of one path. *key* says what it is, the same for every path that passes it."""
+    """One station of one path. *key* says what it is, the same for every path that passes it.
+
+    *within* is the node whose proxy process this is, or whose stack the process's own connection passes; *real_server* IPVS's.
+    """
 
     n: int
     kind: str
@@ -37,6 +41,8 @@ class Stop:
     numbers: tuple[int, ...] = ()
     badge: str = ""
     rewrote: tuple[str, ...] = ()
+    within: str = ""
+    real_server: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +148,7 @@ def _distinct(stops: Iterator[Stop]) -> Iterator[Stop]:
 def _stop(station: Json, hops: Sequence[Json], outcome: Json) -> Stop:
     hop: Json = hops[station["hop"]] if station["hop"] < len(hops) else {}
     stack = hop.get("stack") or {}
+    proxy = _proxy_node(hops, station["hop"])
     steps = [hop["steps"][i] for i in station.get("steps", ()) if i < len(hop.get("steps") or ())]
     kind, name = station["kind"], str(stack.get("name", ""))
     rewrote = tuple(sorted({field for step in steps for field in step.get("rewrote", ())}))
@@ -159,6 +166,8 @@ def _stop(station: Json, hops: Sequence[Json], outcome: Json) -> Stop:
         stack_kind=str(stack.get("kind", "")),
         stack=name,
         node=hop.get("node"),
+        within=proxy,
+        real_server=_real_server(steps) if kind == "dnat" else "",
         hop=station["hop"],
         steps=tuple(station.get("steps", ())),
         chain=str(station.get("chain") or ""),
@@ -169,6 +178,20 @@ def _stop(station: Json, hops: Sequence[Json], outcome: Json) -> Stop:
         badge=str(station["n"]),
         rewrote=rewrote,
     )
+
+
+def _proxy_node(hops: Sequence[Json], at: int) -> str:
+    """Return the node of the proxy process at hop *at*, or just before it; "" where there is none."""
+    for place in (at, at - 1):
+        if 0 < place < len(hops) and (hops[place].get("stack") or {}).get("kind") == "proxy":
+            return str(hops[place - 1].get("node") or "")
+    return ""
+
+
+def _real_server(steps: Sequence[Json]) -> str:
+    last = steps[-1] if steps else {}
+    words = str(last.get("rule", "")).split(" ")
+    return words[words.index("-r") + 1] if last.get("table") == "ipvs" and "-r" in words[:-1] else ""
 
 
 def _is_way(station: Json, stack: Json) -> bool:
@@ -188,6 +211,8 @@ def _subtitle(kind: str, hop: Json, steps: Sequence[Json]) -> tuple[str, str]:
         marks = [step["rewrote"]["mark"][1] for step in steps if "mark" in step.get("rewrote", {})]
         return (f"mark {_hex(marks[-1])}" if marks else line), ""
     if kind == "dnat":
+        if last.get("verdict") == "redirect":
+            return "to its own port", ""
         to = [step["rewrote"]["destination"][1] for step in steps if "destination" in step.get("rewrote", {})]
         return line, str(to[-1]) if to else ""
     if kind == "pick":
@@ -257,13 +282,23 @@ def _entry(hops: Sequence[Json]) -> tuple[str, tuple[str, ...]]:
     for before, hop in itertools.pairwise(hops):
         if before["stack"]["kind"] == "load-balancer" and hop["stack"]["kind"] == "node":
             own = str(hop["packet_in"]["destination"])
-            return hop["stack"]["name"], tuple(_anonymous(step, own) for step in hop.get("steps") or ())
+            steps = hop.get("steps") or ()
+            ports = [str(s["rewrote"]["destination_port"][1]) for s in steps if _redirects(s)]
+            return hop["stack"]["name"], tuple(_anonymous(step, own, ports) for step in steps)
     return "", ()
 
 
-def _anonymous(step: Json, own: str) -> str:
+def _redirects(step: Json) -> bool:
+    return step.get("verdict") == "redirect" and "destination_port" in (step.get("rewrote") or {})
+
+
+def _anonymous(step: Json, own: str, ports: Sequence[str]) -> str:
+    """Return the step without what is the node's own: its address, and *ports*, which its proxy process drew for itself."""
     text = step.get("rule") or f"{step['chain']} {step.get('policy', '')}"
-    return f"{step['hook']} {step['table']} {text.replace(f'{own}/32', 'NODE').replace(own, 'NODE')}"
+    text = text.replace(f"{own}/32", "NODE").replace(own, "NODE")
+    for port in ports:
+        text = re.sub(rf"\b{port}\b", "PORT", text)
+    return f"{step['hook']} {step['table']} {text}"
 
 
 def is_event(kind: str) -> bool:

@@ -10,14 +10,14 @@ from typing import Any
 
 from tracer.graph import Path
 from webapp.odds import exact_text, odds_text
+from webapp.presenters.evidence import Evidence, evidence
 from webapp.presenters.journey import FIELDS, Moment, endpoint_text, shown
 from webapp.presenters.reasons_for import Advice, advice
-from webapp.presenters.rule_text import Meaning, Token, chain_of, meanings, tokens, without_counters
+from webapp.presenters.rule_text import Meaning, meanings
 from webapp.presenters.verdict import rule_sentence, sentence
 
 Json = Mapping[str, Any]
 MOST_PICKS = 8
-MOST_LINES = 14
 _LABELS = {
     "source": "Source IP",
     "source_port": "Source port",
@@ -37,26 +37,6 @@ class FieldRow:
     after: str
     changed: bool
     tint: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """One line of evidence: *hit* matched, *miss* was asked and did not match; *gap* says that lines are left out before it."""
-
-    number: str
-    tokens: tuple[Token, ...]
-    hit: bool = False
-    miss: bool = False
-    gap: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """The lines of one file; *title* is "The exact rule" for rules."""
-
-    title: str
-    file: str
-    lines: tuple[Line, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +99,7 @@ def inspector(document: Json, outcome: Json, moments: Sequence[Moment], n: int, 
         title=moment.title,
         where=moment.where,
         rows=tuple(_rows(moment)),
-        evidence=tuple(_evidence(document, outcome, moment, followed)),
+        evidence=tuple(evidence(document, outcome, moment, followed)),
         meanings=_meanings(moment),
         effect=effect,
         cause=tuple(_causes(moment, outcome, moments)),
@@ -149,17 +129,6 @@ def _questions(moment: Moment) -> Iterator[QuestionRow]:
         )
 
 
-def _looked_up(moment: Moment) -> Iterator[Line]:
-    first = moment.lookups[0] if moment.lookups else {}
-    if first:
-        yield _fact(first["question"]["name"])
-    if first.get("why"):
-        yield _fact(first["why"])
-    if first.get("plugin"):
-        yield _fact(f"answered by CoreDNS, plugin {first['plugin']}")
-    yield from (_fact(note) for note in dict.fromkeys(note for lookup in moment.lookups for note in lookup.get("notes") or ()))
-
-
 def _asked_why(moment: Moment, moments: Sequence[Moment]) -> Iterator[str]:
     """Yield why this name was asked, and how many questions of the whole look-up were in vain."""
     search = next((lookup["search"] for lookup in moment.lookups if lookup.get("search")), None)
@@ -183,94 +152,6 @@ def _rows(moment: Moment) -> Iterator[FieldRow]:
             continue
         tint = "mm" if name == "mark" else caller if name.startswith("source") else called
         yield FieldRow(label=_LABELS[name], before=before, after=after, changed=before != after, tint=tint if before != after else "")
-
-
-# --- the evidence ------------------------------------------------------------------------------------------------------
-
-
-def _evidence(document: Json, outcome: Json, moment: Moment, path: Path) -> Iterator[Evidence]:
-    by_file: dict[str, list[Json]] = {}
-    for step in moment.steps:
-        if step.get("file") and step.get("line"):
-            by_file.setdefault(step["file"], []).append(step)
-    for file, steps in by_file.items():
-        yield Evidence(
-            title="The exact rule" if len(steps) == 1 else "The exact rules", file=file, lines=tuple(_lines(document, file, steps))
-        )
-    if policies := [step for step in moment.steps if step.get("policy")]:
-        said = tuple(Line(number="", tokens=(Token(text=f"{s['table']} {s['chain']}: policy {s['policy']}"),), hit=True) for s in policies)
-        yield Evidence(title="Where a chain ends without a verdict", file="", lines=said)
-    if not moment.steps:
-        yield Evidence(title="Where this comes from", file=_origin(moment), lines=tuple(_facts(document, outcome, moment, path)))
-
-
-def _lines(document: Json, file: str, steps: Sequence[Json]) -> Iterator[Line]:
-    known: Mapping[str, str] = document.get("rules", {}).get(file, {})
-    hits = {int(step["line"]): step for step in steps}
-    wanted = sorted(_wanted(hits, known))
-    last: int | None = None
-    for number in wanted:
-        text = str(hits[number]["rule"]) if number in hits else without_counters(known[str(number)])
-        miss = number not in hits and any(number < hit and chain_of(text) == step["chain"] for hit, step in hits.items())
-        yield Line(number=str(number), tokens=tokens(text), hit=number in hits, miss=miss, gap=last is not None and number != last + 1)
-        last = number
-
-
-def _wanted(hits: Mapping[int, Json], known: Mapping[str, str]) -> set[int]:
-    """Return the lines to show: every hit, and while there are few of them a line of the same chain either side."""
-    wanted = set(hits)
-    around = (-2, -1, 1) if len(hits) <= 2 else (-1,) if len(hits) <= 5 else ()
-    for hit, step in hits.items():
-        for offset in around:
-            if chain_of(known.get(str(hit + offset), "")) == step["chain"]:
-                wanted.add(hit + offset)
-    return wanted
-
-
-def _origin(moment: Moment) -> str:
-    if moment.kind == "send":
-        return "Input to this trace"
-    if moment.kind == "load-balancer":
-        return f"Service {moment.stack.get('name', '')}, status.loadBalancer"
-    return {"deliver": "EndpointSlices and Pods", "dns": "DNS, as the source asks it", "reply": "The answer, as it is sent"}.get(
-        moment.kind, ""
-    )
-
-
-def _facts(document: Json, outcome: Json, moment: Moment, path: Path) -> Iterator[Line]:
-    begins = not document["answer"]["query"].get("connection")
-    protocol = shown(moment.before, "protocol").lower()
-    flow = f"{protocol} {endpoint_text(moment.before, 'source')} > {endpoint_text(moment.before, 'destination')}"
-    if moment.kind == "dns":
-        yield from _looked_up(moment)
-    elif moment.kind in ("send", "reply", "receive"):
-        flags = " SYN" if moment.title.endswith(" SYN") else " SYN-ACK" if moment.reply and begins and protocol == "tcp" else ""
-        yield _fact(flow + flags)
-    elif moment.kind == "load-balancer":
-        yield _fact(f"{endpoint_text(moment.before, 'destination')} → {endpoint_text(moment.after, 'destination')}")
-        yield from (_fact(note) for note in moment.notes)
-    elif moment.kind == "deliver":
-        place = outcome.get("destination") or {}
-        owner = f"{place.get('namespace')}/{place.get('name')}" if place.get("namespace") else place.get("name", "")
-        yield _fact(f"{place.get('kind', '')} {owner}")
-        if place.get("node") and place.get("kind") != "node":
-            yield _fact(f"on node {place['node']}")
-        if path.state:
-            yield _fact(f"the pod is {path.state}")
-        if outcome.get("listener"):
-            listener = {"declared": "a container declares this port", "undeclared": "no container declares this port"}
-            yield _fact(f"port {place.get('port')}: {listener.get(outcome['listener'], 'whether something listens is not known')}")
-    elif moment.kind == "un-nat":
-        yield _fact(f"{endpoint_text(moment.before, 'source')} > {endpoint_text(moment.before, 'destination')}")
-        yield _fact(f"{endpoint_text(moment.after, 'source')} > {endpoint_text(moment.after, 'destination')}")
-    elif outcome.get("reason"):
-        yield _fact(str(outcome["reason"]["text"]))
-    else:
-        yield _fact(flow)
-
-
-def _fact(text: str) -> Line:
-    return Line(number="", tokens=(Token(text=text),), hit=True)
 
 
 def _meanings(moment: Moment) -> tuple[Meaning, ...]:
@@ -355,6 +236,8 @@ def _effect(moment: Moment, outcome: Json, moments: Sequence[Moment], picks: Seq
             return f"The mark becomes {shown(moment.after, 'mark')}. No header field changes yet."
         case "pick":
             mine = next((row for row in picks if row.current), None)
+            if mine and _is_ipvs(moment):
+                return f"The scheduler picks {mine.name}" + (f", probability {mine.odds}." if mine.odds != "–" else ".")
             return (
                 f"A random draw picks {mine.name}" + (f", probability {mine.odds}." if mine.odds != "–" else ".")
                 if mine
@@ -381,6 +264,10 @@ def _effect(moment: Moment, outcome: Json, moments: Sequence[Moment], picks: Seq
     return _passing(moment, name)
 
 
+def _is_ipvs(moment: Moment) -> bool:
+    return bool(moment.steps) and moment.steps[-1]["table"] == "ipvs"
+
+
 def _found(moment: Moment) -> str:
     """Return what the look-up of one name came to."""
     name = moment.question or "the name"
@@ -402,9 +289,12 @@ def _mode(document: Json, moment: Moment) -> str:
 
 def _passing(moment: Moment, name: str) -> str:
     names = [step["names"] for step in moment.steps if step.get("names")]
+    if moment.stack.get("kind") == "proxy":
+        new = f"{endpoint_text(moment.after, 'source')} to {endpoint_text(moment.after, 'destination')}"
+        return f"The process accepts the connection and makes a new one, from {new}."
     count = len(moment.steps)
     rules = f"{count} {'rule' if count == 1 else 'rules'}"
-    if moment.chain and names:
+    if moment.chain and names and names[-1].get("service"):
         port = f" port {names[-1]['port']}" if names[-1].get("port") else ""
         return f"The packet belongs to Service {names[-1].get('service', '')}{port}."
     if moment.chain and moment.steps and (to := re.match(r"(?:jump|goto) (\S+)", str(moment.steps[-1].get("verdict")))):
@@ -417,6 +307,8 @@ def _passing(moment: Moment, name: str) -> str:
 def _causes(moment: Moment, outcome: Json, moments: Sequence[Moment]) -> Iterator[str]:
     if moment.kind == "dns":
         yield from _asked_why(moment, moments)
+    if moment.stack.get("kind") == "proxy":
+        yield "What arrives is another connection: the client's address and the original destination are not in it."
     yield from dict.fromkeys(step["condition"] for step in moment.steps if step.get("condition"))
     if moment.kind == "mark":
         later = next((m for m in moments if m.n > moment.n and m.kind == "snat" and m.hop == moment.hop), None)
@@ -426,7 +318,9 @@ def _causes(moment: Moment, outcome: Json, moments: Sequence[Moment]) -> Iterato
         marked = next((m for m in moments if m.n < moment.n and m.kind == "mark" and m.hop == moment.hop), None)
         if marked:
             yield f"The packet carries mark {shown(marked.after, 'mark')} since step {marked.n}."
-    if moment.kind == "pick":
+    if moment.kind == "pick" and _is_ipvs(moment):
+        yield from (sentence(note.removeprefix(f"{moment.chain}: ").capitalize()) for note in moment.notes if note.startswith(moment.chain))
+    elif moment.kind == "pick":
         yield "The draw is made once for a connection, not for every packet."
     if moment.kind == "dnat":
         node, here = (outcome.get("destination") or {}).get("node"), moment.stack.get("name")

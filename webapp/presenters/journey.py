@@ -105,7 +105,8 @@ def _moments(stations: Sequence[Json], hops: Sequence[Json]) -> Iterator[Moment]
             packet, hop_at = dict(hop["packet_in"]), station["hop"]
         before = dict(packet)
         steps = tuple(hop["steps"][i] for i in station.get("steps", ()) if i < len(hop.get("steps") or ()))
-        for step in steps:
+        # Where one rule draws and rewrites, the draw is told first and changes nothing yet.
+        for step in steps if station["kind"] != "pick" else ():
             packet |= {name: values[1] for name, values in (step.get("rewrote") or {}).items() if name in FIELDS}
         if hop and _settles(station, stations[place + 1 :]):
             packet = dict(hop["packet_out"])

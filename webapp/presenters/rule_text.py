@@ -10,6 +10,10 @@ _PART = re.compile(r" (?=-{1,2}[a-zA-Z]|! )")
 _COUNTERS = re.compile(r"\[[0-9]+:[0-9]+\] ", re.ASCII)
 _CHAIN = re.compile(r"-A (?P<chain>\S+)", re.ASCII)
 _STRONG = ("-j ", "-g ", "--to-", "--probability", "--dport", "--reject-with", "--set-xmark")
+_NFT_PART = re.compile(
+    r"((?:^|(?<= ))(?:(?:jump|goto) \S+|accept|drop|return|(?:dnat|snat)(?: ip6?)? to|masquerade(?: \S+)*|redirect(?: to :\S+)?"
+    r"|reject(?: with .+)?|vmap @\S+|comment \"[^\"]*\")(?= |$))"
+)
 SHORT = 34
 
 
@@ -40,11 +44,27 @@ def chain_of(text: str) -> str:
     return m["chain"] if m else ""
 
 
-def tokens(text: str) -> tuple[Token, ...]:
-    """Return *text* in parts; joined with blanks they are the text."""
+def tokens(text: str, element: str = "") -> tuple[Token, ...]:
+    """Return *text* in parts; joined with blanks they are the text. *element* is what was taken of a map that stands in the rule."""
+    if text.startswith(("-A -", "-a -")):
+        return tuple(Token(text=part, css="tg tk" if part.startswith("-r ") else "tk") for part in _parts(text))
     if not text.startswith("-A"):
-        return (Token(text=text),)
+        return tuple(_nft_tokens(text, element))
     return tuple(_tokens(text))
+
+
+def _nft_tokens(text: str, element: str) -> Iterator[Token]:
+    """Yield an nft rule's parts: what acts in bold, the comment quiet, the element that was taken lit."""
+    before, found, after = text.partition(element) if element else (text, "", "")
+    for part in _NFT_PART.split(before.strip()):
+        if part.strip():
+            yield Token(text=part.strip(), css="tg" if _NFT_PART.fullmatch(part) else "cm" if part.startswith("comment ") else "")
+    if found:
+        comma = "," if after.startswith(",") else ""
+        yield Token(text=found + comma, css="tg el tk")
+        after = after.removeprefix(",")
+    if after.strip():
+        yield Token(text=after.strip())
 
 
 def _tokens(text: str) -> Iterator[Token]:
@@ -73,7 +93,8 @@ def _parts(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-_WORDS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
+Words = tuple[tuple[re.Pattern[str], str, str], ...]
+_WORDS: Words = tuple(
     (re.compile(pattern, re.ASCII), word, meaning)
     for pattern, word, meaning in (
         (r"-j MASQUERADE", "MASQUERADE", "Use the address of the interface the packet leaves by as its source."),
@@ -99,11 +120,42 @@ _WORDS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
 )
 
 
+_IPVS_WORDS: Words = tuple(
+    (re.compile(pattern, re.ASCII), word, meaning)
+    for pattern, word, meaning in (
+        (r"^-A .* -s (\S+)", "-s {0}", "The scheduler: how the virtual server picks a real server."),
+        (r"^-A .* -p ([0-9]+)", "-p {0}", "A client stays at its real server for that many seconds."),
+        (r"^-a .* -r (\S+)", "-r {0}", "The real server that gets the connection."),
+        (r" -m(?: |$)", "-m", "Masquerading: the destination is rewritten here, and the answer comes back this way."),
+        (r" -w ([0-9]+)", "-w {0}", "Its weight. A real server of weight 0 gets no new connections."),
+    )
+)
+_NFT_WORDS: Words = tuple(
+    (re.compile(pattern, re.ASCII), word, meaning)
+    for pattern, word, meaning in (
+        (r"\bnumgen random mod ([0-9]+)", "numgen random mod {0}", "A random draw: each of that many numbers is as likely."),
+        (r"\bvmap @(\S+)", "vmap @{0}", "Look the values up in this map, and do what the element says."),
+        (r"(?<!v)\bmap @(\S+)", "map @{0}", "Look the values up in this map, and use what the element says."),
+        (r"\bdnat\b", "dnat", "Replace the destination and remember the original in conntrack."),
+        (r"\bsnat\b", "snat", "Replace the source and remember the original in conntrack."),
+        (r"\bmasquerade\b", "masquerade", "Use the address of the interface the packet leaves by as its source."),
+        (r"\bfully-random\b", "fully-random", "Take a random free source port. The kernel draws it, so none is shown."),
+        (r"\bmeta mark set meta mark \| (\S+)", "meta mark set … | {0}", "Set these bits of the mark. No header field changes."),
+        (r"\bmeta mark set meta mark \^ (\S+)", "meta mark set … ^ {0}", "Flip these bits of the mark: set before, cleared now."),
+        (r"\bct state (\S+)", "ct state {0}", "What connection tracking says about the packet."),
+        (r"\breject\b", "reject", "Discard the packet and tell the sender."),
+        (r"\bdrop\b", "drop", "Discard the packet. The sender hears nothing and waits until it gives up."),
+        (r"\b(jump|goto) (\S+)", "{0} {1}", "Go on in this chain."),
+    )
+)
+
+
 def meanings(text: str, most: int = 3) -> tuple[Meaning, ...]:
     """Return what up to *most* words of a rule mean, those that act first."""
+    words = _IPVS_WORDS if text.startswith(("-A -", "-a -")) else _WORDS if text.startswith("-A ") else _NFT_WORDS
     bare = re.sub(r'--comment "(?:[^"\\]|\\.)*"|--comment \S+', "", text)
     found: list[Meaning] = []
-    for pattern, word, meaning in _WORDS:
+    for pattern, word, meaning in words:
         m = pattern.search(bare)
         if m and len(found) < most and not any(have.word.split(" ")[:1] == word.split(" ")[:1] for have in found):
             found.append(Meaning(word=word.format(*m.groups()), text=meaning))

@@ -47,7 +47,7 @@ _PHRASES = {
     "DELIVERED": "",
 }
 _STATIONS = {
-    "CLIENT_IP_LOST": ("snat",),
+    "CLIENT_IP_LOST": ("snat", "proxy"),
     "UNEVEN_SPLIT": ("pick",),
     "AFFINITY_PINS_CLIENT": ("pick", "dnat"),
     "ZONE_HINTS_UNUSED": ("pick",),
@@ -284,6 +284,11 @@ def _extra(answer: Json, paths: Sequence[Path], outcome: Json) -> Iterator[str]:
         yield "What the snapshot cannot tell decides between the paths, so no odds are given."
 
 
+def _at_proxy(station: Json, outcome: Json) -> bool:
+    hops = outcome.get("hops") or []
+    return station["hop"] < len(hops) and hops[station["hop"]]["stack"]["kind"] == "proxy"
+
+
 def cause_step(outcome: Json, code: str) -> int:
     """Return the number of the station that causes finding *code* on this outcome: the last one of the way there by default."""
     stations = [station for station in outcome.get("stations") or () if not station.get("reply")]
@@ -296,6 +301,6 @@ def cause_step(outcome: Json, code: str) -> int:
                     return int(station["n"])
     for kind in _STATIONS.get(code, ()):
         for station in stations:
-            if station["kind"] == kind:
+            if station["kind"] == kind or (kind == "proxy" and _at_proxy(station, outcome)):
                 return int(station["n"])
     return int(stations[-1]["n"]) if stations else 1
