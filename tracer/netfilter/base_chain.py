@@ -22,6 +22,10 @@ class BaseChain(TypingProtocol):
     def is_nat(self) -> bool:
         """Return whether the chain is asked for the first packet of a flow only."""
 
+    @property
+    def routes_again(self) -> bool:
+        """Return whether the kernel looks up a new way out where the chain, in OUTPUT, changed what routing looks at."""
+
     def run(self, view: View, steps: StepList | None) -> Iterator[Leaf]:
         """Yield every way the chain ends for *view*."""
 
@@ -39,6 +43,11 @@ class XtablesChain:
     def is_nat(self) -> bool:
         """Return whether this is a chain of the nat table."""
         return self.chain.table.name == "nat"
+
+    @property
+    def routes_again(self) -> bool:
+        """Return whether this is a chain of the mangle table. Source: ipt_mangle_out; iptables-nft makes it of type route."""
+        return self.chain.table.name == "mangle"
 
     def run(self, view: View, steps: StepList | None) -> Iterator[Leaf]:
         """Yield every way the chain ends for *view*."""

@@ -85,6 +85,11 @@ class NftBaseChain:
         """Return whether the chain is of type nat."""
         return self.chain.type == "nat"
 
+    @property
+    def routes_again(self) -> bool:
+        """Return whether the chain is of type route. Source: nf_route_table_hook4, nft_chain_route.c."""
+        return self.chain.type == "route"
+
     def run(self, view: View, steps: StepList | None) -> Iterator[Leaf]:
         """Yield every way the chain ends for *view*; probabilities sum to 1."""
         return _Run(self).leaves(view, steps)

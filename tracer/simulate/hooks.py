@@ -76,7 +76,7 @@ class HookRunner:
             ways = self._nat(walk, crossing, hook)
         else:
             ways = self._filtered(walk, crossing, hook, stage)
-        if hook is Hook.OUTPUT and (stage is _Act.NAT or (not isinstance(stage, _Act) and stage.priority == Priority.MANGLE)):
+        if hook is Hook.OUTPUT and (stage is _Act.NAT or (not isinstance(stage, _Act) and stage.routes_again)):
             ways = self._routed_again(walk.packet, ways, whole=stage is not _Act.NAT)
         for passed in ways:
             if isinstance(passed, Ending):
