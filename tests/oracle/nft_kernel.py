@@ -16,7 +16,6 @@ from tracer.snapshot import Snapshot
 from tracer.topology.cluster import Cluster
 from tracer.trace import Hop, Outcome
 
-_LINE = re.compile(r"/dev/stdin:([0-9]+):", re.ASCII)
 _ENDS = re.compile(r"(?:^|\s)(?:drop|reject)(?:\s|$)", re.ASCII)
 
 
@@ -140,16 +139,8 @@ def load_what_loads(kernel: NftKernel, rules: NftRuleSet) -> tuple[Loaded, list[
         try:
             return kernel.load(rules), refused
         except CommandFailed as error:
-            lines = rules.lines()
-            guilty = {int(n) for n in _LINE.findall(str(error))}
-            dropped = [
-                (chain, rule) for at, (_, chain, rule) in enumerate(lines, 1) if at in guilty and chain is not None and rule is not None
-            ]
-            if not dropped:
-                raise
-            for chain, rule in dropped:
-                chain.rules.remove(rule)
-                refused.append(f"{rule.text()}   ({' '.join(str(error).split())[-200:]})")
+            why = " ".join(str(error).split())[-200:]
+            refused += [f"{text}   ({why})" for text in rules.drop(str(error))]
 
 
 def made_rules(rules: NftRuleSet, loaded: Loaded) -> dict[int, MadeRule]:

@@ -15,6 +15,7 @@ TRACING = "tracing"
 _HOOKS = ("prerouting", "input", "forward", "output", "postrouting")
 _PRIORITIES = {"filter": (-300, -250, -150, -110, -100, -5, 0, 0, 0, 10, 50, 100, 150), "nat": (-150, -100, -100, -90, 100, 100, 0)}
 _MOST_UNCERTAIN = 3
+_LINE = re.compile(r"/dev/stdin:([0-9]+):", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,19 @@ class NftRuleSet:
     def text(self) -> str:
         """Return what nft reads; the first table switches the kernel's trace on."""
         return "\n".join(line for line, _, _ in self.lines()) + "\n"
+
+    def drop(self, refusal: str) -> list[str]:
+        """Take out the rules that *refusal*, nft's words, names; return their texts. :raises ValueError: it names none."""
+        lines = self.lines()
+        dropped = []
+        for number in sorted({int(found) for found in _LINE.findall(refusal)}):
+            _, chain, rule = lines[number - 1]
+            if chain is not None and rule is not None:
+                chain.rules.remove(rule)
+                dropped.append(rule.text())
+        if not dropped:
+            raise ValueError(f"nft names no rule: {refusal}")
+        return dropped
 
     def shown(self) -> str:
         """Return the text without what no rule needs: sets that are not asked, chains without rules."""

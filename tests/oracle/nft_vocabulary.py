@@ -230,7 +230,7 @@ NFT_MATCHES: tuple[NftKind, ...] = (
     ),
     NftKind(name="meta mark", make=lambda r, s: f"meta mark {{}}{_mark(r)}", weight=2),
     NftKind(name="meta mark, masked", make=lambda r, s: f"meta mark {_masked(r)}", weight=2),
-    NftKind(name="meta mark set", make=lambda r, s: "meta mark {}{ " + f"{_mark(r)}, 0x10-0x4000" + " }"),
+    NftKind(name="meta mark set", make=lambda r, s: "meta mark {}{ " + f"{_mark(r)}, 0x10-0x2000" + " }"),
     NftKind(name="fib daddr type", make=lambda r, s: f"fib daddr {_fib_address_type(r, s)}", weight=3),
     NftKind(name="fib saddr type", make=lambda r, s: f"fib saddr {_fib_address_type(r, s)}", weight=2),
     NftKind(

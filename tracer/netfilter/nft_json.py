@@ -198,6 +198,10 @@ def _statement(kind: str, value: Any, family: str) -> n.Statement:
             if value.get("name") == "comment":
                 return n.Harmless(text)
             return n.UnmodelledStatement("xt", text) if value.get("type") == "target" else n.UnmodelledMatch("xt", text)
+        case "quota" if isinstance(value, dict):
+            return n.UnmodelledMatch("quota", _quota_text(value))
+        case "ct count" if isinstance(value, dict):
+            return n.UnmodelledMatch("ct count", f"ct count {'over ' if value.get('inv') else ''}{value.get('val')}")
         case "quota" | "ct count" | "last" | "connlimit":
             return n.UnmodelledMatch(kind, f"{kind} {json.dumps(value)}")
     return n.UnmodelledStatement(kind, f"{kind} {json.dumps(value)}")
@@ -211,8 +215,13 @@ def _limit_text(value: Any) -> str:
     if not isinstance(value, dict) or "rate" not in value:
         return f"limit name {value}"
     over = "over " if value.get("inv") else ""
-    burst = f" burst {value['burst']} packets" if value.get("burst") else ""
+    burst = f" burst {value['burst']} packets" if value.get("burst", 5) not in (0, 5) else ""  # 5 is what nft takes unsaid
     return f"limit rate {over}{value['rate']}/{value.get('per', 'second')}{burst}"
+
+
+def _quota_text(value: dict[str, Any]) -> str:
+    used = f" used {value['used']} {value.get('used_unit', 'bytes')}" if value.get("used") else ""
+    return f"quota {'over ' if value.get('inv') else ''}{value.get('val')} {value.get('val_unit', 'bytes')}{used}"
 
 
 def _match(value: dict[str, Any]) -> n.Compare:
@@ -321,7 +330,8 @@ def _operation(name: str, inner: Any, kind: str) -> n.Expression:
         case "meta":
             return n.Meta(str(inner["key"]))
         case "ct":
-            return n.Ct(str(inner["key"]), inner.get("dir"), inner.get("family"))
+            *family, key = str(inner["key"]).split()  # "ip saddr"
+            return n.Ct(key, inner.get("dir"), family[0] if family else inner.get("family"))
         case "fib":
             flags = inner["flags"]
             return n.Fib(tuple(flags) if isinstance(flags, list) else (str(flags),), str(inner["result"]))

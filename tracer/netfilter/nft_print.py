@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import assert_never
 
 from tracer.netfilter import nft_model as n
-from tracer.netfilter.nft_words import DSCP, PRIORITIES, TCP_FLAGS
+from tracer.netfilter.nft_words import DSCP, TCP_FLAGS
 from tracer.packet import Address
 
 _BARE_META = frozenset({"iif", "oif", "iifname", "oifname", "iifgroup", "oifgroup"})
@@ -71,7 +71,7 @@ def _chain(chain: n.NftChain, family: str) -> Iterator[str]:
         yield f'\tcomment "{chain.comment}"'
     if chain.hook is not None:
         device = _devices(chain.devices)
-        yield f"\ttype {chain.type} hook {chain.hook}{device} priority {_priority(chain.priority or 0, family)}; policy {chain.policy};"
+        yield f"\ttype {chain.type} hook {chain.hook}{device} priority {chain.priority or 0}; policy {chain.policy};"
     for rule in chain.rules:
         yield f"\t{rule_text(rule.statements, rule.comment, family) if rule.fault is None else rule.text}"
     yield "}"
@@ -81,11 +81,6 @@ def _devices(names: tuple[str, ...]) -> str:
     if len(names) < 2:
         return "".join(f' device "{name}"' for name in names)
     return f" devices = {{ {', '.join(names)} }}"
-
-
-def _priority(value: int, family: str) -> str:
-    name = next((word for word, number in PRIORITIES.items() if number == value), None) if family != "bridge" else None
-    return name or str(value)
 
 
 def _time(value: int) -> str:
@@ -131,16 +126,18 @@ def _compare(statement: n.Compare) -> str:
     if kind == "tcp_flag" and isinstance(left, n.Binary) and left.operator == "&":
         sign = "!= " if statement.operator == "!=" else ""
         return f"{expression_text(left.left)} {sign}{_flag_words(right)} / {_flag_words(left.right)}"
-    sign = "" if statement.operator in ("==", "in") and not isinstance(left, n.Binary) else f"{statement.operator} "
-    shown = _flag_words(right) if kind in ("tcp_flag", "flags") and not isinstance(right, n.SetLiteral) else expression_text(right, kind)
+    flags = kind in ("tcp_flag", "flags") and not isinstance(right, n.SetLiteral | n.SetReference)
+    unsaid = "in" if flags else "=="
+    sign = "" if statement.operator in (unsaid, "in") and not isinstance(left, n.Binary) else f"{statement.operator} "
+    shown = _flag_words(right, "," if statement.operator == "in" else " | ") if flags else expression_text(right, kind)
     return f"{expression_text(left)} {sign}{shown}"
 
 
-def _flag_words(value: n.Expression) -> str:
+def _flag_words(value: n.Expression, sign: str = ",") -> str:
     if isinstance(value, n.Binary) and value.operator == "|":
-        return f"{_flag_words(value.left)},{_flag_words(value.right)}"
+        return f"{_flag_words(value.left, sign)}{sign}{_flag_words(value.right, sign)}"
     if isinstance(value, int) and not isinstance(value, bool):
-        return ",".join(name for bit, name in _FLAG_NAMES.items() if value & bit) or hex(value)
+        return sign.join(name for bit, name in _FLAG_NAMES.items() if value & bit) or hex(value)
     return expression_text(value)
 
 
@@ -201,7 +198,10 @@ def expression_text(expression: n.Expression | n.Wildcard, kind: str = "") -> st
             shown = expression_text(right, inner)
             return f"{expression_text(left, inner)} {operator} " + (f"({shown})" if isinstance(right, n.Binary) else shown)
         case n.MapLookup(key=key_, map=found):
-            return f"{expression_text(key_)} map {expression_text(found)}"
+            shown = (
+                "{ " + ", ".join(_element(e, _type(key_), kind) for e in found.elements) + " }" if isinstance(found, n.SetLiteral) else ""
+            )
+            return f"{expression_text(key_)} map {shown or expression_text(found)}"
         case n.UnmodelledExpression(text=text):
             return text
         case n.Wildcard():
@@ -238,7 +238,7 @@ def _address(address: Address) -> str:
     return str(address)
 
 
-def _element(element: n.Element, kind: str = "") -> str:
+def _element(element: n.Element, kind: str = "", of_value: str = "") -> str:
     words = [expression_text(element.key, kind)]
     if element.has_counter:
         words.append("counter")
@@ -251,7 +251,7 @@ def _element(element: n.Element, kind: str = "") -> str:
     if isinstance(element.value, n.VerdictValue):
         words.append(f": {_verdict(element.value)}")
     elif element.value is not None:
-        words.append(f": {expression_text(element.value)}")
+        words.append(f": {expression_text(element.value, of_value)}")
     return " ".join(words)
 
 
