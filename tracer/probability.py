@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 
 from tracer.errors import Fault, ParseError
@@ -30,6 +31,26 @@ def odds(probability: str) -> Fraction:
 _DIGITS = 4000
 _PIECE = 10**_DIGITS
 _FRACTION = re.compile(r"(?P<numerator>[0-9]+)(?:/(?P<denominator>[0-9]+))?", re.ASCII)
+
+
+# What odds are rounded to where they are only drawn: far below anything shown, far above what a thousand roundings add up to.
+ROUNDED_BITS = 300
+
+
+def rounded(shares: Sequence[Fraction]) -> tuple[Fraction, ...]:
+    """Return *shares* for a picture: those of very many draws as multiples of 2**-300, all others as they are.
+
+    Sums of exact ones take seconds where each has thousands of digits. What sums to 1 does so afterwards.
+    """
+    unit = 1 << ROUNDED_BITS
+    many = [place for place, share in enumerate(shares) if share.denominator > unit]
+    short = list(shares)
+    for place in many:
+        short[place] = Fraction((shares[place].numerator << ROUNDED_BITS) // shares[place].denominator, unit)
+    left = 1 - sum(short)
+    if many and 0 < left < Fraction(len(many), unit):
+        short[max(many, key=short.__getitem__)] += left
+    return tuple(short)
 
 
 def to_text(odds: Fraction) -> str:

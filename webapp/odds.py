@@ -6,6 +6,8 @@ from fractions import Fraction
 
 NEAR = Fraction(1, 1 << 30)
 LARGEST = 1000
+# Odds of very many draws come rounded to far less than this (tracer.probability.rounded); nothing else is as near a simple fraction.
+EQUAL = Fraction(1, 1 << 200)
 _LONGEST_BITS = 256
 
 
@@ -23,7 +25,7 @@ def odds_text(share: Fraction) -> str:
         return str(share)
     simple = share.limit_denominator(LARGEST)
     if simple and simple != 1 and abs(simple - share) <= NEAR:
-        return f"{'' if simple == share else '≈'}{simple.numerator}/{simple.denominator}"
+        return f"{'' if abs(simple - share) < EQUAL else '≈'}{simple.numerator}/{simple.denominator}"
     return f"≈{float(share * 100):.3g}%"
 
 

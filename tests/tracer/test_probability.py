@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracer.errors import ParseError
-from tracer.probability import from_text, odds, to_text
+from tracer.probability import from_text, odds, rounded, to_text
 
 ODDS = [
     ("0.33333333349", Fraction(715827883, 1 << 31)),
@@ -63,6 +63,23 @@ def test_any_number_of_draws_is_written_exactly(draws: int, offset: int) -> None
     share = Fraction((1 << 31 * draws) + offset, (1 << 31 * draws) + 7)
     assert from_text(to_text(share)) == share
     assert Fraction(10**4000 * 10**draws) == from_text("1" + "0" * (4000 + draws)) == from_text(to_text(Fraction(10 ** (4000 + draws))))
+
+
+def test_rounded_odds_keep_their_sum_and_leave_short_ones_alone() -> None:
+    draws = [Fraction(1, 3) * odds(f"{1 / left:.11f}") if left > 1 else Fraction(1, 3) for left in range(300, 0, -1)]
+    left, exact = Fraction(1, 3), []
+    for draw in draws:
+        exact.append(left * draw * 3)
+        left -= exact[-1]
+    shares = [*exact, Fraction(1, 3), Fraction(1, 3)]
+    assert sum(shares) == 1
+    short = rounded(shares)
+    assert sum(short) == 1
+    assert short[-2:] == (Fraction(1, 3), Fraction(1, 3))
+    assert max(share.denominator.bit_length() for share in short) <= 303
+    assert max(abs(a - b) for a, b in zip(shares, short, strict=True)) < Fraction(1, 1 << 290)
+    assert rounded([Fraction(1, 7)]) == (Fraction(1, 7),)
+    assert rounded([]) == ()
 
 
 @pytest.mark.parametrize("text", ["", "1/0", "1/", "/1", "-1/2", "1.5", "1 /2", "١/2", "1/2/3", "0x1"])

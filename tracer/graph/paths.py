@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
-from tracer.probability import from_text
+from tracer.probability import from_text, rounded
 
 Json = Mapping[str, Any]
 _EVENTS = frozenset({"dns", "send", "load-balancer", "pick", "mark", "dnat", "snat", "deliver", "reject", "drop", "unknown"})
@@ -72,8 +72,12 @@ class Path:
 
 
 def paths_of(answer: Json, pods: Mapping[str, Json] | None = None) -> tuple[Path, ...]:
-    """Return one path for each outcome of *answer*, in its order. *pods* maps ns/name to ``{"ready", "terminating"}``."""
-    return tuple(_path(index, outcome, answer, pods or {}) for index, outcome in enumerate(answer["outcomes"]))
+    """Return one path for each outcome of *answer*, in its order. *pods* maps ns/name to ``{"ready", "terminating"}``.
+
+    Odds of very many draws are rounded: they are drawn, not told.
+    """
+    odds = rounded([from_text(outcome["probability"]) for outcome in answer["outcomes"]])
+    return tuple(_path(index, outcome, answer, pods or {}, odds[index]) for index, outcome in enumerate(answer["outcomes"]))
 
 
 def most_likely(paths: Sequence[Path]) -> Path:
@@ -81,7 +85,7 @@ def most_likely(paths: Sequence[Path]) -> Path:
     return min(paths, key=lambda path: (-path.probability, path.id))
 
 
-def _path(index: int, outcome: Json, answer: Json, pods: Mapping[str, Json]) -> Path:
+def _path(index: int, outcome: Json, answer: Json, pods: Mapping[str, Json], odds: Fraction) -> Path:
     hops = outcome.get("hops") or []
     replies = (outcome.get("reply") or {}).get("hops") or []
     stations = outcome.get("stations") or []
@@ -94,7 +98,7 @@ def _path(index: int, outcome: Json, answer: Json, pods: Mapping[str, Json]) -> 
     return Path(
         index=index,
         id=outcome["id"],
-        probability=from_text(outcome["probability"]),
+        probability=odds,
         disposition=outcome["disposition"],
         conditions=tuple(outcome.get("conditions") or ()),
         target=target,
