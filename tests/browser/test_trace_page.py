@@ -284,7 +284,7 @@ def test_a_whole_tour_is_quiet(quiet: Page, live: LiveServer) -> None:
         page.get_by_role("button", name=name).click()
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Dark theme").click()
-    assert page.get_attribute("html", "data-theme") == "dark"
+    page.wait_for_selector("html[data-theme=dark]")
     page.reload()
     assert page.get_attribute("html", "data-theme") == "dark"
     page.get_by_role("button", name="Play").click()
@@ -397,7 +397,7 @@ def test_without_javascript_everything_is_a_link_or_a_form(browser: Browser, liv
         page.get_by_role("link", name="JSON answer").click()
     assert download.value.suggested_filename == "trace.json"
     page.get_by_role("button", name="Dark theme").click()
-    assert page.get_attribute("html", "data-theme") == "dark"
+    page.wait_for_selector("html[data-theme=dark]")
     assert page.get_by_role("button", name="Play").count() == 0
     context.close()
 
