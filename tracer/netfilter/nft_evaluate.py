@@ -67,18 +67,24 @@ class _Progress:
 
 @dataclass(frozen=True, slots=True)
 class NftBaseChain:
-    """A base chain of a native table; see ``base_chain.BaseChain``. *indexes* are shared by all chains of the table."""
+    """A base chain of a native table; see ``base_chain.BaseChain``. *indexes* are shared by all chains of the table.
+
+    *offset* moves the chains of ingress before everything that prerouting does, and those of egress behind postrouting. *bridging*: the
+    chain is asked of frames that a bridge handles only.
+    """
 
     chain: n.NftChain
     table: n.NftTable
     file: str
     indexes: Indexes
     annotate: NftAnnotator = no_names
+    offset: int = 0
+    bridging: bool = False
 
     @property
     def priority(self) -> int:
         """Return the chain's priority in its hook."""
-        return self.chain.priority or 0
+        return (self.chain.priority or 0) + self.offset
 
     @property
     def is_nat(self) -> bool:
@@ -92,7 +98,17 @@ class NftBaseChain:
 
     def run(self, view: View, steps: StepList | None) -> Iterator[Leaf]:
         """Yield every way the chain ends for *view*; probabilities sum to 1."""
-        return _Run(self).leaves(view, steps)
+        if self._is_asked(view):
+            return _Run(self).leaves(view, steps)
+        return iter((Leaf("accept", view, steps, _ONE, (), ()),))
+
+    def _is_asked(self, view: View) -> bool:
+        if self.bridging:
+            return view.bridged or view.phys_in is not None
+        if not self.chain.devices:
+            return True
+        passed = {view.out_device, view.phys_out} if self.chain.hook == "egress" else {view.in_device, view.phys_in}
+        return not passed.isdisjoint(self.chain.devices)
 
 
 class _Run:

@@ -7,16 +7,20 @@ registered later before one of the same priority. Source: nf_hook_entries_grow (
 
 from __future__ import annotations
 
-from collections.abc import Container
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, field, replace
 
+from tracer.errors import ParseError
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.model import Hook
 from tracer.netfilter.nft_evaluate import NftAnnotator, NftBaseChain, no_names
+from tracer.netfilter.nft_json import parse_json
 from tracer.netfilter.nft_rule_line import XTABLES
+from tracer.netfilter.nft_text import parse_text
 from tracer.netfilter.nft_values import Indexes
 from tracer.packet import Family
 
+_DEVICE_HOOKS = {("ingress", Hook.PREROUTING): -(1 << 32), ("egress", Hook.POSTROUTING): 1 << 32}
 _XTABLES_CHAINS = frozenset({"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"})
 
 
@@ -28,20 +32,44 @@ class NftRules:
     annotate: NftAnnotator = no_names
     _indexes: dict[int, Indexes] = field(default_factory=dict)
 
+    @classmethod
+    def from_listing(cls, text: str, file: str, annotate: NftAnnotator = no_names) -> NftRules:
+        """Return the rules of ``nft list ruleset``, or of its JSON form where *file* is named so. What cannot be read is incomplete."""
+        if not file.endswith(".json"):
+            return cls(parse_text(text, file), annotate)
+        try:
+            return cls(parse_json(text, file), annotate)
+        except ParseError as error:
+            return cls(n.NftRuleset(file, [], list(error.faults), error.faults[0]), annotate)
+
     def chains(self, hook: Hook, family: Family, listed: Container[tuple[str, str]]) -> list[tuple[int, NftBaseChain]]:
         """Return the base chains of *hook*, each with its table's position; *listed* are (family, table) that iptables-save lists."""
         found: list[tuple[int, NftBaseChain]] = []
         for position, table in enumerate(self.ruleset.tables):
-            if table.family not in (family.value, "inet") or (is_xtables(table) and (table.family, table.name) in listed):
-                continue
-            indexes = self._indexes.setdefault(id(table), {})
-            chains = [c for c in table.chains.values() if c.hook == hook.value]
-            found += [(position, NftBaseChain(c, table, self.ruleset.file, indexes, self.annotate)) for c in reversed(chains)]
+            if not (is_xtables(table) and (table.family, table.name) in listed):
+                found += [(position, chain) for chain in self._of_table(table, hook, family)]
         return found
+
+    def _of_table(self, table: n.NftTable, hook: Hook, family: Family) -> Iterator[NftBaseChain]:
+        indexes = self._indexes.setdefault(id(table), {})
+        for chain in reversed(table.chains.values()):
+            made = NftBaseChain(chain, table, self.ruleset.file, indexes, self.annotate)
+            if table.family in (family.value, "inet") and chain.hook == hook.value:
+                yield made
+            elif table.family in ("netdev", "inet") and (chain.hook, hook) in _DEVICE_HOOKS:
+                yield replace(made, offset=_DEVICE_HOOKS[chain.hook or "", hook])
+            elif table.family == "bridge" and chain.hook == hook.value and (chain.rules or chain.policy == "drop"):
+                yield replace(made, chain=_not_modelled(chain), bridging=True)
 
     def position(self, family: str, name: str) -> int:
         """Return where a table stands in the listing, which is the order of making; -1 when it is not in it."""
         return next((i for i, t in enumerate(self.ruleset.tables) if (t.family, t.name) == (family, name)), -1)
+
+
+def _not_modelled(chain: n.NftChain) -> n.NftChain:
+    """The chain of a bridge table, as one rule that cannot be told."""
+    rule = n.NftRule(f"chain {chain.name}", (), line=chain.line, fault="rules of bridges have no model")
+    return replace(chain, rules=(rule,), policy="accept")
 
 
 def is_xtables(table: n.NftTable) -> bool:

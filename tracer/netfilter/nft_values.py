@@ -53,7 +53,7 @@ class Evaluator:
                 named = self.table.sets.get(found.name)
                 if named is None:
                     return None
-                index = SetIndex.of(() if "dynamic" in named.flags else named.elements)
+                index = SetIndex.of(named.elements)
                 if named.unread:
                     return None
                 self.indexes[key] = index, None

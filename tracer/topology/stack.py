@@ -16,9 +16,7 @@ from tracer.netfilter.iptables_save import Dump, parse_dump
 from tracer.netfilter.model import Hook, Priority
 from tracer.netfilter.nft_evaluate import NftAnnotator
 from tracer.netfilter.nft_evaluate import no_names as no_names_nft
-from tracer.netfilter.nft_json import parse_json
 from tracer.netfilter.nft_rules import NftRules
-from tracer.netfilter.nft_text import parse_text
 from tracer.packet import Address, Family, Packet, Protocol
 from tracer.query import parse_address
 from tracer.routing import Routing
@@ -126,13 +124,11 @@ class NodeStack:
     @cached_property
     def nft(self) -> NftRules | None:
         """Return the node's native nftables rules, None when the snapshot has no listing of them."""
-        text = self._file("nft-ruleset.txt")
-        if text is not None:
-            return NftRules(parse_text(text, self._snapshot.path_of(self.name, "nft-ruleset.txt")), self._annotate_nft)
-        text = self._file("nft-ruleset.json")
-        if text is None:
-            return None
-        return NftRules(parse_json(text, self._snapshot.path_of(self.name, "nft-ruleset.json")), self._annotate_nft)
+        for name in ("nft-ruleset.txt", "nft-ruleset.json"):
+            text = self._file(name)
+            if text is not None:
+                return NftRules.from_listing(text, self._snapshot.path_of(self.name, name), self._annotate_nft)
+        return None
 
     @cached_property
     def sets(self) -> Mapping[str, IpSet] | None:
@@ -168,6 +164,9 @@ class NodeStack:
             return Unknown(code="NO_RULES", text=text, at={"node": self.name, "file": file})
         if found := self._virtual_gap():
             return found
+        if self.nft is not None and (lost := self.nft.ruleset.incomplete):
+            text = f"{lost.file}{f':{lost.line}' if lost.line else ''}: {lost.message}; rules may be missing"
+            return Unknown(code="TRUNCATED_DUMP", text=text, at={"node": self.name, "file": lost.file, "line": lost.line})
         if cut := next((d for d in dumps if d.truncated), None):
             seen = {t for d in dumps for t in d.tables}
             if missing := [t for t in ("raw", "mangle", "nat", "filter") if t not in seen]:
