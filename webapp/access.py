@@ -65,11 +65,11 @@ def scope_is_granted(scope: dict) -> bool:
     return is_granted(scope["session"].get(_GRANT), headers.get(b"authorization", b"").decode("latin-1"))
 
 
-def raw_request_is_granted(path: str, headers: Mapping[bytes, bytes]) -> bool:
-    """Return whether a request that no middleware has seen yet will pass the access key, or its path is public."""
+def raw_request_is_granted(headers: Mapping[bytes, bytes]) -> bool:
+    """Return whether a request that no middleware has seen yet proves the access key (or none is set), whatever its path."""
     cookies = parse_cookie(headers.get(b"cookie", b"").decode("latin-1"))
     session = SessionStore(cookies.get(settings.SESSION_COOKIE_NAME))
-    return is_public_path(path) or is_granted(session.get(_GRANT), headers.get(b"authorization", b"").decode("latin-1"))
+    return is_granted(session.get(_GRANT), headers.get(b"authorization", b"").decode("latin-1"))
 
 
 def scope_owner(scope: dict) -> str:

@@ -47,8 +47,8 @@ class BodyLimit:
             return await self._app(scope, receive, send)
         headers = dict(scope["headers"])
         length = headers.get(b"content-length", b"")
-        # A stranger's request is turned away whatever it carries: nothing of it is worth keeping on disk.
-        limit = settings.UPLOAD_MAX_BYTES if raw_request_is_granted(scope["path"], headers) else 0
+        # A stranger's upload is turned away, and public pages take small forms only: nothing larger is worth keeping on disk.
+        limit = settings.UPLOAD_MAX_BYTES if raw_request_is_granted(headers) else 0
         if length.isdigit() and int(length) > limit + _FORM_SLACK:
             # A client that waits for "100 Continue" is refused before it sends anything.
             if headers.get(b"expect", b"").lower() != b"100-continue":

@@ -55,6 +55,7 @@ class BodyLimitMiddleware:
         """Return 413 with the limit for an oversized request; every other goes on."""
         if (limit := refused_limit(request)) is None:
             return self._next(request)
-        problems = [f"The upload is larger than this server accepts: the limit is {limit // 1_000_000:,} MB."]
+        said = f"The upload is larger than this server accepts: the limit is {limit // 1_000_000:,} MB."
+        problems = [said if limit else "This server takes uploads only from those who have its access key."]
         template = "snapshots/_problems.html" if request.headers.get("HX-Request") else "413.html"
         return render(request, template, {"problems": problems}, status=413)

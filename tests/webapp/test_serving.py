@@ -128,6 +128,15 @@ def test_a_body_without_a_length_is_counted(server: LiveServer) -> None:
         assert (answer.status, "the limit is 1 MB" in answer.read().decode()) == (413, True)
 
 
+@pytest.mark.parametrize("path", ["/t/2222222222222222222222", "/access", "/theme"])
+def test_a_public_page_takes_small_forms_only_from_a_stranger(start_server: Callable[..., LiveServer], path: str) -> None:
+    server = start_server("--no-demo", HOPLINE_ACCESS_KEY="a key")
+    with closing(Browser(server.url).connection()) as wire:
+        wire.request("POST", path, bytes(900_000), {"Content-Type": "application/octet-stream"})
+        answer = wire.getresponse()
+        assert (answer.status, "only from those who have its access key" in answer.read().decode()) == (413, True)
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_stranger_cannot_fill_the_disk(start_server: Callable[..., LiveServer], chunked: bool) -> None:
     server = start_server("--no-demo", HOPLINE_ACCESS_KEY="a key")
