@@ -14,6 +14,7 @@ from tracer.netfilter import nft_model as n
 from tracer.netfilter.nft_deferred import Deferred
 from tracer.netfilter.nft_print import rule_text
 from tracer.netfilter.nft_statements import REJECTS, typed_by
+from tracer.netfilter.nft_typing import typed, typed_elements
 from tracer.netfilter.nft_words import DSCP, TCP_FLAGS, atom, port_word
 
 _OPERATORS = {"&", "|", "^", "<<", ">>"}
@@ -127,7 +128,7 @@ class _Reader:
     def elements(self, found: n.NftSet, elements: Any) -> tuple[n.Element, ...]:
         kind = "name" if found.key_types == ("ifname",) else ""
         try:
-            return tuple(_element(e, has_value=found.value_type is not None, kind=kind) for e in elements)
+            return typed_elements(found.key_types, [_element(e, has_value=found.value_type is not None, kind=kind) for e in elements])
         except _ERRORS as error:
             found.unread = True
             self.fault(f"the elements of set {found.name} cannot be read: {error!r}"[:200])
@@ -226,7 +227,7 @@ def _quota_text(value: dict[str, Any]) -> str:
 
 def _match(value: dict[str, Any]) -> n.Compare:
     left = _expression(value["left"])
-    return n.Compare(str(value["op"]), left, _expression(value["right"], typed_by(left)))
+    return n.Compare(str(value["op"]), left, typed(left, _expression(value["right"], typed_by(left))))
 
 
 def _nat(kind: str, value: dict[str, Any]) -> n.Nat:

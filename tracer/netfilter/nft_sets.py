@@ -16,6 +16,7 @@ from tracer.errors import ParseError
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.nft_deferred import Deferred
 from tracer.netfilter.nft_statements import _Parser
+from tracer.netfilter.nft_typing import typed_elements
 from tracer.netfilter.nft_words import number, seconds, tokens
 from tracer.netfilter.scalars import PROTOCOLS
 
@@ -61,7 +62,10 @@ class _SetReader:
                 case _:
                     parser.at -= 1
                     raise parser.error(f"{word!r} is not known of a set")
-        self.found.elements = elements
+        try:
+            self.found.elements = list(typed_elements(self.found.key_types, elements))
+        except ValueError as error:
+            raise parser.error(str(error)) from None
 
     def flags(self, parser: _Parser) -> tuple[str, ...]:
         flags = [parser.take("a flag").text]
@@ -162,7 +166,10 @@ class SetText(Deferred[n.Element]):
         found = parser.elements("").elements
         if parser.at < len(parser.words):
             raise parser.error("nothing is expected behind the elements")
-        return found
+        try:
+            return typed_elements(self._set.key_types, found)
+        except ValueError as error:
+            raise parser.error(str(error)) from None
 
     def element(self, piece: str) -> n.Element:
         """Return the element of one piece. :raises ParseError: it is none."""

@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from tracer.errors import ParseError
 from tracer.netfilter import nft_model as n
+from tracer.netfilter.nft_typing import typed
 from tracer.netfilter.nft_words import DSCP, TCP_FLAGS, Token, atom, fault, number, port_word, seconds, tokens
 
 # fmt: off
@@ -371,7 +372,7 @@ class _Parser:
             self.at = start
             raise self.error("no statement begins like this")
         if self.accept("vmap"):
-            return n.VerdictMap(left, self.set_or_reference())
+            return n.VerdictMap(left, self.map_of(left))
         if self.accept("set"):
             return n.Assign(left, self.new_value(left))
         word = self.peek()
@@ -381,8 +382,18 @@ class _Parser:
         flags = isinstance(left, n.Ct | n.Payload) and (_flag_key(left) in _FLAG_KEYS)
         if flags and self.peek() == "/":
             self.at += 1
-        right = self.right_side(left)
-        return self.compared(left, operator, right)
+        return self.compared(left, operator, self.checked(left, self.right_side(left)))
+
+    def checked(self, left: n.Expression, right: n.Expression) -> n.Expression:
+        try:
+            return typed(left, right)
+        except ValueError as error:
+            raise self.error(str(error)) from None
+
+    def map_of(self, key: n.Expression) -> n.SetLiteral | n.SetReference:
+        found = self.set_or_reference()
+        checked = self.checked(key, found)
+        return checked if isinstance(checked, n.SetLiteral) else found
 
     def compared(self, left: n.Expression, operator: str | None, right: n.Expression) -> n.Compare:
         flags = isinstance(left, n.Ct | n.Payload) and _flag_key(left) in _FLAG_KEYS
@@ -411,7 +422,7 @@ class _Parser:
             parts.append(self.binary(""))
         found: n.Expression = parts[0] if len(parts) == 1 else n.Concat(tuple(parts))
         if self.accept("map"):
-            return n.MapLookup(found, self.set_or_reference())
+            return n.MapLookup(found, self.map_of(found))
         return found
 
     def binary(self, kind: str) -> n.Expression:
