@@ -18,6 +18,7 @@ from tracer.netfilter.nft_listing import NotAListing, cut_listing
 from tracer.netfilter.nft_rule_line import FAMILIES, BadHeader, base_header, read_rule
 from tracer.netfilter.nft_sets import read_set
 
+_OPENED = re.compile(r"\{\s+# handle [0-9]+$", re.ASCII)
 _QUOTED = re.compile(r'"[^"]*"')
 
 
@@ -224,7 +225,7 @@ def _joined(lines: list[str]) -> Iterator[tuple[int, str]]:
         text = raw.strip()
         if not pending and (not text or (text.startswith("#") and "handle" not in text)):
             continue
-        text = re.sub(r"\s+# handle [0-9]+$", "", text) if text.endswith("{") else text
+        text = _OPENED.sub("{", text)
         if raw.endswith(" ") and text[-1:].isdigit():
             text += " "  # what read_rule knows an unprinted target by
         bare = _QUOTED.sub("", text)
