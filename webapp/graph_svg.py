@@ -394,8 +394,9 @@ def _place_region(graph: Graph, layout: _Layout, index: int) -> PlacedRegion | N
     if index not in layout.frames:
         return None
     x, y, width, height = layout.frames[index]
-    fold = f"1 of {region.total} nodes, same rules on each" if region.total > 1 else ""
-    room = int((width - 20 - (200 if fold and width > 420 else 0)) / 6.6)
+    fold = f"1 of {region.total} nodes, same rules on each" if region.total > 1 and width > 420 else ""
+    # The sentence stands in the middle, about 180 wide: the title ends before it.
+    room = int((width / 2 - 104 if fold else width - 20) / 6.6)
     whole = f"{region.title}, {region.mode}" if region.mode else region.title
     return PlacedRegion(
         id=region.id,
@@ -405,7 +406,7 @@ def _place_region(graph: Graph, layout: _Layout, index: int) -> PlacedRegion | N
         y=y,
         width=width,
         height=height,
-        fold=fold if width > 420 else "",
+        fold=fold,
         fold_x=x + width / 2,
         expand=region.expand,
     )

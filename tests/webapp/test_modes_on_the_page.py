@@ -76,7 +76,8 @@ def test_userspace_shows_the_hop_through_the_proxy(client: Client, demo: Path) -
 def test_the_node_says_its_mode_and_what_tells_it(client: Client, demo: Path, mode: str, word: str) -> None:
     text = page(client, demo, mode, "Destination rewritten")
     assert re.search(rf"Node shop-worker[0-9]? is in {word} mode: ", words(text, "why"))
-    assert re.search(rf'<text class="rl"[^>]*>Node shop-worker[0-9]?, {word}</text>', text)
+    # A frame that is too narrow for it leaves the mode to the inspector.
+    assert re.search(rf'<text class="rl"[^>]*>Node shop-worker[0-9]?(, {word})?</text>', text)
 
 
 def test_a_frozen_answer_keeps_pods_and_modes(client: Client, demo: Path) -> None:
