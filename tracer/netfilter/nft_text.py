@@ -41,7 +41,7 @@ class _Reader:
         statements = _joined(lines)
         for number_, line in statements:
             words = line.split()
-            if words[0] == "table" and line.endswith("{"):
+            if words[0] == "table" and line.endswith(" {") and len(words) in (3, 4):
                 self.table_block(words, number_, statements)
             elif words[0] == "table" and len(words) in (2, 3) and "{" not in line:
                 self.table(*_named(words[1:]), number_)
