@@ -72,6 +72,14 @@ def test_userspace_shows_the_hop_through_the_proxy(client: Client, demo: Path) -
     assert "1 of 3 nodes, same rules on each" in text
 
 
+def test_a_proxy_without_an_endpoint_closes(client: Client, demo: Path) -> None:
+    services.load_demo(demo / "shop-userspace-v1.20", "shop", "shop")
+    text = client.get("/c/shop/trace?from=node:shop-worker&to=svc:default/typo:80").content.decode()
+    assert "Closed at step" in text
+    assert "makes a new one" not in text
+    assert ">to the proxy</text>" in text
+
+
 @pytest.mark.parametrize(("mode", "word"), [("shop-nftables", "nftables"), ("shop-ipvs", "ipvs"), ("shop-userspace-v1.20", "userspace")])
 def test_the_node_says_its_mode_and_what_tells_it(client: Client, demo: Path, mode: str, word: str) -> None:
     text = page(client, demo, mode, "Destination rewritten")

@@ -157,6 +157,8 @@ def _stop(station: Json, hops: Sequence[Json], outcome: Json) -> Stop:
     kind, name = station["kind"], str(stack.get("name", ""))
     rewrote = tuple(sorted({field for step in steps for field in step.get("rewrote", ())}))
     subtitle, part = _subtitle(kind, hop, steps)
+    if kind == "dnat" and not proxy and _proxy_node(hops, station["hop"] + 1):
+        subtitle, part = "to the proxy", ""
     key = (
         _target(outcome, hops)[0]
         if kind == "deliver"
@@ -215,8 +217,6 @@ def _subtitle(kind: str, hop: Json, steps: Sequence[Json]) -> tuple[str, str]:
         marks = [step["rewrote"]["mark"][1] for step in steps if "mark" in step.get("rewrote", {})]
         return (f"mark {_hex(marks[-1])}" if marks else line), ""
     if kind == "dnat":
-        if last.get("verdict") == "redirect":
-            return "to its own port", ""
         to = [step["rewrote"]["destination"][1] for step in steps if "destination" in step.get("rewrote", {})]
         return line, str(to[-1]) if to else ""
     if kind == "pick":

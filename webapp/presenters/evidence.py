@@ -155,7 +155,7 @@ def _facts(document: Json, outcome: Json, moment: Moment, path: Path) -> Iterato
     elif moment.kind == "un-nat":
         yield fact(f"{endpoint_text(moment.before, 'source')} > {endpoint_text(moment.before, 'destination')}")
         yield fact(f"{endpoint_text(moment.after, 'source')} > {endpoint_text(moment.after, 'destination')}")
-    elif moment.stack.get("kind") == "proxy":
+    elif moment.stack.get("kind") == "proxy" and moment.kind == "chain":
         yield from (fact(note) for note in moment.notes)
     elif outcome.get("reason"):
         yield fact(str(outcome["reason"]["text"]))

@@ -307,7 +307,7 @@ def _passing(moment: Moment, name: str) -> str:
 def _causes(moment: Moment, outcome: Json, moments: Sequence[Moment]) -> Iterator[str]:
     if moment.kind == "dns":
         yield from _asked_why(moment, moments)
-    if moment.stack.get("kind") == "proxy":
+    if moment.stack.get("kind") == "proxy" and moment.kind == "chain":
         yield "What arrives is another connection: the client's address and the original destination are not in it."
     yield from dict.fromkeys(step["condition"] for step in moment.steps if step.get("condition"))
     if moment.kind == "mark":
