@@ -7,7 +7,7 @@ Source: nf_tables_core.c (nft_do_chain), Linux 6.18; modes.md, kernel fact 15.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from ipaddress import IPv4Address, IPv6Address
@@ -16,22 +16,17 @@ from itertools import product
 from tracer.netfilter import model as m
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.evaluate import Leaf, StepList
-from tracer.netfilter.nft_set_index import ABSENT, Absent, OwnPort, Value, constant, same, unknown
-from tracer.netfilter.nft_values import Evaluator, Indexes, fib_is_routed, remembered
+from tracer.netfilter.nft_compare import holds
+from tracer.netfilter.nft_print import element_text
+from tracer.netfilter.nft_set_index import ABSENT, Absent, OwnPort, Value, unknown
+from tracer.netfilter.nft_targets import assigned, chosen_element, lacks_dependency, nat_target, refusal
+from tracer.netfilter.nft_values import Evaluator, Indexes, remembered
 from tracer.netfilter.view import UnknownAnswer, View
-from tracer.packet import Address, Family, Packet, Protocol
+from tracer.packet import Address, Family
 from tracer.trace import Step, Unknown
 
 _ONE, _HALF = Fraction(1), Fraction(1, 2)
 _DEEPEST = 16  # NFT_JUMP_STACK_SIZE
-
-# What icmpx codes are for IPv6. Source: nft_reject_icmpv6_code.
-_ICMPX_OF_SIX = {
-    "icmp-port-unreachable": "icmp6-port-unreachable",
-    "icmp-net-unreachable": "icmp6-no-route",
-    "icmp-host-unreachable": "icmp6-addr-unreachable",
-    "icmp-admin-prohibited": "icmp6-adm-prohibited",
-}
 
 # What a step stands for: called with the address and port that a rule looked up or translates to.
 NftAnnotator = Callable[[Address, "int | None", bool], Mapping[str, str]]
@@ -155,7 +150,7 @@ class _Run:
         statement = rule.statements[at]
         match statement:
             case n.Compare():
-                yield from self._compared(chain, rule, at, progress, self._compare(statement, progress.cursor.view))
+                yield from self._compared(chain, rule, at, progress, holds(statement, progress.cursor.view, self._values))
             case n.UnmodelledMatch(kind=kind, text=text):
                 missing = unknown(f"{text or kind} has no model", "UNMODELLED_MATCH")
                 yield from self._compared(chain, rule, at, progress, missing)
@@ -215,60 +210,6 @@ class _Run:
             replace(half, conditions=(*cursor.conditions, f"{where} does not match ({missing.text})")),
         )
 
-    # -- matches ------------------------------------------------------------------------------------------------------------------
-
-    def _compare(self, statement: n.Compare, view: View) -> bool | Fraction | UnknownAnswer:
-        """Whether a match holds: yes, no, unknown, or with odds when its value is random."""
-        if isinstance(statement.left, n.Fib) and statement.left.result != "type":
-            routed = fib_is_routed(statement.left, list(_words(statement.right)), view)
-            if routed is None:
-                return unknown("the routes that fib asks for are not known")
-            return routed != (statement.operator == "!=")
-        total, missing = Fraction(0), None
-        for share, value in self._values.ways(statement.left, view):
-            answer = self._holds(statement, value, view)
-            if isinstance(answer, UnknownAnswer):
-                missing = answer
-            elif answer:
-                total += share
-        if missing is not None:
-            return missing
-        return True if total == 1 else False if total == 0 else total
-
-    def _holds(self, statement: n.Compare, value: Value, view: View) -> bool | UnknownAnswer:
-        if isinstance(value, Absent):
-            return False
-        if isinstance(value, UnknownAnswer):
-            return value
-        if isinstance(value, tuple) and (missing := next((p for p in value if isinstance(p, UnknownAnswer)), None)):
-            return missing
-        right, negated = statement.right, statement.operator == "!="
-        if isinstance(value, frozenset):
-            return self._has_flags(statement, value, view)
-        if isinstance(right, n.SetLiteral | n.SetReference):
-            found = self._values.find(right, value, view)
-            return found if isinstance(found, UnknownAnswer) else (found is not None) != negated
-        wanted = self._values.ways(right, view)[0][1]
-        if isinstance(wanted, UnknownAnswer):
-            return wanted
-        if statement.operator == "in" and isinstance(wanted, int) and isinstance(value, int):
-            return bool(wanted & value)  # any of these bits
-        if statement.operator in ("==", "!=", "in"):
-            equal = _same_parts(wanted, value)
-            return unknown("the client's own port is not given") if equal is None else equal != negated
-        return _ordered(statement.operator, value, wanted)
-
-    def _has_flags(self, statement: n.Compare, value: frozenset[str], view: View) -> bool | UnknownAnswer:
-        """Whether a bit field holds: a plain word asks for the bit, == and != for the whole value. A state is one bit; a status is more."""
-        words, negated = frozenset(_words(statement.right)), statement.operator == "!="
-        if isinstance(statement.left, n.Ct) and statement.left.key == "status":
-            return _has_status(statement, words, value, view)
-        if statement.operator == "in":
-            return bool(words & value)
-        if isinstance(statement.right, n.SetLiteral):
-            return bool(words & value) != negated
-        return (words == value) != negated
-
     # -- verdicts -----------------------------------------------------------------------------------------------------------------
 
     def _concluded(self, chain: n.NftChain, rule: n.NftRule, progress: _Progress, value: n.VerdictValue) -> _Cursor | Leaf:
@@ -327,21 +268,16 @@ class _Run:
 
     def _rejected(self, chain: n.NftChain, rule: n.NftRule, progress: _Progress, statement: n.Reject) -> _Cursor | Leaf:
         packet = progress.cursor.view.packet
-        if _lacks_dependency(statement, packet):
+        if lacks_dependency(statement, packet):
             return progress.cursor
-        answer = statement.reject_with
-        if packet.family is Family.IP6:
-            answer = _ICMPX_OF_SIX.get(answer, answer)
-        return self._leaf("reject", chain, rule, progress, m.Reject(answer), "reject")
+        return self._leaf("reject", chain, rule, progress, refusal(statement, packet), "reject")
 
     def _looked_up(self, value: Value, element: n.Element) -> Mapping[str, str]:
         parts = value if isinstance(value, tuple) else (value,)
         address = next((p for p in parts if isinstance(p, IPv4Address | IPv6Address)), None)
         port = parts[-1] if isinstance(parts[-1], int) else None
         names = dict(self._base.annotate(address, port, False)) if address is not None else {}
-        if isinstance(element.value, n.VerdictValue):
-            verdict = element.value.kind + (f" {element.value.chain}" if element.value.chain else "")
-            names["element"] = f"{' . '.join(str(p) for p in parts)} : {verdict}"
+        names["element"] = element_text(element)
         return names
 
     # -- changes ------------------------------------------------------------------------------------------------------------------
@@ -362,14 +298,15 @@ class _Run:
                 continue
             if isinstance(address, tuple) and len(address) == 2:
                 address, port = address
-            target = _nat_target(statement, address, port)
+            target = nat_target(statement, address, port)
             if target is None:
                 found = self._unknown("UNMODELLED_TARGET", f"{rule.text}: what it translates to is not known", chain, rule)
                 leaf = self._leaf("unknown", chain, rule, here, None, "continue")
                 yield replace(leaf, unknowns=(*leaf.unknowns, found))
                 continue
             if isinstance(address, IPv4Address | IPv6Address):
-                here = replace(here, names=self._base.annotate(address, port if isinstance(port, int) else None, True))
+                names = dict(self._base.annotate(address, port if isinstance(port, int) else None, True))
+                here = replace(here, names=names | chosen_element(statement, address, port))
             yield self._leaf("nat", chain, rule, here, target, statement.kind)
 
     def _assigned(self, chain: n.NftChain, rule: n.NftRule, at: int, progress: _Progress, statement: n.Assign) -> Iterator[_Cursor | Leaf]:
@@ -381,7 +318,7 @@ class _Run:
             here = replace(progress, cursor=cursor)
             if isinstance(value, Absent):
                 yield cursor
-            elif (view := _assign(statement.target, value, cursor.view)) is None:
+            elif (view := assigned(statement.target, value, cursor.view)) is None:
                 found = self._unknown("UNMODELLED_TARGET", f"{rule.text}: the new value is not known", chain, rule)
                 leaf = self._leaf("unknown", chain, rule, here, None, "continue")
                 yield replace(leaf, unknowns=(*leaf.unknowns, found))
@@ -448,108 +385,3 @@ class _Run:
     def _unknown(self, code: str, text: str, chain: n.NftChain, rule: n.NftRule) -> Unknown:
         at = {"file": self._base.file, "line": rule.line, "chain": chain.name, "rule": rule.text}
         return Unknown(code=code, text=text, at=at)
-
-
-def _words(expression: n.Expression) -> Sequence[str]:
-    """The words of a flag value: one, or those of a set."""
-    if isinstance(expression, n.SetLiteral):
-        return [w for e in expression.elements if not isinstance(e.key, n.Wildcard) for w in _words(e.key)]
-    if isinstance(expression, n.Binary) and expression.operator == "|":
-        return [*_words(expression.left), *_words(expression.right)]
-    if isinstance(expression, n.Word):
-        return [expression.text]
-    return []
-
-
-def _lacks_dependency(statement: n.Reject, packet: Packet) -> bool:
-    """Whether the match that nft puts before such a refusal, and leaves out of the listing, fails. Source: stmt_evaluate_reject."""
-    if statement.reject_with == "tcp-reset":
-        return packet.protocol is not Protocol.TCP
-    family = Family.IP6 if statement.text.startswith("with icmpv6") else Family.IP if statement.text.startswith("with icmp ") else None
-    return family is not None and family is not packet.family
-
-
-_KNOWN_STATUS = frozenset({"dnat", "snat", "seen-reply", "confirmed", "expected", "dying"})
-
-
-def _has_status(statement: n.Compare, words: frozenset[str], value: frozenset[str], view: View) -> bool | UnknownAnswer:
-    """NB: compared as a whole, a status is never just the words that nft knows: the kernel sets bits beside them once NAT is settled.
-
-    Source: IPS_NAT_DONE_MASK in nf_conntrack_common.h.
-    """
-    vague = unknown("the other bits of the connection's status are not known")
-    if statement.operator == "in":
-        return True if words & value else False if view.state == "NEW" or words <= _KNOWN_STATUS else vague
-    if not words & {"dnat", "snat"} or isinstance(statement.right, n.SetLiteral | n.SetReference):
-        return vague
-    return statement.operator == "!="
-
-
-def _same_parts(wanted: Value, value: Value) -> bool | None:
-    left = wanted if isinstance(wanted, tuple) else (wanted,)
-    right = value if isinstance(value, tuple) else (value,)
-    if len(left) != len(right):
-        return False
-    answers = [same(a, b) for a, b in zip(left, right, strict=True)]
-    return False if False in answers else None if None in answers else True
-
-
-def _ordered(operator: str, value: Value, wanted: Value) -> bool | UnknownAnswer:
-    if isinstance(value, OwnPort):
-        return unknown("the client's own port is not given")
-    if not (isinstance(value, int) and isinstance(wanted, int)):
-        if not (isinstance(value, IPv4Address | IPv6Address) and isinstance(wanted, IPv4Address | IPv6Address)):
-            return unknown(f"the comparison {operator} of these values", "UNMODELLED_MATCH")
-        value, wanted = int(value), int(wanted)
-    return {"<": value < wanted, ">": value > wanted, "<=": value <= wanted, ">=": value >= wanted}[operator]
-
-
-def _nat_target(statement: n.Nat, address: Value | None, port: Value | None) -> m.Target | None:
-    """The NAT target in the terms of ``translate``, None when a value is not known or the form has no model."""
-    random = any(f in ("random", "fully-random") for f in statement.flags)
-    ports = _port_range(port)
-    if (port is not None and ports is None) or statement.prefix:
-        return None
-    if statement.kind == "masquerade":
-        return m.Masquerade(ports, random)
-    if statement.kind == "redirect":
-        return m.Redirect(ports, random)
-    low, high = (address.low, address.high) if isinstance(address, n.Interval) else (address, address)
-    if address is not None and not (isinstance(low, IPv4Address | IPv6Address) and isinstance(high, IPv4Address | IPv6Address)):
-        return None
-    kind = m.Dnat if statement.kind == "dnat" else m.Snat
-    chosen = m.NatRange(
-        low if isinstance(low, IPv4Address | IPv6Address) else None,
-        high if isinstance(high, IPv4Address | IPv6Address) else None,
-        ports,
-        random,
-        "persistent" in statement.flags,
-    )
-    return kind(chosen)
-
-
-def _port_range(port: Value | None) -> m.PortRange | None:
-    if isinstance(port, int):
-        return m.PortRange(port, port)
-    if isinstance(port, n.Interval) and isinstance(port.low, int) and isinstance(port.high, int):
-        return m.PortRange(port.low, port.high)
-    return None
-
-
-def _assign(target: n.Expression, value: Value, view: View) -> View | None:
-    """The view after ``… set …``; None when what it sets, or to what, has no model."""
-    match target:
-        case n.Meta(key="mark") if isinstance(value, int):
-            return replace(view, packet=replace(view.packet, mark=value & 0xFFFFFFFF))
-        case n.Ct(key="mark") if isinstance(value, int):
-            return view if view.connection is None else replace(view, connection_mark=value & 0xFFFFFFFF)
-        case n.Meta(key="nftrace" | "priority" | "pkttype" | "secmark") | n.Ct(key="event" | "helper" | "secmark" | "timeout" | "label"):
-            return view
-        case n.Payload(field="dscp") if isinstance(value, int):
-            return replace(view, dscp=value)
-        case n.Payload(field="ttl" | "hoplimit") if isinstance(value, int):
-            return replace(view, ttl=value)
-    return None
-
-
-__all__ = ["NftBaseChain", "constant", "no_names"]

@@ -12,8 +12,9 @@ from typing import Any
 from tracer.errors import Fault, ParseError
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.nft_deferred import Deferred
+from tracer.netfilter.nft_expressions import typed_by
 from tracer.netfilter.nft_print import rule_text
-from tracer.netfilter.nft_statements import REJECTS, typed_by
+from tracer.netfilter.nft_statements import REJECTS
 from tracer.netfilter.nft_typing import typed, typed_elements
 from tracer.netfilter.nft_words import DSCP, TCP_FLAGS, atom, port_word
 

@@ -61,7 +61,7 @@ def _set(found: n.NftSet) -> Iterator[str]:
     if found.comment is not None:
         yield f'\tcomment "{found.comment}"'
     if found.elements:
-        yield f"\telements = {{ {', '.join(_element(e) for e in found.elements)} }}"
+        yield f"\telements = {{ {', '.join(element_text(e) for e in found.elements)} }}"
     yield "}"
 
 
@@ -178,7 +178,7 @@ def expression_text(expression: n.Expression | n.Wildcard, kind: str = "") -> st
         case n.Concat(parts=parts):
             return " . ".join(expression_text(p) for p in parts)
         case n.SetLiteral(elements=elements):
-            return f"{{ {', '.join(_element(e, kind) for e in elements)} }}"
+            return f"{{ {', '.join(element_text(e, kind) for e in elements)} }}"
         case n.SetReference(name=name):
             return f"@{name}"
         case n.Payload(protocol=protocol, field=name):
@@ -199,7 +199,9 @@ def expression_text(expression: n.Expression | n.Wildcard, kind: str = "") -> st
             return f"{expression_text(left, inner)} {operator} " + (f"({shown})" if isinstance(right, n.Binary) else shown)
         case n.MapLookup(key=key_, map=found):
             shown = (
-                "{ " + ", ".join(_element(e, _type(key_), kind) for e in found.elements) + " }" if isinstance(found, n.SetLiteral) else ""
+                "{ " + ", ".join(element_text(e, _type(key_), kind) for e in found.elements) + " }"
+                if isinstance(found, n.SetLiteral)
+                else ""
             )
             return f"{expression_text(key_)} map {shown or expression_text(found)}"
         case n.UnmodelledExpression(text=text):
@@ -208,6 +210,12 @@ def expression_text(expression: n.Expression | n.Wildcard, kind: str = "") -> st
             return "*"
         case _:
             return _atom(expression, kind)
+
+
+def _map(found: n.SetLiteral | n.SetReference, of_key: str, of_value: str) -> str:
+    if isinstance(found, n.SetReference):
+        return expression_text(found)
+    return f"{{ {', '.join(element_text(e, of_key, of_value) for e in found.elements)} }}"
 
 
 def _hash(expression: n.Hash) -> str:
@@ -238,7 +246,8 @@ def _address(address: Address) -> str:
     return str(address)
 
 
-def _element(element: n.Element, kind: str = "", of_value: str = "") -> str:
+def element_text(element: n.Element, kind: str = "", of_value: str = "") -> str:
+    """Return an element of a set or map as it is printed, its counter without values; *kind* and *of_value* are types, as above."""
     words = [expression_text(element.key, kind)]
     if element.has_counter:
         words.append("counter")

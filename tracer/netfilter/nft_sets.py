@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv6Address
 from tracer.errors import ParseError
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.nft_deferred import Deferred
-from tracer.netfilter.nft_statements import _Parser
+from tracer.netfilter.nft_expressions import ExpressionParser
 from tracer.netfilter.nft_typing import typed_elements
 from tracer.netfilter.nft_words import number, seconds, tokens
 from tracer.netfilter.scalars import PROTOCOLS
@@ -31,7 +31,7 @@ class _SetReader:
 
     def read(self) -> None:
         words = tokens(self.text)
-        parser = _Parser(self.text, words, self.family)
+        parser = ExpressionParser(self.text, words, self.family)
         elements = list(self.found.elements)
         while parser.at < len(words):
             word = parser.take().text
@@ -67,13 +67,13 @@ class _SetReader:
         except ValueError as error:
             raise parser.error(str(error)) from None
 
-    def flags(self, parser: _Parser) -> tuple[str, ...]:
+    def flags(self, parser: ExpressionParser) -> tuple[str, ...]:
         flags = [parser.take("a flag").text]
         while parser.accept(","):
             flags.append(parser.take("a flag").text)
         return tuple(flags)
 
-    def types(self, parser: _Parser) -> None:
+    def types(self, parser: ExpressionParser) -> None:
         keys = [parser.take("a type").text]
         while parser.accept("."):
             keys.append(parser.take("a type").text)
@@ -84,7 +84,7 @@ class _SetReader:
                 values.append(parser.take("a type").text)
             self.found.value_type = " . ".join(values)
 
-    def typeof(self, parser: _Parser) -> None:
+    def typeof(self, parser: ExpressionParser) -> None:
         self.found.key_types = ("typeof " + parser.rest(lambda w: w in _SET_WORDS or w in (";", ":")),)
         if parser.accept(":"):
             self.found.value_type = parser.rest(lambda w: w in _SET_WORDS or w == ";")
@@ -162,7 +162,7 @@ class SetText(Deferred[n.Element]):
 
     def _elements(self, text: str) -> tuple[n.Element, ...]:
         text += "}"
-        parser = _Parser(text, tokens(text), self._family)
+        parser = ExpressionParser(text, tokens(text), self._family)
         found = parser.elements("").elements
         if parser.at < len(parser.words):
             raise parser.error("nothing is expected behind the elements")

@@ -1,50 +1,20 @@
 """The words of one nftables rule to its statements.
 
-A recursive descent over tokens. A statement or expression that is known to exist but has no model keeps its words; one that is not known
-at all is a fault of the rule, which then counts as unreadable.
-Source: nft(8) 1.0.9, parser_bison.y.
+A statement that is known to exist but has no model keeps its words; one that is not known at all is a fault of the rule, which then
+counts as unreadable. Source: nft(8) 1.0.9, parser_bison.y.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from tracer.errors import ParseError
 from tracer.netfilter import nft_model as n
-from tracer.netfilter.nft_typing import typed
-from tracer.netfilter.nft_words import DSCP, TCP_FLAGS, Token, atom, fault, number, port_word, seconds, tokens
+from tracer.netfilter.nft_expressions import BARE_META, COMPARISONS, VERDICTS, ExpressionParser, typed_by
+from tracer.netfilter.nft_words import atom, number, port_word, seconds, tokens
 
 # fmt: off
-HEADERS = frozenset({
-    "ip", "ip6", "tcp", "udp", "udplite", "sctp", "dccp", "th", "icmp", "icmpv6", "icmp6", "igmp", "esp", "ah", "comp", "ether",
-    "arp", "vlan",
-})
-META_KEYS = frozenset({
-    "iif", "iifname", "iiftype", "oif", "oifname", "oiftype", "mark", "skuid", "skgid", "nftrace", "rtclassid", "ibrname", "obrname",
-    "pkttype", "cpu", "iifgroup", "oifgroup", "cgroup", "priority", "length", "protocol", "nfproto", "l4proto", "secmark", "random",
-    "ipsec", "iifkind", "oifkind", "time", "hour", "day", "sdif", "sdifname",
-})
-_BARE_META = frozenset({
-    "iif", "iifname", "iiftype", "oif", "oifname", "oiftype", "mark", "skuid", "skgid", "nftrace", "rtclassid", "pkttype",
-    "cpu", "iifgroup", "oifgroup", "cgroup",
-})
-_BINARY = {"&": "&", "and": "&", "|": "|", "or": "|", "^": "^", "xor": "^", "<<": "<<", "lshift": "<<", ">>": ">>", "rshift": ">>"}
-_COMPARISONS = {
-    "==": "==",
-    "eq": "==",
-    "!=": "!=",
-    "ne": "!=",
-    "<": "<",
-    "lt": "<",
-    ">": ">",
-    "gt": ">",
-    "<=": "<=",
-    "le": "<=",
-    ">=": ">=",
-    "ge": ">=",
-}
 _UNITS = frozenset({"bytes", "kbytes", "mbytes"})
 _NAT_FLAGS = frozenset({"random", "fully-random", "persistent"})
 _FLAG_KEYS = frozenset({("ct", "state"), ("ct", "status"), ("ct", "label"), ("tcp", "flags")})
@@ -64,6 +34,7 @@ REJECTS = {
     },
 }
 # fmt: on
+_CONSTANTS = (n.Word, n.Prefix, n.Interval, int, IPv4Address, IPv6Address, n.SetLiteral, n.SetReference)
 
 
 def parse_statements(text: str, family: str) -> tuple[tuple[n.Statement, ...], str | None]:
@@ -74,52 +45,8 @@ def parse_statements(text: str, family: str) -> tuple[tuple[n.Statement, ...], s
     return _Parser(text, tokens(text), family).rule()
 
 
-@dataclass(slots=True)
-class _Parser:
-    text: str
-    words: list[Token]
-    family: str
-    at: int = 0
-
-    # -- reading ------------------------------------------------------------------------------------------------------------------
-
-    def peek(self, ahead: int = 0) -> str | None:
-        position = self.at + ahead
-        if position >= len(self.words) or self.words[position].quoted:
-            return None
-        return self.words[position].text
-
-    def take(self, what: str = "a word") -> Token:
-        if self.at >= len(self.words):
-            raise self.error(f"{what} is missing")
-        self.at += 1
-        return self.words[self.at - 1]
-
-    def accept(self, *wanted: str) -> bool:
-        if self.peek() in wanted:
-            self.at += 1
-            return True
-        return False
-
-    def expect(self, wanted: str) -> None:
-        if not self.accept(wanted):
-            raise self.error(f"{wanted!r} is expected here")
-
-    def error(self, message: str) -> ParseError:
-        offset = self.words[self.at].offset if self.at < len(self.words) else len(self.text)
-        return ParseError(fault(self.text, offset, message))
-
-    def rest(self, stop: Callable[[str | None], bool] = lambda word: False) -> str:
-        """The text of the words up to one that *stop* accepts, or to the end."""
-        start = self.at
-        while self.at < len(self.words) and not stop(self.peek()):
-            self.at += 1
-        if start == self.at:
-            return ""
-        end = self.words[self.at].offset if self.at < len(self.words) else len(self.text)
-        return self.text[self.words[start].offset : end].strip()
-
-    # -- statements ---------------------------------------------------------------------------------------------------------------
+class _Parser(ExpressionParser):
+    __slots__ = ()
 
     def rule(self) -> tuple[tuple[n.Statement, ...], str | None]:
         found: list[n.Statement] = []
@@ -143,7 +70,7 @@ class _Parser:
             return self.count()
         if word == "meta" and self.peek(1) in ("hour", "day", "time"):
             return self.time_of_day()
-        if (word == "meta" and self.peek(2) == "set") or (word in _BARE_META and self.peek(1) == "set"):
+        if (word == "meta" and self.peek(2) == "set") or (word in BARE_META and self.peek(1) == "set"):
             return self.assignment()
         return self.match()
 
@@ -156,22 +83,6 @@ class _Parser:
 
     def verdict(self) -> n.Statement:
         return n.Verdict(self.verdict_value())
-
-    def verdict_value(self) -> n.VerdictValue:
-        kind = self.take().text
-        if kind in ("jump", "goto"):
-            return n.VerdictValue(kind, self.take("the chain").text)
-        return n.VerdictValue(kind)
-
-    def counter(self) -> n.Statement:
-        self.at += 1
-        if self.accept("name"):
-            return n.Counter(self.take("the counter's name").text)
-        if self.accept("packets"):
-            self.take()
-            self.expect("bytes")
-            self.take()
-        return n.Counter()
 
     def reject(self) -> n.Statement:
         start = self.at
@@ -304,17 +215,6 @@ class _Parser:
         self.until_brace()
         return n.UnmodelledMatch("meter", self.text_from(start))
 
-    def until_brace(self) -> None:
-        while self.take("'}'").text != "}":
-            continue
-
-    def text_from(self, start: int) -> str:
-        """The text of the words from *start* to here."""
-        if start >= self.at:
-            return ""
-        end = self.words[self.at].offset if self.at < len(self.words) else len(self.text)
-        return self.text[self.words[start].offset : end].strip()
-
     def flow(self) -> n.Statement:
         """``flow add @F``: later packets take a short cut to the same place."""
         start = self.at
@@ -356,7 +256,7 @@ class _Parser:
         """``meta hour "08:00"-"17:00"``, ``meta day { "Monday" }``: the time of asking is not in a snapshot."""
         start = self.at
         self.at += 2
-        self.accept(*_COMPARISONS)
+        self.accept(*COMPARISONS)
         if self.accept("{"):
             self.until_brace()
         else:
@@ -376,24 +276,13 @@ class _Parser:
         if self.accept("set"):
             return n.Assign(left, self.new_value(left))
         word = self.peek()
-        operator = _COMPARISONS.get(word or "")
+        operator = COMPARISONS.get(word or "")
         if operator is not None:
             self.at += 1
         flags = isinstance(left, n.Ct | n.Payload) and (_flag_key(left) in _FLAG_KEYS)
         if flags and self.peek() == "/":
             self.at += 1
         return self.compared(left, operator, self.checked(left, self.right_side(left)))
-
-    def checked(self, left: n.Expression, right: n.Expression) -> n.Expression:
-        try:
-            return typed(left, right)
-        except ValueError as error:
-            raise self.error(str(error)) from None
-
-    def map_of(self, key: n.Expression) -> n.SetLiteral | n.SetReference:
-        found = self.set_or_reference()
-        checked = self.checked(key, found)
-        return checked if isinstance(checked, n.SetLiteral) else found
 
     def compared(self, left: n.Expression, operator: str | None, right: n.Expression) -> n.Compare:
         flags = isinstance(left, n.Ct | n.Payload) and _flag_key(left) in _FLAG_KEYS
@@ -413,166 +302,6 @@ class _Parser:
             flags = n.Binary("|", flags, self.expression(typed_by(left)))
         return flags
 
-    # -- expressions --------------------------------------------------------------------------------------------------------------
-
-    def expression(self, kind: str = "") -> n.Expression:
-        """An expression; *kind* is the type of what it is compared with, for its constants."""
-        parts = [self.binary(kind)]
-        while self.accept("."):
-            parts.append(self.binary(""))
-        found: n.Expression = parts[0] if len(parts) == 1 else n.Concat(tuple(parts))
-        if self.accept("map"):
-            return n.MapLookup(found, self.map_of(found))
-        return found
-
-    def binary(self, kind: str) -> n.Expression:
-        found = self.primary(kind)
-        while (operator := _BINARY.get(self.peek() or "")) is not None:
-            self.at += 1
-            found = n.Binary(operator, found, self.primary(kind or typed_by(found)))
-        return found
-
-    def primary(self, kind: str = "") -> n.Expression:
-        token = self.take("a value")
-        if token.quoted:
-            return n.Word(token.text, True)
-        word = token.text
-        if word == "(":
-            found = self.expression(kind)
-            self.expect(")")
-            return found
-        if word == "{":
-            return self.elements(kind)
-        if word.startswith("@"):
-            if self.peek() == "," or word in ("@nh", "@th", "@ll", "@ih"):
-                return self.raw_payload()
-            return n.SetReference(word[1:])
-        if word in HEADERS and not kind and self.peek() is not None and not self.peek_is_sign():
-            return self.header(word)
-        reader = _EXPRESSIONS.get(word)
-        if reader is not None:
-            return reader(self)
-        if word in _BARE_META and not kind:
-            return n.Meta(word)
-        return _typed(atom(word), kind)
-
-    def raw_payload(self) -> n.Expression:
-        """``@th,16,16``."""
-        start = self.at - 1
-        for _ in range(2):
-            self.expect(",")
-            self.take("an offset or a length")
-        return n.UnmodelledExpression("payload", self.text_from(start))
-
-    def peek_is_sign(self) -> bool:
-        return self.peek() in {"}", ",", ".", ":", ";", "comment", "timeout", "expires", "counter"}
-
-    def header(self, protocol: str) -> n.Expression:
-        field = self.take("a header field").text
-        if protocol in ("tcp", "ip", "ip6") and field in ("option", "hdr"):
-            return self.option(protocol, field)
-        return n.Payload(protocol, field)
-
-    def option(self, protocol: str, field: str) -> n.Expression:
-        """``tcp option maxseg size``, ``ip option ra value``: an option, and a field of it."""
-        start = self.at - 2
-        self.take("an option")
-        if self.peek() not in (*_COMPARISONS, "set", "exists", "missing", None):
-            self.take("a field")
-        return n.UnmodelledExpression("exthdr", self.text_from(start))
-
-    def meta(self) -> n.Expression:
-        return n.Meta(self.take("a meta key").text)
-
-    def ct(self) -> n.Expression:
-        direction = self.take().text if self.peek() in ("original", "reply") else None
-        family = self.take().text if self.peek() in ("ip", "ip6") else None
-        return n.Ct(self.take("a ct key").text, direction, family)
-
-    def fib(self) -> n.Expression:
-        keys = [self.take("a fib key").text]
-        while self.accept("."):
-            keys.append(self.take("a fib key").text)
-        return n.Fib(tuple(keys), self.take("a fib result").text)
-
-    def numgen(self) -> n.Expression:
-        mode = self.take("random or inc").text
-        return n.Numgen(mode, self.modulus(), self.offset())
-
-    def modulus(self) -> int:
-        self.expect("mod")
-        value = number(self.take("the modulus").text)
-        if not value:
-            raise self.error("the modulus is not a positive number")
-        return value
-
-    def offset(self) -> int:
-        return (number(self.take("the offset").text) or 0) if self.accept("offset") else 0
-
-    def jhash(self) -> n.Expression:
-        key = self.expression()
-        modulus = self.modulus()
-        seed = number(self.take("the seed").text) if self.accept("seed") else None
-        return n.Hash(key, modulus, seed, self.offset())
-
-    def symhash(self) -> n.Expression:
-        return n.Hash(None, self.modulus(), None, self.offset())
-
-    def unmodelled(self) -> n.Expression:
-        start = self.at - 1
-        kind = self.words[start].text
-        if self.take("a key").text in ("ip", "ip6", "tcp", "in", "out"):  # rt ip nexthop, ipsec in reqid
-            self.take("a key")
-        if self.accept("level"):  # socket cgroupv2 level 2
-            self.take("a level")
-        return n.UnmodelledExpression(kind, self.text_from(start))
-
-    # -- sets ---------------------------------------------------------------------------------------------------------------------
-
-    def set_or_reference(self) -> n.SetLiteral | n.SetReference:
-        if self.accept("{"):
-            return self.elements("")
-        token = self.take("a map")
-        if not token.text.startswith("@"):
-            raise self.error("a map is expected here")
-        return n.SetReference(token.text[1:])
-
-    def elements(self, kind: str) -> n.SetLiteral:
-        """The elements of ``{ … }``, whose opening brace is read."""
-        found: list[n.Element] = []
-        while not self.accept("}"):
-            found.append(self.element(kind))
-            if not self.accept(",") and self.peek() != "}":
-                raise self.error("',' or '}' is expected here")
-        return n.SetLiteral(tuple(found))
-
-    def element(self, kind: str) -> n.Element:
-        key: n.Expression | n.Wildcard = n.Wildcard() if self.accept("*") else self.expression(kind)
-        timeout = expires = None
-        comment = None
-        counted = False
-        while (word := self.peek()) in ("timeout", "expires", "comment", "counter"):
-            self.at += 1
-            if word == "counter":
-                self.at -= 1
-                self.counter()
-                counted = True
-            elif word == "comment":
-                comment = self.take("the comment").text
-            elif word == "timeout":
-                timeout = seconds(self.take("the time").text)
-            else:
-                expires = seconds(self.take("the time").text)
-        value = self.element_value() if self.accept(":") else None
-        return n.Element(key, value, comment, timeout, expires, counted)
-
-    def element_value(self) -> n.Expression | n.VerdictValue:
-        return self.verdict_value() if self.peek() in _VERDICTS else self.expression()
-
-
-_CONSTANTS = (n.Word, n.Prefix, n.Interval, int, IPv4Address, IPv6Address, n.SetLiteral, n.SetReference)
-_VERDICTS = frozenset({"accept", "drop", "continue", "return", "jump", "goto"})
-
 
 def _flag_key(left: n.Ct | n.Payload) -> tuple[str, str]:
     return ("ct", left.key) if isinstance(left, n.Ct) else (left.protocol, left.field)
@@ -582,55 +311,6 @@ def _flag_like(left: n.Expression) -> bool:
     if isinstance(left, n.Binary):
         return _flag_like(left.left)
     return isinstance(left, n.Ct | n.Payload) and _flag_key(left) in _FLAG_KEYS
-
-
-_PAYLOAD_TYPES = {"flags": "tcp_flag", "sport": "port", "dport": "port", "dscp": "dscp"}
-
-
-def typed_by(left: n.Expression) -> str:
-    """Return what constants beside *left* mean: ``tcp_flag``, ``port``, or nothing special."""
-    if isinstance(left, n.Binary):
-        return typed_by(left.left)
-    if isinstance(left, n.Payload):
-        return _PAYLOAD_TYPES.get(left.field, "value")
-    if isinstance(left, n.Meta) and left.key in (
-        "iif",
-        "oif",
-        "iifname",
-        "oifname",
-        "ibrname",
-        "obrname",
-        "sdifname",
-        "iifkind",
-        "oifkind",
-    ):
-        return "name"
-    if isinstance(left, n.Meta) and left.key == "pkttype":
-        return "pkttype"
-    return "value" if isinstance(left, n.Meta | n.Ct | n.Fib) else ""
-
-
-def _typed(value: n.Atom, kind: str) -> n.Expression:
-    if kind == "tcp_flag" and isinstance(value, n.Word):
-        total = 0
-        for word in value.text.split(","):
-            if word not in TCP_FLAGS:
-                return value
-            total |= TCP_FLAGS[word]
-        return total
-    if kind == "port":
-        return port_word(value)
-    if kind == "dscp" and isinstance(value, n.Word):
-        return DSCP.get(value.text, value)
-    if kind == "pkttype" and value == n.Word("unicast"):
-        return n.Word("host")  # one type, two names
-    if isinstance(value, n.Word) and "," in value.text and kind == "value":
-        first, *others = value.text.split(",")
-        joined: n.Expression = n.Word(first)
-        for other in others:
-            joined = n.Binary("|", joined, n.Word(other))
-        return joined
-    return value
 
 
 def _gives_port(found: n.MapLookup) -> bool:
@@ -647,7 +327,7 @@ def _bracketed(word: str, error: Callable[[str], ParseError]) -> tuple[n.Express
 
 
 _STATEMENTS: dict[str, Callable[[_Parser], n.Statement]] = {
-    **dict.fromkeys(_VERDICTS, _Parser.verdict),
+    **dict.fromkeys(VERDICTS, _Parser.verdict),
     "counter": _Parser.counter,
     "reject": _Parser.reject,
     **dict.fromkeys(("dnat", "snat", "masquerade", "redirect"), _Parser.nat),
@@ -661,13 +341,4 @@ _STATEMENTS: dict[str, Callable[[_Parser], n.Statement]] = {
     "flow": _Parser.flow,
     "reset": _Parser.option_reset,
     "xt": _Parser.xt,
-}
-_EXPRESSIONS: dict[str, Callable[[_Parser], n.Expression]] = {
-    "meta": _Parser.meta,
-    "ct": _Parser.ct,
-    "fib": _Parser.fib,
-    "numgen": _Parser.numgen,
-    "jhash": _Parser.jhash,
-    "symhash": _Parser.symhash,
-    **dict.fromkeys(("socket", "rt", "osf", "ipsec", "exthdr", "dst", "hbh", "frag", "mh", "srh"), _Parser.unmodelled),
 }
