@@ -135,7 +135,10 @@ M, P, C = n.Meta, n.Payload, n.Compare
 ROWS: list[tuple[str, tuple[n.Statement, ...]]] = [
     ("tcp dport 80", (C("==", P("tcp", "dport"), 80),)),
     ("tcp dport http", (C("==", P("tcp", "dport"), 80),)),
-    ("ip daddr . tcp dport { 10.0.0.1 . https }", (C("==", n.Concat((P("ip", "daddr"), P("tcp", "dport"))), n.SetLiteral((n.Element(n.Concat((IPv4Address("10.0.0.1"), 443))),))),)),
+    (
+        "ip daddr . tcp dport { 10.0.0.1 . https }",
+        (C("==", n.Concat((P("ip", "daddr"), P("tcp", "dport"))), n.SetLiteral((n.Element(n.Concat((IPv4Address("10.0.0.1"), 443))),))),),
+    ),
     ("tcp dport != 1-1024", (C("!=", P("tcp", "dport"), n.Interval(1, 1024)),)),
     ("ip daddr 10.0.0.0/8", (C("==", P("ip", "daddr"), n.Prefix(IPv4Address("10.0.0.0"), 8)),)),
     ("ip6 daddr ::1", (C("==", P("ip6", "daddr"), IPv6Address("::1")),)),
