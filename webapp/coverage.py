@@ -9,7 +9,7 @@ from webapp import demonstrations
 from webapp.examples import ExampleLink, example_links, is_quick, trace_url
 from webapp.models import Snapshot
 
-MODELLED_MODES = frozenset({"iptables"})
+MODELLED_MODES = frozenset({"iptables", "nftables", "ipvs", "userspace"})
 """The kube-proxy modes whose rules the engine evaluates."""
 _KIND_ORDER = (
     "Service",

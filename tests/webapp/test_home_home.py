@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from tests.conftest import DEMO
@@ -27,10 +29,25 @@ def test_every_link_to_try_answers(client):
     assert [client.get(link).status_code for link in links] == [200] * 9
 
 
-def test_a_mode_that_is_not_modelled_is_said(client):
-    services.load_demo(DEMO / "shop-nftables", "shop-nftables", "shop-nftables")
+@pytest.mark.parametrize("name", ["shop-nftables", "shop-ipvs", "shop-userspace-v1.20"])
+def test_every_mode_that_is_modelled_has_traces_to_try(client, name):
+    services.load_demo(DEMO / name, name, name)
     page = client.get("/").content.decode()
-    assert "nftables: not modelled yet" in page
+    assert "not modelled yet" not in page
+    link = page.partition('class="try" href="')[2].partition('"')[0].replace("&amp;", "&")
+    answer = client.get(link)
+    assert answer.status_code == 200
+    assert ">Delivered" in answer.content.decode()
+
+
+def test_a_mode_that_is_not_modelled_is_said(client, tmp_path):
+    folder = tmp_path / "windows"
+    shutil.copytree(DEMO / "shop-iptables", folder)
+    for file in folder.glob("nodes/*/kube-proxy-mode.txt"):
+        file.write_text("kernelspace\n")
+    services.load_demo(folder, "windows", "windows")
+    page = client.get("/").content.decode()
+    assert "kernelspace: not modelled yet" in page
     assert 'class="try"' not in page
 
 
