@@ -20,7 +20,7 @@ from tracer.netfilter.nft_compare import holds
 from tracer.netfilter.nft_print import element_text
 from tracer.netfilter.nft_set_index import ABSENT, Absent, OwnPort, Value, unknown
 from tracer.netfilter.nft_targets import assigned, chosen_element, lacks_dependency, nat_target, refusal
-from tracer.netfilter.nft_values import Evaluator, Indexes, remembered
+from tracer.netfilter.nft_values import Evaluator, Indexes
 from tracer.netfilter.view import UnknownAnswer, View
 from tracer.packet import Address, Family
 from tracer.trace import Step, Unknown
@@ -333,8 +333,10 @@ class _Run:
         parts = value if isinstance(value, tuple) else (value,)
         if any(isinstance(p, Absent | UnknownAnswer | OwnPort) for p in parts):
             return view
-        memory = (self._values.memory(statement.set), remembered(parts))
-        return replace(view, recent=view.recent - {memory} if statement.operation == "delete" else view.recent | {memory})
+        here, gone = self._values.memories(statement.set, parts)
+        if statement.operation == "delete":
+            return replace(view, recent=(view.recent - {here}) | {gone})
+        return replace(view, recent=(view.recent - {gone}) | {here})
 
     # -- results ------------------------------------------------------------------------------------------------------------------
 

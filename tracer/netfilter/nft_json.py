@@ -13,7 +13,7 @@ from tracer.errors import Fault, ParseError
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.nft_deferred import Deferred
 from tracer.netfilter.nft_expressions import typed_by
-from tracer.netfilter.nft_print import rule_text
+from tracer.netfilter.nft_print import expression_text, rule_text
 from tracer.netfilter.nft_statements import REJECTS
 from tracer.netfilter.nft_typing import typed, typed_elements
 from tracer.netfilter.nft_words import DSCP, TCP_FLAGS, atom, port_word
@@ -114,10 +114,8 @@ class _Reader:
         return found
 
     def set(self, value: dict[str, Any]) -> None:
-        types = value["type"]
-        found = n.NftSet(str(value["name"]), tuple(map(str, types)) if isinstance(types, list) else (str(types),))
-        mapped = value.get("map")
-        found.value_type = " . ".join(map(str, mapped)) if isinstance(mapped, list) else None if mapped is None else str(mapped)
+        found = n.NftSet(str(value["name"]), _types(value["type"]))
+        found.value_type = " . ".join(_types(value["map"])).removeprefix("typeof ") if "map" in value else None
         flags = value.get("flags", ())
         found.flags = tuple(map(str, flags)) if isinstance(flags, list | tuple) else (str(flags),)
         found.timeout, found.size, found.comment = value.get("timeout"), value.get("size"), value.get("comment")
@@ -160,6 +158,13 @@ class _Reader:
             self.fault(message)
             return n.NftRule(f"rule with handle {handle}", (), comment, handle, fault=message)
         return n.NftRule(text, statements, comment, handle)
+
+
+def _types(value: Any) -> tuple[str, ...]:
+    """The parts of a set's type: names, or (nftables 1.1) the expressions of a ``typeof``."""
+    if isinstance(value, dict):
+        return (f"typeof {expression_text(_expression(value['typeof']))}",)
+    return tuple(map(str, value)) if isinstance(value, list) else (str(value),)
 
 
 def _statements(expressions: list[Any], family: str) -> Iterator[n.Statement]:

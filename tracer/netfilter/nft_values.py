@@ -39,9 +39,10 @@ class Evaluator:
     table: n.NftTable
     indexes: Indexes
 
-    def memory(self, name: str) -> str:
-        """Return the name under which the walk remembers what rules put into a set: sets of other tables may be called the same."""
-        return f"{self.table.family} {self.table.name} {name}"
+    def memories(self, name: str, key: tuple[Value, ...]) -> tuple[tuple[str, str], tuple[str, str]]:
+        """Return how the walk remembers that a rule put *key* into a set, and that one took it out: by the set's table, too."""
+        where, spelled = f"{self.table.family} {self.table.name} {name}", " . ".join(map(str, key))
+        return (where, spelled), (f"not in {where}", spelled)
 
     def index(self, found: n.SetLiteral | n.SetReference) -> SetIndex | None:
         """Return the index of a set, None when the table has no set of that name or it could not be read."""
@@ -67,8 +68,10 @@ class Evaluator:
                 return unknown("the other bits of this value are not known")
             if isinstance(part, UnknownAnswer):
                 return part
-        if isinstance(found, n.SetReference) and (self.memory(found.name), remembered(key)) in view.recent:
-            return n.Element(n.Wildcard())
+        if isinstance(found, n.SetReference) and view.recent:
+            here, gone = self.memories(found.name, key)
+            if here in view.recent or gone in view.recent:
+                return n.Element(n.Wildcard()) if here in view.recent else None
         index = self.index(found)
         if index is None:
             return unknown(f"set {found.name if isinstance(found, n.SetReference) else ''} is not in the rule set", "DATA_MISSING")
@@ -125,11 +128,6 @@ class Evaluator:
                 yield share, element if isinstance(element, UnknownAnswer) else ABSENT
             else:
                 yield from ((share * p, v) for p, v in self.ways(element.value, view))
-
-
-def remembered(key: tuple[Value, ...]) -> str:
-    """Return how the memory of a dynamic set spells *key*."""
-    return " . ".join(map(str, key))
 
 
 def _flat(value: Value) -> tuple[Value, ...]:

@@ -234,6 +234,12 @@ def test_what_a_rule_adds_to_a_set_is_found_in_that_table_only() -> None:
     assert [leaf.verdict for leaf in chain.run(seen, None)] == ["accept"]
 
 
+def test_what_a_rule_takes_out_of_a_set_is_gone() -> None:
+    parts = "\tset seen {\n\t\ttype ipv4_addr\n\t\tflags dynamic,timeout\n\t\telements = { 10.0.0.9 timeout 1m expires 30s }\n\t}\n"
+    assert [leaf.verdict for leaf in leaves("ip saddr @seen drop", parts=parts)] == ["drop"]
+    assert [leaf.verdict for leaf in leaves("delete @seen { ip saddr }\nip saddr @seen drop", parts=parts)] == ["accept"]
+
+
 def test_notrack_is_untracked() -> None:
     (leaf,) = leaves("notrack")
     assert leaf.view.state == "UNTRACKED"

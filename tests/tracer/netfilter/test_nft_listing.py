@@ -317,6 +317,25 @@ def test_json_that_is_no_listing_is_refused(text: str) -> None:
         parse_json(text, "f")
 
 
+def test_typeof_is_said_alike() -> None:
+    listing = (
+        "table ip t {\n\tmap m {\n\t\ttypeof ip saddr . tcp dport : meta mark\n\t\telements = { 10.0.0.1 . 80 : 0x00000001 }\n\t}\n}\n"
+    )
+    payload = [{"payload": {"protocol": "ip", "field": "saddr"}}, {"payload": {"protocol": "tcp", "field": "dport"}}]
+    entry = {
+        "family": "ip",
+        "table": "t",
+        "name": "m",
+        "type": {"typeof": {"concat": payload}},
+        "map": {"typeof": {"meta": {"key": "mark"}}},
+    }
+    entry["elem"] = [[{"concat": ["10.0.0.1", 80]}, 1]]
+    text, from_json = parse_text(listing, "f"), _json({"map": entry})
+    assert text.tables[0].sets == from_json.tables[0].sets
+    assert SetIndex.of(text.tables[0].sets["m"].elements).find((IPv4Address("10.0.0.1"), 80)) is not None
+    assert not text.check()
+
+
 def test_an_unknown_entry_makes_the_rule_set_incomplete() -> None:
     assert _json({"wormhole": {}}).incomplete is not None
     assert _json({"counter": {"family": "ip", "table": "t", "name": "x"}}).incomplete is None
