@@ -20,7 +20,7 @@ SHOTS = 20
 
 @dataclass(slots=True)
 class NftCoverage:
-    """Counts by kind. A match is missed where it is the only one of a rule that the kernel passed by."""
+    """Counts by kind. A match is missed where it is the only one, beside the packet's own protocol, of a rule that the kernel passed by."""
 
     hit: Counter[str] = field(default_factory=Counter)
     missed: Counter[str] = field(default_factory=Counter)
@@ -28,8 +28,8 @@ class NftCoverage:
     end_hit: Counter[str] = field(default_factory=Counter)
     end_missed: Counter[str] = field(default_factory=Counter)
 
-    def add(self, loaded: Loaded, made: dict[int, MadeRule], observed: Observation) -> None:
-        """Count one packet."""
+    def add(self, loaded: Loaded, made: dict[int, MadeRule], observed: Observation, protocol: str) -> None:
+        """Count one packet of *protocol*."""
         taken = {mark.line for mark in observed.marks if mark.line}
         for line in taken & made.keys():
             self.hit.update(made[line].kinds)
@@ -39,11 +39,11 @@ class NftCoverage:
             last = max((m.line or lines[-1] + 1 for m in observed.marks if (m.table, m.chain) == (table, chain)), default=0)
             for line in lines:
                 if line < last and line not in taken and line in made:
-                    self._missed(made[line])
+                    self._missed(made[line], protocol)
 
-    def _missed(self, rule: MadeRule) -> None:
+    def _missed(self, rule: MadeRule, protocol: str) -> None:
         self.end_missed.update(rule.ends)
-        if len(rule.matches) == 1 and not rule.protocol:
+        if len(rule.matches) == 1 and rule.protocol in ("", f"meta l4proto {protocol}"):
             self.missed.update(rule.kinds)
             self.negated.update(rule.negated)
 
@@ -130,7 +130,7 @@ def _agrees(kernel: NftKernel, engine: NftEngine, loaded: Loaded, made: dict[int
     result.ends[outcome.disposition] += 1
     if observed.reply and outcome.reply:
         result.replies[outcome.reply.disposition] += 1
-    result.coverage.add(loaded, made, observed)
+    result.coverage.add(loaded, made, observed, shot.protocol)
     return True
 
 
