@@ -80,7 +80,8 @@ class NftKernel(Kernel):
         """Leave out what else is traced: what the node's own socket says to the answer, and a reset on its way before its rule is told."""
         observed = super()._answered(loaded, device, header)  # type: ignore[arg-type]
         marks = observed.marks
-        ends = ("output", "postrouting") if self._own else ("output",)
+        arrived = any(place == "local" for place, _ in observed.seen.headers)
+        ends = ("output", "postrouting") if self._own and arrived else ("output",)
         own = next((n for n, mark in enumerate(marks) if self._hook(loaded, mark) in ends), len(marks))
         last = marks[-1:] if own < len(marks) and marks[-1].line and "tcp reset" in self._text(loaded, marks[-1]) else ()
         return Observation((*marks[:own], *last), observed.seen)

@@ -112,26 +112,29 @@ def _one_set(kernel: NftKernel, files: dict[str, bytes], generator: NftGenerator
     result.rules += rules.rule_count
     engine, made = NftEngine(files, loaded), made_rules(rules, loaded)
     for shot in generator.shots(SHOTS):
-        if not _agrees(kernel, engine, loaded, made, shot, result):
+        if first := _difference(kernel, engine, loaded, made, shot, result):
             small = shrunk(rules, lambda r, s=shot: _disagree(kernel, files, r, s) is not None, seconds=shrink)  # type: ignore[arg-type, misc]
-            text = _disagree(kernel, files, small, shot) or "gone when the rule set was made smaller"  # type: ignore[arg-type]
+            text = _disagree(kernel, files, small, shot) or f"(not again when the rule set was made smaller)\n{first}"  # type: ignore[arg-type]
             result.disagreements.append(f"seed {seed}: {text}\n{small.shown()}")
             return
 
 
-def _agrees(kernel: NftKernel, engine: NftEngine, loaded: Loaded, made: dict[int, MadeRule], shot: Shot, result: NftResult) -> bool:
+def _difference(
+    kernel: NftKernel, engine: NftEngine, loaded: Loaded, made: dict[int, MadeRule], shot: Shot, result: NftResult
+) -> str | None:
+    """Send *shot*, count it, and return how kernel and engine disagree, None if they do not."""
     result.packets += 1
     observed, answer = kernel.shoot(loaded, shot), engine.ask(shot)
     outcome = engine.agreeing(answer, observed) if sum(o.probability for o in answer.outcomes) == 1 else None
     if outcome is None:
-        return False
+        return shown(loaded, engine, shot, observed, answer)
     result.several += len(answer.outcomes) > 1
     result.unknown_ends += outcome.disposition == "unknown"
     result.ends[outcome.disposition] += 1
     if observed.reply and outcome.reply:
         result.replies[outcome.reply.disposition] += 1
     result.coverage.add(loaded, made, observed, shot.protocol)
-    return True
+    return None
 
 
 def _disagree(kernel: NftKernel, files: dict[str, bytes], rules: NftRuleSet, shot: Shot) -> str | None:

@@ -108,7 +108,8 @@ def _same_parts(wanted: Value, value: Value) -> bool | None:
 
 def _ordered(operator: str, value: Value, wanted: Value) -> bool | UnknownAnswer:
     if isinstance(value, OwnPort):
-        return unknown("the client's own port is not given")
+        least, most = _ordered(operator, value.low, wanted), _ordered(operator, value.high, wanted)
+        return least if least == most else unknown("the client's own port is not given")
     if not (isinstance(value, int) and isinstance(wanted, int)):
         if not (isinstance(value, IPv4Address | IPv6Address) and isinstance(wanted, IPv4Address | IPv6Address)):
             return unknown(f"the comparison {operator} of these values", "UNMODELLED_MATCH")

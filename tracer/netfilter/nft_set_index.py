@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from tracer.errors import ParseError
 from tracer.netfilter import nft_model as n
+from tracer.netfilter.model import DRAWN, EPHEMERAL
 from tracer.netfilter.nft_sets import SetText
 from tracer.netfilter.scalars import PROTOCOLS
 from tracer.netfilter.view import UnknownAnswer
@@ -28,11 +29,16 @@ class Absent:
     """The packet has no such field: the rule stops here."""
 
 
+@dataclass(frozen=True, slots=True)
 class OwnPort:
-    """The client's own port, which nobody said."""
+    """A port that nobody said, between *low* and *high*: the client's own, or one that the kernel drew."""
+
+    low: int
+    high: int
 
 
-ABSENT, OWN_PORT = Absent(), OwnPort()
+ABSENT = Absent()
+OWN_PORT, DRAWN_PORT = OwnPort(EPHEMERAL.low, EPHEMERAL.high), OwnPort(DRAWN.low, DRAWN.high)
 Value = (
     Address | int | str | frozenset[str] | tuple["Value", ...] | n.VerdictValue | Absent | OwnPort | UnknownAnswer | n.Prefix | n.Interval
 )
@@ -156,7 +162,7 @@ def _covers(part: Value, value: Value) -> bool:
 def same(wanted: Value, value: Value) -> bool | None:
     """Return whether *value* equals *wanted* or lies in its range; None when the value is the client's own port and it depends."""
     if isinstance(value, OwnPort):
-        return _own_port_in(wanted)
+        return _own_port_in(wanted, value)
     if isinstance(wanted, n.Prefix):
         return _in_prefix(wanted, value)
     if isinstance(wanted, n.Interval):
@@ -166,13 +172,13 @@ def same(wanted: Value, value: Value) -> bool | None:
     return wanted == value
 
 
-def _own_port_in(wanted: Value) -> bool | None:
+def _own_port_in(wanted: Value, port: OwnPort) -> bool | None:
     low, high = (wanted.low, wanted.high) if isinstance(wanted, n.Interval) else (wanted, wanted)
     if not isinstance(low, int) or not isinstance(high, int):
         return False
-    if low <= 32768 and high >= 65535:
+    if low <= port.low and high >= port.high:
         return True
-    return None if high >= 32768 and low <= 65535 else False
+    return None if high >= port.low and low <= port.high else False
 
 
 def _in_prefix(wanted: n.Prefix, value: Value) -> bool:

@@ -13,13 +13,12 @@ from itertools import product
 
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.model import RpfilterMatch
-from tracer.netfilter.nft_set_index import ABSENT, OWN_PORT, Absent, SetIndex, Value, Ways, constant, one, unknown
+from tracer.netfilter.nft_set_index import ABSENT, DRAWN_PORT, OWN_PORT, Absent, SetIndex, Value, Ways, constant, one, unknown
 from tracer.netfilter.view import UnknownAnswer, View
 from tracer.packet import Address, Family, Protocol
 
 _ONE = Fraction(1)
 _DRAW = 1 << 32
-EPHEMERAL = n.Interval(32768, 65535)
 
 
 def numgen_shares(mod: int) -> tuple[Fraction, ...]:
@@ -199,12 +198,16 @@ def _transport_header(name: str, view: View) -> Value:
     packet = view.packet
     match name:
         case "dport":
-            return OWN_PORT if packet.destination_port is None else packet.destination_port
+            return _port(None if packet.destination_port_random else packet.destination_port, packet.destination_port_random)
         case "sport":
-            return OWN_PORT if packet.source_port is None or packet.source_port_random else packet.source_port
+            return _port(None if packet.source_port_random else packet.source_port, packet.source_port_random)
         case "flags" if view.tcp_flags is not None:
             return view.tcp_flags
     return unknown(f"the packet's {name} is not given")
+
+
+def _port(port: int | str | None, drawn: bool) -> Value:
+    return port if isinstance(port, int) else DRAWN_PORT if drawn else OWN_PORT
 
 
 def _meta(key: str, view: View) -> Value:
@@ -255,9 +258,9 @@ def _ct(expression: n.Ct, view: View) -> Value:
         case "daddr" | "ip daddr" | "ip6 daddr":
             return found.destination
         case "proto-src":
-            return found.source_port if isinstance(found.source_port, int) else OWN_PORT
+            return _port(found.source_port, found.source_port == "random")
         case "proto-dst":
-            return found.destination_port if isinstance(found.destination_port, int) else OWN_PORT
+            return _port(found.destination_port, found.destination_port == "random")
     return unknown(f"ct {expression.key} is not modelled", "UNMODELLED_MATCH")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from ipaddress import ip_address
 
@@ -77,6 +77,9 @@ MATCHES: list[tuple[str, View | None, str, bool | None]] = [
     ("tcp sport 1-65535", None, "ip", True),  # the client's own port, which nobody said
     ("tcp sport 1-1023", None, "ip", False),
     ("tcp sport 40000-50000", None, "ip", None),
+    ("tcp sport >= 1024", None, "ip", True),
+    ("tcp sport { 1-60, 8000-9000 }", None, "ip", False),
+    ("tcp dport { 1-60, 8000-9000 }", view(replace(packet(port=None), destination_port_random=True)), "ip", None),  # drawn by NAT: any
     ("ip daddr . tcp dport { 10.96.0.1 . 80 }", None, "ip", True),
     ("ip daddr . tcp dport { 10.96.0.0/16 . 70-80 }", None, "ip", True),
     ("tcp flags syn", None, "ip", True),  # any of the bits
