@@ -223,11 +223,6 @@ NFT_MATCHES: tuple[NftKind, ...] = (
     NftKind(name="ct original daddr", make=lambda r, s: f"ct original {s.ip} daddr {{}}{_prefix(r, s)}"),
     NftKind(name="ct reply saddr", make=lambda r, s: f"ct reply {s.ip} saddr {{}}{_address(r, s)}"),
     NftKind(name="ct original proto-dst", make=lambda r, s: f"ct original proto-dst {{}}{_port(r)}"),
-    NftKind(  # nft 1.0.6 leaves it out of the listing where a port of a protocol follows
-        name="ct protocol",
-        make=lambda r, s: f"ct protocol {{}}{r.choice(PROTOCOLS)}",
-        allowed=lambda s: s.protocol is None,
-    ),
     NftKind(name="meta mark", make=lambda r, s: f"meta mark {{}}{_mark(r)}", weight=2),
     NftKind(name="meta mark, masked", make=lambda r, s: f"meta mark {_masked(r)}", weight=2),
     NftKind(name="meta mark set", make=lambda r, s: "meta mark {}{ " + f"{_mark(r)}, 0x10-0x2000" + " }"),

@@ -235,7 +235,15 @@ def _atom(value: n.Atom, kind: str) -> str:
         case IPv4Address() | IPv6Address():
             return _address(value)
         case _:
-            return f"{value:#010x}" if kind == "mark" else _DSCP_NAMES.get(value, f"{value:#04x}") if kind == "dscp" else str(value)
+            return _number(value, kind)
+
+
+def _number(value: int, kind: str) -> str:
+    if kind == "tcp_flag":
+        return " | ".join(name for bit, name in _FLAG_NAMES.items() if value & bit) or hex(value)
+    if kind == "dscp":
+        return _DSCP_NAMES.get(value, f"{value:#04x}")
+    return f"{value:#010x}" if kind == "mark" else str(value)
 
 
 def _address(address: Address) -> str:
