@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -135,7 +136,7 @@ def test_scripts_of_conformance_list_as_their_models_do(name: str, dump: str, sp
 @pytest.mark.parametrize("seed", range(30))
 @pytest.mark.parametrize("version", [4, 6])
 def test_random_rule_sets_list_as_one_model(seed: int, version: int, space: Namespace) -> None:
-    """What nft prints of a random rule set, both forms, and what it lists after reading our text of it."""
+    """What nft prints of a random rule set, both forms; and our text of it loads as nft's own listing does."""
     made = NftGenerator(seed, version=version).rule_set()
     while True:
         try:
@@ -143,7 +144,28 @@ def test_random_rule_sets_list_as_one_model(seed: int, version: int, space: Name
             break
         except CommandFailed as error:
             made.drop(str(error))
+    listing = space.run("nft", "list", "ruleset")
     text, from_json = _listed(space)
     _assert_same(text, from_json)
-    _load(space, to_text(text))
-    _assert_same(text, _listed(space)[0])
+    assert _relisted(space, to_text(text)) == _relisted(space, listing)
+
+
+def _relisted(space: Namespace, text: str) -> object:
+    """What the kernel lists after loading *text*: elements without their order, which is the kernel's own; None where nft refuses it.
+
+    NB: nft does not always take what it prints (``meta l4proto udp meta l4proto { tcp, udp }``), and prints some rules in another way then.
+    """
+    try:
+        _load(space, text)
+    except CommandFailed:
+        return None
+    listed, _ = _listed(space)
+    return [
+        (t.family, t.name, {s.name: sorted(map(str, s.elements)) for s in t.sets.values()}, {c.name: _shape(c) for c in t.chains.values()})
+        for t in listed.tables
+    ]
+
+
+def _shape(chain: n.NftChain) -> object:
+    rules = [re.sub(r"\{ ([^{}]*) \}", lambda found: str(sorted(found[1].split(", "))), rule.text) for rule in chain.rules]
+    return chain.hook, chain.type, chain.priority, chain.policy, rules
