@@ -143,6 +143,92 @@ class TraceLink(models.Model):
         self.document_zstd = zstandard.ZstdCompressor(level=10).compress(text.encode())
 
 
+class LiveSource(models.Model):
+    """A cluster that is followed, or may be: a context of the server's kubeconfig, the cluster Hopline runs in, or a timeline being played.
+
+    What it knows is in its LiveItems; this row says how far that is (*generation*), and who of several web processes follows (*lease*).
+    No credentials: *context* is a name in the server's kubeconfig. *owner* is empty for what everybody sees.
+    """
+
+    class Kind(models.TextChoices):
+        """Where the API server is."""
+
+        CONTEXT = "context"
+        IN_CLUSTER = "in-cluster"
+        TIMELINE = "timeline"
+
+    class Readings(models.TextChoices):
+        """How the rules of nodes are read."""
+
+        EXEC = "exec"
+        DAEMONSET = "daemonset"
+        NONE = "none"
+
+    class State(models.TextChoices):
+        """How fresh the picture is: ``stale`` means the connection is lost and the last picture is shown."""
+
+        CONNECTING = "connecting"
+        LIVE = "live"
+        STALE = "stale"
+        STOPPED = "stopped"
+
+    id = models.CharField(primary_key=True, max_length=63, default=new_slug)
+    name = models.CharField(max_length=200)
+    kind = models.CharField(max_length=16, choices=Kind)
+    context = models.CharField(max_length=253, blank=True, default="")
+    timeline = models.ForeignKey(Snapshot, null=True, on_delete=models.CASCADE, related_name="played")
+    owner = models.CharField(max_length=64, blank=True, default="", db_index=True)
+    readings = models.CharField(max_length=16, choices=Readings, default=Readings.EXEC)
+    wanted = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    watched_at = models.DateTimeField(default=timezone.now)
+    generation = models.BigIntegerField(default=0)
+    changed_at = models.DateTimeField(null=True)
+    state = models.CharField(max_length=16, choices=State, default=State.CONNECTING)
+    state_text = models.CharField(max_length=500, blank=True, default="")
+    state_since = models.DateTimeField(default=timezone.now)
+    heads = models.JSONField(default=dict)
+    nodes = models.JSONField(default=dict)
+    playback = models.JSONField(default=dict)
+    recording = models.JSONField(default=dict)
+    lease_holder = models.CharField(max_length=64, blank=True, default="")
+    lease_until = models.DateTimeField(null=True)
+
+    class Meta:
+        """Oldest first."""
+
+        ordering = ("created_at", "id")
+
+    def __str__(self) -> str:
+        return self.name
+
+    def is_visible_to(self, owner: str) -> bool:
+        """Return whether the session *owner* may open this source: its own, or everybody's."""
+        return self.owner in ("", owner)
+
+
+class LiveItem(models.Model):
+    """One object or node file of a followed cluster, as it is now: the path is that of a snapshot (``objects/services/NS/NAME.json``,
+    ``nodes/NODE/iptables-save.txt``), *generation* when it last changed. Without a body it is gone; such rows are pruned after a while.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    source = models.ForeignKey(LiveSource, on_delete=models.CASCADE, related_name="items")
+    path = models.CharField(max_length=600)
+    generation = models.BigIntegerField()
+    seen_at = models.FloatField()
+    body_zstd = models.BinaryField(null=True)
+
+    class Meta:
+        """A replica asks for everything after the generation it has."""
+
+        constraints = (models.UniqueConstraint(fields=("source", "path"), name="live_item_path"),)
+        indexes = (models.Index(fields=("source", "generation"), name="live_item_generation"),)
+
+    def __str__(self) -> str:
+        return self.path
+
+
 def _snapshot_url(slug: str | None) -> str | None:
     if slug is None:
         return None
