@@ -34,6 +34,17 @@ def holds(statement: n.Compare, view: View, values: Evaluator) -> bool | Fractio
     return True if total == 1 else False if total == 0 else total
 
 
+def holds_together(group: Sequence[n.Compare], view: View, values: Evaluator) -> bool | UnknownAnswer:
+    """Return whether ``!=`` comparisons hold that nft may have joined: yes where all do, no where none does, else nobody can tell."""
+    answers = [holds(statement, view, values) for statement in group]
+    if missing := next((a for a in answers if isinstance(a, UnknownAnswer)), None):
+        return missing
+    if all(answers) or not any(answers):
+        return all(answers)
+    fields = " and ".join(f"{s.left.protocol} {s.left.field}" for s in group if isinstance(s.left, n.Payload))
+    return unknown(f"versions of nft load the != of {fields} as one, which holds if either differs; a listing does not tell")
+
+
 def _holds(statement: n.Compare, value: Value, view: View, values: Evaluator) -> bool | UnknownAnswer:
     if isinstance(value, Absent):
         return False

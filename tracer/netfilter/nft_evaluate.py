@@ -7,7 +7,7 @@ Source: nf_tables_core.c (nft_do_chain), Linux 6.18; modes.md, kernel fact 15.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from ipaddress import IPv4Address, IPv6Address
@@ -16,7 +16,8 @@ from itertools import product
 from tracer.netfilter import model as m
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.evaluate import Leaf, StepList
-from tracer.netfilter.nft_compare import holds
+from tracer.netfilter.nft_compare import holds, holds_together
+from tracer.netfilter.nft_merged import joined
 from tracer.netfilter.nft_print import element_text
 from tracer.netfilter.nft_set_index import ABSENT, Absent, OwnPort, Value, unknown
 from tracer.netfilter.nft_targets import assigned, chosen_element, lacks_dependency, nat_target, refusal
@@ -150,7 +151,8 @@ class _Run:
         statement = rule.statements[at]
         match statement:
             case n.Compare():
-                yield from self._compared(chain, rule, at, progress, holds(statement, progress.cursor.view, self._values))
+                last, answer = self._compare(rule.statements, at, statement, progress.cursor.view)
+                yield from self._compared(chain, rule, last, progress, answer)
             case n.UnmodelledMatch(kind=kind, text=text):
                 missing = unknown(f"{text or kind} has no model", "UNMODELLED_MATCH")
                 yield from self._compared(chain, rule, at, progress, missing)
@@ -177,6 +179,15 @@ class _Run:
                 yield replace(leaf, unknowns=(*leaf.unknowns, found_unknown))
             case n.Counter() | n.Harmless():
                 yield from self._statements(chain, rule, at + 1, progress)
+
+    def _compare(
+        self, statements: Sequence[n.Statement], at: int, statement: n.Compare, view: View
+    ) -> tuple[int, bool | Fraction | UnknownAnswer]:
+        """Whether the match at *at* holds, and where the statements end that this answers for."""
+        group = joined(statements, at) if statement.operator == "!=" else ()
+        if len(group) > 1:
+            return at + len(group) - 1, holds_together(group, view, self._values)
+        return at, holds(statement, view, self._values)
 
     def _compared(
         self, chain: n.NftChain, rule: n.NftRule, at: int, progress: _Progress, answer: bool | Fraction | UnknownAnswer

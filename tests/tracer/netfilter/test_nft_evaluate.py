@@ -121,12 +121,31 @@ MATCHES: list[tuple[str, View | None, str, bool | None]] = [
     ("limit rate 1/second", None, "ip", None),
     ("meta skuid 0", None, "ip", False),  # no process of this node sent it
     ("meta skuid 0", view(local_process=True), "ip", None),
+    # nft 1.0.6 loads the != of neighbouring fields as one comparison, and lists it as two: the listing does not tell which it is
+    ("ip ttl != 32 ip protocol != udp", view(ttl=32), "ip", None),
+    ("ip ttl != 32 ip protocol != udp", view(ttl=64), "ip", True),  # both differ
+    ("ip ttl != 32 ip protocol != tcp", view(ttl=32), "ip", False),  # neither does
+    ("ip ttl != 32 ip protocol tcp", view(ttl=32), "ip", False),  # of == and != it makes two
+    ("ip protocol != udp ip ttl != 32", view(ttl=32), "ip", False),  # not neighbours in this order: nft listed them apart
+    ("ip saddr != 10.0.0.9 ip daddr != 10.9.9.9", None, "ip", False),  # 64 bits are too many
+    ("tcp sport != 7 tcp dport != 80", None, "ip", None),
+    ("tcp sport != 7 tcp dport != { 80, 81 }", None, "ip", False),
+    ("tcp sport != 7 udp dport != 80", None, "ip", False),  # no header of both
+    ("ip6 nexthdr != udp ip6 hoplimit != 32", view(six(), ttl=32), "inet", None),
 ]
 
 
 @pytest.mark.parametrize(("rule", "seen", "family", "expected"), MATCHES)
 def test_match(rule: str, seen: View | None, family: str, expected: bool | None) -> None:
     assert matched(rule, seen, family=family) is expected
+
+
+def test_fields_that_nft_may_have_joined_are_compared_four_by_four_bytes() -> None:
+    udp = view(packet(protocol="udp", port=80, source_port=7), length=None)
+    assert matched("udp sport != 7 udp dport != 80 udp length != 8 udp checksum != 5", udp) is False  # of the ports, neither differs
+    found = leaves("tcp sport != 7 tcp dport != 80 drop")
+    assert [(leaf.verdict, leaf.probability) for leaf in found] == [("drop", Fraction(1, 2)), ("accept", Fraction(1, 2))]
+    assert "tcp sport and tcp dport as one" in found[0].unknowns[0].text
 
 
 REFUSALS = [
