@@ -7,7 +7,7 @@ from types import MappingProxyType
 SENTENCES = MappingProxyType(
     {
         "shop-iptables": "A shop on four nodes in three zones, dual-stack, kube-proxy 1.36. Every kind of Service, and the usual mistakes.",
-        "shop-timeline": "The same shop while it changes twelve times; this is its first moment.",
+        "shop-timeline": "The same shop while it changes twelve times: a timeline to play. As a snapshot it is its first moment.",
         "large-iptables": "10,026 Services and 30,000 endpoints; one node's dump has 156,000 lines.",
         "shop-iptables-v1.30": "The shop under kube-proxy 1.30: zone hints are not followed.",
         "shop-iptables-v1.20": "The shop under kube-proxy 1.20: KUBE-XLB chains, IPv4 only, no internalTrafficPolicy.",

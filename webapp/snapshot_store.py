@@ -30,7 +30,7 @@ from webapp.uploads import Source
 Progress = Callable[[str, int, int], None]
 """Told what is being done in words, how far it is, and of how much."""
 
-SUMMARY_VERSION = 1
+SUMMARY_VERSION = 2
 """Raised when summary_of() says something else about the same files."""
 _ABANDONED_AFTER = timedelta(hours=6)
 

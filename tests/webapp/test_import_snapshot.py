@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from django.core.management import CommandError, call_command
 from webapp import services
 from webapp.management.commands.load_demo import demonstration_clusters
 from webapp.models import Snapshot
+from webapp.snapshot_store import open_container
 
 pytestmark = pytest.mark.django_db
 
@@ -41,7 +43,7 @@ def test_delete_removes_row_and_bytes(small: Path, own_storage: Path) -> None:
 def test_the_demonstration_clusters_are_those_of_the_folder(demo: Path) -> None:
     found = dict(demonstration_clusters(demo))
     assert found["shop-iptables"] == demo / "shop-iptables"
-    assert found["shop-timeline"] == demo / "shop-timeline/base"
+    assert found["shop-timeline"] == demo / "shop-timeline"
     assert found["large-iptables"] == demo / "large-iptables.tar.gz"
     assert len(found) == 10
 
@@ -59,6 +61,20 @@ def test_load_demo_loads_all_of_them_once(demo: Path, tmp_path: Path, settings) 
     assert {(row.id, row.owner, row.is_demo) for row in Snapshot.objects.all()} == {
         (name, "", True) for name in ("shop-iptables", "shop-userspace-v1.20", "shop-timeline")
     }
+
+
+def test_a_timeline_is_stored_whole(demo: Path) -> None:
+    out = io.StringIO()
+    call_command("import_snapshot", str(demo / "shop-timeline"), stdout=out)
+    row = Snapshot.objects.get(id=out.getvalue().strip())
+    steps = row.summary["timeline"]["steps"]
+    assert [step["step"] for step in steps] == list(range(12))
+    assert steps[1]["title"] == "api scaled from 3 to 5"
+    assert row.summary["unknown_files"] == []
+    recorded = {path.relative_to(demo / "shop-timeline").as_posix() for path in (demo / "shop-timeline").rglob("*") if path.is_file()}
+    with contextlib.closing(open_container(row)) as files:
+        assert set(files) == recorded
+        assert files["pods.watch.jsonl"] == (demo / "shop-timeline/pods.watch.jsonl").read_bytes()
 
 
 @pytest.mark.needs_shared

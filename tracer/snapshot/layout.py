@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tracer.kube.json_text import to_utf8
+from tracer.snapshot.timeline import BASE, is_recording, is_timeline
 
 KINDS = {
     "services": "Service",
@@ -74,7 +75,7 @@ class Bundle(StrEnum):
     TROUBLESHOOT = "troubleshoot.sh support bundle"
     MUST_GATHER = "OpenShift must-gather"
     CILIUM = "cilium sysdump"
-    TIMELINE = "timeline (its first moment)"
+    TIMELINE = "timeline"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,10 @@ class ObjectPath:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """What each file is. *node_files*: node → documented name → path. *pod_files* the same by pod, for bundles that name pods instead."""
+    """What each file is. *node_files*: node → documented name → path. *pod_files* the same by pod, for bundles that name pods instead.
+
+    *recording* are the files of a timeline that are not the snapshot at its start.
+    """
 
     bundle: Bundle
     objects: tuple[ObjectPath, ...]
@@ -96,6 +100,7 @@ class Layout:
     about: str | None = None
     versions: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    recording: tuple[str, ...] = ()
 
 
 _EXT = r"\.(?:json|ya?ml)"
@@ -167,13 +172,14 @@ class _Sorter:
     def __init__(self, files: Mapping[str, bytes]) -> None:
         self._files = files
         paths = set(files)
-        self._prefix = "base/" if "steps.json" in paths and any(p.startswith("base/") for p in paths) else ""
+        self._prefix = BASE if is_timeline(paths) else ""
         self._dump = not any(_TOP.fullmatch(p) and p.startswith("services.") for p in paths)
         self._objects: list[tuple[int, ObjectPath]] = []
         self._nodes: dict[str, dict[str, str]] = {}
         self._pods: dict[str, dict[str, str]] = {}
         self._versions: list[str] = []
         self._unknown: list[str] = []
+        self._recording: list[str] = []
         self._seen: set[Bundle] = set()
         self._about: str | None = None
 
@@ -187,10 +193,13 @@ class _Sorter:
             about=self._about,
             versions=tuple(self._versions),
             unknown=tuple(self._unknown),
+            recording=tuple(self._recording),
         )
 
     def sort(self, path: str) -> None:
-        if not path.startswith(self._prefix) or not self._known(path, path.removeprefix(self._prefix)):
+        if self._prefix and is_recording(path, NODE_FILES):
+            self._recording.append(path)
+        elif not path.startswith(self._prefix) or not self._known(path, path.removeprefix(self._prefix)):
             self._unknown.append(path)
 
     def _known(self, path: str, name: str) -> bool:

@@ -16,6 +16,7 @@ from tracer.snapshot.missing import Missing, missing_from
 from tracer.snapshot.proxy_mode import ProxyMode, proxy_mode
 from tracer.snapshot.snapshot import Snapshot
 from tracer.snapshot.taken_at import collected_by, kubernetes_version, taken_at
+from tracer.snapshot.timeline import STEPS, Step, read_steps
 
 Check = Callable[[str, str], tuple[Fault, ...]]
 """Given a file's text and path, returns its faults."""
@@ -57,7 +58,7 @@ class FileFaults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """A snapshot in short. *taken_at* None: nothing says when; *taken_from* says what did."""
+    """A snapshot in short. *taken_at* None: nothing says when; *taken_from* says what did. *timeline*: a timeline's steps, else None."""
 
     bundle: str
     objects: Mapping[str, int]
@@ -69,6 +70,7 @@ class Summary:
     missing: tuple[Missing, ...]
     unknown_files: tuple[str, ...]
     faults: tuple[FileFaults, ...]
+    timeline: tuple[Step, ...] | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return the summary as plain values, for storage as JSON."""
@@ -83,6 +85,7 @@ class Summary:
             "missing": [m.to_dict() for m in self.missing],
             "unknown_files": list(self.unknown_files),
             "faults": [f.to_dict() for f in self.faults],
+            "timeline": None if self.timeline is None else {"steps": [step.to_dict() for step in self.timeline]},
         }
 
 
@@ -97,6 +100,7 @@ def summarise(snapshot: Snapshot, checks: Mapping[str, Check] | None = None, pro
     if not counts.get("Service"):
         _refuse(objects.faults)
     faults = [*objects.faults, *_node_faults(snapshot, checks or {}, progress)]
+    timeline, broken = _timeline(snapshot)
     moment, source = taken_at(snapshot)
     modes = {n: proxy_mode(snapshot, n) for n in snapshot.node_names}
     return Summary(
@@ -109,8 +113,19 @@ def summarise(snapshot: Snapshot, checks: Mapping[str, Check] | None = None, pro
         collector=collected_by(snapshot),
         missing=missing_from(snapshot, counts, modes),
         unknown_files=snapshot.layout.unknown,
-        faults=_by_file(faults),
+        faults=_by_file([*faults, *broken]),
+        timeline=timeline,
     )
+
+
+def _timeline(snapshot: Snapshot) -> tuple[tuple[Step, ...] | None, tuple[Fault, ...]]:
+    """Return a timeline's steps, or why there are none: a timeline whose steps cannot be read is the snapshot at its start."""
+    if STEPS not in snapshot.layout.recording:
+        return None, ()
+    try:
+        return read_steps(snapshot.text(STEPS)), ()
+    except ParseError as error:
+        return None, error.faults
 
 
 def _refuse(faults: tuple[Fault, ...]) -> None:

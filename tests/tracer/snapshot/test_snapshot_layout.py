@@ -69,12 +69,14 @@ def test_every_documented_node_file_is_known() -> None:
 
 
 def test_a_timeline_is_its_first_moment() -> None:
-    files = {"base/services.json": OBJECT, "base/nodes/n/iptables-save.txt": b"", "steps.json": b"[]", "pods.watch.jsonl": OBJECT}
+    after = {"step-00/n.iptables-save.txt": b"", "step-00/n.notes.txt": b""}
+    files = {"base/services.json": OBJECT, "base/nodes/n/iptables-save.txt": b"", "steps.json": b"[]", "pods.watch.jsonl": OBJECT} | after
     layout = recognise(files)
     assert layout.bundle is Bundle.TIMELINE
     assert [o.path for o in layout.objects] == ["base/services.json"]
     assert layout.node_files == {"n": {"iptables-save.txt": "base/nodes/n/iptables-save.txt"}}
-    assert layout.unknown == ("pods.watch.jsonl", "steps.json")
+    assert layout.recording == ("pods.watch.jsonl", "step-00/n.iptables-save.txt", "steps.json")
+    assert layout.unknown == ("step-00/n.notes.txt",)
 
 
 def test_a_dumps_folders_count_only_without_a_list_of_services() -> None:

@@ -29,10 +29,9 @@ class Command(BaseCommand):
 
 
 def demonstration_clusters(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the slug and the path of each demonstration cluster in *folder*; a timeline stands for the snapshot at its start."""
+    """Yield the slug and the path of each demonstration cluster in *folder*."""
     for path in sorted(folder.iterdir()):
-        base = path / "base"
         if path.is_dir():
-            yield path.name, base if base.is_dir() else path
+            yield path.name, path
         elif path.name.endswith(".tar.gz"):
             yield path.name.removesuffix(".tar.gz"), path
