@@ -1,0 +1,169 @@
+"""Writing what a followed cluster does as a timeline (docs/snapshot-format.md), which plays like the cluster did.
+
+Owns the folder's layout and where one step ends. Knows no clock: every time comes in, in Unix seconds. What collect leaves out of a
+snapshot is left out here as well, so a recording holds the API server's objects, not its bytes.
+A step ends when nothing has happened for a while, so that the rules that follow an event stand in the same step as the event.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tracer.snapshot.layout import KINDS
+from tracer.snapshot.timeline import Step
+from webapp.collecting.kept import kept
+from webapp.live.step_titles import Happened, title_of
+
+QUIET_SECONDS = 4.0
+"""A step ends when neither an event nor a changed node file came for so long …"""
+LONGEST_SECONDS = 30.0
+"""… or when it has lasted so long."""
+MOST_BYTES = 500_000_000
+_FIRST_TITLE = "as it was"
+_API_VERSIONS = {
+    "EndpointSlice": "discovery.k8s.io/v1",
+    "NetworkPolicy": "networking.k8s.io/v1",
+    "Ingress": "networking.k8s.io/v1",
+}
+_PLURALS = {kind: plural for plural, kind in KINDS.items()}
+
+
+class RecordingFull(Exception):
+    """The recording has reached its limit; what was written so far is whole."""
+
+
+class Recorder:
+    """One recording under way, in *folder* (made, and must be empty). Not safe to use from several threads at once."""
+
+    def __init__(self, folder: Path, *, most_bytes: int = MOST_BYTES) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if any(folder.iterdir()):
+            raise ValueError(f"{folder} is not empty")
+        self.folder = folder
+        self.steps: list[Step] = []
+        self.size = 0
+        self._most_bytes = most_bytes
+        self._happened: list[Happened] = []
+        self._files: dict[tuple[str, str], bytes] = {}
+        self._began: float | None = None
+        self._latest: float = 0.0
+        self._version = "0"
+
+    def begin(self, base: Mapping[str, bytes], resource_versions: Mapping[str, str], at: float) -> None:
+        """Write the cluster as it is: *base* are the files of an ordinary snapshot, *resource_versions* those of the lists by kind."""
+        items = {plural: _items(base.get(f"{plural}.json"), kind) for plural, kind in KINDS.items()}
+        for path, content in base.items():
+            listed = items.get(path.removesuffix(".json"))
+            self._write(f"base/{path}", content if listed is None else _listed(listed))
+        for kind, version in resource_versions.items():
+            plural = _PLURALS[kind]
+            # NB: objects in the API server's own lists carry neither kind nor apiVersion.
+            bare = [{key: part for key, part in item.items() if key not in ("kind", "apiVersion")} for item in items[plural] or ()]
+            answer = {"kind": f"{kind}List", "apiVersion": _api_version(kind), "metadata": {"resourceVersion": version}, "items": bare}
+            self._write(f"{plural}.list.json", _compact(answer))
+            self._write(f"{plural}.watch.jsonl", b"")
+            self._version = _later(self._version, version)
+        self._end_step(_FIRST_TITLE, at)
+
+    def event(self, event: str, kind: str, value: Mapping[str, Any], at: float) -> None:
+        """Write what a watch said: *event* is ``ADDED``, ``MODIFIED`` or ``DELETED``, *value* the object with its resourceVersion.
+
+        :raises RecordingFull: nothing was written.
+        """
+        path, cleaned = f"{_PLURALS[kind]}.watch.jsonl", kept(value, kind)
+        cleaned = {"kind": kind, "apiVersion": _api_version(kind)} | cleaned
+        self._append(path, _compact({"type": event, "object": cleaned}) + b"\n")
+        metadata = cleaned["metadata"]
+        self._version = _later(self._version, str(metadata.get("resourceVersion") or ""))
+        self._happened.append(Happened(event=event, kind=kind, namespace=metadata.get("namespace") or "", name=metadata.get("name") or ""))
+        self._touch(at)
+
+    def file(self, node: str, name: str, content: bytes, at: float) -> None:
+        """Take a node's file that was read and differs from what it was; it is written when the step ends."""
+        self._files[node, name] = content
+        self._touch(at)
+
+    def tick(self, now: float) -> Step | None:
+        """End the step if it is time; return it. :raises RecordingFull: its files do not fit any more."""
+        if self._began is None or (now - self._latest < QUIET_SECONDS and now - self._began < LONGEST_SECONDS):
+            return None
+        return self._end_step(title_of(self._happened, {node for node, _ in self._files}), self._latest)
+
+    def finish(self, now: float) -> Path:
+        """End the last step, however short, and return the folder, ready to be stored."""
+        if self._began is not None:
+            self._end_step(title_of(self._happened, {node for node, _ in self._files}), max(self._latest, now))
+        return self.folder
+
+    # -- steps and files ------------------------------------------------------------------------------------------------------
+
+    def _touch(self, at: float) -> None:
+        self._began = at if self._began is None else self._began
+        self._latest = max(self._latest, at)
+
+    def _end_step(self, title: str, at: float) -> Step:
+        number = len(self.steps)
+        for (node, name), content in sorted(self._files.items()):
+            self._write(f"step-{number:02}/{node}.{name}", content)
+        at = max(at, self.steps[-1].at) if self.steps else at
+        step = Step(number=number, title=title, at=at, resource_version=self._version)
+        self.steps.append(step)
+        self._happened, self._files, self._began = [], {}, None
+        _replace(self.folder / "steps.json", json.dumps([one.to_dict() for one in self.steps], indent=1).encode())
+        return step
+
+    def _write(self, path: str, content: bytes) -> None:
+        self._spend(len(content))
+        target = self.folder / path
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        target.write_bytes(content)
+
+    def _append(self, path: str, line: bytes) -> None:
+        self._spend(len(line))
+        with (self.folder / path).open("ab") as file:
+            file.write(line)
+
+    def _spend(self, length: int) -> None:
+        if self.size + length > self._most_bytes:
+            raise RecordingFull(f"the recording has reached its limit of {self._most_bytes / 1e6:,.0f} MB")
+        self.size += length
+
+
+def _items(raw: bytes | None, kind: str) -> list[dict[str, Any]] | None:
+    """Return the objects of a snapshot's file of one *kind* without what is left out; None: there is no such file."""
+    if raw is None:
+        return None
+    value = json.loads(raw)
+    said = {"apiVersion": _api_version(kind), "kind": kind}
+    return [said | kept(item, kind) for item in value.get("items", [value])]
+
+
+def _listed(items: list[dict[str, Any]]) -> bytes:
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, ensure_ascii=False, indent=1).encode()
+
+
+def _api_version(kind: str) -> str:
+    return _API_VERSIONS.get(kind, "v1")
+
+
+def _later(one: str, other: str) -> str:
+    """Return the later of two resource versions; *other* where they cannot be compared.
+
+    Source: KEP-5504, resourceVersions of one cluster are whole numbers and can be compared.
+    """
+    if one.isdecimal() and other.isdecimal():
+        return max(one, other, key=int)
+    return other or one
+
+
+def _compact(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    aside = path.with_suffix(".new")
+    aside.write_bytes(content)
+    aside.replace(path)
