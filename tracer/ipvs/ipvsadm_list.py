@@ -59,6 +59,12 @@ class RecordedConnection:
         """Return whether this pins a client to a real server, instead of being a connection."""
         return self.source[1] == 0
 
+    def pins(self, server: VirtualServer, client: Address) -> bool:
+        """Return whether this is a template of *server* for *client* (the first address of its network, as the mask leaves it)."""
+        if not self.is_template or server.address is None:
+            return False
+        return (self.protocol, self.source[0], self.virtual) == (server.protocol, client, (server.address, server.port))
+
 
 def parse_counters(text: str) -> Mapping[Key, Counters]:
     """Return (protocol, virtual server, real server), all as printed → counters, of a listing in any of the three forms."""

@@ -117,12 +117,29 @@ def _why(crossing: Crossing, server: VirtualServer, choice: Choice) -> str:
 
 def _choices(walk: Walk, crossing: Crossing, server: VirtualServer) -> tuple[Choice, ...]:
     """The real servers that may be next; a client that persistence remembers gets its own."""
-    pinned = {a for stack, name, a in walk.recent if (stack, name) == (crossing.stack.name, server.name)}
-    client = str(_client(server, walk.packet.source))
-    for real in server.real_servers:
-        if server.persistence_timeout is not None and f"{client} {endpoint_text(real.address, real.port)}" in pinned:
-            return (Choice(real_server=real, reason="persistence: the real server of its last connection"),)
-    return choices(server)
+    return (pinned,) if (pinned := _pinned(walk, crossing, server)) is not None else choices(server)
+
+
+def _pinned(walk: Walk, crossing: Crossing, server: VirtualServer) -> Choice | None:
+    """The real server of the client's last connection: of this walk, else of the templates that ``ipvsadm -L -c -n`` listed.
+
+    NB: a template to a drained server counts unless ``expire_quiescent_template`` says otherwise. Source: ip_vs_check_template.
+    """
+    if server.persistence_timeout is None:
+        return None
+    stack, client = crossing.stack, _client(server, walk.packet.source)
+    here = {a for name, of, a in walk.recent if (name, of) == (stack.name, server.name)}
+    own = next((r for r in server.real_servers if f"{client} {endpoint_text(r.address, r.port)}" in here), None)
+    if own is not None:
+        return Choice(real_server=own, reason="persistence: the real server of its last connection")
+    forgets = stack.routing.get("net.ipv4.vs.expire_quiescent_template") == "1"
+    for template in stack.remembered_clients:
+        if template.pins(server, client.network_address):
+            kept = next((r for r in server.real_servers if (r.address, r.port) == template.real), None)
+            if kept is not None and (kept.weight or not forgets):
+                why = f"persistence: recorded for {client.network_address}, for another {template.expires} seconds (line {template.line})"
+                return Choice(real_server=kept, reason=why)
+    return None
 
 
 def _client(server: VirtualServer, source: Address) -> ipaddress.IPv4Network | ipaddress.IPv6Network:

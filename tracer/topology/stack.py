@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 
-from tracer.ipvs.ipvsadm_list import parse_counters, with_counters
+from tracer.ipvs.ipvsadm_list import RecordedConnection, parse_connections, parse_counters, with_counters
 from tracer.ipvs.ipvsadm_save import parse_virtual_servers
 from tracer.ipvs.model import VirtualServers
 from tracer.netfilter.base_chain import BaseChain, XtablesChain
@@ -41,6 +41,18 @@ _RULE_FILES = {
     Family.IP: ("iptables-save.txt", "iptables-legacy-save.txt"),
     Family.IP6: ("ip6tables-save.txt", "ip6tables-legacy-save.txt"),
 }
+_NFT_FILES = frozenset({"nft-ruleset.txt", "nft-ruleset.json"})
+_READ_FROM = {
+    "routing": frozenset(
+        {"ip-addr.json", "ip-link.json", "ip-route.json", "ip6-route.json", "ip-rule.json", "ip6-rule.json", "sysctl.txt"}
+    ),
+    "nft": _NFT_FILES,
+    "sets": frozenset({"ipset-save.txt"}),
+    "virtual_servers": frozenset({"ipvsadm-save.txt", "ipvsadm-list.txt"}),
+    "remembered_clients": frozenset({"ipvsadm-conn.txt"}),
+    "mode": frozenset({"kube-proxy-mode.txt"}),
+    "sockets": frozenset({"ss.txt"}),
+}
 _SOCKET = re.compile(
     r"^(?P<netid>tcp|udp|sctp)\s+(?:LISTEN|UNCONN)\s+\S+\s+\S+\s+(?P<local>\S+):(?P<port>[0-9]+)\s", re.ASCII | re.MULTILINE
 )
@@ -61,7 +73,7 @@ class NodeStack:
         kernel: str | None = None,
     ) -> None:
         self.name = name
-        self._kernel = kernel
+        self.kernel = kernel
         self._annotate = annotate
         self._annotate_nft = annotate_nft
         self.virtual_names = annotate_virtual
@@ -70,6 +82,25 @@ class NodeStack:
         self._dumps: dict[Family, tuple[Dump, ...]] = {}
         self._chains: dict[tuple[Hook, Family], tuple[BaseChain, ...]] = {}
         self._redirects: dict[tuple[str, int], Address | None] = {}
+
+    def renewed(self, names: Collection[str]) -> NodeStack:
+        """Return the stack after the node's files *names* changed: what was read from its other files is taken over."""
+        stack = NodeStack(
+            self.name,
+            self._snapshot,
+            indexed=self._indexed,
+            annotate=self._annotate,
+            annotate_nft=self._annotate_nft,
+            annotate_virtual=self.virtual_names,
+            kernel=self.kernel,
+        )
+        for derived, files in _READ_FROM.items():
+            if derived in self.__dict__ and files.isdisjoint(names):
+                stack.__dict__[derived] = self.__dict__[derived]
+        stack._dumps = {f: dumps for f, dumps in self._dumps.items() if not {*_RULE_FILES[f]} & {*names}}
+        if not _NFT_FILES & {*names}:
+            stack._chains = {key: chains for key, chains in self._chains.items() if key[1] in stack._dumps}
+        return stack
 
     def _file(self, name: str) -> str | None:
         return self._snapshot.node_file(self.name, name)
@@ -86,7 +117,7 @@ class NodeStack:
             ip_rule=self._file("ip-rule.json"),
             ip6_rule=self._file("ip6-rule.json"),
             sysctl=self._file("sysctl.txt"),
-            kernel=self._kernel,
+            kernel=self.kernel,
             folder=f"nodes/{self.name}/",
         )
 
@@ -148,6 +179,12 @@ class NodeStack:
         servers, faults = parse_virtual_servers(text, file)
         counted = with_counters(servers, parse_counters(self._file("ipvsadm-list.txt") or ""))
         return VirtualServers(counted, file, faults) if counted or faults else None
+
+    @cached_property
+    def remembered_clients(self) -> tuple[RecordedConnection, ...]:
+        """Return the templates by which IPVS remembers persistent clients, as ipvsadm-conn.txt lists them."""
+        text = self._file("ipvsadm-conn.txt")
+        return tuple(c for c in parse_connections(text) if c.is_template) if text else ()
 
     @cached_property
     def mode(self) -> str | None:

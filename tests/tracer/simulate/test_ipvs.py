@@ -235,6 +235,28 @@ def test_persistence_keeps_the_second_connection():
     assert any("persistence: the real server of its last connection" in note for note in notes)
 
 
+RECORDED = (
+    "IPVS connection entries\npro expire state       source             virtual            destination\n"
+    "TCP 14:58  ESTABLISHED 10.0.0.1:40000     10.0.0.1:80        10.1.0.1:8080\n"
+    "TCP 179:50 NONE        {}:0         10.0.0.1:80        10.1.0.2:8080\n"
+)
+
+
+@pytest.mark.parametrize(("client", "weight", "forgets", "ends"), [
+    ("10.0.0.1", 1, "0", ["10.1.0.2"]),
+    ("10.0.0.9", 1, "0", ["10.1.0.1", "10.1.0.2"]),  # another client's
+    ("10.0.0.1", 0, "0", ["10.1.0.2"]),  # drained, and the template counts
+    ("10.0.0.1", 0, "1", ["10.1.0.1"]),
+])  # fmt: skip
+def test_a_recorded_template_pins_its_client(client: str, weight: int, forgets: str, ends: list[str]):
+    saved = TWO.format(" -p 10800").replace("10.1.0.2:8080 -m -w 1", f"10.1.0.2:8080 -m -w {weight}")
+    sysctl = f"net.ipv4.vs.conntrack = 1\nnet.ipv4.vs.expire_quiescent_template = {forgets}\n"
+    found = asked(made(saved, sysctl=sysctl, **{"ipvsadm-conn.txt": RECORDED.format(client)}), "node:n", "10.0.0.1:80")
+    assert [str(o.destination and o.destination.ip) for o in found.outcomes] == ends
+    pinned = any("recorded for 10.0.0.1, for another 10790 seconds (line 4)" in n for h in found.outcomes[0].hops for n in h.notes)
+    assert pinned is (ends == ["10.1.0.2"])
+
+
 def test_no_persistence_is_scheduled_anew():
     again = asked(made(TWO.format("")), "node:n", "10.0.0.1:80", state=FlowState.RETURNING).outcomes
     assert _probability(again) == 1

@@ -1,6 +1,6 @@
-"""What nodes remember of connections: conntrack entries that no longer fit, and session affinity.
+"""What nodes remember of connections: conntrack entries that no longer fit.
 
-CONNTRACK_TO_REMOVED_ENDPOINT, CONNTRACK_WITHOUT_NAT, AFFINITY_PINS_CLIENT.
+CONNTRACK_TO_REMOVED_ENDPOINT, CONNTRACK_WITHOUT_NAT.
 NB: a TCP entry to a removed endpoint is ordinary after a pod went; only who keeps sending from one UDP or SCTP port is stuck.
 """
 
@@ -13,10 +13,8 @@ from tracer.explain.explanation import Severity
 from tracer.explain.findings.case import Case, finding, owner_text, some, target_of
 from tracer.explain.findings.passage import Mark, Passage
 from tracer.explain.findings.subject import Subject
-from tracer.netfilter import model as m
 from tracer.packet import Packet, Protocol
-from tracer.query import FlowState
-from tracer.trace import Disposition, Finding, Hop
+from tracer.trace import Finding, Hop
 
 
 def findings(case: Case, passage: Passage) -> Iterator[Finding]:
@@ -28,7 +26,6 @@ def findings(case: Case, passage: Passage) -> Iterator[Finding]:
     for hop in passage.nodes:
         if case.trace.query.connection is None and hop.packet_in.destination_port is not None:
             yield from _remembered(case, subject, passage, hop)
-    yield from _affinity(case, subject, passage)
 
 
 # -- conntrack ------------------------------------------------------------------------------------------------------------------------
@@ -118,59 +115,3 @@ def _delete(subject: Subject, node: str, packet: Packet) -> str:
         "clients of "
         f"Service {subject.name} then start anew. A current kube-proxy does this itself."
     )
-
-
-# -- session affinity -----------------------------------------------------------------------------------------------------------------
-
-
-def _affinity(case: Case, subject: Subject, passage: Passage) -> Iterator[Finding]:
-    """AFFINITY_PINS_CLIENT: for a new client what is coming, for a returning one that it happened."""
-    if not passage.recents or passage.outcome.disposition is Disposition.UNKNOWN or not passage.dnats:
-        return
-    at = passage.recents[-1]
-    seconds = _timeout(case, passage)
-    address = at.hop.packet_in.source
-    target = target_of(passage.dnats[0])
-    if target is None or at.hop.node is None:
-        return
-    chosen = f"{target[0]} port {target[1]}"
-    listed = case.endpoints.at(target)
-    gone = case.endpoints.known and (listed is None or not listed.endpoint.ready)
-    shared = case.sent is not None and address != case.sent.source
-    lasting = f"for {seconds} seconds after its last connection" if seconds is not None else "for as long as the node remembers it"
-    pinned = next((x for x in passage.recents if _action(case, x) in ("rcheck", "update")), None)
-    if case.trace.query.state is FlowState.RETURNING and pinned is not None:
-        lead = f"Service {subject.name} has session affinity: node {at.hop.node} sends {address} to {chosen} again ({pinned.where})"
-    else:
-        lead = (
-            f"Service {subject.name} has session affinity: after this connection node {at.hop.node} sends {address} to {chosen} "
-            f"again ({at.where})"
-        )
-    text = f"{lead}, {lasting}, and each new connection starts the time anew"
-    text += f". That endpoint is {'not ready' if listed else 'no longer listed'}" if gone else ""
-    text += f". All clients that come as {address} share this endpoint" if shared or case.outside else ""
-    severity = Severity.WARNING if gone or shared else Severity.NOTICE
-    fix = (
-        "Lower sessionAffinityConfig.clientIP.timeoutSeconds, keep the clients' addresses apart (no SNAT in front), or pin by "
-        "cookie in an HTTP proxy."
-    )
-    yield finding(code="AFFINITY_PINS_CLIENT", text=text, fix=fix, severity=severity, at=pinned or at)
-
-
-def _action(case: Case, mark: Mark) -> str | None:
-    match = _recent(case, mark)
-    return match.action if match else None
-
-
-def _recent(case: Case, mark: Mark) -> m.RecentMatch | None:
-    rule = case.rule_of(mark)
-    return next((x for x in rule.matches if isinstance(x, m.RecentMatch)), None) if rule else None
-
-
-def _timeout(case: Case, passage: Passage) -> int | None:
-    """The seconds that the rule counts, else those that the Service says (the rule that sets the list has none)."""
-    for mark in passage.recents:
-        found = _recent(case, mark)
-        if found is not None and found.seconds is not None:
-            return found.seconds
-    return case.subject.service.session_affinity_timeout if case.subject else None

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from tracer.explain.explanation import Severity
+from tracer.explain.findings.affinity import findings as _affinity
 from tracer.explain.findings.case import Case, Known
 from tracer.explain.findings.client_address import findings as _client_address
 from tracer.explain.findings.connections import findings as _connections
@@ -41,6 +42,7 @@ THEMES: tuple[Theme, ...] = (
     _hairpin,
     _replies,
     _connections,
+    _affinity,
     _network_policies,
     _client_address,
     _split,

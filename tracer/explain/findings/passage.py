@@ -39,7 +39,6 @@ class Passage:
     nodes: tuple[Hop, ...]
     dnats: tuple[Mark, ...]
     snats: tuple[Mark, ...]
-    recents: tuple[Mark, ...]
     decided: Mark | None
     through_load_balancer: bool
 
@@ -55,7 +54,7 @@ class Passage:
 
 def passage_of(outcome: Outcome) -> Passage:
     """Return the way of *outcome*."""
-    dnats, snats, recents = [], [], []
+    dnats, snats = [], []
     for mark in marks(outcome.hops):
         step = mark.step
         if step.rewrote:
@@ -63,14 +62,11 @@ def passage_of(outcome: Outcome) -> Passage:
                 dnats.append(mark)
             if "source" in step.rewrote:
                 snats.append(mark)
-        if step.rule is not None and " -m recent " in step.rule:
-            recents.append(mark)
     return Passage(
         outcome=outcome,
         nodes=tuple(h for h in outcome.hops if h.kind is StackKind.NODE and h.node is not None),
         dnats=tuple(dnats),
         snats=tuple(snats),
-        recents=tuple(recents),
         decided=deciding(outcome.hops),
         through_load_balancer=any(h.kind is StackKind.LOAD_BALANCER for h in outcome.hops),
     )
