@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +18,9 @@ from tracer.topology.stack import NodeStack
 from tracer.topology.virtual_names import VirtualNames
 
 _VIRTUAL_KINDS = {"dummy"}
+# What is worked out of all objects of a kind, and the files that say which addresses a node holds.
+_DERIVED = {"node_names": "Node", "_ports": "Node", "_host_pods": "Pod"}
+_HELD_FILES = frozenset({"ip-addr.json", "ip-link.json"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,6 @@ class Cluster:
     def stack(self, node: str) -> NodeStack:
         """Return the stack of *node*; one without files says so itself."""
         if node not in self._stacks:
-            listed = self.objects.node(node)
             self._stacks[node] = NodeStack(
                 node,
                 self.snapshot,
@@ -53,9 +55,31 @@ class Cluster:
                 annotate=self.names,
                 annotate_nft=self.names.looked_up,
                 annotate_virtual=VirtualNames(self.objects, self.names),
-                kernel=listed.kernel_version if listed else None,
+                kernel=self._kernel_of(node),
             )
         return self._stacks[node]
+
+    def renewed(self, *, files: Mapping[str, Collection[str]], kinds: Collection[str]) -> Cluster:
+        """Return the cluster after its snapshot changed in place: *files* of nodes by their names, objects of *kinds*.
+
+        What was read from files that did not change is taken over; what anybody worked out of this cluster and remembers is not.
+        """
+        cluster = Cluster(self.snapshot, indexed=self._indexed)
+        kernels = {name: self._kernel_of(name) for name in self._stacks} if "Node" in kinds else {}
+        for name, stack in self._stacks.items():
+            if name not in kernels or kernels[name] == stack.kernel:
+                cluster._stacks[name] = stack.renewed(files[name]) if name in files else stack
+        if not _HELD_FILES.isdisjoint(name for names in files.values() for name in names):
+            kinds = {*kinds, "Node"}
+        kept = {"names", *(derived for derived, asked in _DERIVED.items() if asked not in kinds)}
+        cluster.__dict__.update({derived: self.__dict__[derived] for derived in kept if derived in self.__dict__})
+        if kinds:
+            cluster.names.forget()
+        return cluster
+
+    def _kernel_of(self, node: str) -> str | None:
+        listed = self.objects.node(node)
+        return listed.kernel_version if listed else None
 
     @cached_property
     def names(self) -> RuleNames:

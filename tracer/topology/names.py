@@ -31,6 +31,10 @@ class RuleNames:
             found = self._known[rule] = self._found(rule)
         return found
 
+    def forget(self) -> None:
+        """Forget every name: the objects have changed."""
+        self._known.clear()
+
     def looked_up(self, address: Address, port: int | None, translated: bool) -> Mapping[str, str]:
         """Return names for what an nftables rule looked up (a Service's address) or translates to (an endpoint)."""
         if not translated:

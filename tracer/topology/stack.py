@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from functools import cached_property
 
-from tracer.ipvs.ipvsadm_list import RecordedConnection, parse_connections, parse_counters, with_counters
+from tracer.ipvs.ipvsadm_list import parse_counters, with_counters
 from tracer.ipvs.ipvsadm_save import parse_virtual_servers
 from tracer.ipvs.model import VirtualServers
 from tracer.netfilter.base_chain import BaseChain, XtablesChain
@@ -179,12 +179,6 @@ class NodeStack:
         servers, faults = parse_virtual_servers(text, file)
         counted = with_counters(servers, parse_counters(self._file("ipvsadm-list.txt") or ""))
         return VirtualServers(counted, file, faults) if counted or faults else None
-
-    @cached_property
-    def remembered_clients(self) -> tuple[RecordedConnection, ...]:
-        """Return the templates by which IPVS remembers persistent clients, as ipvsadm-conn.txt lists them."""
-        text = self._file("ipvsadm-conn.txt")
-        return tuple(c for c in parse_connections(text) if c.is_template) if text else ()
 
     @cached_property
     def mode(self) -> str | None:

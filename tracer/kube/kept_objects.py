@@ -1,0 +1,181 @@
+"""API objects that change by event: the look-ups of ``Objects``, answered from indexes that every change updates in place.
+
+Strategy: an object is read once, when it comes; each kind has a shelf with its objects and, for every value a look-up may ask for
+(address, node port, Service name, …), which objects have it. Nothing is rebuilt: one change costs what the object itself costs.
+Objects come in the API server's own order, by namespace and name, whatever order they arrived in.
+What cannot be read is kept as text, left out of every answer, and its fault is among ``faults``.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left, insort
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from tracer.errors import Fault, ParseError
+from tracer.kube.endpointslice import EndpointSlice
+from tracer.kube.fields import Origin
+from tracer.kube.node import Node
+from tracer.kube.object_file import Aspect, RawObject
+from tracer.kube.objects import M, Model, Objects, read_object
+from tracer.kube.pod import Pod
+from tracer.kube.service import Service
+
+_DERIVED: Mapping[str, tuple[str, ...]] = {
+    "Service": ("services",),
+    "EndpointSlice": ("slices", "uses_legacy_endpoints"),
+    "Endpoints": ("slices", "uses_legacy_endpoints"),
+    "Pod": ("pods", "host_network_pods"),
+    "Node": ("nodes",),
+    "Namespace": ("namespaces",),
+    "NetworkPolicy": ("network_policies", "_policies_by_namespace"),
+    "ConfigMap": ("config_maps",),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    """One object: its compact JSON, and what it says (nothing, with *faults*, when it cannot be read)."""
+
+    text: bytes
+    models: tuple[Model, ...] = ()
+    faults: tuple[Fault, ...] = ()
+
+
+class _Shelf:
+    """All objects of one kind, by ``namespace/name``, in that order."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, _Kept] = {}
+        self._order: list[str] = []
+        self._having: dict[tuple[Aspect, str], set[str]] = {}
+
+    def put(self, name: str, kept: _Kept | None) -> _Kept | None:
+        """Keep *kept* under *name*, or nothing. Return what was there."""
+        before = self.kept.pop(name, None)
+        for key in _index_keys(before):
+            self._forget(key, name)
+        for key in _index_keys(kept):
+            self._having.setdefault(key, set()).add(name)
+        if kept is not None:
+            self.kept[name] = kept
+        if (before is None) is not (kept is None):
+            self._reorder(name, kept is not None)
+        return before
+
+    def _forget(self, key: tuple[Aspect, str], name: str) -> None:
+        names = self._having.get(key)
+        if names is not None:
+            names.discard(name)
+            if not names:
+                del self._having[key]
+
+    def _reorder(self, name: str, here: bool) -> None:
+        if here:
+            insort(self._order, name)
+        else:
+            del self._order[bisect_left(self._order, name)]
+
+    def having(self, aspect: Aspect, key: str) -> Iterator[Model]:
+        """Yield what the objects say that have *key*, in order."""
+        for name in sorted(self._having.get((aspect, key), ())):
+            yield from self.kept[name].models
+
+    def __iter__(self) -> Iterator[_Kept]:
+        return (self.kept[name] for name in self._order)
+
+
+def _index_keys(kept: _Kept | None) -> set[tuple[Aspect, str]]:
+    """Return every value that a look-up may find the object by."""
+    return {key for model in kept.models for key in _keys_of(model)} if kept is not None else set()
+
+
+def _keys_of(model: Model) -> Iterator[tuple[Aspect, str]]:
+    match model:
+        case Service():
+            yield from ((Aspect.ADDRESS, str(address)) for address, _ in model.addresses)
+            yield from ((Aspect.NODE_PORT, str(port.node_port)) for port in model.ports if port.node_port is not None)
+        case EndpointSlice():
+            yield from ((Aspect.ADDRESS, str(address)) for endpoint in model.endpoints for address in endpoint.addresses)
+            yield (Aspect.NAME if model.legacy else Aspect.SERVICE_NAME, model.service or "")
+        case Pod():
+            yield from ((Aspect.ADDRESS, str(address)) for address in model.ips)
+            if model.host_network:
+                yield (Aspect.HOST_NETWORK, "true")
+        case Node():
+            yield from ((Aspect.ADDRESS, str(address)) for address in model.ips)
+
+
+class KeptObjects(Objects):
+    """The API objects of a followed cluster. Not for several threads at once: who changes it while others look holds a lock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shelves: dict[str, _Shelf] = {}
+        self._faulty: dict[tuple[str, str], tuple[Fault, ...]] = {}
+
+    def put(self, kind: str, namespace: str, name: str, value: Mapping[str, object] | None, *, origin: Origin) -> bytes | None:
+        """Keep *value* as the object of that kind and name, or forget it (None). Return the JSON that was kept before."""
+        key = f"{namespace}/{name}" if namespace else name
+        kept = None if value is None else _read(kind, value, origin)
+        before = self._shelves.setdefault(kind, _Shelf()).put(key, kept)
+        self._faulty.pop((kind, key), None)
+        if kept is not None and kept.faults:
+            self._faulty[kind, key] = kept.faults
+        for derived in _DERIVED.get(kind, ()):
+            self.__dict__.pop(derived, None)
+        return None if before is None else before.text
+
+    def texts(self, kind: str) -> Iterator[bytes]:
+        """Yield the JSON of every object of one kind, in the API server's order."""
+        yield from (kept.text for kept in self._shelves.get(kind, ()))
+
+    def text(self, kind: str, namespace: str, name: str) -> bytes | None:
+        """Return the JSON of one object, or None."""
+        shelf = self._shelves.get(kind)
+        kept = shelf.kept.get(f"{namespace}/{name}" if namespace else name) if shelf else None
+        return None if kept is None else kept.text
+
+    # -- the look-ups of Objects --------------------------------------------------------------------------------------------------
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Return what is wrong with the objects that are there now."""
+        return tuple(fault for key in sorted(self._faulty) for fault in self._faulty[key])
+
+    def check_all(self) -> Mapping[str, int]:
+        """Return how many of each kind there are."""
+        return {kind: len(shelf.kept) for kind, shelf in sorted(self._shelves.items()) if shelf.kept}
+
+    @cached_property
+    def uses_legacy_endpoints(self) -> bool:
+        """Return whether there is no EndpointSlice but Endpoints are."""
+        counts = self.check_all()
+        return "Endpoints" in counts and "EndpointSlice" not in counts
+
+    def others(self, kind: str) -> Iterator[tuple[RawObject, Origin]]:
+        """Yield every object of a *kind*, decoded anew."""
+        for text in self.texts(kind):
+            yield RawObject(kind=kind, value=json.loads(text)), Origin()
+
+    def _having(self, model: type[M], kind: str, aspect: Aspect, key: str) -> tuple[M, ...]:
+        shelf = self._shelves.get(kind)
+        return tuple(m for m in shelf.having(aspect, key) if isinstance(m, model)) if shelf else ()
+
+    def _named(self, model: type[M], namespace: str, name: str) -> M | None:
+        shelf = self._shelves.get(model.__name__)
+        kept = shelf.kept.get(f"{namespace}/{name}" if namespace else name) if shelf else None
+        return next((m for m in kept.models if isinstance(m, model)), None) if kept else None
+
+    def _all(self, model: type[M], kind: str) -> tuple[M, ...]:
+        return tuple(m for kept in self._shelves.get(kind, ()) for m in kept.models if isinstance(m, model))
+
+
+def _read(kind: str, value: Mapping[str, object], origin: Origin) -> _Kept:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="surrogatepass")
+    try:
+        return _Kept(text=text, models=read_object(RawObject(kind=kind, value=value), origin))
+    except ParseError as error:
+        return _Kept(text=text, faults=tuple(replace(f, file=f.file or origin.file) for f in error.faults))
