@@ -147,7 +147,8 @@ class LiveSource(models.Model):
     """A cluster that is followed, or may be: a context of the server's kubeconfig, the cluster Hopline runs in, or a timeline being played.
 
     What it knows is in its LiveItems; this row says how far that is (*generation*), and who of several web processes follows (*lease*).
-    No credentials: *context* is a name in the server's kubeconfig. *owner* is empty for what everybody sees.
+    No credentials: *context* is a name in the server's kubeconfig. *owner* is empty for what everybody sees. *asked*: what people want of
+    the follower once (a node's conntrack). Before the generation *told_from*, what is gone has been pruned.
     """
 
     class Kind(models.TextChoices):
@@ -191,6 +192,8 @@ class LiveSource(models.Model):
     nodes = models.JSONField(default=dict)
     playback = models.JSONField(default=dict)
     recording = models.JSONField(default=dict)
+    asked = models.JSONField(default=dict)
+    told_from = models.BigIntegerField(default=0)
     lease_holder = models.CharField(max_length=64, blank=True, default="")
     lease_until = models.DateTimeField(null=True)
 
@@ -209,7 +212,8 @@ class LiveSource(models.Model):
 
 class LiveItem(models.Model):
     """One object or node file of a followed cluster, as it is now: the path is that of a snapshot (``objects/services/NS/NAME.json``,
-    ``nodes/NODE/iptables-save.txt``), *generation* when it last changed. Without a body it is gone; such rows are pruned after a while.
+    ``nodes/NODE/iptables-save.txt``), *generation* when it last changed, *refs* what pages call it, with spaces between.
+    Without a body it is gone; such rows are pruned after a while.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -217,6 +221,7 @@ class LiveItem(models.Model):
     path = models.CharField(max_length=600)
     generation = models.BigIntegerField()
     seen_at = models.FloatField()
+    refs = models.TextField(blank=True, default="")
     body_zstd = models.BinaryField(null=True)
 
     class Meta:

@@ -35,6 +35,15 @@ UPLOAD_MAX_RATIO = environment.number("HOPLINE_UPLOAD_MAX_RATIO", 250)
 CACHE_MAX_BYTES = environment.megabytes("HOPLINE_CACHE_MAX_MB", 200)
 DEMO_DIR = BASE_DIR / "demo"
 
+# --- clusters that are followed ---------------------------------------------------------------------------------------
+# Whether this process follows clusters (`manage.py serve`); one that does not still shows what another has learnt.
+FOLLOW = environment.flag("HOPLINE_FOLLOW", default=True)
+# The path only: what is in the file is read when it is needed, and kept nowhere.
+KUBECONFIG = os.environ.get("HOPLINE_KUBECONFIG", "")
+RULES_EVERY_SECONDS = environment.number("HOPLINE_RULES_EVERY_SECONDS", 60)
+READER_NAMESPACE = os.environ.get("HOPLINE_READER_NAMESPACE") or "hopline"
+TIMELINES_MAX = environment.number("HOPLINE_TIMELINES_MAX", 20)
+
 # --- Django ---------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "django.contrib.sessions",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import logging
 import time
@@ -12,13 +11,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
-from asgiref.sync import async_to_sync
-from channels.layers import get_channel_layer
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.db import connection
 from django.utils import timezone
 
+from webapp import socket_loop
 from webapp.models import Snapshot, UploadJob
 from webapp.storage import delete_unless
 from webapp.uploads import UploadError
@@ -36,14 +34,11 @@ _TOLD_EVERY = 0.2
 _SILENT_FOR = timedelta(minutes=15)
 _KEPT_FOR = timedelta(days=7)
 _RESTARTED = "The server stopped while it was reading this upload; nothing was stored. Upload it again."
-# The loop that serves the sockets of this process: the in-memory layer must be spoken to from there.
-_socket_loop: asyncio.AbstractEventLoop | None = None
 
 
 def remember_socket_loop() -> None:
     """Note that the running loop serves sockets."""
-    global _socket_loop
-    _socket_loop = asyncio.get_running_loop()
+    socket_loop.remember()
 
 
 def group_of(job: str) -> str:
@@ -153,13 +148,4 @@ def _save(row: UploadJob) -> None:
 
 
 def _tell_sockets(row: UploadJob) -> None:
-    layer = get_channel_layer()
-    message = {"type": "upload.changed", "job": row.to_dict()}
-    try:
-        if _socket_loop is not None and _socket_loop.is_running():
-            asyncio.run_coroutine_threadsafe(layer.group_send(group_of(row.id), message), _socket_loop).result(timeout=5)
-        elif settings.REDIS_URL:
-            async_to_sync(layer.group_send)(group_of(row.id), message)
-    except Exception:
-        # The page polls as well: a socket that is not told must not fail the upload.
-        logger.exception("the sockets of upload %s were not told", row.id)
+    socket_loop.tell(group_of(row.id), {"type": "upload.changed", "job": row.to_dict()})

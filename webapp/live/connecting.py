@@ -1,0 +1,90 @@
+"""What could be connected: the contexts of the server's kubeconfig, the cluster Hopline runs in, and what either would allow.
+
+The kubeconfig is read when it is needed and kept nowhere; no text that leaves this module holds anything of it but context names.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+
+from webapp.models import LiveSource
+
+if TYPE_CHECKING:
+    from webapp.cluster import Connection, Permission, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contexts:
+    """The *names* that the server's kubeconfig offers and which of them is *current*; *error*: why there are none.
+
+    *in_cluster*: Hopline itself runs in a pod.
+    """
+
+    names: tuple[str, ...] = ()
+    current: str | None = None
+    error: str = ""
+    in_cluster: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What the API server said: its *version* (None: it was not reached, *error* says why) and a verdict for each permission."""
+
+    version: dict[str, Any] | None
+    verdicts: tuple[tuple[Permission, Verdict], ...] = ()
+    error: str = ""
+
+
+def contexts() -> Contexts:
+    """Return what may be connected. Reads the kubeconfig; runs nothing and asks nobody."""
+    from webapp import cluster
+
+    in_cluster = bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
+    if not settings.KUBECONFIG:
+        return Contexts(error="HOPLINE_KUBECONFIG is not set.", in_cluster=in_cluster)
+    try:
+        found = cluster.contexts(settings.KUBECONFIG)
+    except cluster.ClusterError as error:
+        return Contexts(error=str(error), in_cluster=in_cluster)
+    return Contexts(names=found.names, current=found.current, in_cluster=in_cluster)
+
+
+def connection_to(context: str | None) -> Connection:
+    """Return a connection to the cluster of *context* (None: the one Hopline runs in).
+
+    :raises ClusterError: the credentials cannot be used.
+    """
+    from webapp import cluster
+
+    if context is None:
+        return cluster.Connection.in_cluster()
+    if not settings.KUBECONFIG:
+        raise cluster.BadKubeconfig("HOPLINE_KUBECONFIG is not set.")
+    return cluster.Connection.from_context(settings.KUBECONFIG, context)
+
+
+def connection_of(row: LiveSource) -> Connection:
+    """Return a connection to the cluster of *row* (no timeline). :raises ClusterError: the credentials are unusable."""
+    return connection_to(None if row.kind == LiveSource.Kind.IN_CLUSTER else row.context)
+
+
+def check(context: str | None) -> Check:
+    """Return what the API server allows, permission by permission."""
+    from webapp import cluster
+
+    try:
+        connection = connection_to(context)
+    except cluster.ClusterError as error:
+        return Check(version=None, error=str(error))
+    try:
+        version = connection.version()
+        verdicts = tuple((permission, connection.is_allowed(permission)) for permission in cluster.PERMISSIONS)
+    except cluster.ClusterError as error:
+        return Check(version=None, error=str(error))
+    finally:
+        connection.close()
+    return Check(version=version, verdicts=verdicts)
