@@ -46,8 +46,9 @@ class NftRules:
         """Return the base chains of *hook*, each with its table's position; *listed* are (family, table) that iptables-save lists."""
         found: list[tuple[int, NftBaseChain]] = []
         for position, table in enumerate(self.ruleset.tables):
-            if not (is_xtables(table) and (table.family, table.name) in listed):
-                found += [(position, chain) for chain in self._of_table(table, hook, family)]
+            held = (table.family, table.name) in listed and table.name in XTABLES
+            chains = self._of_table(table, hook, family)
+            found += [(position, c) for c in chains if not (held and c.chain.name in _XTABLES_CHAINS)]
         return found
 
     def _of_table(self, table: n.NftTable, hook: Hook, family: Family) -> Iterator[NftBaseChain]:

@@ -306,7 +306,8 @@ def _shared(walk: Walk, result: RouteResult, ways: int) -> Walk:
 def _route_note(walk: Walk, result: RouteResult, stack: NodeStack) -> Walk:
     if result.route is None:
         return walk
-    if assumed := stack.assumed_rules(walk.packet.destination.version):
+    assumptions = (stack.assumed_rules(walk.packet.destination.version), stack.assumed_legacy(walk.packet.family))
+    for assumed in filter(None, assumptions):
         walk = walk.note(assumed)
     inferred = " (inferred from the node's addresses: its routes are not in the snapshot)" if result.inferred else ""
     return walk.note(f"route: {result.route.to_text()}{inferred}")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from functools import cached_property
 
-from tracer.ipvs.ipvsadm_list import parse_counters, with_counters
+from tracer.ipvs.ipvsadm_list import RecordedConnection, parse_connections, parse_counters, with_counters
 from tracer.ipvs.ipvsadm_save import parse_virtual_servers
 from tracer.ipvs.model import VirtualServers
 from tracer.netfilter.base_chain import BaseChain, XtablesChain
@@ -143,7 +143,7 @@ class NodeStack:
                         chain = XtablesChain(dump.tables[table].chains[hook.name], family.value, _priority(dump, priority), self._annotate)
                         found.append((chain.priority, -self._position(family, table), chain))
             if self.nft is not None:
-                listed = {(family.value, table) for dump in self.dumps(family) for table in dump.tables}
+                listed = {(family.value, table) for dump in self.dumps(family) if not dump.is_legacy for table in dump.tables}
                 found += [(c.priority, -position, c) for position, c in self.nft.chains(hook, family, listed)]
             self._chains[key] = tuple(chain for _, _, chain in sorted(found, key=lambda x: x[:2]))
         return self._chains[key]
@@ -181,6 +181,12 @@ class NodeStack:
         return VirtualServers(counted, file, faults) if counted or faults else None
 
     @cached_property
+    def remembered_clients(self) -> tuple[RecordedConnection, ...]:
+        """Return the templates by which IPVS remembers persistent clients, as ipvsadm-conn.txt lists them."""
+        text = self._file("ipvsadm-conn.txt")
+        return tuple(c for c in parse_connections(text) if c.is_template) if text else ()
+
+    @cached_property
     def mode(self) -> str | None:
         """Return what kube-proxy-mode.txt says, None when it is absent."""
         text = self._file("kube-proxy-mode.txt")
@@ -195,6 +201,8 @@ class NodeStack:
             return Unknown(code="NO_RULES", text=text, at={"node": self.name, "file": file})
         if found := self._virtual_gap():
             return found
+        if found := next((u for d in dumps if (u := self._unlisted(d, family)) is not None), None):
+            return found
         if self.nft is not None and (lost := self.nft.ruleset.incomplete):
             text = f"{lost.file}{f':{lost.line}' if lost.line else ''}: {lost.message}; rules may be missing"
             return Unknown(code="TRUNCATED_DUMP", text=text, at={"node": self.name, "file": lost.file, "line": lost.line})
@@ -203,6 +211,18 @@ class NodeStack:
             if missing := [t for t in ("raw", "mangle", "nat", "filter") if t not in seen]:
                 text = f"{cut.file} is cut off: its tables {', '.join(missing)} may be missing"
                 return Unknown(code="TRUNCATED_DUMP", text=text, at={"node": self.name, "file": cut.file})
+        return None
+
+    def _unlisted(self, dump: Dump, family: Family) -> Unknown | None:
+        """A table that iptables-save could not list, and no nft listing has."""
+        for table, line in dump.unlisted.items():
+            if self.nft is None or self.nft.position(family.value, table) < 0:
+                file = self._snapshot.path_of(self.name, "nft-ruleset.txt")
+                text = (
+                    f"{dump.file}:{line}: iptables-save could not list table {table} of node {self.name}, which rules of nft are in: "
+                    f"{file} is missing"
+                )
+                return Unknown(code="NO_RULES", text=text, at={"node": self.name, "file": file})
         return None
 
     def _virtual_gap(self) -> Unknown | None:
@@ -234,6 +254,14 @@ class NodeStack:
             return None
         file = self._snapshot.path_of(self.name, f"{name.replace('_', '-')}.json")
         return f"assumed: no routing rules but the kernel's own ({file} is missing)"
+
+    def assumed_legacy(self, family: Family) -> str | None:
+        """Return what is assumed of the legacy back end's tables where iptables-save only says that there are some."""
+        told = next((d for d in self.dumps(family) if d.speaks_of_legacy is not None), None)
+        if told is None or any(d.is_legacy for d in self.dumps(family)):
+            return None
+        missing = self._snapshot.path_of(self.name, _RULE_FILES[family][1])
+        return f"assumed: the tables of the legacy back end ({told.file}:{told.speaks_of_legacy}) have no rules ({missing} is missing)"
 
     def redirect_address(self, device: str, version: int) -> Address | None:
         """Return the address REDIRECT gives a packet that came in by *device*: the device's first address.
