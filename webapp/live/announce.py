@@ -2,7 +2,7 @@
 
 A consumer joins ``group_of(source id)`` and has a method ``live_message(event)``; ``event["message"]`` is what the browser gets:
 ``{"type": "generation", "gen", "changed": [refs]}``, ``{"type": "source", "state", "since", "text"}``,
-``{"type": "playback", "position", "speed", "playing", "duration", "step", "title", "steps": [{"title", "position"}]}``.
+``{"type": "playback", "position", "speed", "playing", "duration", "step", "title", "steps": [{"title", "starts", "position"}]}``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from webapp import socket_loop
+from webapp.live.playback import position_at, step_at
 from webapp.models import LiveSource
 
 EVENT = "live.message"
@@ -50,7 +51,7 @@ def playback_message(row: LiveSource, now: float | None = None) -> dict[str, Any
     """Return where the timeline stands at *now* (Unix seconds; None: this moment)."""
     position, playing = position_at(row.playback, time.time() if now is None else now)
     steps = row.playback.get("steps", [])
-    step = max((number for number, step in enumerate(steps) if step["position"] <= position), default=0)
+    step = step_at(row.playback, position)
     return {
         "type": "playback",
         "position": position,
@@ -61,12 +62,3 @@ def playback_message(row: LiveSource, now: float | None = None) -> dict[str, Any
         "title": steps[step]["title"] if steps else "",
         "steps": steps,
     }
-
-
-def position_at(playback: dict[str, Any], now: float) -> tuple[float, bool]:
-    """Return the timeline's position in seconds at *now*, and whether it still moves: it stops at its end."""
-    position, duration = float(playback.get("position", 0.0)), float(playback.get("duration", 0.0))
-    if not playback.get("playing"):
-        return position, False
-    moved = position + max(0.0, now - float(playback.get("set_at", now))) * float(playback.get("speed", 1.0))
-    return (moved, True) if moved < duration else (duration, False)

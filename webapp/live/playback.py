@@ -1,34 +1,49 @@
-"""A recorded timeline that is played: its steps, and where it stands."""
+"""A recorded timeline that is played: its steps, where it stands, and what moves it. The source's row keeps all of it as JSON.
+
+``{"position", "speed", "playing", "set_at", "duration", "steps": [{"title", "starts", "position"}]}``: from *starts* on a step's change
+happens, at *position* it has settled (seconds from the beginning; *set_at* in Unix seconds).
+"""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from webapp.models import Snapshot
+from webapp.recorded_api.playback import Playback
+from webapp.recorded_api.timeline import Timeline
 from webapp.snapshot_store import open_container
 
-_TAIL_SECONDS = 4.0
 
-
-def playback_of(timeline: Snapshot, *, now: float) -> dict[str, Any]:
-    """Return the playback of *timeline* at its beginning, standing still: position, speed, playing, set_at, duration and steps.
-
-    An ordinary snapshot is a timeline of one moment.
-    """
-    steps = _steps(timeline)
-    duration = steps[-1]["position"] + _TAIL_SECONDS if len(steps) > 1 else 0.0
-    return {"position": 0.0, "speed": 1.0, "playing": False, "set_at": now, "duration": duration, "steps": steps}
-
-
-def _steps(timeline: Snapshot) -> list[dict[str, Any]]:
-    container = open_container(timeline)
+def open_timeline(row: Snapshot) -> Timeline:
+    """Return the recording in *row*; an ordinary snapshot is a timeline of one moment. :raises TracerError: it cannot be read."""
+    container = open_container(row)
     try:
-        name = "steps.json"
-        recorded = json.loads(container[name]) if name in container else []
+        return Timeline.open(container)
     finally:
         container.close()
-    if not recorded:
-        return [{"title": "as it was", "position": 0.0}]
-    begin = float(recorded[0]["at"])
-    return [{"title": str(step["title"]), "position": round(float(step["at"]) - begin, 3)} for step in recorded]
+
+
+def playback_of(timeline: Timeline, *, now: float) -> dict[str, Any]:
+    """Return the playback of *timeline* at its beginning, standing still."""
+    steps = [{"title": step.title, "starts": round(step.starts, 3), "position": round(step.position, 3)} for step in timeline.steps]
+    return Playback(set_at=now).to_dict() | {"duration": round(timeline.length, 3), "steps": steps}
+
+
+def position_at(playback: dict[str, Any], now: float) -> tuple[float, bool]:
+    """Return where the timeline stands at *now*, in seconds, and whether it still moves: it stops at its end."""
+    value, length = Playback.from_dict(playback), _length(playback)
+    return value.position_at(now, length), value.playing and not value.has_ended(now, length)
+
+
+def step_at(playback: dict[str, Any], position: float) -> int:
+    """Return the number of the step that is under way, or has settled, at *position* seconds."""
+    return max((number for number, step in enumerate(playback.get("steps", ())) if step["starts"] <= position), default=0)
+
+
+def steered(playback: dict[str, Any], now: float, **changes: Any) -> dict[str, Any]:
+    """Return *playback* after a person has, at *now*, changed position, speed or playing."""
+    return playback | Playback.from_dict(playback).changed(now, _length(playback), **changes).to_dict()
+
+
+def _length(playback: dict[str, Any]) -> float:
+    return float(playback.get("duration") or 0.0)

@@ -11,12 +11,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tracer.changes import Change, FileChange, ObjectChange
-from webapp.live.followed_model import FollowedModel
+from tracer.topology.followed import FollowedCluster
 from webapp.live.journal import unpacked
 from webapp.live.paths import FilePath, ObjectPath, parse_path
 from webapp.models import LiveItem, LiveSource
@@ -89,9 +89,8 @@ class Replica:
     def __init__(self, source: str) -> None:
         self._source = source
         self._lock = threading.RLock()
-        self._model = FollowedModel()
-        # As they were stored: a change needs what was there before.
-        self._bodies: dict[str, bytes] = {}
+        self._model = FollowedCluster()
+        self._paths: set[str] = set()
         self.answers = Answers()
         self.generation = 0
         self.used_at = time.monotonic()
@@ -104,21 +103,15 @@ class Replica:
             row = self.catch_up()
             yield View(cluster=self._model.cluster, generation=self.generation, at=row.changed_at, answers=self.answers)
 
-    def bodies(self) -> dict[str, bytes]:
-        """Return every part of the cluster by path, caught up. :raises LiveSource.DoesNotExist: nobody follows that source any more."""
-        with self._lock:
-            self.catch_up()
-            return {path: unpacked(body) for path, body in self._bodies.items()}
-
     def catch_up(self) -> LiveSource:
         """Apply what was written since the generation it has; return the source's row as it was before.
 
-        A row and its generation are written in one transaction and read in one statement: no batch is seen in half.
+        A batch's rows and its generation are written in one transaction, and the rows read in one statement: no batch is seen in half.
         """
         row = LiveSource.objects.defer("nodes", "heads").get(id=self._source)
         if row.generation > self.generation:
-            is_behind = self.generation < row.told_from
-            self._read(row, None if is_behind else self.generation)
+            # What is gone leaves no row for ever: who knows too little looks at everything.
+            self._read(row, self.generation if self.generation >= row.told_from else None)
         return row
 
     def _read(self, row: LiveSource, after: int | None) -> None:
@@ -129,40 +122,38 @@ class Replica:
         for path, generation, seen_at, body in items.values_list("path", "generation", "seen_at", "body_zstd").iterator(_ROWS_AT_ONCE):
             newest = max(newest, generation)
             seen.add(path)
-            batch.extend(self._taken(path, body, seen_at))
+            batch.extend(self._taken(path, None if body is None else unpacked(body), seen_at))
             if len(batch) >= _ROWS_AT_ONCE:
                 self._apply(batch)
                 batch = []
         if after is None:
-            for path in self._bodies.keys() - seen:
+            for path in self._paths - seen:
                 batch.extend(self._taken(path, None, time.time()))
         self._apply(batch)
         self.generation = newest
 
-    def _taken(self, path: str, body: bytes | memoryview | None, seen_at: float) -> Iterator[Change]:
+    def _taken(self, path: str, body: bytes | None, seen_at: float) -> Iterator[Change]:
         """Yield the change that the row says, if it says one."""
-        before, after = self._bodies.get(path), None if body is None else bytes(body)
-        if after is None:
-            self._bodies.pop(path, None)
-        else:
-            self._bodies[path] = after
         parsed = parse_path(path)
-        if parsed is not None and not (before is None and after is None):
-            yield change_of(parsed, before, after, seen_at)
+        if parsed is None or (body is None and path not in self._paths):
+            return
+        (self._paths.discard if body is None else self._paths.add)(path)
+        yield change_of(parsed, body, seen_at)
 
     def _apply(self, batch: list[Change]) -> None:
         if batch:
-            self.answers.drop_touched(batch)
-            self._model.apply(batch, now=time.time())
+            changed = self._model.apply(batch, now=time.time())
+            # A file read once more that says the same is no change, but it is younger, and an answer may speak of its age.
+            again = [replace(c, before=c.after) for c in batch if isinstance(c, FileChange) and c.after is not None]
+            self.answers.drop_touched([*changed, *again])
 
 
-def change_of(path: ObjectPath | FilePath, before: bytes | None, after: bytes | None, seen_at: float) -> Change:
-    """Return the change at *path* between two stored bodies."""
+def change_of(path: ObjectPath | FilePath, body: bytes | None, seen_at: float) -> Change:
+    """Return the change that lets *path* be *body* (None: gone); the model knows what was there before."""
     if isinstance(path, FilePath):
-        was, now = (None if body is None else unpacked(body) for body in (before, after))
-        return FileChange(node=path.node, name=path.name, before=was, after=now, read_at=seen_at)
-    old, new = (None if body is None else json.loads(unpacked(body)) for body in (before, after))
-    return ObjectChange(kind=path.kind, namespace=path.namespace, name=path.name, before=old, after=new, seen_at=seen_at)
+        return FileChange(node=path.node, name=path.name, before=None, after=body, read_at=seen_at)
+    value = None if body is None else json.loads(body)
+    return ObjectChange(kind=path.kind, namespace=path.namespace, name=path.name, before=None, after=value, seen_at=seen_at)
 
 
 class Replicas:

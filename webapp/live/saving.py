@@ -12,17 +12,24 @@ from django.conf import settings
 from django.utils import timezone
 
 from webapp import __version__, services
-from webapp.live.model import snapshot_files
-from webapp.models import LiveSource, Snapshot
+from webapp.live.journal import unpacked
+from webapp.live.present import snapshot_files
+from webapp.models import LiveItem, LiveSource, Snapshot
 
 
-def save(row: LiveSource, bodies: Mapping[str, bytes], *, owner: str, name: str) -> Snapshot:
-    """Store *bodies* (parts by path) as a snapshot of *owner*. :raises UploadError: nothing was stored, and why."""
+def files_of(row: LiveSource) -> dict[str, bytes]:
+    """Return the files of a snapshot of this moment. One statement reads all parts: none is of another generation than the rest."""
+    parts = LiveItem.objects.filter(source=row.id, body_zstd__isnull=False).values_list("path", "body_zstd")
+    return snapshot_files({path: unpacked(body) for path, body in parts}, about(row))
+
+
+def save(row: LiveSource, *, owner: str, name: str) -> Snapshot:
+    """Store the present moment of *row* as a snapshot of *owner*. :raises UploadError: nothing was stored, and why."""
     called = name.strip() or f"{row.name}, {timezone.now():%Y-%m-%d %H:%M:%S}"
     folder = settings.DATA_DIR / "incoming"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(dir=folder) as made:
-        for path, content in snapshot_files(bodies, about(row)).items():
+        for path, content in files_of(row).items():
             file = Path(made) / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)

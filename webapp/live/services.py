@@ -19,7 +19,7 @@ from django.utils.text import slugify
 from webapp.live import announce, connecting, saving
 from webapp.live.announce import group_of as group_of
 from webapp.live.connecting import Check, Contexts
-from webapp.live.playback import playback_of
+from webapp.live.playback import open_timeline, playback_of, steered
 from webapp.live.replica import View, replicas
 from webapp.live.supervisor import nudge
 from webapp.models import LiveItem, LiveSource, Snapshot, new_slug
@@ -87,9 +87,11 @@ def play(timeline: Snapshot, owner: str) -> LiveSource:
     """Play *timeline* from its beginning for the session *owner* alone; the row there was, if it is being played already.
 
     :raises TooManyTimelines: the server plays HOPLINE_TIMELINES_MAX already. :raises ValueError: *owner* is empty.
+    :raises TracerError: the recording cannot be read.
     """
     if not owner:
         raise ValueError("a timeline is played for a session")
+    playback = playback_of(open_timeline(timeline), now=time.time())
     with transaction.atomic():
         playing = LiveSource.objects.select_for_update().filter(kind=LiveSource.Kind.TIMELINE)
         row = playing.filter(timeline=timeline, owner=owner).first()
@@ -97,7 +99,7 @@ def play(timeline: Snapshot, owner: str) -> LiveSource:
             raise TooManyTimelines
         if row is None:
             row = LiveSource(kind=LiveSource.Kind.TIMELINE, timeline=timeline, owner=owner, name=timeline.name)
-            row.playback = playback_of(timeline, now=time.time())
+            row.playback = playback
         row.wanted, row.watched_at = True, timezone.now()
         row.save()
     nudge()
@@ -160,19 +162,17 @@ def changes_since(source: LiveSource, generation: int) -> tuple[str, ...]:
 def control(
     source: LiveSource, *, position: float | None = None, speed: float | None = None, playing: bool | None = None
 ) -> dict[str, Any]:
-    """Move the timeline *source* (seconds from its beginning), change its *speed* (0.1 to 100), pause it or let it go on.
+    """Move the timeline *source* (seconds from its beginning), change its *speed* (0.1 to 60), pause it or let it go on.
 
-    Returns the playback message, which every socket of the source is told as well.
-    :raises ValueError: *source* is no timeline, or a value is out of range.
+    What is out of range is taken as its end. Returns the playback message, which every socket of the source is told as well.
+    :raises ValueError: *source* is no timeline.
     """
     if source.kind != LiveSource.Kind.TIMELINE:
         raise ValueError("only a timeline can be steered")
-    if speed is not None and not 0.1 <= speed <= 100:
-        raise ValueError("the speed is a number from 0.1 to 100")
     now = time.time()
     with transaction.atomic():
         row = LiveSource.objects.select_for_update().get(id=source.id)
-        row.playback = _steered(row.playback, now, position, speed, playing)
+        row.playback = steered(row.playback, now, position=position, speed=speed, playing=playing)
         row.wanted, row.watched_at = True, timezone.now()
         row.save(update_fields=["playback", "wanted", "watched_at"])
     nudge()
@@ -180,19 +180,6 @@ def control(
     told = announce.playback_message(row, now)
     announce.send(row.id, told)
     return told
-
-
-def _steered(playback: dict[str, Any], now: float, position: float | None, speed: float | None, playing: bool | None) -> dict[str, Any]:
-    at, moves = announce.position_at(playback, now)
-    duration = float(playback.get("duration", 0.0))
-    if position is not None:
-        if not 0 <= position <= duration:
-            raise ValueError(f"the position is a number from 0 to {duration:g} s")
-        at = position
-    moves = moves if playing is None else playing
-    if playing and at >= duration:
-        at = 0.0
-    return playback | {"position": at, "speed": speed or playback.get("speed", 1.0), "playing": moves, "set_at": now}
 
 
 # --- keeping -------------------------------------------------------------------------------------------------------------
@@ -204,7 +191,7 @@ def save_snapshot(source: LiveSource, owner: str, name: str = "") -> Snapshot:
     :raises UploadError: nothing was stored, and why. :raises LiveSource.DoesNotExist: it was disconnected.
     """
     row = LiveSource.objects.get(id=source.id)
-    return saving.save(row, replicas.of(row.id).bodies(), owner=owner, name=name)
+    return saving.save(row, owner=owner, name=name)
 
 
 def read_conntrack(source: LiveSource, node: str) -> None:

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tracer.kube.configmap import is_wanted
+from webapp.collecting.kept import kept
 from webapp.live.paths import FilePath, ObjectPath, parse_path, refs_of
-
-_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,15 +178,11 @@ def encoded(value: Mapping[str, Any]) -> bytes:
 
 
 def kept_object(kind: str, item: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is kept of an API object: all but who wrote which field, and kubectl's copy of the manifest.
+    """Return what is kept of an API object: what ``manage.py collect`` keeps (no environment, no commands, no copies).
 
     Items of a List come without their kind and version; these are put back.
     """
-    metadata = {name: value for name, value in item["metadata"].items() if name != "managedFields"}
-    annotations = metadata.get("annotations")
-    if isinstance(annotations, Mapping) and _LAST_APPLIED in annotations:
-        metadata["annotations"] = {name: value for name, value in annotations.items() if name != _LAST_APPLIED}
-    return {**item, "kind": kind, "apiVersion": item.get("apiVersion") or _API_VERSIONS[kind], "metadata": metadata}
+    return {**kept(item, kind), "kind": kind, "apiVersion": item.get("apiVersion") or _API_VERSIONS[kind]}
 
 
 _API_VERSIONS = {

@@ -1,0 +1,219 @@
+"""The one thread that writes what is learnt of a source: takes messages in batches, keeps the store, writes the journal, tells the sockets.
+
+What could not be written stays pending and is written with the next batch; meanwhile the queue fills and the cluster waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.db import DatabaseError, connection
+from django.utils import timezone
+
+from webapp import cluster
+from webapp.live import announce, journal
+from webapp.live.backoff import Backoff
+from webapp.live.freshness import Freshness
+from webapp.live.messages import Begun, Failed, Happened, Listed, Message, NodeRead, Resumed, VersionRead
+from webapp.live.node_files import NodeFiles
+from webapp.live.paths import VERSION, ObjectPath, parse_path
+from webapp.live.store import Store, StoredChange, UnfitObject, encoded
+from webapp.live.stream import Outbox
+from webapp.models import LiveItem, LiveSource
+
+logger = logging.getLogger(__name__)
+
+GATHERED_SECONDS = 0.05
+"""What follows an event so closely is written with it."""
+_MOST_AT_ONCE = 2_000
+_TICK_SECONDS = 0.5
+_HEADS_EVERY = 30.0
+_NODES_EVERY = 1.0
+_PRUNED_EVERY = 600.0
+Noticed = Callable[[Sequence[StoredChange]], None]
+"""Told what changed, after it was written."""
+
+
+class Writer:
+    """Writes for one source as *holder*. *noticed* is called in the writer's thread."""
+
+    def __init__(self, source: str, holder: str, outbox: Outbox, noticed: Sequence[Noticed] = ()) -> None:
+        self._source, self._holder, self._outbox = source, holder, outbox
+        self._noticed = tuple(noticed)
+        self.store = Store()
+        self._fresh = Freshness(tuple(kind.key for kind in cluster.FOLLOWED_KINDS))
+        self._files = NodeFiles(self.store)
+        self._pending: list[StoredChange] = []
+        self._columns: dict[str, Any] = {}
+        self._told: tuple[str, str] | None = None
+        self._heads_at = self._pruned_at = time.monotonic()
+        self._nodes_at = 0.0
+        self._backoff = Backoff(first=0.2, most=5.0)
+        self.lost = threading.Event()
+
+    def run(self) -> None:
+        """Write until stopped, or until somebody else holds the lease (then ``lost`` is set)."""
+        try:
+            self.restore()
+            while not self._outbox.stop.is_set():
+                self._take_batch()
+                self._write()
+        except journal.LeaseLost:
+            logger.info("source %s is followed by another process", self._source)
+        except Exception:
+            logger.exception("source %s cannot be written", self._source)
+        finally:
+            self.lost.set()
+            self._outbox.stop.set()
+            connection.close()
+
+    def restore(self) -> None:
+        """Take back what was stored: the lists that follow then write only what differs."""
+        rows = LiveItem.objects.filter(source=self._source, body_zstd__isnull=False)
+        for path, refs, body in rows.values_list("path", "refs", "body_zstd").iterator(2000):
+            self.store.restore(_stream_of(path), path, journal.unpacked(body), tuple(refs.split()))
+        self._files.restore(LiveSource.objects.values_list("nodes", flat=True).get(id=self._source))
+
+    # -- messages -----------------------------------------------------------------------------------------------------------------
+
+    def _take_batch(self) -> None:
+        message = self._outbox.take(_TICK_SECONDS)
+        until = time.monotonic() + GATHERED_SECONDS
+        while message is not None:
+            self._take(message)
+            if len(self._pending) >= _MOST_AT_ONCE or isinstance(message, Listed):
+                return
+            message = self._outbox.take(until - time.monotonic())
+
+    def _take(self, message: Message) -> None:
+        try:
+            changes = self._changes(message)
+            self._files.note(changes)
+            self._pending.extend(changes)
+        except UnfitObject as error:
+            logger.warning("source %s: %s", self._source, error)
+        finally:
+            if isinstance(message, Listed):
+                message.taken.set()
+
+    def _changes(self, message: Message) -> Sequence[StoredChange]:
+        match message:
+            case Begun(kind=kind):
+                self.store.begin(kind.key)
+            case Listed():
+                return self._listed(message)
+            case Happened():
+                return self._happened(message)
+            case Resumed(kind=kind):
+                self._fresh[kind.key].resumed(time.monotonic())
+            case Failed(kind=kind, text=text, for_good=for_good):
+                self._fresh[kind.key].failed(text, time.monotonic(), for_good=for_good)
+            case NodeRead():
+                return self._files.take(message)
+            case VersionRead(value=value):
+                return self._version(encoded(value))
+        return ()
+
+    def _listed(self, page: Listed) -> Sequence[StoredChange]:
+        key, stream = page.kind.key, self._fresh[page.kind.key]
+        changes = self.store.page(key, page.kind.kind, page.items, seen_at=page.seen_at)
+        if page.is_last:
+            changes += self.store.finish(key, seen_at=page.seen_at)
+            stream.is_listed = True
+            stream.resource_version = page.resource_version
+        stream.heard()
+        stream.count = self.store.count(key)
+        stream.expected = None if page.remaining is None else stream.count + page.remaining
+        return changes
+
+    def _happened(self, happened: Happened) -> Sequence[StoredChange]:
+        key, stream = happened.kind.key, self._fresh[happened.kind.key]
+        stream.heard()
+        stream.resource_version = happened.resource_version
+        if happened.event == "BOOKMARK":
+            return ()
+        change = self.store.apply(key, happened.kind.kind, happened.event, happened.object, seen_at=happened.seen_at)
+        stream.count = self.store.count(key)
+        return () if change is None else (change,)
+
+    def _version(self, body: bytes) -> Sequence[StoredChange]:
+        before = self.store.get(VERSION)
+        return () if before == body else (self.store.put_file(VERSION, body, seen_at=time.time()),)
+
+    # -- writing ------------------------------------------------------------------------------------------------------------------
+
+    def _write(self) -> None:
+        changes = journal.latest((*self._pending, *self._forgotten(self._pending)))
+        columns = self._due_columns(is_written=bool(changes))
+        if not changes and not columns:
+            return
+        try:
+            generation = journal.write(self._source, self._holder, changes, **columns)
+        except DatabaseError as error:
+            self._pending = list(changes)
+            self._columns = columns
+            logger.warning("source %s could not be written: %s", self._source, error)
+            connection.close()
+            self._outbox.stop.wait(self._backoff.failed())
+            return
+        self._backoff.succeeded()
+        self._pending, self._columns = [], {}
+        self._tell(generation, changes, columns)
+        self._prune()
+
+    def _forgotten(self, changes: Sequence[StoredChange]) -> Sequence[StoredChange]:
+        """Return the files of nodes that are no more, as gone."""
+        gone = [
+            parsed.name
+            for c in changes
+            if c.after is None and isinstance(parsed := parse_path(c.path), ObjectPath) and parsed.kind == "Node"
+        ]
+        return tuple(change for node in gone for change in self._files.forget(node, time.time()))
+
+    def _due_columns(self, *, is_written: bool) -> dict[str, Any]:
+        """Return what else of the source's row is to be written now."""
+        now = time.monotonic()
+        columns = self._columns
+        state, text = self._fresh.state(now)
+        text = text[:500]
+        if (state, text) != self._told:
+            columns |= {"state": state, "state_text": text}
+            if self._told is None or self._told[0] != state:
+                columns["state_since"] = timezone.now()
+        if self._files.is_changed and now - self._nodes_at >= _NODES_EVERY:
+            columns["nodes"] = self._files.to_dict()
+            self._nodes_at = now
+        if is_written or "state" in columns or now - self._heads_at >= _HEADS_EVERY:
+            columns["heads"] = self._fresh.to_dict()
+            self._heads_at = now
+        return columns
+
+    def _tell(self, generation: int, changes: Sequence[StoredChange], columns: dict[str, Any]) -> None:
+        if "state" in columns:
+            self._told = (columns["state"], columns["state_text"])
+            row = LiveSource.objects.only("state", "state_text", "state_since").get(id=self._source)
+            announce.send(self._source, announce.source_message(row))
+        if "nodes" in columns:
+            self._files.is_changed = False
+        if changes:
+            announce.send(self._source, announce.generation_message(generation, (ref for change in changes for ref in change.refs)))
+            for noticed in self._noticed:
+                noticed(changes)
+
+    def _prune(self) -> None:
+        if time.monotonic() - self._pruned_at >= _PRUNED_EVERY:
+            self._pruned_at = time.monotonic()
+            journal.prune(self._source)
+
+
+def _stream_of(path: str) -> str | None:
+    """Return the stream that brings the object at *path*; None for a file."""
+    parsed = parse_path(path)
+    if not isinstance(parsed, ObjectPath):
+        return None
+    kinds = [kind for kind in cluster.FOLLOWED_KINDS if kind.kind == parsed.kind]
+    return next((kind.key for kind in kinds if kind.name == parsed.name), kinds[0].key if kinds else None)
