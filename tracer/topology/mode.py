@@ -6,16 +6,22 @@ where they differ, what kube-proxy said of itself counts first (tracer.snapshot.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tracer.errors import ParseError
 from tracer.netfilter.iptables_save import Chain, Dump
 from tracer.packet import Family
-from tracer.snapshot.proxy_mode import proxy_mode
+from tracer.snapshot import Snapshot
+from tracer.snapshot.proxy_mode import ProxyMode, proxy_mode
 from tracer.topology.cluster import Cluster
 from tracer.topology.stack import NodeStack
 
+_HOLDERS = {
+    "nftables": ("nft-ruleset.txt", "nft-ruleset.json"),
+    "ipvs": ("ipvsadm-save.txt",),
+    "iptables": ("iptables-save.txt", "iptables-legacy-save.txt"),
+}
 _CHAINS = {"userspace": "KUBE-PORTALS-", "iptables": "KUBE-SVC-"}
 
 
@@ -34,10 +40,23 @@ def mode_of(cluster: Cluster, node: str) -> ModeEvidence:
     held = dict(_held(cluster.stack(node)))
     if said is None:
         return ModeEvidence(mode=None, evidence=("no file of the node and no ConfigMap says which mode it is",))
+    if (other := _not_yet(cluster.snapshot, node, said, held)) is not None:
+        ahead = f"{said.source} says {said.mode}, which this node does not run yet"
+        return ModeEvidence(mode=other, evidence=(held[other], ahead))
     rules = held.get(said.mode)
     evidence = [] if rules is not None and rules.startswith(said.source) else [f"{said.source} says {said.mode}"]
     evidence.append(rules or f"the node's files hold no rules of {said.mode} mode")
     return ModeEvidence(mode=said.mode, evidence=tuple(evidence), leftovers=tuple(v for k, v in held.items() if k != said.mode))
+
+
+def _not_yet(snapshot: Snapshot, node: str, said: ProxyMode, held: Mapping[str, str]) -> str | None:
+    """The mode that the node runs where a ConfigMap asks for another one: it holds the rules of just one mode, and none of the other's.
+
+    A kube-proxy reads its configuration when it starts. No proof where the file that would hold the other mode's rules is missing.
+    """
+    if not said.source.startswith("ConfigMap ") or len(held) != 1 or said.mode in held:
+        return None
+    return next(iter(held)) if any(snapshot.has_node_file(node, name) for name in _HOLDERS.get(said.mode, ())) else None
 
 
 def _held(stack: NodeStack) -> Iterator[tuple[str, str]]:
@@ -45,6 +64,8 @@ def _held(stack: NodeStack) -> Iterator[tuple[str, str]]:
     try:
         if stack.virtual_servers is not None and stack.virtual_servers.servers:
             yield "ipvs", f"{stack.virtual_servers.file} holds {len(stack.virtual_servers.servers)} virtual servers"
+        elif dummy := sum(1 for a in stack.routing.addresses if a.device == "kube-ipvs0"):
+            yield "ipvs", f"device kube-ipvs0 holds {dummy} addresses, which the node takes for its own"
         if stack.nft is not None:
             tables = [t for t in stack.nft.ruleset.tables if t.name == "kube-proxy"]
             if any(t.chains for t in tables):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,47 @@ def test_leftovers_of_another_mode(name: str, text: str, said: str):
 def test_nothing_left_nothing_found():
     made = shop()
     assert "LEFTOVER_RULES" not in codes(made.diagnosed("pod:default/client-1", "10.96.0.10:80"))
+
+
+def configured(mode: str, nft: str | None = None) -> Spoiled:
+    """The usual rules of iptables mode, what *nft* lists, and a ConfigMap that asks for *mode*."""
+    made = shop()
+    config = {"metadata": {"namespace": "kube-system", "name": "kube-proxy"}, "data": {"config.conf": f"mode: {mode}\n"}}
+    made.extra["configmaps.json"] = json.dumps({"kind": "ConfigMapList", "apiVersion": "v1", "items": [config]}).encode()
+    made.node(1).texts |= {"nft-ruleset.txt": nft} if nft is not None else {}
+    made.node(1).without.add("kube-proxy-mode.txt")
+    return made
+
+
+def test_a_node_that_has_not_read_its_new_configuration_yet():
+    made = configured("nftables", "table inet other {\n}\n")
+    found = mode_of(made.cluster(), "n1")
+    assert (found.mode, found.leftovers) == ("iptables", ())
+    assert "KUBE-SVC-" in found.evidence[0]
+    assert "ConfigMap kube-system/kube-proxy says nftables, which this node does not run yet" in found.evidence[1]
+    assert "LEFTOVER_RULES" not in codes(made.diagnosed("pod:default/client-1", "10.96.0.10:80"))
+
+
+def test_absence_is_not_proved_by_a_missing_file():
+    assert mode_of(configured("nftables").cluster(), "n1").mode == "nftables"
+
+
+def test_both_modes_rules_are_a_leftover_of_the_older():
+    found = mode_of(configured("nftables", NFT).cluster(), "n1")
+    assert found.mode == "nftables"
+    assert "KUBE-SVC-" in found.leftovers[0]
+
+
+def test_the_dummy_device_of_ipvs_is_left():
+    made = with_file("ipvsadm-conn.txt", "")
+    dummy = {
+        "ifindex": 99,
+        "ifname": "kube-ipvs0",
+        "flags": ["NOARP"],
+        "addr_info": [{"family": "inet", "local": "10.96.0.10", "prefixlen": 32}],
+    }
+    made.node(1).texts["ip-addr.json"] = json.dumps([*made.node(1).ip_addr(), dummy])
+    assert mode_of(made.cluster(), "n1").leftovers == ("device kube-ipvs0 holds 1 addresses, which the node takes for its own",)
 
 
 def test_a_mode_without_its_rules_says_so():
