@@ -1,0 +1,578 @@
+#!/bin/sh
+# collect.sh - record one moment of a Kubernetes cluster as a snapshot for Hopline.
+#
+# Needs kubectl, a POSIX shell with its usual programs (awk, sed, sort, date), and for an archive tar and gzip; nothing on the nodes.
+# It only reads: API objects with "kubectl get", and what each node's rules and routes are with "kubectl exec" into kube-proxy's pods,
+# one program at a time and without a shell. No Secret is asked for. "collect.sh --help" says the rest.
+# "manage.py collect" writes the same files. The layout is docs/snapshot-format.md.
+set -u
+LC_ALL=C
+export LC_ALL
+umask 077
+
+version='collect.sh 1'
+kubectl=${KUBECTL:-kubectl}
+kubeconfig=''
+context=''
+readings='exec'
+reader_namespace='hopline'
+only=''
+conntrack='no'
+seconds=60
+parallel=4
+target=''
+temporary=''
+
+# What is asked of each node: the file, then the program and its arguments (webapp/node_commands.py is the same list; a test compares them).
+node_commands='iptables-save.txt iptables-save
+ip6tables-save.txt ip6tables-save
+nft-ruleset.json nft -j list ruleset
+ipvsadm-save.txt ipvsadm -S -n
+ipset-save.txt ipset save
+ip-addr.json ip -j addr
+ip-link.json ip -d -j link
+ip-route.json ip -j route show table all
+ip6-route.json ip -6 -j route show table all
+ip-rule.json ip -j rule
+ip6-rule.json ip -6 -j rule
+sysctl.txt sysctl -a
+resolv.conf cat /etc/resolv.conf
+kube-proxy-version.txt kube-proxy --version'
+conntrack_command='conntrack.txt conntrack -L -o extended'
+# The ConfigMaps that say how kube-proxy and the cluster's DNS are set up, all in kube-system. No other is asked for.
+config_maps='kube-proxy coredns node-local-dns'
+
+usage() {
+  cat <<'END'
+Usage: collect.sh [OPTIONS] [TARGET]
+
+Records one moment of a cluster as a snapshot for Hopline. It only reads.
+
+TARGET  what to write: an archive where it ends in .tar.gz, .tgz or .tar, else a folder.
+        Without: snapshot-DATE-TIME.tar.gz in the current folder (a folder where tar or gzip is missing).
+
+  --context NAME      the context of the kubeconfig (default: the current one)
+  --kubeconfig FILE   the kubeconfig (default: what kubectl takes)
+  --kubectl PROGRAM   the kubectl to call (default: kubectl, or $KUBECTL)
+  --readings HOW      how the rules of the nodes are read:
+                        exec       with the programs in kube-proxy's own pods (default)
+                        daemonset  with Hopline's node reader, where it is installed (deploy/)
+                        none       not at all
+  --reader-namespace NAME   where the node reader is installed (default: hopline)
+  --node NAME         read this node only; may be given again (default: every node)
+  --conntrack         read the nodes' connections too: large, and they say who talks to whom
+  --timeout SECONDS   give up on one command after so long (default: 60)
+  --parallel COUNT    nodes read at the same time (default: 4)
+  --help, --version
+
+What is in it: Services, EndpointSlices, Nodes, Pods, Namespaces, NetworkPolicies, Ingresses, the ConfigMaps of kube-proxy and of the
+cluster's DNS, and each node's rules, routes and addresses. What is not: Secrets, other ConfigMaps, logs, traffic; and of Pods neither
+environment variables nor commands and their arguments. Names and addresses are the real ones; to replace them, run on a machine
+with Hopline:  manage.py redact SNAPSHOT REDACTED
+
+Prints the name of what it wrote. Exit code: 0 everything was read that is there to be read; 1 written, but something was refused or
+failed (said, and noted in snapshot.json); 2 the arguments cannot be used; 3 nothing was written.
+END
+}
+
+say() { printf '%s\n' "$*" >&2; }
+
+fail() { # CODE TEXT: says why, and ends
+  fail_code=$1
+  shift
+  say "collect.sh: $*"
+  exit "$fail_code"
+}
+
+now() { date -u +%Y-%m-%dT%H:%M:%SZ; }
+
+is_number() { case $1 in '' | 0* | *[!0-9]* | ??????*) return 1 ;; esac; }
+
+is_name() { case $1 in '' | [.-]* | *[!A-Za-z0-9.-]*) return 1 ;; esac; }
+
+clean_up() {
+  [ -z "$temporary" ] || rm -rf "$temporary"
+}
+
+# shellcheck disable=SC2317 # called by the trap below
+stop() { # a signal: ends what still runs, leaves nothing behind
+  trap '' INT TERM HUP
+  # shellcheck disable=SC2086 # process ids, one word each
+  kill ${children:-} ${watchdog:-} ${child:-} 2>/dev/null
+  wait
+  clean_up
+  say 'collect.sh: stopped; nothing was written'
+  exit 130
+}
+
+# --- arguments -------------------------------------------------------------------------------------------------------------------
+
+read_arguments() {
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --help | -h) usage; exit 0 ;;
+      --version) printf '%s\n' "$version"; exit 0 ;;
+      --conntrack) conntrack='yes' ;;
+      --*=*) # --option=value is --option value
+        option=${1%%=*}
+        value=${1#*=}
+        shift
+        set -- "$option" "$value" "$@"
+        continue
+        ;;
+      --context | --kubeconfig | --kubectl | --readings | --reader-namespace | --node | --timeout | --parallel)
+        [ -n "${2:-}" ] || fail 2 "$1 needs a value (collect.sh --help)"
+        set_option "$1" "$2"
+        shift
+        ;;
+      -*) fail 2 "there is no option $1 (collect.sh --help)" ;;
+      *)
+        [ -z "$target" ] || fail 2 "one target only: $target, or $1?"
+        target=$1
+        ;;
+    esac
+    shift
+  done
+}
+
+set_option() {
+  case $1 in
+    --context) context=$2 ;;
+    --kubeconfig) kubeconfig=$2 ;;
+    --kubectl) kubectl=$2 ;;
+    --readings)
+      case $2 in exec | daemonset | none) readings=$2 ;; *) fail 2 "--readings is exec, daemonset or none, not $2" ;; esac
+      ;;
+    --reader-namespace) is_name "$2" || fail 2 "$2 is no name of a namespace"; reader_namespace=$2 ;;
+    --node) is_name "$2" || fail 2 "$2 is no name of a node"; only="$only $2" ;;
+    --timeout) is_number "$2" || fail 2 "--timeout is a whole number of seconds, not $2"; seconds=$2 ;;
+    --parallel) is_number "$2" || fail 2 "--parallel is a whole number, not $2"; parallel=$2 ;;
+  esac
+}
+
+choose_target() { # sets form, target, name (of the folder inside an archive) and parent
+  if [ -z "$target" ]; then
+    target="snapshot-$(date -u +%Y%m%d-%H%M%S)"
+    if command -v tar >/dev/null && command -v gzip >/dev/null; then
+      target="$target.tar.gz"
+    else
+      say 'tar or gzip is missing here: a folder is written instead of an archive.'
+    fi
+  fi
+  while [ "$target" != / ] && [ "$target" != "${target%/}" ]; do target=${target%/}; done
+  case $target in
+    *.tar.gz) form='tar.gz' name=${target%.tar.gz} ;;
+    *.tgz) form='tar.gz' name=${target%.tgz} ;;
+    *.tar) form='tar' name=${target%.tar} ;;
+    *.tar.* | *.zip) fail 2 "collect.sh writes .tar.gz, .tar or a folder, not $target" ;;
+    *) form='folder' name=$target ;;
+  esac
+  case $target in -* | /) fail 2 "$target cannot be written; begin with ./ or another folder" ;; esac
+  name=${name##*/}
+  case $name in '' | . | ..) name='snapshot' ;; esac
+  case $target in */*) parent=${target%/*} ;; *) parent=. ;; esac
+  parent=${parent:-/}
+  [ ! -e "$target" ] || fail 2 "$target exists already"
+  [ -d "$parent" ] || fail 2 "there is no folder $parent"
+  [ -w "$parent" ] || fail 2 "$parent cannot be written to"
+  [ "$form" = folder ] || command -v tar >/dev/null || fail 2 "tar is missing here; give a folder as the target"
+  [ "$form" != tar.gz ] || command -v gzip >/dev/null || fail 2 "gzip is missing here; give a .tar or a folder as the target"
+}
+
+# --- calling kubectl ---------------------------------------------------------------------------------------------------------------
+
+# ask LABEL ARGUMENTS...: runs kubectl, its output in $state/LABEL.out and .err. Returns its exit code, 124 when it took too long.
+# There is no "timeout" in POSIX, hence the watchdog. NB: exec, so that the process killed is kubectl itself.
+ask() {
+  label=$1
+  shift
+  rm -f "$state/$label.late"
+  (
+    exec "$kubectl" ${kubeconfig:+--kubeconfig="$kubeconfig"} ${context:+--context="$context"} "$@" \
+      >"$state/$label.out" 2>"$state/$label.err" </dev/null
+  ) &
+  child=$!
+  (
+    nap=''
+    trap 'kill "$nap"; exit 0' TERM
+    sleep "$seconds" &
+    nap=$!
+    wait "$nap"
+    : >"$state/$label.late"
+    kill "$child"
+    sleep 3
+    kill -9 "$child"
+  ) >/dev/null 2>&1 </dev/null &
+  watchdog=$!
+  wait "$child"
+  ask_code=$?
+  kill "$watchdog" 2>/dev/null
+  wait "$watchdog" 2>/dev/null
+  [ ! -e "$state/$label.late" ] || ask_code=124
+  return "$ask_code"
+}
+
+# is_missing LABEL CODE: whether the runtime said that the container has no such program. Docker says it on the standard output.
+is_missing() {
+  missing_words='executable file .*not found|exec.*no such file or directory'
+  grep -E -i -q "$missing_words" "$state/$1.err" && return 0
+  case $2 in 126 | 127) head -n 5 "$state/$1.out" | grep -E -i -q "$missing_words" ;; *) return 1 ;; esac
+}
+
+# why LABEL CODE [PROGRAM]: prints in one line why the last "ask" failed.
+why() {
+  last=$(awk 'NF { line = $0 } END { print substr(line, 1, 300) }' "$state/$1.err")
+  if [ "$2" -eq 124 ]; then
+    printf 'no answer within %s s' "$seconds"
+  elif [ -n "${3:-}" ] && is_missing "$1" "$2"; then
+    printf 'the container has no %s' "$3"
+  elif grep -q -i -e 'forbidden' -e 'unauthorized' -e 'must be logged in' "$state/$1.err"; then
+    printf 'not allowed: %s' "$last"
+  else
+    printf 'exit code %s: %s' "$2" "${last:-nothing was said}"
+  fi
+}
+
+# note LOG PATH MOMENT HOW TEXT: remembers how the reading of PATH ended. HOW: taken, lacking (nothing there to read it with), failed.
+note() {
+  printf '%s\t%s\t%s\t%s\n' "$2" "$3" "$4" "$(printf '%s' "$5" | tr '\t\n\r' '   ' | tr -d '\000-\037\177')" >>"$state/$1.log"
+}
+
+# --- objects -----------------------------------------------------------------------------------------------------------------------
+
+# Leaves out what kept.py leaves out. kubectl indents by four blanks, so a list ends at the bracket below its first letter.
+without_private() { # PODS: "yes" for a file of Pods
+  awk -v pods="$1" '
+    ending != "" { if ($0 == ending || $0 == ending ",") ending = ""; next }
+    /^ *"managedFields": \[/ || (pods == "yes" && /^ *"(env|envFrom|command|args)": \[/) {
+      if ($0 !~ /\[\],?$/) { match($0, /^ */); ending = substr($0, 1, RLENGTH) "]" }
+      next
+    }
+    /^ *"kubectl\.kubernetes\.io\/last-applied-configuration": / { next }
+    { if (NR > 1 && held != "") { if ($0 ~ /^ *[]}]/) sub(/,$/, "", held); print held } held = $0 }
+    END { if (held != "") print held }'
+}
+
+take_objects() { # FILE RESOURCE
+  moment=$(now)
+  pods='no'
+  [ "$1" != pods.json ] || pods='yes'
+  ask objects get "$2" --all-namespaces -o json
+  code=$?
+  if [ "$code" -eq 0 ]; then
+    without_private "$pods" <"$state/objects.out" >"$work/$1"
+    note objects "$1" "$moment" taken ''
+    say "  $1"
+  else
+    reason=$(why objects "$code")
+    note objects "$1" "$moment" failed "$reason"
+    say "  $1: $reason"
+  fi
+}
+
+# Each by its name, so that nobody needs the right to read them all: "list" with a field selector is what RBAC can narrow to a name.
+take_config_maps() {
+  moment=$(now)
+  reasons=''
+  separator=''
+  printf '{\n"apiVersion": "v1",\n"kind": "List",\n"items": [\n' >"$state/configmaps.json"
+  for config_map in $config_maps; do
+    if ask objects get configmaps -n kube-system --field-selector "metadata.name=$config_map" -o json; then
+      without_private no <"$state/objects.out" | awk '/^    \],?$/ { inside = 0 } inside; /^    "items": \[$/ { inside = 1 }' >"$state/objects.item"
+      [ -s "$state/objects.item" ] || continue
+      [ -z "$separator" ] || printf '%s\n' "$separator" >>"$state/configmaps.json"
+      cat "$state/objects.item" >>"$state/configmaps.json"
+      separator=','
+    else
+      reasons="$reasons$config_map: $(why objects $?); "
+    fi
+  done
+  printf ']\n}\n' >>"$state/configmaps.json"
+  if [ -n "$separator" ]; then
+    mv "$state/configmaps.json" "$work/configmaps.json"
+    say "  configmaps.json"
+  fi
+  if [ -n "$reasons" ]; then
+    note objects configmaps.json "$moment" failed "${reasons%; }"
+    say "  configmaps.json: ${reasons%; }"
+  elif [ -n "$separator" ]; then
+    note objects configmaps.json "$moment" taken ''
+  fi
+}
+
+take_version() {
+  moment=$(now)
+  if ask objects get --raw /version; then
+    cp "$state/objects.out" "$work/version.json"
+    note objects version.json "$moment" taken ''
+    say "  version.json"
+  else
+    reason=$(why objects $?)
+    note objects version.json "$moment" failed "$reason"
+    say "  version.json: $reason"
+  fi
+}
+
+# --- nodes -------------------------------------------------------------------------------------------------------------------------
+
+# Fills $state/nodes (NODE|operating system) and $state/pods (NODE|phase|namespace|pod|containers) for the way of reading.
+find_nodes() {
+  : >"$state/pods"
+  fields='{range .items[*]}{.spec.nodeName}|{.status.phase}|{.metadata.namespace}|{.metadata.name}|{.spec.containers[*].name}{"\n"}{end}'
+  if [ "$readings" = daemonset ]; then
+    find_pods "$reader_namespace" 'app.kubernetes.io/name=hopline-node-reader'
+  else
+    find_pods kube-system 'k8s-app=kube-proxy' # kubeadm, EKS, kops, kind
+    find_pods kube-system 'component=kube-proxy' # AKS, GKE, RKE2
+  fi
+  if ask nodes get nodes -o 'jsonpath={range .items[*]}{.metadata.name}|{.status.nodeInfo.operatingSystem}{"\n"}{end}'; then
+    cp "$state/nodes.out" "$state/nodes"
+  else
+    say "  The nodes cannot be listed ($(why nodes $?)); those are read on which pods were found."
+    awk -F'|' '$1 != "" && !seen[$1]++ { print $1 "|linux" }' "$state/pods" >"$state/nodes"
+  fi
+}
+
+find_pods() { # NAMESPACE SELECTOR
+  if ask nodes get pods -n "$1" -l "$2" -o "jsonpath=$fields"; then
+    cat "$state/nodes.out" >>"$state/pods"
+  else
+    say "  Pods with $2 in $1 cannot be listed: $(why nodes $?)"
+  fi
+}
+
+pod_of() { # NODE: prints "NAMESPACE POD CONTAINER" of the pod to read it with
+  awk -F'|' -v node="$1" '
+    $1 == node && $2 == "Running" {
+      count = split($5, names, " ")
+      container = names[1]
+      for (i = 1; i <= count; i++) if (names[i] == "kube-proxy" || names[i] == "node-reader") container = names[i]
+      print $3, $4, container
+      exit
+    }' "$state/pods"
+}
+
+is_wanted() { # NODE
+  [ -n "$only" ] || return 0
+  case "$only " in *" $1 "*) return 0 ;; esac
+  return 1
+}
+
+read_nodes() {
+  running=0
+  children=''
+  while IFS='|' read -r node system; do
+    is_name "$node" || continue
+    is_wanted "$node" || continue
+    (
+      child=''
+      watchdog=''
+      trap 'kill $child $watchdog 2>/dev/null; exit 143' TERM
+      read_node "$node" "$system"
+    ) &
+    children="$children $!"
+    running=$((running + 1))
+    if [ "$running" -ge "$parallel" ]; then
+      wait
+      running=0
+      children=''
+    fi
+  done <"$state/nodes"
+  wait
+  children=''
+  for wanted in $only; do
+    grep -q "^$wanted|" "$state/nodes" || { note objects "nodes/$wanted" "$(now)" failed 'there is no such node'; say "  $wanted: there is no such node"; }
+  done
+}
+
+read_node() { # NODE SYSTEM
+  if [ "$2" = windows ]; then
+    unread "$1" hns-endpoints.json lacking 'a Windows node: collect.sh reads Linux nodes only (run hnsdiag list all there, and add hnsdiag.txt)'
+    return
+  fi
+  found=$(pod_of "$1")
+  if [ -z "$found" ]; then
+    if [ "$readings" = daemonset ]; then unread "$1" iptables-save.txt failed "no pod of the node reader runs there"
+    else unread "$1" iptables-save.txt failed "no kube-proxy pod runs there (it may run as a service of the system, or something else does its work)"; fi
+    return
+  fi
+  mkdir -p "$work/nodes/$1"
+  # shellcheck disable=SC2086 # three words: namespace, pod, container
+  if [ "$readings" = daemonset ]; then read_with_reader "$1" $found; else read_with_exec "$1" $found; fi
+  rmdir "$work/nodes/$1" 2>/dev/null
+  say "$(awk -F'\t' -v node="$1" '
+    $3 == "taken" { taken++ } $3 == "failed" { failed = failed "\n    " $1 ": " $4 } $3 == "lacking" { lacking = lacking " " $1 }
+    END { gsub("nodes/" node "/", "", lacking); print "  " node ": " taken + 0 " files" (lacking == "" ? "" : "; cannot be read there:" lacking) failed }' \
+    "$state/node-$1.log")"
+}
+
+unread() { # NODE FILE HOW TEXT
+  note "node-$1" "nodes/$1/$2" "$(now)" "$3" "$4"
+  say "  $1: $4"
+}
+
+read_with_exec() { # NODE NAMESPACE POD CONTAINER
+  commands=$node_commands
+  [ "$conntrack" = no ] || commands="$commands
+$conntrack_command"
+  given_up=''
+  late=0
+  while read -r file argv; do
+    moment=$(now)
+    if [ -n "$given_up" ]; then
+      note "node-$1" "nodes/$1/$file" "$moment" failed "$given_up"
+      continue
+    fi
+    # shellcheck disable=SC2086 # a program and its arguments, one word each
+    ask "node-$1" exec -n "$2" "$3" -c "$4" -- $argv
+    keep_output "$1" "$file" "$?" "${argv%% *}"
+  done <<END
+$commands
+END
+}
+
+keep_output() { # NODE FILE CODE PROGRAM: keeps what the last "ask" printed, or says why there is nothing to keep
+  output="$state/node-$1.out"
+  if [ "$2" = sysctl.txt ]; then
+    # "sysctl -a" ends with an error for every setting that nobody may read; the network's are what counts.
+    grep '^net\.' "$output" >"$state/node-$1.net"
+    mv "$state/node-$1.net" "$output"
+    [ "$3" -eq 124 ] || [ ! -s "$output" ] || set -- "$1" "$2" 0 "$4"
+  fi
+  if [ "$3" -eq 0 ]; then
+    case $2 in
+      *.json) [ -s "$output" ] || { note "node-$1" "nodes/$1/$2" "$moment" failed 'nothing was printed'; return; } ;;
+    esac
+    mv "$output" "$work/nodes/$1/$2"
+    note "node-$1" "nodes/$1/$2" "$moment" taken ''
+    return
+  fi
+  reason=$(why "node-$1" "$3" "$4")
+  case $reason in
+    "the container has no $4") note "node-$1" "nodes/$1/$2" "$moment" lacking "$reason"; return ;;
+    'not allowed:'*) given_up=$reason ;;
+    'no answer'*) late=$((late + 1)); [ "$late" -lt 2 ] || given_up='not tried: two other commands got no answer' ;;
+  esac
+  note "node-$1" "nodes/$1/$2" "$moment" failed "$reason"
+}
+
+read_with_reader() { # NODE NAMESPACE POD CONTAINER: one call brings all files of the node as a tar
+  moment=$(now)
+  set -- "$1" "$2" "$3" "$4" /usr/bin/python3 -I /node_reader.py
+  [ "$conntrack" = no ] || set -- "$@" --conntrack
+  node=$1 namespace=$2 pod=$3 container=$4
+  shift 4
+  if ask "node-$node" exec -n "$namespace" "$pod" -c "$container" -- "$@"; then
+    unpack_reading "$node"
+  else
+    note "node-$node" "nodes/$node/iptables-save.txt" "$moment" failed "$(why "node-$node" $? python3)"
+  fi
+}
+
+unpack_reading() { # NODE: takes the documented names only, each through a pipe, so that no name in the tar leads anywhere
+  mv "$state/node-$1.out" "$state/node-$1.tar"
+  if ! tar -xOf "$state/node-$1.tar" reading.json >"$state/node-$1.reading" 2>/dev/null; then
+    note "node-$1" "nodes/$1/iptables-save.txt" "$moment" failed 'what the node reader printed is no archive of its files'
+    return
+  fi
+  # One line for each file: NAME, and its error as JSON spells it, or nothing. reading.json has one file a line for this.
+  sed -n 's/^ *"\([a-z0-9.-]*\)": {"error": null, .*/\1 /p; s/^ *"\([a-z0-9.-]*\)": {"error": "\(.*\)", "seconds": .*/\1 \2/p' \
+    "$state/node-$1.reading" >"$state/node-$1.files"
+  while read -r file reason; do
+    if [ -n "$reason" ]; then
+      how='failed'
+      case $reason in 'there is no program'*) how='lacking' ;; esac
+      note "node-$1" "nodes/$1/$file" "$moment" "$how" "$(printf '%s' "$reason" | sed 's/\\\(["\\]\)/\1/g')"
+    elif tar -xOf "$state/node-$1.tar" "$file" >"$work/nodes/$1/$file" 2>/dev/null; then
+      note "node-$1" "nodes/$1/$file" "$moment" taken ''
+    else
+      rm -f "$work/nodes/$1/$file"
+      note "node-$1" "nodes/$1/$file" "$moment" failed 'it is not in what the node reader printed'
+    fi
+  done <"$state/node-$1.files"
+}
+
+# --- the end -----------------------------------------------------------------------------------------------------------------------
+
+write_about() { # snapshot.json
+  kubernetes=''
+  [ ! -f "$work/version.json" ] || kubernetes=$(sed -n 's/.*"gitVersion": *"\([A-Za-z0-9.+_-]*\)".*/\1/p' "$work/version.json" | head -n 1)
+  {
+    printf '{\n "collected_at": "%s",\n "collector": "%s",\n "kubernetes": ' "$began" "$version"
+    if [ -n "$kubernetes" ]; then printf '"%s"' "$kubernetes"; else printf 'null'; fi
+    printf ',\n "redacted": false,\n "files": {'
+    sort "$state/all.log" | sed 's/\\/\\\\/g; s/"/\\"/g' | awk -F'\t' '
+      { printf "%s\n  \"%s\": {\"read_at\": \"%s\"", (NR > 1 ? "," : ""), $1, $2; if ($3 != "taken") printf ", \"error\": \"%s\"", $4; printf "}" }'
+    printf '\n }\n}\n'
+  } >"$work/snapshot.json"
+}
+
+write_target() {
+  case $form in
+    folder) mv "$work" "$target" ;;
+    tar) (cd "$temporary" && tar -cf archive "$name") && mv "$temporary/archive" "$target" ;;
+    tar.gz) (cd "$temporary" && tar -cf archive "$name" && gzip archive) && mv "$temporary/archive.gz" "$target" ;;
+  esac
+}
+
+report() { # what was taken, what was not, what is inside; returns 1 if something failed
+  say ''
+  awk -F'\t' '
+    $3 == "taken" { if ($1 ~ /^nodes\//) { of_nodes++; split($1, part, "/"); if (!seen[part[2]]++) nodes++ } else of_objects++ }
+    $3 == "lacking" { file = $1; sub(/^nodes\/[^\/]*\//, "", file); lacking[file " (" $4 ")"]++ }
+    END {
+      printf "Taken: %d files of the cluster, %d files of %d nodes.\n", of_objects, of_nodes, nodes
+      for (what in lacking) printf "Not there to be read, on %d nodes: %s\n", lacking[what], what
+    }' "$state/all.log" | sort -r >&2
+  failed=$(awk -F'\t' '$3 == "failed"' "$state/all.log" | wc -l)
+  if [ "$failed" -gt 0 ]; then
+    say "Refused or failed: $((failed)) files"
+    awk -F'\t' '$3 == "failed" && ++count <= 30 { print "  " $1 ": " $4 } END { if (count > 30) print "  and " count - 30 " more, see snapshot.json" }' "$state/all.log" >&2
+  fi
+  say 'Inside are real names and addresses. Not inside: Secrets, other ConfigMaps, logs, traffic; and of Pods neither environment variables'
+  say 'nor commands and their arguments. To replace names and addresses, where Hopline is installed: manage.py redact SNAPSHOT REDACTED'
+  [ "$failed" -eq 0 ]
+}
+
+read_arguments "$@"
+command -v awk >/dev/null || fail 3 'awk is missing here'
+command -v "$kubectl" >/dev/null || fail 3 "there is no program $kubectl here; it is needed to reach the cluster"
+[ "$readings" != daemonset ] || command -v tar >/dev/null || fail 2 'tar is missing here; --readings daemonset needs it'
+choose_target
+trap stop INT TERM HUP
+temporary="$parent/.collect-$$"
+mkdir "$temporary" || fail 3 "$temporary cannot be made"
+temporary=$(cd "$temporary" && pwd)
+work="$temporary/$name"
+state="$temporary/.state"
+mkdir "$work" "$state"
+began=$(now)
+
+say 'Objects'
+take_version
+take_objects services.json services
+if [ ! -f "$work/services.json" ]; then
+  clean_up
+  fail 3 "the Services cannot be read, and without them there is no snapshot: $reason"
+fi
+take_objects endpointslices.json endpointslices.discovery.k8s.io
+take_objects nodes.json nodes
+take_objects pods.json pods
+take_objects namespaces.json namespaces
+take_objects networkpolicies.json networkpolicies.networking.k8s.io
+take_objects ingresses.json ingresses.networking.k8s.io
+take_config_maps
+if [ "$readings" != none ]; then
+  say 'Nodes'
+  find_nodes
+  read_nodes
+fi
+
+cat "$state"/*.log >"$state/all.log"
+write_about
+result=0
+report || result=1
+write_target || { clean_up; fail 3 "$target cannot be written"; }
+clean_up
+printf '%s\n' "$target"
+exit "$result"

@@ -1,0 +1,74 @@
+"""Runs collect.sh against the stub kubectl, and says what it called."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from webapp.node_commands import CONNTRACK, NODE_COMMANDS
+
+PROJECT = Path(__file__).resolve().parents[3]
+SCRIPT = PROJECT / "collect.sh"
+STUB = Path(__file__).with_name("stub_kubectl.py")
+
+
+@dataclass(slots=True, kw_only=True)
+class Ran:
+    """What a run of collect.sh printed, how it ended, and how it called kubectl."""
+
+    code: int
+    out: str
+    err: str
+    calls: list[list[str]] = field(repr=False)
+
+
+def make_kubectl(folder: Path) -> Path:
+    """Return the stub as a program in *folder*, whose name has a blank."""
+    program = folder / "my programs" / "kubectl"
+    program.parent.mkdir(parents=True)
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "{STUB}" "$@"\n')
+    program.chmod(0o755)
+    return program
+
+
+def collect(
+    folder: Path, recording: Path, *arguments: str, shell: tuple[str, ...] = ("dash",), path: str | None = None, **faults: Any
+) -> Ran:
+    """Run collect.sh in *folder* against *recording* and return what happened."""
+    program = folder / "my programs" / "kubectl"
+    if not program.exists():
+        make_kubectl(folder)
+    log = folder / "log.jsonl"
+    log.write_text("")
+    commands = {command.file: command.argv for command in (*NODE_COMMANDS, CONNTRACK)}
+    environment = {
+        "PATH": path or os.environ["PATH"],
+        "HOME": str(folder),
+        "STUB_RECORDING": str(recording),
+        "STUB_LOG": str(log),
+        "STUB_FAULTS": json.dumps(faults),
+        "STUB_COMMANDS": json.dumps(commands),
+    }
+    done = subprocess.run(
+        [*shell, str(SCRIPT), "--kubectl", str(program), *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        stdin=subprocess.DEVNULL,
+    )
+    calls = [json.loads(line) for line in log.read_text().splitlines()]
+    return Ran(code=done.returncode, out=done.stdout, err=done.stderr, calls=calls)
+
+
+def has(program: str) -> bool:
+    """Return whether *program* is installed."""
+    return shutil.which(program) is not None

@@ -1,0 +1,120 @@
+"""A kubectl that answers from a recording: what collect.sh may call, and nothing else. Every call is appended to a log.
+
+``STUB_RECORDING`` is the snapshot it answers from, ``STUB_LOG`` the log (one JSON list of arguments a line), ``STUB_FAULTS`` a JSON
+object: ``lacks`` (programs that no container has), ``forbids`` (resources; ``pods/exec``), ``sleeps`` (programs that never end),
+``fails`` (program → [exit code, stderr]), ``gone`` (the server cannot be reached), ``pods`` (node → pod in place of the usual).
+It prints as kubectl does: keys sorted, four blanks, a List.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+RECORDING = Path(os.environ["STUB_RECORDING"])
+FAULTS = json.loads(os.environ.get("STUB_FAULTS", "{}"))
+FILES = {tuple(argv): name for name, argv in json.loads(os.environ["STUB_COMMANDS"]).items()}
+NODES_PATH = '{range .items[*]}{.metadata.name}|{.status.nodeInfo.operatingSystem}{"\\n"}{end}'
+PODS_PATH = (
+    '{range .items[*]}{.spec.nodeName}|{.status.phase}|{.metadata.namespace}|{.metadata.name}|{.spec.containers[*].name}{"\\n"}{end}'
+)
+
+
+def end(text: str, code: int = 1) -> None:
+    """Say *text* as an error and end."""
+    print(text, file=sys.stderr)
+    sys.exit(code)
+
+
+def items(resource: str) -> list[dict]:
+    """Return the recorded objects of a resource."""
+    path = RECORDING / f"{resource.partition('.')[0]}.json"
+    return json.loads(path.read_text())["items"] if path.exists() else []
+
+
+def printed(found: list[dict]) -> None:
+    """Print a List as kubectl prints it: sorted, indented, without managedFields."""
+    for item in found:
+        item["metadata"].pop("managedFields", None)
+    listed = {"apiVersion": "v1", "items": found, "kind": "List", "metadata": {"resourceVersion": ""}}
+    text = json.dumps(listed, indent=4, sort_keys=True, ensure_ascii=False)
+    # Go writes these three as escapes.
+    print(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def proxies() -> dict[str, dict]:
+    """Return node → its kube-proxy's pod: where it runs, and what its containers are called."""
+    usual = {item["metadata"]["name"]: {"name": f"kube-proxy-{item['metadata']['name']}"} for item in items("nodes")}
+    return usual | FAULTS.get("pods", {})
+
+
+def get(arguments: list[str]) -> None:
+    """Answer ``kubectl get``."""
+    if FAULTS.get("gone"):
+        end("The connection to the server 192.0.2.1:6443 was refused - did you specify the right host or port?")
+    if arguments[:1] == ["--raw"]:
+        sys.stdout.write((RECORDING / "version.json").read_text())
+        return
+    resource = arguments[0]
+    if resource in FAULTS.get("forbids", []):
+        end(f'Error from server (Forbidden): {resource} is forbidden: User "x" cannot list resource "{resource}" at the cluster scope')
+    output = arguments[-1]
+    if "--field-selector" in arguments:
+        name = arguments[arguments.index("--field-selector") + 1].removeprefix("metadata.name=")
+        printed([item for item in items(resource) if item["metadata"]["name"] == name])
+    elif output == "jsonpath=" + NODES_PATH:
+        for item in items("nodes"):
+            system = FAULTS.get("systems", {}).get(item["metadata"]["name"], "linux")
+            print(f"{item['metadata']['name']}|{system}")
+    elif output == "jsonpath=" + PODS_PATH:
+        if "k8s-app=kube-proxy" in arguments:
+            for node, pod in proxies().items():
+                if pod:
+                    print(f"{node}|{pod.get('phase', 'Running')}|kube-system|{pod['name']}|{pod.get('containers', 'kube-proxy')}")
+    elif output == "json":
+        printed(items(resource))
+    else:
+        end(f"stub: cannot print {output}", 99)
+
+
+def execute(arguments: list[str]) -> None:
+    """Answer ``kubectl exec``: the recorded file of the node, or the runtime's own error."""
+    _, _, pod, _, _, _, *argv = arguments
+    program = argv[0]
+    if "pods/exec" in FAULTS.get("forbids", []):
+        end(f'Error from server (Forbidden): pods "{pod}" is forbidden: User "x" cannot create resource "pods/exec" in API group ""')
+    if program in FAULTS.get("sleeps", []):
+        print("the beginning", flush=True)
+        time.sleep(600)
+    if program in FAULTS.get("fails", {}):
+        code, text = FAULTS["fails"][program]
+        print("half of it")
+        end(f"{text}\ncommand terminated with exit code {code}", code)
+    node = next(node for node, found in proxies().items() if found and found["name"] == pod)
+    path = RECORDING / "nodes" / node / FILES[tuple(argv)]
+    if program in FAULTS.get("lacks", []) or not path.exists():
+        end(
+            "error: Internal error occurred: error executing command in container: failed to exec in container: failed to start exec "
+            f'"d0c1": OCI runtime exec failed: exec failed: unable to start container process: exec: "{program}": executable file not '
+            "found in $PATH: unknown"
+        )
+    sys.stdout.buffer.write(path.read_bytes())
+
+
+def main() -> None:
+    """Log the call and answer it."""
+    arguments = [a for a in sys.argv[1:] if not a.startswith(("--context=", "--kubeconfig="))]
+    with Path(os.environ["STUB_LOG"]).open("a") as log:
+        log.write(json.dumps(sys.argv[1:]) + "\n")
+    if arguments[0] == "get":
+        get(arguments[1:])
+    elif arguments[0] == "exec":
+        execute(arguments[1:])
+    else:
+        end(f"stub: collect.sh must not call {arguments[0]}", 99)
+
+
+main()
