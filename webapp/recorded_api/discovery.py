@@ -1,0 +1,46 @@
+"""Discovery: what a client asks first to learn which resources there are. Source: API concepts, "Discovery API" (unaggregated)."""
+
+from __future__ import annotations
+
+from webapp.recorded_api.resources import RESOURCES
+
+_REVIEWS = {
+    "name": "selfsubjectaccessreviews",
+    "singularName": "selfsubjectaccessreview",
+    "namespaced": False,
+    "kind": "SelfSubjectAccessReview",
+    "verbs": ["create"],
+}
+_EXEC = {"name": "pods/exec", "singularName": "", "namespaced": True, "kind": "PodExecOptions", "verbs": ["create", "get"]}
+AUTHORIZATION = "authorization.k8s.io"
+GROUPS = (*dict.fromkeys(r.group for r in RESOURCES if r.group), AUTHORIZATION)
+
+
+def document(path: str) -> dict[str, object] | None:
+    """Return what discovery says at *path*, None if it is not one of its paths."""
+    match path.strip("/").split("/"):
+        case ["api"]:
+            return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}
+        case ["apis"]:
+            return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(name) for name in GROUPS]}
+        case ["api", "v1"]:
+            return _resources("")
+        case ["apis", name] if name in GROUPS:
+            return {"kind": "APIGroup", "apiVersion": "v1", **_group(name)}
+        case ["apis", name, "v1"] if name in GROUPS:
+            return _resources(name)
+    return None
+
+
+def _group(name: str) -> dict[str, object]:
+    version = {"groupVersion": f"{name}/v1", "version": "v1"}
+    return {"name": name, "versions": [version], "preferredVersion": version}
+
+
+def _resources(group: str) -> dict[str, object]:
+    found: list[dict[str, object]] = [r.to_dict() for r in RESOURCES if r.group == group]
+    if group == "":
+        found.append(_EXEC)
+    if group == AUTHORIZATION:
+        found.append(_REVIEWS)
+    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": f"{group}/v1" if group else "v1", "resources": found}

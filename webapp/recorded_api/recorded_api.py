@@ -1,0 +1,251 @@
+"""The state of the API server that replays a recording: objects, resourceVersions, and the history that watches are served from.
+
+Pure state under a lock, no network and no clock: ``advance_to`` moves it. Moving backwards is what restoring a backup of etcd is: all that
+was ever answered is void (410 Gone), a list shows the old state, and resourceVersions go on from far above the old ones, so that they never
+name two states.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from webapp.recorded_api import programs
+from webapp.recorded_api.programs import Printed
+from webapp.recorded_api.proxy_pods import CONTAINER, is_proxy_pod, missing_proxy_pods
+from webapp.recorded_api.resources import BY_PLURAL
+from webapp.recorded_api.timeline import Timeline, TimelineStep, version_of
+
+RULES_LAG = 0.8
+"""Seconds by which a node's rules follow the objects: kube-proxy's own delay, long enough to be seen."""
+_EPOCH = 1_000_000_000
+Key = tuple[str, str]
+State = dict[str, dict[Key, Mapping[str, object]]]
+
+
+class TooOldError(Exception):
+    """The resourceVersion is older than the history, or from before the playback was moved back: 410."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryEvent:
+    """One event as a watch sends it; *line* is its JSON, without an end."""
+
+    plural: str
+    type: str
+    resource_version: int
+    key: Key
+    object: Mapping[str, object] = field(repr=False)
+    line: bytes = field(repr=False)
+
+
+class RecordedApi:
+    """An API server's state at a position of a timeline. Safe to use from several threads."""
+
+    def __init__(self, timeline: Timeline, *, rules_lag: float = RULES_LAG) -> None:
+        self.timeline = timeline
+        self._rules_lag = rules_lag
+        self._lock = threading.RLock()
+        self._listeners: set[Callable[[], None]] = set()
+        self._start = _keyed(timeline)
+        self._epoch = 0
+        self._position = 0.0
+        self._next = 0
+        self._changes = 0
+        self._first: State = self._start
+        self._state: State = _copied(self._start)
+        self._history: list[HistoryEvent] = []
+        self._oldest = self._current = timeline.resource_version
+        self._advance(0.0)
+
+    # -- where it stands ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def position(self) -> float:
+        """Return how far the timeline has been played, in seconds."""
+        return self._position
+
+    @property
+    def step(self) -> TimelineStep:
+        """Return the step that is under way or has settled."""
+        return self.timeline.step_at(self._position)
+
+    @property
+    def epoch(self) -> int:
+        """Return how often the playback has been moved back."""
+        return self._epoch
+
+    @property
+    def resource_version(self) -> int:
+        """Return the newest resourceVersion."""
+        return self._current
+
+    @property
+    def oldest(self) -> int:
+        """Return the oldest resourceVersion that a watch or a continued list may name."""
+        return self._oldest
+
+    def advance_to(self, position: float) -> None:
+        """Play up to *position* seconds, or go back to it; whoever listens is told if anything changed. Never goes past the end."""
+        position = min(max(0.0, position), self.timeline.length)
+        with self._lock:
+            before = (self._epoch, len(self._history))
+            if position < self._position:
+                self._rewind()
+            self._advance(position)
+            changed = before != (self._epoch, len(self._history))
+        if changed:
+            self._tell()
+
+    def change(self, type_: str, plural: str, value: Mapping[str, object]) -> int:
+        """Let something happen that was not recorded (*type_* ADDED, MODIFIED or DELETED) and return its resourceVersion.
+
+        For tests and measurements; moving the playback back forgets it.
+        :raises ValueError: an object is added twice, or what does not exist is changed or deleted.
+        """
+        with self._lock:
+            exists = _key(value) in self._state[plural]
+            if exists is (type_ == "ADDED"):
+                raise ValueError(f"{plural} {_key(value)} {'exists' if exists else 'does not exist'}")
+            self._changes += 1
+            version = self._current + 1
+            self._happen(plural, type_, version, _with_version(BY_PLURAL[plural].api_version, BY_PLURAL[plural].kind, value, version), None)
+        self._tell()
+        return version
+
+    def compact(self) -> None:
+        """Forget the history: what is older than now is Gone. Running watches go on, as they do on a real server."""
+        with self._lock:
+            self._first = _copied(self._state)
+            self._oldest = self._current
+
+    # -- what is asked ------------------------------------------------------------------------------------------------------------
+
+    def objects(self, plural: str, version: int | None = None) -> tuple[Mapping[str, object], ...]:
+        """Return the objects of one resource in order of namespace and name: now, or as they were at *version*.
+
+        :raises TooOldError: the history does not reach back to *version*.
+        """
+        with self._lock:
+            if version is None or version == self._current:
+                found = self._state[plural]
+            else:
+                self.check_version(version)
+                found = dict(self._first[plural])
+                for event in self._history:
+                    if event.plural == plural and self._oldest < event.resource_version <= version:
+                        _apply(found, event)
+            return tuple(found[key] for key in sorted(found))
+
+    def get(self, plural: str, namespace: str, name: str) -> Mapping[str, object] | None:
+        """Return one object as it is now, or None."""
+        with self._lock:
+            return self._state[plural].get((namespace, name))
+
+    def check_version(self, version: int) -> None:
+        """Do nothing if a watch may begin at *version*. :raises TooOldError: it may not."""
+        if not self._oldest <= version <= self._current:
+            raise TooOldError(f"too old resource version: {version} ({self._oldest})")
+
+    def events(self, begin: int) -> tuple[HistoryEvent, ...]:
+        """Return the history from index *begin* on."""
+        with self._lock:
+            return tuple(self._history[begin:])
+
+    def index_after(self, version: int) -> int:
+        """Return where in the history the events after *version* begin. :raises TooOldError: they are no longer all there."""
+        with self._lock:
+            self.check_version(version)
+            return next((i for i, e in enumerate(self._history) if e.resource_version > version), len(self._history))
+
+    def run_in(self, pod: Mapping[str, object], container: str, argv: tuple[str, ...]) -> Printed | None:
+        """Return what *argv* prints in a *container* of *pod* now. None: it has no such program; no container but kube-proxy's has any."""
+        if not is_proxy_pod(pod) or container != CONTAINER:
+            return None
+        return self.run(str(pod["spec"]["nodeName"]), argv)
+
+    def run(self, node: str, argv: tuple[str, ...]) -> Printed | None:
+        """Return what *argv* prints in kube-proxy's container on *node* now; None: the container has no such program."""
+        return programs.run(argv, lambda name: self.timeline.node_file(node, name, self._position, lag=self._rules_lag))
+
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call *listener*, in whichever thread moves the playback, after every change; return what ends that."""
+        with self._lock:
+            self._listeners.add(listener)
+        return lambda: self._listeners.discard(listener)
+
+    # -- moving -------------------------------------------------------------------------------------------------------------------
+
+    def _rewind(self) -> None:
+        self._epoch += 1
+        self._history = []
+        self._next = 0
+        self._state = {plural: {k: self._bumped(o) for k, o in found.items()} for plural, found in self._start.items()}
+        self._current = self.timeline.resource_version + self._epoch * _EPOCH
+        self._position = 0.0
+
+    def _advance(self, position: float) -> None:
+        restored = self._epoch and not self._history and self._next == 0
+        while self._next < len(self.timeline.events) and self.timeline.events[self._next].at <= position:
+            event = self.timeline.events[self._next]
+            self._next += 1
+            if self._is_possible(event.plural, event.type, event.object):
+                untouched = not self._epoch and not self._changes
+                version = event.resource_version + self._epoch * _EPOCH + self._changes
+                value = event.object if untouched else _with_version("", "", event.object, version)
+                self._happen(event.plural, event.type, version, value, event.raw if untouched else None)
+        self._position = position
+        if restored:
+            self._history = []
+            self.compact()
+
+    def _is_possible(self, plural: str, type_: str, value: Mapping[str, object]) -> bool:
+        """A recording may overlap with the list it begins with; and an unrecorded change may have taken an object away."""
+        return type_ != "DELETED" or _key(value) in self._state[plural]
+
+    def _happen(self, plural: str, type_: str, version: int, value: Mapping[str, object], line: bytes | None) -> None:
+        if line is None:
+            line = json.dumps({"type": type_, "object": value}, ensure_ascii=False, separators=(",", ":")).encode()
+        event = HistoryEvent(plural=plural, type=type_, resource_version=version, key=_key(value), object=value, line=line)
+        self._history.append(event)
+        self._current = version
+        _apply(self._state[plural], event)
+
+    def _bumped(self, value: Mapping[str, object]) -> Mapping[str, object]:
+        return _with_version("", "", value, version_of(value) + self._epoch * _EPOCH)
+
+    def _tell(self) -> None:
+        with self._lock:
+            listeners = tuple(self._listeners)
+        for listener in listeners:
+            listener()
+
+
+def _apply(found: dict[Key, Mapping[str, object]], event: HistoryEvent) -> None:
+    if event.type == "DELETED":
+        found.pop(event.key, None)
+    else:
+        found[event.key] = event.object
+
+
+def _keyed(timeline: Timeline) -> State:
+    state: State = {plural: {_key(o): o for o in timeline.objects.get(plural, ())} for plural in BY_PLURAL}
+    added = missing_proxy_pods(state["pods"].values(), state["nodes"].values())
+    state["pods"].update({_key(pod): pod for pod in added})
+    return state
+
+
+def _key(value: Mapping[str, object]) -> Key:
+    metadata = value["metadata"]
+    return (str(metadata.get("namespace") or ""), str(metadata["name"]))
+
+
+def _copied(state: State) -> State:
+    return {plural: dict(found) for plural, found in state.items()}
+
+
+def _with_version(api_version: str, kind: str, value: Mapping[str, object], version: int) -> Mapping[str, object]:
+    said = {"apiVersion": api_version, "kind": kind} if kind else {}
+    return {**said, **value, "metadata": {**value["metadata"], "resourceVersion": str(version)}}

@@ -1,0 +1,65 @@
+"""Field and label selectors, as far as clients of this API use them. Source: k8s.io/apimachinery/pkg/{fields,labels}."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from webapp.recorded_api.statuses import RequestError
+
+Selector = Callable[[Mapping[str, object]], bool]
+_FIELDS = frozenset({"metadata.name", "metadata.namespace", "spec.nodeName", "status.phase", "spec.type", "spec.clusterIP"})
+_EQUAL = re.compile(r"(?P<key>[^=!]+)(?P<sign>==|=|!=)(?P<value>[^=!]*)")
+_SET = re.compile(r"(?P<key>\S+)\s+(?P<sign>in|notin)\s+\((?P<values>[^)]*)\)")
+_COMMA_OUTSIDE = re.compile(r",(?![^(]*\))")
+
+
+def field_selector(text: str) -> Selector:
+    """Return the test that a fieldSelector is. :raises RequestError: 400, not understood, or a field that cannot be selected by."""
+    terms = [_term(part) for part in text.split(",") if part]
+    for key, _, _ in terms:
+        if key not in _FIELDS:
+            raise RequestError(400, f'field label not supported: "{key}"')
+    return lambda value: all((_field(value, key) == wanted) is is_equal for key, is_equal, wanted in terms)
+
+
+def field_value(text: str, key: str) -> str:
+    """Return what a fieldSelector wants *key* to be, "" if it does not say. An authorizer reads metadata.name from it."""
+    return next((wanted for found, is_equal, wanted in (_term(p) for p in text.split(",") if p) if found == key and is_equal), "")
+
+
+def label_selector(text: str) -> Selector:
+    """Return the test that a labelSelector is. :raises RequestError: 400, not understood."""
+    tests = [_label_test(part.strip()) for part in _COMMA_OUTSIDE.split(text) if part.strip()]
+    return lambda value: all(test(_labels(value)) for test in tests)
+
+
+def _term(part: str) -> tuple[str, bool, str]:
+    match = _EQUAL.fullmatch(part)
+    if match is None:
+        raise RequestError(400, f"invalid selector: '{part}'; can't understand '{part}'")
+    return match["key"].strip(), match["sign"] != "!=", match["value"].strip()
+
+
+def _label_test(part: str) -> Callable[[Mapping[str, object]], bool]:
+    if match := _SET.fullmatch(part):
+        values = {v.strip() for v in match["values"].split(",")}
+        return lambda labels, key=match["key"], is_in=match["sign"] == "in": (labels.get(key) in values) is is_in
+    if "=" in part:
+        key, is_equal, wanted = _term(part)
+        return lambda labels: (labels.get(key) == wanted) is is_equal
+    if part.startswith("!"):
+        return lambda labels: part[1:] not in labels
+    return lambda labels: part in labels
+
+
+def _labels(value: Mapping[str, object]) -> Mapping[str, object]:
+    metadata = value.get("metadata") or {}
+    return metadata.get("labels") or {}
+
+
+def _field(value: Mapping[str, object], key: str) -> object:
+    found: object = value
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return "" if found is None else found

@@ -1,0 +1,140 @@
+"""The recorded API on a free port of loopback, in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+import socket
+import threading
+from collections.abc import Callable
+
+import uvicorn
+
+from webapp.cluster.permissions import Permission
+from webapp.recorded_api.application import Application
+from webapp.recorded_api.faults import Faults
+from webapp.recorded_api.recorded_api import RecordedApi
+
+_START_SECONDS = 15
+_STOP_SECONDS = 10
+_BOOKMARK_SECONDS = 60.0
+
+
+class RunningServer:
+    """A recorded API being served at *url*, to whoever knows *token*. Ends with ``stop()``, or as a context."""
+
+    def __init__(self, api: RecordedApi, url: str, token: str, faults: Faults, stop: Callable[[], None]) -> None:
+        self.api = api
+        self.url = url
+        self.token = token
+        self.faults = faults
+        self._stop = stop
+
+    def __repr__(self) -> str:
+        return f"<RunningServer {self.url}>"
+
+    def __enter__(self) -> RunningServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End every watch and the server; returns when its thread has ended. May be called twice."""
+        self._stop()
+
+    def kubeconfig(self) -> str:
+        """Return a kubeconfig (JSON, which is YAML) with one context, ``recorded``, for kubectl and for Connection.from_context."""
+        return json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "current-context": "recorded",
+                "clusters": [{"name": "recorded", "cluster": {"server": self.url}}],
+                "users": [{"name": "recorded", "user": {"token": self.token}}],
+                "contexts": [{"name": "recorded", "context": {"cluster": "recorded", "user": "recorded"}}],
+            }
+        )
+
+
+def serve(
+    api: RecordedApi,
+    faults: Faults | None = None,
+    *,
+    token: str | None = None,
+    may: Callable[[Permission], bool] = lambda _: True,
+    bookmark_seconds: float = _BOOKMARK_SECONDS,
+) -> RunningServer:
+    """Start serving *api* and return the running server; ``Connection.to_url(server.url, token=server.token)`` talks to it.
+
+    Without *token* one is made: other people on this machine, and pages in their browsers, can reach loopback too.
+    *may* is the authorizer. :raises RuntimeError: the server did not start.
+    """
+    chosen, known = token or secrets.token_urlsafe(24), faults or Faults()
+    listening = socket.create_server(("127.0.0.1", 0), backlog=128)
+    thread = _ServerThread(lambda: Application(api, known, token=chosen, may=may, bookmark_seconds=bookmark_seconds), listening)
+    thread.start()
+    thread.wait_until_started()
+    return RunningServer(api, f"http://127.0.0.1:{listening.getsockname()[1]}", chosen, known, thread.stop)
+
+
+class _ServerThread(threading.Thread):
+    """Runs uvicorn in an event loop of its own."""
+
+    def __init__(self, application: Callable[[], Application], listening: socket.socket) -> None:
+        super().__init__(name="recorded-api", daemon=True)
+        self._make_application = application
+        self._listening = listening
+        self._application: Application | None = None
+        self._server: uvicorn.Server | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ready = threading.Event()
+
+    def run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        finally:
+            self._listening.close()
+            self._ready.set()
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._application = self._make_application()
+        config = uvicorn.Config(
+            self._application,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=2,
+            timeout_keep_alive=30,
+            ws_ping_interval=None,
+            ws_max_size=65_536,
+            server_header=False,
+        )
+        self._server = uvicorn.Server(config)
+        serving = asyncio.ensure_future(self._server.serve(sockets=[self._listening]))
+        while not self._server.started and not serving.done():
+            await asyncio.sleep(0.01)
+        self._ready.set()
+        await serving
+
+    def wait_until_started(self) -> None:
+        """Return when requests are answered. :raises RuntimeError: they will not be."""
+        self._ready.wait(_START_SECONDS)
+        if self._server is None or not self._server.started:
+            raise RuntimeError("the recorded API did not start")
+
+    def stop(self) -> None:
+        """End it and wait for that, at most 10 s."""
+        with contextlib.suppress(RuntimeError):
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._end)
+        self.join(_STOP_SECONDS)
+
+    def _end(self) -> None:
+        if self._application is not None:
+            self._application.stopping.set()
+        if self._server is not None:
+            self._server.should_exit = True
