@@ -28,11 +28,12 @@ _USER = "hopline"
 
 
 class Application:
-    """The server's behaviour. *token*: what clients must present, or None. *may*: what they are allowed."""
+    """The server's behaviour. *root*: the path that all begin with. *token*: what clients must present, or None. *may*: what they may do."""
 
-    def __init__(self, api: RecordedApi, faults: Faults, *, token: str | None, may: May, bookmark_seconds: float) -> None:
+    def __init__(self, api: RecordedApi, faults: Faults, *, root: str, token: str | None, may: May, bookmark_seconds: float) -> None:
         self._api = api
         self._faults = faults
+        self._root = root
         self._token = token
         self._may = may
         self._bookmark_seconds = bookmark_seconds
@@ -58,7 +59,7 @@ class Application:
             return
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path, method = _path(scope), scope["method"]
+        path, method = self._path(scope), scope["method"]
         if method == "POST" and path == f"/apis/{discovery.AUTHORIZATION}/v1/selfsubjectaccessreviews":
             await self._review(receive, send)
         elif method != "GET":
@@ -132,7 +133,7 @@ class Application:
         await receive()
         try:
             self._authenticate(scope)
-            request, query = parse_path(_path(scope)), parse_qs(scope["query_string"].decode())
+            request, query = parse_path(self._path(scope)), parse_qs(scope["query_string"].decode())
             pod = self._pod_to_exec(request)
             fault = self._maybe_refuse("exec", "pods")
             container = exec_channel.container_of(pod, query.get("container", [""])[0])
@@ -163,6 +164,13 @@ class Application:
             group = f".{request.resource.group}" if request.resource.group else ""
             raise RequestError(404, f'{request.resource.plural}{group} "{request.name}" not found')
         return found
+
+    def _path(self, scope: Scope) -> str:
+        """Return the path below the root. :raises RequestError: 404, it is not below it."""
+        root, _, path = scope["raw_path"].decode("ascii").partition("?")[0][1:].partition("/")
+        if not hmac.compare_digest(f"/{root}", self._root):
+            raise RequestError(404, "the server could not find the requested resource")
+        return f"/{path.rstrip('/')}"
 
     def _authenticate(self, scope: Scope) -> None:
         if self._token is None:
@@ -236,10 +244,6 @@ async def _refuse_websocket(send: Send, error: RequestError) -> None:
     headers = [(b"content-type", b"application/json")]
     await send({"type": "websocket.http.response.start", "status": error.code, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": json.dumps(status(error.code, error.message)).encode()})
-
-
-def _path(scope: Scope) -> str:
-    return scope["raw_path"].decode("ascii").partition("?")[0].rstrip("/") or "/"
 
 
 def _query(scope: Scope) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import secrets
 import socket
 import threading
@@ -20,12 +21,13 @@ from webapp.recorded_api.recorded_api import RecordedApi
 _START_SECONDS = 15
 _STOP_SECONDS = 10
 _BOOKMARK_SECONDS = 60.0
+_THREAD = "recorded-api"
 
 
 class RunningServer:
-    """A recorded API being served at *url*, to whoever knows *token*. Ends with ``stop()``, or as a context."""
+    """A recorded API being served at *url*, which nobody can guess: keep it to yourself. Ends with ``stop()``, or as a context."""
 
-    def __init__(self, api: RecordedApi, url: str, token: str, faults: Faults, stop: Callable[[], None]) -> None:
+    def __init__(self, api: RecordedApi, url: str, token: str | None, faults: Faults, stop: Callable[[], None]) -> None:
         self.api = api
         self.url = url
         self.token = token
@@ -33,7 +35,7 @@ class RunningServer:
         self._stop = stop
 
     def __repr__(self) -> str:
-        return f"<RunningServer {self.url}>"
+        return f"<RunningServer {self.url.rpartition('/')[0]}>"
 
     def __enter__(self) -> RunningServer:
         return self
@@ -46,17 +48,25 @@ class RunningServer:
         self._stop()
 
     def kubeconfig(self) -> str:
-        """Return a kubeconfig (JSON, which is YAML) with one context, ``recorded``, for kubectl and for Connection.from_context."""
+        """Return a kubeconfig (JSON, which is YAML) with one context, ``recorded``, for kubectl and for Connection.from_context.
+
+        NB: kubectl sends no token without TLS; with *token*, only Connection gets in.
+        """
         return json.dumps(
             {
                 "apiVersion": "v1",
                 "kind": "Config",
                 "current-context": "recorded",
                 "clusters": [{"name": "recorded", "cluster": {"server": self.url}}],
-                "users": [{"name": "recorded", "user": {"token": self.token}}],
+                "users": [{"name": "recorded", "user": {"token": self.token} if self.token else {}}],
                 "contexts": [{"name": "recorded", "context": {"cluster": "recorded", "user": "recorded"}}],
             }
         )
+
+
+def _is_worth_logging(record: logging.LogRecord) -> bool:
+    """uvicorn logs each exec in three lines, and what a fault cuts off; of this server only exceptions are news. Its logger is shared."""
+    return record.threadName != _THREAD or record.exc_info is not None
 
 
 def serve(
@@ -67,24 +77,25 @@ def serve(
     may: Callable[[Permission], bool] = lambda _: True,
     bookmark_seconds: float = _BOOKMARK_SECONDS,
 ) -> RunningServer:
-    """Start serving *api* and return the running server; ``Connection.to_url(server.url, token=server.token)`` talks to it.
+    """Start serving *api* and return the running server; ``Connection.to_url(server.url)`` talks to it.
 
-    Without *token* one is made: other people on this machine, and pages in their browsers, can reach loopback too.
-    *may* is the authorizer. :raises RuntimeError: the server did not start.
+    Other people on this machine, and pages in their browsers, can reach loopback too: so the URL begins with a random path.
+    *token*: what clients must present on top of that. *may* is the authorizer. :raises RuntimeError: the server did not start.
     """
-    chosen, known = token or secrets.token_urlsafe(24), faults or Faults()
+    known, root = Faults() if faults is None else faults, f"/{secrets.token_urlsafe(24)}"
+    logging.getLogger("uvicorn.error").addFilter(_is_worth_logging)
     listening = socket.create_server(("127.0.0.1", 0), backlog=128)
-    thread = _ServerThread(lambda: Application(api, known, token=chosen, may=may, bookmark_seconds=bookmark_seconds), listening)
+    thread = _ServerThread(lambda: Application(api, known, root=root, token=token, may=may, bookmark_seconds=bookmark_seconds), listening)
     thread.start()
     thread.wait_until_started()
-    return RunningServer(api, f"http://127.0.0.1:{listening.getsockname()[1]}", chosen, known, thread.stop)
+    return RunningServer(api, f"http://127.0.0.1:{listening.getsockname()[1]}{root}", token, known, thread.stop)
 
 
 class _ServerThread(threading.Thread):
     """Runs uvicorn in an event loop of its own."""
 
     def __init__(self, application: Callable[[], Application], listening: socket.socket) -> None:
-        super().__init__(name="recorded-api", daemon=True)
+        super().__init__(name=_THREAD, daemon=True)
         self._make_application = application
         self._listening = listening
         self._application: Application | None = None
