@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from django.utils import timezone
+
 from webapp import socket_loop
 from webapp.live.playback import position_at, step_at
 from webapp.models import LiveSource
@@ -43,7 +45,10 @@ def generation_message(generation: int, refs: Iterable[str]) -> dict[str, Any]:
 
 
 def source_message(row: LiveSource) -> dict[str, Any]:
-    """Return what says how fresh the picture is."""
+    """Return what says how fresh the picture is. A picture that nobody keeps fresh is stale, whatever was written last."""
+    if row.state == LiveSource.State.LIVE and (row.lease_until is None or row.lease_until < timezone.now()):
+        since = row.lease_until or row.state_since
+        return {"type": "source", "state": "stale", "since": since.isoformat(), "text": "No server follows it at the moment."}
     return {"type": "source", "state": row.state, "since": row.state_since.isoformat(), "text": row.state_text}
 
 

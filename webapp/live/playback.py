@@ -6,16 +6,19 @@ happens, at *position* it has settled (seconds from the beginning; *set_at* in U
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from webapp.models import Snapshot
-from webapp.recorded_api.playback import Playback
-from webapp.recorded_api.timeline import Timeline
 from webapp.snapshot_store import open_container
+
+if TYPE_CHECKING:
+    from webapp.recorded_api import Playback, Timeline
 
 
 def open_timeline(row: Snapshot) -> Timeline:
     """Return the recording in *row*; an ordinary snapshot is a timeline of one moment. :raises TracerError: it cannot be read."""
+    from webapp.recorded_api import Timeline
+
     container = open_container(row)
     try:
         return Timeline.open(container)
@@ -26,12 +29,12 @@ def open_timeline(row: Snapshot) -> Timeline:
 def playback_of(timeline: Timeline, *, now: float) -> dict[str, Any]:
     """Return the playback of *timeline* at its beginning, standing still."""
     steps = [{"title": step.title, "starts": round(step.starts, 3), "position": round(step.position, 3)} for step in timeline.steps]
-    return Playback(set_at=now).to_dict() | {"duration": round(timeline.length, 3), "steps": steps}
+    return _playback({"set_at": now}).to_dict() | {"duration": round(timeline.length, 3), "steps": steps}
 
 
 def position_at(playback: dict[str, Any], now: float) -> tuple[float, bool]:
     """Return where the timeline stands at *now*, in seconds, and whether it still moves: it stops at its end."""
-    value, length = Playback.from_dict(playback), _length(playback)
+    value, length = _playback(playback), _length(playback)
     return value.position_at(now, length), value.playing and not value.has_ended(now, length)
 
 
@@ -42,7 +45,14 @@ def step_at(playback: dict[str, Any], position: float) -> int:
 
 def steered(playback: dict[str, Any], now: float, **changes: Any) -> dict[str, Any]:
     """Return *playback* after a person has, at *now*, changed position, speed or playing."""
-    return playback | Playback.from_dict(playback).changed(now, _length(playback), **changes).to_dict()
+    return playback | _playback(playback).changed(now, _length(playback), **changes).to_dict()
+
+
+def _playback(value: dict[str, Any]) -> Playback:
+    # Its package serves timelines and brings a web server and the cluster's client along: only those who play one pay for that.
+    from webapp.recorded_api import Playback
+
+    return Playback.from_dict(value)
 
 
 def _length(playback: dict[str, Any]) -> float:

@@ -21,7 +21,7 @@ from webapp.live.announce import group_of as group_of
 from webapp.live.connecting import Check, Contexts
 from webapp.live.playback import open_timeline, playback_of, steered
 from webapp.live.replica import View, replicas
-from webapp.live.supervisor import nudge
+from webapp.live.wake import nudge
 from webapp.models import LiveItem, LiveSource, Snapshot, new_slug
 
 _WATCHED_EVERY = timedelta(seconds=30)
@@ -99,7 +99,7 @@ def play(timeline: Snapshot, owner: str) -> LiveSource:
             raise TooManyTimelines
         if row is None:
             row = LiveSource(kind=LiveSource.Kind.TIMELINE, timeline=timeline, owner=owner, name=timeline.name)
-            row.playback = playback
+            row.playback = playback | {"playing": True}
         row.wanted, row.watched_at = True, timezone.now()
         row.save()
     nudge()

@@ -1,12 +1,124 @@
-"""Which sources this process follows: a thread that takes leases, starts followers and stops them."""
+"""Which sources this process follows: a thread that takes leases, starts followers, looks after them and stops them.
+
+Every web process has one. A source is followed by whoever got its lease; the others' supervisors wait for it to end.
+"""
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
+from datetime import timedelta
 
-_wake = threading.Event()
+from django.db import DatabaseError, close_old_connections, connection
+from django.utils import timezone
+
+from webapp.live import announce, lease, wake
+from webapp.live.follower import Follower
+from webapp.live.playback import position_at
+from webapp.models import LiveSource
+
+logger = logging.getLogger(__name__)
+
+_LOOKED_EVERY = 1.0
+_UNWATCHED = timedelta(minutes=30)
 
 
-def nudge() -> None:
-    """Make this process's supervisor look at the sources now, if it runs."""
-    _wake.set()
+class Supervisor:
+    """Follows sources from ``start()`` to ``stop()``."""
+
+    def __init__(self, holder: str | None = None) -> None:
+        self.holder = holder or lease.holder_name()
+        self._followers: dict[str, Follower] = {}
+        self._stop = threading.Event()
+        self._renewed_at = 0.0
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop following and let other processes do it; waits until they may."""
+        self._stop.set()
+        wake.nudge()
+        self._thread.join(timeout=10)
+
+    @property
+    def following(self) -> tuple[str, ...]:
+        """Return the ids of the sources that this process follows."""
+        return tuple(self._followers)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                close_old_connections()
+                self._look()
+            except DatabaseError as error:
+                logger.warning("the followed clusters could not be looked up: %s", error)
+                connection.close()
+            except Exception:
+                logger.exception("the supervisor stumbled")
+            wake.wait(_LOOKED_EVERY)
+        self._release_all()
+        connection.close()
+
+    def _look(self) -> None:
+        rows = {row.id: row for row in LiveSource.objects.filter(wanted=True).defer("nodes", "heads").select_related("timeline")}
+        for idle in [row for row in rows.values() if _is_idle(row)]:
+            _put_to_sleep(rows.pop(idle.id))
+        self._renew()
+        for source, follower in tuple(self._followers.items()):
+            row = rows.get(source)
+            if row is None or follower.is_over.is_set() or follower.readings_mode != row.readings:
+                self._drop(source)
+            else:
+                follower.look(row)
+        for row in rows.values():
+            if row.id not in self._followers and _may_be_free(row) and lease.take(row.id, self.holder):
+                self._follow(row)
+
+    def _renew(self) -> None:
+        if time.monotonic() - self._renewed_at < lease.RENEW_EVERY:
+            return
+        self._renewed_at = time.monotonic()
+        for source in tuple(self._followers):
+            if not lease.renew(source, self.holder):
+                self._drop(source)
+
+    def _follow(self, row: LiveSource) -> None:
+        logger.info("following source %s", row.id)
+        follower = self._followers[row.id] = Follower(row, self.holder)
+        follower.start()
+
+    def _drop(self, source: str) -> None:
+        self._followers.pop(source).stop()
+        lease.release(source, self.holder)
+
+    def _release_all(self) -> None:
+        for source in tuple(self._followers):
+            try:
+                self._drop(source)
+            except DatabaseError as error:
+                logger.warning("source %s could not be released: %s", source, error)
+
+
+def _may_be_free(row: LiveSource) -> bool:
+    """Return whether asking for the lease may be worth it; the database's clock decides."""
+    return row.lease_until is None or not row.lease_holder or row.lease_until < timezone.now() + timedelta(seconds=2)
+
+
+def _is_idle(row: LiveSource) -> bool:
+    return row.kind == LiveSource.Kind.TIMELINE and row.watched_at < timezone.now() - _UNWATCHED
+
+
+def _put_to_sleep(row: LiveSource) -> None:
+    """Stop a timeline that nobody has watched for a while; it stands where it is until somebody comes back."""
+    at, _ = position_at(row.playback, time.time())
+    stopped = row.playback | {"position": at, "playing": False, "set_at": time.time()}
+    text = "Stopped: nobody watched for 30 minutes"
+    still = LiveSource.objects.filter(id=row.id, watched_at=row.watched_at)
+    state = LiveSource.State.STOPPED
+    if still.update(wanted=False, playback=stopped, state=state, state_text=text, state_since=timezone.now()):
+        row.state, row.state_text, row.state_since = state, text, timezone.now()
+        announce.send(row.id, announce.source_message(row))

@@ -23,6 +23,7 @@ from webapp.live.node_files import NodeFiles
 from webapp.live.paths import VERSION, ObjectPath, parse_path
 from webapp.live.store import Store, StoredChange, UnfitObject, encoded
 from webapp.live.stream import Outbox
+from webapp.live.taping import Taping
 from webapp.models import LiveItem, LiveSource
 
 logger = logging.getLogger(__name__)
@@ -41,9 +42,10 @@ Noticed = Callable[[Sequence[StoredChange]], None]
 class Writer:
     """Writes for one source as *holder*. *noticed* is called in the writer's thread."""
 
-    def __init__(self, source: str, holder: str, outbox: Outbox, noticed: Sequence[Noticed] = ()) -> None:
+    def __init__(self, source: str, holder: str, outbox: Outbox, noticed: Sequence[Noticed] = (), taping: Taping | None = None) -> None:
         self._source, self._holder, self._outbox = source, holder, outbox
         self._noticed = tuple(noticed)
+        self._taping = taping
         self.store = Store()
         self._fresh = Freshness(tuple(kind.key for kind in cluster.FOLLOWED_KINDS))
         self._files = NodeFiles(self.store)
@@ -62,6 +64,8 @@ class Writer:
             while not self._outbox.stop.is_set():
                 self._take_batch()
                 self._write()
+                if self._taping is not None and not self._pending:
+                    self._taping.tick(self.store, self._versions())
         except journal.LeaseLost:
             logger.info("source %s is followed by another process", self._source)
         except Exception:
@@ -77,6 +81,10 @@ class Writer:
         for path, refs, body in rows.values_list("path", "refs", "body_zstd").iterator(2000):
             self.store.restore(_stream_of(path), path, journal.unpacked(body), tuple(refs.split()))
         self._files.restore(LiveSource.objects.values_list("nodes", flat=True).get(id=self._source))
+        now = time.time()
+        known = [StoredChange(path=path, refs=(), before=None, after=self.store[path], seen_at=now) for path in self.store]
+        for noticed in self._noticed if known else ():
+            noticed(known)
 
     # -- messages -----------------------------------------------------------------------------------------------------------------
 
@@ -195,7 +203,7 @@ class Writer:
     def _tell(self, generation: int, changes: Sequence[StoredChange], columns: dict[str, Any]) -> None:
         if "state" in columns:
             self._told = (columns["state"], columns["state_text"])
-            row = LiveSource.objects.only("state", "state_text", "state_since").get(id=self._source)
+            row = LiveSource.objects.only("state", "state_text", "state_since", "lease_until").get(id=self._source)
             announce.send(self._source, announce.source_message(row))
         if "nodes" in columns:
             self._files.is_changed = False
@@ -203,6 +211,11 @@ class Writer:
             announce.send(self._source, announce.generation_message(generation, (ref for change in changes for ref in change.refs)))
             for noticed in self._noticed:
                 noticed(changes)
+
+    def _versions(self) -> dict[str, str]:
+        """Return the newest resourceVersion of each kind that has been listed."""
+        listed = ((kind.kind, self._fresh[kind.key].resource_version) for kind in cluster.FOLLOWED_KINDS)
+        return {kind: version for kind, version in listed if version}
 
     def _prune(self) -> None:
         if time.monotonic() - self._pruned_at >= _PRUNED_EVERY:

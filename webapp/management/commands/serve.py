@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
@@ -12,6 +14,22 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
 from webapp import access, services
+
+
+@contextlib.contextmanager
+def following() -> Iterator[None]:
+    """Follow clusters while the context is open, unless HOPLINE_FOLLOW=0 says that other processes do."""
+    if not settings.FOLLOW:
+        yield
+        return
+    from webapp.live.supervisor import Supervisor
+
+    supervisor = Supervisor()
+    supervisor.start()
+    try:
+        yield
+    finally:
+        supervisor.stop()
 
 
 class Command(BaseCommand):
@@ -49,6 +67,7 @@ class Command(BaseCommand):
         server = uvicorn.Server(config)
         shown = f"[{host}]" if ":" in host else host
         self.stdout.write(f"Hopline is at http://{shown}:{port} (Ctrl-C stops it)")
-        server.run()
+        with following():
+            server.run()
         if not server.started:
             sys.exit(1)

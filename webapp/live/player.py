@@ -1,0 +1,94 @@
+"""A timeline being played: its recorded API server on loopback, moved along as the source's row says."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from django.db import DatabaseError, connection
+
+from webapp.cluster import Connection
+from webapp.live import announce
+from webapp.live.playback import open_timeline, position_at, step_at
+from webapp.models import LiveSource
+from webapp.recorded_api import RecordedApi, serve
+
+logger = logging.getLogger(__name__)
+_MOVED_EVERY = 0.1
+_LOOKED_EVERY = 0.5
+
+
+class Player:
+    """Serves the timeline of a source and moves it. :raises TracerError: (when made) the recording cannot be read."""
+
+    def __init__(self, row: LiveSource) -> None:
+        if row.timeline is None:
+            raise ValueError(f"{row.id} is no timeline")
+        self._source = row.id
+        self._api = RecordedApi(open_timeline(row.timeline))
+        self._playback = row.playback
+        self._looked_at = 0.0
+        self._step = -1
+        self._api.advance_to(position_at(self._playback, time.time())[0])
+        self._server = serve(self._api)
+        self._wake = threading.Event()
+
+    def connect(self) -> Connection:
+        """Return a connection to the recorded API server."""
+        return Connection.to_url(self._server.url)
+
+    def nudge(self) -> None:
+        """Look at the source's row now: somebody has steered."""
+        self._wake.set()
+
+    def run(self, stop: threading.Event) -> None:
+        """Move the timeline until *stop*."""
+        try:
+            while not stop.is_set():
+                self._move()
+                self._wake.wait(_MOVED_EVERY if self._playback.get("playing") else _LOOKED_EVERY)
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        """Stop serving. Returns at once; the server takes a moment to see its clients off."""
+        self._wake.set()
+        threading.Thread(target=self._server.stop, name="player's end", daemon=True).start()
+
+    def _move(self) -> None:
+        now = time.monotonic()
+        if self._wake.is_set() or now - self._looked_at >= _LOOKED_EVERY:
+            self._wake.clear()
+            self._looked_at = now
+            self._look()
+        at, _ = position_at(self._playback, time.time())
+        self._api.advance_to(at)
+        step = step_at(self._playback, at)
+        if step != self._step:
+            self._step = step
+            self._tell()
+
+    def _look(self) -> None:
+        try:
+            found = LiveSource.objects.filter(id=self._source).values_list("playback", flat=True).first()
+            if found is not None:
+                self._playback = found
+                self._stop_at_the_end()
+        except DatabaseError as error:
+            logger.warning("timeline %s: %s", self._source, error)
+            connection.close()
+
+    def _stop_at_the_end(self) -> None:
+        """Write that a timeline which has come to its end no longer plays, unless somebody has steered it meanwhile."""
+        at, moves = position_at(self._playback, time.time())
+        if not self._playback.get("playing") or moves:
+            return
+        stopped = self._playback | {"position": at, "playing": False, "set_at": time.time()}
+        same = LiveSource.objects.filter(id=self._source, playback__set_at=self._playback.get("set_at"))
+        if same.update(playback=stopped):
+            self._playback = stopped
+            self._tell()
+
+    def _tell(self) -> None:
+        announce.send(self._source, announce.playback_message(LiveSource(id=self._source, playback=self._playback)))

@@ -1,0 +1,149 @@
+"""When which node is read, and by whom: rounds after events and a period for all, each node with its own failures.
+
+Nodes that failed last time are read by workers of their own: however long they hang, the others are read in time.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from webapp.cluster import Connection
+from webapp.live.backoff import Backoff
+from webapp.live.messages import NodeRead
+from webapp.live.node_reader import ReadFrom, commands, read_node
+from webapp.live.rhythm import Rhythm, Rounds
+
+logger = logging.getLogger(__name__)
+
+_WORKERS, _DOUBTFUL_WORKERS = 6, 2
+_LACKING_SECONDS = 900.0
+_TICK_SECONDS = 5.0
+
+
+@dataclass(slots=True, kw_only=True)
+class _Node:
+    """One node: where it is read, when it is due (monotonic seconds), and how it went."""
+
+    name: str
+    place: ReadFrom
+    due: float
+    slow_due: float
+    not_before: float = 0.0
+    is_running: bool = False
+    wants_conntrack: bool = False
+    backoff: Backoff = field(default_factory=lambda: Backoff(first=2.0, most=120.0))
+    lacking: dict[str, float] = field(default_factory=dict)
+
+
+class Readings:
+    """Reads the nodes of one cluster; *report* takes each reading, in a worker's thread (it may block, and raise to end)."""
+
+    def __init__(self, connection: Connection, report: Callable[[NodeRead], None], rhythm: Rhythm) -> None:
+        self._connection, self._report, self._rhythm = connection, report, rhythm
+        self._nodes: dict[str, _Node] = {}
+        self._rounds = Rounds(rhythm)
+        self._changed = threading.Condition()
+        self._is_stopped = False
+        self._well = ThreadPoolExecutor(max_workers=_WORKERS, thread_name_prefix="readings")
+        self._doubtful = ThreadPoolExecutor(max_workers=_DOUBTFUL_WORKERS, thread_name_prefix="readings-doubtful")
+
+    # -- told from other threads --------------------------------------------------------------------------------------------------
+
+    def place(self, node: str, place: ReadFrom | None) -> None:
+        """Read *node* from *place* from now on, at once if that is new; None: it cannot be read."""
+        with self._changed:
+            known = self._nodes.get(node)
+            if place is None:
+                self._nodes.pop(node, None)
+            elif known is None or known.place != place:
+                now = time.monotonic()
+                self._nodes[node] = _Node(name=node, place=place, due=now, slow_due=now)
+            self._changed.notify()
+
+    def note_events(self) -> None:
+        """Something changed that rules follow."""
+        with self._changed:
+            self._rounds.note(time.monotonic())
+            self._changed.notify()
+
+    def ask_conntrack(self, node: str) -> bool:
+        """Read *node* soon, its connections as well; return whether there is such a node."""
+        with self._changed:
+            known = self._nodes.get(node)
+            if known is not None:
+                known.wants_conntrack, known.due, known.not_before = True, time.monotonic(), 0.0
+                self._changed.notify()
+            return known is not None
+
+    def stop(self) -> None:
+        """Read nothing more. What is under way ends when the connection is closed."""
+        with self._changed:
+            self._is_stopped = True
+            self._changed.notify()
+        for workers in (self._well, self._doubtful):
+            workers.shutdown(wait=False, cancel_futures=True)
+
+    # -- the scheduler ------------------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Start readings when they are due, until stopped."""
+        with self._changed:
+            while not self._is_stopped:
+                now = time.monotonic()
+                if self._rounds.take(now):
+                    for node in self._nodes.values():
+                        node.due = min(node.due, now)
+                for node in self._nodes.values():
+                    if not node.is_running and max(node.due, node.not_before) <= now:
+                        self._start(node, now)
+                self._changed.wait(self._wait(time.monotonic()))
+
+    def _wait(self, now: float) -> float:
+        times = [max(node.due, node.not_before) - now for node in self._nodes.values() if not node.is_running]
+        round_wait = self._rounds.wait(now)
+        return max(0.01, min((_TICK_SECONDS, *times, *(() if round_wait is None else (round_wait,)))))
+
+    def _start(self, node: _Node, now: float) -> None:
+        node.is_running = True
+        is_slow = node.slow_due <= now
+        lacking = [name for name, until in node.lacking.items() if until > now]
+        wanted = commands(slow=is_slow, conntrack=node.wants_conntrack, lacking=lacking)
+        node.wants_conntrack = False
+        node.due = now + self._rhythm.period
+        if is_slow:
+            node.slow_due = now + self._rhythm.slow_period
+        workers = self._doubtful if node.backoff.failures else self._well
+        workers.submit(self._read, node, wanted)
+
+    def _read(self, node: _Node, wanted: tuple[object, ...]) -> None:
+        reading = None
+        try:
+            reading = read_node(self._connection, node.name, node.place, wanted)  # type: ignore[arg-type]
+            if not self._is_stopped:
+                self._report(reading)
+        except Exception:
+            if not self._is_stopped:
+                logger.exception("reading node %s failed", node.name)
+        finally:
+            with self._changed:
+                self._note(node, reading)
+                self._changed.notify()
+
+    def _note(self, node: _Node, reading: NodeRead | None) -> None:
+        now = time.monotonic()
+        node.is_running = False
+        if reading is None or reading.error:
+            node.due = now + node.backoff.failed(at_least=self._rhythm.gap)
+            # What was not reached this time is read next time.
+            node.slow_due = min(node.slow_due, node.due)
+            return
+        node.backoff.succeeded()
+        node.not_before = now + max(self._rhythm.gap, self._rhythm.cost * reading.seconds)
+        for file in reading.files:
+            if file.is_lacking:
+                node.lacking[file.name] = now + _LACKING_SECONDS
