@@ -25,10 +25,11 @@ Send = Callable[[Mapping[str, object]], Awaitable[None]]
 May = Callable[[Permission], bool]
 _MOST_BODY_BYTES = 1 << 16
 _USER = "hopline"
+_PUBLIC = frozenset({"/version", "/healthz", "/livez", "/readyz"})
 
 
 class Application:
-    """The server's behaviour. *root*: the path that all begin with. *token*: what clients must present, or None. *may*: what they may do."""
+    """The server's behaviour. *root*: how all paths begin. *token*: what clients must present, or None. *may*: what they may do."""
 
     def __init__(self, api: RecordedApi, faults: Faults, *, root: str, token: str | None, may: May, bookmark_seconds: float) -> None:
         self._api = api
@@ -61,13 +62,15 @@ class Application:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method = self._path(scope), scope["method"]
         if method == "POST" and path == f"/apis/{discovery.AUTHORIZATION}/v1/selfsubjectaccessreviews":
-            await self._review(receive, send)
+            await self._review(scope, receive, send)
+        elif path.endswith("/exec"):
+            self._refuse_plain_exec(parse_path(path), _query(scope))
         elif method != "GET":
             raise RequestError(405, "the server does not allow this method on the requested resource")
         elif path == "/version":
             self._maybe_refuse("get", "version")
             await _send_json(send, dict(self._api.timeline.version))
-        elif path in ("/healthz", "/livez", "/readyz"):
+        elif path in _PUBLIC:
             await _send(send, b"ok", content_type=b"text/plain")
         elif (found := discovery.document(path)) is not None:
             await _send_json(send, found)
@@ -76,7 +79,7 @@ class Application:
 
     async def _resource(self, request: ApiRequest, query: Mapping[str, str], receive: Receive, send: Send) -> None:
         if request.subresource:
-            raise RequestError(400 if request.subresource == "exec" else 404, "Upgrade request required")
+            raise RequestError(404, "the server could not find the requested resource")
         is_watch = query.get("watch") in ("1", "true")
         verb = request.verb(is_watch=is_watch)
         self._authorize(request.permission(verb, query.get("fieldSelector", "")))
@@ -113,8 +116,11 @@ class Application:
             with contextlib.suppress(asyncio.CancelledError, BrokenOffError):
                 await pumping
 
-    async def _review(self, receive: Receive, send: Send) -> None:
+    async def _review(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a SelfSubjectAccessReview. Source: authorization.k8s.io/v1."""
+        if _header(scope, b"content-type").split(b";")[0] != b"application/json":
+            # kubectl auth can-i sends protobuf, which is more than this server understands.
+            raise RequestError(415, "the body of the request was in an unknown format - accepted media types include: application/json")
         self._maybe_refuse("review", "selfsubjectaccessreviews")
         try:
             value = json.loads(await _body(receive))
@@ -149,6 +155,11 @@ class Application:
         printed = self._api.run_in(pod, container, argv)
         await exec_channel.send_output(send, printed, argv[0] if argv else "", fault, wants=wants)
 
+    def _refuse_plain_exec(self, request: ApiRequest, query: Mapping[str, str]) -> None:
+        """Say what is wrong to a client that tries SPDY after its WebSocket was refused (kubectl does)."""
+        exec_channel.container_of(self._pod_to_exec(request), query.get("container", ""))
+        raise RequestError(400, "Upgrade request required: this server execs over WebSocket only")
+
     def _pod_to_exec(self, request: ApiRequest) -> Mapping[str, object]:
         if request.resource.plural != "pods" or request.subresource != "exec":
             raise RequestError(404, "the server could not find the requested resource")
@@ -166,8 +177,14 @@ class Application:
         return found
 
     def _path(self, scope: Scope) -> str:
-        """Return the path below the root. :raises RequestError: 404, it is not below it."""
-        root, _, path = scope["raw_path"].decode("ascii").partition("?")[0][1:].partition("/")
+        """Return the path below the root. :raises RequestError: 404, it is not below it.
+
+        What every cluster tells everybody needs no root: ``kubectl get --raw`` leaves out the path of its server's URL.
+        """
+        whole = scope["raw_path"].decode("ascii").partition("?")[0]
+        if whole in _PUBLIC:
+            return whole
+        root, _, path = whole[1:].partition("/")
         if not hmac.compare_digest(f"/{root}", self._root):
             raise RequestError(404, "the server could not find the requested resource")
         return f"/{path.rstrip('/')}"
@@ -175,8 +192,7 @@ class Application:
     def _authenticate(self, scope: Scope) -> None:
         if self._token is None:
             return
-        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        if not hmac.compare_digest(given, f"Bearer {self._token}".encode()):
+        if not hmac.compare_digest(_header(scope, b"authorization"), f"Bearer {self._token}".encode()):
             raise RequestError(401, "Unauthorized")
 
     def _authorize(self, permission: Permission) -> None:
@@ -244,6 +260,10 @@ async def _refuse_websocket(send: Send, error: RequestError) -> None:
     headers = [(b"content-type", b"application/json")]
     await send({"type": "websocket.http.response.start", "status": error.code, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": json.dumps(status(error.code, error.message)).encode()})
+
+
+def _header(scope: Scope, wanted: bytes) -> bytes:
+    return next((value for name, value in scope["headers"] if name == wanted), b"")
 
 
 def _query(scope: Scope) -> dict[str, str]:

@@ -10,6 +10,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import uvicorn
 
@@ -76,28 +77,36 @@ def serve(
     token: str | None = None,
     may: Callable[[Permission], bool] = lambda _: True,
     bookmark_seconds: float = _BOOKMARK_SECONDS,
+    certificate: tuple[Path, Path] | None = None,
 ) -> RunningServer:
     """Start serving *api* and return the running server; ``Connection.to_url(server.url)`` talks to it.
 
     Other people on this machine, and pages in their browsers, can reach loopback too: so the URL begins with a random path.
-    *token*: what clients must present on top of that. *may* is the authorizer. :raises RuntimeError: the server did not start.
+    *token*: what clients must present on top of that. *may* is the authorizer. *certificate* and its key, both PEM: serve TLS.
+    :raises RuntimeError: the server did not start.
     """
     known, root = Faults() if faults is None else faults, f"/{secrets.token_urlsafe(24)}"
     logging.getLogger("uvicorn.error").addFilter(_is_worth_logging)
     listening = socket.create_server(("127.0.0.1", 0), backlog=128)
-    thread = _ServerThread(lambda: Application(api, known, root=root, token=token, may=may, bookmark_seconds=bookmark_seconds), listening)
+
+    def application() -> Application:
+        return Application(api, known, root=root, token=token, may=may, bookmark_seconds=bookmark_seconds)
+
+    thread = _ServerThread(application, listening, certificate)
     thread.start()
     thread.wait_until_started()
-    return RunningServer(api, f"http://127.0.0.1:{listening.getsockname()[1]}{root}", token, known, thread.stop)
+    scheme = "https" if certificate else "http"
+    return RunningServer(api, f"{scheme}://127.0.0.1:{listening.getsockname()[1]}{root}", token, known, thread.stop)
 
 
 class _ServerThread(threading.Thread):
     """Runs uvicorn in an event loop of its own."""
 
-    def __init__(self, application: Callable[[], Application], listening: socket.socket) -> None:
+    def __init__(self, application: Callable[[], Application], listening: socket.socket, certificate: tuple[Path, Path] | None) -> None:
         super().__init__(name=_THREAD, daemon=True)
         self._make_application = application
         self._listening = listening
+        self._certificate = certificate or (None, None)
         self._application: Application | None = None
         self._server: uvicorn.Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -123,6 +132,8 @@ class _ServerThread(threading.Thread):
             ws_ping_interval=None,
             ws_max_size=65_536,
             server_header=False,
+            ssl_certfile=self._certificate[0],
+            ssl_keyfile=self._certificate[1],
         )
         self._server = uvicorn.Server(config)
         serving = asyncio.ensure_future(self._server.serve(sockets=[self._listening]))

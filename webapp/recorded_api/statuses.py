@@ -9,6 +9,8 @@ _REASONS = {
     404: "NotFound",
     405: "MethodNotAllowed",
     410: "Expired",
+    413: "RequestEntityTooLarge",
+    415: "UnsupportedMediaType",
     422: "Invalid",
     429: "TooManyRequests",
     500: "InternalError",
