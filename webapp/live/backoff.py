@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 
 
 class Backoff:
@@ -26,3 +27,18 @@ class Backoff:
     def succeeded(self) -> None:
         """Begin anew."""
         self.failures = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How patient a follower is, in seconds: it backs off from *first* to *most* after failures, and asks again for what was *refused*
+    after a time between these two.
+    """
+
+    first: float = 0.5
+    most: float = 30.0
+    refused: tuple[float, float] = (30.0, 60.0)
+
+    def backoff(self) -> Backoff:
+        """Return a fresh count of failures."""
+        return Backoff(first=self.first, most=self.most)

@@ -17,7 +17,7 @@ from tracer.errors import TracerError
 from webapp import cluster
 from webapp.cluster import Connection
 from webapp.live import announce, journal
-from webapp.live.backoff import Backoff
+from webapp.live.backoff import Backoff, Pace
 from webapp.live.connecting import connection_of
 from webapp.live.messages import VersionRead
 from webapp.live.paths import ObjectPath, parse_path
@@ -39,16 +39,21 @@ _VERSION_EVERY, _VERSION_RETRY = 600.0, 15.0
 
 
 class Follower:
-    """Follows the source *row* as *holder* from ``start()`` to ``stop()``; ``is_over``: it has ended by itself."""
+    """Follows the source *row* as *holder* from ``start()`` to ``stop()``; ``is_over``: it has ended, by itself or not.
 
-    def __init__(self, row: LiveSource, holder: str) -> None:
+    *connect* makes the connection (None: to what the row names).
+    """
+
+    def __init__(self, row: LiveSource, holder: str, *, connect: Callable[[], Connection] | None = None, pace: Pace | None = None) -> None:
         self.source = row.id
         self.readings_mode = row.readings
         self._row, self._holder = row, holder
+        self._connect, self._pace = connect, pace or Pace()
         self._outbox = Outbox()
         self._player: Player | None = None
         self._connection: Connection | None = None
         self._readings: Readings | None = None
+        self._writer: Writer | None = None
         self._taping = Taping(row.id)
         self._asked: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -66,6 +71,11 @@ class Follower:
         for part in (readings.stop if readings else None, connection.close if connection else None, player.close if player else None):
             if part is not None:
                 _quietly(part)
+
+    @property
+    def is_writing(self) -> bool:
+        """Return whether something may still be written."""
+        return self._writer is not None and not self._writer.is_over.is_set()
 
     def look(self, row: LiveSource) -> None:
         """Take what people want of this source: a steered timeline, a node's connections, a recording."""
@@ -109,6 +119,8 @@ class Follower:
             return connection
 
     def _open(self) -> Connection:
+        if self._connect is not None:
+            return self._connect()
         if self._row.kind != LiveSource.Kind.TIMELINE:
             return connection_of(self._row)
         player = Player(self._row)
@@ -121,9 +133,10 @@ class Follower:
         if self.readings_mode != LiveSource.Readings.NONE:
             noticed.append(self._with_readings(connection))
         writer = Writer(self.source, self._holder, self._outbox, noticed, taping=self._taping)
+        self._writer = writer
         self._spawn(writer.run, "writer")
         for kind in cluster.FOLLOWED_KINDS:
-            self._spawn(Stream(kind, connection, self._outbox).run, kind.key)
+            self._spawn(Stream(kind, connection, self._outbox, self._pace).run, kind.key)
         if self._player is not None:
             player = self._player
             self._spawn(lambda: player.run(self._outbox.stop), "player")

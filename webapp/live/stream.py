@@ -13,18 +13,17 @@ import time
 
 from webapp import cluster
 from webapp.cluster import Connection, FollowedKind
-from webapp.live.backoff import Backoff
+from webapp.live.backoff import Pace
 from webapp.live.messages import Begun, Failed, Happened, Listed, Message, Resumed
 
 logger = logging.getLogger(__name__)
 
 _RANDOM = random.SystemRandom()
 PAGE = 500
-_LEAST_PAGE = 10
+_LEAST_PAGE = 1
 # client-go asks for 5 to 10 minutes; shorter ones notice sooner that the other end is gone without a word, and cost next to nothing.
 _WATCH_SECONDS = (90, 150)
 _STEADY_SECONDS = 5.0
-_DENIED_SECONDS = (30.0, 60.0)
 _RELIST_AFTER = 3
 """Watches that failed in a row before the list is taken anew: what the server says to our resourceVersion may be its trouble."""
 
@@ -65,11 +64,12 @@ class Outbox:
 class Stream:
     """The list and watch of one kind."""
 
-    def __init__(self, kind: FollowedKind, connection: Connection, outbox: Outbox, backoff: Backoff | None = None) -> None:
+    def __init__(self, kind: FollowedKind, connection: Connection, outbox: Outbox, pace: Pace) -> None:
         self.kind = kind
         self._connection = connection
         self._outbox = outbox
-        self._backoff = backoff or Backoff()
+        self._refused = pace.refused
+        self._backoff = pace.backoff()
         self._version: str | None = None
         self._limit = PAGE
 
@@ -95,7 +95,7 @@ class Stream:
         except (cluster.Denied, cluster.Refused) as error:
             self._version = None
             self._outbox.put(Failed(kind=self.kind, text=str(error), for_good=True))
-            return _RANDOM.uniform(*_DENIED_SECONDS)
+            return _RANDOM.uniform(*self._refused)
         except cluster.ClusterError as error:
             return self._failed(str(error), getattr(error, "retry_after", None) or 0.0)
         except Stopped:

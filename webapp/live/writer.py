@@ -55,10 +55,10 @@ class Writer:
         self._heads_at = self._pruned_at = time.monotonic()
         self._nodes_at = 0.0
         self._backoff = Backoff(first=0.2, most=5.0)
-        self.lost = threading.Event()
+        self.is_over = threading.Event()
 
     def run(self) -> None:
-        """Write until stopped, or until somebody else holds the lease (then ``lost`` is set)."""
+        """Write until stopped, or until somebody else holds the lease ; ``is_over`` then."""
         try:
             self.restore()
             while not self._outbox.stop.is_set():
@@ -71,9 +71,9 @@ class Writer:
         except Exception:
             logger.exception("source %s cannot be written", self._source)
         finally:
-            self.lost.set()
             self._outbox.stop.set()
             connection.close()
+            self.is_over.set()
 
     def restore(self) -> None:
         """Take back what was stored: the lists that follow then write only what differs."""
