@@ -219,17 +219,19 @@ is_missing() {
   case $2 in 126 | 127) head -n 5 "$state/$1.out" | grep -E -i -q "$missing_words" ;; *) return 1 ;; esac
 }
 
-# why LABEL CODE [PROGRAM]: prints in one line why the last "ask" failed.
+# why LABEL CODE [PROGRAM]: prints in one line why the last "ask" failed, in the words of "manage.py collect" where it was a program.
 why() {
-  last=$(awk 'NF { line = $0 } END { print substr(line, 1, 300) }' "$state/$1.err")
+  last=$(awk 'NF && !/^command terminated with exit code/ { line = $0 } END { print substr(line, 1, 300) }' "$state/$1.err")
   if [ "$2" -eq 124 ]; then
-    printf 'no answer within %s s' "$seconds"
+    printf '%s did not end within %s s.' "${3:-kubectl}" "$seconds"
   elif [ -n "${3:-}" ] && is_missing "$1" "$2"; then
-    printf 'the container has no %s' "$3"
+    printf 'The container has no program %s.' "$3"
   elif grep -q -i -e 'forbidden' -e 'unauthorized' -e 'must be logged in' "$state/$1.err"; then
-    printf 'not allowed: %s' "$last"
+    printf 'Not allowed: %s' "$last"
+  elif [ -n "${3:-}" ] && [ "$3" = ipvsadm ] && grep -q -e 'initialize ipvs' "$state/$1.err"; then
+    printf 'IPVS is not loaded there.'
   else
-    printf 'exit code %s: %s' "$2" "${last:-nothing was said}"
+    printf '%s ended with %s%s' "${3:-kubectl}" "$2" "${last:+: $last}"
   fi
 }
 
@@ -381,19 +383,19 @@ read_nodes() {
   wait
   children=''
   for wanted in $only; do
-    grep -q "^$wanted|" "$state/nodes" || { note objects "nodes/$wanted" "$(now)" failed 'there is no such node'; say "  $wanted: there is no such node"; }
+    grep -q "^$wanted|" "$state/nodes" || { note objects "nodes/$wanted" "$(now)" failed 'There is no such node.'; say "  $wanted: There is no such node."; }
   done
 }
 
 read_node() { # NODE SYSTEM
   if [ "$2" = windows ]; then
-    unread "$1" hns-endpoints.json lacking 'a Windows node: collect.sh reads Linux nodes only (run hnsdiag list all there, and add hnsdiag.txt)'
+    unread "$1" hns-endpoints.json lacking 'A Windows node: only Linux nodes are read. Run hnsdiag list all there, and add what it prints as hnsdiag.txt.'
     return
   fi
   found=$(pod_of "$1")
   if [ -z "$found" ]; then
-    if [ "$readings" = daemonset ]; then unread "$1" iptables-save.txt failed "no pod of the node reader runs there"
-    else unread "$1" iptables-save.txt failed "no kube-proxy pod runs there (it may run as a service of the system, or something else does its work)"; fi
+    if [ "$readings" = daemonset ]; then unread "$1" iptables-save.txt failed 'No pod of the node reader runs there.'
+    else unread "$1" iptables-save.txt failed 'No kube-proxy pod runs there: it may be a service of the system, or something else does its work.'; fi
     return
   fi
   mkdir -p "$work/nodes/$1"
@@ -441,38 +443,39 @@ keep_output() { # NODE FILE CODE PROGRAM: keeps what the last "ask" printed, or 
   fi
   if [ "$3" -eq 0 ]; then
     case $2 in
-      *.json) [ -s "$output" ] || { note "node-$1" "nodes/$1/$2" "$moment" failed 'nothing was printed'; return; } ;;
+      *.json) [ -s "$output" ] || { note "node-$1" "nodes/$1/$2" "$moment" lacking 'Nothing was printed.'; return; } ;;
     esac
     mv "$output" "$work/nodes/$1/$2"
     note "node-$1" "nodes/$1/$2" "$moment" taken ''
     return
   fi
   reason=$(why "node-$1" "$3" "$4")
+  how='failed'
   case $reason in
-    "the container has no $4") note "node-$1" "nodes/$1/$2" "$moment" lacking "$reason"; return ;;
-    'not allowed:'*) given_up=$reason ;;
-    'no answer'*) late=$((late + 1)); [ "$late" -lt 2 ] || given_up='not tried: two other commands got no answer' ;;
+    'The container has no program'* | 'IPVS is not loaded'*) how='lacking' ;;
+    'Not allowed:'*) given_up=$reason ;;
+    *'did not end within'*) late=$((late + 1)); [ "$late" -lt 2 ] || given_up='Not tried: two programs before did not end.' ;;
   esac
-  note "node-$1" "nodes/$1/$2" "$moment" failed "$reason"
+  note "node-$1" "nodes/$1/$2" "$moment" "$how" "$reason"
 }
 
 read_with_reader() { # NODE NAMESPACE POD CONTAINER: one call brings all files of the node as a tar
   moment=$(now)
-  set -- "$1" "$2" "$3" "$4" /usr/bin/python3 -I /node_reader.py
+  set -- "$1" "$2" "$3" "$4" hopline-node-reader
   [ "$conntrack" = no ] || set -- "$@" --conntrack
   node=$1 namespace=$2 pod=$3 container=$4
   shift 4
   if ask "node-$node" exec -n "$namespace" "$pod" -c "$container" -- "$@"; then
     unpack_reading "$node"
   else
-    note "node-$node" "nodes/$node/iptables-save.txt" "$moment" failed "$(why "node-$node" $? python3)"
+    note "node-$node" "nodes/$node/iptables-save.txt" "$moment" failed "$(why "node-$node" $? hopline-node-reader)"
   fi
 }
 
 unpack_reading() { # NODE: takes the documented names only, each through a pipe, so that no name in the tar leads anywhere
   mv "$state/node-$1.out" "$state/node-$1.tar"
   if ! tar -xOf "$state/node-$1.tar" reading.json >"$state/node-$1.reading" 2>/dev/null; then
-    note "node-$1" "nodes/$1/iptables-save.txt" "$moment" failed 'what the node reader printed is no archive of its files'
+    note "node-$1" "nodes/$1/iptables-save.txt" "$moment" failed 'What the node reader printed is no archive of its files.'
     return
   fi
   # One line for each file: NAME, and its error as JSON spells it, or nothing. reading.json has one file a line for this.
@@ -481,13 +484,13 @@ unpack_reading() { # NODE: takes the documented names only, each through a pipe,
   while read -r file reason; do
     if [ -n "$reason" ]; then
       how='failed'
-      case $reason in 'there is no program'*) how='lacking' ;; esac
+      case $reason in 'The container has no program'* | 'IPVS is not loaded'* | 'kube-proxy does not answer'*) how='lacking' ;; esac
       note "node-$1" "nodes/$1/$file" "$moment" "$how" "$(printf '%s' "$reason" | sed 's/\\\(["\\]\)/\1/g')"
     elif tar -xOf "$state/node-$1.tar" "$file" >"$work/nodes/$1/$file" 2>/dev/null; then
       note "node-$1" "nodes/$1/$file" "$moment" taken ''
     else
       rm -f "$work/nodes/$1/$file"
-      note "node-$1" "nodes/$1/$file" "$moment" failed 'it is not in what the node reader printed'
+      note "node-$1" "nodes/$1/$file" "$moment" failed 'The node reader left it out.'
     fi
   done <"$state/node-$1.files"
 }

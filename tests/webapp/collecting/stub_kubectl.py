@@ -2,15 +2,18 @@
 
 ``STUB_RECORDING`` is the snapshot it answers from, ``STUB_LOG`` the log (one JSON list of arguments a line), ``STUB_FAULTS`` a JSON
 object: ``lacks`` (programs that no container has), ``forbids`` (resources; ``pods/exec``), ``sleeps`` (programs that never end),
-``fails`` (program → [exit code, stderr]), ``gone`` (the server cannot be reached), ``pods`` (node → pod in place of the usual).
+``fails`` (program → [exit code, stderr]), ``gone`` (the server cannot be reached), ``pods`` (node → pod in place of the usual),
+``readers`` (nodes with a node reader in the namespace ``readers``), ``systems`` (node → operating system).
 It prints as kubectl does: keys sorted, four blanks, a List.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -69,6 +72,9 @@ def get(arguments: list[str]) -> None:
         for item in items("nodes"):
             system = FAULTS.get("systems", {}).get(item["metadata"]["name"], "linux")
             print(f"{item['metadata']['name']}|{system}")
+    elif "app.kubernetes.io/name=hopline-node-reader" in arguments and "readers" in arguments:
+        for node in FAULTS.get("readers", []):
+            print(f"{node}|Running|readers|reader-{node}|node-reader")
     elif output == "jsonpath=" + PODS_PATH:
         if "k8s-app=kube-proxy" in arguments:
             for node, pod in proxies().items():
@@ -93,6 +99,9 @@ def execute(arguments: list[str]) -> None:
         code, text = FAULTS["fails"][program]
         print("half of it")
         end(f"{text}\ncommand terminated with exit code {code}", code)
+    if program == "hopline-node-reader":
+        sys.stdout.buffer.write(reading(pod.removeprefix("reader-")))
+        return
     node = next(node for node, found in proxies().items() if found and found["name"] == pod)
     path = RECORDING / "nodes" / node / FILES[tuple(argv)]
     if program in FAULTS.get("lacks", []) or not path.exists():
@@ -102,6 +111,24 @@ def execute(arguments: list[str]) -> None:
             "found in $PATH: unknown"
         )
     sys.stdout.buffer.write(path.read_bytes())
+
+
+def reading(node: str) -> bytes:
+    """Return a node reader's tar, with two entries that a reader would not put there."""
+    folder = RECORDING / "nodes" / node
+    said = {path.name: {"error": None, "seconds": 0.1} for path in sorted(folder.iterdir())}
+    said["nft-ruleset.json"] = {"error": "The container has no program nft.", "seconds": 0.1}
+    said["ipset-save.txt"] = {"error": 'ipset ended with 1: "x" \\ y', "seconds": 0.1}
+    lines = ",\n".join(f" {json.dumps(name)}: {json.dumps(entry)}" for name, entry in said.items())
+    contents = {path.name: path.read_bytes() for path in folder.iterdir()} | {"../../evil": b"evil", "notes.txt": b"notes"}
+    contents["reading.json"] = f'{{"reader": 1, "files": {{\n{lines}\n}}}}\n'.encode()
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        for name, content in contents.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return made.getvalue()
 
 
 def main() -> None:

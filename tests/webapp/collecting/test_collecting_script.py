@@ -222,7 +222,7 @@ def test_conntrack_is_read_when_it_is_asked_for(small: Path, tmp_path: Path) -> 
 def test_one_node_can_be_read_alone(small: Path, tmp_path: Path) -> None:
     ran = collect(tmp_path, small, "--node", "node-b.example", "--node", "node-c", "out")
     assert [path.name for path in (tmp_path / "out/nodes").iterdir()] == ["node-b.example"]
-    assert (ran.code, about(tmp_path / "out")["files"]["nodes/node-c"]["error"]) == (1, "there is no such node")
+    assert (ran.code, about(tmp_path / "out")["files"]["nodes/node-c"]["error"]) == (1, "There is no such node.")
 
 
 def test_snapshot_json_says_of_each_file_when_or_why_not(small: Path, tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_snapshot_json_says_of_each_file_when_or_why_not(small: Path, tmp_path: 
     files = said["files"]
     assert re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z", files["services.json"]["read_at"])
     assert "error" not in files["nodes/node-a/iptables-save.txt"]
-    assert files["nodes/node-a/nft-ruleset.json"]["error"] == "the container has no nft"
+    assert files["nodes/node-a/nft-ruleset.json"]["error"] == "The container has no program nft."
     present = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert present - {"snapshot.json"} == {path for path, entry in files.items() if "error" not in entry}
 
@@ -258,7 +258,7 @@ def test_every_shell_writes_the_same(small: Path, tmp_path: Path, shell: tuple[s
     assert (ran.code, ran.out) == (0, "out.tar.gz\n"), ran.err
     files = dict(uploads.read(tmp_path / "out.tar.gz"))
     said = json.loads(files.pop("snapshot.json"))
-    assert said["files"]["nodes/node-a/ipset-save.txt"]["error"] == "the container has no ipset"
+    assert said["files"]["nodes/node-a/ipset-save.txt"]["error"] == "The container has no program ipset."
     assert json.loads(files["pods.json"])["items"] == [kept(POD, "Pod")]
     assert len(files) == 17
     assert files["nodes/node-a/sysctl.txt"] == b"net.ipv4.ip_forward = 1\n"
@@ -272,7 +272,7 @@ def test_a_kind_that_is_refused_is_said_and_the_rest_is_taken(small: Path, tmp_p
     assert ran.code == 1
     errors = {path: entry["error"] for path, entry in about(tmp_path / "out")["files"].items() if "error" in entry}
     assert set(errors) == {"ingresses.json", "pods.json"}
-    assert errors["pods.json"].startswith("not allowed: Error from server (Forbidden)")
+    assert errors["pods.json"].startswith("Not allowed: Error from server (Forbidden)")
     assert "Refused or failed: 2 files" in ran.err
     assert '\\"pods\\"' in (tmp_path / "out/snapshot.json").read_text()
 
@@ -282,7 +282,7 @@ def test_exec_that_is_refused_is_tried_once_a_node(small: Path, tmp_path: Path) 
     assert ran.code == 1
     assert sum(call[0] == "exec" for call in ran.calls) == 2
     assert not (tmp_path / "out/nodes/node-a").exists()
-    assert about(tmp_path / "out")["files"]["nodes/node-a/sysctl.txt"]["error"].startswith("not allowed: ")
+    assert about(tmp_path / "out")["files"]["nodes/node-a/sysctl.txt"]["error"].startswith("Not allowed: ")
 
 
 @pytest.mark.parametrize("fault", [{"forbids": ["services"]}, {"gone": True}])
@@ -299,7 +299,7 @@ def test_a_program_that_never_ends_is_given_up(small: Path, tmp_path: Path) -> N
     ran = collect(tmp_path, small, "--node", "node-a", "--timeout", "1", "out", sleeps=["iptables-save"])
     assert time.monotonic() - started < 30
     files = about(tmp_path / "out")["files"]
-    assert (ran.code, files["nodes/node-a/iptables-save.txt"]["error"]) == (1, "no answer within 1 s")
+    assert (ran.code, files["nodes/node-a/iptables-save.txt"]["error"]) == (1, "iptables-save did not end within 1 s.")
     assert (tmp_path / "out/nodes/node-a/ip-addr.json").exists()
     assert not (tmp_path / "out/nodes/node-a/iptables-save.txt").exists()
 
@@ -308,13 +308,13 @@ def test_a_node_that_answers_nothing_does_not_hold_the_others_for_long(small: Pa
     programs = sorted({command.argv[0] for command in NODE_COMMANDS})
     ran = collect(tmp_path, small, "--node", "node-a", "--timeout", "1", "out", sleeps=programs)
     assert sum(call[0] == "exec" for call in ran.calls) == 2
-    assert about(tmp_path / "out")["files"]["nodes/node-a/sysctl.txt"]["error"] == "not tried: two other commands got no answer"
+    assert about(tmp_path / "out")["files"]["nodes/node-a/sysctl.txt"]["error"] == "Not tried: two programs before did not end."
 
 
 def test_half_of_a_dump_is_not_taken_for_one(small: Path, tmp_path: Path) -> None:
     ran = collect(tmp_path, small, "--node", "node-a", "out", fails={"iptables-save": [4, 'x\t"lock" \\ held']})
     error = about(tmp_path / "out")["files"]["nodes/node-a/iptables-save.txt"]["error"]
-    assert (ran.code, error) == (1, "exit code 4: command terminated with exit code 4")
+    assert (ran.code, error) == (1, 'iptables-save ended with 4: x "lock" \\ held')
     assert not (tmp_path / "out/nodes/node-a/iptables-save.txt").exists()
 
 
@@ -328,9 +328,9 @@ def test_nodes_that_cannot_be_read_are_said(small: Path, tmp_path: Path) -> None
     pods = {"node-a": {"name": "kube-proxy-x", "phase": "Pending"}}
     ran = collect(tmp_path, small, "out", pods=pods, systems={"node-b.example": "windows"})
     files = about(tmp_path / "out")["files"]
-    assert files["nodes/node-a/iptables-save.txt"]["error"].startswith("no kube-proxy pod runs there")
-    assert files["nodes/node-b.example/hns-endpoints.json"]["error"].startswith("a Windows node")
-    assert "a Windows node" in ran.err
+    assert files["nodes/node-a/iptables-save.txt"]["error"].startswith("No kube-proxy pod runs there")
+    assert files["nodes/node-b.example/hns-endpoints.json"]["error"].startswith("A Windows node")
+    assert "A Windows node" in ran.err
     assert not (tmp_path / "out/nodes").exists()
 
 
@@ -341,6 +341,21 @@ def test_without_the_list_of_nodes_those_with_pods_are_read(small: Path, tmp_pat
     assert sorted(path.name for path in (tmp_path / "out/nodes").iterdir()) == ["node-a", "node-b.example"]
     containers = {call[call.index("-c") + 1] for call in ran.calls if call[0] == "exec"}
     assert containers == {"kube-proxy"}
+
+
+def test_the_node_reader_brings_all_files_at_once(small: Path, tmp_path: Path) -> None:
+    how = ("--readings", "daemonset", "--reader-namespace", "readers", "--conntrack")
+    ran = collect(tmp_path, small, *how, "out", readers=["node-a"])
+    calls = [call[call.index("--") + 1 :] for call in ran.calls if call[0] == "exec"]
+    assert calls == [["hopline-node-reader", "--conntrack"]]
+    node, files = tmp_path / "out/nodes/node-a", about(tmp_path / "out")["files"]
+    assert {path.name for path in node.iterdir()} == {path.name for path in (small / "nodes/node-a").iterdir()}
+    assert (node / "iptables-save.txt").read_bytes() == (small / "nodes/node-a/iptables-save.txt").read_bytes()
+    assert files["nodes/node-a/nft-ruleset.json"]["error"] == "The container has no program nft."
+    assert files["nodes/node-a/ipset-save.txt"]["error"] == 'ipset ended with 1: "x" \\ y'
+    assert files["nodes/node-b.example/iptables-save.txt"]["error"] == "No pod of the node reader runs there."
+    assert ran.code == 1
+    assert list(tmp_path.rglob("evil")) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
