@@ -71,10 +71,13 @@ class Recorder:
     def event(self, event: str, kind: str, value: Mapping[str, Any], at: float) -> None:
         """Write what a watch said: *event* is ``ADDED``, ``MODIFIED`` or ``DELETED``, *value* the object with its resourceVersion.
 
+        Of a deleted object the last known state will do: it gets a resourceVersion after all others, as the API server's own would have.
         :raises RecordingFull: nothing was written.
         """
         path, cleaned = f"{_PLURALS[kind]}.watch.jsonl", kept(value, kind)
         cleaned = {"kind": kind, "apiVersion": _api_version(kind)} | cleaned
+        if event == "DELETED" and _later(self._version, version := str(cleaned["metadata"].get("resourceVersion") or "")) != version:
+            cleaned["metadata"] = cleaned["metadata"] | {"resourceVersion": _next(self._version)}
         self._append(path, _compact({"type": event, "object": cleaned}) + b"\n")
         metadata = cleaned["metadata"]
         self._version = _later(self._version, str(metadata.get("resourceVersion") or ""))
@@ -157,6 +160,10 @@ def _later(one: str, other: str) -> str:
     if one.isdecimal() and other.isdecimal():
         return max(one, other, key=int)
     return other or one
+
+
+def _next(version: str) -> str:
+    return str(int(version) + 1) if version.isdecimal() else version
 
 
 def _compact(value: object) -> bytes:

@@ -13,6 +13,7 @@ from tracer.snapshot.summary import summarise
 from webapp import uploads
 from webapp.live.recording import LONGEST_SECONDS, QUIET_SECONDS, Recorder, RecordingFull
 from webapp.live.step_titles import Happened, title_of
+from webapp.recorded_api import Timeline
 
 SERVICE = {"kind": "Service", "apiVersion": "v1", "metadata": {"name": "api", "namespace": "default", "resourceVersion": "5"}, "spec": {}}
 BASE = {
@@ -99,6 +100,21 @@ def test_resource_versions_are_compared_as_numbers(recorder: Recorder) -> None:
     recorder.event("MODIFIED", "Service", SERVICE, at=101.0)
     recorder.finish(now=110.0)
     assert written(recorder, "steps.json")[1]["resource_version"] == "100"
+
+
+def test_a_deleted_object_of_old_comes_after_what_was_before(recorder: Recorder) -> None:
+    """The follower knows of a deleted object only what it was: its resourceVersion may be older than the recording."""
+    recorder.event("ADDED", "Pod", pod("a", "100"), at=101.0)
+    recorder.event("DELETED", "Service", SERVICE, at=101.0)
+    recorder.event("DELETED", "Pod", pod("b", "300"), at=101.0)
+    recorder.finish(now=110.0)
+    timeline = Timeline.open(uploads.read(recorder.folder))
+    assert [(event.type, event.plural, event.resource_version) for event in timeline.events] == [
+        ("ADDED", "pods", 100),
+        ("DELETED", "services", 101),
+        ("DELETED", "pods", 300),
+    ]
+    assert [step.number for step in timeline.steps] == [0, 1]
 
 
 def test_steps_never_go_backwards(recorder: Recorder) -> None:
