@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import json
 from typing import Any
 
 from asgiref.sync import sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
-from webapp import access, services, upload_jobs
+from webapp import access, services, socket_loop, sources
+from webapp.live import announce
+from webapp.live import services as live
+from webapp.models import LiveSource
 
 _REFUSED = 4404
+WATCHED_EVERY = 240.0
 
 
 class UploadProgress(AsyncJsonWebsocketConsumer):
@@ -23,7 +30,7 @@ class UploadProgress(AsyncJsonWebsocketConsumer):
     async def connect(self) -> None:
         """Accept the socket and say where the upload stands."""
         await self.accept()
-        upload_jobs.remember_socket_loop()
+        socket_loop.remember()
         job = self.scope["url_route"]["kwargs"]["job"]
         owner = access.scope_owner(self.scope)
         if not access.scope_is_granted(self.scope) or not await sync_to_async(services.find_upload)(job, owner):
@@ -49,3 +56,92 @@ class UploadProgress(AsyncJsonWebsocketConsumer):
         await self.send_json(job)
         if job["state"] != "reading":
             await self.close()
+
+
+class LiveUpdates(AsyncJsonWebsocketConsumer):
+    """What changes in one followed cluster, to a session that may watch it: the messages of announce.py.
+
+    The browser says once which generation its page shows, ``{"since": 4182}``, and is told the state, and what changed since.
+    One that takes its messages slowly gets the newest of each type, with the changes of those left out.
+    Closes with 4404 when there is no such source.
+    """
+
+    _source: LiveSource | None = None
+    _sender: asyncio.Task[None] | None = None
+
+    async def connect(self) -> None:
+        """Accept the socket of somebody who may watch the source."""
+        await self.accept()
+        socket_loop.remember()
+        try:
+            if not access.scope_is_granted(self.scope):
+                raise sources.NoSuchSource
+            slug, owner = self.scope["url_route"]["kwargs"]["source"], access.scope_owner(self.scope)
+            self._source = await sync_to_async(sources.find_live)(slug, owner)
+        except sources.NoSuchSource:
+            await self.close(code=_REFUSED)
+            return
+        self._waiting: dict[str, dict[str, Any]] = {}
+        self._wake = asyncio.Event()
+        await self.channel_layer.group_add(live.group_of(self._source.id), self.channel_name)
+        self._sender = asyncio.create_task(self._send_what_waits())
+
+    async def disconnect(self, code: int) -> None:
+        """Leave the source's group."""
+        if self._sender is not None:
+            self._sender.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._sender
+        if self._source is not None:
+            await self.channel_layer.group_discard(live.group_of(self._source.id), self.channel_name)
+
+    async def receive_json(self, content: Any, **_: Any) -> None:
+        """Tell what changed since the generation that the browser shows."""
+        since = content.get("since") if isinstance(content, dict) else None
+        if self._source is None or (since is not None and not isinstance(since, int)):
+            return
+        try:
+            told = await sync_to_async(live.messages)(self._source, since)
+        except LiveSource.DoesNotExist:
+            await self.close(code=_REFUSED)
+            return
+        for message in told:
+            self._put(message)
+
+    @classmethod
+    async def decode_json(cls, text_data: str) -> Any:
+        """Return what the browser says, None when it is no JSON."""
+        with contextlib.suppress(ValueError):
+            return json.loads(text_data)
+        return None
+
+    async def live_message(self, event: dict[str, Any]) -> None:
+        """Pass one message on."""
+        self._put(event["message"])
+
+    def _put(self, message: dict[str, Any]) -> None:
+        kind = message["type"]
+        self._waiting[kind] = merged(self._waiting.get(kind), message)
+        self._wake.set()
+
+    async def _send_what_waits(self) -> None:
+        """Send until cancelled; say every few minutes that somebody still watches."""
+        while True:
+            try:
+                await asyncio.wait_for(self._wake.wait(), WATCHED_EVERY)
+            except TimeoutError:
+                await sync_to_async(live.watched)(self._source)
+                continue
+            self._wake.clear()
+            waiting, self._waiting = self._waiting, {}
+            for message in waiting.values():
+                await self.send_json(message)
+
+
+def merged(earlier: dict[str, Any] | None, message: dict[str, Any]) -> dict[str, Any]:
+    """Return *message* with the changes of the one that it overtook: the newest generation, and all that changed on the way."""
+    if earlier is None or message["type"] != "generation":
+        return message
+    changed = announce.named((*earlier["changed"], *message["changed"]))
+    everything = announce.EVERYTHING in changed
+    return message | {"gen": max(earlier["gen"], message["gen"]), "changed": [announce.EVERYTHING] if everything else changed}

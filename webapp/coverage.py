@@ -83,6 +83,11 @@ class Coverage:
         return trace_url(self.row)
 
     @property
+    def steps(self) -> tuple[dict[str, Any], ...]:
+        """Return a timeline's steps (step, title, at), none for an ordinary snapshot."""
+        return tuple((self.summary.get("timeline") or {}).get("steps", ()))
+
+    @property
     def sentence(self) -> str:
         """Return what a demonstration cluster is for."""
         return demonstrations.SENTENCES.get(self.row.id, "") if self.row.is_demo else ""

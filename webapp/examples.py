@@ -1,4 +1,4 @@
-"""Traces to try in a snapshot, as links; found once for each snapshot's content and kept."""
+"""Traces to try in a source, as links; found once for each snapshot's content and kept, those of a followed cluster for a minute."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from django.urls import NoReverseMatch, reverse
 from tracer.errors import QueryError, TracerError
 from tracer.explain.example_queries import ExampleQuery, example_queries
 from tracer.query import parse_destination, parse_source
-from webapp import __version__, services
-from webapp.models import Snapshot
+from webapp import __version__, sources
+from webapp.models import LiveItem, LiveSource, Snapshot
+from webapp.sources import Source
 from webapp.trace_query import TraceQuery
 
 _RULES = frozenset({"iptables-save.txt", "iptables-legacy-save.txt", "nft-ruleset.json", "nft-ruleset.txt"})
 _SMALL = 8_000_000
+_FEW = 5_000
 _KEPT_SECONDS = 86_400
+_KEPT_SECONDS_LIVE = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,24 +40,26 @@ def trace_url(row: Snapshot) -> str:
         return ""
 
 
-def is_quick(row: Snapshot) -> bool:
+def is_quick(row: Source) -> bool:
     """Return whether the examples of *row* are at hand, or its objects few enough to look through while a page waits."""
-    return row.size <= _SMALL or cache.get(_key(row)) is not None
+    if cache.get(_key(row)) is not None:
+        return True
+    return LiveItem.objects.filter(source=row).count() <= _FEW if isinstance(row, LiveSource) else row.size <= _SMALL
 
 
-def example_links(row: Snapshot) -> tuple[ExampleLink, ...]:
+def example_links(row: Source) -> tuple[ExampleLink, ...]:
     """Return the traces to try in *row*, none where its objects cannot be read."""
     found = cache.get(_key(row))
     if found is None:
         found = _find(row)
-        cache.set(_key(row), found, _KEPT_SECONDS)
+        cache.set(_key(row), found, _KEPT_SECONDS_LIVE if isinstance(row, LiveSource) else _KEPT_SECONDS)
     page = trace_url(row)
     return tuple(_link(page, *example) for example in found) if page else ()
 
 
-def _find(row: Snapshot) -> list[tuple[str, str, str, str]]:
+def _find(row: Source) -> list[tuple[str, str, str, str]]:
     try:
-        with services.using_cluster(row) as cluster:
+        with sources.using(row) as cluster:
             files = cluster.snapshot.node_files.items()
             recorded = {node for node, held in files if _RULES & held.keys()}
             examples = tuple(example_queries(cluster.objects, recorded=recorded or None))
@@ -77,5 +82,5 @@ def _link(page: str, title: str, shows: str, source: str, destination: str) -> E
     return ExampleLink(title=title, shows=shows, question=f"{source} → {destination}", url=query.url(page))
 
 
-def _key(row: Snapshot) -> str:
-    return f"examples:{__version__}:{row.digest}"
+def _key(row: Source) -> str:
+    return f"examples:{__version__}:{f'live:{row.id}' if isinstance(row, LiveSource) else row.digest}"

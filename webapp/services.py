@@ -167,9 +167,12 @@ def upload_group(job: str) -> str:
 
 
 def create_link(
-    *, document: dict[str, Any], query: dict[str, Any], owner: str, snapshot: Snapshot, expires: datetime | None = None
+    *, document: dict[str, Any], query: dict[str, Any], owner: str, snapshot: Snapshot | None, expires: datetime | None = None
 ) -> TraceLink:
-    """Freeze the answer document under a new token. :raises ValueError: *owner* is empty, or *expires* has passed."""
+    """Freeze the answer document under a new token. *snapshot* None: the answer is of a moment of a followed cluster, which nobody keeps.
+
+    :raises ValueError: *owner* is empty, or *expires* has passed.
+    """
     if not owner:
         raise ValueError("a link needs an owner")
     if expires is not None and expires <= timezone.now():
@@ -178,7 +181,7 @@ def create_link(
         owner=owner,
         query=query,
         snapshot=snapshot,
-        snapshot_digest=snapshot.digest,
+        snapshot_digest=snapshot.digest if snapshot else "",
         expires_at=expires,
         engine_version=str(document.get("engine_version") or __version__),
     )

@@ -1,15 +1,24 @@
-"""The use case behind the trace page: one question to one snapshot, answered and kept for the next steps."""
+"""The use case behind the trace page: one question to one snapshot or followed cluster, answered and kept for the next steps."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tracer.errors import QueryError, TracerError
-from webapp import __version__, services
+from webapp import __version__, services, sources
 from webapp.answers import Answer, AnswerCache, document
-from webapp.models import Snapshot
+from webapp.models import LiveSource, Snapshot
+from webapp.sources import Source
 from webapp.surroundings import surroundings
 from webapp.trace_query import FieldError, TraceQuery
 
+if TYPE_CHECKING:
+    from tracer.topology.cluster import Cluster
+    from tracer.trace import Trace
+
 _kept = AnswerCache()
+# Answers of followed clusters that a page may still show, while the cluster is further.
+_shown = AnswerCache()
 
 
 class NotAnswered(Exception):
@@ -21,15 +30,31 @@ class NotAnswered(Exception):
         self.missing = missing
 
 
-def answer(row: Snapshot, query: TraceQuery) -> Answer:
-    """Return the answer to *query* in the snapshot *row*, from the last few answers when it is among them.
+def answer(row: Source, query: TraceQuery, shown: str = "") -> Answer:
+    """Return the answer to *query* in the source *row*, from the last few answers when it is among them.
 
-    :raises NotAnswered: the question names something that does not exist, or the snapshot cannot be read.
+    That of a followed cluster is kept until something it depends on changes; ``document["live"]`` then says what that is, and of which
+    generation it is. *shown* is the generation of an answer that a page shows: that one is returned while it is known.
+    :raises NotAnswered: the question names something that does not exist, or the source cannot be read.
     """
+    try:
+        if isinstance(row, LiveSource):
+            return _shown.get((row.id, str(query.question()), shown)) or _of_followed(row, query)
+        return _of_snapshot(row, query)
+    except QueryError as error:
+        missing = error.code.endswith("_NOT_FOUND")
+        raise NotAnswered(FieldError(field=error.field or "to", message=_sentence(str(error)), near=error.near), missing=missing) from error
+    except TracerError as error:
+        problems = [FieldError(field="", message=line) for line in str(error).splitlines() if line.strip()]
+        raise NotAnswered(*problems[:20], missing=False) from error
+
+
+def _of_snapshot(row: Snapshot, query: TraceQuery) -> Answer:
     key = (row.digest, str(query.question()), __version__)
     found = _kept.get(key)
     if found is None:
-        found = Answer(_document(row, query))
+        with services.using_cluster(row) as cluster:
+            found = Answer(_document(cluster, _traced(cluster, query), _snapshot(row)))
         _kept.put(key, found)
     if found.document["snapshot"]["id"] != row.id:
         # The same bytes stored twice: the answer is the same, the name on it is not.
@@ -37,21 +62,33 @@ def answer(row: Snapshot, query: TraceQuery) -> Answer:
     return found
 
 
-def _document(row: Snapshot, query: TraceQuery) -> dict[str, object]:
+def _of_followed(row: LiveSource, query: TraceQuery) -> Answer:
+    from tracer.explain.dependencies import dependencies_of
+
+    with sources.using_live(row) as view:
+        key = ("answer", str(query.question()))
+        found: Answer | None = view.answers.get(key)
+        if found is None:
+            traced = _traced(view.cluster, query)
+            dependencies = dependencies_of(view.cluster, traced)
+            moment = {"id": row.id, "name": row.name, "digest": "", "taken_at": view.at.isoformat() if view.at else None}
+            depends = {"generation": view.generation, "depends": sorted(dependencies.refs)}
+            found = Answer(_document(view.cluster, traced, moment) | {"live": depends})
+            view.answers.keep(key, found, dependencies)
+            _shown.put((row.id, str(query.question()), str(view.generation)), found)
+        return found
+
+
+def _traced(cluster: Cluster, query: TraceQuery) -> Trace:
     from tracer.explain.findings import diagnose
     from tracer.simulate import trace
 
-    try:
-        with services.using_cluster(row) as cluster:
-            traced = diagnose(cluster, trace(cluster, query.to_query()))
-            found = document(traced, cluster.snapshot, snapshot=_snapshot(row), engine_version=__version__)
-            return found | surroundings(cluster, traced)
-    except QueryError as error:
-        missing = error.code.endswith("_NOT_FOUND")
-        raise NotAnswered(FieldError(field=error.field or "to", message=_sentence(str(error)), near=error.near), missing=missing) from error
-    except TracerError as error:
-        problems = [FieldError(field="", message=line) for line in str(error).splitlines() if line.strip()]
-        raise NotAnswered(*problems[:20], missing=False) from error
+    return diagnose(cluster, trace(cluster, query.to_query()))
+
+
+def _document(cluster: Cluster, traced: Trace, snapshot: dict[str, object]) -> dict[str, object]:
+    found = document(traced, cluster.snapshot, snapshot=snapshot, engine_version=__version__)
+    return found | surroundings(cluster, traced)
 
 
 def _snapshot(row: Snapshot) -> dict[str, object]:

@@ -9,4 +9,5 @@ urlpatterns = [
     path("", include("webapp.views.trace_urls")),
     path("", include("webapp.views.dns_urls")),
     path("", include("webapp.views.snapshot_urls")),
+    path("", include("webapp.views.live_urls")),
 ]

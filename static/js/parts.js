@@ -11,11 +11,12 @@ let wanted = 0;
 // Fetch the page's own address for *href* and show the step it names. *push* makes a history entry, else the address is replaced.
 export async function showStep(href, { push = true } = {}) {
   const ticket = ++wanted;
+  document.dispatchEvent(new CustomEvent("hopline:stepped"));
   const panel = inspector();
   if (!panel) return;
   let html;
   try {
-    const answer = await fetch(href, { headers: { "HX-Request": "true", "HX-Target": "inspector" }, credentials: "same-origin" });
+    const answer = await fetch(href, { headers: { "HX-Request": "true", "HX-Target": "inspector", ...shown() }, credentials: "same-origin" });
     if (!answer.ok) throw new Error(answer.status);
     html = await answer.text();
   } catch {
@@ -30,6 +31,12 @@ export async function showStep(href, { push = true } = {}) {
   history[push ? "pushState" : "replaceState"]({ step: true }, "", href);
   mark();
   say();
+}
+
+// A followed cluster may be further by now than the picture is: the step belongs to the answer that the picture shows.
+function shown() {
+  const { live, answer, follow } = document.getElementById("trace").dataset;
+  return live === undefined ? {} : { "Hopline-Answer": answer || "", "Hopline-Follow": follow || "" };
 }
 
 export function say() {
@@ -132,6 +139,7 @@ document.addEventListener("htmx:afterSettle", (event) => {
   document.getElementById("errors")?.focus();
   if (inspector()) { reveal(current()); playhead(current()); }
 });
+document.addEventListener("hopline:morphed", () => { if (inspector()) mark(); });
 document.addEventListener("htmx:beforeRequest", () => document.getElementById("trace")?.setAttribute("aria-busy", "true"));
 document.addEventListener("htmx:afterRequest", () => document.getElementById("trace")?.removeAttribute("aria-busy"));
 

@@ -8,7 +8,9 @@ const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 function label() {
   const button = document.querySelector("#play span");
-  if (button) button.textContent = timer ? "Pause" : "Play";
+  if (!button) return;
+  button.textContent = timer ? "Pause" : "Play";
+  if (timer) button.parentElement.dataset.playing = "yes"; else delete button.parentElement.dataset.playing;
 }
 
 function stop() {

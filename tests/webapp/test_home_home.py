@@ -54,7 +54,7 @@ def test_a_mode_that_is_not_modelled_is_said(client, tmp_path):
 def test_it_works_without_any_cluster(client):
     page = client.get("/").content.decode()
     assert "Three ways in" in page
-    assert "not built yet" in page
+    assert "Connect a cluster" in page
     assert "Open the sample trace" not in page
 
 

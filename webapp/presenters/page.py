@@ -17,6 +17,7 @@ from webapp.answers import Answer
 from webapp.graph_svg import LayoutError
 from webapp.odds import odds_text
 from webapp.presenters.drawing import Drawing, drawing
+from webapp.presenters.facts import facts
 from webapp.presenters.inspector import Inspector, inspector
 from webapp.presenters.journey import Moment, journey
 from webapp.presenters.legend import Legend, legend
@@ -28,6 +29,7 @@ from webapp.trace_query import TraceQuery
 Json = Mapping[str, Any]
 EXPORTS = (("svg", "SVG picture"), ("png", "PNG picture"), ("dot", "DOT graph"), ("mmd", "Mermaid"), ("json", "JSON answer"))
 PAGE_ROWS = 100
+MOST_REFS = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,16 +111,23 @@ class TracePage:
     title: str
     question: str
     affinity: Mapping[str, int]
+    follow: str
+    facts: str
+    depends: str
+    generation: int | None
     taken_at: str
     engine_version: str
     legend: Legend
 
 
-def trace_page(answer: Answer, query: TraceQuery, path: str) -> TracePage:
-    """Return the page for *answer* looked at as *query* says; *path* is the page's own path, to which its addresses belong."""
+def trace_page(answer: Answer, query: TraceQuery, path: str, shown_before: str = "") -> TracePage:
+    """Return the page for *answer* looked at as *query* says; *path* is the page's own path, to which its addresses belong.
+
+    *shown_before* is the path that the browser follows by now: it is followed on where *query* names none and it still exists.
+    """
     shown = answer if query.seed is None else answer.sample(query.seed)
     paths = shown.paths
-    followed = next((p for p in paths if p.id == query.follow), None) or most_likely(paths)
+    followed = next((p for p in paths if p.id == (query.follow or shown_before)), None) or most_likely(paths)
     outcome = shown.answer["outcomes"][followed.index]
     moments = journey(outcome, shown.answer.get("lookups") or ())
     said = verdict(shown.answer, paths, followed)
@@ -180,10 +189,20 @@ def trace_page(answer: Answer, query: TraceQuery, path: str) -> TracePage:
         title=_title(shown.answer, said),
         question=" → ".join(_ends(shown.answer)),
         affinity=shown.document.get("affinity") or {},
+        follow=followed.id,
+        facts=facts(said.whole, paths),
+        depends=_depends(shown.document),
+        generation=shown.document.get("live", {}).get("generation"),
         taken_at=str(shown.document.get("snapshot", {}).get("taken_at") or ""),
         engine_version=str(shown.document.get("engine_version", "")),
         legend=legend(with_reply="reply" in outcome, with_dns=bool(shown.answer.get("lookups"))),
     )
+
+
+def _depends(document: Json) -> str:
+    """Return what a change must touch to change this answer, ``*`` where that is more than can be told."""
+    refs = document.get("live", {}).get("depends", ())
+    return " ".join(refs) if 0 < len(refs) <= MOST_REFS else "*"
 
 
 def _step(query: TraceQuery, said: Verdict, moments: Sequence[Moment]) -> int:

@@ -58,7 +58,7 @@ def _nft_tokens(text: str, element: str) -> Iterator[Token]:
     before, found, after = text.partition(element) if element else (text, "", "")
     for part in _NFT_PART.split(before.strip()):
         if part.strip():
-            yield Token(text=part.strip(), css="tg" if _NFT_PART.fullmatch(part) else "cm" if part.startswith("comment ") else "")
+            yield Token(text=part.strip(), css="cm" if part.startswith("comment ") else "tg" if _NFT_PART.fullmatch(part) else "")
     if found:
         comma = "," if after.startswith(",") else ""
         yield Token(text=found + comma, css="tg el tk")

@@ -12,9 +12,11 @@ from django.views.decorators.http import require_safe
 from tracer.conntrack_list import parse_conntrack
 from tracer.errors import TracerError
 from tracer.kube.near import nearest
-from webapp import services
-from webapp.models import Snapshot
+from webapp import sources
+from webapp.access import current_owner
 from webapp.presenters.connections import ConnectionList, connection_list, node_choices
+from webapp.presenters.source import source_head
+from webapp.sources import Source
 from webapp.views.errors import not_found
 from webapp.views.trace import find
 
@@ -31,7 +33,7 @@ def connections(request: HttpRequest, source: str) -> HttpResponse:
         return row
     path, wanted = reverse("connections", args=[row.id]), request.GET.get("find", "").strip()[:LONGEST_SEARCH]
     try:
-        with services.using_cluster(row) as cluster:
+        with sources.using(row) as cluster:
             nodes = [name for name, files in cluster.snapshot.node_files.items() if FILE in files]
             node = request.GET.get("node", "") or min(nodes, default="")
             if node and node not in nodes:
@@ -40,19 +42,17 @@ def connections(request: HttpRequest, source: str) -> HttpResponse:
             text = cluster.snapshot.node_file(node, FILE) or ""
             file = cluster.snapshot.path_of(node, FILE)
     except TracerError as error:
-        return render(request, "trace/connections.html", _context(row, path) | {"problem": str(error)}, status=422)
+        return render(request, "trace/connections.html", _context(request, row, path) | {"problem": str(error)}, status=422)
     found = _listed(row, node, file, text, wanted) if node else None
-    return render(
-        request, "trace/connections.html", _context(row, path) | {"list": found, "nodes": node_choices(nodes, node, path), "find": wanted}
-    )
+    listed = {"list": found, "nodes": node_choices(nodes, node, path), "find": wanted}
+    return render(request, "trace/connections.html", _context(request, row, path) | listed)
 
 
-def _listed(row: Snapshot, node: str, file: str, text: str, wanted: str) -> ConnectionList:
+def _listed(row: Source, node: str, file: str, text: str, wanted: str) -> ConnectionList:
     entries, faults = parse_conntrack(text, file)
     return connection_list(node, file, entries, len(faults), wanted, reverse("trace", args=[row.id]))
 
 
-def _context(row: Snapshot, path: str) -> dict[str, object]:
-    trace_url = reverse("trace", args=[row.id])
-    source = {"name": row.name, "taken_at": row.taken_at, "url": reverse("snapshot", args=[row.id]), "trace_url": trace_url}
-    return {"source": source, "path": path, "trace_url": trace_url}
+def _context(request: HttpRequest, row: Source, path: str) -> dict[str, object]:
+    head = source_head(row, current_owner(request))
+    return {"source": head, "path": path, "trace_url": head.trace_url}

@@ -13,8 +13,10 @@ from django.views.decorators.http import require_safe
 
 from tracer.errors import QueryError, TracerError
 from tracer.query import Resolver
-from webapp import services
+from webapp import sources
+from webapp.access import current_owner
 from webapp.presenters.dns import TYPES, DnsQuestion, dns_page, known_names
+from webapp.presenters.source import source_head
 from webapp.views.trace import find
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ def dns(request: HttpRequest, source: str) -> HttpResponse:
     path, trace_path = reverse("dns", args=[row.id]), reverse("trace", args=[row.id])
     asked = DnsQuestion.of({k: str(v) for k, v in request.GET.items()})
     page, error, near, status, examples = None, "", (), 200, ()
-    with services.using_cluster(row) as cluster:
+    with sources.using(row) as cluster:
         try:
             page = dns_page(cluster, asked, trace_path) if asked.name else None
             examples = () if page else _examples(cluster, path)
@@ -39,9 +41,8 @@ def dns(request: HttpRequest, source: str) -> HttpResponse:
             error, near, status = str(failure), failure.near, 404 if failure.code.endswith("_NOT_FOUND") else 422
         except TracerError as failure:
             error, status = str(failure), 422
-    urls = {"url": reverse("snapshot", args=[row.id]), "trace_url": trace_path, "dns_url": path}
     context = {
-        "source": {"name": row.name, "taken_at": row.taken_at, **urls},
+        "source": source_head(row, current_owner(request)),
         "asked": asked,
         "page": page,
         "error": error,
@@ -79,7 +80,7 @@ def names(request: HttpRequest, source: str) -> HttpResponse:
     if isinstance(row, HttpResponse):
         return row
     typed = str(request.GET.get("to") or request.GET.get("name") or "")
-    with services.using_cluster(row) as cluster:
+    with sources.using(row) as cluster:
         try:
             found = known_names(cluster, typed)
         except TracerError:

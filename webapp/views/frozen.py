@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from django.contrib import messages
@@ -12,11 +13,12 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from webapp import services, trace_answers
+from webapp import services, sources, trace_answers
 from webapp.access import current_owner, ensure_owner
 from webapp.answers import Answer, AnswerCache
 from webapp.models import Snapshot, TraceLink
 from webapp.presenters.page import trace_page
+from webapp.presenters.source import source_head
 from webapp.trace_answers import NotAnswered
 from webapp.trace_query import from_params, parse
 from webapp.views.errors import not_found
@@ -42,7 +44,8 @@ def freeze(request: HttpRequest, source: str) -> HttpResponse:
         return HttpResponseBadRequest(f"{failure}\n", content_type="text/plain; charset=utf-8")
     expires = timezone.now() + LIFETIMES[lifetime] if LIFETIMES[lifetime] else None
     kept = {"text": str(query), "query": found.answer["query"]}
-    link = services.create_link(document=found.document, query=kept, owner=ensure_owner(request), snapshot=row, expires=expires)
+    stored = row if isinstance(row, Snapshot) else None
+    link = services.create_link(document=found.document, query=kept, owner=ensure_owner(request), snapshot=stored, expires=expires)
     messages.success(request, "This link always shows this answer. Copy it from the address bar.", extra_tags="ok")
     return HttpResponseRedirect(query.look().url(reverse("frozen", args=[link.token])))
 
@@ -100,11 +103,12 @@ def _open(request: HttpRequest, token: str) -> TraceLink | HttpResponse:
 
 
 def _live(request: HttpRequest, link: TraceLink) -> dict[str, object]:
-    """Return where the same question is asked live, for those who may see the snapshot."""
+    """Return where the same question is asked live, for those who may see the snapshot or followed cluster."""
+    document = _answer(link).document
+    asked = link.snapshot_id or (document["snapshot"]["id"] if "live" in document else "")
     try:
-        row = services.get_snapshot(str(link.snapshot_id), current_owner(request))
-    except Snapshot.DoesNotExist:
+        row = sources.find(str(asked), current_owner(request))
+    except sources.NoSuchSource:
         return {}
-    path = reverse("trace", args=[row.id])
-    source = {"name": row.name, "taken_at": row.taken_at, "url": reverse("snapshot", args=[row.id]), "trace_url": path}
-    return {"source": source, "live_url": f"{path}?{link.query['text']}"}
+    head = source_head(row, current_owner(request))
+    return {"source": replace(head, live=None), "live_url": f"{head.trace_url}?{link.query['text']}"}

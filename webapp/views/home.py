@@ -10,6 +10,8 @@ from django.views.decorators.http import require_safe
 from webapp import demonstrations, services
 from webapp.access import current_owner
 from webapp.coverage import Coverage
+from webapp.live import services as live
+from webapp.presenters.clusters import cluster_row
 from webapp.views.links import LinkRow
 
 _RECENT = 5
@@ -21,9 +23,12 @@ def home(request: HttpRequest) -> HttpResponse:
     """Show the demonstration clusters as cards, the three ways in, and this session's recent snapshots and links."""
     owner = current_owner(request)
     found = [Coverage(row=row, owner=owner) for row in services.visible_snapshots(owner)]
+    followed = [cluster_row(row) for row in live.sources(owner)]
     demos = sorted((one for one in found if one.row.is_demo), key=lambda one: demonstrations.rank(one.row.id))
     context = {
         "modelled": [one for one in demos if one.is_modelled],
+        "followed": followed,
+        "timeline": next((one for one in demos if one.steps), None),
         "others": [one for one in demos if not one.is_modelled],
         "own": [one for one in found if not one.row.is_demo][:_RECENT],
         "links": [LinkRow.of(link) for link in services.visible_links(owner)[:_RECENT]],

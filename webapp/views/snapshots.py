@@ -19,6 +19,7 @@ from webapp.collect_commands import COLLECT_STEPS
 from webapp.coverage import Coverage
 from webapp.demonstrations import rank
 from webapp.models import Snapshot, UploadJob
+from webapp.presenters.source import source_head
 from webapp.views.errors import not_found
 
 _ARCHIVE_TYPES = {"tar.zst": "application/zstd", "tar.gz": "application/gzip"}
@@ -81,9 +82,7 @@ def detail(request: HttpRequest, slug: str) -> HttpResponse:
     if isinstance(row, HttpResponse):
         return row
     coverage = Coverage(row=row, owner=current_owner(request))
-    urls = {"url": reverse("snapshot", args=[row.id]), "trace_url": coverage.trace_url, "dns_url": reverse("dns", args=[row.id])}
-    source = {"name": row.name, "taken_at": row.taken_at, **urls}
-    context = {"coverage": coverage, "row": row, "source": source}
+    context = {"coverage": coverage, "row": row, "source": source_head(row, current_owner(request))}
     return render(request, "snapshots/detail.html", context)
 
 

@@ -13,20 +13,23 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from tracer.kube.near import nearest
-from webapp import services, trace_answers
+from webapp import services, sources, trace_answers
 from webapp.access import current_owner
 from webapp.answers import Answer
 from webapp.examples import example_links, is_quick
 from webapp.exports import CONTENT_TYPES, ExportError, export
-from webapp.models import Snapshot
+from webapp.models import LiveSource
 from webapp.presenters.form import KINDS, PROTOCOLS, RESOLVERS, STATES, problems, question_form, summary
 from webapp.presenters.page import TracePage, trace_page
+from webapp.presenters.source import source_head
+from webapp.sources import Source
 from webapp.trace_answers import NotAnswered
 from webapp.trace_query import FieldError, TraceQuery, from_params, is_form
 from webapp.views.errors import not_found
 
 PARTS = {"inspector": "trace/_inspector.html", "graph-box": "trace/_graph.html", "trace": "trace/_trace.html"}
 MOST_EXAMPLES = 4
+SHOWN_ANSWER, SHOWN_BEFORE = "Hopline-Answer", "Hopline-Follow"
 
 
 @require_safe
@@ -51,21 +54,28 @@ def trace(request: HttpRequest, source: str) -> HttpResponse:
     errors, status, page = query.errors, 422 if query.errors else 200, None
     if not errors and not query.is_empty:
         try:
-            page = trace_page(trace_answers.answer(row, query), query, path)
+            found = trace_answers.answer(row, query, request.headers.get(SHOWN_ANSWER, ""))
+            page = trace_page(found, query, path, request.headers.get(SHOWN_BEFORE, ""))
         except NotAnswered as failure:
-            errors, status = failure.errors, 404 if failure.missing else 422
-    return respond(request, live_context(row, query, path, page, errors), status)
+            # While a cluster is read for the first time, nothing is wrong with a question about what has not been read yet.
+            errors, status = ((), 200) if is_waiting(row) else (failure.errors, 404 if failure.missing else 422)
+    return respond(request, live_context(request, row, query, page, errors), status)
 
 
-def find(request: HttpRequest, slug: str) -> Snapshot | HttpResponse:
-    """Return the snapshot that this session may see, or a 404 with the nearest names."""
+def find(request: HttpRequest, slug: str) -> Source | HttpResponse:
+    """Return the snapshot or followed cluster that this session may see, or a 404 with the nearest names."""
     owner = current_owner(request)
     try:
-        return services.get_snapshot(slug, owner)
-    except Snapshot.DoesNotExist:
-        names = {row.id: row.name for row in services.visible_snapshots(owner)}
+        return sources.find(slug, owner)
+    except sources.NoSuchSource:
+        names = {row.id: row.name for row in sources.visible(owner)}
         near = [(names[name], reverse("trace", args=[name])) for name in nearest(slug, names)]
-        return not_found(request, f"There is no snapshot “{slug}” here.", near)
+        return not_found(request, f"There is no snapshot and no cluster “{slug}” here.", near)
+
+
+def is_waiting(row: Source) -> bool:
+    """Return whether *row* is a followed cluster that has not been read to its end for the first time."""
+    return isinstance(row, LiveSource) and (row.generation == 0 or row.state == LiveSource.State.CONNECTING)
 
 
 def respond(request: HttpRequest, context: dict[str, Any], status: int = 200) -> HttpResponse:
@@ -77,17 +87,15 @@ def respond(request: HttpRequest, context: dict[str, Any], status: int = 200) ->
     return response
 
 
-def live_context(row: Snapshot, query: TraceQuery, path: str, page: TracePage | None, errors: tuple[FieldError, ...]) -> dict[str, Any]:
-    """Return the template's context for a live page."""
-    examples = example_links(row)[:MOST_EXAMPLES] if page is None and not errors and is_quick(row) else ()
+def live_context(
+    request: HttpRequest, row: Source, query: TraceQuery, page: TracePage | None, errors: tuple[FieldError, ...]
+) -> dict[str, Any]:
+    """Return the template's context for a page that is answered now, not frozen."""
+    path, waiting = reverse("trace", args=[row.id]), page is None and not errors and is_waiting(row)
+    examples = example_links(row)[:MOST_EXAMPLES] if page is None and not errors and not waiting and is_quick(row) else ()
     return {
-        "source": {
-            "name": row.name,
-            "taken_at": row.taken_at,
-            "url": reverse("snapshot", args=[row.id]),
-            "trace_url": path,
-            "dns_url": reverse("dns", args=[row.id]),
-        },
+        "source": source_head(row, current_owner(request), str(query) if page else ""),
+        "waiting": waiting,
         "names_url": reverse("names", args=[row.id]),
         "query": query,
         "here": page.here if page else query,

@@ -1,0 +1,161 @@
+// What the cluster's changes do to this page. The socket says only which generation there is and what changed; the page then fetches its own
+// address and morphs. Nothing moves under somebody who steps, plays, types or was only just pointing: then a bar says what changed.
+import { diff, sentences } from "./live-facts.js";
+import { listen } from "./live-socket.js";
+
+const SETTLE = 500, APART = 2000, STEPPING = 20000, POINTING = 1500, FRESH = 90;
+const pill = document.getElementById("live-status");
+const part = () => document.querySelector("[data-live]");
+const when = (text) => (text ? Date.parse(text) : 0);
+const clock = (ms) => new Date(ms).toLocaleTimeString("en-GB");
+
+let gen = Number(pill.dataset.gen), held = null, timer = 0, fetchedAt = 0, busy = false;
+let source = pill.dataset.state, lost = false, steppedAt = 0, pointedAt = 0, readAt = when(pill.dataset.readAt);
+let changedAt = when(pill.dataset.changedAt), said = document.getElementById("live-text").textContent, playback = null;
+
+// --- the pill: a shape and words -------------------------------------------------------------------------------------
+
+function words() {
+  const seconds = Math.round((Date.now() - readAt) / 1000);
+  if (lost) return changedAt ? `Reconnecting, last update ${clock(changedAt)}` : "Reconnecting";
+  if (source === "stale") return changedAt ? `Connection lost, last update ${clock(changedAt)}` : "Connection lost";
+  if (source === "stopped") return "Stopped";
+  if (source === "connecting") return "Connecting";
+  if (held) return "Paused";
+  if (playback) return `${playback.playing ? "Playing" : playback.position >= playback.duration ? "At its end" : "Paused"}, step ${playback.step + 1} of ${playback.steps.length}`;
+  if (pill.dataset.timeline) return said;
+  return readAt && seconds >= 0 && seconds < FRESH ? `Live, rules read ${seconds} s ago` : "Live";
+}
+
+function shape() {
+  if (lost) return "reconnecting";
+  return source === "live" && (held || (playback && !playback.playing)) ? "paused" : source;
+}
+
+function show() {
+  const text = words(), now = shape();
+  if (pill.dataset.state !== now) {
+    pill.classList.remove(`s-${pill.dataset.state}`);
+    pill.classList.add(`s-${now}`);
+    pill.dataset.state = now;
+    document.getElementById("live-said").textContent = text;
+  }
+  const line = document.getElementById("live-text");
+  if (line.textContent !== text) line.textContent = text;
+}
+
+// --- fetching the page's own address ---------------------------------------------------------------------------------
+
+const isTyping = () => Boolean(document.activeElement?.closest?.("#trace :is(input, select, textarea)")) || isEdited();
+const isPlaying = () => Boolean(document.getElementById("play")?.dataset.playing);
+const isHolding = () => Date.now() - steppedAt < STEPPING || isPlaying() || isTyping();
+
+// A form that was filled in and not sent must not be emptied.
+function isEdited() {
+  return [...document.querySelectorAll("#trace :is(#trace-form, .gform) :is(input, select)")].some((field) => {
+    if (field.type === "hidden") return false;
+    if (field.type === "radio") return field.checked !== field.defaultChecked;
+    if (field.options) return field.selectedIndex !== Math.max(0, [...field.options].findIndex((option) => option.defaultSelected));
+    return field.value !== field.defaultValue;
+  });
+}
+
+async function fetched() {
+  const follow = part().dataset.follow;
+  const headers = { "HX-Request": "true", "HX-Target": part().id, ...(follow && { "Hopline-Follow": follow }) };
+  const answer = await fetch(location.pathname + location.search, { headers, credentials: "same-origin", cache: "no-store" });
+  if (!answer.ok && answer.status !== 404 && answer.status !== 422) throw new Error(answer.status);
+  return new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(part().id);
+}
+
+function touches(changed) {
+  const depends = part()?.dataset.depends?.split(" ");
+  return Boolean(depends) && (depends.includes("*") || changed.includes("*") || changed.some((ref) => depends.includes(ref)));
+}
+
+function soon(wait = SETTLE) {
+  clearTimeout(timer);
+  timer = setTimeout(refresh, Math.max(wait, fetchedAt + APART - Date.now()));
+}
+
+async function refresh() {
+  if (busy || document.hidden) return soon();
+  if (Date.now() - pointedAt < POINTING) return soon(POINTING);
+  busy = true;
+  fetchedAt = Date.now();
+  try {
+    const at = location.href, next = await fetched();
+    // What was asked meanwhile, or who began to step meanwhile, goes first.
+    if (next && at === location.href) held || isHolding() ? hold(next) : apply(next);
+  } catch {
+    soon(APART * 2);
+  } finally {
+    busy = false;
+  }
+}
+
+function apply(next) {
+  const old = part(), changes = sentences(diff(old.dataset.facts, next.dataset.facts));
+  held = null;
+  document.documentElement.classList.add("moving");
+  window.Idiomorph.morph(old, next, { morphStyle: "outerHTML", ignoreActiveValue: true });
+  window.htmx.process(part());
+  readAt = when(part().dataset.readAt) || readAt;
+  if (part().dataset.title) document.title = part().dataset.title;
+  document.dispatchEvent(new CustomEvent("hopline:morphed"));
+  if (changes.length) document.getElementById("live-said").textContent = changes.join(" ");
+  setTimeout(() => document.documentElement.classList.remove("moving"), 900);
+  show();
+}
+
+// --- the bar that asks first -----------------------------------------------------------------------------------------
+
+function hold(next) {
+  const changes = sentences(diff(part().dataset.facts, next.dataset.facts));
+  const bar = document.getElementById("live-bar");
+  if (!bar) return apply(next);
+  held = next;
+  const all = changes.length ? changes : ["The answer's evidence changed: rules, lines or times."];
+  bar.querySelector("[data-live-first]").textContent = all[0];
+  bar.querySelector("[data-live-all]").replaceChildren(...all.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+  bar.hidden = false;
+  document.getElementById("live-said").textContent = `The cluster changed. ${all[0]}`;
+  return show();
+}
+
+document.addEventListener("click", async (event) => {
+  if (!event.target.closest?.("[data-live-update]")) return;
+  steppedAt = 0;
+  // The address may name another step by now than when the held page was fetched.
+  const next = await fetched().catch(() => held);
+  if (next) apply(next);
+});
+// Another question, or Back: what is shown now is new.
+document.addEventListener("htmx:afterSettle", (event) => { if (event.detail.target?.id === part()?.id) { held = null; show(); } });
+document.addEventListener("hopline:stepped", () => { steppedAt = Date.now(); });
+document.addEventListener("pointermove", (event) => { if (event.target.closest?.(".canvas")) pointedAt = Date.now(); }, { passive: true });
+document.addEventListener("visibilitychange", () => { if (!document.hidden) show(); });
+
+// --- what is heard ---------------------------------------------------------------------------------------------------
+
+const heard = {
+  generation({ gen: newest, changed }) {
+    if (newest <= gen) return;
+    gen = newest;
+    changedAt = Date.now();
+    if (touches(changed)) soon();
+  },
+  source(message) {
+    const was = source;
+    source = message.state;
+    if (was !== source && part()?.dataset.depends === "*") soon();
+  },
+  playback(message) { playback = message; },
+};
+
+listen(pill.dataset, () => gen, (message) => {
+  heard[message.type]?.(message);
+  document.dispatchEvent(new CustomEvent("hopline:live", { detail: message }));
+  show();
+}, (isLost) => { lost = isLost; show(); });
+setInterval(show, 1000);

@@ -1,0 +1,206 @@
+"""The clusters' pages: what each followed cluster is at, what was read of its nodes and what that cost, what Hopline may do there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+
+from django.urls import reverse
+
+from tracer.snapshot.layout import KINDS
+from tracer.snapshot.missing import Missing, missing_from
+from tracer.snapshot.proxy_mode import proxy_mode
+from webapp import sources
+from webapp.cluster import permissions, rbac_manifest
+from webapp.live.connecting import Check
+from webapp.models import LiveSource
+from webapp.presenters.source import Freshness, freshness
+
+READINGS = MappingProxyType(
+    {
+        LiveSource.Readings.EXEC.value: "run iptables-save and the like in kube-proxy's pods",
+        LiveSource.Readings.DAEMONSET.value: "read them through Hopline's own DaemonSet",
+        LiveSource.Readings.NONE.value: "do not read the nodes",
+    }
+)
+"""How the rules of nodes are read, in words."""
+_CONNTRACK = "conntrack.txt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterRow:
+    """One followed cluster or timeline in a list."""
+
+    row: LiveSource
+    fresh: Freshness
+    trace_url: str
+    reads: str
+
+    @property
+    def is_timeline(self) -> bool:
+        """Return whether it is a recording that is played."""
+        return self.row.kind == LiveSource.Kind.TIMELINE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileReading:
+    """One file of a node: when it was read, how large it is, how long that took, and what went wrong since."""
+
+    name: str
+    read_at: datetime | None
+    size: int | None
+    seconds: float | None
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeReading:
+    """What was read of one node. *lacking* are the files for which its container has no program."""
+
+    name: str
+    pod: str
+    read_at: datetime | None
+    size: int
+    seconds: float
+    error: str
+    lacking: tuple[str, ...]
+    files: tuple[FileReading, ...]
+    connections_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindCount:
+    """How many objects of a kind are known, and why that may not be all."""
+
+    name: str
+    count: int
+    listed: bool
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterPage:
+    """One followed cluster."""
+
+    listed: ClusterRow
+    kinds: tuple[KindCount, ...]
+    nodes: tuple[NodeReading, ...]
+    gaps: tuple[Missing, ...]
+    recording: str
+    recorded_url: str
+    recording_error: str
+
+    @property
+    def failed(self) -> int:
+        """Return how many nodes could not be read the last time."""
+        return sum(bool(node.error) for node in self.nodes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckLine:
+    """One permission in words, and whether it is granted: yes, no, unknown; *reason* is the server's."""
+
+    words: str
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What a check of one context found. *lines* are empty when it was not reached; *error* then says why."""
+
+    name: str
+    context: str
+    readings: str
+    version: str
+    error: str
+    lines: tuple[CheckLine, ...]
+
+    @property
+    def denied(self) -> int:
+        """Return how many permissions are missing."""
+        return sum(line.verdict == "no" for line in self.lines)
+
+
+def cluster_row(row: LiveSource) -> ClusterRow:
+    """Return *row* as lists show it."""
+    trace_url = reverse("trace", args=[row.id])
+    return ClusterRow(row=row, fresh=freshness(row), trace_url=trace_url, reads=READINGS.get(row.readings, ""))
+
+
+def cluster_page(row: LiveSource) -> ClusterPage:
+    """Return the page of *row*."""
+    state = str(row.recording.get("state", ""))
+    stored = row.recording.get("snapshot")
+    return ClusterPage(
+        listed=cluster_row(row),
+        kinds=tuple(_kinds(row.heads)),
+        nodes=tuple(_node(row, name, told) for name, told in sorted(row.nodes.items())),
+        gaps=_gaps(row) if row.generation else (),
+        recording=state,
+        recorded_url=reverse("snapshot", args=[stored]) if stored else "",
+        recording_error=str(row.recording.get("error", "")),
+    )
+
+
+def checked(found: Check, context: str, readings: str) -> Checked:
+    """Return the result of a check for its page."""
+    asked = set(permissions(readings, "hopline"))
+    version = str((found.version or {}).get("gitVersion", ""))
+    words = {True: "yes", False: "no", None: "unknown"}
+    lines = (CheckLine(words=p.to_text(), verdict=words[said.allowed], reason=said.reason) for p, said in found.verdicts if p in asked)
+    name = context or "this cluster"
+    return Checked(name=name, context=context, readings=readings, version=version, error=found.error, lines=tuple(lines))
+
+
+def manifest(readings: str) -> str:
+    """Return the manifest that grants exactly what is used with *readings*."""
+    return rbac_manifest(readings)
+
+
+def _kinds(heads: Mapping[str, Any]) -> Iterator[KindCount]:
+    for key, told in heads.items():
+        yield KindCount(name=key, count=int(told.get("count", 0)), listed=bool(told.get("listed")), error=str(told.get("error", "")))
+
+
+def _node(row: LiveSource, name: str, told: Mapping[str, Any]) -> NodeReading:
+    files = told.get("files", {})
+    return NodeReading(
+        name=name,
+        pod=str(told.get("pod") or ""),
+        read_at=_moment(told.get("read_at")),
+        size=int(told.get("bytes") or 0),
+        seconds=float(told.get("seconds") or 0),
+        error=str(told.get("error") or ""),
+        lacking=tuple(told.get("lacking", ())),
+        files=tuple(_file(file, said) for file, said in sorted(files.items())),
+        connections_url=f"{reverse('connections', args=[row.id])}?node={name}" if _CONNTRACK in files else "",
+    )
+
+
+def _file(name: str, said: Mapping[str, Any]) -> FileReading:
+    return FileReading(
+        name=name,
+        read_at=_moment(said.get("read_at")),
+        size=said.get("bytes"),
+        seconds=said.get("seconds"),
+        error=str(said.get("error") or ""),
+    )
+
+
+def _gaps(row: LiveSource) -> tuple[Missing, ...]:
+    """Return what was not read of the cluster, and what that limits."""
+    counts: dict[str, int] = {}
+    for kind in _kinds(row.heads):
+        name = KINDS.get(kind.name.partition("/")[0], kind.name)
+        counts[name] = counts.get(name, 0) + kind.count
+    with sources.using(row) as cluster:
+        snapshot = cluster.snapshot
+        return missing_from(snapshot, counts, {name: proxy_mode(snapshot, name) for name in snapshot.node_names})
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None

@@ -1,0 +1,162 @@
+"""Clusters: what is followed and what could be, what either may do, what was read of its nodes; timelines being played are here as well."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.cache import patch_vary_headers
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from webapp import services, sources
+from webapp.access import current_owner, ensure_owner
+from webapp.first_question import first_question
+from webapp.live import services as live
+from webapp.models import LiveSource, Snapshot
+from webapp.presenters.clusters import READINGS, checked, cluster_page, cluster_row, manifest
+from webapp.presenters.source import source_head
+from webapp.views.errors import not_found
+
+_LONGEST_NAME = 100
+_MOST_SAID = 300
+
+
+@never_cache
+@require_safe
+def index(request: HttpRequest) -> HttpResponse:
+    """List the followed clusters and timelines, and the contexts that could be connected."""
+    return render(request, "clusters/index.html", _index_context(request))
+
+
+@never_cache
+@require_safe
+def check(request: HttpRequest) -> HttpResponse:
+    """Ask the cluster of a context what Hopline may do there, and show the manifest that grants what is missing."""
+    context, readings = request.GET.get("context"), _readings(request.GET.get("readings", ""))
+    if context not in ("", *live.contexts().names):
+        return not_found(request, "The server's kubeconfig has no such context.", [("Clusters", reverse("clusters"))])
+    found = {"checked": checked(live.check(context or None), context or "", readings)}
+    template = "clusters/_check.html" if request.htmx and request.htmx.target == "check" else "clusters/index.html"
+    response = render(request, template, _index_context(request) | found)
+    patch_vary_headers(response, ["HX-Request", "HX-Target"])
+    return response
+
+
+@require_POST
+def connect(request: HttpRequest) -> HttpResponse:
+    """Follow the cluster of the posted context, and go to its page."""
+    context, known = request.POST.get("context", ""), live.contexts()
+    if context not in known.names and not (context == "" and known.in_cluster):
+        return not_found(request, "The server's kubeconfig has no such context.", [("Clusters", reverse("clusters"))])
+    row = live.connect(context or None, _readings(request.POST.get("readings", "")))
+    return HttpResponseRedirect(reverse("cluster", args=[row.id]))
+
+
+@require_POST
+def play(request: HttpRequest, slug: str) -> HttpResponse:
+    """Play a timeline, from its beginning when it stands at its end, and go to the trace that shows what changes."""
+    try:
+        timeline = services.get_snapshot(slug, current_owner(request))
+    except Snapshot.DoesNotExist:
+        return not_found(request, "There is no such timeline.", [("Snapshots", reverse("snapshots"))])
+    try:
+        row = live.play(timeline, ensure_owner(request))
+    except live.TooManyTimelines:
+        messages.error(request, "This server plays as many timelines as it can at once. Try again in a while.", extra_tags="warn")
+        return HttpResponseRedirect(reverse("snapshot", args=[slug]))
+    live.control(row, playing=True)
+    question, path = first_question(timeline), reverse("trace", args=[row.id])
+    return HttpResponseRedirect(question.url(path) if question else path)
+
+
+@never_cache
+@require_safe
+def detail(request: HttpRequest, source: str) -> HttpResponse:
+    """Show one followed cluster: its state, what was read of each node and what that limits."""
+    row = _find(request, source)
+    if isinstance(row, HttpResponse):
+        return row
+    context = {"source": source_head(row, current_owner(request)), "row": row, "cluster": cluster_page(row)}
+    template = "clusters/_cluster.html" if request.htmx and request.htmx.target == "cluster-now" else "clusters/detail.html"
+    response = render(request, template, context)
+    patch_vary_headers(response, ["HX-Request", "HX-Target"])
+    return response
+
+
+@require_POST
+def disconnect(request: HttpRequest, source: str) -> HttpResponse:
+    """Follow the cluster no longer."""
+    row = _find(request, source)
+    if isinstance(row, HttpResponse):
+        return row
+    live.disconnect(row)
+    messages.success(request, f"{row.name} is not followed any more. What was learnt of it is forgotten.", extra_tags="ok")
+    return HttpResponseRedirect(reverse("clusters"))
+
+
+@require_POST
+def save(request: HttpRequest, source: str) -> HttpResponse:
+    """Store the present moment as a snapshot of this session, and open it."""
+    row = _find(request, source)
+    if isinstance(row, HttpResponse):
+        return row
+    try:
+        made = live.save_snapshot(row, ensure_owner(request), request.POST.get("name", "").strip()[:_LONGEST_NAME])
+    except services.StoreError as error:
+        messages.error(request, " ".join(error.problems)[:_MOST_SAID], extra_tags="bad")
+        return HttpResponseRedirect(reverse("cluster", args=[row.id]))
+    return HttpResponseRedirect(reverse("snapshot", args=[made.id]))
+
+
+@require_POST
+def record(request: HttpRequest, source: str) -> HttpResponse:
+    """Begin to record the cluster as a timeline, or end it: the timeline is then one of this session's snapshots."""
+    row = _find(request, source)
+    if isinstance(row, HttpResponse):
+        return row
+    if request.POST.get("recording") == "1":
+        live.start_recording(row, ensure_owner(request), request.POST.get("name", "").strip()[:_LONGEST_NAME])
+        messages.success(request, f"What changes in {row.name} is being recorded.", extra_tags="ok")
+    else:
+        live.stop_recording(row)
+        messages.success(request, "The recording is being stored; it appears among your snapshots.", extra_tags="ok")
+    return HttpResponseRedirect(reverse("cluster", args=[row.id]))
+
+
+@require_POST
+def conntrack(request: HttpRequest, source: str) -> HttpResponse:
+    """Ask for the connection table of one node."""
+    row = _find(request, source)
+    if isinstance(row, HttpResponse):
+        return row
+    node = request.POST.get("node", "")
+    if node not in row.nodes:
+        return not_found(request, "There is no such node in this cluster.", [(row.name, reverse("cluster", args=[row.id]))])
+    live.read_conntrack(row, node)
+    messages.success(request, f"The connections of {node} are being read.", extra_tags="ok")
+    return HttpResponseRedirect(reverse("cluster", args=[row.id]))
+
+
+def _find(request: HttpRequest, slug: str) -> LiveSource | HttpResponse:
+    try:
+        return sources.find_live(slug, current_owner(request))
+    except sources.NoSuchSource:
+        return not_found(request, "No such cluster is followed.", [("Clusters", reverse("clusters"))])
+
+
+def _readings(text: str) -> str:
+    return text if text in READINGS else LiveSource.Readings.EXEC
+
+
+def _index_context(request: HttpRequest) -> dict[str, object]:
+    rows = [cluster_row(row) for row in live.sources(current_owner(request))]
+    readings = _readings(request.GET.get("readings", ""))
+    return {
+        "clusters": [row for row in rows if not row.is_timeline],
+        "timelines": [row for row in rows if row.is_timeline],
+        "contexts": live.contexts(),
+        "readings": tuple((value, words, value == readings) for value, words in READINGS.items()),
+        "manifest": manifest(readings),
+    }
