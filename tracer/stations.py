@@ -69,7 +69,10 @@ def _line(outcome: Outcome, station: Station) -> Taken:
     steps, at = outcome.hops[station.hop].steps, station.steps[-1]
     if steps[at].table == IPVS and at + 1 < len(steps):
         at += 1
-    return (steps[at].line or 0, *(str(steps[at].rewrote[name][1]) for name in _ADDRESSED if name in steps[at].rewrote))
+    step = steps[at]
+    drawn = step.names.get("element", "").partition(" ")[0]  # of a verdict map: the number that was drawn
+    element = int(drawn) if drawn.isascii() and drawn.isdigit() else 0
+    return (step.line or 0, element, *(str(step.rewrote[name][1]) for name in _ADDRESSED if name in step.rewrote), step.verdict or "")
 
 
 def _counted(outcome: Outcome, station: Station, choices: dict[tuple[str, ...], set[Taken]]) -> Station:
@@ -91,9 +94,9 @@ def random_chains(outcomes: Iterable[Outcome]) -> RandomChains:
                 continue
             seen.add(id(hop))
             for step in hop.steps:
-                if step.chance is not None and step.line is not None:
-                    key = (hop.name, step.family, step.table, step.chain)
-                    found[key] = min(found.get(key, step.line), step.line)
+                if step.chance is not None:
+                    key, line = (hop.name, step.family, step.table, step.chain), step.line or 0
+                    found[key] = min(found.get(key, line), line)
     return found
 
 
@@ -266,7 +269,7 @@ def _picks(step: Step, stack: str, chains: RandomChains) -> bool:
     if first is not None and step.table == IPVS:
         return step.verdict == "continue"
     if first is None or step.line is None or step.line < first:
-        return False
+        return first is not None and step.chance is not None
     return step.chance is not None or (step.verdict or "").startswith(("jump ", "goto ", "dnat"))
 
 

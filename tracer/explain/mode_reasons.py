@@ -119,8 +119,8 @@ REASONS = (
         confirm=(Check(look_for="The services in the maps.", command="cilium-dbg service list; calico-node -bpf nat dump"),),
         fix=(
             Remedy(
-                action="Record cilium-dbg service list -o json as nodes/NODE/cilium-services.json.",
-                trade_off="It gives frontends and backends, not policies and routes.",
+                action="With Cilium, record cilium-dbg service list -o json as nodes/NODE/cilium-services.json.",
+                trade_off="It gives frontends and backends, not policies and routes. Of Calico's maps no listing is read.",
             ),
         ),
         sources=(_CILIUM,),

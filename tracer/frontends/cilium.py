@@ -1,6 +1,7 @@
 """Cilium: ``cilium-dbg service list -o json`` to frontends and backends.
 
-What is realized (in the eBPF maps) counts, not what is asked for. Not yet checked on a real bundle.
+What is realized (in the eBPF maps) counts, not what is asked for. A Service with a Local policy has two entries for one address: scope
+internal for clients of the cluster, external for others. Not yet checked on a real bundle.
 Source: cilium/cilium api/v1/models/{service,service_spec,service_status,frontend_address,backend_address}.go.
 """
 
@@ -14,6 +15,8 @@ from tracer.frontends.model import Backend, Frontend, FrontendTable, line_of, or
 from tracer.query import parse_address
 
 Json = Mapping[str, object]
+FORWARD_CHAIN = "CILIUM_FORWARD"
+"""The chain that Cilium's agent makes in table filter of its node, with kube-proxy and without. Source: cilium pkg/datapath/iptables."""
 
 
 def parse_cilium(text: str, file: str) -> FrontendTable:
@@ -22,6 +25,8 @@ def parse_cilium(text: str, file: str) -> FrontendTable:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ParseError(Fault(file=file, line=getattr(error, "lineno", None), column=None, message=f"not JSON: {error}")) from error
+    if value is None:  # what Go writes for no services
+        value = []
     if not isinstance(value, list):
         raise ParseError(Fault(file=file, line=1, column=0, message="not a list of services"))
     found = (f for item in value if isinstance(item, Mapping) and (f := _frontend(item, text, file)) is not None)
@@ -43,6 +48,7 @@ def _frontend(item: Json, text: str, file: str) -> Frontend | None:
         text=json.dumps(spec, sort_keys=True),
         file=file,
         line=line_of(text, f'"ip": "{front.get("ip")}"'),
+        scope=str(front.get("scope") or ""),
     )
 
 
@@ -52,7 +58,8 @@ def _backends(spec: Json) -> Iterator[Backend]:
         address = parse_address(str(item.get("ip"))) if isinstance(item, Mapping) else None
         port = item.get("port") if isinstance(item, Mapping) else None
         if address is not None and isinstance(port, int):
-            yield Backend(address=address, port=port, state=str(item.get("state") or "active"))
+            shown = json.dumps(item, sort_keys=True)
+            yield Backend(address=address, port=port, state=str(item.get("state") or "active"), text=shown)
 
 
 def _nested(value: Json, name: str) -> Json:

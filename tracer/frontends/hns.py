@@ -16,6 +16,7 @@ from tracer.packet import Address
 from tracer.query import parse_address
 
 Json = Mapping[str, object]
+Referred = tuple[tuple[tuple[Address, str], ...], int]
 _DSR, _ILB = 1, 1
 
 
@@ -24,7 +25,26 @@ def parse_hns(texts: Mapping[str, str]) -> FrontendTable:
     read = {file: tuple(_objects(text, file)) for file, text in texts.items()}
     endpoints = {_id(o): address for objects in read.values() for o in objects if (address := _address(o)) is not None}
     found = [f for file, objects in read.items() for o in objects for f in _frontends(o, endpoints, texts[file], file)]
-    return FrontendTable(kind="hns", file=next(iter(texts), ""), frontends=ordered(found))
+    lists = "hns-policies.json" if any(file.endswith("hns-policies.json") for file in read) else "hnsdiag.txt"
+    file = next((f for f in read if f.endswith(lists)), next(iter(texts), ""))
+    return FrontendTable(kind="hns", file=file, frontends=ordered(found), incomplete=_incomplete(read))
+
+
+def _incomplete(read: Mapping[str, tuple[Json, ...]]) -> str | None:
+    """What could not be read: a file without any object, or one whose inner objects PowerShell cut off."""
+    for file, objects in read.items():
+        if not objects:
+            return f"{file} holds no JSON (hnsdiag list all -df prints it, without -df it prints tables)"
+        if any(_is_cut(o) for o in objects):
+            return f"{file} is cut off: ConvertTo-Json needs -Depth 20 to write what lies inside"
+    return None
+
+
+def _is_cut(value: Json) -> bool:
+    """Whether PowerShell wrote inner objects as text, as it does below ``ConvertTo-Json -Depth``."""
+    inner = [value.get(name) for name in ("Policies", "PortMappings")]
+    items = [i for found in inner for i in (found if isinstance(found, list) else [found])]
+    return any(isinstance(i, str) and i.strip() for i in items)
 
 
 def _objects(text: str, file: str) -> Iterator[Json]:
@@ -64,45 +84,57 @@ def _frontends(value: Json, endpoints: Mapping[str, Address], text: str, file: s
     line = line_of(text, str(value.get("ID") or value.get("Id") or ""))
     for policy in _each(value, "Policies"):
         if policy.get("Type") == "ELB":
-            yield from _of_policy(policy, _referred(value, "References", endpoints), file, line)
+            yield from _of_policy(value, policy, _referred(value, "References", endpoints), file, line)
     if "FrontendVIPs" in value or "PortMappings" in value:
         for mapping in _each(value, "PortMappings"):
             yield from _of_mapping(value, mapping, _referred(value, "HostComputeEndpoints", endpoints), file, line)
 
 
 def _each(value: Json, name: str) -> Iterator[Json]:
+    """The objects in a list; PowerShell writes a list of one as its member, and may write nothing for none."""
     items = value.get(name)
-    yield from (i for i in items if isinstance(i, Mapping)) if isinstance(items, list) else ()
+    yield from (i for i in (items if isinstance(items, list) else [items]) if isinstance(i, Mapping))
 
 
-def _referred(value: Json, name: str, endpoints: Mapping[str, Address]) -> tuple[tuple[Address, ...], int]:
-    """The addresses of the endpoints that *value* refers to, and how many references lead to none."""
-    items = value.get(name)
-    ids = [str(i).rpartition("/")[2].lower() for i in items] if isinstance(items, list) else []
-    found = tuple(endpoints[i] for i in ids if i in endpoints)
+def _words(value: object) -> list[str]:
+    """The texts in a list; PowerShell writes a list at its greatest depth as one text with blanks."""
+    if isinstance(value, str):
+        return value.split()
+    return [i for i in value if isinstance(i, str)] if isinstance(value, list) else []
+
+
+def _referred(value: Json, name: str, endpoints: Mapping[str, Address]) -> Referred:
+    """The endpoints that *value* refers to, each with the reference, and how many references lead to none."""
+    references = _words(value.get(name))
+    ids = [r.rpartition("/")[2].lower() for r in references]
+    found = tuple((endpoints[i], json.dumps(r)) for i, r in zip(ids, references, strict=True) if i in endpoints)
     return found, len(ids) - len(found)
 
 
-def _of_policy(policy: Json, referred: tuple[tuple[Address, ...], int], file: str, line: int | None) -> Iterator[Frontend]:
-    flags = [name for name, key in (("DSR", "IsDSR"), ("ILB", "ILB"), ("LocalRoutedVip", "LocalRoutedVip")) if policy.get(key)]
+def _of_policy(value: Json, policy: Json, referred: Referred, file: str, line: int | None) -> Iterator[Frontend]:
+    flags = [
+        name for name, key in (("DSR", "IsDSR"), ("DSR", "DSR"), ("ILB", "ILB"), ("LocalRoutedVip", "LocalRoutedVip")) if policy.get(key)
+    ]
     flags += [f"SourceVIP {policy['SourceVIP']}"] if policy.get("SourceVIP") else []
-    yield from _made(policy.get("VIPs"), policy, referred, tuple(flags), json.dumps(policy), file, line)
+    shown = {k: value[k] for k in ("ID", "References") if k in value} | {"Policies": [dict(policy)]}
+    yield from _made(policy.get("VIPs"), policy, referred, tuple(dict.fromkeys(flags)), json.dumps(shown), file, line)
 
 
-def _of_mapping(value: Json, mapping: Json, referred: tuple[tuple[Address, ...], int], file: str, line: int | None) -> Iterator[Frontend]:
+def _of_mapping(value: Json, mapping: Json, referred: Referred, file: str, line: int | None) -> Iterator[Frontend]:
     whole, own = value.get("Flags"), mapping.get("Flags")
     flags = ["DSR"] if isinstance(whole, int) and whole & _DSR else []
     if isinstance(own, int):
         flags += [name for bit, name in ((_ILB, "ILB"), (2, "LocalRoutedVip"), (4, "UseMux"), (8, "PreserveDIP")) if own & bit]
     flags += [f"SourceVIP {value['SourceVIP']}"] if value.get("SourceVIP") else []
-    shown = {k: value[k] for k in ("ID", "FrontendVIPs", "SourceVIP", "Flags") if k in value} | {"PortMapping": dict(mapping)}
+    kept = ("ID", "HostComputeEndpoints", "FrontendVIPs", "SourceVIP", "Flags")
+    shown = {k: value[k] for k in kept if k in value} | {"PortMappings": [dict(mapping)]}
     yield from _made(value.get("FrontendVIPs"), mapping, referred, tuple(flags), json.dumps(shown), file, line)
 
 
 def _made(
     addresses: object,
     ports: Json,
-    referred: tuple[tuple[Address, ...], int],
+    referred: Referred,
     flags: tuple[str, ...],
     text: str,
     file: str,
@@ -112,7 +144,7 @@ def _made(
     inside, outside = ports.get("InternalPort"), ports.get("ExternalPort")
     if not isinstance(inside, int) or not isinstance(outside, int):
         return
-    listed = [a for a in addresses if isinstance(a, str)] if isinstance(addresses, list) else []
+    listed = _words(addresses)
     for address in [parse_address(a) for a in listed] if listed else [None]:
         if listed and address is None:
             continue
@@ -120,7 +152,7 @@ def _made(
             address=address,
             port=outside,
             protocol=protocol_numbered(ports.get("Protocol")),
-            backends=tuple(Backend(address=a, port=inside) for a in referred[0]),
+            backends=tuple(Backend(address=a, port=inside, text=reference) for a, reference in referred[0]),
             flags=flags,
             missing=referred[1],
             text=text,

@@ -10,11 +10,12 @@ from tracer.packet import Address, Packet, Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
-    """One backend. *port* None: the list names an endpoint that it does not describe further. *state* is the list's word, if any."""
+    """One backend. *state* is the list's word, if any; *text* how the frontend's own text names it."""
 
     address: Address
     port: int
     state: str = "active"
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +23,8 @@ class Frontend:
     """One address, protocol and port, and its backends. *protocol* None: the list does not say. *address* None: any of the node's.
 
     *flags* are the list's own words (``DSR``, ``ILB``, ``SourceVIP 10.0.0.5``, ``NodePort`` …). *missing* counts backends that are
-    named by an id that no list explains. *text* and *line* are its place in *file*.
+    named by an id that no list explains. *text* and *line* are its place in *file*. *scope* is ``internal`` or ``external`` where the list
+    has one entry for clients of the cluster and one for others.
     """
 
     address: Address | None
@@ -34,6 +36,7 @@ class Frontend:
     text: str = ""
     file: str = ""
     line: int | None = None
+    scope: str = ""
 
     def takes(self, packet: Packet) -> bool:
         """Return whether *packet* is for this frontend."""
@@ -43,17 +46,22 @@ class Frontend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontendTable:
-    """The frontends of one node. *kind* is ``hns`` or ``cilium``, *file* where they were read."""
+    """The frontends of one node. *kind* is ``hns`` or ``cilium``, *file* where they were read.
+
+    *incomplete* says what of it could not be read, so that a frontend that is not there may be one that was not understood.
+    """
 
     kind: str
     file: str
     frontends: tuple[Frontend, ...]
+    incomplete: str | None = None
 
-    def find(self, packet: Packet) -> Frontend | None:
-        """Return the frontend that takes *packet*: one that names its address before one for any."""
+    def find(self, packet: Packet, *, inside: bool = True) -> Frontend | None:
+        """Return the frontend that takes *packet*: one that names its address before one for any; *inside*: the cluster sent it."""
+        scope = "external" if inside else "internal"
         taking = [f for f in self.frontends if f.takes(packet)]
-        exact = (f for f in taking if f.address == packet.destination)
-        return next(exact, taking[0] if taking else None)
+        exact = [f for f in taking if f.address == packet.destination] or taking
+        return next((f for f in exact if f.scope != scope), exact[0] if exact else None)
 
 
 def protocol_numbered(number: object) -> Protocol | None:

@@ -15,6 +15,7 @@ from typing import Any
 from tracer.probability import from_text, rounded
 
 Json = Mapping[str, Any]
+_LISTED = ("hns", "cilium")  # data paths whose lists name the backend
 _EVENTS = frozenset({"dns", "send", "load-balancer", "pick", "mark", "dnat", "snat", "deliver", "reject", "drop", "unknown"})
 
 
@@ -196,6 +197,8 @@ def _proxy_node(hops: Sequence[Json], at: int) -> str:
 
 def _real_server(steps: Sequence[Json]) -> str:
     last = steps[-1] if steps else {}
+    if last.get("table") in _LISTED:
+        return str((last.get("names") or {}).get("endpoint", ""))
     words = str(last.get("rule", "")).split(" ")
     return words[words.index("-r") + 1] if last.get("table") == "ipvs" and "-r" in words[:-1] else ""
 

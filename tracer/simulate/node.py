@@ -6,9 +6,10 @@ Source: ip_rcv_finish, ip_route_input_slow, ip_forward, ip_output, ip_route_me_h
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tracer.frozen import changed
 from tracer.netfilter.model import Hook
 from tracer.packet import Address, Packet
 from tracer.routing import ResultKind, RouteResult, SourceCheck
@@ -17,7 +18,7 @@ from tracer.simulate.frontends import without_rules
 from tracer.simulate.hooks import HookRunner, Passed
 from tracer.simulate.proxy import into_proxy
 from tracer.simulate.walk import Ending, Walk
-from tracer.topology.data_path import data_path
+from tracer.topology.data_path import data_path, unrecorded_rules
 from tracer.topology.proxy_ports import ProxyPort, proxy_port
 from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Listener, Place, Reason, Unknown
@@ -82,9 +83,9 @@ class NodeWalk:
             text = f"which source address node {stack.name} picks: its addresses are not in the snapshot (ip-addr.json)"
             yield walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": stack.name, "file": "ip-addr.json"}))
             return
-        packet = replace(walk.packet, source=picked)
-        visit = replace(walk.visit, packet_in=packet)
-        walk = _route_note(replace(walk, packet=packet, visit=visit), result, stack)
+        packet = changed(walk.packet, source=picked)
+        visit = changed(walk.visit, packet_in=packet)
+        walk = _route_note(changed(walk, packet=packet, visit=visit), result, stack)
         crossing = Crossing(stack=stack, out_device=result.device, local_process=True, header=walk.header)
         for passed in self._hooks.run(walk, crossing, Hook.OUTPUT):
             if isinstance(passed, Ending):
@@ -107,7 +108,7 @@ class NodeWalk:
             text = f"The packet comes to node {stack.name} again just as it was: it goes in circles until its TTL is used up"
             yield walk.end(Disposition.LOOP, Reason(code="TTL_LOOP", text=text))
             return
-        walk = replace(walk, seen=walk.seen | {state})
+        walk = changed(walk, seen=walk.seen | {state})
         crossing = Crossing(stack=stack, in_device=device, phys_in=phys_in, header=walk.header)
         for passed in self._hooks.run(walk, crossing, Hook.PREROUTING):
             if isinstance(passed, Ending):
@@ -206,7 +207,7 @@ class NodeWalk:
             text = f"Node {stack.name} does not forward packets: forwarding is switched off"
             yield walk.end(Disposition.DROPPED, Reason(code="FORWARDING_OFF", text=text))
             return
-        crossing = replace(crossing, out_device=result.device, header=_aged(crossing))
+        crossing = changed(crossing, out_device=result.device, header=_aged(crossing))
         walk = _route_note(walk, result, stack)
         for passed in self._hooks.run(walk, crossing, Hook.FORWARD):
             if isinstance(passed, Ending):
@@ -233,7 +234,7 @@ class NodeWalk:
             text = f"{looked}, which nobody in the snapshot owns"
             yield walk.end(Disposition.LOST, Reason(code="LEAVES_CLUSTER", text=text), went_out=result.device)
             return
-        crossing = replace(crossing, out_device=result.device, phys_out="?", bridged=True)
+        crossing = changed(crossing, out_device=result.device, phys_out="?", bridged=True)
         for passed in self._hooks.run(walk.note(f"bridged by {result.device}, not routed"), crossing, Hook.FORWARD):
             if isinstance(passed, Ending):
                 yield passed
@@ -249,7 +250,7 @@ class NodeWalk:
     # -- leaving ------------------------------------------------------------------------------------------------------------------
 
     def _leave(self, walk: Walk, crossing: Crossing, result: RouteResult) -> Iterator[Ending]:
-        crossing = replace(crossing, out_device=result.device, route=result)
+        crossing = changed(crossing, out_device=result.device, route=result)
         for passed in self._hooks.run(walk, crossing, Hook.POSTROUTING):
             if isinstance(passed, Ending):
                 yield passed
@@ -258,11 +259,11 @@ class NodeWalk:
             if result.kind is ResultKind.LOCAL or result.device == "lo":
                 yield from self._loop_back(walk, after)
             else:
-                yield from self._fabric.carry(replace(walk, header=after.header), after, result)
+                yield from self._fabric.carry(changed(walk, header=after.header), after, result)
 
     def _loop_back(self, walk: Walk, crossing: Crossing) -> Iterator[Ending]:
         """Over lo a packet keeps its conntrack entry: nat PREROUTING is not asked again (its side is settled)."""
-        inward = replace(crossing, in_device="lo", out_device=None, local_process=False, route=None)
+        inward = changed(crossing, in_device="lo", out_device=None, local_process=False, route=None)
         before = walk.packet
         for passed in self._hooks.run(walk, inward, Hook.PREROUTING):
             if isinstance(passed, Ending):
@@ -277,7 +278,7 @@ class NodeWalk:
             yield from self._route_in(walk, crossing)
 
     def _gap(self, stack: NodeStack, walk: Walk) -> Unknown | None:
-        return stack.gap(walk.packet.family)
+        return stack.gap(walk.packet.family) or unrecorded_rules(self._cluster, stack)
 
 
 def _reroute(walk: Walk, crossing: Crossing) -> Iterator[Passed | Ending]:
@@ -286,7 +287,7 @@ def _reroute(walk: Walk, crossing: Crossing) -> Iterator[Passed | Ending]:
     results = crossing.stack.routing.lookup(packet.destination, source=packet.source, mark=packet.mark)
     for again in results:
         branch = _shared(walk, again, len(results))
-        yield _no_way(branch, again, crossing.stack) or (_route_note(branch, again, crossing.stack), replace(crossing, route=again))
+        yield _no_way(branch, again, crossing.stack) or (_route_note(branch, again, crossing.stack), changed(crossing, route=again))
 
 
 def _aged(crossing: Crossing) -> dict[str, int]:
@@ -300,7 +301,7 @@ def _shared(walk: Walk, result: RouteResult, ways: int) -> Walk:
     if ways == 1:
         return walk
     text = f"one of {ways} next hops of a multipath route: {result.next_hop} by {result.device}"
-    return replace(walk, probability=walk.probability * result.share).note(text)
+    return changed(walk, probability=walk.probability * result.share).note(text)
 
 
 def _route_note(walk: Walk, result: RouteResult, stack: NodeStack) -> Walk:

@@ -9,16 +9,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tracer.frontends.cilium import parse_cilium
+from tracer.frontends.cilium import FORWARD_CHAIN, parse_cilium
 from tracer.frontends.hns import parse_hns
 from tracer.frontends.model import FrontendTable
 from tracer.kube.pod import Pod
 from tracer.packet import Family
+from tracer.snapshot.proxy_mode import proxy_mode
 from tracer.topology.cluster import Cluster
 from tracer.topology.stack import NodeStack
+from tracer.trace import Unknown
 
 _CALICO_RULE = "Pre-approved by BPF programs."
 _RULE_FILES = ("iptables-save.txt", "nft-ruleset.txt", "iptables-legacy-save.txt")
+RULES_OF_MODE = {
+    "nftables": ("nft-ruleset.txt", "nft-ruleset.json"),
+    "ipvs": ("ipvsadm-save.txt",),
+    "iptables": ("iptables-save.txt", "iptables-legacy-save.txt"),
+}
+"""The files that hold the Service rules of a mode of kube-proxy's."""
 _HNS_FILES = ("hns-policies.json", "hns-endpoints.json", "hnsdiag.txt")
 
 
@@ -41,15 +49,41 @@ def data_path(cluster: Cluster, stack: NodeStack) -> DataPath | None:
         why = "kube-proxy-mode.txt says kernelspace" if stack.mode == "kernelspace" else f"node {node} runs Windows"
         return DataPath(kind="hns", evidence=why, table=parse_hns(held) if held else None)
     text = snapshot.node_file(node, "cilium-services.json")
-    agent = _agent(cluster, node)
-    if text is None and agent is None:
+    agent, own = _agent(cluster, node), _own_chains(stack)
+    if text is None and agent is None and own is None:
         return None
-    if has_service_rules(stack) or (text is None and not _rules_recorded(cluster, node)):
+    if has_service_rules(stack) or (text is None and (not _rules_recorded(cluster, node) or unrecorded_rules(cluster, stack))):
         return None
     if text is not None:
         file = snapshot.path_of(node, "cilium-services.json")
         return DataPath(kind="cilium", evidence=f"{file} lists its services, and no rule is for one", table=parse_cilium(text, file))
-    return _by_agent(cluster, node, agent) if agent is not None else None
+    if agent is not None:
+        return _by_agent(cluster, node, agent)
+    return DataPath(kind=own[0], evidence=own[1]) if own is not None else None
+
+
+def unrecorded_rules(cluster: Cluster, stack: NodeStack) -> Unknown | None:
+    """Return which file hides the Service rules of a node, None when there is none.
+
+    kube-proxy's ConfigMap says a mode, the file that would hold its rules is missing, and no other of the node's has a rule for a Service.
+    """
+    if stack.mode is not None or has_service_rules(stack):
+        return None
+    said, node = proxy_mode(cluster.snapshot, stack.name), stack.name
+    files = RULES_OF_MODE.get(said.mode, ()) if said is not None else ()
+    if said is None or not files or any(cluster.snapshot.has_node_file(node, name) for name in files):
+        return None
+    file = cluster.snapshot.path_of(node, files[0])
+    text = f"{said.source} says {said.mode}, and the rules of that mode were not recorded on node {node}: {file} is missing"
+    return Unknown(code="NO_RULES", text=text, at={"node": node, "file": file})
+
+
+def _own_chains(stack: NodeStack) -> tuple[str, str] | None:
+    """The network plugin that made chains in the node's iptables rules, and what says so."""
+    for dump in stack.dumps(Family.IP):
+        if "filter" in dump.tables and FORWARD_CHAIN in dump.tables["filter"].chains:
+            return "cilium", f"{dump.file} holds Cilium's chain {FORWARD_CHAIN}, and no rule of a Service"
+    return None
 
 
 def _by_agent(cluster: Cluster, node: str, agent: Pod) -> DataPath:
@@ -81,5 +115,5 @@ def has_service_rules(stack: NodeStack) -> bool:
         return True
     if stack.nft is not None and any(t.name == "kube-proxy" and t.chains for t in stack.nft.ruleset.tables):
         return True
-    chains = (c for f in Family for d in stack.dumps(f) if "nat" in d.tables for c in d.tables["nat"].chains.values())
-    return any(c.name.startswith(("KUBE-SVC-", "KUBE-PORTALS-", "KUBE-SERVICES")) and len(c) for c in chains)
+    prefixes = ("KUBE-SVC-", "KUBE-PORTALS-", "KUBE-SERVICES")
+    return any(dump.count("nat", prefix) for family in Family for dump in stack.dumps(family) for prefix in prefixes)

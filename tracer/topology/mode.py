@@ -6,22 +6,17 @@ where they differ, what kube-proxy said of itself counts first (tracer.snapshot.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tracer.errors import ParseError
-from tracer.netfilter.iptables_save import Chain, Dump
 from tracer.packet import Family
 from tracer.snapshot import Snapshot
 from tracer.snapshot.proxy_mode import ProxyMode, proxy_mode
 from tracer.topology.cluster import Cluster
+from tracer.topology.data_path import RULES_OF_MODE, data_path
 from tracer.topology.stack import NodeStack
 
-_HOLDERS = {
-    "nftables": ("nft-ruleset.txt", "nft-ruleset.json"),
-    "ipvs": ("ipvsadm-save.txt",),
-    "iptables": ("iptables-save.txt", "iptables-legacy-save.txt"),
-}
 _CHAINS = {"userspace": "KUBE-PORTALS-", "iptables": "KUBE-SVC-"}
 
 
@@ -36,6 +31,8 @@ class ModeEvidence:
 
 def mode_of(cluster: Cluster, node: str) -> ModeEvidence:
     """Return the mode of *node*, with what says so."""
+    if (path := _without_rules(cluster, node)) is not None:
+        return path
     said = proxy_mode(cluster.snapshot, node)
     held = dict(_held(cluster.stack(node)))
     if said is None:
@@ -49,6 +46,18 @@ def mode_of(cluster: Cluster, node: str) -> ModeEvidence:
     return ModeEvidence(mode=said.mode, evidence=tuple(evidence), leftovers=tuple(v for k, v in held.items() if k != said.mode))
 
 
+def _without_rules(cluster: Cluster, node: str) -> ModeEvidence | None:
+    """The mode of a node whose Services are in no rule: kernelspace (Windows), or eBPF."""
+    try:
+        path = data_path(cluster, cluster.stack(node))
+    except ParseError:
+        return None
+    if path is None:
+        return None
+    table = (f"{path.table.file} lists {len(path.table.frontends)} frontends",) if path.table is not None else ()
+    return ModeEvidence(mode="kernelspace" if path.kind == "hns" else "eBPF", evidence=(path.evidence, *table))
+
+
 def _not_yet(snapshot: Snapshot, node: str, said: ProxyMode, held: Mapping[str, str]) -> str | None:
     """The mode that the node runs where a ConfigMap asks for another one: it holds the rules of just one mode, and none of the other's.
 
@@ -56,7 +65,7 @@ def _not_yet(snapshot: Snapshot, node: str, said: ProxyMode, held: Mapping[str, 
     """
     if not said.source.startswith("ConfigMap ") or len(held) != 1 or said.mode in held:
         return None
-    return next(iter(held)) if any(snapshot.has_node_file(node, name) for name in _HOLDERS.get(said.mode, ())) else None
+    return next(iter(held)) if any(snapshot.has_node_file(node, name) for name in RULES_OF_MODE.get(said.mode, ())) else None
 
 
 def _held(stack: NodeStack) -> Iterator[tuple[str, str]]:
@@ -64,7 +73,7 @@ def _held(stack: NodeStack) -> Iterator[tuple[str, str]]:
     try:
         if stack.virtual_servers is not None and stack.virtual_servers.servers:
             yield "ipvs", f"{stack.virtual_servers.file} holds {len(stack.virtual_servers.servers)} virtual servers"
-        elif dummy := sum(1 for a in stack.routing.addresses if a.device == "kube-ipvs0"):
+        elif dummy := len(stack.routing.addresses_of("kube-ipvs0")):
             yield "ipvs", f"device kube-ipvs0 holds {dummy} addresses, which the node takes for its own"
         if stack.nft is not None:
             tables = [t for t in stack.nft.ruleset.tables if t.name == "kube-proxy"]
@@ -72,13 +81,8 @@ def _held(stack: NodeStack) -> Iterator[tuple[str, str]]:
                 yield "nftables", f"{stack.nft.ruleset.file} holds table {tables[0].family} kube-proxy"
         dumps = [d for family in Family for d in stack.dumps(family)]
         for mode, prefix in _CHAINS.items():
-            found = [(d, sum(1 for name, chain in _nat(d) if name.startswith(prefix) and chain.numbers)) for d in dumps]
+            found = [(d, d.count("nat", prefix)) for d in dumps]
             if where := [f"{d.file} holds {count} chains {prefix}…" for d, count in found if count]:
                 yield mode, where[0]
     except ParseError:
         return
-
-
-def _nat(dump: Dump) -> Iterable[tuple[str, Chain]]:
-    table = dump.tables.get("nat")
-    return table.chains.items() if table else ()

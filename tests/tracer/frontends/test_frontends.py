@@ -14,6 +14,7 @@ from tracer.frontends.cilium import parse_cilium
 from tracer.frontends.hns import parse_hns
 from tracer.frontends.model import FrontendTable
 from tracer.packet import Packet, Protocol
+from tracer.topology.mode import mode_of
 from tracer.trace import Disposition, Trace
 
 ENDPOINTS = [
@@ -87,7 +88,9 @@ def test_policy_lists():
     assert [(str(b.address), b.port) for b in first.backends] == [("10.1.1.2", 8080), ("10.1.2.2", 8080)]
     assert first.flags == ("DSR", "SourceVIP 10.1.1.9")
     assert (first.file, first.line) == ("hns-policies.json", 3)
-    assert json.loads(first.text)["VIPs"] == ["10.96.0.10"]
+    assert json.loads(first.text)["Policies"][0]["VIPs"] == ["10.96.0.10"]
+    assert [b.text for b in first.backends] == ['"/endpoints/e1aaa"', '"/endpoints/E2BBB"']  # as the policy list names them
+    assert all(b.text in first.text for b in first.backends)
 
 
 def test_a_node_port_has_no_address_and_may_name_unknown_endpoints():
@@ -109,6 +112,36 @@ def test_hnsdiag_has_the_second_schema():
     assert table.find(sent("10.96.0.10", 53, Protocol.UDP)) is not None
 
 
+POWERSHELL = """[
+    {
+        "ID":  "A1",
+        "References":  "/endpoints/e1aaa /endpoints/E2BBB",
+        "Policies":  {"Type": "ELB", "Protocol": 6, "InternalPort": 8080, "ExternalPort": 80, "VIPs": "10.96.0.10 10.96.0.11"},
+    }
+]""".replace(",\n    }", "\n    }")
+
+
+def test_powershell_flattens_lists_of_one_and_lists_at_its_greatest_depth():
+    found = parse_hns({"p/hns-policies.json": POWERSHELL, "p/hns-endpoints.json": json.dumps(ENDPOINTS[0])}).frontends
+    assert [str(f.address) for f in found] == ["10.96.0.10", "10.96.0.11"]
+    assert [([str(b.address) for b in f.backends], f.missing) for f in found] == [(["10.1.1.2"], 1)] * 2
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("hns-policies.json", '[{"ID": "A1", "Policies": ["@{Type=ELB; ExternalPort=80}"]}]', "ConvertTo-Json needs -Depth 20"),
+        ("hnsdiag.txt", "LoadBalancer | Virtual IPs\nA1           | 10.96.0.10\n", "holds no JSON"),
+    ],
+)
+def test_a_list_that_is_cut_off_is_not_taken_for_all(file: str, text: str, said: str):
+    made = shop()
+    made.node(1).texts["kube-proxy-mode.txt"] = "kernelspace\n"
+    made.extra[f"nodes/n1/{file}"] = text.encode()
+    assert said in made.trace("pod:default/client-1", WEB).unknowns[0].text
+    assert "has no frontend" not in made.trace("pod:default/client-1", WEB).unknowns[0].text
+
+
 def test_cilium_lists_what_is_realized():
     table = parse_cilium(json.dumps(CILIUM, indent=1), "cilium-services.json")
     found = table.find(sent("10.96.0.10", 80))
@@ -118,6 +151,24 @@ def test_cilium_lists_what_is_realized():
     wild = table.find(sent("192.168.0.11", 30080))
     assert wild is not None
     assert wild.backends == ()
+
+
+def scoped(scope: str, ip: str) -> dict[str, object]:
+    return {"spec": {"frontend-address": {"ip": "10.96.0.10", "port": 80, "scope": scope}, "backend-addresses": [{"ip": ip, "port": 8080}]}}
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_cilium_has_entries_for_clients_inside_and_outside(turned: bool):
+    listed = [scoped("external", "10.1.1.2"), scoped("internal", "10.1.2.2")]
+    table = parse_cilium(json.dumps(listed[::-1] if turned else listed), "cilium-services.json")
+    for inside, ip in ((True, "10.1.2.2"), (False, "10.1.1.2")):
+        found = table.find(sent("10.96.0.10", 80), inside=inside)
+        assert found is not None
+        assert [str(b.address) for b in found.backends] == [ip]
+
+
+def test_cilium_without_services():
+    assert parse_cilium("null\n", "cilium-services.json").frontends == ()
 
 
 @pytest.mark.parametrize("text", ["{", "[}", '{"a":1}', "nonsense"])
@@ -158,6 +209,8 @@ def test_windows_shows_what_the_lists_say():
     ]
     step = answer.outcomes[0].hops[-1].steps[-1]
     assert (step.table, step.verdict, step.file) == ("hns", "dnat", "nodes/n1/hns-policies.json")
+    assert (step.chance, step.names["element"]) == (None, '"/endpoints/e1aaa"')
+    assert answer.outcomes[0].conditions  # which of the two is chosen no list tells
     assert "DSR" in str(answer.outcomes[0].reason)
 
 
@@ -200,6 +253,35 @@ def test_an_agent_and_no_service_rules(label: str, shown: str):
     answer = with_agent(without_kube_proxy(shop()), label).trace("pod:default/client-1", WEB)
     assert ends(answer) == [(Fraction(1), Disposition.UNKNOWN, "EBPF_MAPS_MISSING", None)]
     assert shown in answer.unknowns[0].text
+
+
+def test_ciliums_chains_and_no_service_rules():
+    made = without_kube_proxy(shop())
+    made.change("nodes/n1/iptables-save.txt", "*filter\n", "*filter\n:CILIUM_FORWARD - [0:0]\n")
+    answer = made.trace("pod:default/client-1", WEB)
+    assert ends(answer) == [(Fraction(1), Disposition.UNKNOWN, "EBPF_MAPS_MISSING", None)]
+    found = mode_of(made.cluster(), "n1")
+    assert (found.mode, "CILIUM_FORWARD" in found.evidence[0], found.leftovers) == ("eBPF", True, ())
+
+
+@pytest.mark.parametrize("agent", [True, False])
+@pytest.mark.parametrize(("mode", "file"), [("nftables", "nft-ruleset.txt"), ("ipvs", "ipvsadm-save.txt")])
+def test_rules_of_a_configured_mode_that_were_not_recorded_are_missing_not_absent(agent: bool, mode: str, file: str):
+    made = without_kube_proxy(shop())
+    made = with_agent(made, "calico-node") if agent else made
+    made.node(1).without.add("kube-proxy-mode.txt")
+    config = {"metadata": {"namespace": "kube-system", "name": "kube-proxy"}, "data": {"config.conf": f"mode: {mode}\n"}}
+    made.extra["configmaps.json"] = json.dumps({"kind": "ConfigMapList", "apiVersion": "v1", "items": [config]}).encode()
+    answer = made.trace("pod:default/client-1", WEB)
+    assert ends(answer) == [(Fraction(1), Disposition.UNKNOWN, "NO_RULES", None)]
+    assert f"ConfigMap kube-system/kube-proxy says {mode}" in answer.unknowns[0].text
+    assert answer.unknowns[0].at["file"] == f"nodes/n1/{file}"
+
+
+def test_windows_says_its_mode():
+    found = mode_of(windows().cluster(), "n1")
+    assert found.mode == "kernelspace"
+    assert found.evidence == ("kube-proxy-mode.txt says kernelspace", "nodes/n1/hns-policies.json lists 2 frontends")
 
 
 def test_an_agent_where_no_rules_were_recorded_proves_nothing():
