@@ -11,6 +11,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from tracer.frontends.model import Backend, Frontend
+from tracer.ipvs.model import endpoint_text
 from tracer.simulate.crossing import rewritten
 from tracer.simulate.walk import Ending, Walk
 from tracer.topology.cluster import Cluster
@@ -34,13 +35,23 @@ def without_rules(cluster: Cluster, walk: Walk, path: DataPath, hook: str) -> It
         text = f"The data path of node {node} is in {_NAMES[path.kind]}, whose {kept} this snapshot does not hold: {_MISSING[path.kind]}"
         yield walk.unknown(_unknown(path, text, node))
         return
-    frontend = path.table.find(walk.packet)
+    frontend = path.table.find(walk.packet, inside=_is_inside(cluster, walk))
+    if frontend is None and path.table.incomplete:
+        text = f"{path.table.incomplete}: which frontends node {node} has is not known"
+        yield walk.unknown(_unknown(path, text, node))
+        return
     if frontend is None:
         shown = f"{walk.packet.destination} port {walk.packet.destination_port}"
         text = f"{path.table.file} has no frontend {shown}: {_NAMES[path.kind]} forward the packet in a way that no snapshot holds"
         yield walk.unknown(_unknown(path, text, node))
         return
     yield from _listed(cluster, walk, path, frontend, hook)
+
+
+def _is_inside(cluster: Cluster, walk: Walk) -> bool:
+    """Whether a client of the cluster sent the packet: it has a pod's or a node's address."""
+    source = walk.packet.source
+    return cluster.pod_with_ip(source) is not None or cluster.objects.node_with_ip(source) is not None
 
 
 def _listed(cluster: Cluster, walk: Walk, path: DataPath, frontend: Frontend, hook: str) -> Iterator[Ending]:
@@ -63,8 +74,10 @@ def _chosen(
     cluster: Cluster, walk: Walk, path: DataPath, frontend: Frontend, backend: Backend, share: Fraction, flags: str, hook: str
 ) -> Ending:
     packet = replace(walk.packet, destination=backend.address, destination_port=backend.port)
+    condition = None if share == 1 else f"backend {backend.address} port {backend.port} is chosen (how is not in a list)"
     pod = cluster.pod_with_ip(backend.address)
-    names = {"endpoint": f"{backend.address}:{backend.port}"} | ({"pod": f"{pod.namespace}/{pod.name}"} if pod else {})
+    names = {"endpoint": endpoint_text(backend.address, backend.port)} | ({"pod": f"{pod.namespace}/{pod.name}"} if pod else {})
+    names |= {"element": backend.text} if backend.text else {}
     step = Step(
         hook=hook,
         family=walk.packet.family.value,
@@ -75,15 +88,18 @@ def _chosen(
         line=frontend.line,
         verdict="dnat",
         rewrote=rewritten(walk.packet, packet),
-        chance=share if share != 1 else None,
+        condition=condition,
         names=names,
     )
     place = None
     if pod is not None:
         place = Place(kind="pod", namespace=pod.namespace, name=pod.name, node=pod.node_name, ip=backend.address, port=backend.port)
     branch = replace(walk, packet=packet, probability=walk.probability * share).step(step)
+    if condition is not None:
+        branch = replace(branch, conditions=(*branch.conditions, f"{frontend.file}: {condition}"))
+    count = f"one of {round(1 / share)}" if share != 1 else "the only one"
     text = (
-        f"{frontend.file} gives backend {backend.address} port {backend.port}{flags}, one of {len(frontend.backends)}; what "
+        f"{frontend.file} gives backend {backend.address} port {backend.port}{flags}, {count}; what "
         f"{_NAMES[path.kind]} do beyond is not in a snapshot (not checked against a kernel)"
     )
     unknown = _unknown(path, text, walk.visit.name)
