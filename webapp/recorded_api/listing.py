@@ -22,11 +22,12 @@ def list_page(api: RecordedApi, request: ApiRequest, query: Mapping[str, str]) -
 
     :raises RequestError: 400 not understood, 410 the continue token is too old.
     """
-    version, after = _token(query.get("continue", "")) or (api.resource_version, None)
+    plural, token = request.resource.plural, _token(query.get("continue", ""))
     try:
-        objects = api.objects(request.resource.plural, version)
+        version, objects = api.now(plural) if token is None else (token[0], api.objects(plural, token[0]))
     except TooOldError:
         raise RequestError(410, _EXPIRED) from None
+    after = None if token is None else token[1]
     wanted = [o for o in _chosen(objects, request, query) if after is None or _place(o) > after]
     limit = _limit(query.get("limit", ""))
     page = wanted[:limit] if limit else wanted

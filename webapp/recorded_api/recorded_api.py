@@ -139,6 +139,11 @@ class RecordedApi:
                         _apply(found, event)
             return tuple(found[key] for key in sorted(found))
 
+    def now(self, plural: str) -> tuple[int, tuple[Mapping[str, object], ...]]:
+        """Return the newest resourceVersion and one resource's objects at it."""
+        with self._lock:
+            return self._current, self.objects(plural)
+
     def get(self, plural: str, namespace: str, name: str) -> Mapping[str, object] | None:
         """Return one object as it is now, or None."""
         with self._lock:
@@ -153,6 +158,14 @@ class RecordedApi:
         """Return the history from index *begin* on."""
         with self._lock:
             return tuple(self._history[begin:])
+
+    def since(self, epoch: int, begin: int) -> tuple[int, tuple[HistoryEvent, ...]] | None:
+        """Return the newest resourceVersion, and the history from index *begin* on; None if the playback was moved back after *epoch*.
+
+        NB: one step under the lock. A bookmark from after such a move would let a client go on as if nothing had happened.
+        """
+        with self._lock:
+            return (self._current, tuple(self._history[begin:])) if epoch == self._epoch else None
 
     def index_after(self, version: int) -> int:
         """Return where in the history the events after *version* begin. :raises TooOldError: they are no longer all there."""

@@ -35,8 +35,8 @@ class WatchStream:
     def _begin(self, text: str) -> int:
         """Return the place in the history to begin at. Without a resourceVersion, or at 0, all that exists comes first, as ADDED."""
         if text in ("", "0"):
-            version = self._api.resource_version
-            chosen = (o for o in self._api.objects(self._request.resource.plural, version) if self._is_chosen(o))
+            version, objects = self._api.now(self._request.resource.plural)
+            chosen = (o for o in objects if self._is_chosen(o))
             self._first = tuple(_line({"type": "ADDED", "object": o}) for o in chosen)
         elif not text.isascii() or not text.isdigit() or len(text) > 18:
             raise RequestError(400, f'invalid resource version: "{text[:40]}"')
@@ -56,11 +56,16 @@ class WatchStream:
         try:
             for line in self._first:
                 yield line
-            while not stopping.is_set() and self._api.epoch == self._epoch:
+            while not stopping.is_set():
                 changed.clear()
-                version = self._api.resource_version
-                for line in self._new():
-                    yield line
+                news = self._api.since(self._epoch, self._index)
+                if news is None:
+                    return
+                version, events = news
+                self._index += len(events)
+                for event in events:
+                    if self._concerns(event):
+                        yield event.line + b"\n"
                 now = loop.time()
                 if self._has_bookmarks and (now >= bookmark or now >= ends):
                     yield self._bookmark(version)
@@ -70,11 +75,6 @@ class WatchStream:
                 await _either(changed, stopping, min(ends, bookmark) - now)
         finally:
             unsubscribe()
-
-    def _new(self) -> list[bytes]:
-        events = self._api.events(self._index) if self._api.epoch == self._epoch else ()
-        self._index += len(events)
-        return [event.line + b"\n" for event in events if self._concerns(event)]
 
     def _concerns(self, event: HistoryEvent) -> bool:
         return event.plural == self._request.resource.plural and self._is_chosen(event.object)

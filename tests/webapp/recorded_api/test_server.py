@@ -171,7 +171,7 @@ def test_bookmarks_come_when_asked_for_and_when_the_time_is_over() -> None:
 
 def test_moving_back_ends_watches_and_makes_their_versions_gone() -> None:
     api = RecordedApi(shop.timeline())
-    api.advance_to(20)
+    api.advance_to(19)
     with shop.served(api=api) as (server, _):
         with urllib.request.urlopen(f"{server.url}/api/v1/services?watch=1&resourceVersion=918", timeout=10) as response:
             api.advance_to(3)
