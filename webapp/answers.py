@@ -45,6 +45,11 @@ class Answer:
         found: Json = self.document["answer"]
         return found
 
+    @property
+    def generation(self) -> str:
+        """Return the generation of the followed cluster that was answered from, "" for a snapshot."""
+        return str(self.document.get("live", {}).get("generation", ""))
+
     @cached_property
     def paths(self) -> tuple[Path, ...]:
         """Return the outcomes as paths for the graph."""

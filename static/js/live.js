@@ -3,13 +3,13 @@
 import { diff, sentences } from "./live-facts.js";
 import { listen } from "./live-socket.js";
 
-const SETTLE = 500, APART = 2000, STEPPING = 20000, POINTING = 1500, FRESH = 90;
+const SETTLE = 500, GLANCE = 2500, APART = 2000, STEPPING = 20000, POINTING = 1500, FRESH = 90;
 const pill = document.getElementById("live-status");
 const part = () => document.querySelector("[data-live]");
 const when = (text) => (text ? Date.parse(text) : 0);
 const clock = (ms) => new Date(ms).toLocaleTimeString("en-GB");
 
-let gen = Number(pill.dataset.gen), held = null, timer = 0, fetchedAt = 0, busy = false;
+let gen = Number(pill.dataset.gen), held = null, timer = 0, dueAt = 0, fetchedAt = 0, busy = false;
 let source = pill.dataset.state, lost = false, steppedAt = 0, pointedAt = 0, readAt = when(pill.dataset.readAt);
 let changedAt = when(pill.dataset.changedAt), said = document.getElementById("live-text").textContent, playback = null;
 
@@ -61,9 +61,10 @@ function isEdited() {
 }
 
 async function fetched() {
-  const follow = part().dataset.follow;
-  const headers = { "HX-Request": "true", "HX-Target": part().id, ...(follow && { "Hopline-Follow": follow }) };
+  const { follow, answer: had } = (held || part()).dataset;
+  const headers = { "HX-Request": "true", "HX-Target": part().id, ...(follow && { "Hopline-Follow": follow }), ...(had && { "Hopline-Had": had }) };
   const answer = await fetch(location.pathname + location.search, { headers, credentials: "same-origin", cache: "no-store" });
+  if (answer.status === 204) return null;
   if (!answer.ok && answer.status !== 404 && answer.status !== 422) throw new Error(answer.status);
   return new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(part().id);
 }
@@ -74,11 +75,15 @@ function touches(changed) {
 }
 
 function soon(wait = SETTLE) {
+  const at = Date.now() + Math.max(wait, fetchedAt + APART - Date.now());
+  if (timer && dueAt <= at) return;
   clearTimeout(timer);
-  timer = setTimeout(refresh, Math.max(wait, fetchedAt + APART - Date.now()));
+  dueAt = at;
+  timer = setTimeout(refresh, at - Date.now());
 }
 
 async function refresh() {
+  timer = 0;
   if (busy || document.hidden) return soon();
   if (Date.now() - pointedAt < POINTING) return soon(POINTING);
   busy = true;
@@ -127,8 +132,11 @@ document.addEventListener("click", async (event) => {
   if (!event.target.closest?.("[data-live-update]")) return;
   steppedAt = 0;
   // The address may name another step by now than when the held page was fetched.
-  const next = await fetched().catch(() => held);
-  if (next) apply(next);
+  const kept = held;
+  held = null;
+  const next = await fetched().catch(() => kept);
+  if (next) apply(next); else document.getElementById("live-bar").hidden = true;
+  show();
 });
 // Another question, or Back: what is shown now is new.
 document.addEventListener("htmx:afterSettle", (event) => { if (event.detail.target?.id === part()?.id) { held = null; show(); } });
@@ -143,7 +151,8 @@ const heard = {
     if (newest <= gen) return;
     gen = newest;
     changedAt = Date.now();
-    if (touches(changed)) soon();
+    // What the answer names is only a first guess (a new pod has no name in it yet): the server knows, and says 204 when nothing changed.
+    if (part()) soon(touches(changed) ? SETTLE : GLANCE * (0.5 + Math.random()));
   },
   source(message) {
     const was = source;

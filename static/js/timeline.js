@@ -3,8 +3,9 @@ import { toast } from "./toast.js";
 
 const bar = document.getElementById("timeline");
 const place = document.getElementById("tl-place");
-const times = bar.dataset.times.split(" ").map(Number);
+let times = bar.dataset.times.split(" ").map(Number);
 const ticks = [...bar.querySelectorAll(".tick")];
+const LOOK_FIRST = 1500;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 let state = { position: Number(bar.dataset.position), speed: Number(bar.dataset.speed) || 1, playing: Boolean(bar.dataset.playing) };
@@ -41,6 +42,7 @@ function show() {
 
 function take(message) {
   state = message;
+  if (message.steps?.length === ticks.length) times = [...message.steps.map((step) => step.starts), message.duration];
   heardAt = performance.now();
   if (document.activeElement?.id !== "tl-speed") document.getElementById("tl-speed").value = String(message.speed);
   show();
@@ -76,6 +78,15 @@ place.addEventListener("keydown", (event) => {
   const step = Math.min(ticks.length - 1, Math.max(0, Math.floor(placeOf(second())) + by));
   steer(place.form, { step });
 });
+// "#play" in the address: begin as soon as there is something to see change.
+function begin() {
+  if (location.hash !== "#play") return;
+  if (!document.querySelector("#trace[data-facts]")) { setTimeout(begin, 200); return; }
+  history.replaceState(history.state, "", location.pathname + location.search);
+  setTimeout(() => steer(document.querySelector(".tl-play"), { playing: "1" }), LOOK_FIRST);
+}
+
 document.addEventListener("hopline:live", (event) => { if (event.detail.type === "playback") take(event.detail); });
+begin();
 setInterval(() => { if (state.playing && !document.hidden) show(); }, 100);
 show();

@@ -114,7 +114,7 @@ class TracePage:
     follow: str
     facts: str
     depends: str
-    generation: int | None
+    generation: str
     taken_at: str
     engine_version: str
     legend: Legend
@@ -192,7 +192,7 @@ def trace_page(answer: Answer, query: TraceQuery, path: str, shown_before: str =
         follow=followed.id,
         facts=facts(said.whole, paths),
         depends=_depends(shown.document),
-        generation=shown.document.get("live", {}).get("generation"),
+        generation=shown.generation,
         taken_at=str(shown.document.get("snapshot", {}).get("taken_at") or ""),
         engine_version=str(shown.document.get("engine_version", "")),
         legend=legend(with_reply="reply" in outcome, with_dns=bool(shown.answer.get("lookups"))),

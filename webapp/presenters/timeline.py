@@ -78,9 +78,17 @@ def position_of(playback: Mapping[str, Any], place: float) -> float:
     return times[whole] + (place - whole) * (times[whole + 1] - times[whole])
 
 
+def settled_at(playback: Mapping[str, Any], step: int) -> float:
+    """Return the seconds at which the change of *step* (from 0) has settled. :raises ValueError: there is no such step."""
+    steps = playback.get("steps", ())
+    if not 0 <= step < len(steps):
+        raise ValueError(f"the step is a number from 0 to {len(steps) - 1}")
+    return float(steps[step]["position"])
+
+
 def _times(playback: Mapping[str, Any]) -> list[float]:
-    """Return the seconds at which each step begins, then the end."""
-    begins = [float(step["position"]) for step in playback.get("steps", ())] or [0.0]
+    """Return the seconds at which each step's change begins, then the end."""
+    begins = [float(step["starts"]) for step in playback.get("steps", ())] or [0.0]
     return [*begins, max(float(playback.get("duration", 0.0)), begins[-1])]
 
 

@@ -56,7 +56,10 @@ def connect(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def play(request: HttpRequest, slug: str) -> HttpResponse:
-    """Play a timeline, from its beginning when it stands at its end, and go to the trace that shows what changes."""
+    """Open a timeline to be played, at its beginning, and go to the trace that shows what changes.
+
+    The page begins to play when it shows an answer (``#play``): what changes first is not missed while the recording is read.
+    """
     try:
         timeline = services.get_snapshot(slug, current_owner(request))
     except Snapshot.DoesNotExist:
@@ -66,9 +69,9 @@ def play(request: HttpRequest, slug: str) -> HttpResponse:
     except live.TooManyTimelines:
         messages.error(request, "This server plays as many timelines as it can at once. Try again in a while.", extra_tags="warn")
         return HttpResponseRedirect(reverse("snapshot", args=[slug]))
-    live.control(row, playing=True)
+    live.control(row, position=0.0, playing=False)
     question, path = first_question(timeline), reverse("trace", args=[row.id])
-    return HttpResponseRedirect(question.url(path) if question else path)
+    return HttpResponseRedirect(f"{question.url(path) if question else path}#play")
 
 
 @never_cache

@@ -21,7 +21,7 @@ from webapp import socket_loop, sources
 from webapp.access import current_owner
 from webapp.live import services as live
 from webapp.models import LiveSource
-from webapp.presenters.timeline import position_of
+from webapp.presenters.timeline import position_of, settled_at
 
 ALIVE_EVERY = 20.0
 _MOST_DIGITS = 18
@@ -73,8 +73,12 @@ def _wishes(request: HttpRequest, row: LiveSource) -> dict[str, Any]:
     """Return what the form asks of the timeline. :raises ValueError: a value is no number."""
     posted = request.POST
     wishes: dict[str, Any] = {}
-    if at := posted.get("step") or posted.get("at"):
+    if at := posted.get("at"):
         wishes["position"] = position_of(row.playback, float(at))
+    if step := posted.get("step"):
+        # One who stands still wants to see what came of the step, one who watches wants to see it happen.
+        playing = live.messages(row)[1]["playing"]
+        wishes["position"] = position_of(row.playback, int(step)) if playing else settled_at(row.playback, int(step))
     if speed := posted.get("speed"):
         wishes["speed"] = float(speed)
     if "playing" in posted:

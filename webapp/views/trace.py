@@ -29,7 +29,9 @@ from webapp.views.errors import not_found
 
 PARTS = {"inspector": "trace/_inspector.html", "graph-box": "trace/_graph.html", "trace": "trace/_trace.html"}
 MOST_EXAMPLES = 4
-SHOWN_ANSWER, SHOWN_BEFORE = "Hopline-Answer", "Hopline-Follow"
+# What a page of a followed cluster says of itself: it wants parts of the answer it shows, it wants another answer than that, and the path
+# it follows.
+SHOWN_ANSWER, HAD_ANSWER, SHOWN_BEFORE = "Hopline-Answer", "Hopline-Had", "Hopline-Follow"
 
 
 @require_safe
@@ -55,6 +57,8 @@ def trace(request: HttpRequest, source: str) -> HttpResponse:
     if not errors and not query.is_empty:
         try:
             found = trace_answers.answer(row, query, request.headers.get(SHOWN_ANSWER, ""))
+            if request.headers.get(HAD_ANSWER) == found.generation:
+                return HttpResponse(status=204)
             page = trace_page(found, query, path, request.headers.get(SHOWN_BEFORE, ""))
         except NotAnswered as failure:
             # While a cluster is read for the first time, nothing is wrong with a question about what has not been read yet.
