@@ -26,6 +26,7 @@ class NodeFiles:
         self._store = store
         self._nodes: dict[str, dict[str, Any]] = {}
         self._changed_at = 0.0
+        self._gone: set[str] = set()
         self.is_changed = False
 
     def restore(self, nodes: dict[str, dict[str, Any]]) -> None:
@@ -44,7 +45,9 @@ class NodeFiles:
                 self._changed_at = max(self._changed_at, change.seen_at)
 
     def take(self, reading: NodeRead) -> Sequence[StoredChange]:
-        """Take one reading; return what of it is news."""
+        """Take one reading; return what of it is news: nothing of a node that went while it was read."""
+        if reading.node in self._gone and str(ObjectPath(kind="Node", namespace="", name=reading.node)) not in self._store:
+            return ()
         known = self._nodes.get(reading.node, {})
         told: dict[str, dict[str, Any]] = dict(known.get("files", {}))
         changes = [change for file in reading.files if (change := self._file(reading.node, file, told.get(file.name, {})))]
@@ -66,6 +69,7 @@ class NodeFiles:
 
     def forget(self, node: str, now: float) -> Sequence[StoredChange]:
         """Return the files of a node that is no more, as gone."""
+        self._gone.add(node)
         if self._nodes.pop(node, None) is not None:
             self.is_changed = True
         return tuple(self._store.put_file(str(FilePath(node=node, name=name)), None, seen_at=now) for name in self._store.files_of(node))

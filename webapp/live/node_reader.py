@@ -23,6 +23,8 @@ READER_SECONDS = 60.0
 MOST_BYTES = 64 << 20
 READER_ARGV = ("hopline-node-reader",)
 _REPORT = "reading.json"
+_LACKING = "The container has no program"
+"""How our reader begins to say the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +86,7 @@ def _file(connection: Connection, place: ReadFrom, command: NodeCommand) -> File
     try:
         output = connection.exec(place.namespace, place.pod, place.container, command.argv, timeout=PROGRAM_SECONDS, most_bytes=MOST_BYTES)
     except cluster.NoSuchProgram:
-        return failed(f"The container has no program {command.argv[0]}.", is_lacking=True)
+        return failed(f"{_LACKING} {command.argv[0]}.", is_lacking=True)
     except cluster.TimedOut as error:
         # NB: the API server's own silence looks the same; the next program then says so.
         return failed(str(error), seconds=PROGRAM_SECONDS)
@@ -146,5 +148,6 @@ def _from_report(name: str, content: bytes | None, said: dict[str, object] | Non
     error, seconds = str((said or {}).get("error") or ""), (said or {}).get("seconds")
     taken = float(seconds) if isinstance(seconds, int | float) else 0.0
     if content is None or error:
-        return FileRead(name=name, content=None, error=error or "The node reader left it out.", read_at=read_at, seconds=taken)
+        text = error or "The node reader left it out."
+        return FileRead(name=name, content=None, error=text, is_lacking=text.startswith(_LACKING), read_at=read_at, seconds=taken)
     return FileRead(name=name, content=content, read_at=read_at, seconds=taken)

@@ -5,6 +5,7 @@ Nodes that failed last time are read by workers of their own: however long they 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -17,6 +18,7 @@ from webapp.live.backoff import Backoff
 from webapp.live.messages import NodeRead
 from webapp.live.node_reader import ReadFrom, commands, read_node
 from webapp.live.rhythm import Rhythm, Rounds
+from webapp.live.stream import Stopped
 
 logger = logging.getLogger(__name__)
 
@@ -59,11 +61,17 @@ class Readings:
         with self._changed:
             known = self._nodes.get(node)
             if place is None:
-                self._nodes.pop(node, None)
+                if self._nodes.pop(node, None) is not None:
+                    self._well.submit(self._tell_of_loss, node)
             elif known is None or known.place != place:
                 now = time.monotonic()
                 self._nodes[node] = _Node(name=node, place=place, due=now, slow_due=now)
             self._changed.notify()
+
+    def _tell_of_loss(self, node: str) -> None:
+        text = "The pod that its rules were read from is gone."
+        with contextlib.suppress(Stopped):
+            self._report(NodeRead(node=node, pod="", files=(), error=text, read_at=time.time(), seconds=0.0))
 
     def note_events(self) -> None:
         """Something changed that rules follow."""
@@ -126,6 +134,8 @@ class Readings:
             reading = read_node(self._connection, node.name, node.place, wanted)  # type: ignore[arg-type]
             if not self._is_stopped:
                 self._report(reading)
+        except Stopped:
+            pass
         except Exception:
             if not self._is_stopped:
                 logger.exception("reading node %s failed", node.name)
