@@ -326,6 +326,7 @@ find_nodes() {
   else
     find_pods kube-system 'k8s-app=kube-proxy' # kubeadm, EKS, kops, kind
     find_pods kube-system 'component=kube-proxy' # AKS, GKE, RKE2
+    find_pods kube-system 'app.kubernetes.io/name=kube-proxy'
   fi
   if ask nodes get nodes -o 'jsonpath={range .items[*]}{.metadata.name}|{.status.nodeInfo.operatingSystem}{"\n"}{end}'; then
     cp "$state/nodes.out" "$state/nodes"

@@ -22,9 +22,8 @@ def kept(value: Mapping[str, Any], kind: str) -> dict[str, Any]:
     """Return the API object *value* of *kind* without what is left out; *value* itself is not changed."""
     result = dict(_without(value) if kind == "Pod" else value)
     metadata = {name: part for name, part in (value.get("metadata") or {}).items() if name != "managedFields"}
-    annotations = {name: text for name, text in (metadata.pop("annotations", None) or {}).items() if name != LAST_APPLIED}
-    if annotations:
-        metadata["annotations"] = annotations
+    if isinstance(metadata.get("annotations"), Mapping):
+        metadata["annotations"] = {name: text for name, text in metadata["annotations"].items() if name != LAST_APPLIED}
     return result | {"metadata": metadata}
 
 

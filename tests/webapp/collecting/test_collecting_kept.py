@@ -44,7 +44,7 @@ def test_a_pod_loses_what_often_holds_passwords() -> None:
 
 def test_other_objects_lose_what_kubectl_and_the_server_wrote_for_themselves() -> None:
     value = {"metadata": {"name": "s", "managedFields": [], "annotations": {LAST_APPLIED: "{}"}}, "spec": {"args": ["stays"]}}
-    assert kept(value, "Service") == {"metadata": {"name": "s"}, "spec": {"args": ["stays"]}}
+    assert kept(value, "Service") == {"metadata": {"name": "s", "annotations": {}}, "spec": {"args": ["stays"]}}
 
 
 def test_an_object_without_metadata_stays_one() -> None:

@@ -1,0 +1,117 @@
+"""The files of a cluster's nodes, several nodes at a time, read once as the follower reads them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection as Names
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from webapp.cluster import Connection
+from webapp.collecting.cluster_objects import Say
+from webapp.collecting.collection import Collection, How
+from webapp.live.messages import FileRead
+from webapp.live.node_reader import ReadFrom, commands, read_node
+from webapp.live.paths import ObjectPath
+from webapp.live.places import Places
+from webapp.live.same_reading import as_kept
+from webapp.live.store import StoredChange
+from webapp.node_commands import NodeCommand
+
+WINDOWS = "A Windows node: only Linux nodes are read. Run hnsdiag list all there, and add what it prints as hnsdiag.txt."
+NO_PROXY = "No kube-proxy pod runs there: it may be a service of the system, or something else does its work."
+NO_READER = "No pod of the node reader runs there."
+NO_NODE = "There is no such node."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeReadings:
+    """How nodes are to be read: LiveSource.Readings, the node reader's namespace, which nodes (none: all), how many at a time."""
+
+    how: str
+    reader_namespace: str = "hopline"
+    only: Names[str] = ()
+    conntrack: bool = False
+    parallel: int = 4
+
+
+def take_nodes(connection: Connection, objects: Mapping[str, list[dict[str, Any]]], into: Collection, say: Say, how: NodeReadings) -> None:
+    """Write the files of each node of *objects* (plural → objects) that is wanted, and say of each how it went."""
+    places = _places(objects.get("pods", ()), how)
+    systems = _systems(objects.get("nodes"), places)
+    for name in sorted(set(how.only) - set(systems)):
+        into.miss(f"nodes/{name}", NO_NODE, time.time())
+        say(f"  {name}: {NO_NODE}")
+    wanted = commands(slow=True, conntrack=how.conntrack)
+    with ThreadPoolExecutor(max_workers=how.parallel, thread_name_prefix="collect") as workers:
+        for node, system in systems.items():
+            if how.only and node not in how.only:
+                continue
+            place = places.get(node)
+            if system == "windows":
+                _unread(into, say, f"nodes/{node}/hns-endpoints.json", WINDOWS, is_lacking=True)
+            elif place is None:
+                _unread(into, say, f"nodes/{node}/iptables-save.txt", NO_READER if how.how == "daemonset" else NO_PROXY)
+            else:
+                workers.submit(_read, connection, node, place, wanted, into, say)
+
+
+def _places(pods: Iterable[Mapping[str, Any]], how: NodeReadings) -> dict[str, ReadFrom]:
+    """Return node → the pod it is read from."""
+    found: dict[str, ReadFrom] = {}
+
+    def placed(node: str, place: ReadFrom | None) -> None:
+        if place is not None:
+            found[node] = place
+
+    places = Places(how.how, how.reader_namespace, placed)
+    for pod in pods:
+        metadata = pod["metadata"]
+        path = str(ObjectPath(kind="Pod", namespace=metadata.get("namespace", ""), name=metadata["name"]))
+        places.note([StoredChange(path=path, refs=(), before=None, after=json.dumps(pod).encode(), seen_at=0.0)])
+    return found
+
+
+def _systems(nodes: Iterable[Mapping[str, Any]] | None, places: Mapping[str, ReadFrom]) -> dict[str, str]:
+    """Return node → operating system; without a list of nodes those on which pods were found."""
+    if nodes is None:
+        return dict.fromkeys(sorted(places), "linux")
+    return {node["metadata"]["name"]: ((node.get("status") or {}).get("nodeInfo") or {}).get("operatingSystem", "") for node in nodes}
+
+
+def _unread(into: Collection, say: Say, path: str, error: str, *, is_lacking: bool = False) -> None:
+    into.miss(path, error, time.time(), is_lacking=is_lacking)
+    say(f"  {path.split('/')[1]}: {error}")
+
+
+def _read(connection: Connection, node: str, place: ReadFrom, wanted: tuple[NodeCommand, ...], into: Collection, say: Say) -> None:
+    reading = read_node(connection, node, place, wanted)
+    for file in reading.files:
+        _keep(node, file, into)
+    if reading.error:
+        unread = [command.file for command in wanted] if not place.is_reader else ["iptables-save.txt"]
+        for name in unread:
+            if name not in {file.name for file in reading.files}:
+                into.miss(f"nodes/{node}/{name}", reading.error, reading.read_at)
+    say(_line(node, into))
+
+
+def _keep(node: str, file: FileRead, into: Collection) -> None:
+    path = f"nodes/{node}/{file.name}"
+    if file.content is None:
+        into.miss(path, file.error, file.read_at, is_lacking=file.is_lacking)
+    elif file.name.endswith(".json") and not file.content:
+        into.miss(path, "Nothing was printed.", file.read_at)
+    else:
+        into.take(path, as_kept(file.name, file.content), file.read_at)
+
+
+def _line(node: str, into: Collection) -> str:
+    entries = [entry for entry in into.entries if entry.node == node]
+    lacking = " ".join(entry.path.rpartition("/")[2] for entry in entries if entry.how is How.LACKING)
+    failed = "".join(f"\n    {entry.path.rpartition('/')[2]}: {entry.error}" for entry in entries if entry.how is How.FAILED)
+    taken = sum(entry.how is How.TAKEN for entry in entries)
+    return f"  {node}: {taken} files" + (f"; cannot be read there: {lacking}" if lacking else "") + failed

@@ -1,0 +1,119 @@
+"""A snapshot being collected: its files in a folder, and of each when it was read or why it could not be."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+
+from tracer.snapshot.layout import NODE_FILES
+
+_MISSING_BY_NATURE = ("The container has no program", "IPVS is not loaded", "kube-proxy does not answer", "Nothing was printed")
+
+
+class How(StrEnum):
+    """How the reading of a file ended: ``LACKING`` means that there is nothing there to read it with, which is nobody's failure."""
+
+    TAKEN = "taken"
+    LACKING = "lacking"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One file: when its reading began (Unix seconds), and how it ended. *error* is empty for what was taken."""
+
+    path: str
+    read_at: float
+    how: How = How.TAKEN
+    error: str = ""
+
+    @property
+    def node(self) -> str | None:
+        """Return the node whose file it is, None for the cluster's own."""
+        parts = self.path.split("/")
+        return parts[1] if parts[0] == "nodes" and len(parts) > 1 else None
+
+    def to_dict(self) -> dict[str, str]:
+        """Return what snapshot.json says of the file."""
+        said = {"read_at": _text(self.read_at)}
+        return said | ({"error": self.error} if self.error else {})
+
+
+class Collection:
+    """Writes into *folder*; safe to use from several threads, each with its own files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._entries: dict[str, Entry] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Return what was tried, by path."""
+        with self._lock:
+            return tuple(self._entries[path] for path in sorted(self._entries))
+
+    def take(self, path: str, content: bytes, read_at: float) -> None:
+        """Write a file. :raises ValueError: *path* is none that a collected snapshot has (a node's name that leads elsewhere)."""
+        target = self.folder / _checked(path)
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        target.write_bytes(content)
+        self._note(Entry(path=path, read_at=read_at))
+
+    def miss(self, path: str, error: str, read_at: float, *, is_lacking: bool = False) -> None:
+        """Note that a file could not be read, and why."""
+        how = How.LACKING if is_lacking or error.startswith(_MISSING_BY_NATURE) else How.FAILED
+        self._note(Entry(path=path, read_at=read_at, how=how, error=" ".join(error.split())[:400]))
+
+    def say(self, *, collector: str, collected_at: float, kubernetes: str | None) -> None:
+        """Write snapshot.json."""
+        about = {
+            "collected_at": _text(collected_at),
+            "collector": collector,
+            "kubernetes": kubernetes,
+            "redacted": False,
+            "files": {entry.path: entry.to_dict() for entry in self.entries},
+        }
+        (self.folder / "snapshot.json").write_text(json.dumps(about, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+    def _note(self, entry: Entry) -> None:
+        with self._lock:
+            self._entries[entry.path] = entry
+
+
+def report(entries: Iterable[Entry], most: int = 30) -> str:
+    """Return in words what was taken, what was not there to be read, and what was refused or failed."""
+    entries = tuple(entries)
+    taken = [entry for entry in entries if entry.how is How.TAKEN]
+    nodes = {entry.node for entry in taken} - {None}
+    of_nodes = sum(entry.node is not None for entry in taken)
+    lines = [f"Taken: {len(taken) - of_nodes} files of the cluster, {of_nodes} files of {len(nodes)} nodes."]
+    lacking: dict[tuple[str, str], int] = {}
+    for entry in entries:
+        if entry.how is How.LACKING:
+            key = (entry.path.rpartition("/")[2], entry.error)
+            lacking[key] = lacking.get(key, 0) + 1
+    lines += [f"Not there to be read, on {count} nodes: {name} ({error})" for (name, error), count in sorted(lacking.items())]
+    failed = [entry for entry in entries if entry.how is How.FAILED]
+    if failed:
+        lines += [f"Refused or failed: {len(failed)} files", *(f"  {entry.path}: {entry.error}" for entry in failed[:most])]
+    if len(failed) > most:
+        lines.append(f"  and {len(failed) - most} more, see snapshot.json")
+    return "\n".join(lines)
+
+
+def _checked(path: str) -> str:
+    parts = path.split("/")
+    is_node_file = len(parts) == 3 and parts[0] == "nodes" and parts[2] in NODE_FILES and parts[1] not in ("", ".", "..")
+    if not is_node_file and not (len(parts) == 1 and path.endswith(".json")):
+        raise ValueError(f"{path!r} is no file of a collected snapshot")
+    return path
+
+
+def _text(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,99 @@
+"""``manage.py collect``: one moment of a cluster as a snapshot, read through the API server. ``collect.sh`` writes the same files."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from webapp import __version__, cluster
+from webapp.cluster import Connection
+from webapp.collecting.cluster_nodes import NodeReadings, take_nodes
+from webapp.collecting.cluster_objects import take_objects, take_version
+from webapp.collecting.collection import Collection, How, report
+from webapp.collecting.kept import SENTENCE
+from webapp.collecting.target import BadTarget, target_at
+
+
+class Command(BaseCommand):
+    """Prints the name of what it wrote; everything else goes to standard error.
+
+    Exit code: 0 everything was read that is there to be read; 1 written, but something was refused or failed; 2 the arguments cannot be
+    used; 3 nothing was written.
+    """
+
+    help = "Record one moment of a cluster as a snapshot (a folder, or an archive where TARGET ends in .tar.gz, .tgz or .tar)."
+    requires_system_checks = ()
+    requires_migrations_checks = False
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the arguments, which are collect.sh's where both have them."""
+        parser.add_argument("target", nargs="?", type=Path, metavar="TARGET", help="default: snapshot-DATE-TIME.tar.gz")
+        where = parser.add_mutually_exclusive_group()
+        where.add_argument("--context", help="the context of the kubeconfig (default: the current one)")
+        where.add_argument("--in-cluster", action="store_true", help="the cluster Hopline runs in, as its service account")
+        parser.add_argument("--kubeconfig", help="the kubeconfig (default: HOPLINE_KUBECONFIG, KUBECONFIG, ~/.kube/config)")
+        parser.add_argument("--readings", choices=["exec", "daemonset", "none"], default="exec", help="how the rules of nodes are read")
+        parser.add_argument("--reader-namespace", default=settings.READER_NAMESPACE, help="where the node reader is installed")
+        parser.add_argument("--node", action="append", default=[], metavar="NAME", help="read this node only; may be given again")
+        parser.add_argument("--conntrack", action="store_true", help="read the nodes' connections too")
+        parser.add_argument("--parallel", type=int, default=4, metavar="COUNT", help="nodes read at the same time (default: 4)")
+
+    def handle(self, **options: Any) -> None:
+        """Collect, and set the exit code."""
+        path = options["target"] or Path(time.strftime("snapshot-%Y%m%d-%H%M%S.tar.gz", time.gmtime()))
+        if not 1 <= options["parallel"] <= 64:
+            raise CommandError("--parallel is a number from 1 to 64", returncode=2)
+        how = NodeReadings(
+            how=options["readings"],
+            reader_namespace=options["reader_namespace"],
+            only=frozenset(options["node"]),
+            conntrack=options["conntrack"],
+            parallel=options["parallel"],
+        )
+        try:
+            with self._connection(options) as connection, target_at(path) as target:
+                is_whole = self._collect(connection, Collection(target.folder), how)
+                target.finish()
+        except (BadTarget, cluster.BadKubeconfig) as error:
+            raise CommandError(str(error), returncode=2) from error
+        except OSError as error:
+            raise CommandError(f"{path} cannot be written: {error}", returncode=3) from error
+        self.stdout.write(str(path))
+        if not is_whole:
+            sys.exit(1)
+
+    def _connection(self, options: dict[str, Any]) -> Connection:
+        """Return the connection that the arguments ask for. :raises BadKubeconfig: it cannot be made."""
+        if options["in_cluster"]:
+            return Connection.in_cluster()
+        path = options["kubeconfig"] or settings.KUBECONFIG or os.environ.get("KUBECONFIG") or str(Path.home() / ".kube/config")
+        context = options["context"] or cluster.contexts(path).current
+        if not context:
+            raise cluster.BadKubeconfig("The kubeconfig has no current context; give one with --context.")
+        return Connection.from_context(path, context)
+
+    def _collect(self, connection: Connection, into: Collection, how: NodeReadings) -> bool:
+        """Write all files of the snapshot; return whether nothing was refused and nothing failed."""
+        began = time.time()
+        self._say("Objects")
+        kubernetes = take_version(connection, into, self._say)
+        objects = take_objects(connection, into, self._say)
+        if "services" not in objects:
+            why = next((entry.error for entry in into.entries if entry.path == "services.json"), "")
+            raise CommandError(f"the Services cannot be read, and without them there is no snapshot: {why}", returncode=3)
+        if how.how != "none":
+            self._say("Nodes")
+            take_nodes(connection, objects, into, self._say, how)
+        into.say(collector=f"hopline {__version__}", collected_at=began, kubernetes=kubernetes)
+        self._say(f"\n{report(into.entries)}\nInside are real names and addresses. {SENTENCE}")
+        return not any(entry.how is How.FAILED for entry in into.entries)
+
+    def _say(self, text: str) -> None:
+        self.stderr.write(text, style_func=str)
