@@ -6,9 +6,10 @@ A port of None is the client's own, unknown port; it is one and the same port wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
+from tracer.frozen import changed
 from tracer.packet import Address, Packet, Protocol
 
 
@@ -82,8 +83,8 @@ class Connection:
     @property
     def has_dnat(self) -> bool:
         """Return whether the destination was translated."""
-        changed = (self.original.destination, self.original.destination_port) != (self.reply.source, self.reply.source_port)
-        return changed and not self.virtual
+        differs = (self.original.destination, self.original.destination_port) != (self.reply.source, self.reply.source_port)
+        return differs and not self.virtual
 
     @property
     def has_snat(self) -> bool:
@@ -92,4 +93,4 @@ class Connection:
 
     def translated(self, packet: Packet) -> Connection:
         """Return the entry after NAT gave the original direction the header of *packet*."""
-        return replace(self, reply=FlowTuple.of(packet).inverse)
+        return changed(self, reply=FlowTuple.of(packet).inverse)

@@ -9,10 +9,11 @@ Source: ip_tables.c (ipt_do_table), Linux 6.18.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import assert_never
 
+from tracer.frozen import changed
 from tracer.netfilter import ipset_save, matches
 from tracer.netfilter import model as m
 from tracer.netfilter.iptables_save import Chain
@@ -167,7 +168,7 @@ class Evaluation:
         self._asked += len(order) - frame.position
         if chain.may_continue:
             return self._cut_off(cursor, chain)
-        return replace(cursor, frames=cursor.frames[:-1], view=view)
+        return changed(cursor, frames=cursor.frames[:-1], view=view)
 
     def _hold(self, rule: m.Rule, ahead: _Cursor, held: _Held) -> _Cursor | Leaf:
         """Follow a rule that may match; *ahead* already points behind it."""
@@ -179,9 +180,9 @@ class Evaluation:
         if missing:
             ahead = self._split(ahead, missing, rule, held.otherwise)
         if chance != _ONE:
-            other = replace(ahead, view=held.otherwise, probability=ahead.probability * (1 - chance))
+            other = changed(ahead, view=held.otherwise, probability=ahead.probability * (1 - chance))
             self._pending.append(other)
-            ahead = replace(ahead, probability=ahead.probability * chance)
+            ahead = changed(ahead, probability=ahead.probability * chance)
         return self._take(rule, ahead, chance if chance != _ONE else None, " and ".join(x.text for x in missing) or None)
 
     def _split(self, ahead: _Cursor, missing: Sequence[UnknownAnswer], rule: m.Rule, otherwise: View) -> _Cursor:
@@ -189,16 +190,16 @@ class Evaluation:
         why = " and ".join(x.text for x in missing)
         where = f"{self._file}:{rule.line}"
         found = tuple(self._unknown(x.code, x.text, rule) for x in missing)
-        ahead = replace(ahead, probability=ahead.probability * _HALF, unknowns=ahead.unknowns + found)
-        self._pending.append(replace(ahead, view=otherwise, conditions=(*ahead.conditions, f"{where} does not match ({why})")))
-        return replace(ahead, conditions=(*ahead.conditions, f"{where} matches ({why})"))
+        ahead = changed(ahead, probability=ahead.probability * _HALF, unknowns=ahead.unknowns + found)
+        self._pending.append(changed(ahead, view=otherwise, conditions=(*ahead.conditions, f"{where} does not match ({why})")))
+        return changed(ahead, conditions=(*ahead.conditions, f"{where} matches ({why})"))
 
     def _note(self, rule: m.Rule, ahead: _Cursor, missing: Sequence[UnknownAnswer]) -> _Cursor:
         """A rule that changes nothing may or may not match: say so, and go on."""
         why = " and ".join(x.text for x in missing)
         step = self._step(rule, "continue", condition=why)
         found = tuple(self._unknown(x.code, x.text, rule) for x in missing)
-        return replace(ahead, steps=StepList(step, ahead.steps), unknowns=ahead.unknowns + found)
+        return changed(ahead, steps=StepList(step, ahead.steps), unknowns=ahead.unknowns + found)
 
     def _faulty(self, rule: m.Rule, ahead: _Cursor) -> Leaf:
         text = f"{self._file}:{rule.line} could not be read ({rule.fault}); what it does to the packet is unknown"
@@ -230,28 +231,28 @@ class Evaluation:
                 return leaf("nat", type(target).__name__.lower())
             case m.UnmodelledTarget():
                 found = self._unknown("UNMODELLED_TARGET", f"-j {target.name} {target.text}".rstrip() + " has no model", rule)
-                return replace(leaf("unknown", "continue"), unknowns=(*cursor.unknowns, found))
+                return changed(leaf("unknown", "continue"), unknowns=(*cursor.unknowns, found))
             case m.Return():
-                return replace(cursor, frames=cursor.frames[:-1] if len(cursor.frames) > 1 else (), steps=stepped("return"))
+                return changed(cursor, frames=cursor.frames[:-1] if len(cursor.frames) > 1 else (), steps=stepped("return"))
             case m.Jump():
                 return self._jump(rule, target, cursor, stepped(f"{'goto' if target.goto else 'jump'} {target.chain}"))
             case m.SetMark() | m.CopyMark():
                 view = _marked(target, cursor.view)
                 before, after = cursor.view.packet.mark, view.packet.mark
                 rewrote = {"mark": (f"{before:#x}", f"{after:#x}")} if before != after else {}
-                return replace(cursor, view=view, steps=stepped("continue", **rewrote))
+                return changed(cursor, view=view, steps=stepped("continue", **rewrote))
             case m.NoTrack():
-                return replace(cursor, view=_untracked(cursor.view), steps=stepped("continue"))
+                return changed(cursor, view=_untracked(cursor.view), steps=stepped("continue"))
             case m.SetDscp():
-                return replace(cursor, view=_with_dscp(target, cursor.view), steps=stepped("continue"))
+                return changed(cursor, view=_with_dscp(target, cursor.view), steps=stepped("continue"))
             case m.SetTtl():
-                return replace(cursor, view=_with_ttl(target, cursor.view), steps=stepped("continue"))
+                return changed(cursor, view=_with_ttl(target, cursor.view), steps=stepped("continue"))
             case m.TrackTemplate():
-                return replace(cursor, view=_templated(cursor.view), steps=stepped("continue"))
+                return changed(cursor, view=_templated(cursor.view), steps=stepped("continue"))
             case m.SetChange():
-                return replace(cursor, view=_with_set_changed(target, cursor.view), steps=stepped("continue"))
+                return changed(cursor, view=_with_set_changed(target, cursor.view), steps=stepped("continue"))
             case m.NoTarget() | m.NoEffect():
-                return replace(cursor, steps=stepped("continue"))
+                return changed(cursor, steps=stepped("continue"))
             case _:
                 assert_never(target)
 
@@ -263,7 +264,7 @@ class Evaluation:
             found = self._unknown("BAD_RULE", "the chains lead into each other without end; no kernel loads such rules", rule)
             return Leaf("unknown", cursor.view, steps, cursor.probability, cursor.conditions, (*cursor.unknowns, found), rule=rule)
         self._taken += 1
-        return replace(cursor, frames=(*frames, _frame(chains[target.chain], cursor.view.packet, gotos)), steps=steps)
+        return changed(cursor, frames=(*frames, _frame(chains[target.chain], cursor.view.packet, gotos)), steps=steps)
 
     def _policy(self, cursor: _Cursor) -> Leaf:
         policy = self._base.policy or "ACCEPT"
@@ -358,7 +359,7 @@ def _is_harmless(target: m.Target) -> bool:
 def _remember(view: View, match: m.RecentMatch) -> View:
     address = view.packet.source if match.side == "source" else view.packet.destination
     entry = {(match.name, str(address))}
-    return replace(view, recent=view.recent | entry if match.action == "set" else view.recent - entry)
+    return changed(view, recent=view.recent | entry if match.action == "set" else view.recent - entry)
 
 
 def _marked(target: m.SetMark | m.CopyMark, view: View) -> View:
@@ -374,41 +375,41 @@ def _marked(target: m.SetMark | m.CopyMark, view: View) -> View:
         connection_mark = (connection_mark & ~target.ctmask & 0xFFFFFFFF) ^ (mark & target.nfmask)
     else:
         mark = (mark & ~target.nfmask & 0xFFFFFFFF) ^ (connection_mark & target.ctmask)
-    return replace(view, packet=replace(view.packet, mark=mark), connection_mark=connection_mark)
+    return changed(view, packet=changed(view.packet, mark=mark), connection_mark=connection_mark)
 
 
 def _untracked(view: View) -> View:
     """Return the view of a packet that conntrack will leave alone; too late, the target does nothing. Source: xt_CT.c."""
     if view.connection is not None or view.template or view.state == "UNTRACKED":
         return view
-    return replace(view, state="UNTRACKED")
+    return changed(view, state="UNTRACKED")
 
 
 def _templated(view: View) -> View:
     """Return the view of a packet with a template: to matches it is a new connection whose tuple is all zeros. Source: xt_CT.c."""
     if view.connection is not None or view.template or view.state == "UNTRACKED":
         return view
-    return replace(view, state="NEW", template=True)
+    return changed(view, state="NEW", template=True)
 
 
 def _with_set_changed(target: m.SetChange, view: View) -> View:
     """Return the view after SET put the packet into a set, or took it out."""
     if view.sets is None or target.name not in view.sets:
         return view
-    changed = ipset_save.changed(view.sets[target.name], matches.set_key(view), target.directions, adds=target.adds)
-    return replace(view, sets={**view.sets, target.name: changed})
+    held = ipset_save.changed(view.sets[target.name], matches.set_key(view), target.directions, adds=target.adds)
+    return changed(view, sets={**view.sets, target.name: held})
 
 
 def _with_dscp(target: m.SetDscp, view: View) -> View:
     if target.mask == 0x3F:
-        return replace(view, dscp=target.value)
-    return replace(view, dscp=None if view.dscp is None else (view.dscp & ~target.mask) ^ target.value)
+        return changed(view, dscp=target.value)
+    return changed(view, dscp=None if view.dscp is None else (view.dscp & ~target.mask) ^ target.value)
 
 
 def _with_ttl(target: m.SetTtl, view: View) -> View:
     if target.operation == "set":
-        return replace(view, ttl=target.value)
+        return changed(view, ttl=target.value)
     if view.ttl is None:
         return view
     change = target.value if target.operation == "inc" else -target.value
-    return replace(view, ttl=max(0, min(255, view.ttl + change)))
+    return changed(view, ttl=max(0, min(255, view.ttl + change)))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol as TypingProtocol
 
+from tracer.frozen import changed
 from tracer.netfilter import model as m
 from tracer.netfilter.model import Hook
 from tracer.netfilter.nat_hash import address_of_flow
@@ -93,7 +94,7 @@ def _destination(packet: Packet, chosen: m.NatRange) -> Iterator[Translation]:
         return
     address = _address(packet, chosen, source=False)
     for port in ports:
-        yield Translation(replace(packet, destination=address, destination_port=port), Fraction(1, len(ports)))
+        yield Translation(changed(packet, destination=address, destination_port=port), Fraction(1, len(ports)))
 
 
 def _port_choices(chosen: m.NatRange, current: int | None) -> list[int | None] | None:
@@ -115,7 +116,7 @@ def _source(packet: Packet, chosen: m.NatRange) -> Iterator[Translation]:
     port, drawn = _source_port(packet, chosen)
     keeps = not chosen.random and _holds(chosen, packet)
     address = packet.source if keeps else _address(packet, chosen, source=True)
-    yield Translation(replace(packet, source=address, source_port=port, source_port_random=drawn))
+    yield Translation(changed(packet, source=address, source_port=port, source_port_random=drawn))
 
 
 def _holds(chosen: m.NatRange, packet: Packet) -> bool:
@@ -153,4 +154,4 @@ def _netmap(packet: Packet, network: m.AddressMask, *, source: bool) -> Translat
     current = packet.source if source else packet.destination
     bits = current.max_prefixlen
     new = type(current)(network.value | int(current) & ~network.mask & ((1 << bits) - 1))
-    return Translation(replace(packet, source=new) if source else replace(packet, destination=new))
+    return Translation(changed(packet, source=new) if source else changed(packet, destination=new))

@@ -7,9 +7,9 @@ address it dialled; anything else is a reply that is lost to it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from fractions import Fraction
 
+from tracer.frozen import changed
 from tracer.packet import Packet
 from tracer.simulate.fabric import Fabric
 from tracer.simulate.walk import Ending, Visit, Walk
@@ -29,13 +29,13 @@ def answered(fabric: Fabric, ending: Ending) -> Iterator[Ending]:
     sent = first.packet_in
     for back in _walk_back(fabric, ending, place):
         reply = _reply(back, sent, _sender(first))
-        outcome = replace(
+        outcome = changed(
             ending.outcome,
             probability=ending.outcome.probability * back.outcome.probability,
             conditions=ending.outcome.conditions + back.outcome.conditions,
             reply=reply,
         )
-        yield Ending(outcome, replace(ending.walk, unknowns=(*ending.walk.unknowns, *back.walk.unknowns)))
+        yield Ending(outcome, changed(ending.walk, unknowns=(*ending.walk.unknowns, *back.walk.unknowns)))
 
 
 def _answered_by_proxy(fabric: Fabric, ending: Ending, place: Place, accepted: Walk) -> Iterator[Ending]:
@@ -53,17 +53,17 @@ def _answered_by_proxy(fabric: Fabric, ending: Ending, place: Place, accepted: W
         if reply.disposition is not Disposition.DELIVERED and reply.disposition is not Disposition.UNKNOWN:
             why = reply.reason.text if reply.reason else reply.disposition.value
             reason = Reason(code="PROXY_CLOSED", text=f"kube-proxy gets no answer from the endpoint, and closes: {why}")
-            closed = replace(outcome, probability=odds, conditions=conditions, disposition=Disposition.CLOSED, reason=reason)
-            yield Ending(closed, replace(ending.walk, unknowns=unknowns))
+            closed = changed(outcome, probability=odds, conditions=conditions, disposition=Disposition.CLOSED, reason=reason)
+            yield Ending(closed, changed(ending.walk, unknowns=unknowns))
             continue
         for last in _proxy_answers(fabric, accepted, outcome.hops[0], reply):
-            changed = replace(
+            both = changed(
                 outcome,
                 probability=odds * last.outcome.probability,
                 conditions=conditions + last.outcome.conditions,
                 reply=last.outcome.reply,
             )
-            yield Ending(changed, replace(ending.walk, unknowns=(*unknowns, *last.walk.unknowns)))
+            yield Ending(both, changed(ending.walk, unknowns=(*unknowns, *last.walk.unknowns)))
 
 
 def _proxy_answers(fabric: Fabric, accepted: Walk, first: Hop, endpoint: Reply) -> Iterator[Ending]:
@@ -71,13 +71,13 @@ def _proxy_answers(fabric: Fabric, accepted: Walk, first: Hop, endpoint: Reply) 
     packet = accepted.packet
     place = Place(kind="node", name=accepted.visit.name, node=accepted.visit.node, ip=packet.destination, port=packet.destination_port)
     taken = accepted.end(Disposition.DELIVERED, Reason(code="DELIVERED", text="accepted by the proxy"), destination=place)
-    taken = Ending(replace(taken.outcome, probability=Fraction(1), conditions=()), replace(accepted, probability=Fraction(1)))
+    taken = Ending(changed(taken.outcome, probability=Fraction(1), conditions=()), changed(accepted, probability=Fraction(1)))
     for back in _walk_back(fabric, taken, place):
         reply = _reply(back, first.packet_in, _sender(first))
         if endpoint.disposition is Disposition.UNKNOWN:
-            reply = replace(reply, disposition=Disposition.UNKNOWN, reason=endpoint.reason)
+            reply = changed(reply, disposition=Disposition.UNKNOWN, reason=endpoint.reason)
         hops = (*endpoint.hops, *reply.hops)
-        yield Ending(replace(back.outcome, reply=replace(reply, hops=hops)), back.walk)
+        yield Ending(changed(back.outcome, reply=changed(reply, hops=hops)), back.walk)
 
 
 def _sender(hop: Hop) -> Place:

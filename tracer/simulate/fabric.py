@@ -7,10 +7,10 @@ where no node's route said so, the hop says that it was inferred.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from fractions import Fraction
 
 from tracer.conntrack import Connection
+from tracer.frozen import changed
 from tracer.kube.node import Node
 from tracer.kube.pod import Pod
 from tracer.kube.service import Service, ServicePort, TrafficPolicy
@@ -145,7 +145,7 @@ class Fabric:
         unknown = Unknown(code="ARP_ANSWERED_BY_SEVERAL", text=text, at={"address": str(destination)})
         for port in answering:
             condition = f"node {port.node} answers the ARP request for {destination} first"
-            branch = replace(
+            branch = changed(
                 walk,
                 probability=walk.probability / len(answering),
                 conditions=(*walk.conditions, condition),
@@ -230,10 +230,10 @@ class Fabric:
                 connection, _ = found
                 entered = walk.enter(StackKind.LOAD_BALANCER, name.removeprefix(_BALANCER), node=None, came_in=None, went_out=went_out)
                 port = connection.original.destination_port
-                packet = replace(
+                packet = changed(
                     walk.packet, source=connection.original.destination, source_port=port if isinstance(port, int) else None, mark=0
                 )
-                return replace(entered, packet=packet).note("modelled: the answer passes the load balancer, which restores its own address")
+                return changed(entered, packet=packet).note("modelled: the answer passes the load balancer, which restores its own address")
         return walk
 
     # -- load balancers -----------------------------------------------------------------------------------------------------------
@@ -268,9 +268,9 @@ class Fabric:
             yield walk.end(Disposition.LOST, Reason(code="NO_HEALTHY_NODES", text=text))
             return
         for node, address in healthy:
-            packet = replace(walk.packet, destination=address, destination_port=port.node_port)
+            packet = changed(walk.packet, destination=address, destination_port=port.node_port)
             connection = Connection.begin(walk.packet).translated(packet)
-            branch = replace(walk, packet=packet, probability=walk.probability * Fraction(1, len(healthy)))
+            branch = changed(walk, packet=packet, probability=walk.probability * Fraction(1, len(healthy)))
             branch = branch.with_entry(f"{_BALANCER}{name}", connection)
             held = self.cluster.port_of(address)
             yield from self._to_node(branch, held or Port(node=node.name, device=None), None)

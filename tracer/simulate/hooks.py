@@ -6,10 +6,11 @@ Source: nf_hook_slow (netfilter/core.c), nf_conntrack_in, nf_nat_inet_fn and nf_
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
 from tracer.conntrack import Connection
+from tracer.frozen import changed
 from tracer.netfilter import model as m
 from tracer.netfilter.base_chain import BaseChain
 from tracer.netfilter.evaluate import Leaf, StepList
@@ -102,8 +103,8 @@ class HookRunner:
         """
         for passed in ways:
             after = before if isinstance(passed, Ending) else passed[0].packet
-            changed = after.destination != before.destination or (whole and (after.mark, after.source) != (before.mark, before.source))
-            if isinstance(passed, Ending) or not changed:
+            differs = after.destination != before.destination or (whole and (after.mark, after.source) != (before.mark, before.source))
+            if isinstance(passed, Ending) or not differs:
                 yield passed
             else:
                 yield from self.reroute(*passed)
@@ -196,12 +197,12 @@ class HookRunner:
         if packet is None or crossing.connection is None or walk.visit.steps is None:
             raise TypeError("a translation has a packet, a connection and the step of its rule")
         rewrote = rewritten(walk.packet, packet)
-        last = replace(walk.visit.steps.step, rewrote=rewrote)
+        last = changed(walk.visit.steps.step, rewrote=rewrote)
         if drawn:
-            last = replace(last, chance=way.share)
-        visit = replace(walk.visit, steps=StepList(last, walk.visit.steps.before))
+            last = changed(last, chance=way.share)
+        visit = changed(walk.visit, steps=StepList(last, walk.visit.steps.before))
         certain = walk.source_port_certain and not source
-        walk = replace(walk, packet=packet, visit=visit, probability=walk.probability * way.share, source_port_certain=certain)
+        walk = changed(walk, packet=packet, visit=visit, probability=walk.probability * way.share, source_port_certain=certain)
         return _settled(walk, crossing, crossing.connection.translated(packet), source=source)
 
 
@@ -223,12 +224,12 @@ def _in_device(crossing: Crossing, hook: Hook) -> str | None:
 
 def _merged(walk: Walk, leaf: Leaf) -> Walk:
     """The walk with what the leaf did."""
-    visit = replace(walk.visit, steps=leaf.steps)
+    visit = changed(walk.visit, steps=leaf.steps)
     recent = walk.recent
     if recent or leaf.view.recent:
         name = walk.visit.name
         recent = frozenset(x for x in recent if x[0] != name) | {(name, *entry) for entry in leaf.view.recent}
-    return replace(
+    return changed(
         walk,
         packet=leaf.view.packet,
         visit=visit,
@@ -244,14 +245,14 @@ def _carried(walk: Walk, crossing: Crossing, leaf: Leaf) -> Passed:
     view = leaf.view
     header = {k: v for k, v in (("dscp", view.dscp), ("length", view.length), ("ttl", view.ttl)) if v is not None}
     if header != crossing.header:
-        crossing = replace(crossing, header=header)
+        crossing = changed(crossing, header=header)
     if view.sets is not None and view.sets is not crossing.stack.sets:
-        walk = replace(walk, sets={**walk.sets, crossing.stack.name: view.sets})
+        walk = changed(walk, sets={**walk.sets, crossing.stack.name: view.sets})
     if crossing.state is None and view.state == "UNTRACKED":
-        crossing = replace(crossing, state="UNTRACKED")
+        crossing = changed(crossing, state="UNTRACKED")
     if crossing.connection is not None and view.connection_mark != crossing.connection.mark:
-        connection = replace(crossing.connection, mark=view.connection_mark)
-        return walk.with_entry(crossing.stack.name, connection), replace(crossing, connection=connection)
+        connection = changed(crossing.connection, mark=view.connection_mark)
+        return walk.with_entry(crossing.stack.name, connection), changed(crossing, connection=connection)
     return walk, crossing
 
 
@@ -261,8 +262,8 @@ def _is_settled(connection: Connection, hook: Hook) -> bool:
 
 def _settled(walk: Walk, crossing: Crossing, connection: Connection, *, source: bool) -> Passed:
     """NAT for this side is settled, changed or not: it is not asked again for this flow."""
-    connection = replace(connection, source_done=True) if source else replace(connection, destination_done=True)
-    return walk.with_entry(crossing.stack.name, connection), replace(crossing, connection=connection)
+    connection = changed(connection, source_done=True) if source else changed(connection, destination_done=True)
+    return walk.with_entry(crossing.stack.name, connection), changed(crossing, connection=connection)
 
 
 def _track(walk: Walk, crossing: Crossing) -> Passed:
@@ -272,13 +273,13 @@ def _track(walk: Walk, crossing: Crossing) -> Passed:
     found = walk.entry(crossing.stack.name, walk.packet)
     if found:
         connection, reply = found
-        return walk, replace(
+        return walk, changed(
             crossing, connection=connection, reply=reply, state="ESTABLISHED" if reply or connection.established else "NEW"
         )
     if walk.answering and not walk.midstream and walk.packet.protocol is not Protocol.UDP:
-        return walk, replace(crossing, state="INVALID")
+        return walk, changed(crossing, state="INVALID")
     connection = Connection.begin(walk.packet)
-    return walk.with_entry(crossing.stack.name, connection), replace(crossing, connection=connection, state="NEW")
+    return walk.with_entry(crossing.stack.name, connection), changed(crossing, connection=connection, state="NEW")
 
 
 def _bound(walk: Walk, crossing: Crossing, hook: Hook) -> Walk:
@@ -294,9 +295,9 @@ def _bound(walk: Walk, crossing: Crossing, hook: Hook) -> Walk:
     else:
         port, drawn = wanted.destination_port, wanted.destination_port == "random"
         number = port if isinstance(port, int) else None
-        packet = replace(walk.packet, destination=wanted.destination, destination_port=number, destination_port_random=drawn)
-    changed = rewritten(walk.packet, packet)
-    if not changed:
+        packet = changed(walk.packet, destination=wanted.destination, destination_port=number, destination_port_random=drawn)
+    rewrote = rewritten(walk.packet, packet)
+    if not rewrote:
         return walk
     step = Step(
         hook=hook.value,
@@ -304,13 +305,13 @@ def _bound(walk: Walk, crossing: Crossing, hook: Hook) -> Walk:
         table="conntrack",
         chain="",
         event="un-nat" if crossing.reply else "nat",
-        rewrote=changed,
+        rewrote=rewrote,
     )
-    return replace(walk, packet=packet).step(step)
+    return changed(walk, packet=packet).step(step)
 
 
 def _with_source(packet: Packet, source: Address, port: int | str | None) -> Packet:
-    return replace(packet, source=source, source_port=port if isinstance(port, int) else None, source_port_random=port == "random")
+    return changed(packet, source=source, source_port=port if isinstance(port, int) else None, source_port_random=port == "random")
 
 
 def _reverse_path(match: m.RpfilterMatch, walk: Walk, crossing: Crossing) -> bool | None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tracer.conntrack import Connection
+from tracer.frozen import changed
 from tracer.ipvs.model import Forwarding, RealServer, VirtualServer, VirtualServers, endpoint_text
 from tracer.ipvs.schedule import Choice, choices
 from tracer.netfilter.model import Hook
@@ -54,7 +55,7 @@ def answered(walk: Walk, crossing: Crossing, hook: Hook) -> tuple[Walk, Crossing
         return walk, crossing
     virtual = found[0].original
     port = virtual.destination_port if isinstance(virtual.destination_port, int) else None
-    packet = replace(walk.packet, source=virtual.destination, source_port=port)
+    packet = changed(walk.packet, source=virtual.destination, source_port=port)
     step = Step(
         hook=hook.value,
         family=packet.family.value,
@@ -63,7 +64,7 @@ def answered(walk: Walk, crossing: Crossing, hook: Hook) -> tuple[Walk, Crossing
         event="un-nat",
         rewrote=rewritten(walk.packet, packet),
     )
-    return replace(walk, packet=packet).step(step), replace(crossing, served=True)
+    return changed(walk, packet=packet).step(step), changed(crossing, served=True)
 
 
 # -- requests -------------------------------------------------------------------------------------------------------------------------
@@ -91,19 +92,19 @@ def _is_late(walk: Walk) -> bool:
 def _bound(walk: Walk, crossing: Crossing, hook: Hook, connection: Connection) -> Iterator[Served | Ending]:
     """A packet of a connection that IPVS has already."""
     port = connection.reply.source_port if isinstance(connection.reply.source_port, int) else None
-    packet = replace(walk.packet, destination=connection.reply.source, destination_port=port)
+    packet = changed(walk.packet, destination=connection.reply.source, destination_port=port)
     step = Step(hook=hook.value, family=packet.family.value, table="ipvs", chain="", event="nat", rewrote=rewritten(walk.packet, packet))
-    yield from _sent(replace(walk, packet=packet).step(step), crossing, hook)
+    yield from _sent(changed(walk, packet=packet).step(step), crossing, hook)
 
 
 def _scheduled(walk: Walk, crossing: Crossing, hook: Hook, servers: VirtualServers, server: VirtualServer) -> Iterator[Served | Ending]:
     """A new connection: the scheduler picks a real server, or the client is refused."""
     for choice in _choices(walk, crossing, server):
         conditions = () if choice.condition is None else (f"{servers.file}:{server.line}: {choice.condition}",)
-        branch = replace(walk, probability=walk.probability * choice.share, conditions=walk.conditions + conditions)
+        branch = changed(walk, probability=walk.probability * choice.share, conditions=walk.conditions + conditions)
         if choice.condition is not None:
             known = Unknown(code="SCHEDULER_STATE", text=_why(crossing, server, choice), at={"file": servers.file, "line": server.line})
-            branch = replace(branch, unknowns=(*branch.unknowns, known))
+            branch = changed(branch, unknowns=(*branch.unknowns, known))
         if choice.real_server is None:
             yield _refused(branch, crossing, hook, servers, server, choice)
         else:
@@ -165,14 +166,14 @@ def _forwarded(
         yield walk.unknown(Unknown(code="UNMODELLED_TARGET", text=text, at={"file": servers.file, "line": real.line}))
         return
     before = walk.packet
-    packet = replace(before, destination=real.address, destination_port=real.port)
-    step = replace(_step(walk, crossing, hook, servers, server, real, "dnat", choice), rewrote=rewritten(before, packet))
+    packet = changed(before, destination=real.address, destination_port=real.port)
+    step = changed(_step(walk, crossing, hook, servers, server, real, "dnat", choice), rewrote=rewritten(before, packet))
     entry = Connection.begin(before).translated(packet)
     name = crossing.stack.name
     if server.persistence_timeout is not None:
         pin = f"{_client(server, before.source)} {endpoint_text(real.address, real.port)}"
-        walk = replace(walk, recent=walk.recent | {(name, server.name, pin)})
-    walk = replace(walk, packet=packet).step(step).note(f"{server.name}: {choice.reason}")
+        walk = changed(walk, recent=walk.recent | {(name, server.name, pin)})
+    walk = changed(walk, packet=packet).step(step).note(f"{server.name}: {choice.reason}")
     if not server.one_packet:
         walk = walk.with_entry(entry_name(name), entry)
     yield from _sent(*_conntracked(walk, crossing, server), hook)
@@ -185,11 +186,11 @@ def _conntracked(walk: Walk, crossing: Crossing, server: VirtualServer) -> tuple
     """
     connection, name = crossing.connection, crossing.stack.name
     if crossing.stack.routing.get("net.ipv4.vs.conntrack") == "0":
-        return walk, replace(crossing, connection=None, state="UNTRACKED")
+        return walk, changed(crossing, connection=None, state="UNTRACKED")
     if connection is None or crossing.reply or connection.established or server.one_packet:
         return walk, crossing
-    connection = replace(connection.translated(walk.packet), virtual=not connection.has_dnat)
-    return walk.with_entry(name, connection), replace(crossing, connection=connection)
+    connection = changed(connection.translated(walk.packet), virtual=not connection.has_dnat)
+    return walk.with_entry(name, connection), changed(crossing, connection=connection)
 
 
 # -- the way on -----------------------------------------------------------------------------------------------------------------------
@@ -199,7 +200,7 @@ def _sent(walk: Walk, crossing: Crossing, hook: Hook) -> Iterator[Served | Endin
     """Route the packet to its real server."""
     results = crossing.stack.routing.lookup(walk.packet.destination)
     for result in results:
-        branch = walk if len(results) == 1 else replace(walk, probability=walk.probability * result.share)
+        branch = walk if len(results) == 1 else changed(walk, probability=walk.probability * result.share)
         yield _unroutable(branch, crossing, result) or _routed(branch, crossing, hook, result)
 
 
@@ -217,13 +218,13 @@ def _unroutable(walk: Walk, crossing: Crossing, result: RouteResult) -> Ending |
 
 def _routed(walk: Walk, crossing: Crossing, hook: Hook, result: RouteResult) -> Served:
     if result.kind is ResultKind.LOCAL:
-        return Served(walk, replace(crossing, served=True))
+        return Served(walk, changed(crossing, served=True))
     header = dict(crossing.header)
     if hook is Hook.INPUT and "ttl" in header:
         header["ttl"] -= 1
     note = f"route to the real server: {result.route.to_text()}" if result.route is not None else ""
     walk = walk.note(note) if note else walk
-    return Served(walk, replace(crossing, served=True, out_device=result.device, route=result, header=header), leaves=True)
+    return Served(walk, changed(crossing, served=True, out_device=result.device, route=result, header=header), leaves=True)
 
 
 def _step(

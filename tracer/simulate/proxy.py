@@ -8,10 +8,11 @@ Source: pkg/proxy/userspace/{proxysocket,roundrobin}.go, Kubernetes 1.20.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from tracer.frozen import changed
 from tracer.kube.objects import Objects
 from tracer.packet import Address, Packet, Protocol
 from tracer.simulate.crossing import Crossing
@@ -60,7 +61,7 @@ def into_proxy(fabric: Fabric, walk: Walk, crossing: Crossing, port: ProxyPort) 
     if port.held:
         yield _held(walk, crossing, port)
         return
-    accepted = replace(walk, accepted=walk)
+    accepted = changed(walk, accepted=walk)
     inside = accepted.enter(StackKind.PROXY, f"kube-proxy on {crossing.stack.name}", node=None, came_in=None, went_out=None)
     inside = inside.note(f"a process accepts the connection for {port.name} and makes a new one to an endpoint")
     found = dialled(fabric.cluster.objects, port)
@@ -68,7 +69,7 @@ def into_proxy(fabric: Fabric, walk: Walk, crossing: Crossing, port: ProxyPort) 
         yield _closed(inside, crossing, f"Service port {port.name} has no ready endpoint", code="PROXY_NO_ENDPOINT")
         return
     for place, share in _first(inside, crossing, port, found):
-        branch = replace(inside, probability=inside.probability * share)
+        branch = changed(inside, probability=inside.probability * share)
         yield from _dial(fabric, _remembered(branch, crossing, port, found[place]), crossing, (*found[place:], *found[:place]))
 
 
@@ -101,7 +102,7 @@ def _list_of(port: ProxyPort) -> str:
 def _remembered(walk: Walk, crossing: Crossing, port: ProxyPort, endpoint: Dialled) -> Walk:
     if port.service.session_affinity != "ClientIP":
         return walk
-    return replace(walk, recent=walk.recent | {(crossing.stack.name, _list_of(port), f"{walk.packet.source} {endpoint}")})
+    return changed(walk, recent=walk.recent | {(crossing.stack.name, _list_of(port), f"{walk.packet.source} {endpoint}")})
 
 
 def _dial(fabric: Fabric, inside: Walk, crossing: Crossing, order: tuple[Dialled, ...], tries: int = 1) -> Iterator[Ending]:
@@ -114,7 +115,7 @@ def _dial(fabric: Fabric, inside: Walk, crossing: Crossing, order: tuple[Dialled
             yield ending
             continue
         why = f"{endpoint} does not answer ({outcome.reason.text if outcome.reason else outcome.disposition.value})"
-        again = replace(inside, probability=outcome.probability, conditions=outcome.conditions).note(why)
+        again = changed(inside, probability=outcome.probability, conditions=outcome.conditions).note(why)
         if tries == _MOST_TRIES or tries == len(order):
             yield _closed(again, crossing, f"no endpoint could be connected to; the last was tried in vain: {why}", code="PROXY_CLOSED")
         else:
@@ -136,8 +137,8 @@ def _new_connection(inside: Walk, crossing: Crossing, endpoint: Dialled) -> Walk
     )
     name = crossing.stack.name
     visit = Visit(kind=StackKind.NODE, name=name, node=name, came_in=None, packet_in=packet)
-    sent = replace(inside, packet=packet)
-    return replace(sent, visit=visit, hops=sent.left(None), source_port_certain=False)
+    sent = changed(inside, packet=packet)
+    return changed(sent, visit=visit, hops=sent.left(None), source_port_certain=False)
 
 
 def _closed(inside: Walk, crossing: Crossing, why: str, *, code: str) -> Ending:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from tracer.conntrack import Connection, FlowTuple
+from tracer.frozen import changed
 from tracer.netfilter.evaluate import StepList
 from tracer.netfilter.ipset_save import IpSet
 from tracer.packet import Address, Packet
@@ -67,15 +68,15 @@ class Walk:
     def with_entry(self, stack: str, connection: Connection) -> Walk:
         """Return the walk with *connection* stored in *stack*, in place of the one with the same original tuple."""
         kept = tuple(x for x in self.entries if not (x[0] == stack and x[1].original == connection.original))
-        return replace(self, entries=(*kept, (stack, connection)))
+        return changed(self, entries=(*kept, (stack, connection)))
 
     def step(self, step: Step) -> Walk:
         """Return the walk with one more step in the current stack."""
-        return replace(self, visit=replace(self.visit, steps=StepList(step, self.visit.steps)))
+        return changed(self, visit=changed(self.visit, steps=StepList(step, self.visit.steps)))
 
     def note(self, text: str) -> Walk:
         """Return the walk with a remark on the current stack."""
-        return replace(self, visit=replace(self.visit, notes=(*self.visit.notes, text)))
+        return changed(self, visit=changed(self.visit, notes=(*self.visit.notes, text)))
 
     def left(self, went_out: str | None) -> tuple[Hop, ...]:
         """Return the hops with the current stack's appended, left by device *went_out*."""
@@ -97,9 +98,9 @@ class Walk:
         self, kind: StackKind, name: str, *, node: str | None, came_in: str | None, went_out: str | None, share: Fraction = Fraction(1)
     ) -> Walk:
         """Return the walk in the next stack. The mark stays behind: it belongs to the stack that set it."""
-        packet = replace(self.packet, mark=0)
+        packet = changed(self.packet, mark=0)
         visit = Visit(kind=kind, name=name, node=node, came_in=came_in, packet_in=packet)
-        return replace(self, packet=packet, visit=visit, hops=self.left(went_out), probability=self.probability * share)
+        return changed(self, packet=packet, visit=visit, hops=self.left(went_out), probability=self.probability * share)
 
     def end(
         self,
@@ -131,7 +132,7 @@ class Walk:
 
     def unknown(self, unknown: Unknown) -> Ending:
         """Return an end that the snapshot cannot tell."""
-        known = replace(self, unknowns=(*self.unknowns, unknown))
+        known = changed(self, unknowns=(*self.unknowns, unknown))
         return known.end(Disposition.UNKNOWN, Reason(code=unknown.code, text=unknown.text))
 
 
