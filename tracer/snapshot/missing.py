@@ -100,9 +100,17 @@ def _files(snapshot: Snapshot) -> Iterable[Missing]:
 
 
 def _unread(snapshot: Snapshot) -> Iterable[Missing]:
-    """Yield the files that the collector says it could not read."""
+    """Yield the files that the collector says it could not read, one gap for all nodes on which the same file failed alike."""
+    nodes: dict[tuple[str, str], list[str]] = {}
     for path, error in read_errors(snapshot).items():
-        yield Missing(what=path, limits=f"it could not be read when the snapshot was taken ({error})")
+        match path.split("/"):
+            case ["nodes", node, name]:
+                nodes.setdefault((name, error), []).append(node)
+            case _:
+                nodes.setdefault((path, error), [])
+    for (what, error), where in nodes.items():
+        limits = f"it could not be read when the snapshot was taken ({error.rstrip('.')})"
+        yield Missing(what=what, nodes=tuple(where), limits=limits)
 
 
 def _listed(names: tuple[str, ...], most: int = 5) -> str:

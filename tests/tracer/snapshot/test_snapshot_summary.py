@@ -141,10 +141,12 @@ def test_ipvs_without_its_servers() -> None:
 
 
 def test_what_the_collector_could_not_read_is_said() -> None:
-    about = {"files": {"nodes/n1/conntrack.txt": {"error": "command not found"}, "services.json": {"read_at": "2026-11-20T10:00:00Z"}}}
-    assert "No nodes/n1/conntrack.txt: it could not be read when the snapshot was taken (command not found)." in sentences(
-        **{"snapshot.json": about}
-    )
+    unread = {f"nodes/{node}/conntrack.txt": {"error": "No such program."} for node in ("n1", "n2")}
+    about = {"files": unread | {"pods.json": {"error": "forbidden"}, "services.json": {"read_at": "2026-11-20T10:00:00Z"}}}
+    said = sentences(**{"snapshot.json": about})
+    assert "No conntrack.txt of n1, n2: it could not be read when the snapshot was taken (No such program)." in said
+    assert "No pods.json: it could not be read when the snapshot was taken (forbidden)." in said
+    assert sum("could not be read" in sentence for sentence in said) == 2
 
 
 def test_faults_are_kept_by_file() -> None:
