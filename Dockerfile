@@ -20,7 +20,7 @@ RUN python scripts/runtime_lock.py > /tmp/runtime.txt \
  && pip install --no-cache-dir --disable-pip-version-check --require-hashes --only-binary :all: -r /tmp/runtime.txt \
  && rm /tmp/runtime.txt
 
-COPY manage.py LICENSE ./
+COPY manage.py collect.sh LICENSE ./
 COPY tracer tracer
 COPY webapp webapp
 COPY templates templates

@@ -1,4 +1,4 @@
-"""The commands that collect a snapshot by hand, in the documented layout."""
+"""The commands that collect a snapshot: collect.sh, and what it does by hand, in the documented layout."""
 
 from __future__ import annotations
 
@@ -15,6 +15,14 @@ class CollectStep:
     remark: str = ""
 
 
+SCRIPT_STEP = CollectStep(
+    title="With collect.sh",
+    what="the command that runs collect.sh",
+    commands="sh collect.sh",
+    remark="It needs kubectl, a POSIX shell, and the right to list objects and to run programs in kube-proxy’s pods (pods/exec in "
+    "kube-system); what is refused it says, and takes the rest. “sh collect.sh --help” lists its options: another context, the nodes’ "
+    "connections, reading with the node reader of deploy/ where kube-proxy’s container lacks the programs.",
+)
 COLLECT_STEPS = (
     CollectStep(
         title="1. The objects, with kubectl",

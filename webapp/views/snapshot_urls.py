@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from webapp.views import home, links, reasons, snapshots
+from webapp.views import collecting, home, links, reasons, snapshots
 
 urlpatterns: list[URLPattern] = [
     path("", home.home, name="home"),
@@ -13,6 +13,7 @@ urlpatterns: list[URLPattern] = [
     path("snapshots/<str:slug>/examples", snapshots.examples, name="snapshot-examples"),
     path("snapshots/<str:slug>/delete", snapshots.delete, name="snapshot-delete"),
     path("snapshots/<str:slug>/download", snapshots.download, name="snapshot-download"),
+    path("collect.sh", collecting.script, name="collect-script"),
     path("links", links.index, name="links"),
     path("links/<str:token>/revoke", links.revoke, name="link-revoke"),
     path("reasons", reasons.index, name="reasons"),

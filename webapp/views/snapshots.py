@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from tracer.kube.near import nearest
 from webapp import services
 from webapp.access import current_owner, ensure_owner
-from webapp.collect_commands import COLLECT_STEPS
+from webapp.collect_commands import COLLECT_STEPS, SCRIPT_STEP
 from webapp.coverage import Coverage
 from webapp.demonstrations import rank
 from webapp.models import Snapshot, UploadJob
@@ -143,7 +143,7 @@ def _find(request: HttpRequest, slug: str) -> Snapshot | HttpResponse:
 
 def _form_context() -> dict[str, object]:
     limit = settings.UPLOAD_MAX_BYTES
-    return {"max_bytes": limit, "max_megabytes": limit // 1_000_000, "collect_steps": COLLECT_STEPS}
+    return {"max_bytes": limit, "max_megabytes": limit // 1_000_000, "collect_script": SCRIPT_STEP, "collect_steps": COLLECT_STEPS}
 
 
 def _problems(request: HttpRequest, problems: list[str] | tuple[str, ...], status: int) -> HttpResponse:
