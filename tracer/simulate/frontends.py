@@ -97,10 +97,11 @@ def _chosen(
     branch = replace(walk, packet=packet, probability=walk.probability * share).step(step)
     if condition is not None:
         branch = replace(branch, conditions=(*branch.conditions, f"{frontend.file}: {condition}"))
-    count = f"one of {round(1 / share)}" if share != 1 else "the only one"
+    given = f"backend {backend.address} port {backend.port}" if condition is None else f"{round(1 / share)} backends"
+    which = "" if condition is None else "which of them is taken, and "
     text = (
-        f"{frontend.file} gives backend {backend.address} port {backend.port}{flags}, {count}; what "
-        f"{_NAMES[path.kind]} do beyond is not in a snapshot (not checked against a kernel)"
+        f"{frontend.file} gives {given}{flags}; {which}what {_NAMES[path.kind]} do beyond is not in a snapshot "
+        "(not checked against a kernel)"
     )
     unknown = _unknown(path, text, walk.visit.name)
     branch = replace(branch, unknowns=(*branch.unknowns, unknown))

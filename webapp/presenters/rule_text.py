@@ -60,9 +60,9 @@ def _nft_tokens(text: str, element: str) -> Iterator[Token]:
         if part.strip():
             yield Token(text=part.strip(), css="cm" if part.startswith("comment ") else "tg" if _NFT_PART.fullmatch(part) else "")
     if found:
-        comma = "," if after.startswith(",") else ""
-        yield Token(text=found + comma, css="tg el tk")
-        after = after.removeprefix(",")
+        close = after[: len(after) - len(after.lstrip(",]}"))]
+        yield Token(text=found + close, css="tg el tk" if len(found) < SHORT else "tg el")
+        after = after.removeprefix(close)
     if after.strip():
         yield Token(text=after.strip())
 
