@@ -49,6 +49,17 @@ def pin_of(text: str) -> Pin | None:
     return None
 
 
+def may_match(text: str, packet: Packet) -> bool:
+    """Return false only where the rule of *text* asks for another protocol or another destination port than *packet*'s."""
+    found = _HEAD.match(text)
+    if not found or not found["protocol"]:
+        return True
+    if found["protocol"] != packet.protocol.value:
+        return False
+    is_other = found["port"] and found["module"] == found["protocol"] and packet.destination_port is not None
+    return not (is_other and int(found["port"]) != packet.destination_port)
+
+
 def _single(address: str, prefix: str | None) -> str | None:
     """The canonical text of a single address, None for a network, or for what is no address."""
     if ":" not in address:

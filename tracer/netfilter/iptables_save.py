@@ -8,6 +8,7 @@ rule with a *fault*, a table without COMMIT is *truncated*; whoever walks into e
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tracer.errors import Fault, ParseError
@@ -110,6 +111,7 @@ class Dump:
     indexed: bool = True
     unlisted: dict[str, int] = field(default_factory=dict)
     speaks_of_legacy: int | None = None
+    _counts: dict[tuple[str, str], int] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def is_legacy(self) -> bool:
@@ -123,6 +125,17 @@ class Dump:
     def rule_count(self) -> int:
         """Return how many rules the dump holds."""
         return sum(len(c) for t in self.tables.values() for c in t.chains.values())
+
+    def judged(self, question: Callable[[Dump], bool]) -> bool:
+        """Return what *question* says of the dump as a whole: for who keeps account of what is asked of it."""
+        return question(self)
+
+    def count(self, table: str, prefix: str) -> int:
+        """Return how many chains of *table* have rules and a name that begins with *prefix*."""
+        if (table, prefix) not in self._counts:
+            chains = self.tables[table].chains.items() if table in self.tables else ()
+            self._counts[table, prefix] = sum(1 for name, chain in chains if name.startswith(prefix) and chain.numbers)
+        return self._counts[table, prefix]
 
 
 def parse_dump(text: str, file: str, *, indexed: bool = True) -> Dump:

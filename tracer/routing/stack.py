@@ -124,6 +124,10 @@ class Routing:
         """Return the device called *name*, None if there is none."""
         return self._links_by_name.get(name)
 
+    def addresses_of(self, device: str) -> tuple[InterfaceAddress, ...]:
+        """Return the addresses that the device called *device* holds."""
+        return tuple(a for a in self.addresses if a.device == device)
+
     @cached_property
     def _device_by_address(self) -> dict[Address, str]:
         found: dict[Address, str] = {}

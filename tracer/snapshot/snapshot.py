@@ -100,6 +100,10 @@ class Snapshot:
         self._texts.move_to_end(path)
         return text
 
+    def mentions(self, path: str, pattern: re.Pattern[str]) -> bool:
+        """Return whether *pattern* is found anywhere in the file at *path*. Raises as ``text``."""
+        return pattern.search(self.text(path)) is not None
+
     def lines(self, path: str) -> Sequence[str]:
         """Return the lines of the file at *path*: line 1 is at index 0. Raises as ``text``."""
         lines = self._lines.get(path)

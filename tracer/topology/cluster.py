@@ -107,9 +107,13 @@ class Cluster:
                     found[address] = (*found.get(address, ()), Port(node=node.name, device=None))
         return found
 
+    def ports_of(self, address: Address) -> tuple[Port, ...]:
+        """Return every node and device that hold *address*; the loopback device and those that stand for no link do not count."""
+        return self._ports.get(address, ())
+
     def port_of(self, address: Address) -> Port | None:
         """Return the node and device that hold *address*, None when no node does, or several do."""
-        found = self._ports.get(address, ())
+        found = self.ports_of(address)
         if len(found) > 1:
             listed = self.objects.node_with_ip(address)
             found = tuple(p for p in found if listed and p.node == listed.name)
@@ -126,9 +130,7 @@ class Cluster:
         if port is None or port.device is None:
             return False
         listed = self.objects.node(port.node)
-        return listed is not None and any(
-            p.device == port.device for a in listed.ips for p in self._ports.get(a, ()) if p.node == port.node
-        )
+        return listed is not None and any(p.device == port.device for a in listed.ips for p in self.ports_of(a) if p.node == port.node)
 
     def pod_with_ip(self, address: Address, node: str | None = None) -> Pod | None:
         """Return the pod that owns *address*; of several, the one on *node*."""

@@ -121,6 +121,11 @@ class NodeStack:
             folder=f"nodes/{self.name}/",
         )
 
+    @staticmethod
+    def rule_files(family: Family) -> tuple[str, ...]:
+        """Return the documented names of a family's xtables dumps: the nft back end's, then the legacy one's."""
+        return _RULE_FILES[family]
+
     def dumps(self, family: Family) -> tuple[Dump, ...]:
         """Return the stack's xtables dumps of one family: the nft back end's first, then the legacy one's."""
         if family not in self._dumps:
@@ -227,7 +232,7 @@ class NodeStack:
 
     def _virtual_gap(self) -> Unknown | None:
         file = self._snapshot.path_of(self.name, "ipvsadm-save.txt")
-        if self.mode == "ipvs" and self._file("ipvsadm-save.txt") is None:
+        if self.mode == "ipvs" and not self._snapshot.has_node_file(self.name, "ipvsadm-save.txt"):
             text = f"node {self.name} runs kube-proxy in ipvs mode, and its virtual servers are not recorded: {file} is missing"
             return Unknown(code="NO_RULES", text=text, at={"node": self.name, "file": file})
         if self.virtual_servers is not None and self.virtual_servers.faults:

@@ -151,10 +151,14 @@ def _invalid(case: Case, passage: Passage) -> Iterator[Finding]:
 
 
 def _drops_invalid(stack: NodeStack, family: Family) -> bool:
-    """Whether a forwarded packet can meet a rule that drops INVALID: looks at the text first, so a long chain stays unparsed."""
+    """Whether a forwarded packet can meet a rule that drops INVALID."""
+    return any(dump.judged(_has_invalid_dropped) for dump in stack.dumps(family))
+
+
+def _has_invalid_dropped(dump: Dump) -> bool:
+    """Whether such a rule is in *dump*: looks at the text first, so a long chain stays unparsed."""
     bases = (
         chain
-        for dump in stack.dumps(family)
         for table in dump.tables.values()
         if table.name != "nat"  # which never sees INVALID packets
         for name in ("PREROUTING", "FORWARD")
@@ -168,7 +172,7 @@ def _drops_in_nft(case: Case, at: Mark) -> bool:
     file = at.step.file
     if file is None or "nft" not in file:
         return False
-    return case.known.once(("invalid", file), lambda: _NFT_INVALID.search(case.cluster.snapshot.text(file)) is not None)
+    return case.known.once(("invalid", file), lambda: case.cluster.snapshot.mentions(file, _NFT_INVALID))
 
 
 def _drops(chain: Chain, position: int) -> bool:

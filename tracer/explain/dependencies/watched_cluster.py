@@ -1,0 +1,205 @@
+"""A cluster that answers as another does, and notes everything that is asked of it: its objects, and the parts of its nodes' files.
+
+Nothing is parsed again: the rule sets, routes and indexes are the other cluster's own. What is remembered of a cluster (names of rules,
+its DNS, findings about its nodes) is remembered for the watched one apart, so that it is asked for again and noted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, partial
+
+from tracer.explain.dependencies.facets import Facet, Mention, Presence, Whole
+from tracer.explain.dependencies.routing_facets import Holding
+from tracer.explain.dependencies.watched_objects import Asked, WatchedObjects
+from tracer.explain.dependencies.watched_routing import WatchedRouting
+from tracer.explain.dependencies.watched_rules import WatchedDump, WatchedServers, watched_nft, watched_sets
+from tracer.ipvs.ipvsadm_list import RecordedConnection
+from tracer.ipvs.model import VirtualServers
+from tracer.kube.objects import Objects
+from tracer.netfilter.ipset_save import IpSet
+from tracer.netfilter.iptables_save import Dump
+from tracer.netfilter.nft_rules import NftRules
+from tracer.packet import Address, Family
+from tracer.routing import Routing
+from tracer.snapshot import Snapshot
+from tracer.topology.cluster import Cluster, Port
+from tracer.topology.stack import NodeStack
+from tracer.topology.virtual_names import VirtualNames
+
+FileName = tuple[str, str]
+
+
+class Reads:
+    """What was asked: look-ups of objects, and facets of nodes' files."""
+
+    def __init__(self) -> None:
+        self.asked: set[Asked] = set()
+        self.facets: dict[FileName, set[Facet]] = {}
+
+    def note_object(self, asked: Asked) -> None:
+        """Note a look-up."""
+        self.asked.add(asked)
+
+    def note_file(self, node: str, name: str, facet: Facet) -> None:
+        """Note that *facet* of a node's file was read."""
+        self.facets.setdefault((node, name), set()).add(facet)
+
+
+class WatchedSnapshot(Snapshot):
+    """Answers as *snapshot* does, and notes which files of nodes are read."""
+
+    def __init__(self, snapshot: Snapshot, reads: Reads) -> None:
+        super().__init__(snapshot.files, snapshot.layout)
+        self.inner = snapshot
+        self._reads = reads
+
+    @cached_property
+    def objects(self) -> Objects:
+        """Return the API objects, watched."""
+        return WatchedObjects(self.inner.objects, self._reads.note_object)
+
+    @cached_property
+    def node_files(self) -> Mapping[str, Mapping[str, str]]:
+        """Return node → documented name → path."""
+        return self.inner.node_files
+
+    @cached_property
+    def node_names(self) -> tuple[str, ...]:
+        """Return the names of all nodes."""
+        self._reads.note_object(Asked("Node", "names"))
+        return self.inner.node_names
+
+    def path_of(self, node: str, name: str) -> str:
+        """Return the path to print for a file."""
+        return self.inner.path_of(node, name)
+
+    def has_node_file(self, node: str, name: str) -> bool:
+        """Return whether the snapshot holds the file."""
+        self._reads.note_file(node, name, Presence())
+        return self.inner.has_node_file(node, name)
+
+    def node_file(self, node: str, name: str) -> str | None:
+        """Return the text of a file, all of which may be read."""
+        self._reads.note_file(node, name, Whole())
+        return self.inner.node_file(node, name)
+
+    def text(self, path: str) -> str:
+        """Return the text of the file at *path*, all of which may be read."""
+        for node, name in self._nodes_with(path):
+            self._reads.note_file(node, name, Whole())
+        return self.inner.text(path)
+
+    def mentions(self, path: str, pattern: re.Pattern[str]) -> bool:
+        """Return whether *pattern* is found anywhere in the file at *path*."""
+        for node, name in self._nodes_with(path):
+            self._reads.note_file(node, name, Mention(pattern))
+        return self.inner.mentions(path, pattern)
+
+    def lines(self, path: str) -> Sequence[str]:
+        """Return the lines of the file at *path*: shown beside a step, which is noted itself."""
+        return self.inner.lines(path)
+
+    def _nodes_with(self, path: str) -> Iterator[FileName]:
+        for node, files in self.inner.node_files.items():
+            yield from ((node, name) for name, held in files.items() if held == path)
+
+
+class WatchedStack(NodeStack):
+    """Answers as *stack* does, and notes which parts of its rules and routes are asked for."""
+
+    def __init__(self, stack: NodeStack, cluster: Cluster, reads: Reads) -> None:
+        super().__init__(
+            stack.name,
+            cluster.snapshot,
+            indexed=stack._indexed,
+            annotate=cluster.names,
+            annotate_nft=cluster.names.looked_up,
+            annotate_virtual=VirtualNames(cluster.objects, cluster.names),
+            kernel=stack.kernel,
+        )
+        self._inner = stack
+        self._reads = reads
+
+    def _note(self, name: str, facet: Facet) -> None:
+        self._reads.note_file(self.name, name, facet)
+
+    @cached_property
+    def routing(self) -> Routing:
+        """Return the stack's routing, watched."""
+        return WatchedRouting(self._inner.routing, self._note)
+
+    def dumps(self, family: Family) -> tuple[Dump, ...]:
+        """Return the stack's xtables dumps, watched."""
+        if family not in self._dumps:
+            for name in self.rule_files(family):
+                self._note(name, Presence())
+            self._dumps[family] = tuple(WatchedDump(d, partial(self._note, self._name_of(d.file))) for d in self._inner.dumps(family))
+        return self._dumps[family]
+
+    def _name_of(self, path: str) -> str:
+        return next((name for name, held in self._snapshot.node_files.get(self.name, {}).items() if held == path), path)
+
+    @cached_property
+    def nft(self) -> NftRules | None:
+        """Return the node's native nftables rules, watched."""
+        for name in ("nft-ruleset.txt", "nft-ruleset.json"):
+            self._note(name, Presence())
+        found = self._inner.nft
+        if found is None:
+            return None
+        rules = NftRules(found.ruleset, self._annotate_nft, found._indexes)
+        return watched_nft(rules, partial(self._note, self._name_of(found.ruleset.file)))
+
+    @cached_property
+    def sets(self) -> Mapping[str, IpSet] | None:
+        """Return the node's ipsets, watched."""
+        self._note("ipset-save.txt", Presence())
+        found = self._inner.sets
+        return None if found is None else watched_sets(dict(found), partial(self._note, "ipset-save.txt"))
+
+    @cached_property
+    def virtual_servers(self) -> VirtualServers | None:
+        """Return the node's IPVS servers, watched."""
+        self._note("ipvsadm-save.txt", Presence())
+        self._note("ipvsadm-list.txt", Whole())
+        found = self._inner.virtual_servers
+        return None if found is None else WatchedServers(found, partial(self._note, "ipvsadm-save.txt"))
+
+    @cached_property
+    def remembered_clients(self) -> tuple[RecordedConnection, ...]:
+        """Return the templates by which IPVS remembers persistent clients."""
+        self._note("ipvsadm-conn.txt", Whole())
+        return self._inner.remembered_clients
+
+
+class WatchedCluster(Cluster):
+    """Answers as *cluster* does; ``reads`` is what was asked of it so far."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.reads = Reads()
+        super().__init__(WatchedSnapshot(cluster.snapshot, self.reads), indexed=cluster._indexed)
+        self._inner = cluster
+
+    def stack(self, node: str) -> NodeStack:
+        """Return the stack of *node*, watched."""
+        if node not in self._stacks:
+            self.reads.note_object(Asked("Node", "name", node))
+            self._stacks[node] = WatchedStack(self._inner.stack(node), self, self.reads)
+        return self._stacks[node]
+
+    @cached_property
+    def node_names(self) -> tuple[str, ...]:
+        """Return every node that has an object or files."""
+        self.reads.note_object(Asked("Node", "names"))
+        return self._inner.node_names
+
+    def ports_of(self, address: Address) -> tuple[Port, ...]:
+        """Return every node and device that hold *address*: whichever node it may be, its addresses say so."""
+        self.reads.note_object(Asked("Node", "names"))
+        self.reads.note_object(Asked("Node", "address", str(address)))
+        for node in self._inner.node_names:
+            for name in ("ip-addr.json", "ip-link.json"):
+                self.reads.note_file(node, name, Holding(address))
+        return self._inner.ports_of(address)

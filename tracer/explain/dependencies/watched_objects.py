@@ -1,0 +1,216 @@
+"""API objects that note what is asked of them: by which name, address or port, or all of a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from typing import NamedTuple
+
+from tracer.changes import ObjectChange
+from tracer.errors import Fault, ParseError
+from tracer.kube.configmap import ConfigMap
+from tracer.kube.endpointslice import Endpoint, EndpointSlice
+from tracer.kube.fields import Origin
+from tracer.kube.namespace import Namespace
+from tracer.kube.networkpolicy import NetworkPolicy
+from tracer.kube.node import Node
+from tracer.kube.object_file import RawObject
+from tracer.kube.objects import Model, Objects, read_object
+from tracer.kube.pod import Pod
+from tracer.kube.service import AddressOf, Service, ServicePort
+from tracer.packet import Address, Protocol
+
+ALL = "all"
+
+
+class Asked(NamedTuple):
+    """One look-up: objects of *kind* whose *aspect* (name, address, port, …) is *key*."""
+
+    kind: str
+    aspect: str
+    key: str = ""
+
+
+class WatchedObjects(Objects):
+    """Answers as *objects* do, and notes what was asked."""
+
+    def __init__(self, objects: Objects, note: Callable[[Asked], None]) -> None:
+        super().__init__()
+        self._inner = objects
+        self._note = note
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Return the faults met so far."""
+        return self._inner.faults
+
+    def check_all(self) -> Mapping[str, int]:
+        """Return how many of each kind there are."""
+        counts = self._inner.check_all()
+        for kind in counts:
+            self._note(Asked(kind, ALL))
+        return counts
+
+    def service(self, namespace: str, name: str) -> Service | None:
+        """Return the Service of that name."""
+        self._note(Asked("Service", "name", f"{namespace}/{name}"))
+        return self._inner.service(namespace, name)
+
+    def pod(self, namespace: str, name: str) -> Pod | None:
+        """Return the Pod of that name."""
+        self._note(Asked("Pod", "name", f"{namespace}/{name}"))
+        return self._inner.pod(namespace, name)
+
+    def node(self, name: str) -> Node | None:
+        """Return the Node of that name."""
+        self._note(Asked("Node", "name", name))
+        return self._inner.node(name)
+
+    def namespace(self, name: str) -> Namespace | None:
+        """Return the Namespace of that name."""
+        self._note(Asked("Namespace", "name", name))
+        return self._inner.namespace(name)
+
+    def config_map(self, namespace: str, name: str) -> ConfigMap | None:
+        """Return the ConfigMap of that name."""
+        self._note(Asked("ConfigMap", "name", f"{namespace}/{name}"))
+        return self._inner.config_map(namespace, name)
+
+    def slices_of(self, namespace: str, name: str) -> tuple[EndpointSlice, ...]:
+        """Return the EndpointSlices of the Service of that name."""
+        self._note(Asked("EndpointSlice", "service", f"{namespace}/{name}"))
+        return self._inner.slices_of(namespace, name)
+
+    def services_with_address(self, address: Address) -> tuple[tuple[Service, AddressOf], ...]:
+        """Return the Services that have *address*."""
+        self._note(Asked("Service", "address", str(address)))
+        return self._inner.services_with_address(address)
+
+    def services_with_node_port(self, port: int, protocol: Protocol) -> tuple[tuple[Service, ServicePort], ...]:
+        """Return the Services that use *port* on every node."""
+        self._note(Asked("Service", "node port", str(port)))
+        return self._inner.services_with_node_port(port, protocol)
+
+    def endpoints_with_address(self, address: Address) -> tuple[tuple[EndpointSlice, Endpoint], ...]:
+        """Return the endpoints that have *address*."""
+        self._note(Asked("EndpointSlice", "address", str(address)))
+        return self._inner.endpoints_with_address(address)
+
+    def pods_with_ip(self, address: Address) -> tuple[Pod, ...]:
+        """Return the Pods whose status lists *address*."""
+        self._note(Asked("Pod", "address", str(address)))
+        return self._inner.pods_with_ip(address)
+
+    def node_with_ip(self, address: Address) -> Node | None:
+        """Return the first Node that has *address*."""
+        self._note(Asked("Node", "address", str(address)))
+        return self._inner.node_with_ip(address)
+
+    @cached_property
+    def host_network_pods(self) -> tuple[Pod, ...]:
+        """Return the Pods that use their node's network."""
+        self._note(Asked("Pod", "host network"))
+        return self._inner.host_network_pods
+
+    @cached_property
+    def services(self) -> tuple[Service, ...]:
+        """Return every Service."""
+        self._note(Asked("Service", ALL))
+        return self._inner.services
+
+    @cached_property
+    def slices(self) -> tuple[EndpointSlice, ...]:
+        """Return every EndpointSlice."""
+        self._note(Asked("EndpointSlice", ALL))
+        return self._inner.slices
+
+    @cached_property
+    def pods(self) -> tuple[Pod, ...]:
+        """Return every Pod."""
+        self._note(Asked("Pod", ALL))
+        return self._inner.pods
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """Return every Node."""
+        self._note(Asked("Node", ALL))
+        return self._inner.nodes
+
+    @cached_property
+    def namespaces(self) -> tuple[Namespace, ...]:
+        """Return every Namespace object."""
+        self._note(Asked("Namespace", ALL))
+        return self._inner.namespaces
+
+    @cached_property
+    def network_policies(self) -> tuple[NetworkPolicy, ...]:
+        """Return every NetworkPolicy."""
+        self._note(Asked("NetworkPolicy", ALL))
+        return self._inner.network_policies
+
+    def policies_in(self, namespace: str) -> tuple[NetworkPolicy, ...]:
+        """Return the NetworkPolicies of one namespace."""
+        self._note(Asked("NetworkPolicy", "namespace", namespace))
+        return self._inner.policies_in(namespace)
+
+    @cached_property
+    def config_maps(self) -> tuple[ConfigMap, ...]:
+        """Return the ConfigMaps of kube-proxy and the cluster's DNS."""
+        self._note(Asked("ConfigMap", ALL))
+        return self._inner.config_maps
+
+    def others(self, kind: str) -> Iterator[tuple[RawObject, Origin]]:
+        """Yield every object of a *kind*."""
+        self._note(Asked(kind, ALL))
+        return self._inner.others(kind)
+
+    @cached_property
+    def uses_legacy_endpoints(self) -> bool:
+        """Return whether the Endpoints objects count."""
+        self._note(Asked("EndpointSlice", ALL))
+        return self._inner.uses_legacy_endpoints
+
+
+def asked_of(change: ObjectChange) -> frozenset[Asked]:
+    """Return every look-up whose answer *change* may make another one; none where it changes nothing that the engine reads."""
+    before, after = (_said(change, value) for value in (change.before, change.after))
+    if before == after:
+        return frozenset()
+    kind = "EndpointSlice" if change.kind == "Endpoints" else change.kind
+    own = "/".join(part for part in (change.namespace, change.name) if part)
+    found = {Asked(kind, ALL), Asked(change.kind, ALL), Asked(kind, "name", own), Asked(kind, "namespace", change.namespace)}
+    for said in (before, after):
+        for model in said if isinstance(said, tuple) else ():
+            found.update(_keys(model))
+    if (change.before is None) is not (change.after is None):
+        found.add(Asked(kind, "names"))
+    return frozenset(found)
+
+
+def _said(change: ObjectChange, value: Mapping[str, object] | None) -> object:
+    """What the engine reads of an object: its models; the object itself where there is no model, or it cannot be read."""
+    if value is None:
+        return None
+    try:
+        models = read_object(RawObject(kind=change.kind, value=value), Origin())
+    except ParseError:
+        return value
+    return models or (value if change.kind != "ConfigMap" else None)
+
+
+def _keys(model: Model) -> Iterator[Asked]:
+    match model:
+        case Service():
+            yield from (Asked("Service", "address", str(address)) for address, _ in model.addresses)
+            yield from (Asked("Service", "node port", str(port.node_port)) for port in model.ports if port.node_port is not None)
+        case EndpointSlice():
+            yield from (Asked("EndpointSlice", "address", str(address)) for e in model.endpoints for address in e.addresses)
+            yield Asked("EndpointSlice", "service", f"{model.namespace}/{model.service}")
+        case Pod():
+            yield from (Asked("Pod", "address", str(address)) for address in model.ips)
+            if model.host_network:
+                yield Asked("Pod", "host network")
+            if model.node_name:
+                yield Asked("Pod", "node", model.node_name)
+        case Node():
+            yield from (Asked("Node", "address", str(address)) for address in model.ips)
