@@ -16,7 +16,8 @@ def snapshot_files(bodies: Mapping[str, bytes], about: Mapping[str, Any] | None 
     """
     objects: dict[str, list[bytes]] = {kind: [] for kind in FOLDERS}
     files: dict[str, bytes] = {}
-    for path in sorted(bodies):
+    # By namespace and name, as the API server lists them.
+    for path in sorted(bodies, key=lambda path: path.removesuffix(".json").split("/")):
         match parse_path(path):
             case ObjectPath(kind=kind):
                 objects[kind].append(bodies[path])
