@@ -61,8 +61,9 @@ function isEdited() {
 }
 
 async function fetched() {
-  const { follow, answer: had } = (held || part()).dataset;
-  const headers = { "HX-Request": "true", "HX-Target": part().id, ...(follow && { "Hopline-Follow": follow }), ...(had && { "Hopline-Had": had }) };
+  const { answer: had } = (held || part()).dataset, { follow } = part().dataset, step = document.getElementById("inspector")?.dataset.step;
+  const headers = { "HX-Request": "true", "HX-Target": part().id };
+  for (const [name, value] of Object.entries({ Had: had, Follow: follow, Step: step })) if (value) headers[`Hopline-${name}`] = value;
   const answer = await fetch(location.pathname + location.search, { headers, credentials: "same-origin", cache: "no-store" });
   if (answer.status === 204) return null;
   if (!answer.ok && answer.status !== 404 && answer.status !== 422) throw new Error(answer.status);
@@ -106,11 +107,19 @@ function apply(next) {
   window.Idiomorph.morph(old, next, { morphStyle: "outerHTML", ignoreActiveValue: true });
   window.htmx.process(part());
   readAt = when(part().dataset.readAt) || readAt;
+  keepAddress();
   if (part().dataset.title) document.title = part().dataset.title;
   document.dispatchEvent(new CustomEvent("hopline:morphed"));
   if (changes.length) document.getElementById("live-said").textContent = changes.join(" ");
   setTimeout(() => document.documentElement.classList.remove("moving"), 900);
   show();
+}
+
+// The followed path has a new name when its rules are others.
+function keepAddress() {
+  const id = part().dataset.follow?.split(".")[0];
+  const to = location.pathname + location.search.replace(/([?&]follow=)[0-9a-f]{10}/, `$1${id}`);
+  if (id && to !== location.pathname + location.search) history.replaceState(history.state, "", to);
 }
 
 // --- the bar that asks first -----------------------------------------------------------------------------------------

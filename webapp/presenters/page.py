@@ -22,6 +22,7 @@ from webapp.presenters.inspector import Inspector, inspector
 from webapp.presenters.journey import Moment, journey
 from webapp.presenters.legend import Legend, legend
 from webapp.presenters.reasons_for import reason_url
+from webapp.presenters.shown import Shown, end_of
 from webapp.presenters.steps import StepItem, step_items
 from webapp.presenters.verdict import Verdict, unchecked, verdict
 from webapp.trace_query import TraceQuery
@@ -30,6 +31,7 @@ Json = Mapping[str, Any]
 EXPORTS = (("svg", "SVG picture"), ("png", "PNG picture"), ("dot", "DOT graph"), ("mmd", "Mermaid"), ("json", "JSON answer"))
 PAGE_ROWS = 100
 MOST_REFS = 400
+NOTHING = Shown()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,18 +122,20 @@ class TracePage:
     legend: Legend
 
 
-def trace_page(answer: Answer, query: TraceQuery, path: str, shown_before: str = "") -> TracePage:
+def trace_page(answer: Answer, query: TraceQuery, path: str, before: Shown = NOTHING) -> TracePage:
     """Return the page for *answer* looked at as *query* says; *path* is the page's own path, to which its addresses belong.
 
-    *shown_before* is the path that the browser follows by now: it is followed on where *query* names none and it still exists.
+    *before* is what the browser shows by now: that is followed on where *query* names nothing else, or nothing that there is.
     """
     shown = answer if query.seed is None else answer.sample(query.seed)
     paths = shown.paths
-    followed = next((p for p in paths if p.id == (query.follow or shown_before)), None) or most_likely(paths)
+    followed = before.among(paths, query.follow) or most_likely(paths)
+    if query.follow and before.path:
+        query = query.but(follow=followed.id)
     outcome = shown.answer["outcomes"][followed.index]
     moments = journey(outcome, shown.answer.get("lookups") or ())
     said = verdict(shown.answer, paths, followed)
-    step = _step(query, said, moments)
+    step = _step(query if query.step else query.but(step=before.step), said, moments)
     here = query.but(step=step)
     graph = build(
         shown.answer,
@@ -189,7 +193,7 @@ def trace_page(answer: Answer, query: TraceQuery, path: str, shown_before: str =
         title=_title(shown.answer, said),
         question=" → ".join(_ends(shown.answer)),
         affinity=shown.document.get("affinity") or {},
-        follow=followed.id,
+        follow=f"{followed.id}.{end_of(followed)}",
         facts=facts(said.whole, paths),
         depends=_depends(shown.document),
         generation=shown.generation,

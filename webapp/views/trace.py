@@ -21,6 +21,7 @@ from webapp.exports import CONTENT_TYPES, ExportError, export
 from webapp.models import LiveSource
 from webapp.presenters.form import KINDS, PROTOCOLS, RESOLVERS, STATES, problems, question_form, summary
 from webapp.presenters.page import TracePage, trace_page
+from webapp.presenters.shown import Shown
 from webapp.presenters.source import source_head
 from webapp.sources import Source
 from webapp.trace_answers import NotAnswered
@@ -29,9 +30,8 @@ from webapp.views.errors import not_found
 
 PARTS = {"inspector": "trace/_inspector.html", "graph-box": "trace/_graph.html", "trace": "trace/_trace.html"}
 MOST_EXAMPLES = 4
-# What a page of a followed cluster says of itself: it wants parts of the answer it shows, it wants another answer than that, and the path
-# it follows.
-SHOWN_ANSWER, HAD_ANSWER, SHOWN_BEFORE = "Hopline-Answer", "Hopline-Had", "Hopline-Follow"
+# A page of a followed cluster wants parts of the answer it shows, or nothing but another answer than that.
+SHOWN_ANSWER, HAD_ANSWER = "Hopline-Answer", "Hopline-Had"
 
 
 @require_safe
@@ -59,7 +59,7 @@ def trace(request: HttpRequest, source: str) -> HttpResponse:
             found = trace_answers.answer(row, query, request.headers.get(SHOWN_ANSWER, ""))
             if request.headers.get(HAD_ANSWER) == found.generation:
                 return HttpResponse(status=204)
-            page = trace_page(found, query, path, request.headers.get(SHOWN_BEFORE, ""))
+            page = trace_page(found, query, path, Shown.of(request.headers))
         except NotAnswered as failure:
             # While a cluster is read for the first time, nothing is wrong with a question about what has not been read yet.
             errors, status = ((), 200) if is_waiting(row) else (failure.errors, 404 if failure.missing else 422)
