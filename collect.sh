@@ -361,26 +361,25 @@ is_wanted() { # NODE
   return 1
 }
 
+# Several workers, each with every so-manieth node, so that a node which hangs holds up those of its own worker only.
 read_nodes() {
-  running=0
   children=''
-  while IFS='|' read -r node system; do
-    is_name "$node" || continue
-    is_wanted "$node" || continue
+  worker=0
+  while [ "$worker" -lt "$parallel" ]; do
     (
       child=''
       watchdog=''
       trap 'kill $child $watchdog 2>/dev/null; exit 143' TERM
-      read_node "$node" "$system"
+      awk -v worker="$worker" -v of="$parallel" 'NR % of == worker' "$state/nodes" >"$state/worker-$worker"
+      while IFS='|' read -r node system; do
+        is_name "$node" || continue
+        is_wanted "$node" || continue
+        read_node "$node" "$system"
+      done <"$state/worker-$worker"
     ) &
     children="$children $!"
-    running=$((running + 1))
-    if [ "$running" -ge "$parallel" ]; then
-      wait
-      running=0
-      children=''
-    fi
-  done <"$state/nodes"
+    worker=$((worker + 1))
+  done
   wait
   children=''
   for wanted in $only; do
@@ -434,6 +433,16 @@ $commands
 END
 }
 
+# is_whole FILE OUTPUT: whether the output ends as such files do. NB: kubectl exec may lose the end of large outputs and say nothing.
+is_whole() {
+  [ -s "$2" ] || return 0
+  case $1 in
+    *tables-save.txt) tail -n 1 "$2" | grep -q -e '^COMMIT' -e '^#' ;;
+    *.json) tail -c 4 "$2" | grep -q '[]}]' ;;
+    *) return 0 ;;
+  esac
+}
+
 keep_output() { # NODE FILE CODE PROGRAM: keeps what the last "ask" printed, or says why there is nothing to keep
   output="$state/node-$1.out"
   if [ "$2" = sysctl.txt ]; then
@@ -446,6 +455,10 @@ keep_output() { # NODE FILE CODE PROGRAM: keeps what the last "ask" printed, or 
     case $2 in
       *.json) [ -s "$output" ] || { note "node-$1" "nodes/$1/$2" "$moment" lacking 'Nothing was printed.'; return; } ;;
     esac
+    if ! is_whole "$2" "$output"; then
+      note "node-$1" "nodes/$1/$2" "$moment" failed 'The end of the output is missing.'
+      return
+    fi
     mv "$output" "$work/nodes/$1/$2"
     note "node-$1" "nodes/$1/$2" "$moment" taken ''
     return

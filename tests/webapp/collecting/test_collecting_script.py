@@ -64,7 +64,13 @@ def small(tmp_path: Path) -> Path:
     for node in ("node-a", "node-b.example"):
         (folder / "nodes" / node).mkdir(parents=True)
         for name in ("iptables-save.txt", "ip-addr.json", "sysctl.txt", "conntrack.txt", "ip6tables-save.txt"):
-            text = "kernel.hostname = secret\nnet.ipv4.ip_forward = 1\n" if name == "sysctl.txt" else f"[] {node}\n"
+            text = (
+                "kernel.hostname = secret\nnet.ipv4.ip_forward = 1\n"
+                if name == "sysctl.txt"
+                else f"[]\n# {node}\n"
+                if name.endswith("save.txt")
+                else "[]\n"
+            )
             (folder / "nodes" / node / name).write_text("" if name == "ip6tables-save.txt" else text)
     (folder / "version.json").write_text('{\n  "gitVersion": "v1.36.2"\n}')
     nodes = [NODE | {"metadata": {"name": name}} for name in ("node-a", "node-b.example")]
@@ -208,7 +214,7 @@ def test_objects_are_kept_as_hopline_keeps_them(small: Path, tmp_path: Path) -> 
 def test_node_files_are_what_the_programs_printed(small: Path, tmp_path: Path) -> None:
     collect(tmp_path, small, "out")
     node = tmp_path / "out/nodes/node-b.example"
-    assert (node / "iptables-save.txt").read_text() == "[] node-b.example\n"
+    assert (node / "iptables-save.txt").read_text() == "[]\n# node-b.example\n"
     assert (node / "ip6tables-save.txt").read_text() == ""
     assert (node / "sysctl.txt").read_text() == "net.ipv4.ip_forward = 1\n"
     assert not (node / "conntrack.txt").exists()
@@ -316,6 +322,15 @@ def test_half_of_a_dump_is_not_taken_for_one(small: Path, tmp_path: Path) -> Non
     error = about(tmp_path / "out")["files"]["nodes/node-a/iptables-save.txt"]["error"]
     assert (ran.code, error) == (1, 'iptables-save ended with 4: x "lock" \\ held')
     assert not (tmp_path / "out/nodes/node-a/iptables-save.txt").exists()
+
+
+@pytest.mark.parametrize(("name", "content"), [("iptables-save.txt", "*nat\n-A KUBE-SVC"), ("ip-addr.json", '[{"ifname": "eth')])
+def test_an_output_without_its_end_is_not_taken(small: Path, tmp_path: Path, name: str, content: str) -> None:
+    """Kubectl may lose the end of a large output and still end with 0."""
+    (small / "nodes/node-a" / name).write_text(content)
+    ran = collect(tmp_path, small, "--node", "node-a", "out")
+    assert (ran.code, about(tmp_path / "out")["files"][f"nodes/node-a/{name}"]["error"]) == (1, "The end of the output is missing.")
+    assert not (tmp_path / "out/nodes/node-a" / name).exists()
 
 
 def test_errors_with_quotes_are_still_json(small: Path, tmp_path: Path) -> None:
