@@ -51,7 +51,8 @@ def of_status_object(value: object, *, hide: tuple[str, ...] = ()) -> ClusterErr
 
 def of_exception(error: Exception) -> ClusterError:
     """Return what kept a request from being answered, in words of our own: exceptions quote URLs, and those may hold passwords."""
-    if isinstance(error, ConnectTimeoutError | ReadTimeoutError | TimeoutError):
+    # NB: to urllib3, a refused connection is a ConnectTimeoutError too.
+    if not isinstance(error, NewConnectionError) and isinstance(error, ConnectTimeoutError | ReadTimeoutError | TimeoutError):
         return TimedOut("The API server did not answer in time.")
     if isinstance(error, NameResolutionError):
         return Unreachable("The API server's name does not resolve.")

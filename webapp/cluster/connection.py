@@ -146,6 +146,7 @@ class Connection:
         :raises TimedOut, TooLarge: it had not ended after *timeout* seconds; it prints more than *most_bytes*.
         :raises ClusterError: refused (404: no such pod), or the connection broke before the end.
         """
+        self._check_open()
         query = [("command", word) for word in argv] + [("stdout", "true"), ("stderr", "true")]
         if container is not None:
             query.append(("container", container))
@@ -216,8 +217,7 @@ class Connection:
         headers: dict[str, str] | None = None,
     ) -> urllib3.BaseHTTPResponse:
         """Return the answer, of which only the head has been read. :raises ClusterError: there is none, or it is no success."""
-        if self._closed:
-            raise Unreachable("The connection was closed.")
+        self._check_open()
         asked = urlencode({k: v for k, v in (query or {}).items() if v is not None})
         signed = self._headers()
         try:
@@ -235,6 +235,10 @@ class Connection:
             raise answers.of_exception(error) from None
         answers.check(response, hide=_secrets(signed))
         return response
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Unreachable("The connection was closed.")
 
     def _headers(self) -> dict[str, str]:
         # A refresh may run a plugin: once, not in every thread that follows.
