@@ -39,13 +39,17 @@ class NodeReadings:
 
 
 def take_nodes(connection: Connection, objects: Mapping[str, list[dict[str, Any]]], into: Collection, say: Say, how: NodeReadings) -> None:
-    """Write the files of each node of *objects* (plural → objects) that is wanted, and say of each how it went."""
+    """Write the files of each node of *objects* (plural → objects) that is wanted, and say of each how it went.
+
+    :raises OSError: a file cannot be written.
+    """
     places = _places(objects.get("pods", ()), how)
     systems = _systems(objects.get("nodes"), places)
     for name in sorted(set(how.only) - set(systems)):
         into.miss(f"nodes/{name}", NO_NODE, time.time())
         say(f"  {name}: {NO_NODE}")
     wanted = commands(slow=True, conntrack=how.conntrack)
+    running = []
     with ThreadPoolExecutor(max_workers=how.parallel, thread_name_prefix="collect") as workers:
         for node, system in systems.items():
             if how.only and node not in how.only:
@@ -56,7 +60,9 @@ def take_nodes(connection: Connection, objects: Mapping[str, list[dict[str, Any]
             elif place is None:
                 _unread(into, say, f"nodes/{node}/iptables-save.txt", NO_READER if how.how == "daemonset" else NO_PROXY)
             else:
-                workers.submit(_read, connection, node, place, wanted, into, say)
+                running.append(workers.submit(_read, connection, node, place, wanted, into, say))
+    for reading in running:
+        reading.result()
 
 
 def _places(pods: Iterable[Mapping[str, Any]], how: NodeReadings) -> dict[str, ReadFrom]:

@@ -22,7 +22,7 @@ from tracer.snapshot import Snapshot
 from tracer.snapshot.summary import summarise
 from tracer.topology.cluster import Cluster
 from webapp import uploads
-from webapp.cluster import Permission
+from webapp.cluster import Permission, permissions
 from webapp.collecting.kept import kept
 from webapp.recorded_api import RecordedApi, RunningServer, Timeline, serve
 
@@ -185,6 +185,28 @@ def test_nobody_else_may_read_what_it_writes(serving: Serve, tmp_path: Path) -> 
         assert (tmp_path / target).stat().st_mode & 0o077 == 0
 
 
+def granted(*also: Permission) -> Callable[[Permission], bool]:
+    """Return the authorizer that grants what deploy/rbac-exec.yaml does, and *also*."""
+    rights = (*permissions("exec"), *also)
+
+    def may(asked: Permission) -> bool:
+        return any(
+            (right.verb, right.resource, right.group, right.subresource) == (asked.verb, asked.resource, asked.group, asked.subresource)
+            and right.namespace in ("", asked.namespace)
+            and right.name in ("", asked.name)
+            for right in rights
+        )
+
+    return may
+
+
+def test_the_documented_rights_are_enough(serving: Serve, tmp_path: Path) -> None:
+    code, _, err = collect(tmp_path, serving(granted()), "out", "--node", "shop-worker")
+    assert code == 0, err
+    assert (tmp_path / "out/nodes/shop-worker/iptables-save.txt").exists()
+    assert len(json.loads((tmp_path / "out/configmaps.json").read_text())["items"]) == 2
+
+
 # --- and collect.sh ------------------------------------------------------------------------------------------------------
 
 
@@ -225,3 +247,14 @@ def test_collect_sh_says_what_a_real_kubectl_is_refused(serving: Serve, tmp_path
     assert files["ingresses.json"]["error"].startswith("Not allowed: ")
     assert files["nodes/shop-worker/iptables-save.txt"]["error"].startswith("Not allowed: ")
     assert "error" not in files["services.json"]
+
+
+@pytest.mark.skipif(bool(why_no_kubectl()), reason=why_no_kubectl() or "")
+def test_the_documented_rights_are_enough_for_collect_sh(serving: Serve, tmp_path: Path) -> None:
+    """Kubectl looks at the pod before it runs a program in it: "get pods" comes on top of what Hopline uses."""
+    server = serving(granted(Permission(verb="get", resource="pods", namespace="kube-system")))
+    script = [str(SCRIPT), "--kubeconfig", kubeconfig(tmp_path, server), "--node", "shop-worker", "out"]
+    done = subprocess.run(["sh", *script], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out/nodes/shop-worker/iptables-save.txt").exists()
+    assert len(json.loads((tmp_path / "out/configmaps.json").read_text())["items"]) == 2
