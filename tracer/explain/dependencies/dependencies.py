@@ -71,8 +71,7 @@ class Dependencies:
             return {}
         if change.before is None or change.after is None:
             return dict.fromkeys(named)
-        found = moved(change.before, change.after, change.name)
-        return {line: found.get(line) for line in named}
+        return moved(change.before, change.after, change.name, named)
 
 
 def _path(change: FileChange) -> str:

@@ -26,7 +26,7 @@ from tracer.netfilter.rule_text import strip_counters
 from tracer.packet import Packet
 
 T = TypeVar("T")
-_PARSED_KEPT = 16
+_PARSED_KEPT, _BYTES_KEPT = 16, 48_000_000
 _parsed: OrderedDict[tuple[object, ...], tuple[bytes, object]] = OrderedDict()
 
 
@@ -221,7 +221,7 @@ def once(what: str, content: bytes, name: str, parse: Callable[[str], T]) -> T:
     if found is None:
         # The bytes are kept beside it, so that no others take over their id.
         found = _parsed[key] = (content, parse(decode_text(to_utf8(content), name)))
-        while len(_parsed) > _PARSED_KEPT:
+        while len(_parsed) > 2 and (len(_parsed) > _PARSED_KEPT or sum(len(held) for held, _ in _parsed.values()) > _BYTES_KEPT):
             _parsed.popitem(last=False)
     return found[1]  # type: ignore[return-value]
 

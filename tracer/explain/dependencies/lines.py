@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from tracer.explain.dependencies.facets import dump_of, nft_of, virtual_servers_of
+from tracer.ipvs.model import VirtualServers
+from tracer.netfilter.iptables_save import Chain, Dump
+from tracer.netfilter.nft_model import NftChain, NftRuleset
 from tracer.netfilter.rule_text import strip_counters
 from tracer.trace import Step, Trace
 
@@ -21,45 +24,107 @@ Lines = Mapping[int, int | None]
 """Old line → new line; None where there is none any more."""
 
 
-def moved(before: bytes, after: bytes, name: str) -> Lines:
-    """Return for every line of a rule, chain or server in *before* where it stands in *after*; *name* is the file's documented one."""
-    old, new = _places(before, name), _places(after, name)
-    return {line: new.get(identity) for identity, line in old.items()}
+def moved(before: bytes, after: bytes, name: str, wanted: Collection[int]) -> Lines:
+    """Return where the rules, chains or servers on the *wanted* lines of *before* stand in *after*; *name* is the documented one."""
+    old, new = _reader(before, name), _reader(after, name)
+    if old is None or new is None:
+        return dict.fromkeys(wanted)
+    identities = {line: old.identity(line) for line in wanted}
+    return {line: None if identity is None else new.line(identity) for line, identity in identities.items()}
 
 
-def _places(content: bytes, name: str) -> Mapping[Identity, int]:
-    """Return what stands on each line that a step or a finding may name, told apart by how many alike came before."""
-    counted: dict[Identity, int] = {}
-    found: dict[Identity, int] = {}
-    for identity, line in _identities(content, name):
-        number = counted[identity] = counted.get(identity, 0) + 1
-        found[(*identity, str(number))] = line
-    return found
+class _Reader(Protocol):
+    def identity(self, line: int) -> Identity | None: ...
+    def line(self, identity: Identity) -> int | None: ...
 
 
-def _identities(content: bytes, name: str) -> Iterator[tuple[Identity, int]]:
+def _reader(content: bytes, name: str) -> _Reader | None:
     if name.startswith("nft-ruleset"):
-        yield from _of_nft(content, name)
-    elif name == "ipvsadm-save.txt":
+        ruleset = nft_of(content, name)
+        return _InNft(ruleset) if ruleset else None
+    if name == "ipvsadm-save.txt":
         servers = virtual_servers_of(content, name)
-        for server in servers.servers if servers else ():
-            yield (server.text,), server.line
-            yield from (((server.text, real.text), real.line) for real in server.real_servers)
-    elif name.endswith("-save.txt") and "tables" in name:
-        dump = dump_of(content, name)
-        for chain in (c for table in dump.tables.values() for c in table.chains.values()) if dump else ():
-            table = chain.table
-            yield from (((table.name, chain.name, ":"), line) for line in (chain.line,) if line is not None)
-            yield from (((table.name, chain.name, strip_counters(chain.text(i)).rstrip()), n) for i, n in enumerate(chain.numbers))
+        return _InServers(servers) if servers else None
+    dump = dump_of(content, name) if name.endswith(("tables-save.txt", "tables-legacy-save.txt")) else None
+    return _InDump(dump) if dump else None
 
 
-def _of_nft(content: bytes, name: str) -> Iterator[tuple[Identity, int]]:
-    ruleset = nft_of(content, name)
-    for table in ruleset.tables if ruleset else ():
-        for chain in table.chains.values():
-            where = (table.family, table.name, chain.name)
-            yield from (((*where, ":"), line) for line in (chain.line,) if line is not None)
-            yield from (((*where, rule.text), rule.line) for rule in chain.rules if rule.line is not None)
+def _numbered(items: Iterable[tuple[str, int]]) -> Iterator[tuple[tuple[str, str], int]]:
+    """Yield (text, which of several alike it is) and the line of each item."""
+    counted: dict[str, int] = {}
+    for text, line in items:
+        counted[text] = counted.get(text, 0) + 1
+        yield (text, str(counted[text])), line
+
+
+class _InDump:
+    """Rules and chains of an iptables dump."""
+
+    def __init__(self, dump: Dump) -> None:
+        self._dump = dump
+
+    def identity(self, line: int) -> Identity | None:
+        """Return what stands on *line*: table, chain, text and number."""
+        table = max((t for t in self._dump.tables.values() if t.line <= line), key=lambda t: t.line, default=None)
+        text = strip_counters(self._dump.lines[line - 1]) if 0 < line <= len(self._dump.lines) else ""
+        name = text[1:].partition(" ")[0] if text.startswith(":") else text.removeprefix("-A ").partition(" ")[0]
+        chain = table.chains.get(name) if table else None
+        if table is None or chain is None:
+            return None
+        return next(((table.name, name, *rest) for rest, at in _numbered(self._items(chain)) if at == line), None)
+
+    def line(self, identity: Identity) -> int | None:
+        """Return where the same stands here."""
+        table = self._dump.tables.get(identity[0])
+        chain = table.chains.get(identity[1]) if table else None
+        return next((at for rest, at in _numbered(self._items(chain)) if rest == identity[2:]), None) if chain else None
+
+    def _items(self, chain: Chain) -> Iterator[tuple[str, int]]:
+        if chain.line is not None:
+            yield ":", chain.line
+        yield from ((strip_counters(chain.text(i)).rstrip(), number) for i, number in enumerate(chain.numbers))
+
+
+class _InNft:
+    """Rules and chains of an nft listing."""
+
+    def __init__(self, ruleset: NftRuleset) -> None:
+        self._chains = {(t.family, t.name, c.name): c for t in ruleset.tables for c in t.chains.values()}
+
+    def identity(self, line: int) -> Identity | None:
+        """Return what stands on *line*: table, chain, text and number."""
+        above = ((key, c) for key, c in self._chains.items() if c.line is not None and c.line <= line)
+        found = max(above, key=lambda pair: pair[1].line or 0, default=None)
+        if found is None:
+            return None
+        return next(((*found[0], *rest) for rest, at in _numbered(self._items(found[1])) if at == line), None)
+
+    def line(self, identity: Identity) -> int | None:
+        """Return where the same stands here."""
+        chain = self._chains.get((identity[0], identity[1], identity[2]))
+        return next((at for rest, at in _numbered(self._items(chain)) if rest == identity[3:]), None) if chain else None
+
+    def _items(self, chain: NftChain) -> Iterator[tuple[str, int]]:
+        if chain.line is not None:
+            yield ":", chain.line
+        yield from ((rule.text, rule.line) for rule in chain.rules if rule.line is not None)
+
+
+class _InServers:
+    """Virtual and real servers of IPVS."""
+
+    def __init__(self, servers: VirtualServers) -> None:
+        lines = [(s.text, s.line) for s in servers.servers] + [(r.text, r.line) for s in servers.servers for r in s.real_servers]
+        self._lines: dict[Identity, int] = dict(_numbered(lines))
+        self._identities = {line: identity for identity, line in self._lines.items()}
+
+    def identity(self, line: int) -> Identity | None:
+        """Return what stands on *line*."""
+        return self._identities.get(line)
+
+    def line(self, identity: Identity) -> int | None:
+        """Return where the same stands here."""
+        return self._lines.get(identity)
 
 
 def placed(trace: Trace) -> frozenset[tuple[str, int]]:
