@@ -58,7 +58,7 @@ def test_urls_switch_to_postgresql_and_redis(tmp_path: Path) -> None:
     assert "init_command" not in shown["DATABASES"]["default"].get("OPTIONS", {})
     assert shown["CHANNEL_LAYERS"]["default"] == {
         "BACKEND": "channels_redis.core.RedisChannelLayer",
-        "CONFIG": {"hosts": ["redis://redis:6379/0"]},
+        "CONFIG": {"hosts": [{"address": "redis://redis:6379/0", "socket_timeout": 30}]},
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
@@ -24,6 +25,9 @@ def following() -> Iterator[None]:
         return
     from webapp.live.supervisor import Supervisor
 
+    # NB: uvicorn raises the signal that stopped it once more when it is done, and SIGTERM's own handler would end the process right there:
+    # nobody would tell the other processes that they may follow now.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     supervisor = Supervisor()
     supervisor.start()
     try:
