@@ -6,18 +6,23 @@ Source: libnftables-json(5) 1.0.9.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from tracer.errors import Fault, ParseError
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.nft_deferred import Deferred
 from tracer.netfilter.nft_expressions import typed_by
-from tracer.netfilter.nft_print import expression_text, rule_text
-from tracer.netfilter.nft_statements import REJECTS
-from tracer.netfilter.nft_typing import typed, typed_elements
+from tracer.netfilter.nft_json_words import TIMES, meter, metered, timed, with_quoted_names, without_model
+from tracer.netfilter.nft_print import expression_text, rule_text, statement_text
+from tracer.netfilter.nft_statements import REJECTS, parse_statements
+from tracer.netfilter.nft_typing import typed, typed_elements, types_of
 from tracer.netfilter.nft_words import DSCP, TCP_FLAGS, atom, port_word
 
+_UPDATED = re.compile(r"(?:add|update|delete) @(\S+) \{", re.ASCII)
+_NAMES = ("ifname", "iface_index")
 _OPERATORS = {"&", "|", "^", "<<", ">>"}
 
 
@@ -30,7 +35,7 @@ class _Unreadable(Exception):
     """A value of the JSON has a form that is not known."""
 
 
-_ERRORS = (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError, _Unreadable)
+_ERRORS = (ParseError, KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError, _Unreadable)
 
 
 def parse_json(text: str, file: str) -> n.NftRuleset:
@@ -125,9 +130,12 @@ class _Reader:
         found.elements = Deferred(lambda: self.elements(found, elements))
 
     def elements(self, found: n.NftSet, elements: Any) -> tuple[n.Element, ...]:
-        kind = "name" if found.key_types == ("ifname",) else ""
+        kinds = tuple("name" if t in _NAMES else "" for t in found.key_types)
         try:
-            return typed_elements(found.key_types, [_element(e, has_value=found.value_type is not None, kind=kind) for e in elements])
+            read = [_element(e, has_value=found.value_type is not None) for e in elements]
+            if "name" in kinds:
+                read = [e if isinstance(e.key, n.Wildcard) else replace(e, key=with_quoted_names(kinds, e.key)) for e in read]
+            return typed_elements(found.key_types, read)
         except _ERRORS as error:
             found.unread = True
             self.fault(f"the elements of set {found.name} cannot be read: {error!r}"[:200])
@@ -138,8 +146,7 @@ class _Reader:
         self.chain_of(table, chain)
         self.rules[table.family, table.name, chain].append(value)
         for statement in value["expr"]:
-            if isinstance(statement, dict) and isinstance(update := statement.get("set"), dict):
-                self.updated.add((table.family, table.name, str(update.get("set"))[1:]))
+            self.updated |= {(table.family, table.name, name) for name in _updates(statement)}
 
     def mark_dynamic_sets(self) -> None:
         """Give every set that a rule updates the flag ``dynamic``: this listing leaves it out. Source: nftables 1.0.9, json.c."""
@@ -160,17 +167,29 @@ class _Reader:
         return n.NftRule(text, statements, comment, handle)
 
 
+def _updates(statement: Any) -> Iterator[str]:
+    """The sets and maps that a statement changes."""
+    if isinstance(statement, str):
+        yield from _UPDATED.findall(statement)
+    elif isinstance(statement, dict):
+        yield from (str(value.get(kind))[1:] for kind in ("set", "map") if isinstance(value := statement.get(kind), dict))
+
+
 def _types(value: Any) -> tuple[str, ...]:
     """The parts of a set's type: names, or (nftables 1.1) the expressions of a ``typeof``."""
     if isinstance(value, dict):
-        return (f"typeof {expression_text(_expression(value['typeof']))}",)
+        found = _expression(value["typeof"])
+        return types_of(found) or (f"typeof {expression_text(found)}",)
     return tuple(map(str, value)) if isinstance(value, list) else (str(value),)
 
 
 def _statements(expressions: list[Any], family: str) -> Iterator[n.Statement]:
     for item in expressions:
-        (kind, value), *_ = item.items()
-        yield _statement(kind, value, family)
+        if isinstance(item, str):  # nft writes what it has no JSON for as the plain listing has it
+            yield from parse_statements(item, family)[0]
+        else:
+            (kind, value), *_ = item.items()
+            yield _statement(kind, value, family)
 
 
 def _statement(kind: str, value: Any, family: str) -> n.Statement:
@@ -182,7 +201,8 @@ def _statement(kind: str, value: Any, family: str) -> n.Statement:
         case "match":
             return _match(value)
         case "vmap":
-            return n.VerdictMap(_expression(value["key"]), _set_or_reference(value["data"], has_value=True))
+            key, data = _expression(value["key"]), _set_or_reference(value["data"], has_value=True)
+            return n.VerdictMap(key, _named(key, data) if isinstance(data, n.SetLiteral) else data)
         case "dnat" | "snat" | "masquerade" | "redirect":
             return _nat(kind, value or {})
         case "mangle":
@@ -191,49 +211,46 @@ def _statement(kind: str, value: Any, family: str) -> n.Statement:
         case "reject":
             return _reject(value or {}, family)
         case "set":
-            return n.SetUpdate(str(value["op"]), str(value["set"])[1:], *_updated(value["elem"]))
+            return _set_update(value)
         case "counter":
             return n.Counter(value if isinstance(value, str) else None)
         case "notrack":
             return n.NoTrack()
-        case "log":
-            return n.Harmless("log" + "".join(f" {k} {_quoted(v)}" for k, v in (value or {}).items()))
-        case "limit":
-            return n.UnmodelledMatch("limit", _limit_text(value))
-        case "xt":
-            text = f'xt {value.get("type")} "{value.get("name")}"'
-            if value.get("name") == "comment":
-                return n.Harmless(text)
-            return n.UnmodelledStatement("xt", text) if value.get("type") == "target" else n.UnmodelledMatch("xt", text)
-        case "quota" if isinstance(value, dict):
-            return n.UnmodelledMatch("quota", _quota_text(value))
-        case "ct count" if isinstance(value, dict):
-            return n.UnmodelledMatch("ct count", f"ct count {'over ' if value.get('inv') else ''}{value.get('val')}")
-        case "quota" | "ct count" | "last" | "connlimit":
-            return n.UnmodelledMatch(kind, f"{kind} {json.dumps(value)}")
+        case "meter":
+            return meter(value, expression_text(_expression(value["key"])))
+        case "ct helper" | "ct timeout" | "ct expectation" if isinstance(value, str):
+            return n.Assign(n.Ct(kind.removeprefix("ct ")), n.Word(value, True))
+    if (found := without_model(kind, value)) is not None:
+        return found
     return n.UnmodelledStatement(kind, f"{kind} {json.dumps(value)}")
 
 
-def _quoted(value: object) -> str:
-    return f'"{value}"' if isinstance(value, str) else str(value)
+def _set_update(value: dict[str, Any]) -> n.Statement:
+    """``add @set { key }``. NB: with a limit inside it is a meter, which may stop the rule."""
+    operation, name = str(value["op"]), str(value["set"])[1:]
+    key, timeout = _updated(value["elem"])
+    update = n.SetUpdate(operation, name, key, timeout)
+    inside = statement_text(update).partition("{ ")[2].removesuffix(" }")
+    return metered(operation, name, inside, value.get("stmt") or []) or update
 
 
-def _limit_text(value: Any) -> str:
-    if not isinstance(value, dict) or "rate" not in value:
-        return f"limit name {value}"
-    over = "over " if value.get("inv") else ""
-    burst = f" burst {value['burst']} packets" if value.get("burst", 5) not in (0, 5) else ""  # 5 is what nft takes unsaid
-    return f"limit rate {over}{value['rate']}/{value.get('per', 'second')}{burst}"
-
-
-def _quota_text(value: dict[str, Any]) -> str:
-    used = f" used {value['used']} {value.get('used_unit', 'bytes')}" if value.get("used") else ""
-    return f"quota {'over ' if value.get('inv') else ''}{value.get('val')} {value.get('val_unit', 'bytes')}{used}"
-
-
-def _match(value: dict[str, Any]) -> n.Compare:
+def _match(value: dict[str, Any]) -> n.Statement:
     left = _expression(value["left"])
-    return n.Compare(str(value["op"]), left, typed(left, _expression(value["right"], typed_by(left))))
+    if isinstance(left, n.Meta) and left.key in TIMES:
+        return timed(str(value["op"]), left.key, value["right"])
+    right = _expression(value["right"], typed_by(left))
+    if isinstance(right, n.SetLiteral):
+        right = _named(left, right)
+    return n.Compare(str(value["op"]), left, typed(left, right))
+
+
+def _named(left: n.Expression, found: n.SetLiteral) -> n.SetLiteral:
+    """The elements of a set beside *left*, names of devices quoted."""
+    kinds = tuple(typed_by(part) for part in (left.parts if isinstance(left, n.Concat) else (left,)))
+    if "name" not in kinds:
+        return found
+    keyed = ((e, e.key if isinstance(e.key, n.Wildcard) else with_quoted_names(kinds, e.key)) for e in found.elements)
+    return n.SetLiteral(tuple(replace(e, key=key) for e, key in keyed))
 
 
 def _nat(kind: str, value: dict[str, Any]) -> n.Nat:
@@ -363,7 +380,8 @@ def _operation(name: str, inner: Any, kind: str) -> n.Expression:
         case "set":
             return n.SetLiteral(tuple(_element(e, has_value=False, kind=kind) for e in (inner if isinstance(inner, list) else [inner])))
         case "map":
-            return n.MapLookup(_expression(inner["key"]), _set_or_reference(inner["data"], has_value=True))
+            looked_up, data = _expression(inner["key"]), _set_or_reference(inner["data"], has_value=True)
+            return n.MapLookup(looked_up, _named(looked_up, data) if isinstance(data, n.SetLiteral) else data)
         case _ if name in _OPERATORS:
             first, *others = inner
             found_left = _expression(first, kind)

@@ -311,7 +311,7 @@ class NftRule:
 class NftChain:
     """One chain; a base chain has *hook*, *priority* (a number), *type* (filter, nat, route) and *policy*; *devices* at ingress and egress.
 
-    Comments of chains and tables do not count when models are compared: the JSON listing leaves them out.
+    Devices, and comments of chains and tables, do not count when models are compared: JSON listings leave them out (nftables 1.0.6).
     """
 
     name: str
@@ -320,7 +320,7 @@ class NftChain:
     hook: str | None = None
     priority: int | None = None
     policy: str | None = None
-    devices: tuple[str, ...] = ()
+    devices: tuple[str, ...] = field(default=(), compare=False)
     comment: str | None = field(default=None, compare=False)
     line: int | None = field(default=None, compare=False)
 
@@ -334,7 +334,8 @@ class NftChain:
 class NftSet:
     """A named set or map. *key_types* are the parts of its key type; *value_type* None for a set, ``verdict`` for a verdict map.
 
-    *unread*: its text could not be read. NB: true only once ``elements`` were asked for.
+    *unread*: its text could not be read. NB: true only once ``elements`` were asked for. *typeof* is how the types were written, where
+    not by their names. What a JSON listing leaves out does not count when models are compared.
     """
 
     name: str
@@ -344,10 +345,11 @@ class NftSet:
     elements: Sequence[Element] = ()
     timeout: int | None = None
     size: int | None = None
-    auto_merge: bool = False
+    auto_merge: bool = field(default=False, compare=False)
     comment: str | None = None
     line: int | None = field(default=None, compare=False)
     unread: bool = False
+    typeof: str | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True)

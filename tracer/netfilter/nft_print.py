@@ -49,7 +49,10 @@ def _set(found: n.NftSet) -> Iterator[str]:
     types = " . ".join(found.key_types)
     spelled = types if types.startswith("typeof") else f"type {types}"
     yield f"{kind} {found.name} {{"
-    yield f"\t{spelled}" + (f" : {found.value_type}" if found.value_type else "")
+    if found.typeof is not None:
+        yield f"\ttypeof {found.typeof}"
+    else:
+        yield f"\t{spelled}" + (f" : {found.value_type}" if found.value_type else "")
     if found.size is not None:
         yield f"\tsize {found.size}"
     if found.flags:
@@ -276,7 +279,7 @@ def _type(left: n.Expression) -> str:
     match left:
         case n.Binary(left=inner):
             return _type(inner)
-        case n.Meta(key="mark") | n.Ct(key="mark"):
+        case n.Meta(key="mark") | n.Ct(key="mark") | n.UnmodelledExpression(kind="socket", text="socket mark"):
             return "mark"
         case n.Payload(field="flags"):
             return "tcp_flag"

@@ -58,18 +58,20 @@ class NftRules:
             if table.family in (family.value, "inet") and chain.hook == hook.value:
                 yield made
             elif table.family in ("netdev", "inet") and (chain.hook, hook) in _DEVICE_HOOKS:
-                yield replace(made, offset=_DEVICE_HOOKS[chain.hook or "", hook])
+                asked = chain if chain.devices else _not_modelled(chain, "the listing does not say which devices it is for")
+                if chain.devices or chain.rules or chain.policy == "drop":
+                    yield replace(made, chain=asked, offset=_DEVICE_HOOKS[chain.hook or "", hook])
             elif table.family == "bridge" and chain.hook == hook.value and (chain.rules or chain.policy == "drop"):
-                yield replace(made, chain=_not_modelled(chain), bridging=True)
+                yield replace(made, chain=_not_modelled(chain, "rules of bridges have no model"), bridging=True)
 
     def position(self, family: str, name: str) -> int:
         """Return where a table stands in the listing, which is the order of making; -1 when it is not in it."""
         return next((i for i, t in enumerate(self.ruleset.tables) if (t.family, t.name) == (family, name)), -1)
 
 
-def _not_modelled(chain: n.NftChain) -> n.NftChain:
-    """The chain of a bridge table, as one rule that cannot be told."""
-    rule = n.NftRule(f"chain {chain.name}", (), line=chain.line, fault="rules of bridges have no model")
+def _not_modelled(chain: n.NftChain, why: str) -> n.NftChain:
+    """A chain as one rule that cannot be told."""
+    rule = n.NftRule(f"chain {chain.name}", (), line=chain.line, fault=why)
     return replace(chain, rules=(rule,), policy="accept")
 
 

@@ -16,7 +16,7 @@ from tracer.errors import ParseError
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.nft_deferred import Deferred
 from tracer.netfilter.nft_expressions import ExpressionParser
-from tracer.netfilter.nft_typing import typed_elements
+from tracer.netfilter.nft_typing import typed_elements, types_of
 from tracer.netfilter.nft_words import number, seconds, tokens
 from tracer.netfilter.scalars import PROTOCOLS
 
@@ -85,9 +85,22 @@ class _SetReader:
             self.found.value_type = " . ".join(values)
 
     def typeof(self, parser: ExpressionParser) -> None:
-        self.found.key_types = ("typeof " + parser.rest(lambda w: w in _SET_WORDS or w in (";", ":")),)
+        key = parser.rest(lambda w: w in _SET_WORDS or w in (";", ":"))
+        self.found.typeof = key
+        self.found.key_types = self._types_of(key) or (f"typeof {key}",)
         if parser.accept(":"):
-            self.found.value_type = parser.rest(lambda w: w in _SET_WORDS or w == ";")
+            value = parser.rest(lambda w: w in _SET_WORDS or w == ";")
+            self.found.typeof = f"{key} : {value}"
+            self.found.value_type = " . ".join(self._types_of(value)) or value
+
+    def _types_of(self, text: str) -> tuple[str, ...]:
+        """The types of the expressions that ``typeof`` names, nothing where one has none that is known."""
+        parser = ExpressionParser(text, tokens(text), self.family)
+        try:
+            found = parser.expression()
+        except ParseError:
+            return ()
+        return types_of(found) if parser.at == len(parser.words) else ()
 
 
 _SET_WORDS = frozenset(

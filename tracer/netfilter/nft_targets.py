@@ -89,7 +89,10 @@ def assigned(target: n.Expression, value: Value, view: View) -> View | None:
             return replace(view, packet=replace(view.packet, mark=value & 0xFFFFFFFF))
         case n.Ct(key="mark") if isinstance(value, int):
             return view if view.connection is None else replace(view, connection_mark=value & 0xFFFFFFFF)
-        case n.Meta(key="nftrace" | "priority" | "pkttype" | "secmark") | n.Ct(key="event" | "helper" | "secmark" | "timeout" | "label"):
+        case (
+            n.Meta(key="nftrace" | "priority" | "pkttype" | "secmark")
+            | n.Ct(key="event" | "helper" | "secmark" | "timeout" | "expectation" | "label")
+        ):
             return view
         case n.Payload(field="dscp") if isinstance(value, int):
             return replace(view, dscp=value)

@@ -59,3 +59,37 @@ def _element(kinds: tuple[str, ...], element: n.Element) -> n.Element:
         return element
     key = _typed(kinds, element.key)
     return element if key is element.key else replace(element, key=key)
+
+
+_TYPES: dict[tuple[str, str], str] = {
+    **{("ip", side): "ipv4_addr" for side in ("saddr", "daddr")},
+    **{("ip6", side): "ipv6_addr" for side in ("saddr", "daddr")},
+    **{("ether", side): "ether_addr" for side in ("saddr", "daddr")},
+    **{(p, side): "inet_service" for p in ("tcp", "udp", "udplite", "sctp", "dccp", "th") for side in ("sport", "dport")},
+    ("ip", "protocol"): "inet_proto",
+    ("ip6", "nexthdr"): "inet_proto",
+    ("meta", "l4proto"): "inet_proto",
+    ("meta", "mark"): "mark",
+    ("ct", "mark"): "mark",
+    ("ct", "state"): "ct_state",
+    **{("meta", name): "ifname" for name in ("iifname", "oifname")},
+    **{("meta", name): "iface_index" for name in ("iif", "oif")},
+}
+
+
+def types_of(expression: n.Expression) -> tuple[str, ...]:
+    """Return the names of the types of an expression's parts, nothing where one has none that is known. Source: nft(8), data types."""
+    if isinstance(expression, n.Concat):
+        found = tuple(types_of(part) for part in expression.parts)
+        return tuple(kind for kinds in found for kind in kinds) if all(found) else ()
+    kind: str | None
+    match expression:
+        case n.Payload(protocol=group, field=key):
+            kind = _TYPES.get((group, key))
+        case n.Meta(key=key):
+            kind = _TYPES.get(("meta", key))
+        case n.Ct(key=key):
+            kind = _TYPES.get(("ct", key))
+        case _:
+            kind = None
+    return (kind,) if kind else ()
