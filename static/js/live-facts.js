@@ -1,6 +1,9 @@
 // What differs between two answers to the same question, in sentences: who is new, who is gone, who is not ready, what the odds are now.
 const NAMED = 3;
 
+// A kernel's 1/5 is a little less or more than that; here one is as good as the other.
+const odds = (answer, name) => answer.ends[name][0].replace("≈", "");
+
 export function diff(before, after) {
   if (!before || !after) return null;
   const old = JSON.parse(before), now = JSON.parse(after);
@@ -11,7 +14,7 @@ export function diff(before, after) {
     came: names.filter((name) => !(name in old.ends)),
     left: Object.keys(old.ends).filter((name) => !(name in now.ends)),
     turned: both.filter((name) => old.ends[name][1] !== now.ends[name][1]).map((name) => [name, now.ends[name][1]]),
-    odds: [...new Set(both.filter((name) => old.ends[name][0] !== now.ends[name][0]).map((name) => `${now.ends[name][0]} instead of ${old.ends[name][0]}`))],
+    odds: [...new Set(both.filter((name) => odds(old, name) !== odds(now, name)).map((name) => `${odds(now, name)} instead of ${odds(old, name)}`))],
   };
 }
 

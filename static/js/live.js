@@ -133,10 +133,18 @@ function hold(next) {
   bar.querySelector("[data-live-first]").textContent = all[0];
   bar.querySelector("[data-live-all]").replaceChildren(...all.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
   bar.hidden = false;
+  keepInSight();
   document.getElementById("live-said").textContent = `The cluster changed. ${all[0]}`;
   return show();
 }
 
+// Under the verdict; at the top of the window where that is scrolled away.
+function keepInSight() {
+  const bar = document.getElementById("live-bar");
+  if (bar && !bar.hidden) bar.classList.toggle("away", bar.parentElement.getBoundingClientRect().top < 0);
+}
+
+addEventListener("scroll", keepInSight, { passive: true });
 document.addEventListener("click", async (event) => {
   if (!event.target.closest?.("[data-live-update]")) return;
   steppedAt = 0;

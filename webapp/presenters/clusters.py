@@ -52,7 +52,7 @@ class FileReading:
     name: str
     read_at: datetime | None
     size: int | None
-    seconds: float | None
+    took: str
     error: str
 
 
@@ -64,7 +64,7 @@ class NodeReading:
     pod: str
     read_at: datetime | None
     size: int
-    seconds: float
+    took: str
     error: str
     lacking: tuple[str, ...]
     files: tuple[FileReading, ...]
@@ -173,7 +173,7 @@ def _node(row: LiveSource, name: str, told: Mapping[str, Any]) -> NodeReading:
         pod=str(told.get("pod") or ""),
         read_at=_moment(told.get("read_at")),
         size=int(told.get("bytes") or 0),
-        seconds=float(told.get("seconds") or 0),
+        took=_took(told.get("seconds")),
         error=str(told.get("error") or ""),
         lacking=tuple(told.get("lacking", ())),
         files=tuple(_file(file, said) for file, said in sorted(files.items())),
@@ -186,9 +186,15 @@ def _file(name: str, said: Mapping[str, Any]) -> FileReading:
         name=name,
         read_at=_moment(said.get("read_at")),
         size=said.get("bytes"),
-        seconds=said.get("seconds"),
+        took=_took(said.get("seconds")),
         error=str(said.get("error") or ""),
     )
+
+
+def _took(seconds: float | None) -> str:
+    if not seconds:
+        return ""
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{max(1, round(seconds * 1000))} ms"
 
 
 def _gaps(row: LiveSource) -> tuple[Missing, ...]:

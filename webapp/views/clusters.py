@@ -17,6 +17,7 @@ from webapp.live import services as live
 from webapp.models import LiveSource, Snapshot
 from webapp.presenters.clusters import READINGS, checked, cluster_page, cluster_row, manifest
 from webapp.presenters.source import source_head
+from webapp.presenters.timeline import timeline as bar
 from webapp.views.errors import not_found
 
 _LONGEST_NAME = 100
@@ -56,7 +57,7 @@ def connect(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def play(request: HttpRequest, slug: str) -> HttpResponse:
-    """Open a timeline to be played, at its beginning, and go to the trace that shows what changes.
+    """Open a timeline to be played, where it stands or else at its beginning, and go to the trace that shows what changes.
 
     The page begins to play when it shows an answer (``#play``): what changes first is not missed while the recording is read.
     """
@@ -65,11 +66,10 @@ def play(request: HttpRequest, slug: str) -> HttpResponse:
     except Snapshot.DoesNotExist:
         return not_found(request, "There is no such timeline.", [("Snapshots", reverse("snapshots"))])
     try:
-        row = live.play(timeline, ensure_owner(request))
+        row = _played(timeline, ensure_owner(request))
     except live.TooManyTimelines:
         messages.error(request, "This server plays as many timelines as it can at once. Try again in a while.", extra_tags="warn")
         return HttpResponseRedirect(reverse("snapshot", args=[slug]))
-    live.control(row, position=0.0, playing=False)
     question, path = first_question(timeline), reverse("trace", args=[row.id])
     return HttpResponseRedirect(f"{question.url(path) if question else path}#play")
 
@@ -140,6 +140,16 @@ def conntrack(request: HttpRequest, source: str) -> HttpResponse:
     live.read_conntrack(row, node)
     messages.success(request, f"The connections of {node} are being read.", extra_tags="ok")
     return HttpResponseRedirect(reverse("cluster", args=[row.id]))
+
+
+def _played(timeline: Snapshot, owner: str) -> LiveSource:
+    """Return *timeline* standing still: where it stood, a new one when that was its end. :raises TooManyTimelines: as live.play."""
+    row = live.play(timeline, owner)
+    if bar(row).at_end:
+        live.disconnect(row)
+        row = live.play(timeline, owner)
+    live.control(row, playing=False)
+    return row
 
 
 def _find(request: HttpRequest, slug: str) -> LiveSource | HttpResponse:
