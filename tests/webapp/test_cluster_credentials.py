@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import datetime
 import http.server
 import json
 import logging
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -20,11 +18,10 @@ from typing import Any
 import pytest
 from kubernetes.config import incluster_config
 
+from tests.webapp.kubeconfigs import TOKEN, kubeconfig
 from tests.webapp.recorded_api import shop
 from webapp.cluster import BadKubeconfig, ClusterError, Connection, Denied, Permission, contexts, credentials
 from webapp.recorded_api import Fault, RecordedApi, RunningServer, What, serve
-
-TOKEN = "s3cret-token-that-nobody-may-see"
 
 
 @pytest.fixture
@@ -32,20 +29,6 @@ def guarded() -> Iterator[RunningServer]:
     """Return a server that wants the token."""
     with serve(RecordedApi(shop.timeline()), token=TOKEN) as server:
         yield server
-
-
-def kubeconfig(folder: Path, server: str, user: Any, **more: Any) -> Path:
-    path = folder / "config"
-    value = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "here",
-        "clusters": [{"name": "c", "cluster": {"server": server, **more}}],
-        "users": [{"name": "u", "user": user}],
-        "contexts": [{"name": name, "context": {"cluster": "c", "user": "u"}} for name in ("here", "there")],
-    }
-    path.write_text(json.dumps(value))
-    return path
 
 
 def plugin(folder: Path, code: str, **more: Any) -> dict[str, Any]:
@@ -299,50 +282,3 @@ def test_a_server_that_repeats_the_token_is_cut_short(tmp_path: Path) -> None:
                 with pytest.raises(Denied, match=r"no \[hidden\] here"):
                     ask()
         server.shutdown()
-
-
-# -- TLS --------------------------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Return a certificate for the name recorded.invalid, its own authority, and the key."""
-    folder = tmp_path_factory.mktemp("tls")
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=recorded"]
-    command += ["-addext", "subjectAltName=DNS:recorded.invalid", "-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
-    try:
-        subprocess.run(command, check=True, capture_output=True, timeout=30)
-    except FileNotFoundError:
-        pytest.skip("needs openssl")
-    return folder / "cert.pem", folder / "key.pem"
-
-
-def use(connection: Connection) -> None:
-    assert connection.list_page(shop.PODS).items
-    assert connection.exec("kube-system", "kube-proxy-shop-worker", None, ("iptables-save",)).stdout
-    assert list(connection.watch(shop.PODS, "0", timeout_seconds=1))
-
-
-def test_tls_is_verified_for_requests_and_programs(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
-    data = base64.b64encode(certificate[0].read_bytes()).decode()
-    trusted = {"certificate-authority-data": data, "tls-server-name": "recorded.invalid"}
-    with serve(RecordedApi(shop.timeline()), token=TOKEN, certificate=certificate) as server:
-        for more in (trusted, {"insecure-skip-tls-verify": True}):
-            with Connection.from_context(kubeconfig(tmp_path, server.url, {"token": TOKEN}, **more), "here") as connection:
-                use(connection)
-        for more in ({}, {"certificate-authority-data": data}, {"tls-server-name": "recorded.invalid"}):
-            with Connection.from_context(kubeconfig(tmp_path, server.url, {"token": TOKEN}, **more), "here") as connection:
-                for ask in (lambda c=connection: c.list_page(shop.PODS), lambda c=connection: c.exec("a", "b", None, ("c",))):
-                    with pytest.raises(ClusterError, match="TLS to the API server failed"):
-                        ask()
-
-
-def test_a_watch_over_tls_ends_when_closed(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
-    with serve(RecordedApi(shop.timeline()), certificate=certificate) as server:
-        path = kubeconfig(tmp_path, server.url, {}, **{"insecure-skip-tls-verify": True})
-        with Connection.from_context(path, "here") as connection:
-            watch = connection.watch(shop.PODS, "830", timeout_seconds=60)
-            threading.Timer(0.4, watch.close).start()
-            began = time.monotonic()
-            assert list(watch) == []
-            assert time.monotonic() - began < 2

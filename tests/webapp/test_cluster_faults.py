@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import threading
@@ -213,8 +214,29 @@ def test_servers_that_are_none(answer: bytes, error: type[ClusterError]) -> None
                 connection.exec("a", "b", None, ("c",), timeout=2)
 
 
-def _answer_all(server: socket.socket, answer: bytes) -> None:
-    for _ in range(3):
+def test_a_compressed_list_is_read_and_a_compressed_bomb_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = json.dumps({"metadata": {"resourceVersion": "5"}, "items": [{"metadata": {"name": "a"}}]}).encode()
+    bomb = b"".join(gzip.compress(bytes(64 << 20)) for _ in range(4))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for body in (gzip.compress(page), bomb):
+            head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+            threading.Thread(target=_answer_all, args=(server, head + body, 1), daemon=True).start()
+            with Connection.to_url(f"http://127.0.0.1:{server.getsockname()[1]}") as connection:
+                if body is not bomb:
+                    assert connection.list_page(shop.PODS).raw == page
+                    continue
+                monkeypatch.setattr(cluster_connection, "_MOST_PAGE_BYTES", 1 << 20)
+                tracemalloc.start()
+                try:
+                    with pytest.raises(TooLarge):
+                        connection.list_page(shop.PODS)
+                    assert tracemalloc.get_traced_memory()[1] < 16 << 20
+                finally:
+                    tracemalloc.stop()
+
+
+def _answer_all(server: socket.socket, answer: bytes, times: int = 3) -> None:
+    for _ in range(times):
         try:
             client, _ = server.accept()
         except OSError:

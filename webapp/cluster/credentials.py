@@ -11,7 +11,9 @@ import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
+import urllib3
 import yaml
 from kubernetes.client import Configuration
 from kubernetes.config import ConfigException, load_incluster_config
@@ -47,6 +49,7 @@ def contexts(kubeconfig: str | os.PathLike[str]) -> Contexts:
 def from_context(kubeconfig: str | os.PathLike[str], context: str) -> Configuration:
     """Return the client's configuration for *context*. Runs the context's credential plugin, if it has one.
 
+    NB: a token is refreshed when it is about to expire; a certificate from a plugin is not. When it has, a 401 says so: connect anew.
     :raises BadKubeconfig: the file or the context cannot be used, or the plugin failed.
     """
     if context not in contexts(kubeconfig).names:
@@ -59,6 +62,7 @@ def from_context(kubeconfig: str | os.PathLike[str], context: str) -> Configurat
         raise
     except Exception as error:
         raise BadKubeconfig(f"The kubeconfig's context “{context}” cannot be used{_hint(error)}.") from None
+    _sign_in_at_the_proxy(configuration)
     return configuration
 
 
@@ -97,6 +101,14 @@ def authorization(configuration: Configuration) -> dict[str, str]:
         raise BadKubeconfig(f"The credentials could not be refreshed{_hint(error)}.") from None
     value = next((s["value"] for s in settings.values() if s.get("value")), None)
     return {} if value is None else {"Authorization": str(value)}
+
+
+def _sign_in_at_the_proxy(configuration: Configuration) -> None:
+    """Send the name and password of a ``proxy-url``, as kubectl does; the client itself would leave them out."""
+    proxy = urlsplit(configuration.proxy or "")
+    if proxy.username and not configuration.proxy_headers:
+        pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+        configuration.proxy_headers = urllib3.make_headers(proxy_basic_auth=pair)
 
 
 def _fresh() -> Configuration:

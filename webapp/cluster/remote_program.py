@@ -26,7 +26,7 @@ _STDOUT, _STDERR, _ERROR = 1, 2, 3
 _MOST_FRAME_BYTES = 8 << 20
 _MOST_STDERR_BYTES = 1 << 16
 _CONNECT_SECONDS = 15
-_CLOSE_SECONDS = 2
+_CLOSE_SECONDS = 0.5
 # containerd and runc, crun, cri-dockerd: each words it its own way, and some call it exit code 126 or 127.
 _MISSING = re.compile(r"executable file .{0,200}?not found|exec(?: failed)?: .{0,400}?no such file or directory", re.IGNORECASE | re.DOTALL)
 _NOT_STARTED = frozenset({126, 127, 255})
@@ -145,7 +145,7 @@ def _cause(error: Exception, hide: tuple[str, ...], timeout: float) -> ClusterEr
     if isinstance(error, PayloadTooBig):
         return TooLarge(f"A piece of the program's output is larger than {_MOST_FRAME_BYTES:,} bytes.")
     if isinstance(error, InvalidHandshake):
-        return BadAnswer("The API server does not speak WebSocket for exec (Kubernetes 1.31 and newer do).")
+        return BadAnswer("The API server, or a proxy before it, does not speak WebSocket.")
     if isinstance(error, ConnectionClosed | WebSocketException):
         too_big = isinstance(error, ConnectionClosed) and error.sent is not None and error.sent.code == 1009
         if too_big:

@@ -12,6 +12,8 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+import zstandard
+
 from tracer.errors import ParseError, SnapshotError
 from tracer.snapshot.layout import NODE_FILES
 from tracer.snapshot.snapshot import Snapshot
@@ -51,7 +53,8 @@ class TimelineStep:
 class Timeline:
     """A recording to be played. *objects*: plural → objects at its start; *node_files*: node → name → content at the start.
 
-    *files_after*: (node, name) → (number of a step, content after it), in order.
+    *files_after*: (node, name) → (number of a step, content after it), in order. Contents are compressed: there are as many dumps of
+    rules as nodes times steps, and they are much alike.
     """
 
     objects: Mapping[str, tuple[Mapping[str, object], ...]] = field(repr=False)
@@ -85,7 +88,10 @@ class Timeline:
                 for (version, plural, kind, value, raw), at in zip(lines, times, strict=True)
             ),
             steps=steps,
-            node_files={node: {name: files[path] for name, path in named.items()} for node, named in snapshot.node_files.items()},
+            node_files={
+                node: {name: zstandard.compress(files[path], level=1) for name, path in named.items()}
+                for node, named in snapshot.node_files.items()
+            },
             files_after=_files_after(files),
             version=_version(snapshot),
         )
@@ -106,7 +112,7 @@ class Timeline:
         for number, after in self.files_after.get((node, name), ()):
             if settled and number <= settled[-1]:
                 content = after
-        return content
+        return None if content is None else zstandard.decompress(content)
 
 
 def version_of(value: Mapping[str, object]) -> int:
@@ -220,10 +226,10 @@ def _spread(before: float, position: float, count: int) -> list[float]:
 
 def _files_after(files: Mapping[str, bytes]) -> dict[tuple[str, str], tuple[tuple[int, bytes], ...]]:
     found: dict[tuple[str, str], list[tuple[int, bytes]]] = {}
-    for path, content in files.items():
+    for path in files:
         if (after := file_after_step(path, NODE_FILES)) is not None:
             step, node, name = after
-            found.setdefault((node, name), []).append((step, content))
+            found.setdefault((node, name), []).append((step, zstandard.compress(files[path], level=1)))
     return {key: tuple(sorted(steps, key=lambda pair: pair[0])) for key, steps in found.items()}
 
 
