@@ -8,6 +8,7 @@ from typing import Protocol as TypingProtocol
 
 from tracer.netfilter.evaluate import Annotator, Evaluation, Leaf, StepList
 from tracer.netfilter.iptables_save import Chain
+from tracer.netfilter.kept_runs import KeptRuns
 from tracer.netfilter.view import View
 
 
@@ -52,3 +53,7 @@ class XtablesChain:
     def run(self, view: View, steps: StepList | None) -> Iterator[Leaf]:
         """Yield every way the chain ends for *view*."""
         return Evaluation(self.chain, self.family, self.annotate).run(view, steps)
+
+    def kept(self) -> KeptRuns:
+        """Return what walks the chain for one question with many packets: it gives the same, and keeps what the first ones found."""
+        return KeptRuns(self.chain, self.family, self.annotate)

@@ -28,6 +28,10 @@ _DEEPEST = 100
 _MOST_RULES, _MOST_STEPS, _MOST_LEAVES = 2_000_000, 20_000, 10_000
 
 Annotator = Callable[[m.Rule], Mapping[str, str]]
+Asked = m.Match | m.SetMark | m.CopyMark | Chain
+Event = tuple[Asked, object]
+"""What a walk asked, and the answer: a match and True or False; a chain with an index and the positions it gave; a mark target and the
+marks before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +107,29 @@ def no_names(rule: m.Rule) -> Mapping[str, str]:
     return {}
 
 
-class Evaluation:
-    """One walk of one base chain. *annotate* gives the Kubernetes names of a rule."""
+class KnownSteps:
+    """The steps of one base chain that say only which rule was taken: one step for all packets that take it."""
 
-    def __init__(self, base: Chain, family: str, annotate: Annotator = no_names) -> None:
+    def __init__(self) -> None:
+        self.of_rules: dict[tuple[int, str], tuple[m.Rule, Step]] = {}
+        self.of_policy: dict[m.Hook, Step] = {}
+
+
+class Evaluation:
+    """One walk of one base chain. *annotate* gives the Kubernetes names of a rule, *known* the steps of earlier walks.
+
+    *events* is, after a walk that never split, everything that it asked with the answers; None after any other.
+    """
+
+    def __init__(self, base: Chain, family: str, annotate: Annotator = no_names, known: KnownSteps | None = None) -> None:
         self._base = base
         self._family = family
         self._annotate = annotate
+        self._known = known or KnownSteps()
         self._pending: list[_Cursor] = []
         self._asked = 0
         self._taken = 0
+        self.events: list[Event] | None = []
 
     def run(self, view: View, steps: StepList | None = None) -> Iterator[Leaf]:
         """Yield every way the chain can end for *view*; probabilities sum to 1.
@@ -120,7 +137,7 @@ class Evaluation:
         NB: a hostile rule set can make the walk as long as it likes (each of n chains jumping twice to the next); then it is given up,
         and what is left of the odds ends in one unknown leaf.
         """
-        self._pending = [_Cursor((_frame(self._base, view.packet),), view, steps, _ONE)]
+        self._pending = [_Cursor((self._frame(self._base, view.packet),), view, steps, _ONE)]
         for _ in range(_MOST_LEAVES):
             if not self._pending or self._is_spent():
                 break
@@ -157,7 +174,7 @@ class Evaluation:
         chain, order = frame.chain, frame.order
         for position in range(frame.position, len(order)):
             rule = chain.rule(order[position])
-            answer = _ask(rule, view)
+            answer = self._ask(rule, view)
             if isinstance(answer, View):
                 view = answer
                 continue
@@ -175,6 +192,8 @@ class Evaluation:
         if rule.fault is not None:
             return self._faulty(rule, ahead)
         missing, chance = held.missing, held.chance
+        if not missing and chance is _ONE:
+            return self._take(rule, ahead, None, None)
         if missing and _is_harmless(rule.target):
             return self._note(rule, ahead, missing)
         if missing:
@@ -237,20 +256,14 @@ class Evaluation:
             case m.Jump():
                 return self._jump(rule, target, cursor, stepped(f"{'goto' if target.goto else 'jump'} {target.chain}"))
             case m.SetMark() | m.CopyMark():
-                view = _marked(target, cursor.view)
+                view = marked(target, cursor.view)
+                self._note_event(target, marks_of(cursor.view))
                 before, after = cursor.view.packet.mark, view.packet.mark
                 rewrote = {"mark": (f"{before:#x}", f"{after:#x}")} if before != after else {}
                 return changed(cursor, view=view, steps=stepped("continue", **rewrote))
-            case m.NoTrack():
-                return changed(cursor, view=_untracked(cursor.view), steps=stepped("continue"))
-            case m.SetDscp():
-                return changed(cursor, view=_with_dscp(target, cursor.view), steps=stepped("continue"))
-            case m.SetTtl():
-                return changed(cursor, view=_with_ttl(target, cursor.view), steps=stepped("continue"))
-            case m.TrackTemplate():
-                return changed(cursor, view=_templated(cursor.view), steps=stepped("continue"))
-            case m.SetChange():
-                return changed(cursor, view=_with_set_changed(target, cursor.view), steps=stepped("continue"))
+            case m.NoTrack() | m.SetDscp() | m.SetTtl() | m.TrackTemplate() | m.SetChange():
+                self.events = None
+                return changed(cursor, view=_altered(target, cursor.view), steps=stepped("continue"))
             case m.NoTarget() | m.NoEffect():
                 return changed(cursor, steps=stepped("continue"))
             case _:
@@ -264,11 +277,15 @@ class Evaluation:
             found = self._unknown("BAD_RULE", "the chains lead into each other without end; no kernel loads such rules", rule)
             return Leaf("unknown", cursor.view, steps, cursor.probability, cursor.conditions, (*cursor.unknowns, found), rule=rule)
         self._taken += 1
-        return changed(cursor, frames=(*frames, _frame(chains[target.chain], cursor.view.packet, gotos)), steps=steps)
+        return changed(cursor, frames=(*frames, self._frame(chains[target.chain], cursor.view.packet, gotos)), steps=steps)
 
     def _policy(self, cursor: _Cursor) -> Leaf:
         policy = self._base.policy or "ACCEPT"
-        step = Step(hook=self._hook(cursor), family=self._family, table=self._base.table.name, chain=self._base.name, policy=policy)
+        hook, table = cursor.view.hook, self._base.table.name
+        step = self._known.of_policy.get(hook)
+        if step is None:
+            step = Step(hook=hook.value, family=self._family, table=table, chain=self._base.name, policy=policy)
+            self._known.of_policy[hook] = step
         verdict = {"ACCEPT": "accept", "DROP": "drop"}.get(policy, "unknown")
         return Leaf(
             verdict,
@@ -290,9 +307,6 @@ class Evaluation:
     def _file(self) -> str:
         return self._base.table.dump.file
 
-    def _hook(self, cursor: _Cursor) -> str:
-        return cursor.view.hook.value
-
     def _unknown(self, code: str, text: str, rule: m.Rule) -> Unknown:
         return Unknown(code=code, text=text, at={"file": self._file, "line": rule.line, "rule": rule.text})
 
@@ -305,7 +319,11 @@ class Evaluation:
         condition: str | None = None,
         rewrote: Mapping[str, tuple[object, object]] | None = None,
     ) -> Step:
-        return Step(
+        plain = chance is None and condition is None and not rewrote
+        kept = self._known.of_rules.get((id(rule), verdict)) if plain else None
+        if kept is not None:
+            return kept[1]
+        step = Step(
             hook=self._base.name.lower(),
             family=self._family,
             table=self._base.table.name,
@@ -319,36 +337,50 @@ class Evaluation:
             rewrote=rewrote or {},
             names=self._annotate(rule),
         )
+        if plain:
+            self._known.of_rules[id(rule), verdict] = rule, step  # the rule is held so that its id stays its own
+        return step
 
+    def _frame(self, chain: Chain, packet: Packet, gotos: int = 0) -> _Frame:
+        index = chain.index
+        if index is None:
+            return _Frame(chain, range(len(chain)), gotos=gotos)
+        order = index.candidates(packet)
+        self._note_event(chain, tuple(order))
+        return _Frame(chain, order, gotos=gotos)
 
-def _frame(chain: Chain, packet: Packet, gotos: int = 0) -> _Frame:
-    index = chain.index
-    return _Frame(chain, range(len(chain)) if index is None else index.candidates(packet), gotos=gotos)
+    def _note_event(self, asked: Asked, answer: object) -> None:
+        if self.events is not None:
+            self.events.append((asked, answer))
 
+    def _ask(self, rule: m.Rule, view: View) -> View | _Held:
+        """Ask the matches of a rule in their order. A View, changed where ``recent`` has learned, means: it does not match.
 
-def _ask(rule: m.Rule, view: View) -> View | _Held:
-    """Ask the matches of a rule in their order. A View, changed where ``recent`` has learned, means: it does not match.
-
-    NB: ``recent --set`` learns when it is reached, whatever the matches behind it say, and not when one before it said no; so does
-    ``--remove`` forget. Source: recent_mt in xt_recent.c.
-    """
-    chance = _ONE
-    missing: tuple[UnknownAnswer, ...] = ()
-    otherwise: View | None = None
-    for match in rule.matches:
-        answer = matches.test(match, view)
-        if isinstance(match, m.RecentMatch) and match.action in ("set", "remove"):
-            view = _remember(view, match)
-        if answer is True:
-            continue
-        if answer is False or answer == 0:
-            return view if otherwise is None else otherwise
-        otherwise = otherwise or view
-        if isinstance(answer, UnknownAnswer):
-            missing = (*missing, answer)
-        else:
-            chance *= answer
-    return _Held(view, otherwise or view, chance, missing)
+        NB: ``recent --set`` learns when it is reached, whatever the matches behind it say, and not when one before it said no; so does
+        ``--remove`` forget. Source: recent_mt in xt_recent.c.
+        """
+        chance = _ONE
+        missing: tuple[UnknownAnswer, ...] = ()
+        otherwise: View | None = None
+        for match in rule.matches:
+            answer = matches.test(match, view)
+            if isinstance(match, m.RecentMatch) and match.action in ("set", "remove"):
+                view = _remember(view, match)
+                self.events = None
+            if answer is True or answer is False:
+                self._note_event(match, answer)
+            else:
+                self.events = None
+            if answer is True:
+                continue
+            if answer is False or answer == 0:
+                return view if otherwise is None else otherwise
+            otherwise = otherwise or view
+            if isinstance(answer, UnknownAnswer):
+                missing = (*missing, answer)
+            else:
+                chance *= answer
+        return _Held(view, otherwise or view, chance, missing)
 
 
 def _is_harmless(target: m.Target) -> bool:
@@ -362,7 +394,12 @@ def _remember(view: View, match: m.RecentMatch) -> View:
     return changed(view, recent=view.recent | entry if match.action == "set" else view.recent - entry)
 
 
-def _marked(target: m.SetMark | m.CopyMark, view: View) -> View:
+def marks_of(view: View) -> tuple[int, int, bool]:
+    """Return what a target that sets marks looks at: the packet's mark, the connection's, and whether there is a connection."""
+    return view.packet.mark, view.connection_mark, view.connection is None
+
+
+def marked(target: m.SetMark | m.CopyMark, view: View) -> View:
     """Return the view after a MARK or CONNMARK target. Source: xt_mark.c, xt_connmark.c."""
     mark, connection_mark = view.packet.mark, view.connection_mark
     if isinstance(target, m.SetMark) and not target.connection:
@@ -376,6 +413,21 @@ def _marked(target: m.SetMark | m.CopyMark, view: View) -> View:
     else:
         mark = (mark & ~target.nfmask & 0xFFFFFFFF) ^ (connection_mark & target.ctmask)
     return changed(view, packet=changed(view.packet, mark=mark), connection_mark=connection_mark)
+
+
+def _altered(target: m.NoTrack | m.SetDscp | m.SetTtl | m.TrackTemplate | m.SetChange, view: View) -> View:
+    """Return the view after a target that changes something beside the marks."""
+    match target:
+        case m.NoTrack():
+            return _untracked(view)
+        case m.SetDscp():
+            return _with_dscp(target, view)
+        case m.SetTtl():
+            return _with_ttl(target, view)
+        case m.TrackTemplate():
+            return _templated(view)
+        case m.SetChange():
+            return _with_set_changed(target, view)
 
 
 def _untracked(view: View) -> View:

@@ -6,14 +6,15 @@ Source: nf_hook_slow (netfilter/core.c), nf_conntrack_in, nf_nat_inet_fn and nf_
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from tracer.conntrack import Connection
 from tracer.frozen import changed
 from tracer.netfilter import model as m
-from tracer.netfilter.base_chain import BaseChain
+from tracer.netfilter.base_chain import BaseChain, XtablesChain
 from tracer.netfilter.evaluate import Leaf, StepList
+from tracer.netfilter.kept_runs import KeptRuns
 from tracer.netfilter.model import Hook, Priority
 from tracer.netfilter.translate import Addresses, Translation, manipulates_source, translate
 from tracer.netfilter.view import View
@@ -42,10 +43,14 @@ Passed = tuple[Walk, Crossing]
 
 @dataclass(frozen=True, slots=True)
 class HookRunner:
-    """Runs hooks; *addresses* says what MASQUERADE and REDIRECT take in a crossing, *reroute* finds a new way out of OUTPUT."""
+    """Runs hooks; *addresses* says what MASQUERADE and REDIRECT take in a crossing, *reroute* finds a new way out of OUTPUT.
+
+    It keeps what earlier packets found in each chain, so it is for one question only.
+    """
 
     addresses: Callable[[Crossing], Addresses]
     reroute: Callable[[Walk, Crossing], Iterator[Passed | Ending]]
+    _runs: dict[int, tuple[BaseChain, KeptRuns]] = field(default_factory=dict)
 
     def run(self, walk: Walk, crossing: Crossing, hook: Hook) -> Iterator[Passed | Ending]:
         """Yield the ways *hook* lets the packet through, and the ways it ends there."""
@@ -110,8 +115,21 @@ class HookRunner:
                 yield from self.reroute(*passed)
 
     def _filtered(self, walk: Walk, crossing: Crossing, hook: Hook, chain: BaseChain) -> Iterator[Passed | Ending]:
-        for leaf in chain.run(self._view(walk, crossing, hook), walk.visit.steps):
-            yield self._ended(walk, leaf) or _carried(walk, crossing, leaf)
+        view = self._view(walk, crossing, hook)
+        for leaf in self._leaves(chain, view, walk.visit.steps):
+            if leaf.view is view and leaf.verdict == "accept" and leaf.probability == 1 and not (leaf.conditions or leaf.unknowns):
+                yield _stepped(walk, leaf.steps), crossing
+            else:
+                yield self._ended(walk, leaf) or _carried(walk, crossing, leaf)
+
+    def _leaves(self, chain: BaseChain, view: View, steps: StepList | None) -> Iterator[Leaf]:
+        """Every way the chain ends, from what earlier packets found where that tells it."""
+        if not isinstance(chain, XtablesChain):
+            return chain.run(view, steps)
+        kept = self._runs.get(id(chain))
+        if kept is None:
+            kept = self._runs[id(chain)] = chain, chain.kept()  # the chain is held so that its id stays its own
+        return kept[1].run(view, steps)
 
     def _view(self, walk: Walk, crossing: Crossing, hook: Hook) -> View:
         return View(
@@ -172,7 +190,7 @@ class HookRunner:
         if not chains:
             yield _settled(walk, crossing, crossing.connection, source=manipulates_source(hook))
             return
-        for leaf in chains[0].run(self._view(walk, crossing, hook), walk.visit.steps):
+        for leaf in self._leaves(chains[0], self._view(walk, crossing, hook), walk.visit.steps):
             if leaf.verdict == "nat" and leaf.target is not None:
                 yield from self._translated(walk, crossing, hook, leaf)
             elif ended := self._ended(walk, leaf):
@@ -220,6 +238,10 @@ def _in_device(crossing: Crossing, hook: Hook) -> str | None:
     if hook is Hook.OUTPUT or (hook is Hook.POSTROUTING and crossing.bridged):
         return None
     return crossing.in_device
+
+
+def _stepped(walk: Walk, steps: StepList | None) -> Walk:
+    return changed(walk, visit=changed(walk.visit, steps=steps))
 
 
 def _merged(walk: Walk, leaf: Leaf) -> Walk:

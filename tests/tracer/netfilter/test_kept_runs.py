@@ -1,0 +1,113 @@
+"""Kept walks: many packets through one chain end as each of them would alone."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.tracer.netfilter.viewing import chain, packet, view
+from tracer.conntrack import Connection
+from tracer.netfilter.evaluate import Evaluation, no_names
+from tracer.netfilter.iptables_save import Chain
+from tracer.netfilter.kept_runs import KeptRuns
+from tracer.netfilter.view import View
+from tracer.packet import Packet
+
+ADDRESSES = ["10.96.0.1", "10.96.0.2", "10.0.0.9", "192.168.0.1"]
+MATCHES = [
+    "-d 10.96.0.1/32", "-s 10.0.0.0/24", "! -d 10.96.0.2/32", "-p tcp -m tcp --dport 80", "-p tcp -m tcp --sport 1:40000", "-p udp",
+    "-m mark --mark 0x1/0x1", "-m mark ! --mark 0x4000/0x4000", "-m conntrack --ctstate NEW", "-m conntrack --ctstate INVALID",
+    "-m addrtype --dst-type LOCAL", "-m statistic --mode random --probability 0.5", "-m connmark --mark 0x2", "-i eth0", "-i lo",
+    "-m recent --rcheck --name r", "-m recent --set --name r", "-m nosuch --x", "-m dscp --dscp 10",
+    "-m statistic --mode random --probability 1", "-m statistic --mode random --probability 0",
+]  # fmt: skip
+TARGETS = [
+    "", "-j LOG", "-j ACCEPT", "-j DROP", "-j RETURN", "-j web", "-g web", "-j deep", "-j MARK --xor-mark 0x1", "-j MARK --or-mark 0x4000",
+    "-j CONNMARK --save-mark", "-j CONNMARK --set-mark 0x2", "-j NOTRACK", "-j DSCP --set-dscp 10", "-j TTL --ttl-set 1", "-j NOSUCH",
+    "-j DNAT --to-destination 10.0.0.9", "-j REJECT",
+]  # fmt: skip
+
+
+@st.composite
+def rules(draw: st.DrawFn, name: str, most: int, targets: list[str]) -> list[str]:
+    """A few rules of chain *name*."""
+    line = st.tuples(st.lists(st.sampled_from(MATCHES), max_size=2).map(" ".join), st.sampled_from(targets))
+    return [f"-A {name} {matches} {target}".strip() for matches, target in draw(st.lists(line, max_size=most))]
+
+
+@st.composite
+def chains(draw: st.DrawFn) -> str:
+    """A base chain, short or so long that it has an index, and two user chains."""
+    long = ["-A web -d 10.9.9.9/32 -j DROP"] * 25 if draw(st.booleans()) else []
+    inner = [t for t in TARGETS if "web" not in t]
+    last = [t for t in inner if "deep" not in t]
+    return "\n".join(
+        [":web", ":deep", *draw(rules("INPUT", 6, TARGETS)), *long, *draw(rules("web", 4, inner)), *draw(rules("deep", 3, last))]
+    )
+
+
+@st.composite
+def views(draw: st.DrawFn) -> View:
+    """A packet as a hook sees it."""
+    sent: Packet = packet(
+        draw(st.sampled_from(ADDRESSES)),
+        draw(st.sampled_from(ADDRESSES)),
+        draw(st.sampled_from([80, 81, None])),
+        source_port=draw(st.sampled_from([None, 80, 50000])),
+        protocol=draw(st.sampled_from(["tcp", "udp"])),
+        mark=draw(st.sampled_from([0, 1, 0x4000])),
+    )
+    return view(
+        sent,
+        in_device=draw(st.sampled_from(["eth0", "lo"])),
+        state=draw(st.sampled_from(["NEW", "ESTABLISHED", "INVALID"])),
+        connection=draw(st.sampled_from([None, Connection.begin(sent)])),
+        connection_mark=draw(st.sampled_from([0, 2])),
+        recent=draw(st.sampled_from([frozenset(), frozenset({("r", "10.0.0.9")})])),
+        dscp=draw(st.sampled_from([None, 10])),
+    )
+
+
+def alone(base: Chain, seen: View) -> list[object]:
+    return list(Evaluation(base, "ip").run(seen))
+
+
+@given(text=chains(), packets=st.lists(views(), min_size=2, max_size=8))
+def test_they_end_as_each_packet_alone(text: str, packets: list[View]) -> None:
+    base = chain(text)
+    kept = KeptRuns(base, "ip", no_names)
+    for seen in [*packets, *packets]:
+        assert list(kept.run(seen, None)) == alone(base, seen)
+
+
+def test_what_no_earlier_packet_was_asked_is_not_known() -> None:
+    base = chain("-A INPUT -d 10.96.0.1/32 -j DROP\n-A INPUT -j ACCEPT")
+    kept = KeptRuns(base, "ip", no_names)
+    dropped, other, third = (view(packet(destination=d)) for d in ("10.96.0.1", "10.96.0.2", "10.96.0.3"))
+    assert kept.straight(dropped, None) is None
+    list(kept.run(dropped, None))
+    assert kept.straight(dropped, None) is not None
+    assert kept.straight(other, None) is None
+    list(kept.run(other, None))
+    (leaf,) = alone(base, third)
+    assert kept.straight(third, None) == leaf
+    assert leaf.view.packet.destination == ip_address("10.96.0.3")
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "-m statistic --mode random --probability 0.5 -j DROP",
+        "-m recent --set --name r -j DROP",
+        "-m nosuch -j DROP",
+        "-j NOTRACK",
+        "-j NOSUCH",
+    ],
+)
+def test_a_walk_that_is_more_than_its_answers_is_not_kept(rule: str) -> None:
+    kept = KeptRuns(chain(f"-A INPUT {rule}"), "ip", no_names)
+    list(kept.run(view(), None))
+    assert kept.straight(view(), None) is None
