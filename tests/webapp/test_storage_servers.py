@@ -23,6 +23,7 @@ import yaml
 from tests.live_server import PROJECT, environment, free_port
 
 TESTS = ("test_models.py", "test_services.py", "test_upload_jobs.py", "test_upload_socket.py", "test_import_snapshot.py")
+LIVE_TESTS = ("live/test_journal.py", "live/test_lease.py", "live/test_replica.py", "live/test_follower.py", "live/test_supervisor.py")
 _PASSWORD = "only-for-this-test"
 
 
@@ -120,8 +121,19 @@ def compose_environment(postgres: int, redis: int) -> dict[str, str]:
 def test_storage_and_sockets_on_postgresql_and_redis(postgres: int, redis: int, tmp_path: Path) -> None:
     env = environment(tmp_path, **compose_environment(postgres, redis))
     env.pop("DJANGO_SETTINGS_MODULE")
-    tests = [f"tests/webapp/{name}" for name in TESTS]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not needs_shared", *tests, "tests/webapp/servers_in_use.py"]
+    tests = [f"tests/webapp/{name}" for name in (*TESTS, *LIVE_TESTS)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-m",
+        "not needs_shared",
+        *tests,
+        "tests/webapp/servers_in_use.py",
+    ]
     result = subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-2000:]
     assert re.search(r"[0-9]+ passed", result.stdout)

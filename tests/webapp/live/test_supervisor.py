@@ -1,0 +1,141 @@
+"""Which sources a process follows, and timelines as they play."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.db import DatabaseError
+from django.utils import timezone
+
+from tests.webapp.live.following import DEMO, recorded, until
+from tests.webapp.made_rows import MINE
+from webapp import services as snapshots
+from webapp.live import lease, services
+from webapp.live.follower import Follower
+from webapp.live.supervisor import Supervisor
+from webapp.models import LiveItem, LiveSource, Snapshot
+from webapp.recorded_api import RecordedApi, serve
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def timeline() -> Snapshot:
+    return snapshots.store_snapshot(DEMO / "shop-timeline", owner="")
+
+
+@pytest.fixture
+def supervisor() -> Iterator[Supervisor]:
+    made = Supervisor()
+    made.start()
+    yield made
+    made.stop()
+
+
+def row_of(source: LiveSource) -> LiveSource:
+    return LiveSource.objects.get(id=source.id)
+
+
+def pods_of(source: LiveSource) -> int:
+    return LiveItem.objects.filter(source=source.id, body_zstd__isnull=False, path__startswith="objects/pods/default/api-").count()
+
+
+def rules_of(source: LiveSource) -> str:
+    with services.using(source) as view:
+        return view.cluster.snapshot.node_file("shop-worker", "iptables-save.txt") or ""
+
+
+def test_a_timeline_plays_and_its_pods_appear(timeline: Snapshot, supervisor: Supervisor) -> None:
+    source = services.play(timeline, MINE)
+    until(lambda: row_of(source).state == "live", "it is followed")
+    assert pods_of(source) == 3
+    services.control(source, speed=10.0)
+    until(lambda: pods_of(source) == 5, "two pods appear")
+    until(lambda: services.messages(source)[1]["playing"] is False, "it ends")
+    until(lambda: row_of(source).playback["playing"] is False, "and that is written")
+    wanted = recorded().node_file("shop-worker", "iptables-save.txt", 1e9, lag=0.0)
+    until(lambda: rules_of(source).encode() == wanted, "the last rules are read")
+
+
+def test_it_goes_back_when_it_is_steered_back(timeline: Snapshot, supervisor: Supervisor) -> None:
+    source = services.play(timeline, MINE)
+    services.control(source, position=20.0, playing=False)
+    until(lambda: pods_of(source) == 5, "the moment after the scaling")
+    services.control(source, position=0.0)
+    until(lambda: pods_of(source) == 3, "the moment before")
+    wanted = recorded().node_file("shop-worker", "iptables-save.txt", 0.0, lag=0.0)
+    until(lambda: rules_of(source).encode() == wanted, "with its rules")
+
+
+def test_a_timeline_that_nobody_watches_is_put_to_sleep_and_comes_back(timeline: Snapshot, supervisor: Supervisor) -> None:
+    source = services.play(timeline, MINE)
+    until(lambda: row_of(source).state == "live", "it is followed")
+    LiveSource.objects.update(watched_at=timezone.now() - timedelta(minutes=31))
+    until(lambda: row_of(source).state == "stopped", "it sleeps")
+    until(lambda: row_of(source).lease_holder == "", "nobody follows it")
+    asleep = row_of(source)
+    assert (asleep.wanted, asleep.playback["playing"], supervisor.following) == (False, False, ())
+    assert 0.0 < asleep.playback["position"] < 20.0
+    services.get(source.id, MINE)
+    until(lambda: row_of(source).state == "live", "it is followed again")
+
+
+def test_other_readings_start_the_follower_anew(tmp_path: Path, settings, supervisor: Supervisor) -> None:
+    with serve(RecordedApi(recorded())) as server:
+        (tmp_path / "kubeconfig").write_text(server.kubeconfig())
+        settings.KUBECONFIG = str(tmp_path / "kubeconfig")
+        source = services.connect("recorded", readings="none")
+        until(lambda: row_of(source).state == "live", "it is followed")
+        assert row_of(source).nodes == {}
+        services.connect("recorded", readings="exec")
+        until(lambda: len(row_of(source).nodes) == 4, "nodes are read")
+        services.disconnect(source)
+        until(lambda: supervisor.following == (), "it is not followed any more")
+
+
+def test_credentials_that_cannot_be_used_are_said(settings, supervisor: Supervisor) -> None:
+    settings.KUBECONFIG = "/nowhere"
+    source = services.connect("recorded")
+    until(lambda: row_of(source).state == "stale", "it is stale")
+    assert "no kubeconfig" in row_of(source).state_text
+
+
+def test_a_database_that_fails_for_a_while_is_survived(timeline: Snapshot, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that was learnt meanwhile is lost."""
+    from webapp.live import journal
+
+    source = services.play(timeline, MINE)
+    services.control(source, playing=False)
+    until(lambda: row_of(source).state == "live", "it is followed")
+    real: Callable[..., int] = journal.write
+
+    def failing(*arguments: object, **columns: object) -> int:
+        raise DatabaseError("the disk is full")
+
+    monkeypatch.setattr(journal, "write", failing)
+    services.control(source, position=12.0)
+    time.sleep(0.7)
+    assert pods_of(source) == 3
+    monkeypatch.setattr(journal, "write", real)
+    until(lambda: pods_of(source) == 5, "what was learnt meanwhile is written")
+
+
+def test_a_follower_that_lost_its_lease_writes_nothing_more(timeline: Snapshot) -> None:
+    source = services.play(timeline, MINE)
+    assert lease.take(source.id, "one")
+    follower = Follower(row_of(source), "one")
+    follower.start()
+    until(lambda: row_of(source).state == "live", "it is followed")
+    services.control(source, playing=False, position=0.0)
+    LiveSource.objects.update(lease_holder="another")
+    generation = row_of(source).generation
+    services.control(source, position=20.0)
+    follower.look(row_of(source))
+    until(follower.is_over.is_set, "it ends by itself")
+    until(lambda: not follower.is_writing, "it writes no more")
+    assert row_of(source).generation in (generation, generation + 1)
+    assert row_of(source).lease_holder == "another"
