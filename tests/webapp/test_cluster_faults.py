@@ -251,6 +251,31 @@ def _answer_all(server: socket.socket, answer: bytes, times: int = 3) -> None:
 
 
 @pytest.mark.parametrize(
+    "thing",
+    [
+        b'{"metadata":{"resourceVersion":"5"}}',
+        b'{"metadata":{"resourceVersion":"5","name":""}}',
+        b'{"metadata":{"resourceVersion":"5","name":".."}}',
+        b'{"metadata":{"resourceVersion":"5","name":"a/b"}}',
+        b'{"metadata":{"resourceVersion":"5","name":"a\\u0000b"}}',
+        b'{"metadata":{"resourceVersion":"5","name":"a","namespace":"../x"}}',
+        b'{"metadata":{"resourceVersion":"5","name":"a","namespace":7}}',
+        b'{"metadata":{"resourceVersion":"5","name":"half \\ud83d"}}',
+        b'{"metadata":[]}',
+        b'"text"',
+        b"[" * 100_000,
+    ],
+)
+def test_objects_that_no_cluster_has_are_refused(thing: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, Connection.to_url(f"http://127.0.0.1:{server.getsockname()[1]}") as connection:
+        for body in (b'{"metadata":{"resourceVersion":"5"},"items":[%s]}' % thing, b'{"type":"ADDED","object":%s}\n' % thing):
+            head = f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+            threading.Thread(target=_answer_all, args=(server, head + body, 1), daemon=True).start()
+            with pytest.raises(BadAnswer):
+                list(connection.watch(shop.PODS, "1")) if b'"type"' in body else connection.list_page(shop.PODS)
+
+
+@pytest.mark.parametrize(
     ("message", "expected"),
     [
         ("fine", "fine"),

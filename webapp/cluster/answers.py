@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import ssl
 import time
@@ -24,6 +25,7 @@ from webapp.cluster.errors import BadAnswer, Busy, ClusterError, Denied, Gone, R
 
 _CHUNK = 1 << 16
 _MOST_ERROR_BYTES = 1 << 16
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -161,6 +163,9 @@ def decode(data: bytes) -> dict[str, object]:
     """Return the JSON object *data* is. :raises BadAnswer: it is not one."""
     try:
         value = json.loads(data)
+        if _SURROGATE.search(data):
+            # Half a character, which nothing could be stored with; Go never writes one.
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):

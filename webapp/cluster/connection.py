@@ -19,7 +19,7 @@ from kubernetes.client.rest import RESTClientObject
 
 from webapp.cluster import answers, credentials, remote_program
 from webapp.cluster.errors import BadAnswer, Denied, Gone, Refused, Unreachable, said
-from webapp.cluster.kept import kept
+from webapp.cluster.kept import is_named, kept
 from webapp.cluster.kinds import FollowedKind
 from webapp.cluster.permissions import Permission, Verdict
 from webapp.cluster.remote_program import Output
@@ -263,12 +263,13 @@ def _secrets(headers: dict[str, str]) -> tuple[str, ...]:
 def _page(kind: FollowedKind, raw: bytes) -> Page:
     value = answers.decode(raw)
     metadata, items = value.get("metadata"), value.get("items") or []
-    if not isinstance(metadata, dict) or not isinstance(items, list) or not isinstance(metadata.get("resourceVersion"), str):
+    version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
+    if not isinstance(items, list) or not isinstance(version, str) or not version:
         raise BadAnswer(f"The API server's answer is no list of {kind.plural}.")
     remaining = metadata.get("remainingItemCount")
     return Page(
         items=[_item(kind, item) for item in items],
-        resource_version=metadata["resourceVersion"],
+        resource_version=version,
         continue_=metadata.get("continue") or None,
         remaining=remaining if isinstance(remaining, int) else None,
         size=len(raw),
@@ -278,9 +279,8 @@ def _page(kind: FollowedKind, raw: bytes) -> Page:
 
 def _item(kind: FollowedKind, item: object) -> dict[str, object]:
     """Return a list's item as it is kept; items do not say what they are, the list does."""
-    metadata = item.get("metadata") if isinstance(item, dict) else None
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
-        raise BadAnswer(f"The API server's list of {kind.plural} holds something without a name.")
+    if not is_named(item):
+        raise BadAnswer(f"The API server's list of {kind.plural} holds something without a usable name.")
     return {"apiVersion": kind.api_version, "kind": kind.kind, **kept(item)}
 
 

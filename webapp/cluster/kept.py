@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+import re
+
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_SEGMENT = re.compile(r"[^/%\x00-\x1f\x7f]{1,253}")
+
+
+def is_named(value: object) -> bool:
+    """Return whether *value* is an object with a name, and a namespace or none, that can be part of a path, as all names in Kubernetes can.
+
+    Source: k8s.io/apimachinery/pkg/api/validation/path.
+    """
+    metadata = value.get("metadata") if isinstance(value, dict) else None
+    if not isinstance(metadata, dict):
+        return False
+    return _is_segment(metadata.get("name")) and (metadata.get("namespace") in (None, "") or _is_segment(metadata["namespace"]))
+
+
+def _is_segment(text: object) -> bool:
+    return isinstance(text, str) and text not in (".", "..") and _SEGMENT.fullmatch(text) is not None
 
 
 def kept(value: dict[str, object]) -> dict[str, object]:

@@ -16,7 +16,7 @@ import urllib3
 
 from webapp.cluster import answers
 from webapp.cluster.errors import BadAnswer, TimedOut, TooLarge, Unreachable
-from webapp.cluster.kept import kept
+from webapp.cluster.kept import is_named, kept
 
 MOST_LINE_BYTES = 16 << 20
 """An object in etcd has at most 1.5 MB, its JSON with managedFields a few times that."""
@@ -88,6 +88,8 @@ class Watch:
         :raises TimedOut: the server went silent well past the time it was given.
         :raises ClusterError: refused, broken off, or not a watch's bytes. What came before counts; resume after the last event.
         """
+        if self._closed:
+            return
         try:
             yield from self._events()
         except Exception:
@@ -145,8 +147,9 @@ class Watch:
         if kind == "ERROR":
             raise answers.of_status_object(thing, hide=self._hide())
         metadata = thing.get("metadata") if isinstance(thing, dict) else None
-        if kind not in EVENT_TYPES or not isinstance(metadata, dict) or not isinstance(metadata.get("resourceVersion"), str):
+        version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
+        if kind not in EVENT_TYPES or not isinstance(version, str) or not version:
             raise BadAnswer("The API server sent something that is no event of a watch.")
-        if kind != "BOOKMARK" and not isinstance(metadata.get("name"), str):
-            raise BadAnswer("The API server sent an event about an object without a name.")
+        if kind != "BOOKMARK" and not is_named(thing):
+            raise BadAnswer("The API server sent an event about an object without a usable name.")
         return Event(type=kind, object=kept(thing), raw=line)
