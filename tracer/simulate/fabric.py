@@ -15,7 +15,7 @@ from tracer.kube.node import Node
 from tracer.kube.pod import Pod
 from tracer.kube.service import Service, ServicePort, TrafficPolicy
 from tracer.packet import Address, Family
-from tracer.routing import ResultKind, RouteResult
+from tracer.routing import ResultKind, RouteResult, shown_device
 from tracer.simulate.crossing import Crossing
 from tracer.simulate.node import NodeWalk
 from tracer.simulate.walk import Ending, Walk
@@ -44,7 +44,10 @@ class Fabric:
         if self.cluster.is_node_address(destination):
             port = self.cluster.port_of(destination)
             if port is not None and port.device is None and self.cluster.stack(port.node).routing.addresses:
-                text = f"how the network outside brings {destination} to node {port.node}, none of whose devices holds that address"
+                held = "none of whose devices holds that address"
+                if self.cluster.stack(port.node).routing.inferred_from:
+                    held = f"whose devices were not recorded ({self.cluster.snapshot.path_of(port.node, 'ip-addr.json')} is missing)"
+                text = f"how the network outside brings {destination} to node {port.node}, {held}"
                 yield walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": port.node}))
                 return
             yield from self._to_node(walk, port, None)
@@ -112,7 +115,23 @@ class Fabric:
         if port is not None and port.node != node:
             yield from self._to_node(walk, port, device)
             return
+        if pod is not None and pod.node_name == node:
+            yield from self._to_own_pod(walk, pod, device, through_itself=port is not None)
+            return
         yield from self._beyond(walk, node, device, destination, pod)
+
+    def _to_own_pod(self, walk: Walk, pod: Pod, device: str | None, *, through_itself: bool) -> Iterator[Ending]:
+        """A pod of this node, by a gateway: the node itself (as Cilium's cilium_host), or a router, which a node's own pods never need."""
+        name, address = f"{pod.namespace}/{pod.name}", walk.packet.destination
+        if through_itself:
+            note = f"{device} takes {address} to pod {name} (inferred: the route ends at the node)"
+            yield from self._to_pod(walk.note(note), pod, device)
+            return
+        text = (
+            f"how node {pod.node_name} reaches its own pod {name} at {address}: the routes that were read lead out of {device} instead, "
+            "as they do when they are older than the pod"
+        )
+        yield walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": str(pod.node_name), "pod": name}))
 
     def _beyond(self, walk: Walk, node: str, device: str | None, destination: Address, pod: Pod | None) -> Iterator[Ending]:
         """The next hop is no node: a router, or an address on the link that no node holds."""
@@ -181,7 +200,7 @@ class Fabric:
             return unclaimed
         destination = walk.packet.destination
         owners = "no pod, node, endpoint or load balancer of the snapshot"
-        text = f"Node {node} sends the packet out of {device} to {destination}, which {owners} owns"
+        text = f"Node {node} sends the packet out of {shown_device(device)} to {destination}, which {owners} owns"
         return walk.end(Disposition.LOST, Reason(code="LEAVES_CLUSTER", text=text), went_out=device)
 
     def _to_node(self, walk: Walk, port: Port | None, went_out: str | None) -> Iterator[Ending]:

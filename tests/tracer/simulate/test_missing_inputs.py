@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.made_cluster import MadeCluster
@@ -129,3 +131,36 @@ def test_tables_of_the_legacy_back_end_that_are_only_mentioned_are_assumed_to_be
     (outcome,) = cluster.trace("pod:default/client", "10.96.0.10:80").outcomes
     assumed = [n for hop in outcome.hops for n in hop.notes if "legacy back end (nodes/n1/iptables-save.txt:1) have no rules" in n]
     assert bool(assumed) is not recorded
+
+
+def _routes_without(cluster: MadeCluster, node: int, address: str, *more: dict[str, object]) -> str:
+    """Return the node's routes but those to *address*, as they were before the pod came; *more* are added."""
+    routes = cluster.node(node).ip_route(cluster.nodes, 4)
+    return json.dumps([*(r for r in routes if r["dst"] != address), *more])
+
+
+def test_routes_older_than_a_pod_leave_its_way_unknown() -> None:
+    cluster = MadeCluster()
+    cluster.pod("client", 1)
+    old, new = cluster.pod("web-1", 2), cluster.pod("web-2", 2)
+    cluster.service("web", [old, new])
+    cluster.node(2).texts["ip-route.json"] = _routes_without(cluster, 2, new.ips[0])
+    ends = {o.disposition: o for o in cluster.trace("pod:default/client", "10.96.0.10:80").outcomes}
+    assert set(ends) == {Disposition.DELIVERED, Disposition.UNKNOWN}
+    assert ends[Disposition.DELIVERED].destination.name == "web-1"
+    text = ends[Disposition.UNKNOWN].unknowns[-1].text
+    assert "default/web-2" in text
+    assert "older than the pod" in text
+
+
+def test_a_route_by_the_nodes_own_address_leads_to_its_pods() -> None:
+    cluster = MadeCluster()
+    cluster.pod("client", 1)
+    pod = cluster.pod("web-1", 2)
+    cluster.service("web", [pod])
+    own = {"dst": "10.1.2.0/24", "gateway": cluster.node(2).ip(), "dev": "eth0", "flags": ["onlink"]}
+    cluster.node(2).texts["ip-route.json"] = _routes_without(cluster, 2, pod.ips[0], own)
+    (outcome,) = cluster.trace("pod:default/client", "10.96.0.10:80").outcomes
+    assert outcome.disposition is Disposition.DELIVERED
+    assert outcome.destination.name == "web-1"
+    assert any("inferred" in note for hop in outcome.hops for note in hop.notes)
