@@ -6,6 +6,7 @@ Source: nft_cmp.c, nft_bitwise.c, nft_lookup.c, nft_range.c, Linux 6.18; relatio
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from ipaddress import IPv4Address, IPv6Address
 
@@ -18,7 +19,8 @@ from tracer.netfilter.view import UnknownAnswer, View
 def holds(statement: n.Compare, view: View, values: Evaluator) -> bool | Fraction | UnknownAnswer:
     """Return whether a match holds: yes, no, unknown, or its odds when its value is random."""
     if isinstance(statement.left, n.Fib) and statement.left.result != "type":
-        routed = fib_is_routed(statement.left, list(_words(statement.right)), view)
+        asked = ["missing"] if statement.right == 0 else list(_words(statement.right))  # index 0: no device at all
+        routed = fib_is_routed(statement.left, asked, view)
         if routed is None:
             return unknown("the routes that fib asks for are not known")
         return routed != (statement.operator == "!=")
@@ -61,8 +63,8 @@ def _holds(statement: n.Compare, value: Value, view: View, values: Evaluator) ->
     wanted = values.ways(right, view)[0][1]
     if isinstance(wanted, UnknownAnswer):
         return wanted
-    if statement.operator == "in" and isinstance(wanted, int) and isinstance(value, int):
-        return bool(wanted & value)  # any of these bits
+    if statement.operator in ("in", "!") and isinstance(wanted, int) and isinstance(value, int):
+        return bool(wanted & value) == (statement.operator == "in")  # any of these bits, or none
     if statement.operator in ("==", "!=", "in"):
         equal = _same_parts(wanted, value)
         return unknown("the client's own port is not given") if equal is None else equal != negated
@@ -72,6 +74,9 @@ def _holds(statement: n.Compare, value: Value, view: View, values: Evaluator) ->
 def _has_flags(statement: n.Compare, value: frozenset[str], view: View) -> bool | UnknownAnswer:
     """Whether a bit field holds: a plain word asks for the bit, == and != for the whole value. A state is one bit; a status is more."""
     words, negated = frozenset(_words(statement.right)), statement.operator == "!="
+    if statement.operator == "!":
+        found = _has_flags(replace(statement, operator="in"), value, view)
+        return found if isinstance(found, UnknownAnswer) else not found
     if isinstance(statement.left, n.Ct) and statement.left.key == "status":
         return _has_status(statement, words, value, view)
     if statement.operator == "in":
@@ -125,4 +130,5 @@ def _ordered(operator: str, value: Value, wanted: Value) -> bool | UnknownAnswer
         if not (isinstance(value, IPv4Address | IPv6Address) and isinstance(wanted, IPv4Address | IPv6Address)):
             return unknown(f"the comparison {operator} of these values", "UNMODELLED_MATCH")
         value, wanted = int(value), int(wanted)
-    return {"<": value < wanted, ">": value > wanted, "<=": value <= wanted, ">=": value >= wanted}[operator]
+    orders = {"<": value < wanted, ">": value > wanted, "<=": value <= wanted, ">=": value >= wanted}
+    return orders.get(operator, unknown(f"the comparison {operator}", "UNMODELLED_MATCH"))

@@ -37,6 +37,7 @@ COMPARISONS = {
     "le": "<=",
     ">=": ">=",
     "ge": ">=",
+    "!": "!",
 }
 # fmt: on
 VERDICTS = frozenset({"accept", "drop", "continue", "return", "jump", "goto"})
@@ -157,6 +158,8 @@ class ExpressionParser:
     def header(self, protocol: str) -> n.Expression:
         field = self.take("a header field").text
         if protocol in ("tcp", "ip", "ip6") and field in ("option", "hdr"):
+            return self.option(protocol, field)
+        if (protocol, field) == ("sctp", "chunk"):
             return self.option(protocol, field)
         return n.Payload(protocol, field)
 
@@ -303,7 +306,11 @@ def typed_by(left: n.Expression) -> str:
         "sdifname",
         "iifkind",
         "oifkind",
+        "iifgroup",
+        "oifgroup",
     ):
+        return "name"
+    if isinstance(left, n.Fib) and left.result in ("oif", "oifname"):
         return "name"
     if isinstance(left, n.Meta) and left.key == "pkttype":
         return "pkttype"

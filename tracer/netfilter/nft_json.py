@@ -255,13 +255,14 @@ def _named(left: n.Expression, found: n.SetLiteral) -> n.SetLiteral:
 
 def _nat(kind: str, value: dict[str, Any]) -> n.Nat:
     flags = value.get("flags", ())
+    flags = [f for f in (flags if isinstance(flags, list) else [flags]) if f and f != "netmap"]  # netmap: what prefix says
     address = _expression(value["addr"]) if "addr" in value else None
     port = _expression(value["port"], "port") if "port" in value else None
     concatenated = isinstance(address, n.MapLookup) and isinstance(address.map, n.SetLiteral) and any(
         isinstance(e.value, n.Concat) for e in address.map.elements
     )  # fmt: skip
     return n.Nat(
-        kind, address, port, value.get("family"), tuple(flags) if isinstance(flags, list) else (str(flags),) if flags else (), concatenated,
+        kind, address, port, value.get("family"), tuple(map(str, flags)), concatenated,
         "prefix" in value.get("type_flags", ()),
     )  # fmt: skip
 
@@ -336,7 +337,7 @@ def _constant(text: str, kind: str) -> n.Expression:
         return n.Word("host")
     found = atom(text)
     if kind == "name":
-        return n.Word(text, True)
+        return found if isinstance(found, int) else n.Word(text, True)  # index 0: no device
     return port_word(found) if kind == "port" else found
 
 
@@ -403,6 +404,8 @@ def _unmodelled(name: str, inner: Any) -> n.UnmodelledExpression:
             return n.UnmodelledExpression("exthdr", " ".join((name, words.get("name", ""), words.get("field", ""))).strip())
         case "exthdr":
             return n.UnmodelledExpression(words.get("name", name), " ".join((words.get("name", ""), words.get("field", ""))).strip())
+        case "ipsec":
+            return n.UnmodelledExpression(name, f"ipsec {words.get('dir', 'in')} {words.get('key', '')}")
         case "socket" | "rt" | "osf":
             return n.UnmodelledExpression(name, " ".join(w for w in (name, words.get("family"), words.get("key", "name")) if w))
     return n.UnmodelledExpression(name, f"{name} {json.dumps(inner)}")

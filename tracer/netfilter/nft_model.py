@@ -177,7 +177,7 @@ Expression = (
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """A match: ``left OP right``; *operator* is ==, !=, <, >, <=, >= or in (bitmask words: any of them, as ``ct state a,b``)."""
+    """A match: ``left OP right``; *operator* is ==, !=, <, >, <=, >=, in (bitmask words: any of them, as ``ct state a,b``) or ! (none)."""
 
     operator: str
     left: Expression

@@ -14,7 +14,7 @@ from tracer.netfilter.nft_words import DSCP, TCP_FLAGS
 from tracer.packet import Address
 
 _BARE_META = frozenset({"iif", "oif", "iifname", "oifname", "iifgroup", "oifgroup"})
-_DSCP_NAMES = {value: name for name, value in reversed(DSCP.items()) if name not in ("be", "lephb", "va")}
+_DSCP_NAMES = {value: name for name, value in reversed(DSCP.items()) if name != "be"}
 _FLAG_NAMES = {value: name for name, value in TCP_FLAGS.items()}
 
 
@@ -132,7 +132,7 @@ def _compare(statement: n.Compare) -> str:
     flags = kind in ("tcp_flag", "flags") and not isinstance(right, n.SetLiteral | n.SetReference)
     unsaid = "in" if flags else "=="
     sign = "" if statement.operator in (unsaid, "in") and not isinstance(left, n.Binary) else f"{statement.operator} "
-    shown = _flag_words(right, "," if statement.operator == "in" else " | ") if flags else expression_text(right, kind)
+    shown = _flag_words(right, "," if statement.operator in ("in", "!") else " | ") if flags else expression_text(right, kind)
     return f"{expression_text(left)} {sign}{shown}"
 
 
@@ -246,7 +246,7 @@ def _number(value: int, kind: str) -> str:
         return " | ".join(name for bit, name in _FLAG_NAMES.items() if value & bit) or hex(value)
     if kind == "dscp":
         return _DSCP_NAMES.get(value, f"{value:#04x}")
-    return f"{value:#010x}" if kind == "mark" else str(value)
+    return f"{value:#010x}" if kind == "mark" else f"{value:#x}" if kind == "hex" else str(value)
 
 
 def _address(address: Address) -> str:
@@ -279,6 +279,8 @@ def _type(left: n.Expression) -> str:
     match left:
         case n.Binary(left=inner):
             return _type(inner)
+        case n.UnmodelledExpression(kind="payload"):
+            return "hex"
         case n.Meta(key="mark") | n.Ct(key="mark") | n.UnmodelledExpression(kind="socket", text="socket mark"):
             return "mark"
         case n.Payload(field="flags"):

@@ -13,7 +13,8 @@ from tracer.errors import Fault, ParseError
 from tracer.netfilter import nft_model as n
 
 _TOKEN = re.compile(
-    r'\s+|(?P<comment>#[^\n]*)|"(?P<quoted>[^"]*)"|(?P<operator>!=|<=|>=|==|<<|>>|<|>)|(?P<mark>[{}();,=|^&])|(?P<word>[^\s{}();,"=|^&<>!]+)',
+    r'\s+|(?P<comment>#[^\n]*)|"(?P<quoted>[^"]*)"|(?P<operator>!=|<=|>=|==|<<|>>|<|>|!(?= ))'
+    r'|(?P<mark>[{}();,=|^&])|(?P<word>[^\s{}();,"=|^&<>!]+)',
     re.ASCII,
 )
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,8}|[0-9]{1,10}", re.ASCII)

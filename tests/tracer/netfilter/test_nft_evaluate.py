@@ -87,6 +87,8 @@ MATCHES: list[tuple[str, View | None, str, bool | None]] = [
     ("tcp flags == syn", view(tcp_flags=0x12), "ip", False),  # all of them and no other
     ("tcp flags != syn", view(tcp_flags=0x12), "ip", True),
     ("tcp flags syn / syn,ack", view(tcp_flags=0x12), "ip", False),
+    ("tcp flags ! fin,rst", view(tcp_flags=0x02), "ip", True),  # none of them
+    ("tcp flags ! fin,syn", view(tcp_flags=0x02), "ip", False),
     ("ct state new,related", None, "ip", True),
     ("ct state != invalid | related", None, "ip", True),  # no state is two words
     ("ct state != new", None, "ip", False),
@@ -115,6 +117,11 @@ MATCHES: list[tuple[str, View | None, str, bool | None]] = [
     ("fib daddr type != { local, multicast }", None, "ip", True),
     ("fib daddr type local", view(routing=KnownTypes(None)), "ip", None),
     ("fib daddr type vmap { unicast : drop } accept", None, "ip", True),
+    ("fib saddr . iif oif 0", view(reverse_path=lambda match: False), "ip", True),  # no device: as missing
+    ("fib saddr . iif oif 0", view(reverse_path=lambda match: True), "ip", False),
+    ("fib saddr . iif oif missing", view(reverse_path=lambda match: False), "ip", True),
+    ("meta l4proto ipencap", None, "ip", False),
+    ("sctp chunk init exists", view(packet(protocol="sctp")), "ip", None),
     ("ip dscp ef", view(dscp=46), "ip", True),
     ("ip dscp ef", None, "ip", None),
     ("socket transparent 1", None, "ip", None),

@@ -63,6 +63,42 @@ ROWS: list[tuple[str, list[Any]]] = [
         ],
     ),
     (
+        "tcp flags ! fin,syn drop",
+        [{"match": {"op": "!", "left": {"payload": {"protocol": "tcp", "field": "flags"}}, "right": ["fin", "syn"]}}, {"drop": None}],
+    ),
+    (
+        "fib saddr . mark . iif oif 0 drop",
+        [{"match": {"op": "==", "left": {"fib": {"result": "oif", "flags": ["saddr", "mark", "iif"]}}, "right": "0"}}, {"drop": None}],
+    ),
+    (
+        'fib daddr oifname "eth0" accept',
+        [{"match": {"op": "==", "left": {"fib": {"result": "oifname", "flags": "daddr"}}, "right": "eth0"}}, {"accept": None}],
+    ),
+    (
+        "@nh,160,16 0x50 drop",
+        [{"match": {"op": "==", "left": {"payload": {"base": "nh", "offset": 160, "len": 16}}, "right": 80}}, {"drop": None}],
+    ),
+    (
+        "snat ip prefix to ip saddr map { 10.1.1.0/24 : 192.168.2.0/24 }",
+        [
+            {
+                "snat": {
+                    "family": "ip",
+                    "addr": {
+                        "map": {
+                            "key": SADDR,
+                            "data": {
+                                "set": [[{"prefix": {"addr": "10.1.1.0", "len": 24}}, {"prefix": {"addr": "192.168.2.0", "len": 24}}]]
+                            },
+                        }
+                    },
+                    "flags": "netmap",
+                    "type_flags": "prefix",
+                }
+            }
+        ],
+    ),
+    (
         'iifname . ip saddr { "eth0" . 10.0.0.1 } drop',
         [
             {

@@ -96,7 +96,7 @@ iifname { "lo", "eth*" } accept
 ct original ip daddr 10.0.0.1 ct reply proto-src 80 ct direction reply accept
 ct mark & 0x0000ff00 != 0x00000000 accept
 ip saddr & 255.255.0.255 == 10.1.0.2 accept
-@th,16,16 53 accept
+@th,16,16 0x35 accept
 rt ip nexthop 10.0.0.1 accept
 ipsec in reqid 5 accept
 exthdr frag exists drop
