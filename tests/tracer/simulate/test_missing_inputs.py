@@ -145,10 +145,11 @@ def test_routes_older_than_a_pod_leave_its_way_unknown() -> None:
     old, new = cluster.pod("web-1", 2), cluster.pod("web-2", 2)
     cluster.service("web", [old, new])
     cluster.node(2).texts["ip-route.json"] = _routes_without(cluster, 2, new.ips[0])
-    ends = {o.disposition: o for o in cluster.trace("pod:default/client", "10.96.0.10:80").outcomes}
+    answer = cluster.trace("pod:default/client", "10.96.0.10:80")
+    ends = {o.disposition: o for o in answer.outcomes}
     assert set(ends) == {Disposition.DELIVERED, Disposition.UNKNOWN}
     assert ends[Disposition.DELIVERED].destination.name == "web-1"
-    text = ends[Disposition.UNKNOWN].unknowns[-1].text
+    (text,) = [u.text for u in answer.unknowns]
     assert "default/web-2" in text
     assert "older than the pod" in text
 
