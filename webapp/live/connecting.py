@@ -72,8 +72,16 @@ def connection_of(row: LiveSource) -> Connection:
     return connection_to(None if row.kind == LiveSource.Kind.IN_CLUSTER else row.context)
 
 
+def _used() -> tuple[Permission, ...]:
+    """Return all that following may use, however nodes are read."""
+    from webapp import cluster
+
+    ways = (cluster.permissions("exec"), cluster.permissions("daemonset", settings.READER_NAMESPACE))
+    return tuple(dict.fromkeys(permission for way in ways for permission in way))
+
+
 def check(context: str | None) -> Check:
-    """Return what the API server allows, permission by permission."""
+    """Return what the API server allows, permission by permission, for every way to read nodes."""
     from webapp import cluster
 
     try:
@@ -82,7 +90,7 @@ def check(context: str | None) -> Check:
         return Check(version=None, error=str(error))
     try:
         version = connection.version()
-        verdicts = tuple((permission, connection.is_allowed(permission)) for permission in cluster.PERMISSIONS)
+        verdicts = tuple((permission, connection.is_allowed(permission)) for permission in _used())
     except cluster.ClusterError as error:
         return Check(version=None, error=str(error))
     finally:

@@ -16,6 +16,7 @@ from django.utils import timezone
 from tracer.errors import TracerError
 from webapp import cluster
 from webapp.cluster import Connection
+from webapp.collecting.cluster_nodes import NO_PROXY, NO_READER
 from webapp.live import announce, journal
 from webapp.live.backoff import Backoff, Pace
 from webapp.live.connecting import connection_of
@@ -142,13 +143,16 @@ class Follower:
             self._spawn(lambda: player.run(self._outbox.stop), "player")
 
     def _with_readings(self, connection: Connection) -> Callable[[Sequence[StoredChange]], None]:
-        readings = Readings(connection, self._outbox.put, self._rhythm())
+        is_reader = self.readings_mode == LiveSource.Readings.DAEMONSET
+        readings = Readings(connection, self._outbox.put, self._rhythm(), NO_READER if is_reader else NO_PROXY)
         places = Places(self.readings_mode, settings.READER_NAMESPACE, readings.place)
         with self._lock:
             self._readings = readings
         self._spawn(readings.run, "readings")
 
         def note(changes: Sequence[StoredChange]) -> None:
+            for node in _nodes_there(changes):
+                readings.expect(node)
             places.note(changes)
             if any(_is_ruling(change) for change in changes):
                 readings.note_events()
@@ -173,6 +177,12 @@ class Follower:
 
     def _spawn(self, work: Callable[[], None], name: str) -> None:
         threading.Thread(target=work, name=f"{self.source[:20]} {name}", daemon=True).start()
+
+
+def _nodes_there(changes: Sequence[StoredChange]) -> list[str]:
+    """Return the names of the nodes that *changes* say there are."""
+    named = [parse_path(change.path) for change in changes if change.after is not None]
+    return [path.name for path in named if isinstance(path, ObjectPath) and path.kind == "Node"]
 
 
 def _is_ruling(change: StoredChange) -> bool:

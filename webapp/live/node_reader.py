@@ -95,6 +95,8 @@ def _file(connection: Connection, place: ReadFrom, command: NodeCommand) -> File
     if output.exit_code != 0:
         said = output.stderr.strip().splitlines()
         return failed(f"{command.argv[0]} ended with {output.exit_code}{': ' + said[-1][:300] if said else ''}", seconds=output.seconds)
+    if command.file.endswith(".json") and not output.stdout.strip():
+        return failed("Nothing was printed.", seconds=output.seconds)
     return FileRead(name=command.file, content=output.stdout, read_at=started, seconds=output.seconds)
 
 

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from webapp.cluster import Connection
+from webapp.collecting.cluster_nodes import NO_PROXY
 from webapp.live.backoff import Backoff
 from webapp.live.messages import NodeRead
 from webapp.live.node_reader import ReadFrom, commands, read_node
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 _WORKERS, _DOUBTFUL_WORKERS = 6, 2
 _LACKING_SECONDS = 900.0
 _TICK_SECONDS = 5.0
+_EXPECTED_SECONDS = 5.0
+_LOST = "The pod that its rules were read from is gone."
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,11 +46,16 @@ class _Node:
 
 
 class Readings:
-    """Reads the nodes of one cluster; *report* takes each reading, in a worker's thread (it may block, and raise to end)."""
+    """Reads the nodes of one cluster; *report* takes each reading, in a worker's thread (it may block, and raise Stopped).
 
-    def __init__(self, connection: Connection, report: Callable[[NodeRead], None], rhythm: Rhythm) -> None:
+    *without_place* is the error of a node of which nobody says where it can be read.
+    """
+
+    def __init__(self, connection: Connection, report: Callable[[NodeRead], None], rhythm: Rhythm, without_place: str = NO_PROXY) -> None:
         self._connection, self._report, self._rhythm = connection, report, rhythm
+        self._without_place = without_place
         self._nodes: dict[str, _Node] = {}
+        self._expected: dict[str, float] = {}
         self._rounds = Rounds(rhythm)
         self._changed = threading.Condition()
         self._is_stopped = False
@@ -56,20 +64,27 @@ class Readings:
 
     # -- told from other threads --------------------------------------------------------------------------------------------------
 
+    def expect(self, node: str) -> None:
+        """There is a node *node*: if no place is known for it soon, that is its reading."""
+        with self._changed:
+            if node not in self._nodes:
+                self._expected[node] = time.monotonic() + _EXPECTED_SECONDS
+            self._changed.notify()
+
     def place(self, node: str, place: ReadFrom | None) -> None:
         """Read *node* from *place* from now on, at once if that is new; None: it cannot be read."""
         with self._changed:
             known = self._nodes.get(node)
             if place is None:
                 if self._nodes.pop(node, None) is not None:
-                    self._well.submit(self._tell_of_loss, node)
+                    self._well.submit(self._tell, node, _LOST)
             elif known is None or known.place != place:
+                self._expected.pop(node, None)
                 now = time.monotonic()
                 self._nodes[node] = _Node(name=node, place=place, due=now, slow_due=now)
             self._changed.notify()
 
-    def _tell_of_loss(self, node: str) -> None:
-        text = "The pod that its rules were read from is gone."
+    def _tell(self, node: str, text: str) -> None:
         with contextlib.suppress(Stopped):
             self._report(NodeRead(node=node, pod="", files=(), error=text, read_at=time.time(), seconds=0.0))
 
@@ -109,10 +124,14 @@ class Readings:
                 for node in self._nodes.values():
                     if not node.is_running and max(node.due, node.not_before) <= now:
                         self._start(node, now)
+                for name in [name for name, until in self._expected.items() if until <= now]:
+                    del self._expected[name]
+                    self._well.submit(self._tell, name, self._without_place)
                 self._changed.wait(self._wait(time.monotonic()))
 
     def _wait(self, now: float) -> float:
         times = [max(node.due, node.not_before) - now for node in self._nodes.values() if not node.is_running]
+        times += [until - now for until in self._expected.values()]
         round_wait = self._rounds.wait(now)
         return max(0.01, min((_TICK_SECONDS, *times, *(() if round_wait is None else (round_wait,)))))
 

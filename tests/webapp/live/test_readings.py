@@ -143,6 +143,34 @@ def test_a_node_that_failed_is_tried_again_and_then_read_whole() -> None:
         assert len(told[2].files) == len(NODE_COMMANDS)
 
 
+def test_a_node_that_nobody_can_read_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webapp.live.readings._EXPECTED_SECONDS", 0.05)
+    with reading(Programs(lambda pod, argv: printed()), ("n1",)) as (readings, told):
+        readings.expect("n1")
+        readings.expect("windows1")
+        until(lambda: len(told) == 2, "two readings")
+        found = {r.node: r for r in told}
+        assert found["n1"].error == ""
+        assert (found["windows1"].pod, found["windows1"].files) == ("", ())
+        assert found["windows1"].error.startswith("No kube-proxy pod runs there")
+
+
+def test_a_pod_that_goes_is_its_nodes_error() -> None:
+    with reading(Programs(lambda pod, argv: printed()), ("n1",)) as (readings, told):
+        until(lambda: len(told) == 1, "a reading")
+        readings.place("n1", None)
+        until(lambda: len(told) == 2, "another one")
+        assert told[1].error == "The pod that its rules were read from is gone."
+
+
+def test_json_that_is_empty_was_not_read() -> None:
+    programs = Programs(lambda pod, argv: printed(""))
+    found = read_node(programs, "n1", place("n1"), commands(slow=False, conntrack=False))  # type: ignore[arg-type]
+    said = {file.name: (file.content, file.error) for file in found.files}
+    assert said["nft-ruleset.json"] == (None, "Nothing was printed.")
+    assert said["ipset-save.txt"] == (b"", "")
+
+
 def test_connections_are_read_only_when_asked_for() -> None:
     programs = Programs(lambda pod, argv: printed())
     with reading(programs, ("n1",)) as (readings, told):

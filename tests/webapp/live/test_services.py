@@ -249,6 +249,7 @@ def test_check_says_permission_by_permission(kubeconfig: tuple[RecordedApi, Path
     allowed = {permission.to_text(): verdict.allowed for permission, verdict in found.verdicts}
     assert allowed["list services"] is True
     assert allowed["watch nodes"] is False
+    assert {"create pods/exec in kube-system", "create pods/exec in hopline"} <= allowed.keys()
     assert "has no context" in services.check("other").error
 
 
