@@ -14,11 +14,12 @@ from itertools import product
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.model import RpfilterMatch
 from tracer.netfilter.nft_set_index import ABSENT, DRAWN_PORT, OWN_PORT, Absent, SetIndex, Value, Ways, constant, one, unknown
-from tracer.netfilter.view import UnknownAnswer, View
+from tracer.netfilter.view import UnknownAnswer, View, is_unnamed
 from tracer.packet import Address, Family, Protocol
 
 _ONE = Fraction(1)
 _DRAW = 1 << 32
+_FRAGMENT = 0x3FFF
 
 
 def numgen_shares(mod: int) -> tuple[Fraction, ...]:
@@ -108,6 +109,9 @@ class Evaluator:
                 return one(constant(expression))
 
     def _computed(self, expression: n.Binary, view: View) -> Iterator[tuple[Fraction, Value]]:
+        if _asks_for_fragment(expression):
+            yield _ONE, 0 if view.packet.family is Family.IP else ABSENT
+            return
         for (p, left), (q, right) in product(self.ways(expression.left, view), self.ways(expression.right, view)):
             if isinstance(left, Absent | UnknownAnswer):
                 yield p * q, left
@@ -127,6 +131,12 @@ class Evaluator:
                 yield share, element if isinstance(element, UnknownAnswer) else ABSENT
             else:
                 yield from ((share * p, v) for p, v in self.ways(element.value, view))
+
+
+def _asks_for_fragment(expression: n.Binary) -> bool:
+    """Whether it asks for the offset or the more-fragments bit, which are zero: a packet that is asked about is whole."""
+    field, mask = expression.left, expression.right
+    return expression.operator == "&" and field == n.Payload("ip", "frag-off") and isinstance(mask, int) and not mask & ~_FRAGMENT
 
 
 def _flat(value: Value) -> tuple[Value, ...]:
@@ -210,6 +220,10 @@ def _port(port: int | str | None, drawn: bool) -> Value:
     return port if isinstance(port, int) else DRAWN_PORT if drawn else OWN_PORT
 
 
+def _device(device: str | None) -> Value:
+    return unknown("which device the packet crosses is not in the snapshot (ip-link.json)") if is_unnamed(device) else device or ""
+
+
 def _meta(key: str, view: View) -> Value:
     packet = view.packet
     match key:
@@ -220,9 +234,9 @@ def _meta(key: str, view: View) -> Value:
         case "protocol":
             return packet.family.value
         case "iifname" | "iif":
-            return view.in_device or ""
+            return _device(view.in_device)
         case "oifname" | "oif":
-            return view.out_device or ""
+            return _device(view.out_device)
         case "mark":
             return packet.mark
         case "pkttype":

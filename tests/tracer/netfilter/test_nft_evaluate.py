@@ -122,6 +122,9 @@ MATCHES: list[tuple[str, View | None, str, bool | None]] = [
     ("fib saddr . iif oif missing", view(reverse_path=lambda match: False), "ip", True),
     ("meta l4proto ipencap", None, "ip", False),
     ("sctp chunk init exists", view(packet(protocol="sctp")), "ip", None),
+    ("ip frag-off & 8191 != 0", None, "ip", False),  # a packet that is asked about is whole
+    ("ip frag-off & 8191 == 0", view(six()), "inet", False),
+    ("ip frag-off & 16384 != 0", None, "ip", None),  # don't fragment: the sender's choice
     ("ip dscp ef", view(dscp=46), "ip", True),
     ("ip dscp ef", None, "ip", None),
     ("socket transparent 1", None, "ip", None),

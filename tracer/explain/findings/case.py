@@ -168,7 +168,9 @@ class Case:
         return None
 
     def _dumps(self, mark: Mark) -> tuple[Dump, ...]:
-        return self.stack(mark.hop).dumps(Family(mark.step.family))
+        """The xtables dumps of the step's family; native tables have others (inet, netdev, bridge), and stand in none."""
+        families = [f for f in Family if f.value == mark.step.family]
+        return self.stack(mark.hop).dumps(families[0]) if families else ()
 
     def rule_of(self, mark: Mark) -> Rule | None:
         """Return the parsed rule of a step, None for a policy or what conntrack did."""

@@ -31,6 +31,28 @@ def test_a_policy_that_a_rule_makes_up_for():
     assert "FORWARD_POLICY_DROP" not in codes(made.diagnosed("pod:default/client-1", IP))
 
 
+@pytest.mark.parametrize("hook", ["forward", "postrouting", "ingress device eth0", "prerouting"])
+def test_steps_of_native_tables_of_any_family_can_be_judged(hook: str):
+    """No finding may take them for iptables' own: their families are others, their chains in no dump."""
+    made = shop()
+    family = "netdev" if hook.startswith("ingress") else "inet"
+    chain = f"type filter hook {hook.replace('eth0', chr(34) + 'eth0' + chr(34))} priority 0; policy accept;"
+    made.node(1).texts["nft-ruleset.txt"] = (
+        f"table {family} firewalld {{\n\tchain a {{\n\t\t{chain}\n\t\tct state invalid drop\n\t\tmeta mark 0x0 accept\n\t}}\n}}\n"
+    )
+    for source, to in (("pod:default/client-1", IP), ("node:n1", IP), ("external:203.0.113.10", "192.168.0.11:30080")):
+        answer = made.diagnosed(source, to)
+        assert sum(o.probability for o in answer.outcomes) == 1
+
+
+def test_a_native_forward_policy_drops():
+    made = shop()
+    made.node(1).texts["nft-ruleset.txt"] = "table inet fw {\n\tchain f {\n\t\ttype filter hook forward priority 0; policy drop;\n\t}\n}\n"
+    found = all_of(made.diagnosed("pod:default/client-1", "10.1.2.2:8080"), "FORWARD_POLICY_DROP")
+    assert found
+    assert "no rule of table fw accepts it" in found[0].text
+
+
 def test_the_answer_can_be_dropped_by_the_policy():
     made = shop()
     made.node(1).policies["filter FORWARD"] = "DROP"
