@@ -16,10 +16,15 @@ from webapp.recorded_api.selectors import Selector
 from webapp.recorded_api.statuses import RequestError, status
 
 _LONGEST = 1800.0
+_NEVER = -1
 
 
 class WatchStream:
-    """One watch. ``lines()`` yields its events; ``start`` says at once whether it may begin."""
+    """One watch. ``lines()`` yields its events.
+
+    NB: as on a real server, a resourceVersion that is too old is no HTTP 410: the watch begins, says so in an ERROR event, and ends.
+    Source: k8s.io/apiserver/pkg/storage/cacher (newErrWatcher).
+    """
 
     def __init__(self, api: RecordedApi, request: ApiRequest, query: Mapping[str, str], *, bookmark_seconds: float) -> None:
         self._api = api
@@ -45,7 +50,8 @@ class WatchStream:
         try:
             return self._api.index_after(version)
         except TooOldError as error:
-            raise RequestError(410, str(error)) from None
+            self._first, self._epoch = (gone_event(str(error)),), _NEVER
+            return 0
 
     async def lines(self, stopping: asyncio.Event) -> AsyncIterator[bytes]:
         """Yield one line an event, each with its end, until the time is over, the playback is moved back, or *stopping* is set."""
@@ -85,9 +91,9 @@ class WatchStream:
         return _line({"type": "BOOKMARK", "object": {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata}})
 
 
-def gone_event() -> bytes:
-    """Return the line by which a running watch is told that it fell too far behind."""
-    return _line({"type": "ERROR", "object": status(410, "too old resource version: 1 (2)")})
+def gone_event(message: str = "too old resource version: 1 (2)") -> bytes:
+    """Return the line by which a watch is told that what it asks for is no longer known."""
+    return _line({"type": "ERROR", "object": status(410, message)})
 
 
 def _line(value: object) -> bytes:

@@ -45,7 +45,9 @@ def test_playing_on_from_the_end_starts_again() -> None:
     assert ended.changed(200, LENGTH, playing=True, position=LENGTH).position == LENGTH
 
 
-@pytest.mark.parametrize("value", [{}, {"position": "x", "speed": None, "playing": 1}, {"position": float("nan"), "speed": True, "set_at": []}])
+@pytest.mark.parametrize(
+    "value", [{}, {"position": "x", "speed": None, "playing": 1}, {"position": float("nan"), "speed": True, "set_at": []}]
+)
 def test_what_is_no_number_has_its_default(value: dict[str, object]) -> None:
     assert Playback.from_dict(value) == Playback()
 

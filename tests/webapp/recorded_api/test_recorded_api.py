@@ -133,5 +133,7 @@ def test_every_node_has_a_kube_proxy_pod_only_if_the_recording_has_none() -> Non
     assert [p["spec"]["nodeName"] for p in added] == list(shop.NODES)
     assert all(p["spec"]["hostNetwork"] and p["status"]["podIP"] for p in added)
     pod = {"metadata": {"namespace": "kube-system", "name": "own", "labels": {"k8s-app": "kube-proxy"}}, "spec": {}}
-    own = shop.Timeline.open({**shop.files(), "pods.list.json": shop.json.dumps({"metadata": {"resourceVersion": "830"}, "items": [pod]}).encode()})
+    own = shop.Timeline.open(
+        {**shop.files(), "pods.list.json": shop.json.dumps({"metadata": {"resourceVersion": "830"}, "items": [pod]}).encode()}
+    )
     assert [p["metadata"]["name"] for p in RecordedApi(own).objects("pods")] == ["own"]

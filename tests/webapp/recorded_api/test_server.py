@@ -102,7 +102,6 @@ def test_label_selectors(selector: str, count: int) -> None:
         ("/api/v1/services?fieldSelector=nonsense", 400),
         ("/api/v1/services?watch=1&resourceVersion=x", 400),
         ("/api/v1/services?watch=1&timeoutSeconds=x", 400),
-        ("/api/v1/services?watch=1&resourceVersion=5", 410),
         ("/api/v1/services?watch=1&sendInitialEvents=true", 422),
         ("/api/v1/namespaces/kube-system/pods/none/exec", 404),
         ("/api/v1/namespaces/kube-system/pods/kube-proxy-shop-worker/exec?container=x", 400),
@@ -138,9 +137,12 @@ def test_only_the_secret_path_and_the_token_lead_in() -> None:
 def test_a_watch_sends_the_recorded_lines() -> None:
     api = RecordedApi(shop.timeline())
     api.advance_to(99)
-    with shop.served(api=api) as (server, _), urllib.request.urlopen(
-        f"{server.url}/apis/discovery.k8s.io/v1/endpointslices?watch=1&resourceVersion=830&timeoutSeconds=1", timeout=10
-    ) as response:
+    with (
+        shop.served(api=api) as (server, _),
+        urllib.request.urlopen(
+            f"{server.url}/apis/discovery.k8s.io/v1/endpointslices?watch=1&resourceVersion=830&timeoutSeconds=1", timeout=10
+        ) as response,
+    ):
         assert response.read().splitlines() == shop.lines("endpointslices")
 
 
@@ -176,8 +178,15 @@ def test_moving_back_ends_watches_and_makes_their_versions_gone() -> None:
         with urllib.request.urlopen(f"{server.url}/api/v1/services?watch=1&resourceVersion=918", timeout=10) as response:
             api.advance_to(3)
             assert response.read() == b""
-        assert get(server, "/api/v1/services?watch=1&resourceVersion=918")[0] == 410
+        assert get(server, "/api/v1/services?watch=1&resourceVersion=918")[1]["object"]["code"] == 410
         assert int(get(server, "/api/v1/services")[1]["metadata"]["resourceVersion"]) > 1_000_000_000
+
+
+def test_a_watch_from_too_long_ago_is_told_in_an_event() -> None:
+    with shop.served() as (server, _):
+        code, event = get(server, "/api/v1/services?watch=1&resourceVersion=5")
+        assert (code, event["type"], event["object"]["reason"], event["object"]["code"]) == (200, "ERROR", "Expired", 410)
+        assert event["object"]["message"] == "too old resource version: 5 (830)"
 
 
 def test_stopping_ends_everything_soon() -> None:
