@@ -119,12 +119,16 @@ def record(request: HttpRequest, source: str) -> HttpResponse:
     row = _find(request, source)
     if isinstance(row, HttpResponse):
         return row
-    if request.POST.get("recording") == "1":
-        live.start_recording(row, ensure_owner(request), request.POST.get("name", "").strip()[:_LONGEST_NAME])
-        messages.success(request, f"What changes in {row.name} is being recorded.", extra_tags="ok")
-    else:
-        live.stop_recording(row)
-        messages.success(request, "The recording is being stored; it appears among your snapshots.", extra_tags="ok")
+    try:
+        if request.POST.get("recording") == "1":
+            live.start_recording(row, ensure_owner(request), request.POST.get("name", "").strip()[:_LONGEST_NAME])
+            messages.success(request, f"What changes in {row.name} is being recorded.", extra_tags="ok")
+        else:
+            live.stop_recording(row)
+            messages.success(request, "The recording is being stored; it appears among your snapshots.", extra_tags="ok")
+    except ValueError as error:
+        # A second click, or another's: the page shows how it stands.
+        messages.info(request, f"Nothing was done: {error}.")
     return HttpResponseRedirect(reverse("cluster", args=[row.id]))
 
 

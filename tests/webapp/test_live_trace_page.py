@@ -1,0 +1,152 @@
+"""The pages of a followed cluster: the same as a snapshot's, with what a browser needs to follow on."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import pytest
+from django.test import Client
+
+from tests.webapp.live_rows import ASKED, KeptCluster
+from webapp.models import LiveSource
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def shop() -> KeptCluster:
+    return KeptCluster()
+
+
+def page(client: Client, shop: KeptCluster, query: str = ASKED, **headers: str) -> str:
+    response = client.get(f"/c/{shop.row.id}/trace?{query}", headers={name.replace("_", "-"): value for name, value in headers.items()})
+    assert response.status_code == 200, response.content[:2000]
+    return response.content.decode()
+
+
+def attribute(text: str, name: str) -> str:
+    found = re.search(rf'<div id="trace"[^>]*? {name}="([^"]*)"', text)
+    assert found, name
+    return html.unescape(found[1])
+
+
+def test_it_works(client: Client, shop: KeptCluster) -> None:
+    text = page(client, shop)
+    assert "Delivered" in text
+    assert attribute(text, "data-gen") == "1"
+    assert attribute(text, "data-answer") == "1"
+    assert "svc/default/api" in attribute(text, "data-depends").split()
+    assert f'data-socket="/live/{shop.row.id}"' in text
+    assert "js/live.js" in text
+
+
+@pytest.mark.parametrize(
+    "path", ["trace", "dns", "connections", f"trace.json?{ASKED}", f"trace.svg?{ASKED}", "names?to=api", f"trace.dot?{ASKED}"]
+)
+def test_every_page_of_a_snapshot_is_there(client: Client, shop: KeptCluster, path: str) -> None:
+    assert client.get(f"/c/{shop.row.id}/{path}").status_code == 200
+
+
+def test_a_snapshot_has_nothing_of_it(client: Client, demo) -> None:
+    from webapp import services
+
+    services.load_demo(demo / "shop-iptables", "still", "still")
+    text = client.get("/c/still/trace").content.decode()
+    assert "live.js" not in text
+    assert "data-depends" not in text
+
+
+def test_an_answer_is_kept_until_something_touches_it(client: Client, shop: KeptCluster) -> None:
+    page(client, shop)
+    other = shop.object("services", "staging", "demo-app")
+    other["metadata"]["annotations"] = {"a": "b"}
+    shop.put("services", "MODIFIED", other)
+    text = page(client, shop)
+    assert (attribute(text, "data-gen"), attribute(text, "data-answer")) == ("2", "1")
+    api = next(s for s in (shop.object("endpointslices", "default", name) for name in slices(shop, "api")) if s["addressType"] == "IPv4")
+    api["endpoints"] = api["endpoints"][:2]
+    shop.put("endpointslices", "MODIFIED", api)
+    assert attribute(page(client, shop), "data-answer") == "3"
+
+
+def slices(shop: KeptCluster, service: str) -> list[str]:
+    paths = [path for path in shop.store if path.startswith(f"objects/endpointslices/default/{service}-")]
+    return [path.rpartition("/")[2].removesuffix(".json") for path in paths if re.fullmatch(rf".*/{service}-[a-z0-9]{{5}}\.json", path)]
+
+
+def test_who_has_the_answer_gets_no_other(client: Client, shop: KeptCluster) -> None:
+    text = page(client, shop)
+    had = {"HX-Request": "true", "HX-Target": "trace", "Hopline-Had": attribute(text, "data-answer")}
+    assert client.get(f"/c/{shop.row.id}/trace?{ASKED}", headers=had).status_code == 204
+    assert client.get(f"/c/{shop.row.id}/trace?{ASKED}", headers=had | {"Hopline-Had": "0"}).status_code == 200
+
+
+def test_a_step_belongs_to_the_answer_that_is_shown(client: Client, shop: KeptCluster) -> None:
+    before = page(client, shop)
+    rules = shop.store["nodes/shop-worker2/iptables-save.txt"]
+    shop.put_file("shop-worker2", "iptables-save.txt", rules.replace(b"--probability 0.33333333349", b"--probability 0.25000000000"))
+    shown = {"HX-Request": "true", "HX-Target": "inspector", "Hopline-Answer": attribute(before, "data-answer")}
+    old = client.get(f"/c/{shop.row.id}/trace?{ASKED}&step=3", headers=shown).content.decode()
+    new = client.get(f"/c/{shop.row.id}/trace?{ASKED}&step=3").content.decode()
+    assert "0.33333333349" in old
+    assert "0.25000000000" in new
+
+
+def test_the_followed_path_and_step_stay(client: Client, shop: KeptCluster) -> None:
+    text = page(client, shop, f"{ASKED}&detail=chains")
+    other = re.search(r"[?&]follow=([0-9a-f]{10})", html.unescape(page(client, shop)))[1]
+    followed = attribute(page(client, shop, f"{ASKED}&follow={other}"), "data-follow")
+    kept = page(client, shop, ASKED, Hopline_Follow=followed, Hopline_Step="5")
+    assert attribute(kept, "data-follow") == followed != attribute(text, "data-follow")
+    assert 'id="inspector" aria-labelledby="pt" data-step="5"' in kept
+    # Another id, the same end: its rules are others by now.
+    kept = page(client, shop, f"{ASKED}&follow={'0' * 10}", Hopline_Follow=f"{'0' * 10}.{followed.split('.')[1]}")
+    assert attribute(kept, "data-follow") == followed
+    assert "is not among the answer’s paths" not in kept
+
+
+@pytest.mark.parametrize("nonsense", ["x", "0123456789", "0123456789.x", "é.é", "../../etc"])
+def test_a_followed_path_that_makes_no_sense_is_nothing(client: Client, shop: KeptCluster, nonsense: str) -> None:
+    assert attribute(page(client, shop, ASKED, Hopline_Follow=nonsense, Hopline_Step="-1"), "data-follow")
+
+
+def test_a_cluster_that_is_being_read_says_so(client: Client) -> None:
+    row = LiveSource.objects.create(name="new", kind="context", context="new", state="connecting", state_text="Reading pods: 500 of 9,000")
+    response = client.get(f"/c/{row.id}/trace?{ASKED}")
+    text = response.content.decode()
+    assert response.status_code == 200
+    assert "Reading new" in text
+    assert "Reading pods: 500 of 9,000" in text
+    assert 'data-depends="*"' in text
+
+
+def test_what_does_not_exist_is_404_once_it_is_read(client: Client, shop: KeptCluster) -> None:
+    assert client.get(f"/c/{shop.row.id}/trace?from=pod:default/nobody&to=svc:default/api:80").status_code == 404
+
+
+def test_what_cannot_be_asked_is_422_also_while_it_is_read(client: Client) -> None:
+    row = LiveSource.objects.create(name="new", kind="context", context="new", state="connecting")
+    assert client.get(f"/c/{row.id}/trace?from=a+b&to=c").status_code == 422
+
+
+def test_an_answer_can_be_frozen_and_outlives_the_cluster(client: Client, shop: KeptCluster) -> None:
+    made = client.post(f"/c/{shop.row.id}/trace/freeze", {"query": ASKED, "expires": ""})
+    assert f"/c/{shop.row.id}/trace?" in html.unescape(client.get(made["Location"]).content.decode())
+    client.post(f"/clusters/{shop.row.id}/disconnect")
+    text = client.get(made["Location"]).content.decode()
+    assert "Delivered" in text
+    assert "live.js" not in text
+    assert "Open in" not in text
+
+
+def test_it_404s_for_an_unknown_source_with_near_names(client: Client, shop: KeptCluster) -> None:
+    response = client.get("/c/nobody/trace")
+    assert response.status_code == 404
+
+
+def test_the_switcher_asks_the_same_elsewhere(client: Client, shop: KeptCluster, demo) -> None:
+    from webapp import services
+
+    services.load_demo(demo / "shop-iptables", "still", "still")
+    assert f"/c/still/trace?{ASKED}" in html.unescape(page(client, shop))
