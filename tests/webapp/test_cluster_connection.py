@@ -49,7 +49,11 @@ def test_every_followed_kind_is_listed_whole_in_pages() -> None:
             assert items == whole.items
             assert (whole.continue_, whole.size, whole.resource_version) == (None, len(whole.raw), "830")
             assert all((i["kind"], i["apiVersion"]) == (kind.kind, kind.api_version) for i in items)
-        assert [len(connection.list_page(shop.KINDS[f"configmaps/{n}"]).items) for n in ("kube-proxy", "coredns", "node-local-dns")] == [1, 1, 0]
+        assert [len(connection.list_page(shop.KINDS[f"configmaps/{n}"]).items) for n in ("kube-proxy", "coredns", "node-local-dns")] == [
+            1,
+            1,
+            0,
+        ]
 
 
 def test_a_page_says_how_many_follow() -> None:

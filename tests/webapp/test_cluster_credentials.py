@@ -36,7 +36,12 @@ def plugin(folder: Path, code: str, **more: Any) -> dict[str, Any]:
     script = folder / "plugin.py"
     script.write_text(f"open({str(folder / 'ran')!r}, 'a').write('x')\nimport json, os, sys, time\n{code}\n")
     return {
-        "exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": sys.executable, "args": [str(script)], "interactiveMode": "Never"}
+        "exec": {
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "command": sys.executable,
+            "args": [str(script)],
+            "interactiveMode": "Never",
+        }
         | more
     }
 
@@ -257,7 +262,9 @@ def test_nothing_that_is_printed_or_logged_has_the_token(tmp_path: Path, guarded
     assert TOKEN not in "\n".join(said)
     # Our own logs; the server in this process logs nothing of its clients either.
     assert TOKEN not in caplog.text
-    assert guarded.url.rpartition("/")[2] not in "".join(r.getMessage() for r in caplog.records if r.name.startswith(("websockets", "webapp")))
+    assert guarded.url.rpartition("/")[2] not in "".join(
+        r.getMessage() for r in caplog.records if r.name.startswith(("websockets", "webapp"))
+    )
 
 
 def test_a_server_that_repeats_the_token_is_cut_short(tmp_path: Path) -> None:

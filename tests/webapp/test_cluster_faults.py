@@ -292,7 +292,10 @@ def test_what_a_server_says_is_made_fit_to_print(message: object, expected: str)
     assert str(error) == "The API server answered 500" + (f": {expected}" if expected else "")
 
 
-@given(st.lists(st.sampled_from([f for f, _ in WATCH_FAULTS] + [Fault(what=What.STATUS, status=s) for s, _ in REFUSALS]), max_size=6), st.data())
+@given(
+    st.lists(st.sampled_from([f for f, _ in WATCH_FAULTS] + [Fault(what=What.STATUS, status=s) for s, _ in REFUSALS]), max_size=6),
+    st.data(),
+)
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_after_any_faults_a_client_that_resumes_or_lists_again_has_what_a_fresh_list_has(due: list[Fault], data: st.DataObject) -> None:
     api, faults = RecordedApi(shop.timeline()), Faults()

@@ -26,7 +26,20 @@ pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Return a certificate for the name recorded.invalid, its own authority, and the key."""
     folder = tmp_path_factory.mktemp("tls")
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=recorded"]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=recorded",
+    ]
     command += ["-addext", "subjectAltName=DNS:recorded.invalid", "-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
     try:
         subprocess.run(command, check=True, capture_output=True, timeout=30)

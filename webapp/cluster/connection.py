@@ -292,5 +292,3 @@ def _verdict(value: dict[str, object]) -> Verdict:
     reason = said(status.get("reason")) or failed
     unsure = failed and not status["allowed"] and not status.get("denied")
     return Verdict(allowed=None if unsure else status["allowed"], reason=reason)
-
-
