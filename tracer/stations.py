@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from tracer.frozen import changed
 from tracer.lookup_stations import lookup_stations
 from tracer.packet import Protocol
 from tracer.reply_stations import reply_stations
@@ -80,7 +81,7 @@ def _counted(outcome: Outcome, station: Station, choices: dict[tuple[str, ...], 
     if station.kind is not StationKind.PICK:
         return station
     lines = sorted(choices[_choice(outcome, station)])
-    return replace(station, title=f"Endpoint {lines.index(_line(outcome, station)) + 1} of {len(lines)} picked")
+    return changed(station, title=f"Endpoint {lines.index(_line(outcome, station)) + 1} of {len(lines)} picked")
 
 
 def random_chains(outcomes: Iterable[Outcome]) -> RandomChains:
@@ -112,7 +113,7 @@ def stations(outcome: Outcome, chains: RandomChains, lookups: Sequence[Lookup] =
         found.extend(_hop_stations(hop, index, chains, last=index == len(outcome.hops) - 1, outcome=outcome))
     found.extend(_end(outcome, found))
     found.extend(reply_stations(outcome))
-    return tuple(replace(station, n=n) for n, station in enumerate(_titled(found), start=1))
+    return tuple(changed(station, n=n, title=title) for n, (station, title) in enumerate(zip(found, _titles(found), strict=True), start=1))
 
 
 # --- one hop -----------------------------------------------------------------------------------------------------------------
@@ -182,8 +183,8 @@ def _hook_stations(hop: Hop, index: int, start: int, stop: int, chains: RandomCh
         station = Station(n=0, kind=kind, title=chain, hop=index, steps=steps, hook=at.hook, table=at.table, chain=chain)
         if kind is StationKind.DNAT and at.table != IPVS and at.chance not in (None, 1):
             # One rule draws the endpoint and rewrites to it (nft: dnat to numgen … map): two things happen, one after the other.
-            yield replace(station, kind=StationKind.PICK)
-            station = replace(station, steps=steps[-1:])
+            yield changed(station, kind=StationKind.PICK)
+            station = changed(station, steps=steps[-1:])
         yield station
 
 
@@ -362,23 +363,22 @@ def _end(outcome: Outcome, found: list[Station]) -> Iterator[Station]:
 # --- words -------------------------------------------------------------------------------------------------------------------
 
 
-def _titled(found: list[Station]) -> Iterator[Station]:
-    """Yield the stations with what happens at each as its title; a plain chain keeps its name."""
+def _titles(found: list[Station]) -> Iterator[str]:
+    """Yield the title of each station: what happens there; a plain chain keeps its name."""
     for i, station in enumerate(found):
-        later = {s.kind for s in found[i + 1 :] if s.hop == station.hop and s.reply == station.reply}
         match station.kind:
             case StationKind.MARK:
-                title = "Marked for masquerade" if StationKind.SNAT in later else "Mark changed"
+                later = {s.kind for s in found[i + 1 :] if s.hop == station.hop and s.reply == station.reply}
+                yield "Marked for masquerade" if StationKind.SNAT in later else "Mark changed"
             case StationKind.PICK:
-                title = "Endpoint picked"
+                yield "Endpoint picked"
             case StationKind.DNAT:
-                title = "Destination rewritten (DNAT)"
+                yield "Destination rewritten (DNAT)"
             case StationKind.SNAT:
-                title = "Source rewritten (SNAT)"
+                yield "Source rewritten (SNAT)"
             case StationKind.DROP if station.chain:
-                title = f"Dropped by {station.chain}"
+                yield f"Dropped by {station.chain}"
             case StationKind.REJECT if station.chain:
-                title = f"Rejected by {station.chain}"
+                yield f"Rejected by {station.chain}"
             case _:
-                title = station.title
-        yield replace(station, title=title)
+                yield station.title

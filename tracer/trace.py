@@ -145,6 +145,31 @@ class Step:
         return out
 
 
+class Written:
+    """What was written of one answer. Its outcomes have most packets, steps and odds in common: each is written once, and shared.
+
+    NB: a dict that is shared must not be changed afterwards.
+    """
+
+    def __init__(self) -> None:
+        self._dicts: dict[int, tuple[Packet | Step, dict[str, object]]] = {}
+        self._odds: dict[Fraction, str] = {}
+
+    def of(self, value: Packet | Step) -> dict[str, object]:
+        """Return ``value.to_dict()``."""
+        found = self._dicts.get(id(value))
+        if found is None:
+            found = self._dicts[id(value)] = value, value.to_dict()  # the value is held so that its id stays its own
+        return found[1]
+
+    def odds(self, odds: Fraction) -> str:
+        """Return *odds* as text."""
+        found = self._odds.get(odds)
+        if found is None:
+            found = self._odds[odds] = to_text(odds)
+        return found
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hop:
     """One network stack passed. *node* is None where the stack is not a node's own; *came_in*, *went_out* are device names."""
@@ -159,20 +184,21 @@ class Hop:
     steps: tuple[Step, ...] = ()
     notes: tuple[str, ...] = ()
 
-    def to_dict(self, *, with_steps: bool) -> dict[str, object]:
-        """Return the hop as trace-json.md writes it."""
+    def to_dict(self, *, with_steps: bool, written: Written | None = None) -> dict[str, object]:
+        """Return the hop as trace-json.md writes it; *written* holds what was written of the answer before."""
+        written = written or Written()
         out: dict[str, object] = {
             "stack": {"kind": self.kind.value, "name": self.name},
             "node": self.node,
             "in": self.came_in,
             "out": self.went_out,
-            "packet_in": self.packet_in.to_dict(),
-            "packet_out": self.packet_out.to_dict(),
+            "packet_in": written.of(self.packet_in),
+            "packet_out": written.of(self.packet_out),
         }
         if self.notes:
             out["notes"] = list(self.notes)
         if with_steps:
-            out["steps"] = [s.to_dict() for s in self.steps]
+            out["steps"] = [written.of(s) for s in self.steps]
         return out
 
 
@@ -204,13 +230,13 @@ class Reply:
     reason: Reason | None = None
     hops: tuple[Hop, ...] = ()
 
-    def to_dict(self, *, with_steps: bool) -> dict[str, object]:
-        """Return the reply as trace-json.md writes it."""
+    def to_dict(self, *, with_steps: bool, written: Written | None = None) -> dict[str, object]:
+        """Return the reply as trace-json.md writes it; *written* holds what was written of the answer before."""
         seen = None if self.source is None else {"ip": str(self.source), "port": self.source_port}
         out: dict[str, object] = {"disposition": self.disposition.value, "source_seen": seen}
         if self.reason:
             out["reason"] = self.reason.to_dict()
-        out["hops"] = [h.to_dict(with_steps=with_steps) for h in self.hops]
+        out["hops"] = [h.to_dict(with_steps=with_steps, written=written) for h in self.hops]
         return out
 
 
@@ -244,9 +270,10 @@ class Outcome:
         parts.extend(self.conditions)
         return hashlib.sha1("\n".join(parts).encode(), usedforsecurity=False).hexdigest()[:10]
 
-    def to_dict(self, *, with_steps: bool) -> dict[str, object]:
-        """Return the outcome as trace-json.md writes it."""
-        out: dict[str, object] = {"id": self.id, "probability": to_text(self.probability), "disposition": self.disposition.value}
+    def to_dict(self, *, with_steps: bool, written: Written | None = None) -> dict[str, object]:
+        """Return the outcome as trace-json.md writes it; *written* holds what was written of the answer before."""
+        written = written or Written()
+        out: dict[str, object] = {"id": self.id, "probability": written.odds(self.probability), "disposition": self.disposition.value}
         out["reason"] = self.reason.to_dict() if self.reason else None
         out["destination"] = self.destination.to_dict() if self.destination else None
         out["source_seen"] = {"ip": str(self.source_seen[0]), "port": self.source_seen[1]} if self.source_seen else None
@@ -259,8 +286,8 @@ class Outcome:
         if self.findings:
             out["findings"] = [f.to_dict() for f in self.findings]
         if self.reply:
-            out["reply"] = self.reply.to_dict(with_steps=with_steps)
-        out["hops"] = [h.to_dict(with_steps=with_steps) for h in self.hops]
+            out["reply"] = self.reply.to_dict(with_steps=with_steps, written=written)
+        out["hops"] = [h.to_dict(with_steps=with_steps, written=written) for h in self.hops]
         return out
 
 
@@ -308,12 +335,16 @@ class Trace:
     unknowns: tuple[Unknown, ...] = ()
 
     def to_dict(self, *, with_steps: bool = True) -> dict[str, object]:
-        """Return the answer as trace-json.md writes it. *with_steps* lists every matched rule."""
+        """Return the answer as trace-json.md writes it. *with_steps* lists every matched rule.
+
+        NB: packets and steps that outcomes have in common are one dict, for reading only.
+        """
+        written = Written()
         return {
             "version": VERSION,
             "id": self.query.id,
             "query": self.query.to_dict(),
             "lookups": [x.to_dict() for x in self.lookups],
-            "outcomes": [o.to_dict(with_steps=with_steps) for o in self.outcomes],
+            "outcomes": [o.to_dict(with_steps=with_steps, written=written) for o in self.outcomes],
             "unknowns": [u.to_dict() for u in self.unknowns],
         }

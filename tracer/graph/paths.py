@@ -8,11 +8,12 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from tracer.probability import from_text, rounded
+from tracer.frozen import changed
+from tracer.probability import rounded_texts
 
 Json = Mapping[str, Any]
 _LISTED = ("hns", "cilium")  # data paths whose lists name the backend
@@ -77,7 +78,7 @@ def paths_of(answer: Json, pods: Mapping[str, Json] | None = None) -> tuple[Path
 
     Odds of very many draws are rounded: they are drawn, not told.
     """
-    odds = rounded([from_text(outcome["probability"]) for outcome in answer["outcomes"]])
+    odds = rounded_texts([outcome["probability"] for outcome in answer["outcomes"]])
     return tuple(_path(index, outcome, answer, pods or {}, odds[index]) for index, outcome in enumerate(answer["outcomes"]))
 
 
@@ -147,7 +148,7 @@ def _distinct(stops: Iterator[Stop]) -> Iterator[Stop]:
     seen: dict[str, int] = {}
     for stop in stops:
         times = seen[stop.key] = seen.get(stop.key, 0) + 1
-        yield stop if times == 1 else replace(stop, key=f"{stop.key}|{times}")
+        yield stop if times == 1 else changed(stop, key=f"{stop.key}|{times}")
 
 
 def _stop(station: Json, hops: Sequence[Json], outcome: Json) -> Stop:
