@@ -13,10 +13,14 @@ from webapp.live.messages import FileRead, NodeRead
 from webapp.live.paths import FilePath, ObjectPath, parse_path
 from webapp.live.same_reading import as_kept, is_same
 from webapp.live.store import Store, StoredChange
+from webapp.node_commands import NODE_COMMANDS
 
 _KINDS = ("Service", "EndpointSlice")
-_RACE_SECONDS = 60.0
-"""So long after the last change of an object a reading that found nothing new is news."""
+_RULES = frozenset(command.file for command in NODE_COMMANDS if command.follows_events)
+_RACE_SECONDS = 70.0
+"""So long after the last change of an object a reading of rules that found nothing new is news …"""
+_TOLD_EVERY = 8.0
+"""… but not more often than this."""
 
 
 class NodeFiles:
@@ -26,6 +30,8 @@ class NodeFiles:
         self._store = store
         self._nodes: dict[str, dict[str, Any]] = {}
         self._changed_at = 0.0
+        self._rules_changed_at: dict[str, float] = {}
+        self._told_at: dict[str, float] = {}
         self._gone: set[str] = set()
         self.is_changed = False
 
@@ -50,7 +56,7 @@ class NodeFiles:
             return ()
         known = self._nodes.get(reading.node, {})
         told: dict[str, dict[str, Any]] = dict(known.get("files", {}))
-        changes = [change for file in reading.files if (change := self._file(reading.node, file, told.get(file.name, {})))]
+        changes = [change for file in reading.files if (change := self._file(reading.node, file))]
         for file in reading.files:
             told[file.name] = _said(file, told.get(file.name, {}))
         lacking = {file.name for file in reading.files if file.is_lacking}
@@ -74,17 +80,29 @@ class NodeFiles:
             self.is_changed = True
         return tuple(self._store.put_file(str(FilePath(node=node, name=name)), None, seen_at=now) for name in self._store.files_of(node))
 
-    def _file(self, node: str, file: FileRead, known: dict[str, Any]) -> StoredChange | None:
+    def _file(self, node: str, file: FileRead) -> StoredChange | None:
         path = str(FilePath(node=node, name=file.name))
         before = self._store.get(path)
         if file.content is None:
             # A program that is not there any more leaves nothing; one that failed leaves what was read before, with its age.
             return self._store.put_file(path, None, seen_at=file.read_at) if file.is_lacking and before is not None else None
         content = as_kept(file.name, file.content)
-        if not is_same(file.name, before, content):
-            return self._store.put_file(path, content, seen_at=file.read_at)
-        is_news = (known.get("read_at") or 0.0) < self._changed_at + _RACE_SECONDS and file.read_at > self._changed_at > 0
-        return self._store.put_file(path, before, seen_at=file.read_at) if is_news else None
+        is_other = not is_same(file.name, before, content)
+        if is_other:
+            self._rules_changed_at[path] = file.read_at
+        elif not self._is_news(path, file):
+            return None
+        self._told_at[path] = file.read_at
+        return self._store.put_file(path, content if is_other else before, seen_at=file.read_at)
+
+    def _is_news(self, path: str, file: FileRead) -> bool:
+        """Return whether rules that were read after the objects changed, and are still the old ones, are to be told (again)."""
+        since = file.read_at - self._changed_at
+        if file.name not in _RULES or not self._changed_at or not 0 < since <= _RACE_SECONDS:
+            return False
+        has_caught_up = self._rules_changed_at.get(path, 0.0) > self._changed_at
+        told_at = self._told_at.get(path, 0.0)
+        return not has_caught_up and (told_at <= self._changed_at or file.read_at - told_at >= _TOLD_EVERY)
 
 
 def _said(file: FileRead, known: dict[str, Any]) -> dict[str, Any]:
