@@ -24,6 +24,8 @@ from webapp.cluster import (
     Unreachable,
     Verdict,
 )
+from webapp.live.node_reader import READER_ARGV, unpacked_reading
+from webapp.node_commands import NODE_COMMANDS
 from webapp.recorded_api import Fault, Faults, RecordedApi, What
 
 PROXY = ("kube-system", "kube-proxy-shop-worker", "kube-proxy")
@@ -146,6 +148,16 @@ def test_a_program_prints_its_file_whole() -> None:
         assert (output.stderr, output.exit_code) == ("", 0)
         assert 0 < output.seconds < 10
         assert connection.exec("kube-system", "kube-proxy-shop-worker", None, ("iptables-save",)).stdout == output.stdout
+
+
+def test_our_reader_says_as_much_as_single_programs_do() -> None:
+    with shop.served(api=RecordedApi(shop.timeline(), readers=True)) as (_, connection):
+        where = ("hopline", "hopline-node-reader-shop-worker", "node-reader")
+        files = {file.name: file.content for file in unpacked_reading(connection.exec(*where, READER_ARGV).stdout, 0.0)}
+        for command in NODE_COMMANDS:
+            if command.file in files:
+                assert connection.exec(*PROXY, command.argv).stdout == files[command.file]
+        assert {"iptables-save.txt", "ip6tables-save.txt", "ip-route.json"} <= set(files)
 
 
 def test_an_exit_code_is_an_answer() -> None:

@@ -5,12 +5,17 @@ A program whose output was not recorded is one that the container does not have.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from webapp.node_commands import CONNTRACK, NODE_COMMANDS
 
 _FILES = {command.argv: command.file for command in (*NODE_COMMANDS, CONNTRACK)}
+_READER = ("hopline-node-reader",)
+_READER_WITH_CONNTRACK = (*_READER, "--conntrack")
 _PROGRAMS = frozenset(argv[0] for argv in _FILES)
 
 
@@ -32,3 +37,28 @@ def run(argv: tuple[str, ...], read: Callable[[str], bytes | None]) -> Printed |
         return Printed(stderr=f"{argv[0]}: the recording has no output of {' '.join(argv)}\n".encode(), exit_code=2)
     content = read(name)
     return None if content is None else Printed(stdout=content)
+
+
+def run_reader(argv: tuple[str, ...], names: Iterable[str], read: Callable[[str], bytes | None]) -> Printed | None:
+    """Return what our node reader prints: a tar of the files called *names*, and what it says of them in ``reading.json``.
+
+    None: *argv* is another program, and its image has none that could be run. Source: deploy/node-reader/node_reader.py.
+    """
+    if argv[:1] != _READER:
+        return None
+    if argv not in (_READER, _READER_WITH_CONNTRACK):
+        return Printed(stderr=b"usage: hopline-node-reader [--conntrack] > reading.tar\n", exit_code=2)
+    found = {name: read(name) for name in names if name != CONNTRACK.file or argv == _READER_WITH_CONNTRACK}
+    report = {name: {"seconds": 0.0} | ({"error": "Not recorded yet."} if content is None else {}) for name, content in found.items()}
+    files = {name: content for name, content in found.items() if content is not None}
+    return Printed(stdout=_tar(files | {"reading.json": json.dumps({"files": report}).encode()}))
+
+
+def _tar(files: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return out.getvalue()

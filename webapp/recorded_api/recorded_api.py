@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from webapp.recorded_api import programs
+from webapp.recorded_api.node_pods import KUBE_PROXY, NODE_READER
 from webapp.recorded_api.programs import Printed
-from webapp.recorded_api.proxy_pods import CONTAINER, is_proxy_pod, missing_proxy_pods
 from webapp.recorded_api.resources import BY_PLURAL
 from webapp.recorded_api.timeline import Timeline, TimelineStep, version_of
 
@@ -42,14 +42,14 @@ class HistoryEvent:
 
 
 class RecordedApi:
-    """An API server's state at a position of a timeline. Safe to use from several threads."""
+    """An API server's state at a position of a timeline. Safe to use from several threads. *readers*: the nodes have our reader's pods."""
 
-    def __init__(self, timeline: Timeline, *, rules_lag: float = RULES_LAG) -> None:
+    def __init__(self, timeline: Timeline, *, rules_lag: float = RULES_LAG, readers: bool = False) -> None:
         self.timeline = timeline
         self._rules_lag = rules_lag
         self._lock = threading.RLock()
         self._listeners: set[Callable[[], None]] = set()
-        self._start = _keyed(timeline)
+        self._start = _keyed(timeline, readers=readers)
         self._epoch = 0
         self._position = 0.0
         self._next = 0
@@ -174,14 +174,23 @@ class RecordedApi:
             return next((i for i, e in enumerate(self._history) if e.resource_version > version), len(self._history))
 
     def run_in(self, pod: Mapping[str, object], container: str, argv: tuple[str, ...]) -> Printed | None:
-        """Return what *argv* prints in a *container* of *pod* now. None: it has no such program; no container but kube-proxy's has any."""
-        if not is_proxy_pod(pod) or container != CONTAINER:
-            return None
-        return self.run(str(pod["spec"]["nodeName"]), argv)
+        """Return what *argv* prints in a *container* of *pod* now. None: it has no such program.
+
+        No containers but kube-proxy's and our reader's have any.
+        """
+        if KUBE_PROXY.is_one(pod) and container == KUBE_PROXY.container:
+            return self.run(str(pod["spec"]["nodeName"]), argv)
+        if NODE_READER.is_one(pod) and container == NODE_READER.container:
+            node = str(pod["spec"]["nodeName"])
+            return programs.run_reader(argv, self.timeline.file_names(node), lambda name: self._node_file(node, name))
+        return None
 
     def run(self, node: str, argv: tuple[str, ...]) -> Printed | None:
         """Return what *argv* prints in kube-proxy's container on *node* now; None: the container has no such program."""
-        return programs.run(argv, lambda name: self.timeline.node_file(node, name, self._position, lag=self._rules_lag))
+        return programs.run(argv, lambda name: self._node_file(node, name))
+
+    def _node_file(self, node: str, name: str) -> bytes | None:
+        return self.timeline.node_file(node, name, self._position, lag=self._rules_lag)
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call *listener*, in whichever thread moves the playback, after every change; return what ends that."""
@@ -243,10 +252,11 @@ def _apply(found: dict[Key, Mapping[str, object]], event: HistoryEvent) -> None:
         found[event.key] = event.object
 
 
-def _keyed(timeline: Timeline) -> State:
+def _keyed(timeline: Timeline, *, readers: bool) -> State:
     state: State = {plural: {_key(o): o for o in timeline.objects.get(plural, ())} for plural in BY_PLURAL}
-    added = missing_proxy_pods(state["pods"].values(), state["nodes"].values())
-    state["pods"].update({_key(pod): pod for pod in added})
+    for pods in (KUBE_PROXY, NODE_READER) if readers else (KUBE_PROXY,):
+        added = pods.missing(state["pods"].values(), state["nodes"].values())
+        state["pods"].update({_key(pod): pod for pod in tuple(added)})
     return state
 
 

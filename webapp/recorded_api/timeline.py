@@ -105,6 +105,11 @@ class Timeline:
         """Return the step that is under way, or has settled, at *position* seconds."""
         return self.steps[max(0, bisect_right([s.starts for s in self.steps], position) - 1)]
 
+    def file_names(self, node: str) -> tuple[str, ...]:
+        """Return the documented names of all files that *node* has at some time."""
+        later = (name for where, name in self.files_after if where == node)
+        return tuple(sorted({*self.node_files.get(node, {}), *later}))
+
     def node_file(self, node: str, name: str, position: float, *, lag: float) -> bytes | None:
         """Return a node's file at *position*: rules follow the last event of their step by *lag* seconds. None: there is none."""
         settled = [s.number for s in self.steps if min(s.last_event + lag, s.position) <= position]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
+import tarfile
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -125,6 +129,24 @@ def test_a_recorded_program_with_other_arguments_fails() -> None:
     printed = RecordedApi(shop.timeline()).run("shop-worker", ("iptables-save", "-c"))
     assert (printed.exit_code, printed.stdout) == (2, b"")
     assert b"iptables-save -c" in printed.stderr
+
+
+def test_our_readers_pods_print_all_that_was_recorded_of_their_node() -> None:
+    api = RecordedApi(shop.timeline(), readers=True)
+    api.advance_to(99)
+    for node in shop.NODES:
+        pod = api.get("pods", "hopline", f"hopline-node-reader-{node}")
+        for argv, has_conntrack in ((("hopline-node-reader",), False), (("hopline-node-reader", "--conntrack"), True)):
+            with tarfile.open(fileobj=io.BytesIO(api.run_in(pod, "node-reader", argv).stdout)) as tar:
+                files = {member.name: tar.extractfile(member).read() for member in tar}
+            report = json.loads(files.pop("reading.json"))["files"]
+            recorded = {path.rpartition("/")[2] for path in shop.files() if path.startswith(f"base/nodes/{node}/")}
+            assert set(report) == set(files) == recorded - (set() if has_conntrack else {"conntrack.txt"})
+            assert files["iptables-save.txt"] == shop.files()[f"step-11/{node}.iptables-save.txt"]
+            assert files["ip-addr.json"] == shop.files()[f"base/nodes/{node}/ip-addr.json"]
+        assert api.run_in(pod, "node-reader", ("sh",)) is None
+        assert api.run_in(pod, "node-reader", ("hopline-node-reader", "-x")).exit_code == 2
+    assert RecordedApi(shop.timeline()).get("pods", "hopline", "hopline-node-reader-shop-worker") is None
 
 
 def test_every_node_has_a_kube_proxy_pod_only_if_the_recording_has_none() -> None:
