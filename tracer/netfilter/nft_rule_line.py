@@ -16,6 +16,7 @@ FAMILIES = ("ip", "ip6", "inet", "arp", "bridge", "netdev")
 XTABLES = frozenset({"raw", "mangle", "nat", "filter", "security"})
 _COUNTED = re.compile(r"\bcounter packets [0-9]+ bytes [0-9]+", re.ASCII)
 _HANDLE = re.compile(r"\s+# handle ([0-9]+)$", re.ASCII)
+_COMMENTED = re.compile(r"(?:^|\s)# .*\bcounter packets [0-9]+ bytes [0-9]+", re.ASCII)
 _BASE = re.compile(
     r"type (?P<type>\S+) hook (?P<hook>\S+)(?: devices? (?:= )?(?P<devices>\{[^}]*\}|\S+))?\s+priority (?P<priority>.+)", re.ASCII
 )
@@ -57,6 +58,10 @@ def read_rule(line: str, number: int, table: n.NftTable, ruleset: n.NftRuleset) 
     if found := _HANDLE.search(text):
         handle, text = int(found[1]), text[: found.start()]
     shown = without_counts(text)
+    if _is_xtables(table) and _COMMENTED.search(text):
+        message = "nft prints a match of iptables only as a comment, and what it asks is not known"
+        ruleset.faults.append(Fault(file=ruleset.file, line=number, column=text.find("#"), message=message, text=text))
+        return n.NftRule(shown, (), line=number, handle=handle, fault=message)
     try:
         statements, comment = parse_statements(text, table.family)
     except ParseError as error:
@@ -70,4 +75,8 @@ def read_rule(line: str, number: int, table: n.NftTable, ruleset: n.NftRuleset) 
 
 def _lacks_target(line: str, table: n.NftTable) -> bool:
     """Whether nft left out the target of a rule of iptables-nft: nothing follows its counter but a blank (seen of ip6 MASQUERADE)."""
-    return table.name in XTABLES and table.family in ("ip", "ip6") and line.endswith(" ") and line.rstrip()[-1:].isdigit()
+    return _is_xtables(table) and line.endswith(" ") and line.rstrip()[-1:].isdigit()
+
+
+def _is_xtables(table: n.NftTable) -> bool:
+    return table.name in XTABLES and table.family in ("ip", "ip6")

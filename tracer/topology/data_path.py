@@ -7,8 +7,10 @@ Source: Cilium "Kubernetes Without kube-proxy"; projectcalico/calico felix/datap
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from tracer.errors import ParseError
 from tracer.frontends.cilium import FORWARD_CHAIN, parse_cilium
 from tracer.frontends.hns import parse_hns
 from tracer.frontends.model import FrontendTable
@@ -40,14 +42,14 @@ class DataPath:
 
 
 def data_path(cluster: Cluster, stack: NodeStack) -> DataPath | None:
-    """Return the data path that a node has instead of rules, None when it has rules. :raises ParseError: a list of it is not JSON."""
+    """Return the data path that a node has instead of rules, None when it has rules."""
     snapshot, node = cluster.snapshot, stack.name
     listed = cluster.node(node)
     if stack.mode == "kernelspace" or (listed is not None and listed.operating_system == "windows"):
         texts = {snapshot.path_of(node, name): snapshot.node_file(node, name) or "" for name in _HNS_FILES}
         held = {path: text for path, text in texts.items() if text}
         why = "kube-proxy-mode.txt says kernelspace" if stack.mode == "kernelspace" else f"node {node} runs Windows"
-        return DataPath(kind="hns", evidence=why, table=parse_hns(held) if held else None)
+        return DataPath(kind="hns", evidence=why, table=_read("hns", next(iter(held)), lambda: parse_hns(held)) if held else None)
     text = snapshot.node_file(node, "cilium-services.json")
     agent, own = _agent(cluster, node), _own_chains(stack)
     if text is None and agent is None and own is None:
@@ -56,10 +58,24 @@ def data_path(cluster: Cluster, stack: NodeStack) -> DataPath | None:
         return None
     if text is not None:
         file = snapshot.path_of(node, "cilium-services.json")
-        return DataPath(kind="cilium", evidence=f"{file} lists its services, and no rule is for one", table=parse_cilium(text, file))
+        return DataPath(
+            kind="cilium",
+            evidence=f"{file} lists its services, and no rule is for one",
+            table=_read("cilium", file, lambda: parse_cilium(text, file)),
+        )
     if agent is not None:
         return _by_agent(cluster, node, agent)
     return DataPath(kind=own[0], evidence=own[1]) if own is not None else None
+
+
+def _read(kind: str, file: str, read: Callable[[], FrontendTable]) -> FrontendTable:
+    """What a list says; of one that cannot be read, only that."""
+    try:
+        return read()
+    except ParseError as error:
+        first = error.faults[0]
+        where = f"{first.file or file}{f':{first.line}' if first.line else ''}"
+        return FrontendTable(kind=kind, file=file, frontends=(), incomplete=f"{where} cannot be read ({first.message})")
 
 
 def unrecorded_rules(cluster: Cluster, stack: NodeStack) -> Unknown | None:

@@ -131,6 +131,7 @@ def test_powershell_flattens_lists_of_one_and_lists_at_its_greatest_depth():
     ("file", "text", "said"),
     [
         ("hns-policies.json", '[{"ID": "A1", "Policies": ["@{Type=ELB; ExternalPort=80}"]}]', "ConvertTo-Json needs -Depth 20"),
+        ("hns-policies.json", '[{"ID": "A1"\n', "nodes/n1/hns-policies.json:1 cannot be read (not JSON"),
         ("hnsdiag.txt", "LoadBalancer | Virtual IPs\nA1           | 10.96.0.10\n", "holds no JSON"),
     ],
 )
@@ -276,6 +277,17 @@ def test_rules_of_a_configured_mode_that_were_not_recorded_are_missing_not_absen
     assert ends(answer) == [(Fraction(1), Disposition.UNKNOWN, "NO_RULES", None)]
     assert f"ConfigMap kube-system/kube-proxy says {mode}" in answer.unknowns[0].text
     assert answer.unknowns[0].at["file"] == f"nodes/n1/{file}"
+
+
+def test_an_unreadable_list_of_cilium_is_unknown():
+    made = without_kube_proxy(shop())
+    made.extra["nodes/n1/cilium-services.json"] = b'{"services": []}'
+    answer = made.trace("pod:default/client-1", WEB)
+    assert ends(answer) == [(Fraction(1), Disposition.UNKNOWN, "EBPF_NOT_REPLAYED", None)]
+    assert (
+        "cilium-services.json:1 cannot be read (not a list of services): which frontends node n1 has is not known"
+        in answer.unknowns[0].text
+    )
 
 
 def test_windows_says_its_mode():

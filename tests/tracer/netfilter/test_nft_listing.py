@@ -404,3 +404,19 @@ def _some_rules() -> list[str]:
     from tests.tracer.netfilter.test_nft_statements import KUBE_PROXY, OTHERS
 
     return [line for line in (KUBE_PROXY + OTHERS).strip().splitlines() if line]
+
+
+@pytest.mark.parametrize(
+    ("rule", "known"),
+    [
+        ("meta l4proto tcp ip daddr 10.96.0.1 # addrtype counter packets 1 bytes 60 jump X", False),
+        ("# recent counter packets 3 bytes 4 jump X", False),
+        ("ip daddr 10.96.0.1 counter packets 1 bytes 60 drop # handle 9", True),
+        ("ip daddr 10.96.0.1 drop # a remark of whoever wrote it", True),
+    ],
+)
+def test_what_nft_prints_as_a_comment_is_not_left_out_of_a_rule(rule: str, known: bool) -> None:
+    """Of rules of iptables that it does not understand nft up to 1.0 prints the match behind a ``#``, and the verdict behind that."""
+    ruleset = parse_text(f"table ip nat {{\n\tchain c {{\n\t\t{rule}\n\t}}\n}}\n", "f")
+    (found,) = ruleset.tables[0].chains["c"].rules
+    assert (found.fault is None) is known
