@@ -13,11 +13,12 @@ from typing import Any
 from tracer.netfilter import ipset_save
 from tracer.netfilter import model as m
 from tracer.netfilter.model import Hook
-from tracer.netfilter.view import UNKNOWN_PORT, UnknownAnswer, View, is_version
+from tracer.netfilter.view import UNKNOWN_PORT, UnknownAnswer, View, is_unnamed, is_version
 from tracer.packet import Address, Protocol
 
 Answer = bool | UnknownAnswer | Fraction
 
+_UNNAMED = "which device the packet crosses is not in the snapshot (ip-link.json)"
 _STATUS_UNKNOWN = "conntrack status beyond NAT is not modelled"
 
 
@@ -41,6 +42,8 @@ def _address(match: m.AddressMatch, view: View) -> Answer:
 
 def _interface(match: m.InterfaceMatch, view: View) -> Answer:
     device = (view.in_device if match.side == "in" else view.out_device) or ""
+    if is_unnamed(device) and match.pattern not in ("+", "lo"):
+        return _unknown(_UNNAMED)
     return interface_matches(match.pattern, device) != match.negated
 
 

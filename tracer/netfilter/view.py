@@ -18,6 +18,11 @@ from tracer.packet import Address, Packet
 UNKNOWN_PORT = "?"  # some port of the bridge, nobody says which
 
 
+def is_unnamed(device: str | None) -> bool:
+    """Return whether *device* stands for some device, nobody recorded which (tracer.routing.placed)."""
+    return device is not None and device.startswith(UNKNOWN_PORT)
+
+
 class AddressTypes(TypingProtocol):
     """What address types need from a stack's routing; tracer.routing.Routing has it."""
 

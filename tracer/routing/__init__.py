@@ -12,15 +12,21 @@ from tracer.routing.model import (
     RuleAction,
     SourceCheck,
     SourceVerdict,
+    is_unnamed,
+    shown_device,
 )
 from tracer.routing.parse import parse_addresses, parse_links, parse_routes, parse_rules, parse_sysctl
+from tracer.routing.placed import IPVS_DUMMY, PlacedRouting, Placement
 from tracer.routing.stack import Routing
 from tracer.routing.sysctl import kernel_default
 
 __all__ = [
+    "IPVS_DUMMY",
     "InterfaceAddress",
     "Link",
     "NextHop",
+    "PlacedRouting",
+    "Placement",
     "PolicyRule",
     "ResultKind",
     "Route",
@@ -30,10 +36,12 @@ __all__ = [
     "RuleAction",
     "SourceCheck",
     "SourceVerdict",
+    "is_unnamed",
     "kernel_default",
     "parse_addresses",
     "parse_links",
     "parse_routes",
     "parse_rules",
     "parse_sysctl",
+    "shown_device",
 ]

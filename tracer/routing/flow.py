@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tracer.packet import Address
-from tracer.routing.model import PolicyRule, PortRange
+from tracer.routing.model import PolicyRule, PortRange, is_unnamed
 
 LOOPBACK = "lo"
 
@@ -54,8 +54,8 @@ def unknown_because(rule: PolicyRule, flow: Flow) -> str:
 
 def _answers(rule: PolicyRule, flow: Flow) -> tuple[bool | None, ...]:
     return (
-        rule.iif is None or (not rule.iif_detached and rule.iif == (flow.iif or LOOPBACK)),
-        rule.oif is None or (not rule.oif_detached and rule.oif == flow.oif),
+        _by_device(rule.iif, rule.iif_detached, flow.iif or LOOPBACK),
+        _by_device(rule.oif, rule.oif_detached, flow.oif),
         not (rule.fwmark ^ flow.mark) & rule.fwmask,
         _within(rule, flow),
         not rule.tos or rule.tos & 0xFC == flow.tos & 0xFC,
@@ -65,6 +65,13 @@ def _answers(rule: PolicyRule, flow: Flow) -> tuple[bool | None, ...]:
         _user(rule.uids, flow),
         None if rule.tunnel_id and flow.iif is not None else not rule.tunnel_id,
     )
+
+
+def _by_device(wanted: str | None, detached: bool, device: str | None) -> bool | None:
+    if wanted is None:
+        return True
+    # Some device, nobody knows which, may be the one; the loopback device is never among those.
+    return None if is_unnamed(device) and wanted != LOOPBACK and not detached else not detached and wanted == device
 
 
 def _within(rule: PolicyRule, flow: Flow) -> bool:

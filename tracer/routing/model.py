@@ -66,6 +66,16 @@ class RuleAction(StrEnum):
     OTHER = "other"
 
 
+def is_unnamed(device: str | None) -> bool:
+    """Return whether *device* stands for some device whose name was not recorded."""
+    return device is not None and device.startswith("?")
+
+
+def shown_device(device: str | None) -> str:
+    """Return *device* as a sentence says it."""
+    return "a device that was not recorded" if device is None or is_unnamed(device) else device
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
     """One network device. ``None`` means that the file read does not say (``bridge_hairpin`` needs ``ip -d``)."""
@@ -223,7 +233,7 @@ class Route:
 
 def _way(hop: NextHop) -> list[str]:
     gateway = [] if hop.gateway is None else ["via", str(hop.gateway)]
-    device = [] if hop.device is None else ["dev", hop.device]
+    device = [] if hop.device is None or is_unnamed(hop.device) else ["dev", hop.device]
     return [*gateway, *device, *hop.flags]
 
 

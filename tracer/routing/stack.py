@@ -90,6 +90,11 @@ class Routing:
         return cls(node, facts)
 
     @property
+    def inferred_from(self) -> str:
+        """Return what stood in for missing files where all of this was inferred, as a sentence; else empty."""
+        return ""
+
+    @property
     def missing(self) -> tuple[str, ...]:
         """Return what could not be read, as :meth:`from_texts` names it, a family's routes by the file they belong in."""
         return self._facts.missing

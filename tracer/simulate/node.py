@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tracer.frozen import changed
 from tracer.netfilter.model import Hook
 from tracer.packet import Address, Packet
-from tracer.routing import ResultKind, RouteResult, SourceCheck
+from tracer.routing import ResultKind, RouteResult, SourceCheck, shown_device
 from tracer.simulate.crossing import Crossing
 from tracer.simulate.frontends import without_rules
 from tracer.simulate.hooks import HookRunner, Passed
@@ -62,7 +62,7 @@ class NodeWalk:
         if gap := self._gap(stack, walk):
             yield walk.unknown(gap)
             return
-        packet = walk.packet
+        walk, packet = _inferred_note(walk, stack), walk.packet
         results = stack.routing.lookup(
             packet.destination,
             source=source,
@@ -108,7 +108,7 @@ class NodeWalk:
             text = f"The packet comes to node {stack.name} again just as it was: it goes in circles until its TTL is used up"
             yield walk.end(Disposition.LOOP, Reason(code="TTL_LOOP", text=text))
             return
-        walk = changed(walk, seen=walk.seen | {state})
+        walk = _inferred_note(changed(walk, seen=walk.seen | {state}), stack)
         crossing = Crossing(stack=stack, in_device=device, phys_in=phys_in, header=walk.header)
         for passed in self._hooks.run(walk, crossing, Hook.PREROUTING):
             if isinstance(passed, Ending):
@@ -158,7 +158,7 @@ class NodeWalk:
             SourceCheck.RP_FILTER: "RP_FILTER",
         }
         if verdict.check in codes:
-            text = f"Node {crossing.stack.name} drops the packet when it comes in by {crossing.in_device}: {verdict.reason}"
+            text = f"Node {crossing.stack.name} drops the packet when it comes in by {shown_device(crossing.in_device)}: {verdict.reason}"
             return walk.end(Disposition.DROPPED, Reason(code=codes[verdict.check], text=text))
         if verdict.check is SourceCheck.UNKNOWN:
             return walk.unknown(crossing.stack.unknown_way(walk.packet.source, verdict.reason))
@@ -304,6 +304,11 @@ def _shared(walk: Walk, result: RouteResult, ways: int) -> Walk:
     return changed(walk, probability=walk.probability * result.share).note(text)
 
 
+def _inferred_note(walk: Walk, stack: NodeStack) -> Walk:
+    """Say what stood in for the files that would tell the node's routes, once a visit."""
+    return walk.note(stack.routing.inferred_from) if stack.routing.inferred_from else walk
+
+
 def _route_note(walk: Walk, result: RouteResult, stack: NodeStack) -> Walk:
     if result.route is None:
         return walk
@@ -311,6 +316,8 @@ def _route_note(walk: Walk, result: RouteResult, stack: NodeStack) -> Walk:
     for assumed in filter(None, assumptions):
         walk = walk.note(assumed)
     inferred = " (inferred from the node's addresses: its routes are not in the snapshot)" if result.inferred else ""
+    if stack.routing.inferred_from:
+        inferred = " (inferred)"
     return walk.note(f"route: {result.route.to_text()}{inferred}")
 
 

@@ -11,6 +11,7 @@ from tracer.frozen import changed
 from tracer.netfilter.evaluate import StepList
 from tracer.netfilter.ipset_save import IpSet
 from tracer.packet import Address, Packet
+from tracer.routing import is_unnamed
 from tracer.trace import Disposition, Hop, Listener, Outcome, Place, Reason, StackKind, Step, Unknown
 
 
@@ -85,8 +86,8 @@ class Walk:
             kind=visit.kind,
             name=visit.name,
             node=visit.node,
-            came_in=visit.came_in,
-            went_out=went_out,
+            came_in=None if is_unnamed(visit.came_in) else visit.came_in,
+            went_out=None if is_unnamed(went_out) else went_out,
             packet_in=visit.packet_in,
             packet_out=self.packet,
             steps=visit.steps.to_tuple() if visit.steps else (),
@@ -94,13 +95,11 @@ class Walk:
         )
         return (*self.hops, hop)
 
-    def enter(
-        self, kind: StackKind, name: str, *, node: str | None, came_in: str | None, went_out: str | None, share: Fraction = Fraction(1)
-    ) -> Walk:
+    def enter(self, kind: StackKind, name: str, *, node: str | None, came_in: str | None, went_out: str | None) -> Walk:
         """Return the walk in the next stack. The mark stays behind: it belongs to the stack that set it."""
-        packet = changed(self.packet, mark=0)
+        packet = self.packet if self.packet.mark == 0 else changed(self.packet, mark=0)
         visit = Visit(kind=kind, name=name, node=node, came_in=came_in, packet_in=packet)
-        return changed(self, packet=packet, visit=visit, hops=self.left(went_out), probability=self.probability * share)
+        return changed(self, packet=packet, visit=visit, hops=self.left(went_out))
 
     def end(
         self,

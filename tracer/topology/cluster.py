@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from tracer.kube.endpointslice import Endpoint, EndpointSlice
+from tracer.kube.fields import Network
 from tracer.kube.node import Node
 from tracer.kube.objects import Objects
 from tracer.kube.pod import Pod
 from tracer.kube.service import AddressOf, Service
 from tracer.packet import Address
+from tracer.routing import IPVS_DUMMY, Placement
 from tracer.snapshot import Snapshot
 from tracer.topology.names import RuleNames
 from tracer.topology.stack import NodeStack
 from tracer.topology.virtual_names import VirtualNames
 
 _VIRTUAL_KINDS = {"dummy"}
+
+
+def _pod_networks(nodes: Iterable[Node]) -> Iterator[tuple[Network, Address]]:
+    """Yield each pod network of *nodes*, with the node's own address of that family."""
+    for node in nodes:
+        for network in node.pod_cidrs:
+            yield from ((network, a) for a in [a for a in node.internal_ips if a.version == network.version][:1])
+
+
 # What is worked out of all objects of a kind, and the files that say which addresses a node holds.
 _DERIVED = {"node_names": "Node", "_ports": "Node", "_host_pods": "Pod"}
 _HELD_FILES = frozenset({"ip-addr.json", "ip-link.json"})
@@ -56,6 +67,7 @@ class Cluster:
                 annotate_nft=self.names.looked_up,
                 annotate_virtual=VirtualNames(self.objects, self.names),
                 kernel=self._kernel_of(node),
+                place=self._placement,
             )
         return self._stacks[node]
 
@@ -68,7 +80,8 @@ class Cluster:
         kernels = {name: self._kernel_of(name) for name in self._stacks} if "Node" in kinds else {}
         for name, stack in self._stacks.items():
             if name not in kernels or kernels[name] == stack.kernel:
-                cluster._stacks[name] = stack.renewed(files[name]) if name in files else stack
+                stale = {*files.get(name, ()), *(_HELD_FILES if "Node" in kinds and stack.is_placed else ())}
+                cluster._stacks[name] = stack.renewed(stale) if stale else stack
         if not _HELD_FILES.isdisjoint(name for names in files.values() for name in names):
             kinds = {*kinds, "Node"}
         kept = {"names", *(derived for derived, asked in _DERIVED.items() if asked not in kinds)}
@@ -76,6 +89,21 @@ class Cluster:
         if kinds:
             cluster.names.forget()
         return cluster
+
+    def _placement(self, stack: NodeStack) -> Placement | None:
+        """Where the objects place a node whose own files do not say it; None without a Node object that has an address."""
+        node = self.objects.node(stack.name)
+        if node is None or not node.internal_ips:
+            return None
+        objects, name = self.objects, stack.name
+        servers = stack.virtual_servers.servers if stack.virtual_servers is not None else ()
+        return Placement(
+            addresses=node.internal_ips,
+            networks=node.pod_cidrs,
+            others=tuple(_pod_networks(n for n in objects.nodes if n.name != name)),
+            served=tuple(dict.fromkeys(s.address for s in servers if s.address is not None and s.address not in node.ips)),
+            is_pod_here=lambda address: any(address in p.owned_ips and p.node_name == name for p in objects.pods_with_ip(address)),
+        )
 
     def _kernel_of(self, node: str) -> str | None:
         listed = self.objects.node(node)
@@ -98,7 +126,11 @@ class Cluster:
             routing = self.stack(name).routing
             for held in routing.addresses:
                 link = routing.link(held.device)
-                if held.address.is_loopback or (link is not None and (link.loopback or link.kind in _VIRTUAL_KINDS)):
+                if (
+                    held.address.is_loopback
+                    or held.device == IPVS_DUMMY
+                    or (link is not None and (link.loopback or link.kind in _VIRTUAL_KINDS))
+                ):
                     continue
                 found[held.address] = (*found.get(held.address, ()), Port(node=name, device=held.device))
         for node in self.objects.nodes:

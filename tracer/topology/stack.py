@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 
 from tracer.ipvs.ipvsadm_list import RecordedConnection, parse_connections, parse_counters, with_counters
@@ -19,7 +19,7 @@ from tracer.netfilter.nft_evaluate import no_names as no_names_nft
 from tracer.netfilter.nft_rules import NftRules
 from tracer.packet import Address, Family, Packet, Protocol
 from tracer.query import parse_address
-from tracer.routing import Routing
+from tracer.routing import PlacedRouting, Placement, Routing
 from tracer.snapshot import Snapshot
 from tracer.topology.virtual_names import VirtualAnnotator, no_virtual_names
 from tracer.trace import Unknown
@@ -42,6 +42,7 @@ _RULE_FILES = {
     Family.IP6: ("ip6tables-save.txt", "ip6tables-legacy-save.txt"),
 }
 _NFT_FILES = frozenset({"nft-ruleset.txt", "nft-ruleset.json"})
+_WHERE_THINGS_ARE = ("ip-addr.json", "ip-link.json", "ip-route.json", "ip6-route.json")
 _READ_FROM = {
     "routing": frozenset(
         {"ip-addr.json", "ip-link.json", "ip-route.json", "ip6-route.json", "ip-rule.json", "ip6-rule.json", "sysctl.txt"}
@@ -71,8 +72,10 @@ class NodeStack:
         annotate_nft: NftAnnotator = no_names_nft,
         annotate_virtual: VirtualAnnotator = no_virtual_names,
         kernel: str | None = None,
+        place: Callable[[NodeStack], Placement | None] | None = None,
     ) -> None:
         self.name = name
+        self._place = place
         self.kernel = kernel
         self._annotate = annotate
         self._annotate_nft = annotate_nft
@@ -93,8 +96,11 @@ class NodeStack:
             annotate_nft=self._annotate_nft,
             annotate_virtual=self.virtual_names,
             kernel=self.kernel,
+            place=self._place,
         )
         for derived, files in _READ_FROM.items():
+            if derived == "routing" and self.is_placed and "ipvsadm-save.txt" in names:
+                continue
             if derived in self.__dict__ and files.isdisjoint(names):
                 stack.__dict__[derived] = self.__dict__[derived]
         stack._dumps = {f: dumps for f, dumps in self._dumps.items() if not {*_RULE_FILES[f]} & {*names}}
@@ -102,12 +108,24 @@ class NodeStack:
             stack._chains = {key: chains for key, chains in self._chains.items() if key[1] in stack._dumps}
         return stack
 
+    @property
+    def is_placed(self) -> bool:
+        """Return whether the stack's routing has been asked for, and was inferred from objects."""
+        return "routing" in self.__dict__ and bool(self.routing.inferred_from)
+
     def _file(self, name: str) -> str | None:
         return self._snapshot.node_file(self.name, name)
 
     @cached_property
     def routing(self) -> Routing:
-        """Return the stack's routes, rules, addresses and links; what is missing it says itself."""
+        """Return the stack's routes, rules, addresses and links; what is missing it says itself.
+
+        Where none of them was recorded, they are inferred from what the objects say of the node, if they do.
+        """
+        has_none = not any(self._snapshot.has_node_file(self.name, name) for name in _WHERE_THINGS_ARE)
+        placement = self._place(self) if self._place is not None and has_none else None
+        if placement is not None:
+            return self._inferred(placement)
         return Routing.from_texts(
             self.name,
             ip_addr=self._file("ip-addr.json"),
@@ -120,6 +138,10 @@ class NodeStack:
             kernel=self.kernel,
             folder=f"nodes/{self.name}/",
         )
+
+    def _inferred(self, placement: Placement) -> Routing:
+        texts = {"ip_rule": self._file("ip-rule.json"), "ip6_rule": self._file("ip6-rule.json"), "sysctl": self._file("sysctl.txt")}
+        return PlacedRouting(self.name, placement, texts=texts, kernel=self.kernel, folder=f"nodes/{self.name}/")
 
     @staticmethod
     def rule_files(family: Family) -> tuple[str, ...]:
@@ -193,9 +215,9 @@ class NodeStack:
 
     @cached_property
     def mode(self) -> str | None:
-        """Return what kube-proxy-mode.txt says, None when it is absent."""
+        """Return what kube-proxy-mode.txt says in small letters, None when it is absent."""
         text = self._file("kube-proxy-mode.txt")
-        return text.strip() if text else None
+        return text.strip().lower() if text else None
 
     def gap(self, family: Family) -> Unknown | None:
         """Return what keeps this stack from being replayed for *family*, or None when its rules are all there and modelled."""

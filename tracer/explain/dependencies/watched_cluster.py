@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 
 from tracer.explain.dependencies.facets import Facet, Mention, Presence, Whole
-from tracer.explain.dependencies.routing_facets import Holding
-from tracer.explain.dependencies.watched_objects import Asked, WatchedObjects
+from tracer.explain.dependencies.routing_facets import Covering, Holding
+from tracer.explain.dependencies.watched_objects import ALL, Asked, WatchedObjects
 from tracer.explain.dependencies.watched_routing import WatchedRouting
 from tracer.explain.dependencies.watched_rules import WatchedDump, WatchedServers, watched_nft, watched_sets
 from tracer.ipvs.ipvsadm_list import RecordedConnection
@@ -128,7 +128,18 @@ class WatchedStack(NodeStack):
     @cached_property
     def routing(self) -> Routing:
         """Return the stack's routing, watched."""
-        return WatchedRouting(self._inner.routing, self._note)
+        found = self._inner.routing
+        if not found.inferred_from:
+            return WatchedRouting(found, self._note)
+        # Inferred from Node objects, the virtual servers and, address by address, the pods.
+        self._reads.note_object(Asked("Node", ALL))
+        self._note("ipvsadm-save.txt", Whole())
+        return WatchedRouting(found, self._note_placed)
+
+    def _note_placed(self, name: str, facet: Facet) -> None:
+        self._note(name, facet)
+        if isinstance(facet, Covering):
+            self._reads.note_object(Asked("Pod", "address", str(facet.address)))
 
     def dumps(self, family: Family) -> tuple[Dump, ...]:
         """Return the stack's xtables dumps, watched."""

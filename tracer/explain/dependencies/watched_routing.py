@@ -34,6 +34,11 @@ class WatchedRouting(Routing):
                     self._note(file, Device(device))
 
     @property
+    def inferred_from(self) -> str:
+        """Return what stood in for missing files, where they were inferred."""
+        return self._inner.inferred_from
+
+    @property
     def addresses(self) -> tuple[InterfaceAddress, ...]:
         """Return the stack's addresses."""
         self._note("ip-addr.json", Devices())
