@@ -40,8 +40,12 @@ class Frontend:
 
     def takes(self, packet: Packet) -> bool:
         """Return whether *packet* is for this frontend."""
-        fits = self.protocol in (None, packet.protocol) and self.port == packet.destination_port
-        return fits and (self.address is None or self.address == packet.destination or self.address.is_unspecified)
+        if self.protocol not in (None, packet.protocol) or self.port != packet.destination_port:
+            return False
+        version = packet.destination.version
+        if self.address is None:
+            return not self.backends or any(b.address.version == version for b in self.backends)
+        return self.address == packet.destination or (self.address.is_unspecified and self.address.version == version)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

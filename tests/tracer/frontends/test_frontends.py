@@ -99,6 +99,14 @@ def test_a_node_port_has_no_address_and_may_name_unknown_endpoints():
     assert (found.address, found.flags, found.missing, len(found.backends)) == (None, ("ILB",), 1, 1)
 
 
+def test_a_frontend_of_any_address_has_its_backends_family():
+    assert hns().find(sent("fd00::11", 30080)) is None
+    wild = [{"spec": {"frontend-address": {"ip": ip, "port": 30080}, "backend-addresses": []}} for ip in ("::", "0.0.0.0")]
+    found = parse_cilium(json.dumps(wild), "cilium-services.json").find(sent("192.168.0.11", 30080))
+    assert found is not None
+    assert str(found.address) == "0.0.0.0"
+
+
 def test_other_protocols_and_ports_are_not_taken():
     assert hns().find(sent("10.96.0.10", 80, Protocol.UDP)) is None
     assert hns().find(sent("10.96.0.10", 81)) is None
