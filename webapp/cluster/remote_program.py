@@ -28,7 +28,9 @@ _MOST_STDERR_BYTES = 1 << 16
 _CONNECT_SECONDS = 15
 _CLOSE_SECONDS = 0.5
 # containerd and runc, crun, cri-dockerd: each words it its own way, and some call it exit code 126 or 127.
-_MISSING = re.compile(r"executable file .{0,200}?not found|exec(?: failed)?: .{0,400}?no such file or directory", re.IGNORECASE | re.DOTALL)
+_MISSING = re.compile(
+    r'executable file .{0,200}?not found|exec: \\*"[^"]{1,200}": (?:stat \S{1,300}: )?no such file or directory', re.IGNORECASE | re.DOTALL
+)
 _NOT_STARTED = frozenset({126, 127, 255})
 
 # NB: at DEBUG the library logs the handshake with its Authorization header. This logger never gets there.
