@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import messages
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -148,10 +149,13 @@ def conntrack(request: HttpRequest, source: str) -> HttpResponse:
 
 def _played(timeline: Snapshot, owner: str) -> LiveSource:
     """Return *timeline* standing still: where it stood, a new one when that was its end. :raises TooManyTimelines: as live.play."""
-    row = live.play(timeline, owner)
-    if bar(row).at_end:
-        live.disconnect(row)
+    with transaction.atomic():
+        # In one transaction: whoever plays it never sees it move.
         row = live.play(timeline, owner)
+        if bar(row).at_end:
+            live.disconnect(row)
+            row = live.play(timeline, owner)
+        live.control(row, playing=False)
     live.control(row, playing=False)
     return row
 
