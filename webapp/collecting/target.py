@@ -7,7 +7,7 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 _ARCHIVES = {".tar.gz": "w:gz", ".tgz": "w:gz", ".tar": "w"}
@@ -23,6 +23,12 @@ class Target:
 
     path: Path
     folder: Path
+
+    def second(self) -> Target:
+        """Return a target for the same path with another, empty folder beside the first."""
+        folder = self.folder.parent / "second" / self.folder.name
+        folder.mkdir(parents=True, mode=0o700)
+        return replace(self, folder=folder)
 
     def finish(self) -> None:
         """Move the folder, or the archive of it, into place. :raises OSError: it cannot be written."""

@@ -35,17 +35,24 @@ _ADDRESS = re.compile(rf"{_APART}|{_ONE}", re.ASCII)
 
 
 class Addresses:
-    """The addresses that one *key* gives in place of others."""
+    """The addresses that one *key* gives in place of others. *given* holds what was replaced so far: old → new."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
         self._flips: Callable[[int, int, int], int] = lru_cache(maxsize=200_000)(self._flip)
         self._interface_ids = drawn(key, "interface", "") & 0xFFFFFF0000FFFFFF
-        self.in_address: Callable[[Address], Address] = lru_cache(maxsize=200_000)(self._renamed)
+        self.given: dict[Address, Address] = {}
 
     def in_text(self, text: str) -> str:
         """Return *text* with every IP address, network and hardware address in it replaced. Everything else stays as it is."""
         return _MAC.sub(self._hardware, _ADDRESS.sub(self._found, text))
+
+    def in_address(self, address: Address) -> Address:
+        """Return what stands for *address*."""
+        made = self.given.get(address)
+        if made is None:
+            made = self.given[address] = self._renamed(address)
+        return made
 
     def is_address(self, text: str) -> bool:
         """Return whether *text* is an IP address."""

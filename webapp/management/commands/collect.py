@@ -18,7 +18,11 @@ from webapp.collecting.cluster_nodes import NodeReadings, take_nodes
 from webapp.collecting.cluster_objects import take_objects, take_version
 from webapp.collecting.collection import Collection, How, report
 from webapp.collecting.kept import SENTENCE
-from webapp.collecting.target import BadTarget, target_at
+from webapp.collecting.redacting import SENTENCE as REDACTED
+from webapp.collecting.redacting import key_in, redact, write_names
+from webapp.collecting.target import BadTarget, Target, target_at
+from webapp.management.commands.redact import add_redaction
+from webapp.uploads import FolderFiles, Limits
 
 
 class Command(BaseCommand):
@@ -43,6 +47,8 @@ class Command(BaseCommand):
         parser.add_argument("--reader-namespace", default=settings.READER_NAMESPACE, help="where the node reader is installed")
         parser.add_argument("--node", action="append", default=[], metavar="NAME", help="read this node only; may be given again")
         parser.add_argument("--conntrack", action="store_true", help="read the nodes' connections too")
+        parser.add_argument("--redact", action="store_true", help="replace names and addresses; the traces stay the same")
+        add_redaction(parser)
         parser.add_argument("--parallel", type=int, default=4, metavar="COUNT", help="nodes read at the same time (default: 4)")
 
     def handle(self, **options: Any) -> None:
@@ -50,6 +56,8 @@ class Command(BaseCommand):
         path = options["target"] or Path(time.strftime("snapshot-%Y%m%d-%H%M%S.tar.gz", time.gmtime()))
         if not 1 <= options["parallel"] <= 64:
             raise CommandError("--parallel is a number from 1 to 64", returncode=2)
+        if (options["key"] or options["names"]) and not options["redact"]:
+            raise CommandError("--key and --names go with --redact", returncode=2)
         how = NodeReadings(
             how=options["readings"],
             reader_namespace=options["reader_namespace"],
@@ -60,11 +68,13 @@ class Command(BaseCommand):
         try:
             with self._connection(options) as connection, target_at(path) as target:
                 is_whole = self._collect(connection, Collection(target.folder), how)
-                target.finish()
-        except (BadTarget, cluster.BadKubeconfig) as error:
+                (self._redacted(target, options) if options["redact"] else target).finish()
+        except (BadTarget, cluster.BadKubeconfig, ValueError) as error:
             raise CommandError(str(error), returncode=2) from error
         except OSError as error:
             raise CommandError(f"{path} cannot be written: {error}", returncode=3) from error
+        if not options["redact"]:
+            self._say("Names and addresses in it are the real ones; --redact, or manage.py redact, replaces them.")
         self.stdout.write(str(path))
         if not is_whole:
             sys.exit(1)
@@ -92,8 +102,17 @@ class Command(BaseCommand):
             self._say("Nodes")
             take_nodes(connection, objects, into, self._say, how)
         into.say(collector=f"hopline {__version__}", collected_at=began, kubernetes=kubernetes)
-        self._say(f"\n{report(into.entries)}\nInside are real names and addresses. {SENTENCE}")
+        self._say(f"\n{report(into.entries)}\n{SENTENCE}")
         return not any(entry.how is How.FAILED for entry in into.entries)
+
+    def _redacted(self, target: Target, options: dict[str, Any]) -> Target:
+        """Return a target with what was collected under other names."""
+        second = target.second()
+        renaming = redact(FolderFiles(target.folder, Limits.from_settings()), second.folder, key_in(options["key"]))
+        if options["names"]:
+            write_names(renaming, options["names"])
+        self._say(REDACTED)
+        return second
 
     def _say(self, text: str) -> None:
         self.stderr.write(text, style_func=str)
