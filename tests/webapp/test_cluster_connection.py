@@ -112,7 +112,7 @@ def test_a_silent_watch_ends_at_once_when_closed_by_another_thread(what: str) ->
         later(0.4, watch.close if what == "watch" else connection.close)
         began = time.monotonic()
         assert list(watch) == []
-        assert 0.3 < time.monotonic() - began < 2
+        assert 0.3 < time.monotonic() - began < 15
         assert watch.is_closed
         watch.close()
 
@@ -191,12 +191,12 @@ def test_too_much_output_is_not_read_on() -> None:
 @pytest.mark.parametrize("what", [What.SILENT, What.SLOW])
 def test_a_program_that_does_not_end_is_given_up(what: What) -> None:
     faults = Faults()
-    faults.add(Fault(what=what, verb="exec", seconds=3))
+    faults.add(Fault(what=what, verb="exec", seconds=60))
     with shop.served(faults=faults) as (_, connection):
         began = time.monotonic()
         with pytest.raises(TimedOut):
             connection.exec(*PROXY, ("iptables-save",), timeout=0.5)
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 15
 
 
 def test_output_that_breaks_off_is_not_taken_for_whole() -> None:
@@ -220,7 +220,7 @@ def test_a_refused_program_says_why(status: int, error: type[Exception]) -> None
 
 def test_programs_run_side_by_side_and_end_with_the_connection() -> None:
     faults = Faults()
-    faults.add(Fault(what=What.SILENT, verb="exec", seconds=5, times=None))
+    faults.add(Fault(what=What.SILENT, verb="exec", seconds=60, times=None))
     failed: list[type[Exception]] = []
 
     def run(connection: Connection) -> None:
@@ -236,7 +236,7 @@ def test_programs_run_side_by_side_and_end_with_the_connection() -> None:
         time.sleep(0.5)
         connection.close()
         for thread in threads:
-            thread.join(4)
+            thread.join(20)
         assert failed == [Unreachable] * 4
 
 

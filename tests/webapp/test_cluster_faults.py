@@ -117,14 +117,14 @@ def test_a_broken_list_is_never_half_a_list(monkeypatch: pytest.MonkeyPatch, fau
 
 def test_a_slow_list_is_whole_and_a_dripping_one_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     faults = Faults()
-    faults.add(Fault(what=What.SLOW, seconds=0.01), Fault(what=What.SLOW, seconds=0.2))
+    faults.add(Fault(what=What.SLOW, seconds=0.01), Fault(what=What.SLOW, seconds=1.5))
     with shop.served(faults=faults) as (_, connection):
         assert len(connection.list_page(shop.PODS).items) == 39
         monkeypatch.setattr(cluster_connection, "_ANSWER_SECONDS", 0.5)
         began = time.monotonic()
         with pytest.raises(TimedOut):
             connection.list_page(shop.PODS)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 15
 
 
 def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,18 +136,18 @@ def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch
         assert type(deliver(connection, "830")[1]) is TimedOut
         with pytest.raises(TimedOut):
             connection.exec("a", "b", None, ("c",), timeout=0.4)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
 
 
 def test_a_watch_that_goes_silent_past_its_time_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_connection, "_SILENT_SECONDS", 0.4)
     faults = Faults()
-    faults.add(Fault(what=What.SILENT, after=2, seconds=5))
+    faults.add(Fault(what=What.SILENT, after=2, seconds=60))
     with shop.served(api=played(), faults=faults) as (_, connection):
         began = time.monotonic()
         events, ended = deliver(connection, "830")
         assert ([e.raw for e in events], type(ended)) == (LINES[:2], TimedOut)
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 15
 
 
 def test_a_watch_that_does_not_end_though_it_should_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

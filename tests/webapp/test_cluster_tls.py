@@ -130,4 +130,4 @@ def test_a_watch_over_tls_ends_when_closed(tmp_path: Path, certificate: tuple[Pa
             threading.Timer(0.4, watch.close).start()
             began = time.monotonic()
             assert list(watch) == []
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 15
