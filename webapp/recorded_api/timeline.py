@@ -18,11 +18,13 @@ from tracer.errors import ParseError, SnapshotError
 from tracer.snapshot.layout import NODE_FILES
 from tracer.snapshot.snapshot import Snapshot
 from tracer.snapshot.timeline import STEPS, Step, file_after_step, is_timeline, read_steps
+from webapp.node_commands import CONNTRACK, NODE_COMMANDS
 from webapp.recorded_api.resources import RESOURCES, Resource
 
 _LEAD = 0.3
 _APART = 0.05
 _MOST_OF_THE_WINDOW = 0.5
+_CHANGING = frozenset(command.file for command in (*NODE_COMMANDS, CONNTRACK) if command.follows_events or command is CONNTRACK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,10 +113,17 @@ class Timeline:
         return tuple(sorted({*self.node_files.get(node, {}), *later}))
 
     def node_file(self, node: str, name: str, position: float, *, lag: float) -> bytes | None:
-        """Return a node's file at *position*: rules follow the last event of their step by *lag* seconds. None: there is none."""
+        """Return a node's file at *position*: rules follow the last event of their step by *lag* seconds. None: there is none.
+
+        NB: what changes with the cluster and was read before the first step only (no step has it) is true until something happens:
+        after that nobody knows what the program would have printed.
+        """
         settled = [s.number for s in self.steps if min(s.last_event + lag, s.position) <= position]
         content = self.node_files.get(node, {}).get(name)
-        for number, after in self.files_after.get((node, name), ()):
+        recorded = self.files_after.get((node, name), ())
+        if not recorded and name in _CHANGING and any(event.at <= position for event in self.events[:1]):
+            return None
+        for number, after in recorded:
             if settled and number <= settled[-1]:
                 content = after
         return None if content is None else zstandard.decompress(content)
