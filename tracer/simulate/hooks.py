@@ -18,11 +18,12 @@ from tracer.netfilter.kept_runs import KeptRuns
 from tracer.netfilter.model import Hook, Priority
 from tracer.netfilter.translate import Addresses, Translation, manipulates_source, translate
 from tracer.netfilter.view import View
-from tracer.packet import Address, Packet, Protocol
+from tracer.packet import Address, Family, Packet, Protocol
 from tracer.routing import ResultKind
 from tracer.simulate import ipvs
 from tracer.simulate.crossing import Crossing, rewritten
 from tracer.simulate.walk import Ending, Walk
+from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Reason, Step, Unknown
 
 _SYN, _SYN_ACK, _ACK = 0x02, 0x12, 0x10
@@ -39,6 +40,7 @@ class _Act(Enum):
 
 _VIRTUAL = ((_Act.ANSWER, ipvs.ANSWERS), (_Act.REQUEST, ipvs.REQUESTS))
 Passed = tuple[Walk, Crossing]
+_Place = tuple[int, Hook, Family, bool, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +53,22 @@ class HookRunner:
     addresses: Callable[[Crossing], Addresses]
     reroute: Callable[[Walk, Crossing], Iterator[Passed | Ending]]
     _runs: dict[int, tuple[BaseChain, KeptRuns]] = field(default_factory=dict)
+    _orders: dict[_Place, tuple[NodeStack, Sequence[_Act | BaseChain]]] = field(default_factory=dict)
 
     def run(self, walk: Walk, crossing: Crossing, hook: Hook) -> Iterator[Passed | Ending]:
         """Yield the ways *hook* lets the packet through, and the ways it ends there."""
-        chains = crossing.stack.chains(hook, walk.packet.family)
+        yield from self._stages(walk, crossing, hook, self._stages_of(crossing, hook, walk.packet.family))
+
+    def _stages_of(self, crossing: Crossing, hook: Hook, family: Family) -> Sequence[_Act | BaseChain]:
+        """What the packet meets in *hook*, in the kernel's order."""
+        key = (id(crossing.stack), hook, family, crossing.state is None, crossing.served)
+        kept = self._orders.get(key)
+        if kept is None:
+            kept = self._orders[key] = crossing.stack, self._ordered(crossing, hook, family)  # the stack is held: its id stays its own
+        return kept[1]
+
+    def _ordered(self, crossing: Crossing, hook: Hook, family: Family) -> Sequence[_Act | BaseChain]:
+        chains = crossing.stack.chains(hook, family)
         stages: list[tuple[int, _Act | BaseChain]] = [(chain.priority, chain) for chain in chains if not chain.is_nat]
         if hook in (Hook.PREROUTING, Hook.OUTPUT) and crossing.state is None:
             stages.append((Priority.CONNTRACK, _Act.TRACK))
@@ -63,9 +77,10 @@ class HookRunner:
         if crossing.stack.virtual_servers is not None and not crossing.served:
             stages += [(places[hook], act) for act, places in _VIRTUAL if hook in places]
         stages.sort(key=lambda stage: stage[0])
-        yield from self._stages(walk, crossing, hook, [stage for _, stage in stages])
+        return [stage for _, stage in stages]
 
     def _stages(self, walk: Walk, crossing: Crossing, hook: Hook, stages: Sequence[_Act | BaseChain]) -> Iterator[Passed | Ending]:
+        walk, stages = self._past_known(walk, crossing, hook, stages)
         if not stages:
             yield walk, crossing
             return
@@ -89,6 +104,22 @@ class HookRunner:
                 yield passed
             else:
                 yield from self._stages(*passed, hook, rest)
+
+    def _past_known(
+        self, walk: Walk, crossing: Crossing, hook: Hook, stages: Sequence[_Act | BaseChain]
+    ) -> tuple[Walk, Sequence[_Act | BaseChain]]:
+        """The walk behind the first chains of *stages* that are known to accept the packet as it is, and the stages that follow."""
+        view: View | None = None
+        steps, known = walk.visit.steps, 0
+        for chain in stages:
+            if isinstance(chain, _Act) or (kept := self._runs.get(id(chain))) is None:
+                break
+            view = view or self._view(walk, crossing, hook)
+            leaf = kept[1].straight(view, steps)
+            if leaf is None or leaf.view is not view or leaf.verdict != "accept":
+                break
+            steps, known = leaf.steps, known + 1
+        return (_stepped(walk, steps), stages[known:]) if known else (walk, stages)
 
     def _requested(self, walk: Walk, crossing: Crossing, hook: Hook, rest: Sequence[_Act | BaseChain]) -> Iterator[Passed | Ending]:
         """Let IPVS look at the packet: one for a real server elsewhere leaves this hook, and passes OUTPUT from its start."""
@@ -115,12 +146,8 @@ class HookRunner:
                 yield from self.reroute(*passed)
 
     def _filtered(self, walk: Walk, crossing: Crossing, hook: Hook, chain: BaseChain) -> Iterator[Passed | Ending]:
-        view = self._view(walk, crossing, hook)
-        for leaf in self._leaves(chain, view, walk.visit.steps):
-            if leaf.view is view and leaf.verdict == "accept" and leaf.probability == 1 and not (leaf.conditions or leaf.unknowns):
-                yield _stepped(walk, leaf.steps), crossing
-            else:
-                yield self._ended(walk, leaf) or _carried(walk, crossing, leaf)
+        for leaf in self._leaves(chain, self._view(walk, crossing, hook), walk.visit.steps):
+            yield self._ended(walk, leaf) or _carried(walk, crossing, leaf)
 
     def _leaves(self, chain: BaseChain, view: View, steps: StepList | None) -> Iterator[Leaf]:
         """Every way the chain ends, from what earlier packets found where that tells it."""
@@ -220,7 +247,8 @@ class HookRunner:
             last = changed(last, chance=way.share)
         visit = changed(walk.visit, steps=StepList(last, walk.visit.steps.before))
         certain = walk.source_port_certain and not source
-        walk = changed(walk, packet=packet, visit=visit, probability=walk.probability * way.share, source_port_certain=certain)
+        odds = walk.probability if way.share == 1 else walk.probability * way.share
+        walk = changed(walk, packet=packet, visit=visit, probability=odds, source_port_certain=certain)
         return _settled(walk, crossing, crossing.connection.translated(packet), source=source)
 
 
@@ -255,7 +283,7 @@ def _merged(walk: Walk, leaf: Leaf) -> Walk:
         walk,
         packet=leaf.view.packet,
         visit=visit,
-        probability=walk.probability * leaf.probability,
+        probability=walk.probability if leaf.probability == 1 else walk.probability * leaf.probability,
         conditions=walk.conditions + leaf.conditions,
         unknowns=walk.unknowns + leaf.unknowns,
         recent=recent,
