@@ -16,7 +16,7 @@ from webapp.live.store import Store, StoredChange
 from webapp.node_commands import NODE_COMMANDS
 
 _KINDS = ("Service", "EndpointSlice")
-_RULES = frozenset(command.file for command in NODE_COMMANDS if command.follows_events)
+_RULES = frozenset(command.file for command in NODE_COMMANDS if command.prints_rules)
 _RACE_SECONDS = 70.0
 """So long after the last change of an object a reading of rules that found nothing new is news …"""
 _TOLD_EVERY = 8.0

@@ -8,6 +8,7 @@ A step ends when nothing has happened for a while, so that the rules that follow
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tracer.snapshot.layout import KINDS
 from tracer.snapshot.timeline import Step
 from webapp.collecting.kept import kept
 from webapp.live.step_titles import Happened, title_of
+from webapp.node_commands import NODE_COMMANDS
 
 QUIET_SECONDS = 4.0
 """A step ends when neither an event nor a changed node file came for so long …"""
@@ -28,6 +30,8 @@ _API_VERSIONS = {
     "NetworkPolicy": "networking.k8s.io/v1",
     "Ingress": "networking.k8s.io/v1",
 }
+_NODE_FILE = re.compile(r"nodes/(?P<node>[^/]+)/(?P<name>[^/]+)")
+_WATCHED = frozenset(command.file for command in NODE_COMMANDS if command.follows_events)
 _PLURALS = {kind: plural for plural, kind in KINDS.items()}
 
 
@@ -56,6 +60,9 @@ class Recorder:
         """Write the cluster as it is: *base* are the files of an ordinary snapshot, *resource_versions* those of the lists by kind."""
         items = {plural: _items(base.get(f"{plural}.json"), kind) for plural, kind in KINDS.items()}
         for path, content in base.items():
+            # Whoever plays it must know that these were watched all along, also where they never change.
+            if (node_file := _NODE_FILE.fullmatch(path)) and node_file["name"] in _WATCHED:
+                self._files[node_file["node"], node_file["name"]] = content
             listed = items.get(path.removesuffix(".json"))
             self._write(f"base/{path}", content if listed is None else _listed(listed))
         for kind, version in resource_versions.items():

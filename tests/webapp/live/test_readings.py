@@ -269,18 +269,19 @@ def test_rules_are_read_through_the_api_server_and_follow_the_objects() -> None:
     api = RecordedApi(timeline, rules_lag=0.0)
     with followed(api, readings="exec") as it:
         it.until(lambda: len(it.row.nodes) == 4, "all nodes are read")
-        api.advance_to(timeline.length)
-        wanted = timeline.node_file("shop-worker", "iptables-save.txt", timeline.length, lag=0.0)
-        it.until(lambda: node_file(it.source, "shop-worker", "iptables-save.txt") == wanted, "the last rules are read", 30)
-        told = it.row.nodes["shop-worker"]
-        assert told["error"] == ""
-        assert told["files"]["iptables-save.txt"]["bytes"] == len(wanted or b"")
-        assert "nft-ruleset.json" in told["lacking"]
-        assert told["files"]["nft-ruleset.json"]["error"] == "The container has no program nft."
         assert node_file(it.source, "shop-worker", "conntrack.txt") is None
         services.read_conntrack(it.row, "shop-worker")
         it.follower.look(it.row)
         it.until(lambda: node_file(it.source, "shop-worker", "conntrack.txt") is not None, "the connections are read")
+        api.advance_to(timeline.length)
+        wanted = timeline.node_file("shop-worker", "iptables-save.txt", timeline.length, lag=0.0)
+        it.until(lambda: node_file(it.source, "shop-worker", "iptables-save.txt") == wanted, "the last rules are read", 30)
+        it.until(lambda: it.row.nodes["shop-worker"]["files"]["iptables-save.txt"].get("bytes") == len(wanted or b""), "the reading is told")
+        told = it.row.nodes["shop-worker"]
+        assert told["error"] == ""
+        assert "nft-ruleset.json" in told["lacking"]
+        assert told["files"]["nft-ruleset.json"]["error"] == "The container has no program nft."
+        assert node_file(it.source, "shop-worker", "ip-route.json") is None
 
 
 @pytest.mark.django_db(transaction=True)

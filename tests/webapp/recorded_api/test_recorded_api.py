@@ -19,6 +19,8 @@ EPOCH = 1_000_000_000
 
 def test_after_every_step_it_is_what_the_recorded_bytes_say() -> None:
     api = RecordedApi(shop.timeline())
+    assert api.run("shop-worker", ("ip", "-j", "addr")).stdout == shop.files()["base/nodes/shop-worker/ip-addr.json"]
+    assert api.run("shop-worker", ("conntrack", "-L", "-o", "extended")).stdout == shop.files()["base/nodes/shop-worker/conntrack.txt"]
     for step in shop.timeline().steps:
         api.advance_to(step.position)
         assert api.step == step
@@ -111,13 +113,23 @@ def test_listeners_hear_of_changes_only() -> None:
 
 def test_programs_print_the_recording_of_the_moment() -> None:
     api = RecordedApi(shop.timeline())
+    assert api.run("shop-worker", ("ip", "-j", "addr")).stdout == shop.files()["base/nodes/shop-worker/ip-addr.json"]
+    assert api.run("shop-worker", ("conntrack", "-L", "-o", "extended")).stdout == shop.files()["base/nodes/shop-worker/conntrack.txt"]
     for step in shop.timeline().steps:
         api.advance_to(step.position)
         for node in shop.NODES:
             printed = api.run(node, ("iptables-save",))
             assert printed.stdout == shop.files()[f"step-{step.number:02}/{node}.iptables-save.txt"]
-    assert api.run("shop-worker", ("ip", "-j", "addr")).stdout == shop.files()["base/nodes/shop-worker/ip-addr.json"]
-    assert api.run("shop-worker", ("conntrack", "-L", "-o", "extended")).stdout == shop.files()["base/nodes/shop-worker/conntrack.txt"]
+
+
+def test_what_was_read_before_the_first_step_only_is_not_told_after_it() -> None:
+    api = RecordedApi(shop.timeline())
+    api.advance_to(shop.timeline().events[0].at)
+    assert api.run("shop-worker", ("ip", "-j", "route", "show", "table", "all")) is None
+    assert api.run("shop-worker", ("ip6tables-save",)) is None
+    assert api.run("shop-worker", ("sysctl", "-a")).stdout == shop.files()["base/nodes/shop-worker/sysctl.txt"]
+    api.advance_to(0)
+    assert api.run("shop-worker", ("ip6tables-save",)).stdout == shop.files()["base/nodes/shop-worker/ip6tables-save.txt"]
 
 
 @pytest.mark.parametrize("argv", [("nft", "-j", "list", "ruleset"), ("sh", "-c", "id"), ("cat", "/etc/resolv.conf"), ()])
@@ -133,7 +145,6 @@ def test_a_recorded_program_with_other_arguments_fails() -> None:
 
 def test_our_readers_pods_print_all_that_was_recorded_of_their_node() -> None:
     api = RecordedApi(shop.timeline(), readers=True)
-    api.advance_to(99)
     for node in shop.NODES:
         pod = api.get("pods", "hopline", f"hopline-node-reader-{node}")
         for argv, has_conntrack in ((("hopline-node-reader",), False), (("hopline-node-reader", "--conntrack"), True)):
@@ -142,7 +153,7 @@ def test_our_readers_pods_print_all_that_was_recorded_of_their_node() -> None:
             report = json.loads(files.pop("reading.json"))["files"]
             recorded = {path.rpartition("/")[2] for path in shop.files() if path.startswith(f"base/nodes/{node}/")}
             assert set(report) == set(files) == recorded - (set() if has_conntrack else {"conntrack.txt"})
-            assert files["iptables-save.txt"] == shop.files()[f"step-11/{node}.iptables-save.txt"]
+            assert files["iptables-save.txt"] == shop.files()[f"step-00/{node}.iptables-save.txt"]
             assert files["ip-addr.json"] == shop.files()[f"base/nodes/{node}/ip-addr.json"]
         assert api.run_in(pod, "node-reader", ("sh",)) is None
         assert api.run_in(pod, "node-reader", ("hopline-node-reader", "-x")).exit_code == 2
