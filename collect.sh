@@ -317,10 +317,10 @@ take_version() {
 
 # --- nodes -------------------------------------------------------------------------------------------------------------------------
 
-# Fills $state/nodes (NODE|operating system) and $state/pods (NODE|phase|namespace|pod|containers) for the way of reading.
+# Fills $state/nodes (NODE|system) and $state/pods (NODE|phase|namespace|pod|containers|when it is to be gone) for the way of reading.
 find_nodes() {
   : >"$state/pods"
-  fields='{range .items[*]}{.spec.nodeName}|{.status.phase}|{.metadata.namespace}|{.metadata.name}|{.spec.containers[*].name}{"\n"}{end}'
+  fields='{range .items[*]}{.spec.nodeName}|{.status.phase}|{.metadata.namespace}|{.metadata.name}|{.spec.containers[*].name}|{.metadata.deletionTimestamp}{"\n"}{end}'
   if [ "$readings" = daemonset ]; then
     find_pods "$reader_namespace" 'app.kubernetes.io/name=hopline-node-reader'
   else
@@ -346,7 +346,7 @@ find_pods() { # NAMESPACE SELECTOR
 
 pod_of() { # NODE: prints "NAMESPACE POD CONTAINER" of the pod to read it with
   awk -F'|' -v node="$1" '
-    $1 == node && $2 == "Running" {
+    $1 == node && $2 == "Running" && $6 == "" {
       count = split($5, names, " ")
       container = names[1]
       for (i = 1; i <= count; i++) if (names[i] == "kube-proxy" || names[i] == "node-reader") container = names[i]

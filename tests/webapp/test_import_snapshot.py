@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
 
+from tests.webapp.conftest import SECRET, SERVICE, write_cluster
 from webapp import services
 from webapp.management.commands.load_demo import demonstration_clusters
 from webapp.models import Snapshot
@@ -75,6 +77,20 @@ def test_a_timeline_is_stored_whole(demo: Path) -> None:
     with contextlib.closing(open_container(row)) as files:
         assert set(files) == recorded
         assert files["pods.watch.jsonl"] == (demo / "shop-timeline/pods.watch.jsonl").read_bytes()
+
+
+def test_a_timeline_loses_its_secrets_too(tmp_path: Path) -> None:
+    write_cluster(tmp_path / "t/base", SECRET)
+    (tmp_path / "t/steps.json").write_text(json.dumps([{"step": 0, "title": "", "at": 1, "resource_version": "1"}]))
+    lines = [{"type": "ADDED", "object": one} for one in (SECRET, SERVICE)]
+    (tmp_path / "t/services.watch.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "t/secrets.list.json").write_text(json.dumps({"kind": "SecretList", "items": [SECRET]}))
+    row = services.store_snapshot(tmp_path / "t")
+    with contextlib.closing(open_container(row)) as files:
+        stored = {name: files[name] for name in files}
+    assert not any(b"aHVudGVy" in content for content in stored.values())
+    assert b"10.96.0.10" in stored["services.watch.jsonl"]
+    assert row.summary["timeline"]["steps"][0]["resource_version"] == "1"
 
 
 @pytest.mark.needs_shared

@@ -22,7 +22,8 @@ FAULTS = json.loads(os.environ.get("STUB_FAULTS", "{}"))
 FILES = {tuple(argv): name for name, argv in json.loads(os.environ["STUB_COMMANDS"]).items()}
 NODES_PATH = '{range .items[*]}{.metadata.name}|{.status.nodeInfo.operatingSystem}{"\\n"}{end}'
 PODS_PATH = (
-    '{range .items[*]}{.spec.nodeName}|{.status.phase}|{.metadata.namespace}|{.metadata.name}|{.spec.containers[*].name}{"\\n"}{end}'
+    "{range .items[*]}{.spec.nodeName}|{.status.phase}|{.metadata.namespace}|{.metadata.name}|{.spec.containers[*].name}"
+    '|{.metadata.deletionTimestamp}{"\\n"}{end}'
 )
 
 
@@ -74,12 +75,13 @@ def get(arguments: list[str]) -> None:
             print(f"{item['metadata']['name']}|{system}")
     elif "app.kubernetes.io/name=hopline-node-reader" in arguments and "readers" in arguments:
         for node in FAULTS.get("readers", []):
-            print(f"{node}|Running|readers|reader-{node}|node-reader")
+            print(f"{node}|Running|readers|reader-{node}|node-reader|")
     elif output == "jsonpath=" + PODS_PATH:
         if "k8s-app=kube-proxy" in arguments:
             for node, pod in proxies().items():
                 if pod:
-                    print(f"{node}|{pod.get('phase', 'Running')}|kube-system|{pod['name']}|{pod.get('containers', 'kube-proxy')}")
+                    phase, containers, going = pod.get("phase", "Running"), pod.get("containers", "kube-proxy"), pod.get("deleted", "")
+                    print(f"{node}|{phase}|kube-system|{pod['name']}|{containers}|{going}")
     elif output == "json":
         printed(items(resource))
     else:

@@ -339,8 +339,9 @@ def test_errors_with_quotes_are_still_json(small: Path, tmp_path: Path) -> None:
     assert 'list resource "pods"' in about(tmp_path / "out")["files"]["pods.json"]["error"]
 
 
-def test_nodes_that_cannot_be_read_are_said(small: Path, tmp_path: Path) -> None:
-    pods = {"node-a": {"name": "kube-proxy-x", "phase": "Pending"}}
+@pytest.mark.parametrize("state", [{"phase": "Pending"}, {"deleted": "2026-11-20T10:00:00Z"}])
+def test_nodes_that_cannot_be_read_are_said(small: Path, tmp_path: Path, state: dict[str, str]) -> None:
+    pods = {"node-a": {"name": "kube-proxy-x", **state}}
     ran = collect(tmp_path, small, "out", pods=pods, systems={"node-b.example": "windows"})
     files = about(tmp_path / "out")["files"]
     assert files["nodes/node-a/iptables-save.txt"]["error"].startswith("No kube-proxy pod runs there")
