@@ -32,7 +32,7 @@ class KeptCluster:
             for name in files:
                 content = timeline.node_file(node, name, 0.0, lag=0.0)
                 changes.append(self.store.put_file(f"nodes/{node}/{name}", content, seen_at=time.time()))
-        self._write(changes, state="live")
+        self._write(changes, state="live", nodes={node: {} for node in timeline.node_files})
 
     def put(self, plural: str, event: str, value: dict[str, Any]) -> int:
         """Write that *value* was ADDED, MODIFIED or DELETED; return the generation."""

@@ -150,3 +150,11 @@ def test_the_switcher_asks_the_same_elsewhere(client: Client, shop: KeptCluster,
 
     services.load_demo(demo / "shop-iptables", "still", "still")
     assert f"/c/still/trace?{ASKED}" in html.unescape(page(client, shop))
+
+
+def test_objects_without_rules_are_not_judged_in_the_first_moment(client: Client) -> None:
+    early = KeptCluster(node_files=False)
+    early.set(nodes={})
+    assert "Reading shop" in page(client, early)
+    early.set(readings="none")
+    assert "Unknown" in page(client, early)

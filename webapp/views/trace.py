@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.cache import never_cache
@@ -30,6 +32,7 @@ from webapp.views.errors import not_found
 
 PARTS = {"inspector": "trace/_inspector.html", "graph-box": "trace/_graph.html", "trace": "trace/_trace.html"}
 MOST_EXAMPLES = 4
+FIRST_READING = timedelta(seconds=30)
 # A page of a followed cluster wants parts of the answer it shows, or nothing but another answer than that.
 SHOWN_ANSWER, HAD_ANSWER = "Hopline-Answer", "Hopline-Had"
 
@@ -54,7 +57,7 @@ def trace(request: HttpRequest, source: str) -> HttpResponse:
     if is_form(request.GET) and not query.errors:
         return HttpResponseRedirect(query.url(path))
     errors, status, page = query.errors, 422 if query.errors else 200, None
-    if not errors and not query.is_empty:
+    if not errors and not query.is_empty and not is_waiting(row):
         try:
             found = trace_answers.answer(row, query, request.headers.get(SHOWN_ANSWER, ""))
             if request.headers.get(HAD_ANSWER) == found.generation:
@@ -62,7 +65,7 @@ def trace(request: HttpRequest, source: str) -> HttpResponse:
             page = trace_page(found, query, path, Shown.of(request.headers))
         except NotAnswered as failure:
             # While a cluster is read for the first time, nothing is wrong with a question about what has not been read yet.
-            errors, status = ((), 200) if is_waiting(row) else (failure.errors, 404 if failure.missing else 422)
+            errors, status = ((), 200) if is_connecting(row) else (failure.errors, 404 if failure.missing else 422)
     return respond(request, live_context(request, row, query, page, errors), status)
 
 
@@ -78,8 +81,16 @@ def find(request: HttpRequest, slug: str) -> Source | HttpResponse:
 
 
 def is_waiting(row: Source) -> bool:
-    """Return whether *row* is a followed cluster that has not been read to its end for the first time."""
-    return isinstance(row, LiveSource) and (row.generation == 0 or row.state == LiveSource.State.CONNECTING)
+    """Return whether *row* is a followed cluster of which nothing is known yet, or for a moment the objects only."""
+    if not isinstance(row, LiveSource):
+        return False
+    only_objects = row.readings != LiveSource.Readings.NONE and not row.nodes and row.state != LiveSource.State.STALE
+    return row.generation == 0 or (only_objects and timezone.now() - row.created_at < FIRST_READING)
+
+
+def is_connecting(row: Source) -> bool:
+    """Return whether *row* is a followed cluster that has not been read to its end."""
+    return isinstance(row, LiveSource) and row.state == LiveSource.State.CONNECTING
 
 
 def respond(request: HttpRequest, context: dict[str, Any], status: int = 200) -> HttpResponse:
@@ -95,7 +106,7 @@ def live_context(
     request: HttpRequest, row: Source, query: TraceQuery, page: TracePage | None, errors: tuple[FieldError, ...]
 ) -> dict[str, Any]:
     """Return the template's context for a page that is answered now, not frozen."""
-    path, waiting = reverse("trace", args=[row.id]), page is None and not errors and is_waiting(row)
+    path, waiting = reverse("trace", args=[row.id]), page is None and not errors and (is_waiting(row) or is_connecting(row))
     examples = example_links(row)[:MOST_EXAMPLES] if page is None and not errors and not waiting and is_quick(row) else ()
     return {
         "source": source_head(row, current_owner(request), str(query) if page else ""),
