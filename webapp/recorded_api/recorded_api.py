@@ -92,9 +92,14 @@ class RecordedApi:
         position = min(max(0.0, position), self.timeline.length)
         with self._lock:
             before = (self._epoch, len(self._history))
-            if position < self._position:
+            is_back = position < self._position
+            if is_back:
                 self._rewind()
             self._advance(position)
+            if is_back:
+                # What led here is no news to anybody; what happens from now on is.
+                self._history = []
+                self.compact()
             changed = before != (self._epoch, len(self._history))
         if changed:
             self._tell()
@@ -209,7 +214,6 @@ class RecordedApi:
         self._position = 0.0
 
     def _advance(self, position: float) -> None:
-        restored = self._epoch and not self._history and self._next == 0
         while self._next < len(self.timeline.events) and self.timeline.events[self._next].at <= position:
             event = self.timeline.events[self._next]
             self._next += 1
@@ -219,9 +223,6 @@ class RecordedApi:
                 value = event.object if untouched else _with_version("", "", event.object, version)
                 self._happen(event.plural, event.type, version, value, event.raw if untouched else None)
         self._position = position
-        if restored:
-            self._history = []
-            self.compact()
 
     def _is_possible(self, plural: str, type_: str, value: Mapping[str, object]) -> bool:
         """A recording may overlap with the list it begins with; and an unrecorded change may have taken an object away."""

@@ -49,6 +49,17 @@ def test_going_back_voids_what_was_answered() -> None:
     assert shop.versions(api.objects("pods")) == old
 
 
+def test_what_happens_after_going_back_to_the_beginning_is_told() -> None:
+    api = RecordedApi(shop.timeline())
+    api.advance_to(5.0)
+    api.advance_to(0.1)
+    begin = api.index_after(api.resource_version)
+    api.advance_to(12.0)
+    wanted = RecordedApi(shop.timeline())
+    wanted.advance_to(12.0)
+    assert [event.key for event in api.events(begin)] == [event.key for event in wanted.events(0)] != []
+
+
 def test_it_goes_on_after_going_back() -> None:
     api = RecordedApi(shop.timeline())
     api.advance_to(99)
