@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from django.conf import settings
@@ -37,6 +38,8 @@ logger = logging.getLogger(__name__)
 _RULED_BY = frozenset({"Service", "EndpointSlice", "Node", "Pod", "NetworkPolicy", "Namespace"})
 """Kinds whose changes rules or routes follow."""
 _VERSION_EVERY, _VERSION_RETRY = 600.0, 15.0
+_ASKED_SECONDS = 60.0
+"""What somebody asked for longer ago was the business of the follower before."""
 
 
 class Follower:
@@ -78,13 +81,19 @@ class Follower:
         """Return whether something may still be written."""
         return self._writer is not None and not self._writer.is_over.is_set()
 
+    def join(self, seconds: float) -> None:
+        """Wait until nothing is written any more, at most so long."""
+        if self._writer is not None:
+            self._writer.is_over.wait(seconds)
+
     def look(self, row: LiveSource) -> None:
         """Take what people want of this source: a steered timeline, a node's connections, a recording."""
         if self._player is not None:
             self._player.nudge()
         self._taping.look(row.recording)
         for node, at in row.asked.get("conntrack", {}).items():
-            if self._asked.get(node) != at and self._readings is not None and self._readings.ask_conntrack(node):
+            is_new = self._asked.get(node) != at and time.time() - at < _ASKED_SECONDS
+            if is_new and self._readings is not None and self._readings.ask_conntrack(node):
                 self._asked[node] = at
 
     # -----------------------------------------------------------------------------------------------------------------------------

@@ -44,8 +44,10 @@ def step_at(playback: dict[str, Any], position: float) -> int:
 
 
 def steered(playback: dict[str, Any], now: float, **changes: Any) -> dict[str, Any]:
-    """Return *playback* after a person has, at *now*, changed position, speed or playing."""
-    return playback | _playback(playback).changed(now, _length(playback), **changes).to_dict()
+    """Return *playback* after a person has, at *now*, changed position, speed or playing; *went_back_at* says when they last went back."""
+    changed = _playback(playback).changed(now, _length(playback), **changes).to_dict()
+    went_back = float(str(changed["position"])) < position_at(playback, now)[0]
+    return playback | changed | ({"went_back_at": now} if went_back else {})
 
 
 def _playback(value: dict[str, Any]) -> Playback:

@@ -30,6 +30,7 @@ class Player:
         self._playback = row.playback
         self._looked_at = 0.0
         self._step = -1
+        self._went_back_at = self._playback.get("went_back_at")
         self._api.advance_to(position_at(self._playback, time.time())[0])
         self._server = serve(self._api)
         self._wake = threading.Event()
@@ -63,6 +64,10 @@ class Player:
             self._looked_at = now
             self._look()
         at, _ = position_at(self._playback, time.time())
+        if self._playback.get("went_back_at") == self._went_back_at:
+            # Whoever paused it read the clock a moment before this thread did: going back for that would end every watch.
+            at = max(at, self._api.position)
+        self._went_back_at = self._playback.get("went_back_at")
         self._api.advance_to(at)
         step = step_at(self._playback, at)
         if step != self._step:

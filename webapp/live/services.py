@@ -53,13 +53,16 @@ def get(slug: str, owner: str) -> LiveSource:
 
 
 def watched(source: LiveSource) -> None:
-    """Note that somebody looks at *source*; a timeline that was stopped because nobody did goes on."""
+    """Note that somebody looks at *source*; a timeline that was stopped because nobody did goes on, if there is room for one more."""
     now = timezone.now()
-    if source.watched_at < now - _WATCHED_EVERY or not source.wanted:
-        is_timeline = source.kind == LiveSource.Kind.TIMELINE
-        LiveSource.objects.filter(id=source.id).update(watched_at=now, **({"wanted": True} if is_timeline else {}))
-        source.watched_at = now
+    is_asleep = source.kind == LiveSource.Kind.TIMELINE and not source.wanted
+    if is_asleep and _timelines_playing() < settings.TIMELINES_MAX:
+        LiveSource.objects.filter(id=source.id).update(watched_at=now, wanted=True)
+        source.watched_at, source.wanted = now, True
         nudge()
+    elif source.watched_at < now - _WATCHED_EVERY:
+        LiveSource.objects.filter(id=source.id).update(watched_at=now)
+        source.watched_at = now
 
 
 # --- coming and going ----------------------------------------------------------------------------------------------------
@@ -93,9 +96,8 @@ def play(timeline: Snapshot, owner: str) -> LiveSource:
         raise ValueError("a timeline is played for a session")
     playback = playback_of(open_timeline(timeline), now=time.time())
     with transaction.atomic():
-        playing = LiveSource.objects.select_for_update().filter(kind=LiveSource.Kind.TIMELINE)
-        row = playing.filter(timeline=timeline, owner=owner).first()
-        if (row is None or not row.wanted) and playing.filter(wanted=True).count() >= settings.TIMELINES_MAX:
+        row = LiveSource.objects.select_for_update().filter(kind=LiveSource.Kind.TIMELINE, timeline=timeline, owner=owner).first()
+        if (row is None or not row.wanted) and _timelines_playing() >= settings.TIMELINES_MAX:
             raise TooManyTimelines
         if row is None:
             row = LiveSource(kind=LiveSource.Kind.TIMELINE, timeline=timeline, owner=owner, name=timeline.name)
@@ -243,6 +245,10 @@ def contexts() -> Contexts:
 def check(context: str | None) -> Check:
     """Return what the API server allows Hopline in *context* (None: in the cluster), permission by permission. Waits for the network."""
     return connecting.check(context)
+
+
+def _timelines_playing() -> int:
+    return LiveSource.objects.filter(kind=LiveSource.Kind.TIMELINE, wanted=True).count()
 
 
 def _free_slug(name: str) -> str:

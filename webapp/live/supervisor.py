@@ -21,7 +21,10 @@ from webapp.models import LiveSource
 logger = logging.getLogger(__name__)
 
 _LOOKED_EVERY = 1.0
-_UNWATCHED = timedelta(minutes=30)
+_UNWATCHED, _FORGOTTEN = timedelta(minutes=30), timedelta(days=7)
+_AGAIN_AFTER = 5.0
+_SWEPT_EVERY = 3600.0
+_END_SECONDS = 8.0
 
 
 class Supervisor:
@@ -31,7 +34,8 @@ class Supervisor:
         self.holder = holder or lease.holder_name()
         self._followers: dict[str, Follower] = {}
         self._stop = threading.Event()
-        self._renewed_at = 0.0
+        self._renewed_at = self._swept_at = 0.0
+        self._not_before: dict[str, float] = {}
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
 
     def start(self) -> None:
@@ -42,7 +46,7 @@ class Supervisor:
         """Stop following and let other processes do it; waits until they may."""
         self._stop.set()
         wake.nudge()
-        self._thread.join(timeout=10)
+        self._thread.join(timeout=_END_SECONDS + 5)
 
     @property
     def following(self) -> tuple[str, ...]:
@@ -70,13 +74,18 @@ class Supervisor:
         self._renew()
         for source, follower in tuple(self._followers.items()):
             row = rows.get(source)
+            if follower.is_over.is_set():
+                # Whatever ended it may end the next one as well: not in a busy loop.
+                self._not_before[source] = time.monotonic() + _AGAIN_AFTER
             if row is None or follower.is_over.is_set() or follower.readings_mode != row.readings:
                 self._drop(source)
             else:
                 follower.look(row)
         for row in rows.values():
-            if row.id not in self._followers and _may_be_free(row) and lease.take(row.id, self.holder):
+            is_time = self._not_before.get(row.id, 0.0) <= time.monotonic()
+            if row.id not in self._followers and is_time and _may_be_free(row) and lease.take(row.id, self.holder):
                 self._follow(row)
+        self._sweep()
 
     def _renew(self) -> None:
         if time.monotonic() - self._renewed_at < lease.RENEW_EVERY:
@@ -95,12 +104,24 @@ class Supervisor:
         self._followers.pop(source).stop()
         lease.release(source, self.holder)
 
+    def _sweep(self) -> None:
+        """Delete timelines that nobody has come back to for a week."""
+        if time.monotonic() - self._swept_at >= _SWEPT_EVERY:
+            self._swept_at = time.monotonic()
+            old = timezone.now() - _FORGOTTEN
+            LiveSource.objects.filter(kind=LiveSource.Kind.TIMELINE, wanted=False, watched_at__lt=old).delete()
+
     def _release_all(self) -> None:
-        for source in tuple(self._followers):
+        followers = tuple(self._followers.values())
+        for follower in followers:
+            follower.stop()
+        deadline = time.monotonic() + _END_SECONDS
+        for follower in followers:
+            follower.join(max(0.0, deadline - time.monotonic()))
             try:
-                self._drop(source)
+                self._drop(follower.source)
             except DatabaseError as error:
-                logger.warning("source %s could not be released: %s", source, error)
+                logger.warning("source %s could not be released: %s", follower.source, error)
 
 
 def _may_be_free(row: LiveSource) -> bool:

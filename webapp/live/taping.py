@@ -25,6 +25,8 @@ from webapp.live.store import Store, StoredChange
 from webapp.models import LiveSource
 
 logger = logging.getLogger(__name__)
+_CLOCKS_DIFFER_BY = 5.0
+_ABANDONED_SECONDS = 86_400.0
 
 
 class Taping:
@@ -35,6 +37,7 @@ class Taping:
         self._wanted: dict[str, Any] = {}
         self._recorder: Recorder | None = None
         self._error = ""
+        self._made_at = time.time()
 
     def look(self, recording: dict[str, Any]) -> None:
         """Take what the source's row says of its recording."""
@@ -44,7 +47,7 @@ class Taping:
         """Begin, go on or end as wanted. *versions* are the lists' resourceVersions by kind."""
         state = self._wanted.get("state")
         if state == "recording" and self._recorder is None and not self._error:
-            self._begin(store, versions)
+            self._begin_or_give_up(store, versions)
         elif state == "storing":
             self._finish()
         elif self._recorder is not None:
@@ -65,9 +68,23 @@ class Taping:
             self._error = str(error)
             logger.warning("the recording of source %s ends: %s", self._source, error)
 
+    def close(self) -> None:
+        """The follower ends: store what was recorded so far."""
+        if self._recorder is not None and self._wanted.get("state") == "recording":
+            _store(self._source, self._recorder, self._wanted, self._error or "It ended early: the follower was stopped.")
+            self._recorder = None
+
+    def _begin_or_give_up(self, store: Store, versions: Mapping[str, str]) -> None:
+        if float(self._wanted.get("since") or 0.0) >= self._made_at - _CLOCKS_DIFFER_BY:
+            self._begin(store, versions)
+        else:
+            self._wanted = {}
+            _say(self._source, {"state": "failed", "error": "The process that recorded it has ended."})
+
     def _begin(self, store: Store, versions: Mapping[str, str]) -> None:
         folder = settings.DATA_DIR / "recordings"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _sweep(folder)
         try:
             self._recorder = Recorder(Path(tempfile.mkdtemp(dir=folder)) / "timeline")
         except OSError as error:
@@ -81,6 +98,13 @@ class Taping:
         wanted, self._wanted = self._wanted, {}
         error, self._error = self._error, ""
         threading.Thread(target=lambda: _store(self._source, recorder, wanted, error), name="recording", daemon=True).start()
+
+
+def _sweep(folder: Path) -> None:
+    """Delete what killed processes left of their recordings: nothing has been written there for a day."""
+    for left in folder.iterdir():
+        if max((path.stat().st_mtime for path in (left, *left.rglob("*"))), default=0.0) < time.time() - _ABANDONED_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _record(recorder: Recorder, change: StoredChange) -> None:

@@ -72,6 +72,8 @@ class Writer:
             logger.exception("source %s cannot be written", self._source)
         finally:
             self._outbox.stop.set()
+            if self._taping is not None:
+                self._taping.close()
             connection.close()
             self.is_over.set()
 

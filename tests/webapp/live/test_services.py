@@ -15,6 +15,7 @@ from tests.webapp.live.following import DEMO, followed, recorded, until
 from tests.webapp.made_rows import MINE, OTHER
 from webapp import services as snapshots
 from webapp.live import announce, services
+from webapp.live.journal import unpacked
 from webapp.live.services import TooManyTimelines
 from webapp.live.supervisor import Supervisor
 from webapp.models import LiveItem, LiveSource, Snapshot
@@ -80,6 +81,15 @@ def test_who_looks_is_noted_and_wakes_a_timeline_that_was_put_to_sleep(timeline:
     row.refresh_from_db()
     assert row.wanted
     assert row.watched_at > long_ago
+
+
+def test_a_sleeping_timeline_waits_for_room(timeline: Snapshot, settings) -> None:
+    mine, theirs = services.play(timeline, MINE), services.play(timeline, OTHER)
+    LiveSource.objects.filter(id=mine.id).update(wanted=False)
+    settings.TIMELINES_MAX = 1
+    assert services.get(mine.id, MINE).wanted is False
+    LiveSource.objects.filter(id=theirs.id).update(wanted=False)
+    assert services.get(mine.id, MINE).wanted is True
 
 
 def test_disconnect_forgets_everything(timeline: Snapshot, told: list[dict[str, object]]) -> None:
@@ -198,12 +208,8 @@ def test_a_followed_cluster_is_recorded_into_a_timeline() -> None:
         api.advance_to(timeline.steps[1].position)
         it.until_current()
         wanted = timeline.node_file("shop-worker", "iptables-save.txt", timeline.steps[1].position, lag=0.0)
-        it.until(
-            lambda: (
-                LiveItem.objects.get(source=it.source, path="nodes/shop-worker/iptables-save.txt").seen_at > it.row.recording["since"] + 2
-            ),
-            "read again",
-        )
+        rules = LiveItem.objects.filter(source=it.source, path="nodes/shop-worker/iptables-save.txt")
+        it.until(lambda: unpacked(rules.get().body_zstd) == wanted, "the rules are read")
         services.stop_recording(it.row)
         it.follower.look(it.row)
         it.until(lambda: it.row.recording["state"] == "stored", "the recording is stored")
@@ -218,6 +224,27 @@ def test_a_followed_cluster_is_recorded_into_a_timeline() -> None:
         assert played.timeline.node_file("shop-worker", "iptables-save.txt", played.timeline.length, lag=0.0) == wanted
         with pytest.raises(ValueError, match="not being recorded"):
             services.stop_recording(it.row)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_recording_survives_the_end_of_its_follower_but_not_its_death() -> None:
+    api = RecordedApi(recorded())
+    with followed(api) as it:
+        it.until_live()
+        services.start_recording(it.row, MINE, "cut short")
+        it.follower.look(it.row)
+        it.until(lambda: it.follower._taping._recorder is not None, "the recording begins")
+        source = it.source
+    found = LiveSource.objects.get(id=source).recording
+    assert (found["state"], found["error"]) == ("stored", "It ended early: the follower was stopped.")
+    assert Snapshot.objects.get(id=found["snapshot"]).name == "cut short"
+    with followed(api) as it:
+        it.until_live()
+        long_ago = {"state": "recording", "name": "x", "owner": MINE, "since": time.time() - 3600}
+        LiveSource.objects.filter(id=it.source).update(recording=long_ago)
+        it.follower.look(it.row)
+        it.until(lambda: it.row.recording["state"] == "failed", "nobody has its beginning")
+        assert it.row.recording["error"] == "The process that recorded it has ended."
 
 
 # --- what may be connected -------------------------------------------------------------------------------------------------------

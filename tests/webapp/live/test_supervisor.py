@@ -12,7 +12,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from tests.webapp.live.following import DEMO, recorded, until
-from tests.webapp.made_rows import MINE
+from tests.webapp.made_rows import MINE, OTHER
 from webapp import services as snapshots
 from webapp.live import lease, services
 from webapp.live.follower import Follower
@@ -82,6 +82,17 @@ def test_a_timeline_that_nobody_watches_is_put_to_sleep_and_comes_back(timeline:
     assert 0.0 < asleep.playback["position"] < 20.0
     services.get(source.id, MINE)
     until(lambda: row_of(source).state == "live", "it is followed again")
+
+
+def test_a_timeline_that_nobody_comes_back_to_is_forgotten(timeline: Snapshot) -> None:
+    old, young = services.play(timeline, MINE), services.play(timeline, OTHER)
+    LiveSource.objects.update(wanted=False, watched_at=timezone.now() - timedelta(days=6))
+    LiveSource.objects.filter(id=old.id).update(watched_at=timezone.now() - timedelta(days=8))
+    supervisor = Supervisor()
+    supervisor.start()
+    until(lambda: not LiveSource.objects.filter(id=old.id).exists(), "it is deleted")
+    supervisor.stop()
+    assert LiveSource.objects.filter(id=young.id).exists()
 
 
 def test_other_readings_start_the_follower_anew(tmp_path: Path, settings, supervisor: Supervisor) -> None:
