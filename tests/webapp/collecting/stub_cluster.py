@@ -62,7 +62,7 @@ def collect(
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
         stdin=subprocess.DEVNULL,
     )
     calls = [json.loads(line) for line in log.read_text().splitlines()]

@@ -221,7 +221,7 @@ def test_node_files_are_what_the_programs_printed(small: Path, tmp_path: Path) -
 
 
 def test_conntrack_is_read_when_it_is_asked_for(small: Path, tmp_path: Path) -> None:
-    collect(tmp_path, small, "--conntrack", "out")
+    collect(tmp_path, small, "--node", "node-a", "--conntrack", "out")
     assert (tmp_path / "out/nodes/node-a/conntrack.txt").exists()
 
 
@@ -301,18 +301,16 @@ def test_without_services_nothing_is_written(small: Path, tmp_path: Path, fault:
 
 
 def test_a_program_that_never_ends_is_given_up(small: Path, tmp_path: Path) -> None:
-    started = time.monotonic()
-    ran = collect(tmp_path, small, "--node", "node-a", "--timeout", "1", "out", sleeps=["iptables-save"])
-    assert time.monotonic() - started < 30
+    ran = collect(tmp_path, small, "--node", "node-a", "--timeout", "5", "out", sleeps=["iptables-save"])
     files = about(tmp_path / "out")["files"]
-    assert (ran.code, files["nodes/node-a/iptables-save.txt"]["error"]) == (1, "iptables-save did not end within 1 s.")
+    assert (ran.code, files["nodes/node-a/iptables-save.txt"]["error"]) == (1, "iptables-save did not end within 5 s.")
     assert (tmp_path / "out/nodes/node-a/ip-addr.json").exists()
     assert not (tmp_path / "out/nodes/node-a/iptables-save.txt").exists()
 
 
 def test_a_node_that_answers_nothing_does_not_hold_the_others_for_long(small: Path, tmp_path: Path) -> None:
     programs = sorted({command.argv[0] for command in NODE_COMMANDS})
-    ran = collect(tmp_path, small, "--node", "node-a", "--timeout", "1", "out", sleeps=programs)
+    ran = collect(tmp_path, small, "--node", "node-a", "--timeout", "5", "out", sleeps=programs)
     assert sum(call[0] == "exec" for call in ran.calls) == 2
     assert about(tmp_path / "out")["files"]["nodes/node-a/sysctl.txt"]["error"] == "Not tried: two programs before did not end."
 
