@@ -11,6 +11,7 @@ from tracer.kube.service import read_protocol
 from tracer.packet import Address, Protocol
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+_CHANGED_ANNOTATION = "endpoints.kubernetes.io/last-change-trigger-time"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,10 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointSlice:
-    """Some of the endpoints of one Service, all of one address family and with the same ports. *service* None: of no Service."""
+    """Some of the endpoints of one Service, all of one address family and with the same ports. *service* None: of no Service.
+
+    *changed*: when the Pod or Service changed that the slice follows, as the control plane noted it (whole seconds); None when it did not.
+    """
 
     namespace: str
     name: str
@@ -64,6 +68,7 @@ class EndpointSlice:
     ports: tuple[EndpointPort, ...]
     labels: Mapping[str, str] = field(default_factory=dict)
     created: datetime | None = None
+    changed: datetime | None = None
     legacy: bool = False
     origin: Origin = field(default_factory=Origin, compare=False)
 
@@ -88,6 +93,7 @@ class EndpointSlice:
             ports=tuple(_port(p) for p in top.each("ports")),
             labels=labels,
             created=metadata.time("creationTimestamp"),
+            changed=metadata.nested("annotations").time(_CHANGED_ANNOTATION),
             origin=origin or Origin(),
         )
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import cached_property, partial
 
+from tracer.errors import ParseError
 from tracer.kube.item_spans import find_spans
 from tracer.kube.json_text import decode_json, decode_text, to_utf8
 from tracer.kube.object_file import Document, ObjectFile
 from tracer.kube.objects import Objects
+from tracer.packet import Address
 from tracer.snapshot.layout import Bundle, Layout, recognise
 from tracer.snapshot.text_lines import TextLines
 from tracer.snapshot.yaml_documents import YamlDocument, read_yaml
@@ -114,6 +117,32 @@ class Snapshot:
         self._lines.move_to_end(path)
         return lines
 
+    # -- times --------------------------------------------------------------------------------------------------------------------
+
+    def read_at(self, node: str, name: str) -> float | None:
+        """Return when the file *name* of *node* was read (Unix seconds), as snapshot.json says; None when nobody noted it."""
+        return self._read_times.get(self.path_of(node, name))
+
+    def objects_read_at(self, kind: str) -> float | None:
+        """Return when the first file that may hold objects of *kind* was read (Unix seconds); None when nobody noted it."""
+        times = (self._read_times.get(o.path) for o in self.layout.objects if o.kind in (kind, None))
+        return next((t for t in times if t is not None), None)
+
+    def endpoint_changed_at(self, namespace: str, service: str, address: Address) -> float | None:
+        """Return when an endpoint of a Service was seen to come, go, or change its readiness (Unix seconds): only a follower can tell."""
+        return None
+
+    @cached_property
+    def _read_times(self) -> Mapping[str, float]:
+        try:
+            about = decode_json(self.text(self.layout.about), self.layout.about) if self.layout.about else None
+        except ParseError:
+            about = None
+        files = about.get("files") if isinstance(about, Mapping) else None
+        entries = files.items() if isinstance(files, Mapping) else ()
+        times = {path: _seconds(entry.get("read_at")) for path, entry in entries if isinstance(entry, Mapping)}
+        return {path: at for path, at in times.items() if at is not None}
+
     # -- objects ------------------------------------------------------------------------------------------------------------------
 
     @cached_property
@@ -130,6 +159,15 @@ class Snapshot:
         if data.lstrip()[:1] in (b"{", b"[") and find_spans(data, path).fault is None:
             return data
         return list(_items(read_yaml(decode_text(data, path), path)))
+
+
+def _seconds(value: object) -> float | None:
+    """Return an RFC 3339 time as Unix seconds, None for anything else."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return moment.timestamp() if moment is not None and moment.tzinfo is not None else None
 
 
 def _fenced(text: str) -> str:

@@ -17,9 +17,11 @@ from tracer.changes import Change, FileChange, ObjectChange
 from tracer.kube.fields import Origin
 from tracer.kube.kept_objects import KeptObjects
 from tracer.kube.objects import Objects
+from tracer.packet import Address
 from tracer.snapshot.layout import KINDS, Bundle, Layout, ObjectPath
 from tracer.snapshot.snapshot import Snapshot
 from tracer.topology.cluster import Cluster
+from tracer.topology.endpoint_times import EndpointTimes
 
 FOLLOWED = ("Service", "EndpointSlice", "Node", "Pod", "Namespace", "NetworkPolicy", "Ingress", "ConfigMap")
 """The kinds that a follower lists and watches."""
@@ -85,7 +87,8 @@ class FollowedSnapshot(Snapshot):
     def __init__(self, kinds: Collection[str]) -> None:
         self.kept = KeptObjects()
         self._seen_at: dict[tuple[str, str, str], float] = {}
-        self._read_at: dict[tuple[str, str], float] = {}
+        self._read_at: dict[str, float] = {}
+        self._endpoints = EndpointTimes()
         self._node_files: dict[str, dict[str, str]] = {}
         paths = tuple(ObjectPath(path=file_of(kind), kind=kind) for kind in kinds)
         layout = Layout(bundle=Bundle.HOPLINE, objects=paths, node_files=self._node_files, about=_ABOUT)
@@ -107,7 +110,15 @@ class FollowedSnapshot(Snapshot):
 
     def read_at(self, node: str, name: str) -> float | None:
         """Return when the file *name* of *node* was read (Unix seconds), None when nobody said."""
-        return self._read_at.get((node, name))
+        return self._read_at.get(self.path_of(node, name))
+
+    def objects_read_at(self, kind: str) -> float | None:
+        """Return None: followed objects are not read at one moment."""
+        return None
+
+    def endpoint_changed_at(self, namespace: str, service: str, address: Address) -> float | None:
+        """Return when an endpoint of a Service was seen to come, go, or change its readiness (Unix seconds), None when nobody said."""
+        return self._endpoints.changed_at(namespace, service, address)
 
     def put_object(self, change: ObjectChange) -> ObjectChange:
         """Keep the object as it is now. Return the change with what was there before."""
@@ -123,7 +134,9 @@ class FollowedSnapshot(Snapshot):
             self.__dict__.pop("node_names", None)
         key = (change.kind, change.namespace, change.name)
         _keep_time(self._seen_at, key, change.seen_at if change.after is not None else None)
-        return replace(change, before=json.loads(before) if before is not None else None)
+        done = replace(change, before=json.loads(before) if before is not None else None)
+        self._endpoints.note(done)
+        return done
 
     def put_file(self, change: FileChange) -> FileChange:
         """Keep the node's file as it is now. Return the change with what was there before."""
@@ -136,12 +149,12 @@ class FollowedSnapshot(Snapshot):
             self._node_files.setdefault(change.node, {})[change.name] = path
         self._forget(path)
         self.__dict__.pop("node_names", None)
-        _keep_time(self._read_at, (change.node, change.name), change.read_at if change.after is not None else None)
+        _keep_time(self._read_at, path, change.read_at if change.after is not None else None)
         return replace(change, before=before)
 
     def describe(self, about: Mapping[str, object], now: float) -> None:
         """Let snapshot.json say when this moment is, when each file was read, and what *about* holds."""
-        files = {f"nodes/{node}/{name}": {"read_at": _text(at)} for (node, name), at in sorted(self._read_at.items())}
+        files = {path: {"read_at": _text(at)} for path, at in sorted(self._read_at.items())}
         self.files.about = {**about, "collected_at": _text(now), "files": files}
         self._forget(_ABOUT)
 

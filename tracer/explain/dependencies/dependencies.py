@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tracer.changes import Change, FileChange, ObjectChange
 from tracer.explain.dependencies.facets import Facet, differs
-from tracer.explain.dependencies.lines import moved, placed, relined
+from tracer.explain.dependencies.lines import moved, placed, relined, surroundings_differ
 from tracer.explain.dependencies.watched_cluster import FileName, WatchedCluster
 from tracer.explain.dependencies.watched_objects import Asked, asked_of
 from tracer.explain.findings import diagnose
@@ -35,8 +35,8 @@ class Dependencies:
     def touched_by(self, change: Change, *, lines: bool = True) -> bool:
         """Return whether *change* may make the answer another one.
 
-        A file in which the answer's rules only stand on other lines touches it, too, unless *lines* is False: then ``relined`` gives the
-        answer with the lines as they are now.
+        A file in which the answer's rules only stand on other lines, or beside other rules, touches it, too, unless *lines* is False:
+        then ``relined`` gives the answer with the lines as they are now.
         """
         if isinstance(change, ObjectChange):
             return not self.asked.isdisjoint(asked_of(change))
@@ -46,7 +46,9 @@ class Dependencies:
         if any(differs(facet, change.before, change.after, change.name) for facet in read):
             return True
         moves = self._moves(change)
-        return any(new is None or (lines and new != old) for old, new in moves.items())
+        if any(new is None or (lines and new != old) for old, new in moves.items()):
+            return True
+        return lines and surroundings_differ(change.before, change.after, moves)
 
     def relined(self, trace: Trace, change: Change) -> Trace:
         """Return the answer *trace* after *change*, which does not touch it otherwise: its rules' lines as the file has them now."""

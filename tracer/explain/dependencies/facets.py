@@ -47,6 +47,15 @@ class Whole:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """When the file was read: every reading touches it, also one that found the same."""
+
+    def of(self, content: bytes | None, name: str) -> object:
+        """Return something that no other reading has."""
+        return object()
+
+
+@dataclass(frozen=True, slots=True)
 class Presence:
     """Whether the file is there."""
 

@@ -127,6 +127,24 @@ class _InServers:
         return self._lines.get(identity)
 
 
+def surroundings_differ(before: bytes | None, after: bytes | None, lines: Iterable[int]) -> bool:
+    """Return whether other lines stand around one of *lines* than before, as a page shows them; counters and dates do not count."""
+    wanted = {n for line in lines for n in range(line - _NEIGHBOURS, line + _NEIGHBOURS + 1)}
+    if not wanted or before is None or after is None:
+        return False
+    return _texts(before, wanted) != _texts(after, wanted)
+
+
+def _texts(content: bytes, wanted: Collection[int]) -> list[bytes]:
+    last = max(wanted)
+    lines = content.split(b"\n", last)
+    return [_COUNTERS.sub(b"", lines[n - 1]) for n in sorted(wanted) if 0 < n <= min(last, len(lines))]
+
+
+_NEIGHBOURS = 3
+_COUNTERS = re.compile(rb" ?\[[0-9]+:[0-9]+\]| ?packets [0-9]+ bytes [0-9]+|^# .*")
+
+
 def placed(trace: Trace) -> frozenset[tuple[str, int]]:
     """Return every file and line that *trace* names, in a step or in a sentence."""
     return frozenset(_named(trace))

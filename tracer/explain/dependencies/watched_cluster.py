@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 
-from tracer.explain.dependencies.facets import Facet, Mention, Presence, Whole
+from tracer.explain.dependencies.facets import Facet, Mention, Presence, Reading, Whole
 from tracer.explain.dependencies.routing_facets import Covering, Holding
 from tracer.explain.dependencies.watched_objects import ALL, Asked, WatchedObjects
 from tracer.explain.dependencies.watched_routing import WatchedRouting
@@ -90,6 +90,20 @@ class WatchedSnapshot(Snapshot):
         for node, name in self._nodes_with(path):
             self._reads.note_file(node, name, Whole())
         return self.inner.text(path)
+
+    def read_at(self, node: str, name: str) -> float | None:
+        """Return when a file was read."""
+        self._reads.note_file(node, name, Reading())
+        return self.inner.read_at(node, name)
+
+    def objects_read_at(self, kind: str) -> float | None:
+        """Return when the objects of *kind* were read."""
+        return self.inner.objects_read_at(kind)
+
+    def endpoint_changed_at(self, namespace: str, service: str, address: Address) -> float | None:
+        """Return when an endpoint of a Service was seen to change: when its slices did."""
+        self._reads.note_object(Asked("EndpointSlice", "service", f"{namespace}/{service}"))
+        return self.inner.endpoint_changed_at(namespace, service, address)
 
     def mentions(self, path: str, pattern: re.Pattern[str]) -> bool:
         """Return whether *pattern* is found anywhere in the file at *path*."""

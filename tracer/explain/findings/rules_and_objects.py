@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tracer.explain.explanation import Severity
+from tracer.explain.findings.ages import Lag, lag_of
 from tracer.explain.findings.case import Case, failed, finding, owner_text, some, target_of
 from tracer.explain.findings.endpoints import Listed, Target
 from tracer.explain.findings.passage import Mark, Passage
@@ -17,6 +18,7 @@ from tracer.trace import Disposition, Finding, StackKind
 _RESTART = (
     "Look at kube-proxy's log on node {node} for failed syncs and restart it there; take the snapshot again to rule out a moment's delay."
 )
+_READ_AGAIN = "Read the rules of node {node} again; if they still differ, look at its kube-proxy's log for failed syncs."
 
 
 def findings(case: Case, passage: Passage) -> Iterator[Finding]:
@@ -46,12 +48,12 @@ def _translated(case: Case, subject: Subject, passage: Passage) -> Iterator[Find
     if listed is None:
         yield _removed(case, subject, at, target)
     elif not listed.endpoint.ready and listed not in case.endpoints.usable() and listed not in case.endpoints.usable(node):
-        yield _not_ready(subject, at, listed)
+        yield _not_ready(case, subject, at, listed)
     if case.complete:
         if node not in case.unchosen:
             case.unchosen[node] = _missing(case, subject, node)
         if case.unchosen[node]:
-            yield _behind(subject, at, case.unchosen[node])
+            yield _behind(case, subject, at, case.unchosen[node])
 
 
 def _shown(target: Target) -> str:
@@ -65,17 +67,28 @@ def _removed(case: Case, subject: Subject, at: Mark, target: Target) -> Finding:
         f"Node {at.hop.node} sends the packet for Service {subject.name} to {_shown(target)} at {at.where}, but no EndpointSlice of "
         f"the Service lists it, and {who}"
     )
-    return finding(code="STALE_RULE_FOR_REMOVED_POD", text=text, fix=_RESTART.format(node=at.hop.node), at=at)
+    lag = lag_of(case, at, subject, [target[0]], seen="seen to go")
+    return _aged(lag, code="STALE_RULE_FOR_REMOVED_POD", text=text, severity=None, at=at)
 
 
-def _not_ready(subject: Subject, at: Mark, listed: Listed) -> Finding:
+def _aged(lag: Lag | None, *, code: str, text: str, severity: Severity | None, at: Mark) -> Finding:
+    """The finding with its age. Rules that were read before the change prove nothing against the proxy: then it is a notice."""
+    if lag is None:
+        return finding(code=code, text=text, fix=_RESTART.format(node=at.hop.node), severity=severity, at=at)
+    if lag.is_early:
+        return finding(code=code, text=f"{text}. {lag.text}", fix=_READ_AGAIN.format(node=at.hop.node), severity=Severity.NOTICE, at=at)
+    return finding(code=code, text=f"{text}. {lag.text}", fix=_RESTART.format(node=at.hop.node), severity=severity, at=at)
+
+
+def _not_ready(case: Case, subject: Subject, at: Mark, listed: Listed) -> Finding:
     state = "terminating" if listed.endpoint.terminating else "not ready"
     text = (
         f"Node {at.hop.node} sends the packet for Service {subject.name} to {listed} at {at.where}, which the EndpointSlice lists "
         f"as {state}: "
         f"the rules are older than the objects"
     )
-    return finding(code="RULES_BEHIND_OBJECTS", text=text, fix=_RESTART.format(node=at.hop.node), at=at)
+    lag = lag_of(case, at, subject, [listed.address], seen=f"seen to be {state}")
+    return _aged(lag, code="RULES_BEHIND_OBJECTS", text=text, severity=None, at=at)
 
 
 def _missing(case: Case, subject: Subject, node: str) -> tuple[Listed, ...]:
@@ -104,12 +117,13 @@ def _same_zone(listed: Listed, zone: str | None) -> bool:
     return zone is not None and bool(listed.endpoint.zone_hints) and listed.endpoint.zone == zone
 
 
-def _behind(subject: Subject, at: Mark, missing: tuple[Listed, ...]) -> Finding:
+def _behind(case: Case, subject: Subject, at: Mark, missing: tuple[Listed, ...]) -> Finding:
     text = (
         f"The rules of node {at.hop.node} never send a packet for Service {subject.name} to {some(missing)}, "
         f"which the EndpointSlice lists as ready; they choose at {at.where} among others only"
     )
-    return finding(code="RULES_BEHIND_OBJECTS", text=text, fix=_RESTART.format(node=at.hop.node), severity=Severity.WARNING, at=at)
+    lag = lag_of(case, at, subject, [x.address for x in missing], seen="first seen ready")
+    return _aged(lag, code="RULES_BEHIND_OBJECTS", text=text, severity=Severity.WARNING, at=at)
 
 
 # -- the rules refused it -------------------------------------------------------------------------------------------------------------
@@ -129,7 +143,8 @@ def _refused(case: Case, subject: Subject, passage: Passage, at: Mark) -> Iterat
         f"Node {node} {ending} the packet for Service {subject.name} at {at.where} as if it had no endpoint, although the "
         f"EndpointSlice lists {some(usable)} as ready"
     )
-    yield finding(code="RULES_BEHIND_OBJECTS", text=text, fix=_RESTART.format(node=node), severity=Severity.FAULT, at=at)
+    lag = lag_of(case, at, subject, [x.address for x in usable], seen="first seen ready")
+    yield _aged(lag, code="RULES_BEHIND_OBJECTS", text=text, severity=Severity.FAULT, at=at)
 
 
 # -- no rule took it ------------------------------------------------------------------------------------------------------------------
