@@ -330,5 +330,7 @@ def _causes(moment: Moment, outcome: Json, moments: Sequence[Moment]) -> Iterato
             yield "The pod is on this node."
     if moment.kind == "load-balancer":
         yield "The load balancer is a model, made from the Service's status; it is not read from the cloud."
+    if moment.leaves_node:
+        yield from (sentence(note[:1].upper() + note[1:]) for note in moment.notes if not note.startswith(f"{moment.chain}: "))
     if moment.kind == "send" and shown(moment.after, "source_port") == "any":
         yield "No source port was given, so none is shown; rules that ask for one are answered “unknown”."

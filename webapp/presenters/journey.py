@@ -15,7 +15,10 @@ FIELDS = ("source", "source_port", "destination", "destination_port", "protocol"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """One station of the followed path. *before* and *after* are packets of the contract; *steps* the rule steps told here."""
+    """One station of the followed path. *before* and *after* are packets of the contract; *steps* the rule steps told here.
+
+    *leaves_node*: it is the last one on a node's stack, where the packet is routed onward.
+    """
 
     n: int
     kind: str
@@ -30,6 +33,12 @@ class Moment:
     stack: Json
     notes: tuple[str, ...] = ()
     lookups: tuple[Json, ...] = ()
+    leaves_node: bool = False
+
+    @property
+    def is_inferred(self) -> bool:
+        """Return whether the way out of the node was inferred, as its routes were not recorded."""
+        return self.leaves_node and any(note.startswith("inferred") or note.endswith("(inferred)") for note in self.notes)
 
     @property
     def question(self) -> str:
@@ -124,7 +133,12 @@ def _moments(stations: Sequence[Json], hops: Sequence[Json]) -> Iterator[Moment]
             chain=str(station.get("chain") or ""),
             stack=stack,
             notes=tuple(hop.get("notes") or ()),
+            leaves_node=stack.get("kind") == "node" and not any(_hop_of(other) == _hop_of(station) for other in stations[place + 1 :]),
         )
+
+
+def _hop_of(station: Json) -> tuple[bool, int]:
+    return bool(station.get("reply")), station["hop"]
 
 
 def _settles(station: Json, rest: Sequence[Json]) -> bool:

@@ -62,6 +62,8 @@ def _item(moment: Moment, first: Json, urls: Mapping[int, str], current: int, *,
         changes.append(("", "asks", moment.question))
     if moment.changed == ("mark",):
         changes.append(("", "mark", shown(moment.after, "mark")))
+    if moment.is_inferred:
+        changes.append(("", "route", "inferred"))
     caller, called = ("destination", "source") if moment.reply else ("source", "destination")
     drawn = bool(moment.before)
     return StepItem(
