@@ -168,6 +168,9 @@ def test_legacy_rules_are_the_nodes_where_only_they_are_there(node: Namespace) -
     files = read(node)
     assert b"--to-destination 10.244.1.2:8080" in files["iptables-save.txt"]
     assert "iptables-legacy-save.txt" not in files
+    if shutil.which("setpriv"):
+        # This is what NET_RAW is for.
+        assert "iptables-legacy-save ended" in said(read(node, capabilities="+net_admin"))["iptables-save.txt"]["error"]
     node.run("iptables-nft-restore", text=RULES)
     both = read(node)
     assert b"DNAT" in both["iptables-save.txt"]
