@@ -51,9 +51,10 @@ def rules_of(source: LiveSource) -> str:
 
 def test_a_timeline_plays_and_its_pods_appear(timeline: Snapshot, supervisor: Supervisor) -> None:
     source = services.play(timeline, MINE)
+    services.control(source, playing=False, position=0.0)
     until(lambda: row_of(source).state == "live", "it is followed")
-    assert pods_of(source) == 3
-    services.control(source, speed=10.0)
+    until(lambda: pods_of(source) == 3, "as it begins")
+    services.control(source, speed=10.0, playing=True)
     until(lambda: pods_of(source) == 5, "two pods appear")
     until(lambda: services.messages(source)[1]["playing"] is False, "it ends")
     until(lambda: row_of(source).playback["playing"] is False, "and that is written")
@@ -120,8 +121,9 @@ def test_a_database_that_fails_for_a_while_is_survived(timeline: Snapshot, super
     from webapp.live import journal
 
     source = services.play(timeline, MINE)
-    services.control(source, playing=False)
+    services.control(source, playing=False, position=0.0)
     until(lambda: row_of(source).state == "live", "it is followed")
+    until(lambda: pods_of(source) == 3, "as it begins")
     real: Callable[..., int] = journal.write
 
     def failing(*arguments: object, **columns: object) -> int:
