@@ -34,7 +34,8 @@ _RECORD = """() => {
     if (performance.now() - began < 12000) requestAnimationFrame(look);
   })();
 }"""
-_ROWS = "() => [...document.querySelectorAll('#g .nodes > .n')].map((n) => [n.id, n.getBoundingClientRect().left, n.getBoundingClientRect().top])"
+# conntrack is no row: it stands where there is room for it.
+_ROWS = "() => [...document.querySelectorAll('#g .nodes > .n:not(.k-conntrack)')].map((n) => [n.id, n.getBoundingClientRect().left, n.getBoundingClientRect().top])"
 _NO_SOCKETS = """
   Math.random = () => 0;
   window.WebSocket = class extends EventTarget { constructor() { super(); setTimeout(() => this.dispatchEvent(new CloseEvent('close', { code: 1006 })), 5); } };
