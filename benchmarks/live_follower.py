@@ -46,9 +46,7 @@ def main(events: int) -> int:
     print(f"listed and stored       {listed:6.2f} s    at most {LIST_SECONDS:g}")
     print(f"first look of a process {first:6.2f} s")
     print(f"event until written     {statistics.median(written) * 1000:6.1f} ms   at most {WRITTEN_SECONDS * 1000:g} (50 ms of it wait)")
-    print(
-        f"event until applied     {statistics.median(applied) * 1000:6.1f} ms   at most {APPLIED_SECONDS * 1000:g} (by a process that looks)"
-    )
+    print(f"event until applied     {statistics.median(applied) * 1000:6.1f} ms   at most {APPLIED_SECONDS * 1000:g} (by who looks)")
     print(f"peak memory             {memory:6.0f} MB   the recording and its server included")
     met = listed <= LIST_SECONDS and statistics.median(written) <= WRITTEN_SECONDS and statistics.median(applied) <= APPLIED_SECONDS
     return 0 if met else 1
