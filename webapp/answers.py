@@ -11,10 +11,10 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
-from tracer.graph import Path, paths_of
+from tracer.graph import Graph, Path, build, paths_of
 from tracer.stations import stations_of
 from tracer.trace import Trace
 from webapp.presenters.sample import sampled
@@ -23,6 +23,7 @@ Json = Mapping[str, Any]
 NEIGHBOURS = 3
 KEPT_ANSWERS = 16
 KEPT_OUTCOMES = 6000
+KEPT_GRAPHS = 8
 FORMAT = 1
 
 
@@ -38,6 +39,7 @@ class Answer:
 
     def __init__(self, document: dict[str, Any]) -> None:
         self.document = document
+        self._graphs = lru_cache(maxsize=KEPT_GRAPHS)(self._graph)
 
     @property
     def answer(self) -> Json:
@@ -54,6 +56,23 @@ class Answer:
     def paths(self) -> tuple[Path, ...]:
         """Return the outcomes as paths for the graph."""
         return paths_of(self.answer, self.document.get("pods") or {})
+
+    def graph(self, *, follow: str, detail: str, group: str, expand: Sequence[str], find: str) -> Graph:
+        """Return the picture of the answer, see :func:`tracer.graph.build`; the last few are kept: every step of a path has the same."""
+        return self._graphs(follow, detail, group, tuple(expand), find)
+
+    def _graph(self, follow: str, detail: str, group: str, expand: tuple[str, ...], find: str) -> Graph:
+        return build(
+            self.answer,
+            paths=self.paths,
+            follow=follow,
+            detail=detail,
+            group=group,
+            expand=expand,
+            zones=self.zones,
+            modes=self.modes,
+            find=find,
+        )
 
     @property
     def zones(self) -> Mapping[str, str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from tracer.graph import Graph, Path, build, matches, most_likely
+from tracer.graph import Graph, Path, matches, most_likely
 from tracer.query import parse_destination, parse_protocol
 from webapp.answers import Answer
 from webapp.graph_svg import LayoutError
@@ -137,17 +137,7 @@ def trace_page(answer: Answer, query: TraceQuery, path: str, before: Shown = NOT
     said = verdict(shown.answer, paths, followed)
     step = _step(query if query.step else query.but(step=before.step), said, moments)
     here = query.but(step=step)
-    graph = build(
-        shown.answer,
-        paths=paths,
-        follow=followed.id,
-        detail=query.detail,
-        group=query.group,
-        expand=query.expand,
-        zones=shown.zones,
-        modes=shown.modes,
-        find=query.find,
-    )
+    graph = shown.graph(follow=followed.id, detail=query.detail, group=query.group, expand=query.expand, find=query.find)
     picture, failed = _draw(graph, moments, here, path, step)
     urls = {moment.n: query.but(step=moment.n, find="").url(path) for moment in moments}
     there, back = step_items(moments, urls, step, with_rules=query.detail == "rules")
