@@ -103,6 +103,12 @@ class Replica:
             row = self.catch_up()
             yield View(cluster=self._model.cluster, generation=self.generation, at=row.changed_at, answers=self.answers)
 
+    def touch(self) -> None:
+        """Catch up although nobody looks. :raises LiveSource.DoesNotExist: nobody follows that source any more."""
+        with self._lock:
+            self.used_at = time.monotonic()
+            self.catch_up()
+
     def catch_up(self) -> LiveSource:
         """Apply what was written since the generation it has; return the source's row as it was before.
 

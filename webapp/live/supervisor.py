@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 
 from django.db import DatabaseError, close_old_connections, connection
@@ -16,6 +18,7 @@ from django.utils import timezone
 from webapp.live import announce, lease, wake
 from webapp.live.follower import Follower
 from webapp.live.playback import position_at
+from webapp.live.replica import replicas
 from webapp.models import LiveSource
 
 logger = logging.getLogger(__name__)
@@ -36,6 +39,8 @@ class Supervisor:
         self._stop = threading.Event()
         self._renewed_at = self._swept_at = 0.0
         self._not_before: dict[str, float] = {}
+        self._warmer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="warmer")
+        self._warming: Future[None] | None = None
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
 
     def start(self) -> None:
@@ -64,6 +69,7 @@ class Supervisor:
             except Exception:
                 logger.exception("the supervisor stumbled")
             wake.wait(_LOOKED_EVERY)
+        self._warmer.shutdown(wait=False, cancel_futures=True)
         self._release_all()
         connection.close()
 
@@ -86,6 +92,7 @@ class Supervisor:
             if row.id not in self._followers and is_time and _may_be_free(row) and lease.take(row.id, self.holder):
                 self._follow(row)
         self._sweep()
+        self._keep_warm(rows)
 
     def _renew(self) -> None:
         if time.monotonic() - self._renewed_at < lease.RENEW_EVERY:
@@ -111,6 +118,15 @@ class Supervisor:
             old = timezone.now() - _FORGOTTEN
             LiveSource.objects.filter(kind=LiveSource.Kind.TIMELINE, wanted=False, watched_at__lt=old).delete()
 
+    def _keep_warm(self, rows: dict[str, LiveSource]) -> None:
+        """Let this process's pictures of clusters follow even while nobody looks: a first look at 10,000 Services takes seconds otherwise.
+
+        Timelines are small, and wait for their watchers.
+        """
+        if self._warming is None or self._warming.done():
+            wanted = [row.id for row in rows.values() if row.kind != LiveSource.Kind.TIMELINE and row.state == LiveSource.State.LIVE]
+            self._warming = self._warmer.submit(_warmed, wanted) if wanted else None
+
     def _release_all(self) -> None:
         followers = tuple(self._followers.values())
         for follower in followers:
@@ -122,6 +138,19 @@ class Supervisor:
                 self._drop(follower.source)
             except DatabaseError as error:
                 logger.warning("source %s could not be released: %s", follower.source, error)
+
+
+def _warmed(sources: Sequence[str]) -> None:
+    try:
+        for source in sources:
+            replicas.of(source).touch()
+    except (DatabaseError, LiveSource.DoesNotExist):
+        # Whoever looks will be told.
+        pass
+    except Exception:
+        logger.exception("a picture could not be caught up")
+    finally:
+        connection.close()
 
 
 def _may_be_free(row: LiveSource) -> bool:

@@ -82,6 +82,21 @@ def test_who_wrote_what_and_kubectls_copy_are_not_kept() -> None:
     assert "managedFields" in item["metadata"]
 
 
+def test_what_containers_run_and_with_which_environment_is_not_kept() -> None:
+    container = {
+        "name": "c",
+        "image": "i",
+        "env": [{"name": "PASSWORD", "value": "hunter2"}],
+        "command": ["x", "--key=hunter2"],
+        "args": ["hunter2"],
+    }
+    item = {"metadata": {"namespace": "shop", "name": "p"}, "spec": {"containers": [container], "initContainers": [container]}}
+    change = Store().apply("pods", "Pod", "ADDED", item, seen_at=1.0)
+    assert change is not None
+    assert b"hunter2" not in (change.after or b"")
+    assert json.loads(change.after or b"")["spec"]["containers"] == [{"name": "c", "image": "i"}]
+
+
 def test_an_endpoint_slice_is_called_by_its_services_before_and_after() -> None:
     store = Store()
     store.apply("slices", "EndpointSlice", "ADDED", endpoint_slice("web-1", "web"), seen_at=1.0)

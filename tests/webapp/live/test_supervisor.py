@@ -16,6 +16,7 @@ from tests.webapp.made_rows import MINE, OTHER
 from webapp import services as snapshots
 from webapp.live import lease, services
 from webapp.live.follower import Follower
+from webapp.live.replica import replicas
 from webapp.live.supervisor import Supervisor
 from webapp.models import LiveItem, LiveSource, Snapshot
 from webapp.recorded_api import RecordedApi, serve
@@ -107,6 +108,14 @@ def test_other_readings_start_the_follower_anew(tmp_path: Path, settings, superv
         until(lambda: len(row_of(source).nodes) == 4, "nodes are read")
         services.disconnect(source)
         until(lambda: supervisor.following == (), "it is not followed any more")
+
+
+def test_the_picture_of_a_cluster_follows_before_anybody_looks(tmp_path: Path, settings, supervisor: Supervisor) -> None:
+    with serve(RecordedApi(recorded())) as server:
+        (tmp_path / "kubeconfig").write_text(server.kubeconfig())
+        settings.KUBECONFIG = str(tmp_path / "kubeconfig")
+        source = services.connect("recorded", readings="none")
+        until(lambda: 0 < row_of(source).generation == replicas.of(source.id).generation, "this process's picture is current")
 
 
 def test_credentials_that_cannot_be_used_are_said(settings, supervisor: Supervisor) -> None:
