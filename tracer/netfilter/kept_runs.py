@@ -9,7 +9,7 @@ from the answers is not worked out again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -29,6 +29,12 @@ class _Straight:
 
     leaf: Leaf
     steps: tuple[Step, ...]
+
+    def after(self, before: StepList | None) -> StepList | None:
+        """Return the steps taken behind *before*."""
+        for step in self.steps:
+            before = StepList(step, before)
+        return before
 
 
 @dataclass(slots=True)
@@ -64,6 +70,30 @@ class KeptRuns:
 
     def straight(self, view: View, steps: StepList | None) -> Leaf | None:
         """Return the end that an earlier packet with the same answers came to, for this one; None when there was none."""
+        found = self._asked(view)
+        if found is None:
+            return None
+        straight, view = found
+        end = straight.leaf
+        steps = straight.after(steps)
+        return Leaf(end.verdict, view, steps, _ONE, target=end.target, rule=end.rule, by_policy=end.by_policy, where=end.where)
+
+    def accepted(self, view: Callable[[], View], steps: StepList | None) -> StepList | None:
+        """Return the steps behind *steps* where it is known that the chain accepts the packet as it is, else None.
+
+        *view* is only called where the chain asks anything.
+        """
+        end = self._first.end
+        if end is None:
+            seen = view()
+            found = self._asked(seen)
+            if found is None or found[1] is not seen:
+                return None
+            end = found[0]
+        return end.after(steps) if end.leaf.verdict == "accept" else None
+
+    def _asked(self, view: View) -> tuple[_Straight, View] | None:
+        """Where the answers for *view* lead, and the view there."""
         node: _Node | None = self._first
         while node is not None and node.end is None:
             asked = node.asked
@@ -79,12 +109,7 @@ class KeptRuns:
                 if answer is not True and answer is not False:
                     return None
             node = node.answers.get(answer)
-        if node is None or node.end is None:
-            return None
-        for step in node.end.steps:
-            steps = StepList(step, steps)
-        end = node.end.leaf
-        return Leaf(end.verdict, view, steps, _ONE, target=end.target, rule=end.rule, by_policy=end.by_policy, where=end.where)
+        return None if node is None or node.end is None else (node.end, view)
 
     def _keep(self, events: list[Event], leaf: Leaf, before: StepList | None) -> None:
         node = self._first

@@ -109,16 +109,21 @@ class HookRunner:
         self, walk: Walk, crossing: Crossing, hook: Hook, stages: Sequence[_Act | BaseChain]
     ) -> tuple[Walk, Sequence[_Act | BaseChain]]:
         """The walk behind the first chains of *stages* that are known to accept the packet as it is, and the stages that follow."""
-        view: View | None = None
+        seen: list[View] = []
+
+        def view() -> View:
+            if not seen:
+                seen.append(self._view(walk, crossing, hook))
+            return seen[0]
+
         steps, known = walk.visit.steps, 0
         for chain in stages:
             if isinstance(chain, _Act) or (kept := self._runs.get(id(chain))) is None:
                 break
-            view = view or self._view(walk, crossing, hook)
-            leaf = kept[1].straight(view, steps)
-            if leaf is None or leaf.view is not view or leaf.verdict != "accept":
+            behind = kept[1].accepted(view, steps)
+            if behind is None:
                 break
-            steps, known = leaf.steps, known + 1
+            steps, known = behind, known + 1
         return (_stepped(walk, steps), stages[known:]) if known else (walk, stages)
 
     def _requested(self, walk: Walk, crossing: Crossing, hook: Hook, rest: Sequence[_Act | BaseChain]) -> Iterator[Passed | Ending]:
