@@ -44,6 +44,14 @@ class _Kept:
     faults: tuple[Fault, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replaced:
+    """What was kept before: its JSON, and whether the engine reads the very same in what came instead (a heartbeat, say)."""
+
+    text: bytes | None
+    says_the_same: bool
+
+
 class _Shelf:
     """All objects of one kind, by ``namespace/name``, in that order."""
 
@@ -116,17 +124,18 @@ class KeptObjects(Objects):
         self._shelves: dict[str, _Shelf] = {}
         self._faulty: dict[tuple[str, str], tuple[Fault, ...]] = {}
 
-    def put(self, kind: str, namespace: str, name: str, value: Mapping[str, object] | None, *, origin: Origin) -> bytes | None:
-        """Keep *value* as the object of that kind and name, or forget it (None). Return the JSON that was kept before."""
+    def put(self, kind: str, namespace: str, name: str, value: Mapping[str, object] | None, *, origin: Origin) -> Replaced:
+        """Keep *value* as the object of that kind and name, or forget it (None). Return what was there before."""
         key = f"{namespace}/{name}" if namespace else name
         kept = None if value is None else _read(kind, value, origin)
         before = self._shelves.setdefault(kind, _Shelf()).put(key, kept)
         self._faulty.pop((kind, key), None)
         if kept is not None and kept.faults:
             self._faulty[kind, key] = kept.faults
-        for derived in _DERIVED.get(kind, ()):
+        says_the_same = before is not None and kept is not None and bool(kept.models) and kept.models == before.models
+        for derived in () if says_the_same else _DERIVED.get(kind, ()):
             self.__dict__.pop(derived, None)
-        return None if before is None else before.text
+        return Replaced(text=None if before is None else before.text, says_the_same=says_the_same)
 
     def texts(self, kind: str) -> Iterator[bytes]:
         """Yield the JSON of every object of one kind, in the API server's order."""

@@ -17,7 +17,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 from tracer.packet import Address
 from tracer.routing.flow import LOOPBACK
 from tracer.routing.model import HOST, InterfaceAddress, Network, NextHop, PolicyRule, ResultKind, Route, RouteResult, RouteType
-from tracer.routing.recorded import Given, Recorded
+from tracer.routing.recorded import Recorded
 from tracer.routing.stack import Routing
 from tracer.routing.tables import FamilyTables, RouteTable
 
@@ -32,14 +32,15 @@ _NOT_RECORDED = "no recorded device that holds it"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """What the objects say of a node: its *addresses*, its own pod *networks*, and (network, address of the node that has it) of *others*.
+    """What the objects say of a node: its *addresses* and its own pod *networks*; *others* gives, when asked, every other pod network with
+    the address of the node that has it.
 
     *is_pod_here* tells whether a pod of this node has an address. *served* are addresses that IPVS mode puts on a dummy device.
     """
 
     addresses: tuple[Address, ...]
     networks: tuple[Network, ...] = ()
-    others: tuple[tuple[Network, Address], ...] = ()
+    others: Callable[[], Iterable[tuple[Network, Address]]] = tuple
     served: tuple[Address, ...] = ()
     is_pod_here: Callable[[Address], bool] = lambda _: False
 
@@ -80,26 +81,55 @@ class _PlacedTables(FamilyTables):
         return _PlacedTable(self.routes, self.version, self.placement.is_pod_here)
 
 
+class _PlacedFacts(Recorded):
+    """The files that were recorded, and what stands in for the others. A large cluster has many routes: made when they are asked for."""
+
+    def __init__(self, texts: Mapping[str, str | None], placement: Placement, *, folder: str) -> None:
+        super().__init__(texts, folder=folder)
+        self._placement = placement
+        # Before anything stands in for them.
+        self._missing = tuple(name for name in _FACTS if not (texts.get(name) or "").strip())
+
+    @cached_property
+    def addresses(self) -> tuple[InterfaceAddress, ...]:
+        """Return the loopback's addresses and the node's own."""
+        return tuple(_held(self._placement))
+
+    @cached_property
+    def links(self) -> None:
+        """Return None: no device is known by its name."""
+
+    @cached_property
+    def routes4(self) -> tuple[Route, ...] | None:
+        """Return the IPv4 routes, None for a node without an IPv4 address."""
+        return self._routes(4)
+
+    @cached_property
+    def routes6(self) -> tuple[Route, ...] | None:
+        """Return the IPv6 routes, None for a node without an IPv6 address."""
+        return self._routes(6)
+
+    def _routes(self, version: int) -> tuple[Route, ...] | None:
+        known = any(a.version == version for a in self._placement.addresses)
+        return tuple(_routes(self._placement, version)) if known else None
+
+    @cached_property
+    def missing(self) -> tuple[str, ...]:
+        """Return the names of what was not recorded or cannot be read, in a fixed order."""
+        read = {"ip_rule": self.rules4, "ip6_rule": self.rules6, "sysctl": self.sysctl}
+        return tuple(name for name in _FACTS if name in self._missing or (name in read and read[name] is None))
+
+
+_FACTS = ("ip_addr", "ip_link", "ip_route", "ip6_route", "ip_rule", "ip6_rule", "sysctl")
+
+
 class PlacedRouting(Routing):
     """One node's routing as far as its *placement* tells. Policy rules and sysctls are read where they were recorded."""
 
     def __init__(
         self, node: str, placement: Placement, *, texts: Mapping[str, str | None], kernel: str | None = None, folder: str = ""
     ) -> None:
-        recorded = Recorded(texts, folder=folder)
-        versions = {a.version for a in placement.addresses}
-        facts = Given(
-            links=None,
-            addresses=tuple(_held(placement)),
-            routes4=tuple(_routes(placement, 4)) if 4 in versions else None,
-            routes6=tuple(_routes(placement, 6)) if 6 in versions else None,
-            rules4=recorded.rules4,
-            rules6=recorded.rules6,
-            sysctl=recorded.sysctl,
-            missing=recorded.missing,
-            faults=recorded.faults,
-        )
-        super().__init__(node, facts, kernel=kernel)
+        super().__init__(node, _PlacedFacts(texts, placement, folder=folder), kernel=kernel)
         self._placement = placement
         self._inferred = (
             f"inferred: {folder}ip-route.json, ip-addr.json and ip-link.json are missing; routes are taken from the nodes' addresses, "
@@ -146,7 +176,7 @@ def _routes(placement: Placement, version: int) -> Iterator[Route]:
     for network in placement.networks:
         if network.version == version:
             yield _route(network, POD_SIDE, unmodelled=(_NOT_RECORDED,))
-    for network, node in placement.others:
+    for network, node in placement.others():
         if network.version == version:
             yield _route(network, UPLINK, gateway=node)
     yield _route(_ANYWHERE[version], UPLINK)

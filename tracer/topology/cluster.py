@@ -100,7 +100,7 @@ class Cluster:
         return Placement(
             addresses=node.internal_ips,
             networks=node.pod_cidrs,
-            others=tuple(_pod_networks(n for n in objects.nodes if n.name != name)),
+            others=lambda: _pod_networks(n for n in objects.nodes if n.name != name),
             served=tuple(dict.fromkeys(s.address for s in servers if s.address is not None and s.address not in node.ips)),
             is_pod_here=lambda address: any(address in p.owned_ips and p.node_name == name for p in objects.pods_with_ip(address)),
         )

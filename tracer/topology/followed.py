@@ -7,7 +7,7 @@ Knows no clock and no network: who follows the cluster says what changed and whe
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -44,7 +44,7 @@ class FollowedFiles(Mapping[str, bytes]):
         self._kinds = {file_of(kind): kind for kind in kinds}
         self._written: dict[str, bytes] = {}
         self.of_nodes: dict[str, bytes] = {}
-        self.about: Mapping[str, object] = {}
+        self.about: Callable[[], Mapping[str, object]] = dict
 
     def add_kind(self, kind: str) -> None:
         """Let objects of *kind* have a file, also while there are none."""
@@ -58,7 +58,7 @@ class FollowedFiles(Mapping[str, bytes]):
         if path in self.of_nodes:
             return self.of_nodes[path]
         if path == _ABOUT:
-            return json.dumps(self.about, indent=2).encode()
+            return json.dumps(self.about(), indent=2).encode()
         if path not in self._written:
             self._written[path] = _listed(self._objects.texts(self._kinds[path]))
         return self._written[path]
@@ -86,6 +86,7 @@ class FollowedSnapshot(Snapshot):
 
     def __init__(self, kinds: Collection[str]) -> None:
         self.kept = KeptObjects()
+        self.renewed_kinds: set[str] = set()
         self._seen_at: dict[tuple[str, str, str], float] = {}
         self._read_at: dict[str, float] = {}
         self._endpoints = EndpointTimes()
@@ -127,14 +128,16 @@ class FollowedSnapshot(Snapshot):
         if not known:
             self.layout = replace(self.layout, objects=(*self.layout.objects, ObjectPath(path=path, kind=change.kind)))
             self.files.add_kind(change.kind)
-        before = self.kept.put(change.kind, change.namespace, change.name, change.after, origin=Origin(file=path))
+        replaced = self.kept.put(change.kind, change.namespace, change.name, change.after, origin=Origin(file=path))
+        if not replaced.says_the_same:
+            self.renewed_kinds.add(change.kind)
         self._forget(path)
         self.files.forget(path)
-        if change.kind == "Node":
+        if change.kind == "Node" and not replaced.says_the_same:
             self.__dict__.pop("node_names", None)
         key = (change.kind, change.namespace, change.name)
         _keep_time(self._seen_at, key, change.seen_at if change.after is not None else None)
-        done = replace(change, before=json.loads(before) if before is not None else None)
+        done = replace(change, before=json.loads(replaced.text) if replaced.text is not None else None)
         self._endpoints.note(done)
         return done
 
@@ -154,8 +157,11 @@ class FollowedSnapshot(Snapshot):
 
     def describe(self, about: Mapping[str, object], now: float) -> None:
         """Let snapshot.json say when this moment is, when each file was read, and what *about* holds."""
-        files = {path: {"read_at": _text(at)} for path, at in sorted(self._read_at.items())}
-        self.files.about = {**about, "collected_at": _text(now), "files": files}
+        self.files.about = lambda: {
+            **about,
+            "collected_at": _text(now),
+            "files": {path: {"read_at": _text(at)} for path, at in sorted(self._read_at.items())},
+        }
         self._forget(_ABOUT)
 
     def _drop(self, node: str, name: str) -> None:
@@ -216,8 +222,10 @@ class FollowedCluster:
         for change in changed:
             if isinstance(change, FileChange):
                 files.setdefault(change.node, set()).add(change.name)
-        kinds = {change.kind for change in changed if isinstance(change, ObjectChange)}
-        if changed:
+        # What an object says may be the same although its text is not: then nothing that was worked out of it is stale.
+        kinds = frozenset(self.snapshot.renewed_kinds)
+        self.snapshot.renewed_kinds.clear()
+        if files or kinds:
             self._cluster = self._cluster.renewed(files=files, kinds=kinds)
         return changed
 

@@ -120,6 +120,21 @@ def test_a_change_that_changes_nothing_keeps_the_cluster() -> None:
     assert json.loads(followed.files["snapshot.json"])["files"]["nodes/n1/sysctl.txt"]["read_at"] == "1970-01-01T00:00:07.000Z"
 
 
+def test_a_heartbeat_keeps_what_was_worked_out() -> None:
+    followed, _ = made()
+    before, nodes = followed.cluster, followed.cluster.objects.nodes
+    value = next(raw.value for raw, _ in followed.snapshot.objects.others("Node"))
+    name = value["metadata"]["name"]  # type: ignore[index]
+    beat = {**value, "status": {**value["status"], "conditions": [{"type": "DiskPressure", "lastHeartbeatTime": "now"}]}}  # type: ignore[dict-item]
+    (change,) = followed.apply([ObjectChange(kind="Node", namespace="", name=name, before=None, after=beat)], now=1.0)
+    assert change.after == beat
+    assert followed.cluster is before
+    assert followed.cluster.objects.nodes is nodes
+    assert b"DiskPressure" in followed.files["nodes.json"]
+    followed.apply([ObjectChange(kind="Node", namespace="", name=name, before=None, after=None)], now=2.0)
+    assert followed.cluster is not before
+
+
 def test_what_was_there_before_comes_back_with_the_change() -> None:
     followed, _ = made()
     (gone,) = followed.apply([ObjectChange(kind="Pod", namespace="default", name="web-1", before=None, after=None)], now=1.0)
