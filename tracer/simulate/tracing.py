@@ -57,13 +57,22 @@ def _endings(fabric: Fabric, start: Start) -> list[Ending]:
 def _second_time(fabric: Fabric, start: Start, before: list[Ending]) -> list[Ending]:
     """The endings for a client that came once before: the ``-m recent`` lists hold what its first connection put there.
 
-    Each way the first connection may have gone is as likely as it was then; ways that end alike are one.
+    Each way the first connection may have gone is as likely as it was then; those that left the same behind are walked once, and ways
+    that end alike are one. NB: hostile rules can make too many to walk: the rest is one unknown end.
     """
     found: dict[str, Ending] = {}
-    for first in before:
-        walk = replace(start.walk, recent=first.walk.recent, probability=first.outcome.probability, conditions=first.outcome.conditions)
+    left, walks = _left_behind(before), 0
+    for number, ((recent, conditions), share) in enumerate(left):
+        if walks > _MOST_PATHS:
+            rest = sum((p for _, p in left[number:]), Fraction(0))
+            text = f"the client's second connection has more than {_MOST_PATHS} ways to go: the others were not walked"
+            ending = replace(start.walk, probability=rest).unknown(Unknown(code="UNSUPPORTED", text=text))
+            found[f"{ending.outcome.id} rest"] = ending
+            break
+        walk = replace(start.walk, recent=recent, probability=share, conditions=conditions)
         for ending in walked(fabric, replace(start, walk=walk)):
             for back in answered(fabric, ending):
+                walks += 1
                 have = found.get(back.outcome.id)
                 if have is None:
                     found[back.outcome.id] = back
@@ -71,6 +80,15 @@ def _second_time(fabric: Fabric, start: Start, before: list[Ending]) -> list[End
                     total = have.outcome.probability + back.outcome.probability
                     found[back.outcome.id] = Ending(replace(have.outcome, probability=total), have.walk)
     return list(found.values())
+
+
+def _left_behind(before: list[Ending]) -> list[tuple[tuple[frozenset[tuple[str, str, str]], tuple[str, ...]], Fraction]]:
+    """What first connections left in lists and under which conditions, each with the odds of all that did."""
+    shares: dict[tuple[frozenset[tuple[str, str, str]], tuple[str, ...]], Fraction] = {}
+    for first in before:
+        key = (first.walk.recent, first.outcome.conditions)
+        shares[key] = shares.get(key, Fraction(0)) + first.outcome.probability
+    return list(shares.items())
 
 
 def _collected(query: Query, endings: list[Ending]) -> Trace:

@@ -54,6 +54,7 @@ _READ_FROM = {
     "mode": frozenset({"kube-proxy-mode.txt"}),
     "sockets": frozenset({"ss.txt"}),
 }
+_MATCHED_SET = re.compile(r" --match-set (KUBE-\S+) ", re.ASCII)
 _SOCKET = re.compile(
     r"^(?P<netid>tcp|udp|sctp)\s+(?:LISTEN|UNCONN)\s+\S+\s+\S+\s+(?P<local>\S+):(?P<port>[0-9]+)\s", re.ASCII | re.MULTILINE
 )
@@ -261,7 +262,19 @@ class NodeStack:
             fault = self.virtual_servers.faults[0]
             text = f"{file}:{fault.line} could not be read ({fault.message}): which virtual servers the node has is not known"
             return Unknown(code="BAD_RULE", text=text, at={"node": self.name, "file": file, "line": fault.line})
+        if self.virtual_servers is not None and (lost := self._lost_set()):
+            sets = self._snapshot.path_of(self.name, "ipset-save.txt")
+            why = "is missing" if self.sets is None else f"lacks {lost}: it is cut off"
+            text = f"kube-proxy's rules on node {self.name} ask ipsets at every turn, whose members are not recorded: {sets} {why}"
+            return Unknown(code="NO_RULES", text=text, at={"node": self.name, "file": sets})
         return None
+
+    def _lost_set(self) -> str | None:
+        """Return an ipset that kube-proxy's own rules ask in IPVS mode and that is not recorded: each such rule may match or not."""
+        known = self.sets or {}
+        chains = (d.tables["nat"].chains.get("KUBE-SERVICES") for f in Family for d in self.dumps(f) if "nat" in d.tables)
+        asked = (name for c in chains if c is not None for i in range(len(c)) for name in _MATCHED_SET.findall(c.text(i)))
+        return next((name for name in asked if name not in known), None)
 
     def unknown_way(self, destination: Address, reason: str | None) -> Unknown:
         """Return what nobody can say of the way to *destination*, with the file that would tell; *reason* is routing's own."""

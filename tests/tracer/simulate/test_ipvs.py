@@ -300,3 +300,20 @@ def test_unreadable_or_missing_lines_are_unknown():
     files = {k: v for k, v in cluster.snapshot.files.items() if not k.endswith("ipvsadm-save.txt")}
     (outcome,) = asked(Cluster.from_snapshot(Snapshot.from_files(files)), "node:n", "10.0.0.1:80").outcomes
     assert (outcome.disposition, outcome.reason and outcome.reason.code) == (Disposition.UNKNOWN, "NO_RULES")
+
+
+ASKS = "*nat\n:PREROUTING ACCEPT [0:0]\n:KUBE-SERVICES - [0:0]\n-A KUBE-SERVICES -m set --match-set KUBE-CLUSTER-IP dst,dst -j ACCEPT\nCOMMIT\n"
+
+
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [(None, "ipset-save.txt is missing"), ("create KUBE-LOOP-BACK hash:ip,port,ip\n", "lacks KUBE-CLUSTER-IP: it is cut off"), ("create KUBE-CLUSTER-IP hash:ip,port\n", "")],
+)  # fmt: skip
+def test_rules_that_ask_ipsets_need_them(sets: str | None, said: str):
+    rules = ASKS + "*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n*mangle\nCOMMIT\n*raw\nCOMMIT\n"
+    files = dict(made(TWO.format(""), **{"iptables-save.txt": rules}).snapshot.files)
+    del files["nodes/n/ipset-save.txt"]
+    files |= {"nodes/n/ipset-save.txt": sets.encode()} if sets is not None else {}
+    outcomes = asked(Cluster.from_snapshot(Snapshot.from_files(files)), "node:n", "10.0.0.1:80").outcomes
+    unknown = [o.reason.text for o in outcomes if o.disposition is Disposition.UNKNOWN and o.reason]
+    assert [said in text for text in unknown] == ([True] if said else [])
