@@ -1,4 +1,4 @@
-// What differs between two answers to the same question, in sentences: who is new, who is gone, who is not ready, what the odds are now.
+// What differs between two answers to the same question, in sentences: who is reached now, who no longer, who is not ready, what the odds are now.
 const NAMED = 3;
 
 // A kernel's 1/5 is a little less or more than that; here one is as good as the other.
@@ -24,8 +24,8 @@ export function sentences(found) {
   if (!found) return [];
   const said = [];
   if (found.verdict) said.push(`The answer is now: ${found.verdict}.`);
-  if (found.came.length) said.push(`${some(found.came, "is new", "are new")}.`);
-  if (found.left.length) said.push(`${some(found.left, "is gone", "are gone")}.`);
+  if (found.came.length) said.push(`${some(found.came, "is reached now", "are reached now")}.`);
+  if (found.left.length) said.push(`${some(found.left, "is no longer reached", "are no longer reached")}.`);
   for (const [name, state] of found.turned.slice(0, NAMED)) said.push(`${name} is now ${state}.`);
   if (found.odds.length === 1) said.push(`An endpoint now gets ${found.odds[0]}.`);
   else if (found.odds.length) said.push("The odds of its endpoints changed.");

@@ -123,7 +123,7 @@ def test_nothing_moves_under_somebody_who_steps(quiet: Page) -> None:
     page.locator("#steps a[data-step='3']").click()
     wait_for_step(page, 3)
     assert "Endpoint 1 of 3 picked" in page.inner_text("#pt") or "of 3 picked" in page.inner_text("#pt")
-    page.wait_for_function("() => /is new|are new/.test(document.querySelector('[data-live-all]').textContent)", timeout=PATIENCE)
+    page.wait_for_function("() => /are reached now/.test(document.querySelector('[data-live-all]').textContent)", timeout=PATIENCE)
     page.get_by_text("Show changes").click()
     assert "1/5 instead of 1/3" in page.inner_text("[data-live-all]")
     assert page.locator("#g .pl").count() == 3
