@@ -37,7 +37,8 @@ logger = logging.getLogger(__name__)
 
 _RULED_BY = frozenset({"Service", "EndpointSlice", "Node", "Pod", "NetworkPolicy", "Namespace"})
 """Kinds whose changes rules or routes follow."""
-_VERSION_EVERY, _VERSION_RETRY = 600.0, 15.0
+_VERSION_EVERY, _VERSION_RETRY = 120.0, 15.0
+_REFUSED_TIMES = 4
 _ASKED_SECONDS = 60.0
 """What somebody asked for longer ago was the business of the follower before."""
 
@@ -172,12 +173,16 @@ class Follower:
         return PLAYED if self._row.kind == LiveSource.Kind.TIMELINE else Rhythm(period=float(settings.RULES_EVERY_SECONDS))
 
     def _ask_version(self, connection: Connection) -> None:
-        while True:
+        """Ask now and then until stopped, or until the credentials have been refused so often that the kubeconfig must be read anew."""
+        refused = 0
+        while refused < _REFUSED_TIMES:
             try:
                 self._outbox.put(VersionRead(value=connection.version()))
+                refused = 0
                 self._outbox.wait(_VERSION_EVERY)
-            except cluster.ClusterError:
+            except cluster.ClusterError as error:
                 # The streams say what is wrong.
+                refused = refused + 1 if isinstance(error, cluster.Denied) and error.status == 401 else 0
                 self._outbox.wait(_VERSION_RETRY)
 
     def _say(self, state: LiveSource.State, text: str) -> None:

@@ -145,6 +145,25 @@ def test_credentials_that_nobody_knows_are_stale_with_the_reason(timeline: Timel
         assert "does not know these credentials" in it.row.state_text
 
 
+def test_credentials_that_are_refused_for_long_end_it_so_that_they_are_read_anew(
+    timeline: Timeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webapp.live.follower._VERSION_RETRY", 0.02)
+    faults = Faults()
+    faults.add(Fault(what=What.STATUS, status=401, times=None))
+    with followed(RecordedApi(timeline), faults=faults) as it:
+        it.until(it.follower.is_over.is_set, "it ends")
+
+
+def test_a_busy_server_does_not_end_it(timeline: Timeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webapp.live.follower._VERSION_RETRY", 0.02)
+    faults = Faults()
+    faults.add(Fault(what=What.STATUS, status=503, times=40))
+    with followed(RecordedApi(timeline), faults=faults) as it:
+        it.until_live()
+        it.until_current()
+
+
 def test_a_page_that_is_too_large_is_asked_for_in_smaller_ones(timeline: Timeline, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webapp.cluster.connection._MOST_PAGE_BYTES", 40_000)
     with followed(RecordedApi(timeline)) as it:
