@@ -12,6 +12,14 @@ from tracer.query import parse_address
 
 EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 ZONE_LABEL = "topology.kubernetes.io/zone"
+_FLANNEL_BACKEND = "flannel.alpha.coreos.com/backend-type"
+_DIRECT_BACKENDS = ("host-gw", "alloc", "extension")
+_CALICO_TUNNELS = (
+    "projectcalico.org/IPv4IPIPTunnelAddr",
+    "projectcalico.org/IPv4VXLANTunnelAddr",
+    "projectcalico.org/IPv6VXLANTunnelAddr",
+    "projectcalico.org/IPv4WireguardInterfaceAddr",
+)
 _OLD_ZONE_LABEL = "failure-domain.beta.kubernetes.io/zone"
 
 
@@ -60,6 +68,15 @@ class Node:
     def exclude_from_external_load_balancers(self) -> bool:
         """Return whether the label is there that keeps load balancers away; its value does not matter."""
         return EXCLUDE_LABEL in self.labels
+
+    @property
+    def has_overlay(self) -> bool:
+        """Return whether the network plugin says that it reaches the pods of other nodes through a tunnel.
+
+        Source: flannel's pkg/subnet/kube/annotations.go; Calico's libcalico-go/lib/backend/k8s/conversion (annotations of the Node).
+        """
+        backend = self.annotations.get(_FLANNEL_BACKEND, "host-gw")
+        return backend not in _DIRECT_BACKENDS or any(key in self.annotations for key in _CALICO_TUNNELS)
 
     @property
     def ips(self) -> tuple[Address, ...]:

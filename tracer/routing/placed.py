@@ -3,8 +3,9 @@
 Inferred: the node's own addresses are local; a pod of the node is behind some device of it; another node's pod network is reached by that
 node's address; everything else is sent out to the network. Which devices those are is not known, so they have names that stand for
 "some device" (``UPLINK``, ``POD_SIDE``), and a rule that asks for a device by name cannot be told.
-Not inferred: the address of the device towards the pods (what the node itself, or MASQUERADE, would send to them from), and who has an
-address of the node's own pod network that no Pod object lists. Those look-ups are unknown.
+Not inferred: the address of the device towards the pods (what the node itself, or MASQUERADE, would send to them from), that of a tunnel
+to the pods of other nodes where the node says that it has one, and who has an address of the node's own pod network that no Pod object
+lists. Those look-ups are unknown.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class Placement:
     """What the objects say of a node: its *addresses* and its own pod *networks*; *others* gives, when asked, every other pod network with
     the address of the node that has it.
 
-    *is_pod_here* tells whether a pod of this node has an address. *served* are addresses that IPVS mode puts on a dummy device.
+    *is_pod_here* tells whether a pod of this node has an address, *is_pod* whether any has. *has_overlay*: pods of other nodes are reached
+    through a tunnel, whose device has an address of its own. *served* are addresses that IPVS mode puts on a dummy device.
     """
 
     addresses: tuple[Address, ...]
@@ -43,6 +45,8 @@ class Placement:
     others: Callable[[], Iterable[tuple[Network, Address]]] = tuple
     served: tuple[Address, ...] = ()
     is_pod_here: Callable[[Address], bool] = lambda _: False
+    is_pod: Callable[[Address], bool] = lambda _: False
+    has_overlay: bool = False
 
     def own(self, version: int) -> Address | None:
         """Return the node's address of a family, None when it has none or several."""
@@ -149,13 +153,19 @@ class PlacedRouting(Routing):
         """Return the node's own address where the packet leaves to the network, None where it goes to a pod of the node."""
         if result.kind is ResultKind.LOCAL:
             return super().source_address(result, destination)
-        return self._placement.own(destination.version) if result.device == UPLINK else None
+        return self._sending_to(result, destination) if result.device == UPLINK else None
 
     def masquerade_address(self, device: str, result: RouteResult, destination: Address) -> Address | None:
         """Return the node's own address towards the network, None towards a pod of the node: its device's address is not known."""
         if device == LOOPBACK:
             return super().masquerade_address(device, result, destination)
-        return self._placement.own(destination.version) if device == UPLINK else None
+        return self._sending_to(result, destination) if device == UPLINK else None
+
+    def _sending_to(self, result: RouteResult, destination: Address) -> Address | None:
+        """The node's own address, unless a tunnel's would be taken."""
+        placement = self._placement
+        tunnelled = placement.has_overlay and (result.gateway is not None or placement.is_pod(destination))
+        return None if tunnelled else placement.own(destination.version)
 
 
 def _held(placement: Placement) -> Iterator[InterfaceAddress]:

@@ -102,6 +102,8 @@ class Cluster:
             networks=node.pod_cidrs,
             others=lambda: _pod_networks(n for n in objects.nodes if n.name != name),
             served=tuple(dict.fromkeys(s.address for s in servers if s.address is not None and s.address not in node.ips)),
+            is_pod=lambda address: any(address in p.owned_ips for p in objects.pods_with_ip(address)),
+            has_overlay=node.has_overlay,
             is_pod_here=lambda address: any(address in p.owned_ips and p.node_name == name for p in objects.pods_with_ip(address)),
         )
 

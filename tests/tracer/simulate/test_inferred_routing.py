@@ -120,6 +120,30 @@ def test_an_address_of_the_nodes_own_pod_network_without_a_pod_stays_unknown() -
     assert {u.code for u in answer.unknowns} == {"NO_ROUTES", "UNKNOWN_MATCH"}
 
 
+@pytest.mark.parametrize(
+    ("annotation", "known"),
+    [
+        (None, True),
+        (("flannel.alpha.coreos.com/backend-type", "host-gw"), True),
+        (("flannel.alpha.coreos.com/backend-type", "vxlan"), False),
+        (("projectcalico.org/IPv4IPIPTunnelAddr", "10.1.1.192"), False),
+    ],
+)
+def test_what_a_node_sends_through_a_tunnel_from_is_not_known(annotation: tuple[str, str] | None, known: bool) -> None:
+    files = made().files()
+    if annotation:
+        files["nodes.json"] = files["nodes.json"].replace(
+            b'"labels"', f'"annotations": {{"{annotation[0]}": "{annotation[1]}"}}, "labels"'.encode()
+        )
+    cluster = Cluster.from_snapshot(Snapshot.from_files(files))
+    (to_pod,) = trace(cluster, query("node:n1", "10.1.2.2:8080")).outcomes
+    assert (to_pod.disposition is Disposition.DELIVERED) is known
+    # A pod keeps its own address, and the world outside is no tunnel's end.
+    assert trace(cluster, query("pod:default/client", "10.1.2.2:8080")).outcomes[0].disposition is Disposition.DELIVERED
+    (outside,) = trace(cluster, query("node:n1", "198.51.100.7:443")).outcomes
+    assert outside.disposition is Disposition.LOST
+
+
 def test_a_rule_that_asks_for_a_device_cannot_be_told() -> None:
     cluster = made()
     cluster.node(1).rules.append(("filter", "-A FORWARD -i eth7 -j DROP"))
