@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
+from tests.webapp.live.following import recorded
 from tests.webapp.live_rows import KeptCluster
 from tests.webapp.made_rows import MINE, OTHER, client_of
 from webapp import services
@@ -16,6 +17,7 @@ from webapp.live import connecting
 from webapp.live import services as live
 from webapp.live.connecting import Check, Contexts
 from webapp.models import LiveSource, Snapshot
+from webapp.recorded_api import RecordedApi, serve
 
 pytestmark = pytest.mark.django_db
 NODE = {
@@ -87,6 +89,20 @@ def test_a_check_goes_permission_by_permission(client: Client, monkeypatch: pyte
     assert "RBAC: &lt;b&gt;no&lt;/b&gt;" in text
     assert 'class="tag bad">no</span>' in text
     assert 'class="tag ok">yes</span>' in text
+
+
+def test_a_check_asks_the_api_server_itself(client: Client, settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    api = RecordedApi(recorded())
+    with serve(api, may=lambda permission: permission.subresource != "exec") as server:
+        settings.KUBECONFIG = str(tmp_path / "kubeconfig")
+        Path(settings.KUBECONFIG).write_text(server.kubeconfig())
+        text = client.get("/clusters/check?context=recorded&readings=exec").content.decode()
+        assert "Kubernetes v1.36.2 answered. 2 of " in text
+        assert "create pods/exec in kube-system" in text
+        text = client.get("/clusters/check?context=recorded&readings=none").content.decode()
+        assert "Everything that is needed is granted." in text
+        assert "pods/exec" not in text.partition("What to grant")[0]
 
 
 def test_a_check_that_was_not_answered_says_why(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

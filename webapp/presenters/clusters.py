@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
+from django.conf import settings
 from django.urls import reverse
 
 from tracer.snapshot.layout import KINDS
 from tracer.snapshot.missing import Missing, missing_from
 from tracer.snapshot.proxy_mode import proxy_mode
 from webapp import sources
-from webapp.cluster import permissions, rbac_manifest
+from webapp.cluster import SYSTEM_NAMESPACE, permissions, rbac_manifest
 from webapp.live.connecting import Check
 from webapp.models import LiveSource
 from webapp.presenters.source import Freshness, freshness
@@ -148,7 +149,7 @@ def cluster_page(row: LiveSource) -> ClusterPage:
 
 def checked(found: Check, context: str, readings: str) -> Checked:
     """Return the result of a check for its page."""
-    asked = set(permissions(readings, "hopline"))
+    asked = set(permissions(readings, settings.READER_NAMESPACE if readings == LiveSource.Readings.DAEMONSET else SYSTEM_NAMESPACE))
     version = str((found.version or {}).get("gitVersion", ""))
     words = {True: "yes", False: "no", None: "unknown"}
     lines = (CheckLine(words=p.to_text(), verdict=words[said.allowed], reason=said.reason) for p, said in found.verdicts if p in asked)
@@ -158,7 +159,7 @@ def checked(found: Check, context: str, readings: str) -> Checked:
 
 def manifest(readings: str) -> str:
     """Return the manifest that grants exactly what is used with *readings*."""
-    return rbac_manifest(readings)
+    return rbac_manifest(readings, settings.READER_NAMESPACE)
 
 
 def _kinds(heads: Mapping[str, Any]) -> Iterator[KindCount]:
