@@ -115,9 +115,11 @@ class _Draft:
     on: set[tuple[str, str]] = field(default_factory=set)
     columns: list[tuple[str, ...]] = field(default_factory=list)
     targets: dict[tuple[str, ...], set[str]] = field(default_factory=dict)
+    several: bool = False
 
     def graph(self) -> Graph:
         """Return the finished picture."""
+        self.several = len({path.target for path in self.paths}) > 1
         shown = {path.index: detailed(path, self.detail, self.answer, self.followed) for row in self.rows for path in row.paths}
         for path in shown.values():
             prefix: tuple[str, ...] = ()
@@ -153,11 +155,10 @@ class _Draft:
     def _boxes_of(self, row: Row, path: Path) -> list[tuple[Stop, Box | None]]:
         found: list[tuple[Stop, Box | None]] = []
         prefix: tuple[str, ...] = ()
-        several = len({path.target for path in self.paths}) > 1
         position = 0
         for stop in path.stops:
             prefix = (*prefix, stop.key)
-            own = several and len(self.targets[prefix]) == 1
+            own = self.several and len(self.targets[prefix]) == 1
             if stop.way:
                 found.append((stop, None))
             elif row.fold and own:
