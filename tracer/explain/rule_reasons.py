@@ -34,6 +34,8 @@ REASONS = (
         meaning=(
             "kube-proxy on this node missed an update or could not apply it. Other nodes may be right, so the failure depends on the node "
             "that a packet enters. A difference of seconds is normal: rules and objects are not read at the same instant.",
+            "Where the times are known, the finding says them: rules that were read before the endpoint was seen prove nothing, rules that "
+            "were read long after it and still lack it are behind.",
         ),
         confirm=(
             Check(look_for="Endpoints that the rules know.", command="iptables-save -t nat | grep -F 'NAMESPACE/SERVICE' | grep -F DNAT"),

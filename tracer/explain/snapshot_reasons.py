@@ -48,6 +48,8 @@ REASONS = (
         meaning=(
             "The node's own addresses and the networks of its devices are known from ip-addr.json and followed. Where a packet to any "
             "other address goes is in the routing tables only, and Hopline does not guess: the path ends in unknown at that node.",
+            "Where neither addresses nor routes nor devices were recorded, the objects stand in for them: the node's InternalIP, pod "
+            "networks, and where pods run. Every hop of the node says so then, and only what they do not tell is unknown.",
         ),
         confirm=(
             Check(
