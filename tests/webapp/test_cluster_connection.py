@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -266,3 +268,11 @@ def test_a_server_that_will_not_say_leaves_it_open(status: int) -> None:
 def test_version() -> None:
     with shop.served() as (_, connection):
         assert connection.version()["gitVersion"] == "v1.36.2"
+
+
+def test_a_silent_connection_is_probed() -> None:
+    with contextlib.closing(Connection.to_url("http://127.0.0.1:1")) as connection:
+        made = connection._pool.connection_from_url("http://127.0.0.1:1")
+        options = {(level, name): value for level, name, value in made.conn_kw["socket_options"]}
+    assert options[socket.SOL_SOCKET, socket.SO_KEEPALIVE] == 1
+    assert options[socket.IPPROTO_TCP, socket.TCP_KEEPIDLE] == 15

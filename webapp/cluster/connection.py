@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 import urllib3
 from kubernetes.client import Configuration
 from kubernetes.client.rest import RESTClientObject
+from kubernetes.utils.keepalive import tcp_keepalive_socket_options
 
 from webapp.cluster import answers, credentials, remote_program
 from webapp.cluster.errors import BadAnswer, Denied, Gone, Refused, Unreachable, said
@@ -54,6 +55,8 @@ class Connection:
 
     def __init__(self, configuration: Configuration, label: str) -> None:
         configuration.connection_pool_maxsize = 32
+        # A connection that died without a word is noticed after half a minute, also while a watch has nothing to say.
+        configuration.socket_options = tcp_keepalive_socket_options(idle=15, interval=5, count=3)
         self._configuration = configuration
         self._label = label
         self._pool = RESTClientObject(configuration).pool_manager
