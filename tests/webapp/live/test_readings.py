@@ -206,6 +206,14 @@ def test_a_program_that_fails_costs_its_own_file(answer: Callable[[], Output], e
     }
 
 
+@pytest.mark.parametrize(("text", "kept"), [("net.ipv4.ip_forward = 1\n", True), ("kernel.x = 1\n", False), ("", False)])
+def test_settings_that_nobody_may_read_do_not_cost_the_others(text: str, kept: bool) -> None:
+    programs = Programs(lambda pod, argv: printed(text, 255, "sysctl: permission denied\n") if argv[0] == "sysctl" else printed())
+    found = read_node(programs, "n1", place("n1"), commands(slow=True, conntrack=False))  # type: ignore[arg-type]
+    (sysctl,) = [file for file in found.files if file.name == "sysctl.txt"]
+    assert (sysctl.content is not None) is kept
+
+
 # --- our own reader ----------------------------------------------------------------------------------------------------------
 
 
