@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -316,3 +317,20 @@ def test_a_frozen_answer_of_a_timeline_opens_for_ever(quiet: Page) -> None:
     assert quiet.locator("#g .pl").count() == 3
     assert quiet.locator("#timeline").count() == 0
     assert quiet.get_by_role("link", name="Open in shop-timeline").count() == 1
+
+
+def test_scripts_styles_and_pages_stay_small(page: Page) -> None:
+    path = opened(page)
+    sizes = {"js": 0, "css": 0}
+    page.on(
+        "response",
+        lambda r: (
+            sizes.__setitem__(kind, sizes[kind] + len(gzip.compress(r.body()))) if (kind := r.url.rpartition(".")[2]) in sizes else None
+        ),
+    )
+    response = page.goto(path)
+    page.wait_for_selector("#tl-title")
+    page.wait_for_timeout(1000)
+    assert 0 < sizes["js"] <= 40_000
+    assert 0 < sizes["css"] <= 12_000
+    assert len(gzip.compress(response.body())) <= 30_000
