@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tracer.changes import Change, FileChange, ObjectChange
 from tracer.explain.dependencies.facets import Facet, differs
 from tracer.explain.dependencies.lines import moved, placed, relined, surroundings_differ
+from tracer.explain.dependencies.routing_facets import HOLDING_FILES, Holding
 from tracer.explain.dependencies.watched_cluster import FileName, WatchedCluster
 from tracer.explain.dependencies.watched_objects import Asked, asked_of
 from tracer.explain.findings import diagnose
+from tracer.packet import Address
 from tracer.simulate import trace as traced
 from tracer.topology.cluster import Cluster
 from tracer.topology.mode import mode_of
@@ -29,6 +31,7 @@ class Dependencies:
     refs: frozenset[str]
     asked: frozenset[Asked] = frozenset()
     facets: Mapping[FileName, Set[Facet]] = field(default_factory=dict)
+    held: frozenset[Address] = frozenset()
     nodes: frozenset[str] = frozenset()
     places: frozenset[tuple[str, int]] = frozenset()
 
@@ -43,12 +46,16 @@ class Dependencies:
         if change.node not in self.nodes and Asked("Node", "names") in self.asked:
             return True
         read = self.facets.get((change.node, change.name), ())
-        if any(differs(facet, change.before, change.after, change.name) for facet in read):
+        if any(differs(facet, change.before, change.after, change.name) for facet in (*read, *self._holdings(change.name))):
             return True
         moves = self._moves(change)
         if any(new is None or (lines and new != old) for old, new in moves.items()):
             return True
         return lines and surroundings_differ(change.before, change.after, moves)
+
+    def _holdings(self, name: str) -> Iterator[Facet]:
+        """Which node holds an address is asked of the addresses and devices of every node."""
+        return (Holding(address) for address in self.held if name in HOLDING_FILES)
 
     def relined(self, trace: Trace, change: Change) -> Trace:
         """Return the answer *trace* after *change*, which does not touch it otherwise: its rules' lines as the file has them now."""
@@ -63,7 +70,7 @@ class Dependencies:
             return self
         path, moves = _path(change), self._moves(change)
         places = frozenset((file, (moves.get(line) or line) if file == path else line) for file, line in self.places)
-        return Dependencies(refs=self.refs, asked=self.asked, facets=self.facets, nodes=self.nodes, places=places)
+        return replace(self, places=places)
 
     def _moves(self, change: FileChange) -> Mapping[int, int | None]:
         """Where the lines that the answer names stand after *change*."""
@@ -101,6 +108,7 @@ def watched_dependencies(watched: WatchedCluster, trace: Trace) -> Dependencies:
         refs=mentioned | named,
         asked=frozenset(reads.asked),
         facets={name: frozenset(found) for name, found in reads.facets.items()},
+        held=frozenset(reads.held),
         nodes=frozenset(watched.node_names),
         places=placed(trace),
     )

@@ -22,6 +22,7 @@ _ARGUMENTS = {
     "sysctl.txt": "sysctl",
 }
 ROUTING_FILES = tuple(_ARGUMENTS)
+HOLDING_FILES = ("ip-addr.json", "ip-link.json")
 _VIRTUAL_KINDS = ("dummy",)
 _OF_DEVICE = re.compile(r"net\.ipv[46]\.(?:conf|neigh)\.(?P<device>.+)\.[a-z0-9_]+", re.ASCII)
 _COUNTS_BY_ITSELF = frozenset({"net.netfilter.nf_conntrack_count"})

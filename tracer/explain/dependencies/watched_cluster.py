@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 
 from tracer.explain.dependencies.facets import Facet, Mention, Presence, Reading, Whole
-from tracer.explain.dependencies.routing_facets import Covering, Holding
+from tracer.explain.dependencies.routing_facets import Covering
 from tracer.explain.dependencies.watched_objects import ALL, Asked, WatchedObjects
 from tracer.explain.dependencies.watched_routing import WatchedRouting
 from tracer.explain.dependencies.watched_rules import WatchedDump, WatchedServers, watched_nft, watched_sets
@@ -32,11 +32,12 @@ FileName = tuple[str, str]
 
 
 class Reads:
-    """What was asked: look-ups of objects, and facets of nodes' files."""
+    """What was asked: look-ups of objects, facets of nodes' files, and which node holds an address (*held*), asked of them all."""
 
     def __init__(self) -> None:
         self.asked: set[Asked] = set()
         self.facets: dict[FileName, set[Facet]] = {}
+        self.held: set[Address] = set()
 
     def note_object(self, asked: Asked) -> None:
         """Note a look-up."""
@@ -224,7 +225,5 @@ class WatchedCluster(Cluster):
         """Return every node and device that hold *address*: whichever node it may be, its addresses say so."""
         self.reads.note_object(Asked("Node", "names"))
         self.reads.note_object(Asked("Node", "address", str(address)))
-        for node in self._inner.node_names:
-            for name in ("ip-addr.json", "ip-link.json"):
-                self.reads.note_file(node, name, Holding(address))
+        self.reads.held.add(address)
         return self._inner.ports_of(address)
