@@ -15,7 +15,8 @@ from fractions import Fraction
 
 from tracer.netfilter import matches
 from tracer.netfilter import model as m
-from tracer.netfilter.evaluate import Annotator, Asked, Evaluation, Event, KnownSteps, Leaf, StepList, marked, marks_of
+from tracer.netfilter.altered_view import marked, marks_of
+from tracer.netfilter.evaluate import Annotator, Asked, Evaluation, Event, KnownSteps, Leaf, StepList
 from tracer.netfilter.iptables_save import Chain
 from tracer.netfilter.view import View
 from tracer.trace import Step
