@@ -60,7 +60,7 @@ def trace(request: HttpRequest, source: str) -> HttpResponse:
     if not errors and not query.is_empty and not is_waiting(row):
         try:
             found = trace_answers.answer(row, query, request.headers.get(SHOWN_ANSWER, ""))
-            if request.headers.get(HAD_ANSWER) == found.generation:
+            if found.generation and found.generation == request.headers.get(HAD_ANSWER):
                 return HttpResponse(status=204)
             page = trace_page(found, query, path, Shown.of(request.headers))
         except NotAnswered as failure:
