@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 _DEFAULTS = {
     "net.ipv4.ip_forward": "0",
@@ -32,6 +33,7 @@ _RANGE = re.compile(r"([0-9]{1,5})\s+([0-9]{1,5})", re.ASCII)
 _INTEGER = re.compile(r"-?[0-9]{1,10}", re.ASCII)
 
 
+@lru_cache(maxsize=4096)
 def kernel_default(name: str) -> str | None:
     """Return the value a fresh network namespace has for *name*, None for a name not listed here.
 
