@@ -46,6 +46,11 @@ _NODE_FILES = (
     ("sysctl.txt", "kernel settings (rp_filter, bridge-nf-call-iptables, forwarding) are assumed to be kube-proxy's usual ones"),
     ("conntrack.txt", "connections that exist already cannot be followed"),
 )
+_ROUTING = ("ip-addr.json", "ip-link.json", "ip-route.json", "ip6-route.json")
+_INFERRED = (
+    "routes are inferred from the nodes' addresses, their pod networks and where pods run, and every hop says so; "
+    "what cannot be inferred ends in unknown there"
+)
 _RULES = {
     "iptables-save.txt": ("IPv4", 4, ("iptables-save.txt", "iptables-legacy-save.txt")),
     "ip6tables-save.txt": ("IPv6", 6, ("ip6tables-save.txt", "ip6tables-legacy-save.txt")),
@@ -94,8 +99,12 @@ def _without(snapshot: Snapshot, nodes: Iterable[str], names: Iterable[str]) -> 
 
 def _files(snapshot: Snapshot) -> Iterable[Missing]:
     nodes = tuple(n for n in snapshot.node_names if n in snapshot.node_files)
+    inferred = tuple(n for n in _without(snapshot, nodes, _ROUTING) if (node := snapshot.objects.node(n)) and node.internal_ips)
+    if inferred:
+        yield Missing(what=f"routing ({', '.join(_ROUTING)})", nodes=inferred, limits=_INFERRED)
     for name, limits in _NODE_FILES:
-        if lacking := _without(snapshot, nodes, (name,)):
+        lacking = tuple(n for n in _without(snapshot, nodes, (name,)) if name not in _ROUTING or n not in inferred)
+        if lacking:
             yield Missing(what=name, nodes=lacking, limits=limits)
 
 
