@@ -15,11 +15,30 @@ from webapp.live import announce
 from webapp.live import services as live
 from webapp.models import LiveSource
 
-_REFUSED = 4404
+_REFUSED, _NOT_TEXT = 4404, 1003
+"""Close codes: nothing of that name is here; a frame that is no text (RFC 6455, 7.4.1)."""
 WATCHED_EVERY = 240.0
 
 
-class UploadProgress(AsyncJsonWebsocketConsumer):
+class _TextSocket(AsyncJsonWebsocketConsumer):
+    """A socket that takes any text a stranger may send: what is no JSON is heard as None, and a binary frame ends it."""
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any) -> None:
+        """Take one frame."""
+        if text_data is None:
+            await self.close(code=_NOT_TEXT)
+            return
+        await super().receive(text_data=text_data, **kwargs)
+
+    @classmethod
+    async def decode_json(cls, text_data: str) -> Any:
+        """Return what the browser says, None when it is no JSON, or nested deeper than anything it has to say."""
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.loads(text_data)
+        return None
+
+
+class UploadProgress(_TextSocket):
     """The progress of one upload, to the session that started it: UploadJob.to_dict() at once and after every change.
 
     Closes when the upload is finished; with code 4404 when the session does not own such an upload.
@@ -58,7 +77,7 @@ class UploadProgress(AsyncJsonWebsocketConsumer):
             await self.close()
 
 
-class LiveUpdates(AsyncJsonWebsocketConsumer):
+class LiveUpdates(_TextSocket):
     """What changes in one followed cluster, to a session that may watch it: the messages of announce.py.
 
     The browser says once which generation its page shows, ``{"since": 4182}``, and is told the state, and what changed since.
@@ -97,23 +116,15 @@ class LiveUpdates(AsyncJsonWebsocketConsumer):
 
     async def receive_json(self, content: Any, **_: Any) -> None:
         """Tell what changed since the generation that the browser shows."""
-        since = content.get("since") if isinstance(content, dict) else None
-        if self._source is None or (since is not None and not isinstance(since, int)):
+        if self._source is None:
             return
         try:
-            told = await sync_to_async(live.messages)(self._source, since)
+            told = await sync_to_async(live.messages)(self._source, _since(content))
         except LiveSource.DoesNotExist:
             await self.close(code=_REFUSED)
             return
         for message in told:
             self._put(message)
-
-    @classmethod
-    async def decode_json(cls, text_data: str) -> Any:
-        """Return what the browser says, None when it is no JSON."""
-        with contextlib.suppress(ValueError):
-            return json.loads(text_data)
-        return None
 
     async def live_message(self, event: dict[str, Any]) -> None:
         """Pass one message on."""
@@ -136,6 +147,12 @@ class LiveUpdates(AsyncJsonWebsocketConsumer):
             waiting, self._waiting = self._waiting, {}
             for message in waiting.values():
                 await self.send_json(message)
+
+
+def _since(content: Any) -> int | None:
+    """Return the generation that *content* names, None where it names none: 1e999 is a number in JSON, and no generation."""
+    since = content.get("since") if isinstance(content, dict) else None
+    return since if isinstance(since, int) and not isinstance(since, bool) else None
 
 
 def merged(earlier: dict[str, Any] | None, message: dict[str, Any]) -> dict[str, Any]:

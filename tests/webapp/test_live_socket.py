@@ -88,10 +88,25 @@ def test_a_page_that_is_current_is_told_the_state_only() -> None:
     asyncio.run(follow())
 
 
-@pytest.mark.parametrize("nonsense", ['{"since": "x"}', '{"since": true', "[]", '"', '{"since": 1.5}'])
-def test_nonsense_does_not_end_it(nonsense: str) -> None:
-    heard = talk(made(), nonsense, '{"since": 7}', count=1)
-    assert heard[0]["type"] == "source"
+@pytest.mark.parametrize(
+    "nonsense",
+    ['{"since": "x"}', '{"since": true}', '{"since": true', "[]", '"', '{"since": 1.5}', '{"since": 1e999}', "[" * 100_000, "9" * 5000],
+)
+def test_nonsense_is_answered_like_a_page_that_knows_nothing(nonsense: str) -> None:
+    heard = talk(made(), nonsense, '{"since": 5}', count=3)
+    assert [message["type"] for message in heard] == ["source", "source", "generation"]
+
+
+def test_a_binary_frame_ends_it() -> None:
+    row = made()
+
+    async def follow() -> list[dict]:
+        one = Socket(row.id)
+        assert await one.connect()
+        await one.talk.send_input({"type": "websocket.receive", "bytes": b"\x00\x01"})
+        return [await one.hear()]
+
+    assert asyncio.run(follow()) == [{"closed": 1003}]
 
 
 def test_every_change_is_passed_on() -> None:
