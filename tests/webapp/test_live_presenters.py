@@ -15,7 +15,8 @@ from webapp.models import LiveSource
 from webapp.presenters.facts import MOST_ENDS, facts
 from webapp.presenters.shown import Shown, end_of
 from webapp.presenters.source import freshness
-from webapp.presenters.timeline import position_of, settled_at, timeline
+from webapp.presenters.timeline import FASTEST, SLOWEST, position_of, settled_at, timeline
+from webapp.recorded_api import playback
 
 NOW = 1_795_203_500.0
 STEPS = [
@@ -87,6 +88,10 @@ def test_a_snapshot_that_is_played_has_one_step() -> None:
 def test_there_is_no_such_step(step: int) -> None:
     with pytest.raises(ValueError, match="from 0 to 2"):
         settled_at({"steps": STEPS}, step)
+
+
+def test_the_speeds_are_those_of_the_player() -> None:
+    assert (SLOWEST, FASTEST) == (playback.SLOWEST, playback.FASTEST)
 
 
 # --- how fresh ---------------------------------------------------------------------------------------------------------------

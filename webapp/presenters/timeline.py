@@ -15,6 +15,8 @@ from webapp.live.announce import playback_message
 from webapp.models import LiveSource
 
 SPEEDS = ("0.5", "1", "2", "5", "10")
+SLOWEST, FASTEST = 0.1, 60.0
+"""The speeds that a timeline can be played at, as recorded_api/playback.py has them; that package is imported only to play."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,14 @@ def settled_at(playback: Mapping[str, Any], step: int) -> float:
     if not 0 <= step < len(steps):
         raise ValueError(f"the step is a number from 0 to {len(steps) - 1}")
     return float(steps[step]["position"])
+
+
+def speed_of(text: str) -> float:
+    """Return the speed that a person chose. :raises ValueError: a timeline is not played at that speed."""
+    speed = float(text)
+    if not SLOWEST <= speed <= FASTEST:
+        raise ValueError(f"the speed is a number from {SLOWEST:g} to {FASTEST:g}")
+    return speed
 
 
 def _times(playback: Mapping[str, Any]) -> list[float]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect, JsonResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse, StreamingHttpResponse
 from django.urls import reverse
 from django.utils.cache import patch_cache_control
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -21,7 +21,7 @@ from webapp import socket_loop, sources
 from webapp.access import current_owner
 from webapp.live import services as live
 from webapp.models import LiveSource
-from webapp.presenters.timeline import position_of, settled_at
+from webapp.presenters.timeline import position_of, settled_at, speed_of
 
 ALIVE_EVERY = 20.0
 _MOST_DIGITS = 18
@@ -58,10 +58,12 @@ async def events(request: HttpRequest, source: str) -> StreamingHttpResponse:
 def control(request: HttpRequest, source: str) -> HttpResponse:
     """Move, pause or speed up a timeline. A browser that fetches gets the new playback, a form goes back to its page."""
     row = sources.find_live(source, current_owner(request))
+    if row.kind != LiveSource.Kind.TIMELINE:
+        return _refused("Only a timeline can be steered.", 400)
     try:
         told = live.control(row, **_wishes(request, row))
     except ValueError as error:
-        return HttpResponseBadRequest(f"{error}\n", content_type="text/plain; charset=utf-8")
+        return _refused(str(error), 422)
     if request.headers.get("Accept") == "application/json":
         return JsonResponse(told)
     back = request.POST.get("next", "")
@@ -70,7 +72,7 @@ def control(request: HttpRequest, source: str) -> HttpResponse:
 
 
 def _wishes(request: HttpRequest, row: LiveSource) -> dict[str, Any]:
-    """Return what the form asks of the timeline. :raises ValueError: a value is no number."""
+    """Return what the form asks of the timeline. :raises ValueError: a value is no number, or none that the timeline has."""
     posted = request.POST
     wishes: dict[str, Any] = {}
     if at := posted.get("at"):
@@ -80,10 +82,14 @@ def _wishes(request: HttpRequest, row: LiveSource) -> dict[str, Any]:
         playing = live.messages(row)[1]["playing"]
         wishes["position"] = position_of(row.playback, int(step)) if playing else settled_at(row.playback, int(step))
     if speed := posted.get("speed"):
-        wishes["speed"] = float(speed)
+        wishes["speed"] = speed_of(speed)
     if "playing" in posted:
         wishes["playing"] = posted["playing"] == "1"
     return wishes
+
+
+def _refused(text: str, status: int) -> HttpResponse:
+    return HttpResponse(f"{text}\n", status=status, content_type="text/plain; charset=utf-8")
 
 
 async def _stream(row: LiveSource, since: int | None) -> AsyncIterator[str]:
