@@ -37,10 +37,24 @@ class Row:
     backend: str = "nft"
     end: Disposition = Disposition.DELIVERED
     at: str | None = None
+    ttl: int = 64
 
 
 _INPUT = (("security", "-A INPUT -m mark --mark 0x1"), ("nat", "-A INPUT -j MARK --set-xmark 0x1/0xffffffff"))
 ROWS = (
+    Row(
+        name="a packet whose time to live ends is not forwarded",
+        rules=(("mangle", "-A PREROUTING -j TTL --ttl-dec 1"), ("mangle", "-A FORWARD -p udp")),
+        steps=(0,),
+        ttl=2,
+        end=Disposition.DROPPED,
+    ),
+    Row(
+        name="one that has two left is",
+        rules=(("mangle", "-A PREROUTING -j TTL --ttl-dec 1"), ("mangle", "-A FORWARD -p udp")),
+        steps=(0, 1),
+        ttl=3,
+    ),
     Row(name="iptables-nft's security comes after nat in INPUT", rules=_INPUT, steps=(1, 0), destination="192.0.2.1"),
     Row(name="the legacy security table comes before nat in INPUT", rules=_INPUT, steps=(1,), destination="192.0.2.1", backend="legacy"),
     Row(
@@ -186,7 +200,14 @@ def _loaded(row: Row) -> Loaded:
 
 def _shot(row: Row) -> Shot:
     return Shot(
-        source=row.source, version=_version(row), protocol=row.protocol, destination=row.destination, destination_port=80, source_port=34000
+        source=row.source,
+        version=_version(row),
+        protocol=row.protocol,
+        destination=row.destination,
+        destination_port=80,
+        source_port=34000,
+        ttl=row.ttl,
+        said=True,
     )
 
 

@@ -124,6 +124,32 @@ REASONS = (
         sources=(standard(1812, "Requirements for IP Version 4 Routers, 5.3.1"), kernel("net/ipv4/ip_forward.c")),
     ),
     Explanation(
+        code="TTL_EXCEEDED",
+        severity=Severity.FAULT,
+        theme=Theme.ENDING,
+        title="Its time to live ends on the way",
+        sentence="A node does not forward the packet: its time to live (hop limit) is used up.",
+        meaning=(
+            "Every router takes one from the time to live, and a rule may take more (TTL or HL in the mangle table). A packet that arrives "
+            "with one left is not forwarded: it is discarded before the FORWARD chains, and the sender gets an ICMP time exceeded.",
+        ),
+        confirm=(
+            Check(look_for="Rules that lower it.", command="iptables-save -t mangle | grep -E 'TTL|HL'"),
+            Check(look_for="The node that answers with time exceeded.", command="traceroute -n -T -p PORT ADDRESS"),
+        ),
+        fix=(
+            Remedy(
+                action="Send the packet with a larger time to live, or remove the rule that lowers it.",
+                trade_off="Rules that lower it often keep tethered or looping traffic out on purpose.",
+            ),
+        ),
+        sources=(
+            standard(1812, "Requirements for IP Version 4 Routers, 5.3.1"),
+            kernel("net/ipv4/ip_forward.c"),
+            kernel("net/ipv6/ip6_output.c"),
+        ),
+    ),
+    Explanation(
         code="NOT_OWNED",
         severity=Severity.FAULT,
         theme=Theme.ENDING,

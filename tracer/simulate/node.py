@@ -207,6 +207,10 @@ class NodeWalk:
             text = f"Node {stack.name} does not forward packets: forwarding is switched off"
             yield walk.end(Disposition.DROPPED, Reason(code="FORWARDING_OFF", text=text))
             return
+        if crossing.header.get("ttl", 64) <= 1:
+            text = f"Node {stack.name} does not forward the packet: its time to live ends here, and the sender is told (ICMP time exceeded)"
+            yield walk.end(Disposition.DROPPED, Reason(code="TTL_EXCEEDED", text=text))
+            return
         crossing = changed(crossing, out_device=result.device, header=_aged(crossing))
         walk = _route_note(walk, result, stack)
         for passed in self._hooks.run(walk, crossing, Hook.FORWARD):
