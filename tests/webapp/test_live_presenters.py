@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 import pytest
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tracer.graph import Path
+from webapp.live.announce import source_message
 from webapp.models import LiveSource
 from webapp.presenters.facts import MOST_ENDS, facts
 from webapp.presenters.shown import Shown, end_of
@@ -26,9 +28,14 @@ STEPS = [
 ]
 
 
+def followed(seconds: float = 3600) -> datetime:
+    """Return until when somebody follows a source."""
+    return timezone.now() + timedelta(seconds=seconds)
+
+
 def played(**playback: object) -> LiveSource:
     stands = {"position": 0.0, "speed": 1.0, "playing": False, "set_at": NOW, "duration": 10.0, "steps": STEPS}
-    return LiveSource(id="x", name="x", kind="timeline", state="live", playback=stands | playback)
+    return LiveSource(id="x", name="x", kind="timeline", state="live", lease_until=followed(), playback=stands | playback)
 
 
 def path(target: str, *, odds: str = "1/3", state: str = "ready", disposition: str = "delivered", conditions: tuple[str, ...] = ()) -> Path:
@@ -108,8 +115,18 @@ def test_the_speeds_are_those_of_the_player() -> None:
     ],
 )
 def test_a_clusters_state_in_words(columns: dict[str, object], state: str, text: str) -> None:
-    found = freshness(LiveSource(id="x", name="x", kind="context", **columns))
+    found = freshness(LiveSource(id="x", name="x", kind="context", lease_until=followed(), **columns))
     assert (found.state, found.text) == (state, text)
+
+
+@pytest.mark.parametrize("kind", ["context", "timeline"])
+@pytest.mark.parametrize("until", [None, -20.0])
+def test_what_nobody_follows_is_not_live(kind: str, until: float | None) -> None:
+    lease = None if until is None else followed(until)
+    row = LiveSource(id="x", name="x", kind=kind, state="live", state_text="all is well", lease_until=lease, playback=played().playback)
+    found, told = freshness(row), source_message(row)
+    assert (found.state, found.text, found.problem) == ("stale", "Connection lost", "No server follows it at the moment.")
+    assert (told["state"], told["since"], told["text"]) == (found.state, found.since.isoformat(), found.problem)
 
 
 def test_a_timelines_state_in_words() -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
@@ -44,12 +46,27 @@ def generation_message(generation: int, refs: Iterable[str]) -> dict[str, Any]:
     return {"type": "generation", "gen": generation, "changed": named(refs)}
 
 
-def source_message(row: LiveSource) -> dict[str, Any]:
-    """Return what says how fresh the picture is. A picture that nobody keeps fresh is stale, whatever was written last."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How a source stands: its *state*, *since* when, and a sentence about it (*text*, often empty)."""
+
+    state: LiveSource.State
+    since: datetime
+    text: str
+
+
+def standing(row: LiveSource) -> Standing:
+    """Return how *row* stands, for pages and messages alike. What nobody keeps fresh is stale, whatever was written last."""
     if row.state == LiveSource.State.LIVE and (row.lease_until is None or row.lease_until < timezone.now()):
         since = row.lease_until or row.state_since
-        return {"type": "source", "state": "stale", "since": since.isoformat(), "text": "No server follows it at the moment."}
-    return {"type": "source", "state": row.state, "since": row.state_since.isoformat(), "text": row.state_text}
+        return Standing(state=LiveSource.State.STALE, since=since, text="No server follows it at the moment.")
+    return Standing(state=LiveSource.State(row.state), since=row.state_since, text=row.state_text)
+
+
+def source_message(row: LiveSource) -> dict[str, Any]:
+    """Return what says how fresh the picture is."""
+    now = standing(row)
+    return {"type": "source", "state": str(now.state), "since": now.since.isoformat(), "text": now.text}
 
 
 def playback_message(row: LiveSource, now: float | None = None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from django.urls import reverse
 
 from webapp import sources
+from webapp.live.announce import standing
 from webapp.models import LiveSource, Snapshot
 from webapp.presenters.timeline import Timeline, timeline
 from webapp.sources import Source
@@ -86,13 +87,14 @@ def freshness(row: LiveSource) -> Freshness:
     """Return how fresh *row* is."""
     bar = timeline(row) if row.kind == LiveSource.Kind.TIMELINE else None
     read_at = last_reading(row)
-    state = "paused" if bar and not bar.playing and row.state == LiveSource.State.LIVE else str(row.state)
+    now = standing(row)
+    state = "paused" if bar and not bar.playing and now.state == LiveSource.State.LIVE else str(now.state)
     return Freshness(
         generation=row.generation,
         state=state,
         text=_words(state, bar, read_at, row),
-        problem=row.state_text,
-        since=row.state_since,
+        problem=now.text,
+        since=now.since,
         changed_at=row.changed_at,
         read_at=read_at,
         socket=f"/live/{row.id}",
