@@ -1,6 +1,7 @@
 """Reading one node once: each documented file by its program, run in kube-proxy's container (or all of them by our own reader's).
 
-No shell and no pipe; a program that is missing, fails, hangs or prints too much costs its own file, not the others'.
+No shell and no pipe; a program that is missing, fails or prints too much costs its own file, not the others'. One that hangs ends the
+reading, with what was read before it: a kubelet that answers nobody would hang the next program too, and a worker for minutes.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from webapp.live.same_reading import as_kept
 from webapp.node_commands import CONNTRACK, NODE_COMMANDS, NodeCommand
 
 PROGRAM_SECONDS = 20.0
-READER_SECONDS = 60.0
+READER_SECONDS = READING_SECONDS = 60.0
+"""So long a whole reading of a node may take, by our reader or program by program."""
 MOST_BYTES = 64 << 20
 READER_ARGV = ("hopline-node-reader",)
 _REPORT = "reading.json"
@@ -69,28 +71,40 @@ class _Ended(Exception):
 
 def _one_by_one(connection: Connection, place: ReadFrom, wanted: tuple[NodeCommand, ...]) -> tuple[FileRead, ...]:
     files: list[FileRead] = []
+    until = time.monotonic() + READING_SECONDS
     for command in wanted:
+        left = until - time.monotonic()
+        if left <= 0:
+            raise _Ended(f"The reading was ended after {READING_SECONDS:g} s, before {command.argv[0]}.", tuple(files))
         try:
-            files.append(_file(connection, place, command))
+            files.append(_file(connection, place, command, min(PROGRAM_SECONDS, left)))
+        except cluster.TimedOut as error:
+            text = f"{command.argv[0]}: {error}"
+            raise _Ended(text, (*files, _hung(command, text, left))) from None
         except (cluster.Denied, cluster.Refused, cluster.Unreachable) as error:
             raise _Ended(str(error), tuple(files)) from None
     return tuple(files)
 
 
-def _file(connection: Connection, place: ReadFrom, command: NodeCommand) -> FileRead:
-    """Return what one program printed. :raises Denied, Refused, Unreachable: no other program will fare better."""
+def _hung(command: NodeCommand, text: str, left: float) -> FileRead:
+    seconds = min(PROGRAM_SECONDS, left)
+    return FileRead(name=command.file, content=None, error=text, read_at=time.time() - seconds, seconds=seconds)
+
+
+def _file(connection: Connection, place: ReadFrom, command: NodeCommand, timeout: float) -> FileRead:
+    """Return what one program printed. :raises Denied, Refused, Unreachable: no other program will fare better.
+
+    NB: the API server's own silence, and a kubelet's, look like a program that hangs (TimedOut).
+    """
     started = time.time()
 
     def failed(text: str, *, is_lacking: bool = False, seconds: float = 0.0) -> FileRead:
         return FileRead(name=command.file, content=None, error=text, is_lacking=is_lacking, read_at=started, seconds=seconds)
 
     try:
-        output = connection.exec(place.namespace, place.pod, place.container, command.argv, timeout=PROGRAM_SECONDS, most_bytes=MOST_BYTES)
+        output = connection.exec(place.namespace, place.pod, place.container, command.argv, timeout=timeout, most_bytes=MOST_BYTES)
     except cluster.NoSuchProgram:
         return failed(f"{_LACKING} {command.argv[0]}.", is_lacking=True)
-    except cluster.TimedOut as error:
-        # NB: the API server's own silence looks the same; the next program then says so.
-        return failed(str(error), seconds=PROGRAM_SECONDS)
     except (cluster.TooLarge, cluster.BadAnswer) as error:
         return failed(str(error))
     # "sysctl -a" ends with an error for every setting that nobody may read; the network's are what counts.

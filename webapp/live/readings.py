@@ -43,6 +43,8 @@ class _Node:
     wants_conntrack: bool = False
     backoff: Backoff = field(default_factory=lambda: Backoff(first=2.0, most=120.0))
     lacking: dict[str, float] = field(default_factory=dict)
+    put_off: dict[str, int] = field(default_factory=dict)
+    """By file: what the last reading, which was ended, had read (1) comes after what it did not reach, and what hung (2) comes last."""
 
 
 class Readings:
@@ -140,6 +142,7 @@ class Readings:
         is_slow = node.slow_due <= now
         lacking = [name for name, until in node.lacking.items() if until > now]
         wanted = commands(slow=is_slow, conntrack=node.wants_conntrack, lacking=lacking)
+        wanted = tuple(sorted(wanted, key=lambda command: node.put_off.get(command.file, 0)))
         node.wants_conntrack = False
         node.due = now + self._rhythm.period
         if is_slow:
@@ -166,13 +169,14 @@ class Readings:
     def _note(self, node: _Node, reading: NodeRead | None) -> None:
         now = time.monotonic()
         node.is_running = False
+        files = () if reading is None else reading.files
+        node.lacking |= {file.name: now + _LACKING_SECONDS for file in files if file.is_lacking}
         if reading is None or reading.error:
             node.due = now + node.backoff.failed(at_least=self._rhythm.gap)
             # What was not reached this time is read next time.
             node.slow_due = min(node.slow_due, node.due)
+            node.put_off = {file.name: 2 if file.content is None else 1 for file in files}
             return
         node.backoff.succeeded()
+        node.put_off = {}
         node.not_before = now + max(self._rhythm.gap, self._rhythm.cost * reading.seconds)
-        for file in reading.files:
-            if file.is_lacking:
-                node.lacking[file.name] = now + _LACKING_SECONDS

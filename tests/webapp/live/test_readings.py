@@ -127,6 +127,77 @@ def test_nodes_that_hang_do_not_hold_the_others() -> None:
         is_over.set()
 
 
+def test_nodes_whose_programs_time_out_are_failures_and_do_not_hold_the_others() -> None:
+    """Each program that times out takes 0.2 s: all of them together, for so many nodes, would take half a minute."""
+    bad, good = {f"bad{n}" for n in range(9)}, "good"
+
+    def answer(pod: str, argv: tuple[str, ...]) -> Output:
+        if pod.removeprefix("proxy-") in bad:
+            time.sleep(0.2)
+            raise cluster.TimedOut("The program did not end within 20 s.")
+        return printed()
+
+    with reading(Programs(answer), (*sorted(bad), good), Rhythm(quiet=0.02, longest=0.05, again=(), gap=0.01, cost=0.0)) as (readings, told):
+        until(lambda: good in {r.node for r in told}, "the good one is read", 2.0)
+        until(lambda: {r.node for r in told} == {*bad, good}, "everybody was tried", 2.0)
+        assert {r.error for r in told if r.node in bad} == {"iptables-save: The program did not end within 20 s."}
+        assert all(readings._nodes[node].backoff.failures for node in bad)
+        before, started = len(told), time.monotonic()
+        readings.note_events()
+        until(lambda: good in {r.node for r in told[before:]}, "a round of the good one", 2.0)
+        assert time.monotonic() - started < 0.3
+
+
+def test_what_hangs_comes_last_the_next_time() -> None:
+    """One program that always hangs costs its own file, and the node is never called healthy."""
+
+    def answer(pod: str, argv: tuple[str, ...]) -> Output:
+        if argv[0] == "nft":
+            raise cluster.TimedOut("did not end")
+        return printed()
+
+    with reading(Programs(answer), ("n1",)) as (readings, told):
+        readings._nodes["n1"].backoff._first = 0.01
+        until(lambda: len(told) >= 2, "a second reading")
+        assert [file.name for file in told[0].files] == ["iptables-save.txt", "ip6tables-save.txt", "nft-ruleset.json"]
+        assert told[1].files[-1].name == "nft-ruleset.json"
+        assert {file.name for file in told[1].files if file.content is not None} == {c.file for c in NODE_COMMANDS} - {"nft-ruleset.json"}
+        assert {r.error for r in told} == {"nft: did not end"}
+
+
+def test_a_reading_ends_after_its_time_and_the_next_begins_where_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webapp.live.node_reader.READING_SECONDS", 0.25)
+
+    def answer(pod: str, argv: tuple[str, ...]) -> Output:
+        time.sleep(0.1)
+        return printed()
+
+    with reading(Programs(answer), ("n1",)) as (readings, told):
+        readings._nodes["n1"].backoff._first = 0.01
+        until(lambda: len(told) >= 2, "a second reading")
+        first, second = told[0], told[1]
+        assert 0 < len(first.files) < 5
+        assert first.error.startswith("The reading was ended after 0.25 s, before ")
+        assert not {file.name for file in first.files} & {file.name for file in second.files}
+
+
+def test_no_program_gets_more_time_than_the_reading_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webapp.live.node_reader.READING_SECONDS", 30.0)
+    given: list[float] = []
+
+    class Slow:
+        def exec(self, *_: object, timeout: float, **__: object) -> Output:
+            given.append(timeout)
+            clock[0] += 12.0
+            return printed()
+
+    clock = [0.0]
+    monkeypatch.setattr("webapp.live.node_reader.time.monotonic", lambda: clock[0])
+    found = read_node(Slow(), "n1", place("n1"), commands(slow=False, conntrack=False))  # type: ignore[arg-type]
+    assert given == [20.0, 18.0, 6.0]
+    assert (len(found.files), found.error) == (3, "The reading was ended after 30 s, before ipvsadm.")
+
+
 def test_a_node_that_failed_is_tried_again_and_then_read_whole() -> None:
     failures = iter([True, True])
 
@@ -193,7 +264,7 @@ def test_connections_are_read_only_when_asked_for() -> None:
             "iptables-save ended with 4: iptables-save: Permission denied",
         ),
         (lambda: (_ for _ in ()).throw(cluster.TooLarge("too much")), "too much"),
-        (lambda: (_ for _ in ()).throw(cluster.TimedOut("did not end")), "did not end"),
+        (lambda: (_ for _ in ()).throw(cluster.BadAnswer("no end was told")), "no end was told"),
     ],
 )
 def test_a_program_that_fails_costs_its_own_file(answer: Callable[[], Output], error: str) -> None:
