@@ -206,6 +206,37 @@ def test_a_nodes_connections_are_asked_for(client: Client) -> None:
     assert client.post(f"/clusters/{shop.row.id}/conntrack", {"node": "nobody"}).status_code == 404
 
 
+NO_PROGRAM = "The container has no program conntrack <b>."
+
+
+@pytest.mark.parametrize(
+    ("said", "link", "error"),
+    [
+        ({"read_at": 1795203561.5, "bytes": 10, "seconds": 0.1, "error": ""}, True, False),
+        ({"error": NO_PROGRAM, "seconds": 0.0}, False, True),
+        ({"read_at": 1795203561.5, "bytes": 10, "error": NO_PROGRAM}, True, True),
+        (None, False, False),
+    ],
+    ids=["read", "no program", "read once, failed since", "never asked for"],
+)
+def test_only_connections_that_were_read_are_a_link(client: Client, said: dict | None, link: bool, error: bool) -> None:
+    shop = KeptCluster()
+    shop.set(nodes={"shop-worker": NODE | {"files": NODE["files"] | ({"conntrack.txt": said} if said else {})}})
+    text = client.get(f"/clusters/{shop.row.id}").content.decode()
+    assert (f"/c/{shop.row.id}/connections?node=shop-worker" in text) is link
+    assert (f'action="/clusters/{shop.row.id}/conntrack"' in text) is not link
+    assert ('<p class="err why">The container has no program conntrack &lt;b&gt;.</p>' in text) is error
+
+
+def test_one_is_not_many(client: Client) -> None:
+    shop = KeptCluster()
+    counts = {"networkpolicies": 1, "ingresses": 1, "endpointslices": 2, "configmaps/coredns": 1}
+    shop.set(heads={name: {"count": count, "listed": True, "error": ""} for name, count in counts.items()})
+    text = client.get(f"/clusters/{shop.row.id}").content.decode()
+    for words in ("<b>1</b> networkpolicy<", "<b>1</b> ingress<", "<b>2</b> endpointslices<", "<b>1</b> configmap/coredns<"):
+        assert words in text
+
+
 # --- playing -------------------------------------------------------------------------------------------------------------
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import html
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from django.test import Client
 
+from tests.webapp.live_rows import KeptCluster
 from webapp import services
+from webapp.models import Snapshot
 
 pytestmark = pytest.mark.django_db
 LIST = "/c/shop/connections"
@@ -49,6 +52,20 @@ def test_a_search_narrows_it_down(client: Client) -> None:
 
 def test_without_a_node_the_first_one_is_shown(client: Client) -> None:
     assert "connections of shop-control-plane</h2>" in client.get(LIST).content.decode()
+
+
+def test_it_says_when_they_were_read(client: Client, demo: Path) -> None:
+    taken = Snapshot.objects.get(id="shop").taken_at
+    assert taken is not None
+    assert f'read <time datetime="{taken:%Y-%m-%dT%H:%M:%S}' in client.get(f"{LIST}?node=shop-worker").content.decode()
+
+
+def test_it_says_when_those_of_a_followed_cluster_were_read(client: Client, demo: Path) -> None:
+    live, path = KeptCluster(), "nodes/shop-worker/conntrack.txt"
+    live.put_file("shop-worker", "conntrack.txt", (demo / "shop-iptables" / path).read_bytes())
+    live.set(nodes={"shop-worker": {"files": {"conntrack.txt": {"read_at": 1795203561.5, "bytes": 10, "error": ""}}}})
+    text = client.get(f"/c/{live.row.id}/connections?node=shop-worker").content.decode()
+    assert f"{datetime.fromtimestamp(1795203561, UTC):%H:%M:%S} UTC</time>" in text
 
 
 def test_it_404s_for_an_unknown_node(client: Client) -> None:

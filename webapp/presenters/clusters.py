@@ -10,12 +10,13 @@ from typing import Any
 
 from django.conf import settings
 from django.urls import reverse
+from django.utils.http import urlencode
 
 from tracer.snapshot.layout import KINDS
 from tracer.snapshot.missing import Missing, missing_from
 from tracer.snapshot.proxy_mode import proxy_mode
 from webapp import sources
-from webapp.cluster import SYSTEM_NAMESPACE, permissions, rbac_manifest
+from webapp.cluster import FOLLOWED_KINDS, SYSTEM_NAMESPACE, permissions, rbac_manifest
 from webapp.live.connecting import Check
 from webapp.models import LiveSource
 from webapp.presenters.source import Freshness, freshness
@@ -29,6 +30,7 @@ READINGS = MappingProxyType(
 )
 """How the rules of nodes are read, in words."""
 _CONNTRACK = "conntrack.txt"
+_SINGULAR = MappingProxyType({kind.key: kind.key.replace(kind.plural, kind.kind.lower(), 1) for kind in FOLLOWED_KINDS})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,10 @@ class FileReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeReading:
-    """What was read of one node. *lacking* are the files for which its container has no program."""
+    """What was read of one node. *lacking* are the files for which its container has no program.
+
+    *connections_url* is "" until its connections were read; *connections_error* says why the last attempt came to nothing.
+    """
 
     name: str
     pod: str
@@ -70,6 +75,7 @@ class NodeReading:
     lacking: tuple[str, ...]
     files: tuple[FileReading, ...]
     connections_url: str
+    connections_error: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +86,11 @@ class KindCount:
     count: int
     listed: bool
     error: str
+
+    @property
+    def words(self) -> str:
+        """Return the kind as its count says it: ``2 ingresses``, ``1 ingress``."""
+        return _SINGULAR.get(self.name, self.name) if self.count == 1 else self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +180,8 @@ def _kinds(heads: Mapping[str, Any]) -> Iterator[KindCount]:
 
 def _node(row: LiveSource, name: str, told: Mapping[str, Any]) -> NodeReading:
     files = told.get("files", {})
+    connections = files.get(_CONNTRACK, {})
+    url = f"{reverse('connections', args=[row.id])}?{urlencode({'node': name})}"
     return NodeReading(
         name=name,
         pod=str(told.get("pod") or ""),
@@ -178,7 +191,8 @@ def _node(row: LiveSource, name: str, told: Mapping[str, Any]) -> NodeReading:
         error=str(told.get("error") or ""),
         lacking=tuple(told.get("lacking", ())),
         files=tuple(_file(file, said) for file, said in sorted(files.items())),
-        connections_url=f"{reverse('connections', args=[row.id])}?node={name}" if _CONNTRACK in files else "",
+        connections_url=url if connections.get("read_at") else "",
+        connections_error=str(connections.get("error") or ""),
     )
 
 

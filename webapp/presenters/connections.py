@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from urllib.parse import quote
 
 from tracer.conntrack import FlowTuple
 from tracer.conntrack_list import Entry
+from webapp.models import LiveSource
+from webapp.sources import Source
 from webapp.trace_query import TraceQuery
 
 MOST_ROWS = 200
@@ -82,6 +85,14 @@ def _end(flow: FlowTuple, side: str) -> str:
     address, port = str(getattr(flow, side)), getattr(flow, f"{side}_port")
     host = f"[{address}]" if ":" in address else address
     return f"{host}:{port}" if isinstance(port, int) else host
+
+
+def read_at(row: Source, node: str, name: str) -> datetime | None:
+    """Return when the file *name* of *node* was read; of a snapshot, when that was taken. None: nobody noted it."""
+    if not isinstance(row, LiveSource):
+        return row.taken_at
+    seconds = row.nodes.get(node, {}).get("files", {}).get(name, {}).get("read_at")
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None
 
 
 def node_choices(names: Sequence[str], node: str, path: str) -> tuple[NodeChoice, ...]:

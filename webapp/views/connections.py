@@ -14,7 +14,7 @@ from tracer.errors import TracerError
 from tracer.kube.near import nearest
 from webapp import sources
 from webapp.access import current_owner
-from webapp.presenters.connections import ConnectionList, connection_list, node_choices
+from webapp.presenters.connections import ConnectionList, connection_list, node_choices, read_at
 from webapp.presenters.source import source_head
 from webapp.sources import Source
 from webapp.views.errors import not_found
@@ -44,7 +44,7 @@ def connections(request: HttpRequest, source: str) -> HttpResponse:
     except TracerError as error:
         return render(request, "trace/connections.html", _context(request, row, path) | {"problem": str(error)}, status=422)
     found = _listed(row, node, file, text, wanted) if node else None
-    listed = {"list": found, "nodes": node_choices(nodes, node, path), "find": wanted}
+    listed = {"list": found, "nodes": node_choices(nodes, node, path), "find": wanted, "read_at": read_at(row, node, FILE)}
     return render(request, "trace/connections.html", _context(request, row, path) | listed)
 
 
