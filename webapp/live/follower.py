@@ -77,6 +77,10 @@ class Follower:
             if part is not None:
                 _quietly(part)
 
+    def is_of_another(self, row: LiveSource) -> bool:
+        """Return whether *row* is to be followed by another follower: nodes are read in another way, or it was connected anew."""
+        return (self._row.created_at, self.readings_mode) != (row.created_at, row.readings)
+
     @property
     def is_writing(self) -> bool:
         """Return whether something may still be written."""

@@ -39,14 +39,15 @@ def unpacked(body: bytes | memoryview) -> bytes:
 def write(source: str, holder: str, changes: Sequence[StoredChange], **columns: Any) -> int:
     """Store *changes* as the next generation, and *columns* of the source with them; return the generation.
 
-    Without changes only the columns are written and the generation stays. Every path may occur once.
+    Without changes only the columns are written and the generation stays. Every path may occur once. The first generation follows
+    *told_from*: 0 is that of a source of which nothing is known yet.
     :raises LeaseLost: *holder* does not follow the source any more.
     """
     rows = [_row(source, change) for change in changes]
     with transaction.atomic():
         row = _held(source, holder)
         if rows:
-            row.generation += 1
+            row.generation = max(row.generation, row.told_from) + 1
             row.changed_at = timezone.now()
             for item in rows:
                 item.generation = row.generation

@@ -91,6 +91,7 @@ class Replica:
         self._lock = threading.RLock()
         self._model = FollowedCluster()
         self._paths: set[str] = set()
+        self._connected_at: datetime | None = None
         self.answers = Answers()
         self.generation = 0
         self.used_at = time.monotonic()
@@ -115,10 +116,17 @@ class Replica:
         A batch's rows and its generation are written in one transaction, and the rows read in one statement: no batch is seen in half.
         """
         row = LiveSource.objects.defer("nodes", "heads").get(id=self._source)
+        if row.created_at != self._connected_at or row.generation < self.generation:
+            self._forget()
+            self._connected_at = row.created_at
         if row.generation > self.generation:
             # What is gone leaves no row for ever: who knows too little looks at everything.
             self._read(row, self.generation if self.generation >= row.told_from else None)
         return row
+
+    def _forget(self) -> None:
+        """Know nothing: the source was disconnected and connected again, and may be another cluster by the same name."""
+        self._model, self._paths, self.answers, self.generation = FollowedCluster(), set(), Answers(), 0
 
     def _read(self, row: LiveSource, after: int | None) -> None:
         items = LiveItem.objects.filter(source=row.id, **({} if after is None else {"generation__gt": after}))

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.text import slugify
@@ -56,8 +56,7 @@ def watched(source: LiveSource) -> None:
     """Note that somebody looks at *source*; a timeline that was stopped because nobody did goes on, if there is room for one more."""
     now = timezone.now()
     is_asleep = source.kind == LiveSource.Kind.TIMELINE and not source.wanted
-    if is_asleep and _timelines_playing() < settings.TIMELINES_MAX:
-        LiveSource.objects.filter(id=source.id).update(watched_at=now, wanted=True)
+    if is_asleep and _woken(source, now):
         source.watched_at, source.wanted = now, True
         nudge()
     elif source.watched_at < now - _WATCHED_EVERY:
@@ -73,15 +72,12 @@ def connect(context: str | None, readings: str = LiveSource.Readings.EXEC) -> Li
 
     Returns its row, the one there was if the cluster was followed before. Whether it can be reached, its state tells.
     """
-    kind = LiveSource.Kind.IN_CLUSTER if context is None else LiveSource.Kind.CONTEXT
-    with transaction.atomic():
-        row = LiveSource.objects.filter(kind=kind, context=context or "").first()
-        if row is None:
-            name = context or _IN_CLUSTER
-            row = LiveSource(id=_free_slug(name), name=name[:200], kind=kind, context=context or "")
-        row.wanted, row.readings, row.watched_at = True, LiveSource.Readings(readings), timezone.now()
-        row.state, row.state_text, row.state_since = LiveSource.State.CONNECTING, "", timezone.now()
-        row.save()
+    how = LiveSource.Readings(readings)
+    try:
+        row = _connected(context, how)
+    except IntegrityError:
+        # Somebody else has connected it in the same moment.
+        row = _connected(context, how)
     nudge()
     return row
 
@@ -96,14 +92,17 @@ def play(timeline: Snapshot, owner: str) -> LiveSource:
         raise ValueError("a timeline is played for a session")
     playback = playback_of(open_timeline(timeline), now=time.time())
     with transaction.atomic():
+        playing = _timelines_playing()
         row = LiveSource.objects.select_for_update().filter(kind=LiveSource.Kind.TIMELINE, timeline=timeline, owner=owner).first()
-        if (row is None or not row.wanted) and _timelines_playing() >= settings.TIMELINES_MAX:
+        if (row is None or not row.wanted) and playing >= settings.TIMELINES_MAX:
             raise TooManyTimelines
         if row is None:
             row = LiveSource(kind=LiveSource.Kind.TIMELINE, timeline=timeline, owner=owner, name=timeline.name)
             row.playback = playback | {"playing": True}
-        row.wanted, row.watched_at = True, timezone.now()
-        row.save()
+            row.save(force_insert=True)
+        else:
+            row.wanted, row.watched_at = True, timezone.now()
+            row.save(update_fields=["wanted", "watched_at"])
     nudge()
     return row
 
@@ -175,8 +174,8 @@ def control(
     with transaction.atomic():
         row = LiveSource.objects.select_for_update().get(id=source.id)
         row.playback = steered(row.playback, now, position=position, speed=speed, playing=playing)
-        row.wanted, row.watched_at = True, timezone.now()
-        row.save(update_fields=["playback", "wanted", "watched_at"])
+        row.save(update_fields=["playback"])
+    watched(row)
     nudge()
     source.playback = row.playback
     told = announce.playback_message(row, now)
@@ -247,7 +246,48 @@ def check(context: str | None) -> Check:
     return connecting.check(context)
 
 
+def _connected(context: str | None, readings: LiveSource.Readings) -> LiveSource:
+    """Return the row of *context*, wanted and read as *readings* say. :raises IntegrityError: somebody made it meanwhile.
+
+    What its follower writes is left to it: only who reads nodes in another way, or had stopped, begins anew.
+    """
+    kind = LiveSource.Kind.IN_CLUSTER if context is None else LiveSource.Kind.CONTEXT
+    now = timezone.now()
+    with transaction.atomic():
+        row = LiveSource.objects.select_for_update().filter(kind=kind, context=context or "").first()
+        if row is None:
+            name = context or _IN_CLUSTER
+            made = LiveSource(id=_free_slug(name), name=name[:200], kind=kind, context=context or "", readings=readings)
+            # Unix milliseconds: more than any generation of the same cluster before it was disconnected, which pages may still show.
+            made.told_from = int(now.timestamp() * 1000)
+            made.save(force_insert=True)
+            return made
+        fields = ["watched_at"]
+        if not row.wanted or row.readings != readings:
+            row.wanted, row.readings = True, readings
+            row.state, row.state_text, row.state_since = LiveSource.State.CONNECTING, "", now
+            fields += ["wanted", "readings", "state", "state_text", "state_since"]
+        row.watched_at = now
+        row.save(update_fields=fields)
+    return row
+
+
+def _woken(timeline: LiveSource, now: datetime) -> bool:
+    """Let *timeline* go on; return whether there was room for it."""
+    with transaction.atomic():
+        if _timelines_playing() >= settings.TIMELINES_MAX:
+            return False
+        LiveSource.objects.filter(id=timeline.id).update(watched_at=now, wanted=True)
+    return True
+
+
 def _timelines_playing() -> int:
+    """Return how many timelines are being played; until the transaction ends, nobody else begins one.
+
+    What everybody who plays a timeline locks is the oldest snapshot: that there is one, the timeline shows.
+    NB: with no_key, rows may go on referring to it.
+    """
+    Snapshot.objects.select_for_update(no_key=True).order_by("created_at", "id").values_list("id").first()
     return LiveSource.objects.filter(kind=LiveSource.Kind.TIMELINE, wanted=True).count()
 
 

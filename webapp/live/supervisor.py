@@ -80,10 +80,10 @@ class Supervisor:
         self._renew()
         for source, follower in tuple(self._followers.items()):
             row = rows.get(source)
-            if follower.is_over.is_set():
+            if follower.is_over.is_set() and row is not None and not follower.is_of_another(row):
                 # Whatever ended it may end the next one as well: not in a busy loop.
                 self._not_before[source] = time.monotonic() + _AGAIN_AFTER
-            if row is None or follower.is_over.is_set() or follower.readings_mode != row.readings:
+            if row is None or follower.is_over.is_set() or follower.is_of_another(row):
                 self._drop(source)
             else:
                 follower.look(row)

@@ -72,6 +72,21 @@ def test_changes_since_names_what_changed_once(source: LiveSource) -> None:
     assert services.changes_since(source, 99) == ("*",)
 
 
+def test_who_knows_the_cluster_before_it_was_connected_anew_is_told_everything() -> None:
+    row = services.connect("prod")
+    LiveSource.objects.update(lease_holder="me")
+    first = journal.write(row.id, "me", [change("a", b"1")])
+    LiveSource.objects.all().delete()
+    row = services.connect("prod")
+    assert row.generation == 0, "nothing is known yet"
+    LiveSource.objects.update(lease_holder="me")
+    then = journal.write(row.id, "me", [change("b", b"1")])
+    assert then > first
+    row.refresh_from_db()
+    assert services.messages(row, since=first)[-1] == {"type": "generation", "gen": then, "changed": ["*"]}
+    assert services.messages(row, since=0)[-1]["changed"] == ["*"]
+
+
 def test_too_many_changes_are_everything(source: LiveSource) -> None:
     journal.write(source.id, "me", [change(f"s{n}", b"x") for n in range(301)])
     source.refresh_from_db()

@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 
 from tracer.changes import Change
-from webapp.live import journal
+from webapp.live import journal, services
 from webapp.live.replica import Replica, Replicas
 from webapp.live.store import Store
 from webapp.models import LiveItem, LiveSource
@@ -130,6 +130,40 @@ def test_a_source_that_was_disconnected_raises(source: LiveSource) -> None:
     LiveSource.objects.all().delete()
     with pytest.raises(LiveSource.DoesNotExist), replica.using():
         pass
+
+
+def reconnected(name: str) -> LiveSource:
+    """Connect *name* anew, as another process would: this one's picture is told nothing."""
+    LiveSource.objects.filter(context=name).delete()
+    row = services.connect(name)
+    LiveSource.objects.update(lease_holder="me")
+    return row
+
+
+def test_a_source_that_was_connected_anew_is_another_cluster(db: None) -> None:
+    first = reconnected("prod")
+    cluster, replica = Cluster(first.id), Replica(first.id)
+    cluster.services(a="10.0.0.1", b="10.0.0.2")
+    with replica.using() as view:
+        before = view.generation
+        view.answers.keep("to a", "answer", On("svc/shop/a"))
+    again = reconnected("prod")
+    assert again.id == first.id
+    with replica.using() as view:
+        assert (view.generation, view.cluster.objects.services, view.answers.get("to a")) == (0, (), None)
+    Cluster(again.id).services(a="10.9.9.9")
+    assert addresses(replica) == {"a": "10.9.9.9"}
+    assert before < replica.generation < 2**53, "pages compare generations as numbers"
+
+
+def test_a_generation_that_goes_back_is_of_another_cluster(source: LiveSource) -> None:
+    cluster, replica = Cluster(source.id), Replica(source.id)
+    cluster.services(a="10.0.0.1")
+    cluster.services(a="10.0.0.2")
+    addresses(replica)
+    LiveItem.objects.all().delete()
+    LiveSource.objects.update(generation=0)
+    assert addresses(replica) == {}
 
 
 def test_replicas_that_nobody_looks_at_are_dropped() -> None:

@@ -7,8 +7,11 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from tests.webapp.live.following import DEMO, followed, recorded, until
@@ -53,6 +56,58 @@ def test_connect_makes_one_row_for_a_context(db: None) -> None:
     inside = services.connect(None)
     assert (inside.id, inside.kind, inside.context) == ("in-cluster", "in-cluster", "")
     assert LiveSource.objects.count() == 2
+
+
+def test_connecting_what_is_followed_leaves_it_as_it_is(db: None) -> None:
+    row = services.connect("c")
+    since = timezone.now() - timedelta(hours=1)
+    LiveSource.objects.update(state="live", state_text="well", state_since=since)
+    services.connect("c")
+    row.refresh_from_db()
+    assert (row.state, row.state_text, row.state_since) == ("live", "well", since)
+    assert services.connect("c", readings="none").state == "connecting"
+
+
+def test_connecting_writes_nothing_that_is_its_followers(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the follower writes between the look at the row and its saving stays."""
+    services.connect("c")
+    real = LiveSource.save
+
+    def late(row: LiveSource, **how: object) -> None:
+        LiveSource.objects.update(generation=7, lease_holder="somebody", heads={"pods": {}}, nodes={"n1": {}})
+        real(row, **how)
+
+    monkeypatch.setattr(LiveSource, "save", late)
+    services.connect("c", readings="none")
+    row = LiveSource.objects.get()
+    assert (row.generation, row.lease_holder, row.heads, row.nodes) == (7, "somebody", {"pods": {}}, {"n1": {}})
+
+
+def test_who_connects_a_moment_later_overwrites_nothing(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = services._free_slug
+
+    def slow(name: str) -> str:
+        monkeypatch.setattr(services, "_free_slug", real)
+        found = real(name)
+        services.connect(name)
+        return found
+
+    monkeypatch.setattr(services, "_free_slug", slow)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        services._connected("c", LiveSource.Readings.NONE)
+
+
+def test_who_connects_a_moment_later_gets_the_others_row(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, tried = services._connected, []
+
+    def beaten(context: str | None, readings: LiveSource.Readings) -> LiveSource:
+        tried.append(real(context, readings))
+        if len(tried) == 1:
+            raise IntegrityError
+        return tried[-1]
+
+    monkeypatch.setattr(services, "_connected", beaten)
+    assert services.connect("c") == tried[0]
 
 
 def test_a_slug_that_is_taken_is_not_taken_twice(timeline: Snapshot) -> None:
@@ -117,6 +172,46 @@ def test_a_timeline_is_played_once_for_a_session(timeline: Snapshot, settings) -
         services.play(timeline, OTHER)
     with pytest.raises(ValueError, match="session"):
         services.play(timeline, "")
+
+
+def test_playing_again_writes_nothing_that_is_its_followers(timeline: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
+    services.play(timeline, MINE)
+    real = LiveSource.save
+
+    def late(row: LiveSource, **how: object) -> None:
+        LiveSource.objects.update(generation=7, lease_holder="somebody", state="live")
+        real(row, **how)
+
+    monkeypatch.setattr(LiveSource, "save", late)
+    services.play(timeline, MINE)
+    row = LiveSource.objects.get()
+    assert (row.generation, row.lease_holder, row.state) == (7, "somebody", "live")
+
+
+def test_a_sleeping_timeline_is_not_woken_by_steering_beyond_the_limit(timeline: Snapshot, settings) -> None:
+    mine = services.play(timeline, MINE)
+    services.play(timeline, OTHER)
+    LiveSource.objects.filter(id=mine.id).update(wanted=False)
+    settings.TIMELINES_MAX = 1
+    services.control(mine, playing=True)
+    assert LiveSource.objects.get(id=mine.id).wanted is False
+
+
+def test_who_counts_timelines_waits_for_who_begins_one(timeline: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite lets one write at a time anyway; PostgreSQL is asked to."""
+    real, locked = QuerySet.select_for_update, []
+
+    def noted(rows: QuerySet[Any], **how: bool) -> QuerySet[Any]:
+        locked.append((rows.model, how))
+        return real(rows, **how)
+
+    monkeypatch.setattr(QuerySet, "select_for_update", noted)
+    row = services.play(timeline, MINE)
+    assert locked[0] == (Snapshot, {"no_key": True})
+    LiveSource.objects.update(wanted=False)
+    locked.clear()
+    services.get(row.id, MINE)
+    assert locked == [(Snapshot, {"no_key": True})]
 
 
 def test_an_ordinary_snapshot_is_a_timeline_of_one_moment(small: Path, db: None) -> None:

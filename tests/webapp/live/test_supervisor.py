@@ -110,6 +110,14 @@ def test_other_readings_start_the_follower_anew(tmp_path: Path, settings, superv
         until(lambda: supervisor.following == (), "it is not followed any more")
 
 
+def test_what_was_connected_anew_has_another_follower(db: None) -> None:
+    follower = Follower(services.connect("c"), "me")
+    assert not follower.is_of_another(services.connect("c"))
+    assert follower.is_of_another(services.connect("c", readings="none"))
+    LiveSource.objects.all().delete()
+    assert follower.is_of_another(services.connect("c"))
+
+
 def test_the_picture_of_a_cluster_follows_before_anybody_looks(tmp_path: Path, settings, supervisor: Supervisor) -> None:
     with serve(RecordedApi(recorded())) as server:
         (tmp_path / "kubeconfig").write_text(server.kubeconfig())
