@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import html
+import json
+import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ from webapp.live import connecting
 from webapp.live import services as live
 from webapp.live.connecting import Check, Contexts
 from webapp.models import LiveSource, Snapshot
+from webapp.node_commands import NODE_COMMANDS
 from webapp.recorded_api import RecordedApi, serve
 
 pytestmark = pytest.mark.django_db
@@ -65,7 +69,7 @@ def test_without_a_kubeconfig_it_says_what_to_set(client: Client, monkeypatch: p
 
 
 def test_the_manifest_grants_what_the_reading_needs(client: Client) -> None:
-    assert "pods/exec" not in client.get("/clusters?readings=none").content.decode()
+    assert '"pods/exec"' not in html.unescape(client.get("/clusters?readings=none").content.decode())
     assert client.get("/clusters?readings=nonsense").status_code == 200
 
 
@@ -83,7 +87,7 @@ def test_a_check_goes_permission_by_permission(client: Client, monkeypatch: pyte
     asked = permissions("exec")
     verdicts = tuple((p, Verdict(allowed=p.verb == "list", reason="RBAC: <b>no</b>" if p.verb == "watch" else "")) for p in asked)
     monkeypatch.setattr(connecting, "check", lambda *_: Check(version={"gitVersion": "v1.36.2"}, verdicts=verdicts))
-    text = client.get("/clusters/check?context=prod&readings=exec").content.decode()
+    text = client.post("/clusters/check", {"context": "prod", "readings": "exec"}).content.decode()
     assert "Kubernetes v1.36.2 answered" in text
     assert "list endpointslices.discovery.k8s.io" in text
     assert "RBAC: &lt;b&gt;no&lt;/b&gt;" in text
@@ -97,31 +101,87 @@ def test_a_check_asks_the_api_server_itself(client: Client, settings, tmp_path: 
     with serve(api, may=lambda permission: permission.subresource != "exec") as server:
         settings.KUBECONFIG = str(tmp_path / "kubeconfig")
         Path(settings.KUBECONFIG).write_text(server.kubeconfig())
-        text = client.get("/clusters/check?context=recorded&readings=exec").content.decode()
+        text = client.post("/clusters/check", {"context": "recorded", "readings": "exec"}).content.decode()
         assert "Kubernetes v1.36.2 answered. 2 of " in text
         assert "create pods/exec in kube-system" in text
-        text = client.get("/clusters/check?context=recorded&readings=none").content.decode()
+        text = client.post("/clusters/check", {"context": "recorded", "readings": "none"}).content.decode()
         assert "Everything that is needed is granted." in text
-        assert "pods/exec" not in text.partition("What to grant")[0]
+        assert "create pods/exec" not in text
 
 
 def test_a_check_that_was_not_answered_says_why(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connecting, "check", lambda *_: Check(version=None, error="No answer from the API server."))
-    assert "No answer from the API server." in client.get("/clusters/check?context=prod").content.decode()
+    assert "No answer from the API server." in client.post("/clusters/check", {"context": "prod"}).content.decode()
 
 
 def test_htmx_gets_the_partial_only(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connecting, "check", lambda *_: Check(version={}, verdicts=((PERMISSIONS[0], Verdict(allowed=True)),)))
-    response = client.get("/clusters/check?context=prod", headers={"HX-Request": "true", "HX-Target": "check"})
+    response = client.post("/clusters/check", {"context": "prod"}, headers={"HX-Request": "true", "HX-Target": "check"})
     assert b"<html" not in response.content
     assert "HX-Target" in response["Vary"]
 
 
-@pytest.mark.parametrize("method", ["get", "post"])
-def test_it_404s_for_a_context_that_is_not_offered(client: Client, method: str) -> None:
-    path = "/clusters/check" if method == "get" else "/clusters/connect"
-    assert getattr(client, method)(path, {"context": "elsewhere"}).status_code == 404
+@pytest.mark.parametrize("path", ["/clusters/check", "/clusters/connect"])
+def test_it_404s_for_a_context_that_is_not_offered(client: Client, path: str) -> None:
+    assert client.post(path, {"context": "elsewhere"}).status_code == 404
     assert LiveSource.objects.count() == 0
+
+
+def test_only_a_form_of_ours_checks(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(connecting, "check", lambda context: asked.append(context) or Check(version=None, error="No answer."))
+    response = client.get("/clusters/check?context=prod&readings=exec")
+    assert (response.status_code, response["Location"]) == (302, "/clusters")
+    assert Client(enforce_csrf_checks=True).post("/clusters/check", {"context": "prod"}).status_code == 403
+    assert asked == []
+    client.post("/clusters/check", {"context": "prod"})
+    assert asked == ["prod"]
+
+
+def test_a_check_ends_though_the_cluster_is_silent(client: Client, settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(connecting, "CHECK_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        cluster = {"server": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        settings.KUBECONFIG = str(tmp_path / "kubeconfig")
+        named = {"name": "silent", "context": {"cluster": "c", "user": "u"}}
+        users = [{"name": "u", "user": {}}]
+        value = {"clusters": [{"name": "c", "cluster": cluster}], "contexts": [named], "users": users, "current-context": "silent"}
+        Path(settings.KUBECONFIG).write_text(json.dumps(value))
+        began = time.monotonic()
+        text = client.post("/clusters/check", {"context": "silent"}).content.decode()
+    assert "The cluster did not answer within 0.5 seconds." in text
+    assert time.monotonic() - began < 5
+
+
+def test_nothing_is_asked_after_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Slow:
+        def version(self) -> dict[str, object]:
+            return {"gitVersion": "v1.36.2"}
+
+        def is_allowed(self, permission: object) -> Verdict:
+            asked.append(permission)
+            time.sleep(0.2)
+            return Verdict(allowed=True)
+
+        def close(self) -> None:
+            asked.append("closed")
+
+    monkeypatch.setattr(connecting, "CHECK_SECONDS", 0.3)
+    monkeypatch.setattr(connecting, "connection_to", lambda _: Slow())
+    assert connecting.check("prod").version is None
+    time.sleep(0.5)
+    assert asked[-1] == "closed"
+    assert len(asked) <= 3
+
+
+def test_it_says_what_exec_allows_and_what_is_run(client: Client) -> None:
+    text = client.get("/clusters").content.decode()
+    assert "can run any program in any pod of that namespace" in text
+    for command in NODE_COMMANDS:
+        assert f"<code>{' '.join(command.argv)}</code>" in text
 
 
 def test_connect_follows_it_and_shows_it(client: Client) -> None:

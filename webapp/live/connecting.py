@@ -6,6 +6,9 @@ The kubeconfig is read when it is needed and kept nowhere; no text that leaves t
 from __future__ import annotations
 
 import os
+import threading
+import time
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +18,10 @@ from webapp.models import LiveSource
 
 if TYPE_CHECKING:
     from webapp.cluster import Connection, Permission, Verdict
+
+
+CHECK_SECONDS = 20.0
+"""How long a check may take in all: the credential plugin, the version and every permission."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +88,27 @@ def _used() -> tuple[Permission, ...]:
 
 
 def check(context: str | None) -> Check:
-    """Return what the API server allows, permission by permission, for every way to read nodes."""
+    """Return what the API server allows, permission by permission, for every way to read nodes. Returns after CHECK_SECONDS at the latest.
+
+    NB: the credential plugin and the cluster's client have longer limits of their own: what has not ended by then ends unheard.
+    """
+    found: Future[Check] = Future()
+    deadline = time.monotonic() + CHECK_SECONDS
+    threading.Thread(target=_put_check, args=(found, context, deadline), name="check", daemon=True).start()
+    try:
+        return found.result(timeout=CHECK_SECONDS)
+    except TimeoutError:
+        return Check(version=None, error=f"The cluster did not answer within {CHECK_SECONDS:g} seconds.")
+
+
+def _put_check(found: Future[Check], context: str | None, deadline: float) -> None:
+    try:
+        found.set_result(_check(context, deadline))
+    except Exception as error:
+        found.set_exception(error)
+
+
+def _check(context: str | None, deadline: float) -> Check:
     from webapp import cluster
 
     try:
@@ -90,7 +117,8 @@ def check(context: str | None) -> Check:
         return Check(version=None, error=str(error))
     try:
         version = connection.version()
-        verdicts = tuple((permission, connection.is_allowed(permission)) for permission in _used())
+        # Nobody waits any more after the deadline: then nothing more is asked.
+        verdicts = tuple((permission, connection.is_allowed(permission)) for permission in _used() if time.monotonic() < deadline)
     except cluster.ClusterError as error:
         return Check(version=None, error=str(error))
     finally:

@@ -19,6 +19,7 @@ from webapp import sources
 from webapp.cluster import FOLLOWED_KINDS, SYSTEM_NAMESPACE, permissions, rbac_manifest
 from webapp.live.connecting import Check
 from webapp.models import LiveSource
+from webapp.node_commands import CONNTRACK, NODE_COMMANDS
 from webapp.presenters.source import Freshness, freshness
 
 READINGS = MappingProxyType(
@@ -29,7 +30,9 @@ READINGS = MappingProxyType(
     }
 )
 """How the rules of nodes are read, in words."""
-_CONNTRACK = "conntrack.txt"
+PROGRAMS = tuple(" ".join(command.argv) for command in (*NODE_COMMANDS, CONNTRACK))
+"""All that is ever run on a node, as it is run."""
+_CONNTRACK = CONNTRACK.file
 _SINGULAR = MappingProxyType({kind.key: kind.key.replace(kind.plural, kind.kind.lower(), 1) for kind in FOLLOWED_KINDS})
 
 

@@ -9,14 +9,14 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from webapp import services, sources
 from webapp.access import current_owner, ensure_owner
 from webapp.first_question import first_question
 from webapp.live import services as live
 from webapp.models import LiveSource, Snapshot
-from webapp.presenters.clusters import READINGS, checked, cluster_page, cluster_row, manifest
+from webapp.presenters.clusters import PROGRAMS, READINGS, checked, cluster_page, cluster_row, manifest
 from webapp.presenters.source import source_head
 from webapp.presenters.timeline import timeline as bar
 from webapp.views.errors import not_found
@@ -29,19 +29,24 @@ _MOST_SAID = 300
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
     """List the followed clusters and timelines, and the contexts that could be connected."""
-    return render(request, "clusters/index.html", _index_context(request))
+    return render(request, "clusters/index.html", _index_context(request, _readings(request.GET.get("readings", ""))))
 
 
 @never_cache
-@require_safe
+@require_http_methods(["GET", "HEAD", "POST"])
 def check(request: HttpRequest) -> HttpResponse:
-    """Ask the cluster of a context what Hopline may do there, and show the manifest that grants what is missing."""
-    context, readings = request.GET.get("context"), _readings(request.GET.get("readings", ""))
+    """Ask the cluster of a context what Hopline may do there, and show the manifest that grants what is missing.
+
+    That runs a credential plugin and connects to the cluster: only a form of our own does it. Who comes by the address gets the list.
+    """
+    if request.method != "POST":
+        return HttpResponseRedirect(reverse("clusters"))
+    context, readings = request.POST.get("context"), _readings(request.POST.get("readings", ""))
     if context not in ("", *live.contexts().names):
         return not_found(request, "The server's kubeconfig has no such context.", [("Clusters", reverse("clusters"))])
     found = {"checked": checked(live.check(context or None), context or "", readings)}
     template = "clusters/_check.html" if request.htmx and request.htmx.target == "check" else "clusters/index.html"
-    response = render(request, template, _index_context(request) | found)
+    response = render(request, template, _index_context(request, readings) | found)
     patch_vary_headers(response, ["HX-Request", "HX-Target"])
     return response
 
@@ -171,13 +176,13 @@ def _readings(text: str) -> str:
     return text if text in READINGS else LiveSource.Readings.EXEC
 
 
-def _index_context(request: HttpRequest) -> dict[str, object]:
+def _index_context(request: HttpRequest, readings: str) -> dict[str, object]:
     rows = [cluster_row(row) for row in live.sources(current_owner(request))]
-    readings = _readings(request.GET.get("readings", ""))
     return {
         "clusters": [row for row in rows if not row.is_timeline],
         "timelines": [row for row in rows if row.is_timeline],
         "contexts": live.contexts(),
         "readings": tuple((value, words, value == readings) for value, words in READINGS.items()),
         "manifest": manifest(readings),
+        "programs": PROGRAMS,
     }
