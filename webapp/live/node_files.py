@@ -1,12 +1,15 @@
 """What was read from nodes: the files in the store, and for each node when, how large, how long, what failed and what is lacking.
 
-A reading that says the same as the one before is a change only while it tells something about a race: the objects changed, and these
-rules were read after that and are still the old ones.
+A reading that says the same as the one before is a change only where it tells something: the objects changed, and these rules were read
+after that and are still the old ones. How far they are behind is seen by when they were read, so that has to be told again: often at
+first, then once a minute, for as long as they stay the old ones. Rules that did change after the objects may have followed, or changed for
+another reason and still be behind: they are told at growing intervals, so that their age is right within a tenth and a minute.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from webapp.live.messages import FileRead, NodeRead
@@ -17,10 +20,22 @@ from webapp.node_commands import NODE_COMMANDS
 
 _KINDS = ("Service", "EndpointSlice")
 _RULES = frozenset(command.file for command in NODE_COMMANDS if command.prints_rules)
-_RACE_SECONDS = 70.0
-"""So long after the last change of an object a reading of rules that found nothing new is news …"""
-_TOLD_EVERY = 8.0
-"""… but not more often than this."""
+_RACE_SECONDS, _TOLD_EVERY = 70.0, 8.0
+"""So long after the last change of an object rules that are still the old ones are told so often …"""
+_TOLD_LATER_EVERY = 50.0
+"""… and afterwards so often: once in the minute that is between two readings."""
+_AGE_SHARE = 0.1
+"""The share of its age by which the age of rules that changed after the objects may be wrong."""
+_GONE_SECONDS = 3600.0
+"""A reading of a node that is no more may come so long after the last one that did."""
+
+
+@dataclass(slots=True)
+class _Times:
+    """When one file of a node last changed, and when it was last told (Unix seconds of the readings)."""
+
+    changed_at: float = 0.0
+    told_at: float = 0.0
 
 
 class NodeFiles:
@@ -30,14 +45,16 @@ class NodeFiles:
         self._store = store
         self._nodes: dict[str, dict[str, Any]] = {}
         self._changed_at = 0.0
-        self._rules_changed_at: dict[str, float] = {}
-        self._told_at: dict[str, float] = {}
-        self._gone: set[str] = set()
+        self._times: dict[str, dict[str, _Times]] = {}
+        self._gone: dict[str, float] = {}
         self.is_changed = False
 
     def restore(self, nodes: dict[str, dict[str, Any]]) -> None:
-        """Take back what was stored."""
+        """Take back what was stored. What changed meanwhile nobody saw: rules may be behind, as after any change."""
         self._nodes = dict(nodes)
+        read = [at for told in nodes.values() for file in told.get("files", {}).values() if (at := file.get("read_at")) is not None]
+        self._changed_at = max(read, default=0.0)
+        self._times = {node: {name: _Times(changed_at=self._changed_at) for name in told.get("files", {})} for node, told in nodes.items()}
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Return node → ``{"pod", "read_at", "seconds", "bytes", "error", "lacking": [files], "files": {…}}``; Unix seconds."""
@@ -52,7 +69,7 @@ class NodeFiles:
 
     def take(self, reading: NodeRead) -> Sequence[StoredChange]:
         """Take one reading; return what of it is news: nothing of a node that went while it was read."""
-        if reading.node in self._gone and str(ObjectPath(kind="Node", namespace="", name=reading.node)) not in self._store:
+        if self._is_gone(reading):
             return ()
         known = self._nodes.get(reading.node, {})
         told: dict[str, dict[str, Any]] = dict(known.get("files", {}))
@@ -63,7 +80,7 @@ class NodeFiles:
         still = {name for name in known.get("lacking", ()) if name not in {file.name for file in reading.files}}
         self._nodes[reading.node] = {
             "pod": reading.pod,
-            "read_at": reading.read_at if reading.files or not reading.error else known.get("read_at"),
+            "read_at": reading.read_at if not reading.error or any(f.content is not None for f in reading.files) else known.get("read_at"),
             "seconds": round(reading.seconds, 3),
             "bytes": sum(file.get("bytes", 0) for file in told.values()),
             "error": reading.error,
@@ -75,10 +92,22 @@ class NodeFiles:
 
     def forget(self, node: str, now: float) -> Sequence[StoredChange]:
         """Return the files of a node that is no more, as gone."""
-        self._gone.add(node)
+        self._gone = {name: at for name, at in self._gone.items() if now - at < _GONE_SECONDS} | {node: now}
+        self._times.pop(node, None)
         if self._nodes.pop(node, None) is not None:
             self.is_changed = True
         return tuple(self._store.put_file(str(FilePath(node=node, name=name)), None, seen_at=now) for name in self._store.files_of(node))
+
+    def _is_gone(self, reading: NodeRead) -> bool:
+        """Return whether the node was deleted and has not come back. Its pods may outlive it, and be read a while longer."""
+        if reading.node not in self._gone:
+            return False
+        is_gone = str(ObjectPath(kind="Node", namespace="", name=reading.node)) not in self._store
+        if is_gone:
+            self._gone[reading.node] = reading.read_at
+        else:
+            del self._gone[reading.node]
+        return is_gone
 
     def _file(self, node: str, file: FileRead) -> StoredChange | None:
         path = str(FilePath(node=node, name=file.name))
@@ -87,22 +116,24 @@ class NodeFiles:
             # A program that is not there any more leaves nothing; one that failed leaves what was read before, with its age.
             return self._store.put_file(path, None, seen_at=file.read_at) if file.is_lacking and before is not None else None
         content = as_kept(file.name, file.content)
+        times = self._times.setdefault(node, {}).setdefault(file.name, _Times())
         is_other = not is_same(file.name, before, content)
         if is_other:
-            self._rules_changed_at[path] = file.read_at
-        elif not self._is_news(path, file):
+            times.changed_at = file.read_at
+        elif not self._is_news(times, file):
             return None
-        self._told_at[path] = file.read_at
+        times.told_at = file.read_at
         return self._store.put_file(path, content if is_other else before, seen_at=file.read_at)
 
-    def _is_news(self, path: str, file: FileRead) -> bool:
-        """Return whether rules that were read after the objects changed, and are still the old ones, are to be told (again)."""
+    def _is_news(self, times: _Times, file: FileRead) -> bool:
+        """Return whether rules that were read after the objects changed, and say what they said before, are to be told (again)."""
         since = file.read_at - self._changed_at
-        if file.name not in _RULES or not self._changed_at or not 0 < since <= _RACE_SECONDS:
+        if file.name not in _RULES or not file.content or not self._changed_at or since <= 0:
             return False
-        has_caught_up = self._rules_changed_at.get(path, 0.0) > self._changed_at
-        told_at = self._told_at.get(path, 0.0)
-        return not has_caught_up and (told_at <= self._changed_at or file.read_at - told_at >= _TOLD_EVERY)
+        if times.changed_at < self._changed_at:
+            every = _TOLD_EVERY if since <= _RACE_SECONDS else _TOLD_LATER_EVERY
+            return times.told_at <= self._changed_at or file.read_at - times.told_at >= every
+        return file.read_at - times.told_at >= max(_TOLD_LATER_EVERY, since * _AGE_SHARE)
 
 
 def _said(file: FileRead, known: dict[str, Any]) -> dict[str, Any]:

@@ -137,7 +137,10 @@ def test_nodes_whose_programs_time_out_are_failures_and_do_not_hold_the_others()
             raise cluster.TimedOut("The program did not end within 20 s.")
         return printed()
 
-    with reading(Programs(answer), (*sorted(bad), good), Rhythm(quiet=0.02, longest=0.05, again=(), gap=0.01, cost=0.0)) as (readings, told):
+    with reading(Programs(answer), (*sorted(bad), good), Rhythm(quiet=0.02, longest=0.05, again=(), gap=0.01, cost=0.0)) as (
+        readings,
+        told,
+    ):
         until(lambda: good in {r.node for r in told}, "the good one is read", 2.0)
         until(lambda: {r.node for r in told} == {*bad, good}, "everybody was tried", 2.0)
         assert {r.error for r in told if r.node in bad} == {"iptables-save: The program did not end within 20 s."}
@@ -355,7 +358,9 @@ def test_rules_are_read_through_the_api_server_and_follow_the_objects() -> None:
         api.advance_to(timeline.length)
         wanted = timeline.node_file("shop-worker", "iptables-save.txt", timeline.length, lag=0.0)
         it.until(lambda: node_file(it.source, "shop-worker", "iptables-save.txt") == wanted, "the last rules are read", 30)
-        it.until(lambda: it.row.nodes["shop-worker"]["files"]["iptables-save.txt"].get("bytes") == len(wanted or b""), "the reading is told")
+        it.until(
+            lambda: it.row.nodes["shop-worker"]["files"]["iptables-save.txt"].get("bytes") == len(wanted or b""), "the reading is told"
+        )
         told = it.row.nodes["shop-worker"]
         assert told["error"] == ""
         assert "nft-ruleset.json" in told["lacking"]
