@@ -3,12 +3,16 @@
 Owns the folder's layout and where one step ends. Knows no clock: every time comes in, in Unix seconds. What collect leaves out of a
 snapshot is left out here as well, so a recording holds the API server's objects, not its bytes.
 A step ends when nothing has happened for a while, so that the rules that follow an event stand in the same step as the event.
+What is written is never more than may be stored: a step that does not fit any more is dropped whole.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +28,8 @@ QUIET_SECONDS = 4.0
 LONGEST_SECONDS = 30.0
 """… or when it has lasted so long."""
 MOST_BYTES = 500_000_000
+MOST_FILES = 20_000
+_STEPS = "steps.json"
 _FIRST_TITLE = "as it was"
 _API_VERSIONS = {
     "EndpointSlice": "discovery.k8s.io/v1",
@@ -42,14 +48,16 @@ class RecordingFull(Exception):
 class Recorder:
     """One recording under way, in *folder* (made, and must be empty). Not safe to use from several threads at once."""
 
-    def __init__(self, folder: Path, *, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, folder: Path, *, most_bytes: int = MOST_BYTES, most_files: int = MOST_FILES) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if any(folder.iterdir()):
             raise ValueError(f"{folder} is not empty")
         self.folder = folder
         self.steps: list[Step] = []
         self.size = 0
-        self._most_bytes = most_bytes
+        self._most_bytes, self._most_files = most_bytes, most_files
+        self._lengths: dict[str, int] = {}
+        self._watched_lengths: dict[str, int] = {}
         self._happened: list[Happened] = []
         self._files: dict[tuple[str, str], bytes] = {}
         self._began: float | None = None
@@ -97,15 +105,16 @@ class Recorder:
         self._touch(at)
 
     def tick(self, now: float) -> Step | None:
-        """End the step if it is time; return it. :raises RecordingFull: its files do not fit any more."""
+        """End the step if it is time; return it. :raises RecordingFull: its files do not fit any more; it was dropped."""
         if self._began is None or (now - self._latest < QUIET_SECONDS and now - self._began < LONGEST_SECONDS):
             return None
         return self._end_step(title_of(self._happened, {node for node, _ in self._files}), self._latest)
 
     def finish(self, now: float) -> Path:
-        """End the last step, however short, and return the folder, ready to be stored."""
+        """End the last step, however short, or drop it if it does not fit; return the folder, ready to be stored."""
         if self._began is not None:
-            self._end_step(title_of(self._happened, {node for node, _ in self._files}), max(self._latest, now))
+            with contextlib.suppress(RecordingFull):
+                self._end_step(title_of(self._happened, {node for node, _ in self._files}), max(self._latest, now))
         return self.folder
 
     # -- steps and files ------------------------------------------------------------------------------------------------------
@@ -115,31 +124,65 @@ class Recorder:
         self._latest = max(self._latest, at)
 
     def _end_step(self, title: str, at: float) -> Step:
+        try:
+            return self._ended_step(title, at)
+        except (RecordingFull, OSError):
+            self._drop_step()
+            raise
+
+    def _ended_step(self, title: str, at: float) -> Step:
         number = len(self.steps)
+        step = Step(number=number, title=title, at=max(at, self.steps[-1].at) if self.steps else at, resource_version=self._version)
         for (node, name), content in sorted(self._files.items()):
             self._write(f"step-{number:02}/{node}.{name}", content)
-        at = max(at, self.steps[-1].at) if self.steps else at
-        step = Step(number=number, title=title, at=at, resource_version=self._version)
+        self._write(_STEPS, json.dumps([one.to_dict() for one in (*self.steps, step)], indent=1).encode())
         self.steps.append(step)
         self._happened, self._files, self._began = [], {}, None
-        _replace(self.folder / "steps.json", json.dumps([one.to_dict() for one in self.steps], indent=1).encode())
+        self._watched_lengths = {path: length for path, length in self._lengths.items() if path.endswith(".watch.jsonl")}
         return step
 
+    def _drop_step(self) -> None:
+        """Undo the step under way: its node files and its events. Before the first step has ended there is nothing to keep."""
+        if self.steps:
+            folder = f"step-{len(self.steps):02}"
+            shutil.rmtree(self.folder / folder, ignore_errors=True)
+            self._lengths = {path: length for path, length in self._lengths.items() if not path.startswith(f"{folder}/")}
+            for path in [path for path in self._lengths if path.endswith(".watch.jsonl")]:
+                self._cut(path, self._watched_lengths.get(path, 0))
+            self.size = sum(self._lengths.values())
+            self._version = self.steps[-1].resource_version
+        self._happened, self._files, self._began = [], {}, None
+
     def _write(self, path: str, content: bytes) -> None:
-        self._spend(len(content))
+        self._spend(path, len(content))
         target = self.folder / path
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        target.write_bytes(content)
+        _replace(target, content)
 
     def _append(self, path: str, line: bytes) -> None:
-        self._spend(len(line))
-        with (self.folder / path).open("ab") as file:
-            file.write(line)
+        before = self._lengths.get(path, 0)
+        self._spend(path, before + len(line))
+        try:
+            with (self.folder / path).open("ab") as file:
+                file.write(line)
+        except OSError:
+            # Of a line that only half fits the disk nothing may stay.
+            self._cut(path, before)
+            raise
 
-    def _spend(self, length: int) -> None:
-        if self.size + length > self._most_bytes:
-            raise RecordingFull(f"the recording has reached its limit of {self._most_bytes / 1e6:,.0f} MB")
-        self.size += length
+    def _cut(self, path: str, length: int) -> None:
+        self._lengths[path] = length
+        if (self.folder / path).exists():
+            os.truncate(self.folder / path, length)
+
+    def _spend(self, path: str, length: int) -> None:
+        """Note that *path* has *length* bytes from now on. :raises RecordingFull: that would be too much; nothing was noted."""
+        size = self.size + length - self._lengths.get(path, 0)
+        if size > self._most_bytes:
+            raise RecordingFull(f"The recording is full: it has reached its limit of {self._most_bytes / 1e6:,.0f} MB.")
+        if path not in self._lengths and len(self._lengths) >= self._most_files:
+            raise RecordingFull(f"The recording is full: it has reached its limit of {self._most_files:,} files.")
+        self._lengths[path], self.size = length, size
 
 
 def _items(raw: bytes | None, kind: str) -> list[dict[str, Any]] | None:
@@ -178,6 +221,6 @@ def _compact(value: object) -> bytes:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    aside = path.with_suffix(".new")
+    aside = path.with_name(f"{path.name}.new")
     aside.write_bytes(content)
     aside.replace(path)

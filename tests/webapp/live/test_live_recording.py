@@ -136,6 +136,48 @@ def test_a_full_recording_says_so_and_stays_whole(tmp_path: Path) -> None:
         json.loads(line)
 
 
+def test_a_step_that_does_not_fit_is_dropped_whole(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "r", most_bytes=3_000)
+    recorder.begin(BASE, VERSIONS, at=100.0)
+    before = contents(recorder)
+    recorder.event("ADDED", "Pod", pod("a", "12"), at=101.0)
+    recorder.file("a", "iptables-save.txt", b"x" * 10, at=101.0)
+    recorder.file("n", "iptables-save.txt", b"x" * 3_000, at=101.0)
+    with pytest.raises(RecordingFull, match="full"):
+        recorder.tick(200.0)
+    recorder.finish(now=201.0)
+    assert contents(recorder) == before
+    assert recorder.size == sum(map(len, before.values()))
+    assert summarise(Snapshot.from_files(uploads.read(recorder.folder))).timeline is not None
+
+
+def test_the_last_step_is_dropped_where_it_does_not_fit(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "r", most_bytes=3_000)
+    recorder.begin(BASE, VERSIONS, at=100.0)
+    before = contents(recorder)
+    recorder.event("ADDED", "Pod", pod("a", "12"), at=101.0)
+    recorder.file("n", "iptables-save.txt", b"x" * 3_000, at=101.0)
+    recorder.finish(now=102.0)
+    assert contents(recorder) == before
+
+
+def test_it_is_full_before_it_has_too_many_files_to_be_stored(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "r", most_files=20)
+    recorder.begin(BASE, VERSIONS, at=100.0)
+    with pytest.raises(RecordingFull, match="20 files"):
+        for number in range(1, 100):
+            recorder.file("n", "iptables-save.txt", b"%d" % number, at=100.0 * number)
+            recorder.tick(100.0 * number + QUIET_SECONDS)
+    recorder.finish(now=20_000.0)
+    found = contents(recorder)
+    assert len(found) == 20
+    assert len(written(recorder, "steps.json")) == len(recorder.steps) > 1
+
+
+def contents(recorder: Recorder) -> dict[str, bytes]:
+    return dict(uploads.read(recorder.folder))
+
+
 def test_a_folder_that_is_not_empty_is_refused(tmp_path: Path) -> None:
     (tmp_path / "note").touch()
     with pytest.raises(ValueError, match="not empty"):
