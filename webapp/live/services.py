@@ -206,7 +206,7 @@ def read_conntrack(source: LiveSource, node: str) -> None:
 
 def start_recording(source: LiveSource, owner: str, name: str = "") -> None:
     """Record *source* from now on, as a timeline that will belong to the session *owner*. ``recording`` of its row says how it stands:
-    ``{"state": "recording" | "storing" | "stored" | "failed", "name", "owner", "since", "snapshot", "error"}``.
+    ``{"id", "state": "recording" | "storing" | "stored" | "failed", "name", "owner", "since", "snapshot", "error"}``.
 
     :raises ValueError: it is being recorded, or is itself a timeline.
     """
@@ -215,7 +215,7 @@ def start_recording(source: LiveSource, owner: str, name: str = "") -> None:
         if row.kind == LiveSource.Kind.TIMELINE or row.recording.get("state") in ("recording", "storing"):
             raise ValueError("it is a timeline, or being recorded already")
         called = name.strip() or f"{row.name}, {timezone.now():%Y-%m-%d %H:%M}"
-        row.recording = {"state": "recording", "name": called, "owner": owner, "since": time.time()}
+        row.recording = {"id": new_slug(), "state": "recording", "name": called, "owner": owner, "since": time.time()}
         row.save(update_fields=["recording"])
     source.recording = row.recording
     nudge()
