@@ -20,6 +20,9 @@ from webapp.node_commands import NODE_COMMANDS
 
 _KINDS = ("Service", "EndpointSlice")
 _RULES = frozenset(command.file for command in NODE_COMMANDS if command.prints_rules)
+_WAYS = frozenset(command.file for command in NODE_COMMANDS if command.follows_events) - _RULES
+"""Addresses, links and routes: with every pod one of each comes and goes."""
+_MOVING = (*_KINDS, "Pod", "Node")
 _RACE_SECONDS, _TOLD_EVERY = 70.0, 8.0
 """So long after the last change of an object rules that are still the old ones are told so often …"""
 _TOLD_LATER_EVERY = 50.0
@@ -44,7 +47,7 @@ class NodeFiles:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._nodes: dict[str, dict[str, Any]] = {}
-        self._changed_at = 0.0
+        self._changed_at = self._moved_at = 0.0
         self._times: dict[str, dict[str, _Times]] = {}
         self._gone: dict[str, float] = {}
         self.is_changed = False
@@ -61,11 +64,15 @@ class NodeFiles:
         return dict(self._nodes)
 
     def note(self, changes: Iterable[StoredChange]) -> None:
-        """Note when the objects that rules are made of last changed."""
+        """Note when the objects that rules are made of last changed, and those that addresses and routes follow."""
         for change in changes:
             parsed = parse_path(change.path)
-            if isinstance(parsed, ObjectPath) and parsed.kind in _KINDS:
+            if not isinstance(parsed, ObjectPath):
+                continue
+            if parsed.kind in _KINDS:
                 self._changed_at = max(self._changed_at, change.seen_at)
+            if parsed.kind in _MOVING:
+                self._moved_at = max(self._moved_at, change.seen_at)
 
     def take(self, reading: NodeRead) -> Sequence[StoredChange]:
         """Take one reading; return what of it is news: nothing of a node that went while it was read."""
@@ -73,9 +80,10 @@ class NodeFiles:
             return ()
         known = self._nodes.get(reading.node, {})
         told: dict[str, dict[str, Any]] = dict(known.get("files", {}))
-        changes = [change for file in reading.files if (change := self._file(reading.node, file))]
+        void = {file.name for file in reading.files if self._is_void(file, told.get(file.name, {}), reading)}
+        changes = [change for file in reading.files if (change := self._file(reading.node, file, is_void=file.name in void))]
         for file in reading.files:
-            told[file.name] = _said(file, told.get(file.name, {}))
+            told[file.name] = _said(file, {} if file.name in void else told.get(file.name, {}))
         lacking = {file.name for file in reading.files if file.is_lacking}
         still = {name for name in known.get("lacking", ()) if name not in {file.name for file in reading.files}}
         self._nodes[reading.node] = {
@@ -109,12 +117,22 @@ class NodeFiles:
             del self._gone[reading.node]
         return is_gone
 
-    def _file(self, node: str, file: FileRead) -> StoredChange | None:
+    def _is_void(self, file: FileRead, known: dict[str, Any], reading: NodeRead) -> bool:
+        """Return whether nothing is left of a file that could not be read: its program is not there any more, or what it printed before
+        is of before the cluster changed. Routes without the new pods would lead their packets astray; unknown is an answer.
+
+        Rules say how old they are and stay; and a node that does not answer at all (*reading*'s error) says nothing of its program.
+        """
+        if file.content is not None or file.is_lacking:
+            return file.is_lacking
+        return file.name in _WAYS and not reading.error and known.get("read_at", file.read_at) < self._moved_at
+
+    def _file(self, node: str, file: FileRead, *, is_void: bool) -> StoredChange | None:
         path = str(FilePath(node=node, name=file.name))
         before = self._store.get(path)
         if file.content is None:
-            # A program that is not there any more leaves nothing; one that failed leaves what was read before, with its age.
-            return self._store.put_file(path, None, seen_at=file.read_at) if file.is_lacking and before is not None else None
+            # Otherwise what was read before stays, with its age.
+            return self._store.put_file(path, None, seen_at=file.read_at) if is_void and before is not None else None
         content = as_kept(file.name, file.content)
         times = self._times.setdefault(node, {}).setdefault(file.name, _Times())
         is_other = not is_same(file.name, before, content)
@@ -139,6 +157,6 @@ class NodeFiles:
 def _said(file: FileRead, known: dict[str, Any]) -> dict[str, Any]:
     """Return what the source's row says of a file: of its last good reading, and of the error since, if there is one."""
     if file.content is None:
-        kept = {} if file.is_lacking else {name: known[name] for name in ("read_at", "bytes") if name in known}
+        kept = {name: known[name] for name in ("read_at", "bytes") if name in known}
         return kept | {"error": file.error, "seconds": round(file.seconds, 3)}
     return {"read_at": file.read_at, "bytes": len(file.content), "seconds": round(file.seconds, 3), "error": ""}

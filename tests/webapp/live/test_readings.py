@@ -145,10 +145,9 @@ def test_nodes_whose_programs_time_out_are_failures_and_do_not_hold_the_others()
         until(lambda: {r.node for r in told} == {*bad, good}, "everybody was tried", 2.0)
         assert {r.error for r in told if r.node in bad} == {"iptables-save: The program did not end within 20 s."}
         assert all(readings._nodes[node].backoff.failures for node in bad)
-        before, started = len(told), time.monotonic()
+        before = len(told)
         readings.note_events()
-        until(lambda: good in {r.node for r in told[before:]}, "a round of the good one", 2.0)
-        assert time.monotonic() - started < 0.3
+        until(lambda: good in {r.node for r in told[before:]}, "a round of the good one", 0.3)
 
 
 def test_what_hangs_comes_last_the_next_time() -> None:
@@ -366,6 +365,8 @@ def test_rules_are_read_through_the_api_server_and_follow_the_objects() -> None:
         assert "nft-ruleset.json" in told["lacking"]
         assert told["files"]["nft-ruleset.json"]["error"] == "The container has no program nft."
         assert node_file(it.source, "shop-worker", "ip-route.json") is None
+        assert "ip-route.json" not in told["lacking"]
+        assert told["files"]["ip-route.json"]["error"].endswith("the recording has no output of ip -j route show table all")
 
 
 @pytest.mark.django_db(transaction=True)
