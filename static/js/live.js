@@ -10,7 +10,7 @@ const when = (text) => (text ? Date.parse(text) : 0);
 const clock = (ms) => new Date(ms).toLocaleTimeString("en-GB");
 
 let gen = Number(pill.dataset.gen), held = null, timer = 0, dueAt = 0, fetchedAt = 0, busy = false;
-let source = pill.dataset.state, lost = false, steppedAt = 0, pointedAt = 0, readAt = when(pill.dataset.readAt);
+let source = pill.dataset.state, lost = false, wasStopped = false, steppedAt = 0, pointedAt = 0, readAt = when(pill.dataset.readAt);
 let changedAt = when(pill.dataset.changedAt), said = document.getElementById("live-text").textContent, playback = null;
 
 // --- the pill: a shape and words -------------------------------------------------------------------------------------
@@ -165,7 +165,8 @@ document.addEventListener("visibilitychange", () => { if (!document.hidden) show
 
 const heard = {
   generation({ gen: newest, changed }) {
-    if (newest <= gen) return;
+    // Fewer than this page has seen: the cluster was connected anew, and nothing here is of it.
+    if (newest === gen) return;
     gen = newest;
     changedAt = Date.now();
     // What the answer names is only a first guess (a new pod has no name in it yet): the server knows, and says 204 when nothing changed.
@@ -174,7 +175,10 @@ const heard = {
   source(message) {
     const was = source;
     source = message.state;
-    if (was !== source && part()?.dataset.depends === "*") soon();
+    if (source === "stopped") wasStopped = true;
+    const isBack = wasStopped && source === "live";
+    if (isBack) wasStopped = false;
+    if (part() && (isBack || (was !== source && part().dataset.depends === "*"))) soon();
   },
   playback(message) { playback = message; },
 };

@@ -102,3 +102,28 @@ def test_without_javascript_it_is_forms(browser: Browser, connected: LiveServer)
     page.get_by_role("link", name="Reload").click()
     assert "recorded" in page.inner_text("h1")
     context.close()
+
+
+def test_an_open_page_goes_on_after_the_cluster_was_connected_anew(browser: Browser, connected: LiveServer, api: RecordedApi) -> None:
+    context = browser.new_context(base_url=connected.url, viewport={"width": 1440, "height": 900})
+    other = context.new_page()
+    connect(other)
+    page = context.new_page()
+    page.goto(f"/c/recorded/trace?{ASKED}")
+    page.wait_for_selector("#g .pl", timeout=PATIENCE)
+    other.get_by_role("button", name="Disconnect").click()
+    other.wait_for_url("**/clusters")
+    pill(page, "Stopped")
+    connect(other)
+    pill(page, "Live")
+    api.advance_to(api.timeline.steps[2].position)
+    page.wait_for_function("() => document.querySelectorAll('#g .pl').length === 4", timeout=PATIENCE)
+    context.close()
+
+
+def connect(page: Page) -> None:
+    """Connect the recorded cluster, if it is not, and open its page."""
+    page.goto("/clusters")
+    page.get_by_role("button", name="Connect", exact=True).click()
+    page.wait_for_url("**/clusters/recorded")
+    page.wait_for_function("() => document.querySelectorAll('#cluster-now .nodes tbody tr time').length >= 4", timeout=PATIENCE)

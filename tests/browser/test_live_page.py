@@ -41,6 +41,8 @@ _NO_SOCKETS = """
   Math.random = () => 0;
   window.WebSocket = class extends EventTarget { constructor() { super(); setTimeout(() => this.dispatchEvent(new CloseEvent('close', { code: 1006 })), 5); } };
 """
+_KEEP_LINES = "const Real = WebSocket; window.lines = []; window.WebSocket = class extends Real { constructor(...a) { super(...a); window.lines.push(this); } };"
+_TELL = "(told) => told.forEach((one) => window.lines.at(-1).dispatchEvent(new MessageEvent('message', { data: JSON.stringify(one) })))"
 _NO_EVENTS = "window.EventSource = class extends EventTarget { constructor() { super(); setTimeout(() => this.dispatchEvent(new Event('error')), 5); } close() {} };"
 
 
@@ -171,9 +173,7 @@ def test_the_page_survives_the_servers_death(browser: Browser, tmp_path: Path) -
 def test_a_change_while_the_line_was_lost_is_told_afterwards(browser: Browser, live_url: str) -> None:
     context = browser.new_context(base_url=live_url, viewport={"width": 1440, "height": 900})
     page = context.new_page()
-    page.add_init_script(
-        "const Real = WebSocket; window.lines = []; window.WebSocket = class extends Real { constructor(...a) { super(...a); window.lines.push(this); } };"
-    )
+    page.add_init_script(_KEEP_LINES)
     path = opened(page)
     sent = []
     page.on("websocket", lambda line: line.on("framesent", lambda frame: sent.append(str(frame))))
@@ -187,6 +187,25 @@ def test_a_change_while_the_line_was_lost_is_told_afterwards(browser: Browser, l
     odds(page, ["1/5"] * 5)
     pill(page, "Paused, step 2")
     assert re.search(r'"since":\s*[0-9]+', sent[0])
+    context.close()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [{"type": "generation", "gen": 0, "changed": ["*"]}],
+        [{"type": "source", "state": "stopped"}, {"type": "source", "state": "connecting"}, {"type": "source", "state": "live"}],
+    ],
+    ids=["the generation falls", "stopped, then live"],
+)
+def test_a_cluster_connected_anew_is_looked_at_again(browser: Browser, live_url: str, told: list[dict[str, Any]]) -> None:
+    context = browser.new_context(base_url=live_url, viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    page.add_init_script(_KEEP_LINES)
+    opened(page)
+    page.wait_for_timeout(3000)
+    with page.expect_request(lambda request: "/trace?" in request.url and request.headers.get("hx-target") == "trace", timeout=PATIENCE):
+        page.evaluate(_TELL, told)
     context.close()
 
 

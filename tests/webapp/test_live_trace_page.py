@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 
 from tests.webapp.live_rows import ASKED, KeptCluster
+from webapp.live import services as live
 from webapp.models import LiveSource
 
 pytestmark = pytest.mark.django_db
@@ -31,11 +32,16 @@ def attribute(text: str, name: str) -> str:
     return html.unescape(found[1])
 
 
+def answered(text: str) -> str:
+    """Return the generation of the page's answer."""
+    return attribute(text, "data-answer").partition(".")[0]
+
+
 def test_it_works(client: Client, shop: KeptCluster) -> None:
     text = page(client, shop)
     assert "Delivered" in text
     assert attribute(text, "data-gen") == "1"
-    assert attribute(text, "data-answer") == "1"
+    assert answered(text) == "1"
     assert "svc/default/api" in attribute(text, "data-depends").split()
     assert f'data-socket="/live/{shop.row.id}"' in text
     assert "js/live.js" in text
@@ -63,11 +69,11 @@ def test_an_answer_is_kept_until_something_touches_it(client: Client, shop: Kept
     other["metadata"]["annotations"] = {"a": "b"}
     shop.put("services", "MODIFIED", other)
     text = page(client, shop)
-    assert (attribute(text, "data-gen"), attribute(text, "data-answer")) == ("2", "1")
+    assert (attribute(text, "data-gen"), answered(text)) == ("2", "1")
     api = next(s for s in (shop.object("endpointslices", "default", name) for name in slices(shop, "api")) if s["addressType"] == "IPv4")
     api["endpoints"] = api["endpoints"][:2]
     shop.put("endpointslices", "MODIFIED", api)
-    assert attribute(page(client, shop), "data-answer") == "3"
+    assert answered(page(client, shop)) == "3"
 
 
 def slices(shop: KeptCluster, service: str) -> list[str]:
@@ -80,6 +86,20 @@ def test_who_has_the_answer_gets_no_other(client: Client, shop: KeptCluster) -> 
     had = {"HX-Request": "true", "HX-Target": "trace", "Hopline-Had": attribute(text, "data-answer")}
     assert client.get(f"/c/{shop.row.id}/trace?{ASKED}", headers=had).status_code == 204
     assert client.get(f"/c/{shop.row.id}/trace?{ASKED}", headers=had | {"Hopline-Had": "0"}).status_code == 200
+    assert client.get(f"/c/{shop.row.id}/trace?{ASKED}", headers=had | {"Hopline-Had": answered(text)}).status_code == 200
+
+
+def test_the_same_generation_of_a_cluster_connected_anew_is_another_answer(client: Client, shop: KeptCluster) -> None:
+    text, source = page(client, shop), shop.row.id
+    had = {"HX-Request": "true", "HX-Target": "trace", "Hopline-Had": attribute(text, "data-answer")}
+    shown = {"HX-Request": "true", "HX-Target": "inspector", "Hopline-Answer": attribute(text, "data-answer")}
+    live.disconnect(shop.row)
+    again = KeptCluster(id=source)
+    assert again.row.generation == shop.row.generation
+    response = client.get(f"/c/{source}/trace?{ASKED}", headers=had)
+    assert (response.status_code, answered(response.content.decode())) == (200, "1")
+    assert attribute(response.content.decode(), "data-answer") != had["Hopline-Had"]
+    assert client.get(f"/c/{source}/trace?{ASKED}&step=3", headers=shown).status_code == 200
 
 
 def test_a_step_belongs_to_the_answer_that_is_shown(client: Client, shop: KeptCluster) -> None:

@@ -21,10 +21,12 @@ MOST_OTHERS = 12
 class Freshness:
     """How fresh a followed cluster is. *state* is connecting, live, paused, stale or stopped; *text* says it in words.
 
+    *connection* tells this following of a cluster from another, after it was disconnected: generations of one are none of the other's.
     *changed_at* is when its last change came, *read_at* when the rules of a node were read last: None before the first.
     """
 
     generation: int
+    connection: str
     state: str
     text: str
     problem: str
@@ -91,6 +93,7 @@ def freshness(row: LiveSource) -> Freshness:
     state = "paused" if bar and not bar.playing and now.state == LiveSource.State.LIVE else str(now.state)
     return Freshness(
         generation=row.generation,
+        connection=connection_of(row),
         state=state,
         text=_words(state, bar, read_at, row),
         problem=now.text,
@@ -103,6 +106,11 @@ def freshness(row: LiveSource) -> Freshness:
         control_url=reverse("live-control", args=[row.id]),
         timeline=bar,
     )
+
+
+def connection_of(row: LiveSource) -> str:
+    """Return when *row* was connected, in Unix microseconds."""
+    return str(round(row.created_at.timestamp() * 1_000_000))
 
 
 def last_reading(row: LiveSource) -> datetime | None:

@@ -24,7 +24,7 @@ from webapp.models import LiveSource
 from webapp.presenters.form import KINDS, PROTOCOLS, RESOLVERS, STATES, problems, question_form, summary
 from webapp.presenters.page import TracePage, trace_page
 from webapp.presenters.shown import Shown
-from webapp.presenters.source import source_head
+from webapp.presenters.source import connection_of, source_head
 from webapp.sources import Source
 from webapp.trace_answers import NotAnswered
 from webapp.trace_query import FieldError, TraceQuery, from_params, is_form
@@ -59,8 +59,8 @@ def trace(request: HttpRequest, source: str) -> HttpResponse:
     errors, status, page = query.errors, 422 if query.errors else 200, None
     if not errors and not query.is_empty and not is_waiting(row):
         try:
-            found = trace_answers.answer(row, query, request.headers.get(SHOWN_ANSWER, ""))
-            if found.generation and found.generation == request.headers.get(HAD_ANSWER):
+            found = trace_answers.answer(row, query, _generation(request, SHOWN_ANSWER, row))
+            if found.generation and found.generation == _generation(request, HAD_ANSWER, row):
                 return HttpResponse(status=204)
             page = trace_page(found, query, path, Shown.of(request.headers))
         except NotAnswered as failure:
@@ -78,6 +78,12 @@ def find(request: HttpRequest, slug: str) -> Source | HttpResponse:
         names = {row.id: row.name for row in sources.visible(owner)}
         near = [(names[name], reverse("trace", args=[name])) for name in nearest(slug, names)]
         return not_found(request, f"There is no snapshot and no cluster “{slug}” here.", near)
+
+
+def _generation(request: HttpRequest, header: str, row: Source) -> str:
+    """Return the generation of the answer that the page shows, "" where that is none of this following of the cluster."""
+    generation, _, connection = request.headers.get(header, "").partition(".")
+    return generation if isinstance(row, LiveSource) and connection == connection_of(row) else ""
 
 
 def is_waiting(row: Source) -> bool:
