@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ PROXY_NAMESPACE = "kube-system"
 # kubeadm's and most distributions', k3s' and GKE's static pods', Helm-like ones.
 _PROXY_LABELS = (("k8s-app", "kube-proxy"), ("component", "kube-proxy"), ("app.kubernetes.io/name", "kube-proxy"))
 READER_LABEL = ("app.kubernetes.io/name", "hopline-node-reader")
+_NODE_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
+"""A DNS subdomain. Source: RFC 1123; k8s.io/apimachinery/pkg/util/validation, IsDNS1123Subdomain."""
 Placed = Callable[[str, ReadFrom | None], None]
 
 
@@ -47,8 +50,8 @@ class Places:
         metadata, spec, status = (_mapping(pod.get(part)) for part in ("metadata", "spec", "status"))
         labels = _mapping(metadata.get("labels"))
         wanted = (READER_LABEL,) if self._is_reader else _PROXY_LABELS
-        node = spec.get("nodeName")
-        if not any(labels.get(name) == value for name, value in wanted) or not isinstance(node, str):
+        node = node_of(pod)
+        if node is None or not any(labels.get(name) == value for name, value in wanted):
             return None
         if status.get("phase") != "Running" or metadata.get("deletionTimestamp"):
             return None
@@ -56,6 +59,12 @@ class Places:
         container = "kube-proxy" if "kube-proxy" in names else names[0] if names else None
         place = ReadFrom(namespace=self._namespace, pod=str(metadata["name"]), container=container, is_reader=self._is_reader)
         return node, place
+
+
+def node_of(pod: Mapping[str, Any]) -> str | None:
+    """Return the node that *pod* runs on; None: on none yet, or what it says is no name of a node."""
+    node = _mapping(pod.get("spec")).get("nodeName")
+    return node if isinstance(node, str) and _NODE_NAME.fullmatch(node) else None
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from webapp.live.node_reader import ReadFrom
 from webapp.live.places import Places
 from webapp.live.store import StoredChange
@@ -44,6 +46,16 @@ def test_others_are_not() -> None:
     assert placed(change("x", pod("x", "n1", phase="Pending"))) == []
     assert placed(change("x", pod("x", None))) == []
     assert placed(change("x", pod("x", "n1", deletionTimestamp="2026-11-20T00:00:00Z"))) == []
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".", "", "A", "a..b", "-a", "a-", "a_b", "n1\n", "ä", "a" * 254])
+def test_what_is_no_name_of_a_node_is_not_read(name: str) -> None:
+    assert placed(change("x", pod("x", name))) == []
+
+
+@pytest.mark.parametrize("name", ["n", "ip-10-0-0-1.eu.compute.internal", "0", "a" * 253])
+def test_what_is_a_name_of_a_node_is_read(name: str) -> None:
+    assert [node for node, _ in placed(change("x", pod("x", name)))] == [name]
 
 
 def test_when_it_goes_its_successor_takes_over() -> None:
