@@ -275,6 +275,29 @@ def test_objects_that_no_cluster_has_are_refused(thing: bytes) -> None:
                 list(connection.watch(shop.PODS, "1")) if b'"type"' in body else connection.list_page(shop.PODS)
 
 
+def test_objects_that_no_cluster_has_are_left_out_if_somebody_is_told() -> None:
+    things = (b'{"metadata":{"resourceVersion":"5","name":"a/b\\u0000c"}}', b'{"metadata":{"resourceVersion":"6"}}')
+    fine = b'{"metadata":{"resourceVersion":"7","name":"a"}}'
+    page = b'{"metadata":{"resourceVersion":"7"},"items":[%s]}' % b",".join((*things, b'"text"', fine))
+    events = b"".join(
+        b'{"type":"%s","object":%s}\n' % event for event in ((b"ADDED", things[0]), (b"DELETED", things[1]), (b"ADDED", fine))
+    )
+    told: list[tuple[str, bool]] = []
+    with socket.create_server(("127.0.0.1", 0)) as server, Connection.to_url(f"http://127.0.0.1:{server.getsockname()[1]}") as connection:
+        for body in (page, events):
+            head = f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+            threading.Thread(target=_answer_all, args=(server, head + body, 1), daemon=True).start()
+            if body is page:
+                found = connection.list_page(shop.PODS, unfit=lambda name, is_there: told.append((name, is_there)))
+                assert [item["metadata"]["name"] for item in found.items] == ["a"]
+                assert told == [("a/b c", True), ("?", True), ("?", True)]
+                told.clear()
+            else:
+                heard = list(connection.watch(shop.PODS, "1", unfit=lambda name, is_there: told.append((name, is_there))))
+                assert [(event.type, event.resource_version) for event in heard] == [("BOOKMARK", "5"), ("BOOKMARK", "6"), ("ADDED", "7")]
+                assert told == [("a/b c", True), ("?", False)]
+
+
 @pytest.mark.parametrize(
     ("message", "expected"),
     [

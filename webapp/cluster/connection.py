@@ -10,7 +10,10 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import urllib3
@@ -20,7 +23,7 @@ from kubernetes.utils.keepalive import tcp_keepalive_socket_options
 
 from webapp.cluster import answers, credentials, remote_program
 from webapp.cluster.errors import BadAnswer, Denied, Gone, Refused, Unreachable, said
-from webapp.cluster.kept import is_named, kept
+from webapp.cluster.kept import Unfit, called, is_named, kept
 from webapp.cluster.kinds import FollowedKind
 from webapp.cluster.permissions import Permission, Verdict
 from webapp.cluster.remote_program import Output
@@ -106,17 +109,17 @@ class Connection:
         """Return what ``/version`` says, for example ``gitVersion``. :raises ClusterError: no answer, or not this one."""
         return answers.decode(self._get("/version", most_bytes=_MOST_SMALL_BYTES))
 
-    def list_page(self, kind: FollowedKind, *, limit: int = 500, continue_: str | None = None) -> Page:
+    def list_page(self, kind: FollowedKind, *, limit: int = 500, continue_: str | None = None, unfit: Unfit | None = None) -> Page:
         """Return one page of at most *limit* objects; without *continue_* the first.
 
         :raises Gone: the continue token is too old: start again. :raises TooLarge: the page is larger than 128 MiB: ask for less.
-        :raises ClusterError: refused, unreachable, or no list.
+        :raises ClusterError: refused, unreachable, or no list. An object without a usable name makes it none, unless *unfit* is told.
         """
         query = {"limit": str(limit), "fieldSelector": kind.field_selector, "continue": continue_}
         raw = self._get(kind.path, query, most_bytes=_MOST_PAGE_BYTES)
-        return _page(kind, raw)
+        return _page(kind, raw, unfit)
 
-    def watch(self, kind: FollowedKind, resource_version: str, *, timeout_seconds: int = 300) -> Watch:
+    def watch(self, kind: FollowedKind, resource_version: str, *, timeout_seconds: int = 300, unfit: Unfit | None = None) -> Watch:
         """Return the watch of what happens after *resource_version*; the server ends it after *timeout_seconds*.
 
         It is asked for when the iteration begins. Bookmarks are asked for. Iterate in one thread; close() from any.
@@ -128,7 +131,8 @@ class Connection:
             "timeoutSeconds": str(timeout_seconds),
             "fieldSelector": kind.field_selector,
         }
-        watch = Watch(lambda: self._start_watch(kind, query, timeout_seconds), seconds=timeout_seconds, hide=lambda: self._secrets)
+        begin = partial(self._start_watch, kind, query, timeout_seconds)
+        watch = Watch(begin, seconds=timeout_seconds, hide=lambda: self._secrets, unfit=unfit)
         self._note(watch)
         return watch
 
@@ -263,7 +267,7 @@ def _secrets(headers: dict[str, str]) -> tuple[str, ...]:
     return tuple(part for value in headers.values() for part in (value, value.partition(" ")[2]) if part)
 
 
-def _page(kind: FollowedKind, raw: bytes) -> Page:
+def _page(kind: FollowedKind, raw: bytes, unfit: Unfit | None) -> Page:
     value = answers.decode(raw)
     metadata, items = value.get("metadata"), value.get("items") or []
     version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
@@ -271,7 +275,7 @@ def _page(kind: FollowedKind, raw: bytes) -> Page:
         raise BadAnswer(f"The API server's answer is no list of {kind.plural}.")
     remaining = metadata.get("remainingItemCount")
     return Page(
-        items=[_item(kind, item) for item in items],
+        items=list(_items(kind, items, unfit)),
         resource_version=version,
         continue_=metadata.get("continue") or None,
         remaining=remaining if isinstance(remaining, int) else None,
@@ -280,11 +284,15 @@ def _page(kind: FollowedKind, raw: bytes) -> Page:
     )
 
 
-def _item(kind: FollowedKind, item: object) -> dict[str, object]:
-    """Return a list's item as it is kept; items do not say what they are, the list does."""
-    if not is_named(item):
-        raise BadAnswer(f"The API server's list of {kind.plural} holds something without a usable name.")
-    return {"apiVersion": kind.api_version, "kind": kind.kind, **kept(item)}
+def _items(kind: FollowedKind, items: list[Any], unfit: Unfit | None) -> Iterator[dict[str, object]]:
+    """Yield a list's items as they are kept; items do not say what they are, the list does."""
+    for item in items:
+        if is_named(item):
+            yield {"apiVersion": kind.api_version, "kind": kind.kind, **kept(item)}
+        elif unfit is not None:
+            unfit(called(item), True)
+        else:
+            raise BadAnswer(f"The API server's list of {kind.plural} holds something without a usable name.")
 
 
 def _verdict(value: dict[str, object]) -> Verdict:

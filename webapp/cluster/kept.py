@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
+from webapp.cluster.errors import said
+
+Unfit = Callable[[str, bool], None]
+"""Told of an object that is left out: what it calls itself, and whether it is there or gone."""
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _SEGMENT = re.compile(r"[^/%\x00-\x1f\x7f]{1,253}")
 
@@ -17,6 +22,12 @@ def is_named(value: object) -> bool:
     if not isinstance(metadata, dict):
         return False
     return _is_segment(metadata.get("name")) and (metadata.get("namespace") in (None, "") or _is_segment(metadata["namespace"]))
+
+
+def called(value: object) -> str:
+    """Return what an object that is not ``is_named`` calls itself, fit to print; "?" if nothing at all."""
+    metadata = value.get("metadata") if isinstance(value, dict) else None
+    return (said(metadata.get("name"))[:63] if isinstance(metadata, dict) else "") or "?"
 
 
 def _is_segment(text: object) -> bool:

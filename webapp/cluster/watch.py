@@ -16,7 +16,7 @@ import urllib3
 
 from webapp.cluster import answers
 from webapp.cluster.errors import BadAnswer, TimedOut, TooLarge, Unreachable
-from webapp.cluster.kept import is_named, kept
+from webapp.cluster.kept import Unfit, called, is_named, kept
 
 MOST_LINE_BYTES = 16 << 20
 """An object in etcd has at most 1.5 MB, its JSON with managedFields a few times that."""
@@ -51,11 +51,13 @@ class Watch:
         seconds: float,
         hide: Callable[[], tuple[str, ...]],
         most_line_bytes: int = MOST_LINE_BYTES,
+        unfit: Unfit | None = None,
     ) -> None:
         self._start = start
         self._seconds = seconds
         self._hide = hide
         self._most_line_bytes = most_line_bytes
+        self._unfit = unfit
         self._lock = threading.Lock()
         self._response: urllib3.BaseHTTPResponse | None = None
         self._closed = False
@@ -151,5 +153,8 @@ class Watch:
         if kind not in EVENT_TYPES or not isinstance(version, str) or not version:
             raise BadAnswer("The API server sent something that is no event of a watch.")
         if kind != "BOOKMARK" and not is_named(thing):
-            raise BadAnswer("The API server sent an event about an object without a usable name.")
+            if self._unfit is None:
+                raise BadAnswer("The API server sent an event about an object without a usable name.")
+            self._unfit(called(thing), kind != "DELETED")
+            return Event(type="BOOKMARK", object={"metadata": {"resourceVersion": version}}, raw=line)
         return Event(type=kind, object=kept(thing), raw=line)

@@ -46,6 +46,15 @@ class Happened:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """An object of *kind* cannot be kept, for it has no usable name; *name*: what it calls itself. Not *is_there*: it is gone."""
+
+    kind: FollowedKind
+    name: str
+    is_there: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed:
     """The watch of *kind* runs (again)."""
 
@@ -95,4 +104,4 @@ class VersionRead:
     value: Mapping[str, object]
 
 
-Message = Begun | Listed | Happened | Resumed | Failed | NodeRead | VersionRead
+Message = Begun | Listed | Happened | LeftOut | Resumed | Failed | NodeRead | VersionRead

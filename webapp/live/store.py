@@ -201,7 +201,7 @@ def _named(kind: str, item: Mapping[str, Any]) -> tuple[str, dict[str, Any] | No
     """Return the item's path and what is kept of it: None for a ConfigMap that is nobody's business."""
     metadata = item.get("metadata") if isinstance(item, Mapping) else None
     name = metadata.get("name") if isinstance(metadata, Mapping) else None
-    namespace = metadata.get("namespace", "") if isinstance(metadata, Mapping) else None
+    namespace = metadata.get("namespace") or "" if isinstance(metadata, Mapping) else None
     if not (isinstance(name, str) and name and isinstance(namespace, str)) or "/" in name + namespace:
         raise UnfitObject(f"an object of kind {kind} has no name")
     path = str(ObjectPath(kind=kind, namespace=namespace, name=name))

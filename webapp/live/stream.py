@@ -14,7 +14,7 @@ import time
 from webapp import cluster
 from webapp.cluster import Connection, FollowedKind
 from webapp.live.backoff import Pace
-from webapp.live.messages import Begun, Failed, Happened, Listed, Message, Resumed
+from webapp.live.messages import Begun, Failed, Happened, LeftOut, Listed, Message, Resumed
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ class Stream:
         token: str | None = None
         while True:
             asked_at = time.time()
-            page = self._connection.list_page(self.kind, limit=self._limit, continue_=token)
+            page = self._connection.list_page(self.kind, limit=self._limit, continue_=token, unfit=self._leave_out)
             token = page.continue_
             listed = Listed(
                 kind=self.kind,
@@ -154,7 +154,8 @@ class Stream:
 
     def _watch(self) -> None:
         begun = time.monotonic()
-        with self._connection.watch(self.kind, self._version or "", timeout_seconds=_RANDOM.randint(*_WATCH_SECONDS)) as watch:
+        seconds = _RANDOM.randint(*_WATCH_SECONDS)
+        with self._connection.watch(self.kind, self._version or "", timeout_seconds=seconds, unfit=self._leave_out) as watch:
             for event in watch:
                 self._take(event)
                 self._backoff.succeeded()
@@ -163,6 +164,9 @@ class Stream:
         elif not self._outbox.stop.is_set():
             # A server that ends its watches at once must not be asked in a busy loop.
             self._outbox.wait(self._backoff.failed())
+
+    def _leave_out(self, name: str, is_there: bool) -> None:
+        self._outbox.put(LeftOut(kind=self.kind, name=name, is_there=is_there))
 
     def _take(self, event: cluster.Event) -> None:
         happened = Happened(

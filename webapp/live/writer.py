@@ -5,6 +5,7 @@ What could not be written stays pending and is written with the next batch; mean
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -18,9 +19,10 @@ from webapp import cluster
 from webapp.live import announce, journal
 from webapp.live.backoff import Backoff
 from webapp.live.freshness import Freshness
-from webapp.live.messages import Begun, Failed, Happened, Listed, Message, NodeRead, Resumed, VersionRead
+from webapp.live.messages import Begun, Failed, Happened, LeftOut, Listed, Message, NodeRead, Resumed, VersionRead
 from webapp.live.node_files import NodeFiles
-from webapp.live.paths import VERSION, ObjectPath, parse_path
+from webapp.live.paths import FOLDERS, VERSION, ObjectPath, parse_path
+from webapp.live.places import node_of
 from webapp.live.store import Store, StoredChange, UnfitObject, encoded
 from webapp.live.stream import Outbox
 from webapp.live.taping import Taping
@@ -35,6 +37,8 @@ _TICK_SECONDS = 0.5
 _HEADS_EVERY = 30.0
 _NODES_EVERY = 1.0
 _PRUNED_EVERY = 600.0
+_MOST_LEFT_OUT = 1000
+_PODS = f"objects/{FOLDERS['Pod']}/"
 Noticed = Callable[[Sequence[StoredChange]], None]
 """Told what changed, after it was written."""
 
@@ -49,6 +53,7 @@ class Writer:
         self.store = Store()
         self._fresh = Freshness(tuple(kind.key for kind in cluster.FOLLOWED_KINDS))
         self._files = NodeFiles(self.store)
+        self._left_out: dict[str, set[str]] = {}
         self._pending: list[StoredChange] = []
         self._columns: dict[str, Any] = {}
         self._told: tuple[str, str] | None = None
@@ -114,10 +119,13 @@ class Writer:
         match message:
             case Begun(kind=kind):
                 self.store.begin(kind.key)
+                self._left_out.pop(kind.key, None)
             case Listed():
                 return self._listed(message)
             case Happened():
                 return self._happened(message)
+            case LeftOut():
+                self._leave_out(message)
             case Resumed(kind=kind):
                 self._fresh[kind.key].resumed(time.monotonic())
             case Failed(kind=kind, text=text, for_good=for_good):
@@ -150,6 +158,20 @@ class Writer:
         stream.count = self.store.count(key)
         return () if change is None else (change,)
 
+    def _leave_out(self, message: LeftOut) -> None:
+        names = self._left_out.setdefault(message.kind.key, set())
+        (names.add if message.is_there and len(names) < _MOST_LEFT_OUT else names.discard)(message.name)
+        self._heads_at = float("-inf")
+
+    def _heads(self) -> dict[str, Any]:
+        """Return how each stream is doing; what had to be left out is an error of its kind, and makes nothing stale."""
+        heads = self._fresh.to_dict()
+        for key, names in self._left_out.items():
+            if names:
+                shown = ", ".join(sorted(names)[:3]) + (" …" if len(names) > 3 else "")
+                heads[key]["error"] = f"{heads[key]['error']} Left out, for want of a usable name: {shown}.".strip()
+        return heads
+
     def _version(self, body: bytes) -> Sequence[StoredChange]:
         before = self.store.get(VERSION)
         return () if before == body else (self.store.put_file(VERSION, body, seen_at=time.time()),)
@@ -177,12 +199,26 @@ class Writer:
 
     def _forgotten(self, changes: Sequence[StoredChange]) -> Sequence[StoredChange]:
         """Return the files of nodes that are no more, as gone."""
-        gone = [
-            parsed.name
-            for c in changes
-            if c.after is None and isinstance(parsed := parse_path(c.path), ObjectPath) and parsed.kind == "Node"
-        ]
+        gone = dict.fromkeys(node for change in changes if (node := self._gone_with(change)))
         return tuple(change for node in gone for change in self._files.forget(node, time.time()))
+
+    def _gone_with(self, change: StoredChange) -> str | None:
+        """Return the node that is no more because of *change*: it was its object, or the last pod on a node that is no object."""
+        parsed = parse_path(change.path)
+        match parsed:
+            case ObjectPath(kind="Node", name=name) if change.after is None:
+                return name
+            case ObjectPath(kind="Pod") if change.before is not None:
+                node = node_of(json.loads(change.before))
+                return node if node in self._files.to_dict() and not self._is_there(node) else None
+        return None
+
+    def _is_there(self, node: str) -> bool:
+        """Return whether *node* is an object or has a pod. NB: Pods are looked through as they are kept, encoded and without spaces."""
+        says = b'"nodeName":' + json.dumps(node).encode()
+        return str(ObjectPath(kind="Node", namespace="", name=node)) in self.store or any(
+            says in self.store[path] for path in self.store if path.startswith(_PODS)
+        )
 
     def _due_columns(self, *, is_written: bool) -> dict[str, Any]:
         """Return what else of the source's row is to be written now."""
@@ -198,7 +234,7 @@ class Writer:
             columns["nodes"] = self._files.to_dict()
             self._nodes_at = now
         if is_written or "state" in columns or now - self._heads_at >= _HEADS_EVERY:
-            columns["heads"] = self._fresh.to_dict()
+            columns["heads"] = self._heads()
             self._heads_at = now
         return columns
 

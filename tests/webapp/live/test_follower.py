@@ -111,6 +111,29 @@ def many_services(count: int) -> Timeline:
     return Timeline.open({"services.json": json.dumps({"apiVersion": "v1", "kind": "List", "items": items}).encode()})
 
 
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_an_object_without_a_usable_name_is_left_out_and_said(timeline: Timeline, is_listed: bool) -> None:
+    """One that no API server should have does not keep the others of its kind away."""
+    api = RecordedApi(timeline)
+    service = dict(api.get("services", "default", "api") or {})
+    unfit = service | {"metadata": service["metadata"] | {"name": "a/b"}}
+    if is_listed:
+        api.change("ADDED", "services", unfit)
+    with followed(api) as it:
+        it.until_live()
+        if not is_listed:
+            api.change("ADDED", "services", unfit)
+        api.change("MODIFIED", "services", service | {"spec": service["spec"] | {"sessionAffinity": "ClientIP"}})
+        path = "objects/services/default/api.json"
+        it.until(lambda: b"ClientIP" in stored(it.source).get(path, b""), "the others are followed")
+        it.until(lambda: it.row.heads["services"]["error"] != "", "it is said")
+        assert it.row.heads["services"]["error"] == "Left out, for want of a usable name: a/b."
+        assert it.row.state == "live"
+        assert not any("a/b" in path for path in stored(it.source))
+        api.change("DELETED", "services", unfit)
+        it.until(lambda: it.row.heads["services"]["error"] == "", "it is gone")
+
+
 def test_an_outage_is_stale_and_then_live_again(timeline: Timeline) -> None:
     faults = Faults()
     api = RecordedApi(timeline)

@@ -115,6 +115,12 @@ def test_an_event_that_says_nothing_new_is_no_change() -> None:
     assert store.apply("services", "Service", "DELETED", service("b"), seen_at=2.0) is None
 
 
+def test_a_namespace_that_is_null_is_none() -> None:
+    store = Store()
+    store.replace("nodes", "Node", [{"metadata": {"name": "n1", "namespace": None}}], seen_at=1.0)
+    assert list(store) == ["objects/nodes/n1.json"]
+
+
 @pytest.mark.parametrize(
     "item",
     [
@@ -123,7 +129,7 @@ def test_an_event_that_says_nothing_new_is_no_change() -> None:
         {"metadata": {"name": ""}},
         {"metadata": {"name": 1}},
         {"metadata": {"name": "a/../b"}},
-        {"metadata": {"name": "a", "namespace": None}},
+        {"metadata": {"name": "a", "namespace": 7}},
     ],
 )
 def test_it_refuses_what_has_no_name(item: dict[str, Any]) -> None:
