@@ -1,4 +1,4 @@
-"""The present moment of a followed cluster as an ordinary snapshot."""
+"""The present moment of a followed cluster as an ordinary snapshot; of a stale one, the last moment of which something is known."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from webapp import __version__, services
+from webapp.live import announce, lease
 from webapp.live.journal import unpacked
 from webapp.live.present import snapshot_files
 from webapp.models import LiveItem, LiveSource, Snapshot
@@ -25,7 +26,7 @@ def files_of(row: LiveSource) -> dict[str, bytes]:
 
 def save(row: LiveSource, *, owner: str, name: str) -> Snapshot:
     """Store the present moment of *row* as a snapshot of *owner*. :raises UploadError: nothing was stored, and why."""
-    called = name.strip() or f"{row.name}, {timezone.now():%Y-%m-%d %H:%M:%S}"
+    called = name.strip() or f"{row.name}, {collected_at(row):%Y-%m-%d %H:%M:%S}"
     folder = settings.DATA_DIR / "incoming"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(dir=folder) as made:
@@ -37,13 +38,47 @@ def save(row: LiveSource, *, owner: str, name: str) -> Snapshot:
 
 
 def about(row: LiveSource) -> dict[str, Any]:
-    """Return ``snapshot.json``: when, by what, and when each node's file was read or why it was not."""
+    """Return ``snapshot.json``: when, by what, and when each node's file was read or why it was not.
+
+    ``stale_since`` stands in that of a picture that nobody kept fresh any more.
+    """
+    since = _stale_since(row)
     return {
-        "collected_at": timezone.now().isoformat(timespec="seconds"),
+        "collected_at": collected_at(row).isoformat(timespec="seconds"),
+        **({} if since is None else {"stale_since": since.isoformat(timespec="seconds")}),
         "collector": f"hopline {__version__} (live)",
         "redacted": False,
         "files": {f"nodes/{node}/{name}": _said(file) for node, told in row.nodes.items() for name, file in told.get("files", {}).items()},
     }
+
+
+def collected_at(row: LiveSource) -> datetime:
+    """Return the last moment of which the picture of *row* is known to be: now if it is live, else the last news before it went stale.
+
+    NB: state_since of a stale row may be later than that: whoever cannot connect says so anew.
+    """
+    now = announce.standing(row)
+    if now.state == LiveSource.State.LIVE:
+        return timezone.now()
+    if row.state == LiveSource.State.LIVE:
+        # It was live for as long as somebody renewed the lease.
+        renewed = row.lease_until - lease.LEASE if row.lease_until else row.state_since
+        return max(row.state_since, renewed, *_news(row))
+    return min(now.since, max(_news(row), default=now.since))
+
+
+def _stale_since(row: LiveSource) -> datetime | None:
+    if announce.standing(row).state != LiveSource.State.STALE:
+        return None
+    if row.state == LiveSource.State.LIVE:
+        return row.lease_until or collected_at(row)
+    return row.state_since
+
+
+def _news(row: LiveSource) -> list[datetime]:
+    """Return when something was last heard of the cluster: the last change that was written, and when each node was read."""
+    read = [datetime.fromtimestamp(told["read_at"], UTC) for told in row.nodes.values() if told.get("read_at")]
+    return [*([row.changed_at] if row.changed_at else []), *read]
 
 
 def _said(file: Mapping[str, Any]) -> dict[str, str]:
