@@ -78,7 +78,7 @@ class Readings:
         with self._changed:
             known = self._nodes.get(node)
             if place is None:
-                if self._nodes.pop(node, None) is not None:
+                if self._nodes.pop(node, None) is not None and not self._is_stopped:
                     self._well.submit(self._tell, node, _LOST)
             elif known is None or known.place != place:
                 self._expected.pop(node, None)

@@ -236,6 +236,14 @@ def test_a_pod_that_goes_is_its_nodes_error() -> None:
         assert told[1].error == "The pod that its rules were read from is gone."
 
 
+def test_a_pod_that_goes_after_the_end_is_nobodys_business() -> None:
+    with reading(Programs(lambda pod, argv: printed()), ("n1",)) as (readings, taken):
+        until(lambda: bool(taken), "it is read")
+        readings.stop()
+        readings.place("n1", None)
+    assert not any(one.error for one in taken)
+
+
 def test_json_that_is_empty_was_not_read() -> None:
     programs = Programs(lambda pod, argv: printed(""))
     found = read_node(programs, "n1", place("n1"), commands(slow=False, conntrack=False))  # type: ignore[arg-type]
