@@ -1,7 +1,6 @@
 """What programs in a node's containers print: the files that the recording has of that node.
 
-A program of which nothing is recorded at the moment is one that the container does not have. One that prints something else is there, and
-fails where what it would print was not recorded.
+A program whose output was not recorded is one that the container does not have.
 """
 
 from __future__ import annotations
@@ -35,16 +34,9 @@ def run(argv: tuple[str, ...], read: Callable[[str], bytes | None]) -> Printed |
     if name is None:
         if not argv or argv[0] not in _PROGRAMS:
             return None
-        return _unrecorded(argv)
+        return Printed(stderr=f"{argv[0]}: the recording has no output of {' '.join(argv)}\n".encode(), exit_code=2)
     content = read(name)
-    if content is not None:
-        return Printed(stdout=content)
-    others = (file for other, file in _FILES.items() if other[0] == argv[0] and file != name)
-    return _unrecorded(argv) if any(read(file) is not None for file in others) else None
-
-
-def _unrecorded(argv: tuple[str, ...]) -> Printed:
-    return Printed(stderr=f"{argv[0]}: the recording has no output of {' '.join(argv)}\n".encode(), exit_code=2)
+    return None if content is None else Printed(stdout=content)
 
 
 def run_reader(argv: tuple[str, ...], names: Iterable[str], read: Callable[[str], bytes | None]) -> Printed | None:
