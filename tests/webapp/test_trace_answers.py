@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from django.core.cache import cache
 
 import tracer.simulate
 from webapp import examples, services, trace_answers
@@ -21,11 +22,13 @@ class OneAtATime:
 
     def __init__(self, call) -> None:
         self.call, self.inside, self.most, self.calls = call, 0, 0, 0
+        self.entered = threading.Event()
 
     def __call__(self, *args, **options):
         self.inside += 1
         self.calls += 1
         self.most = max(self.most, self.inside)
+        self.entered.set()
         time.sleep(0.05)
         try:
             return self.call(*args, **options)
@@ -52,12 +55,13 @@ def test_one_snapshot_is_traced_by_one_thread_at_a_time(small: Path, monkeypatch
 
 def test_examples_are_looked_for_while_nothing_else_reads_the_snapshot(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = services.store_snapshot(small, owner="me")
+    cache.clear()
     watched = OneAtATime(examples.example_queries)
     monkeypatch.setattr(examples, "example_queries", watched)
     free = []
 
     def try_to_take() -> None:
-        time.sleep(0.02)
+        watched.entered.wait(10)
         lock = opened._entry(row).lock
         free.append(lock.acquire(blocking=False))
         if free[-1]:
