@@ -289,7 +289,7 @@ take_config_maps() {
       reasons="$reasons$config_map: $(why objects $?); "
     fi
   done
-  printf ']\n}\n' >>"$state/configmaps.json"
+  printf '],\n"metadata": {"resourceVersion": ""}\n}\n' >>"$state/configmaps.json"
   if [ -n "$separator" ]; then
     mv "$state/configmaps.json" "$work/configmaps.json"
     say "  configmaps.json"
