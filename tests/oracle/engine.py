@@ -137,7 +137,9 @@ def _end(outcome: Outcome, observed: Observation) -> str | None:
     if seen:
         return f"{outcome.disposition}, seen {seen}"
     if outcome.disposition is Disposition.REJECTED:
-        kinds = {r.kind for r in observed.seen.refusals}
+        # NB: what was refused earlier may be told late; every packet has a source port of its own.
+        own = outcome.hops[0].packet_in.source_port
+        kinds = {r.kind for r in observed.seen.refusals if r.source_port == own}
         if kinds and kinds != {outcome.reject_with}:
             return f"rejected with {outcome.reject_with}, the sender got {kinds}"
     return None

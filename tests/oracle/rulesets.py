@@ -154,7 +154,10 @@ class Generator:
         if target in ("-j DROP", "-j ACCEPT") or target.startswith("-j REJECT"):
             matches = matches or self._matches(table, chain, plain, least=1)
         if target.startswith("-j TCPMSS"):
-            protocol, matches = "tcp", ("-m tcp --tcp-flags SYN,RST SYN", *(m for m in matches if "--tcp-flags" not in m))
+            protocol, matches = (
+                "tcp",
+                ("-m tcp --tcp-flags SYN,RST SYN", *(m for m in matches if "--tcp-flags" not in m and "--syn" not in m)),
+            )
         spelled = f"! -p {protocol[1:]}" if protocol.startswith("!") else f"-p {protocol}" if protocol else ""
         return Rule(matches, target, spelled)
 
@@ -165,7 +168,7 @@ class Generator:
         found: dict[str, str] = {}
         while len(found) < wanted:
             kind = self._pick(MATCHES, place)
-            if kind.name.split()[0] in {n.split()[0] for n in found}:
+            if _group(kind.name) in map(_group, found):
                 wanted -= 1
                 continue
             found[kind.name] = _negated(kind.make(rng, place), kind, rng.random() < 0.3)
@@ -216,6 +219,8 @@ class Generator:
         )
         if shot.protocol != "udp":
             shot = replace(shot, payload=0)
+        if not shot.said:
+            shot = replace(shot, ttl=max(shot.ttl, 32))  # whoever says nothing of it is taken to send with enough
         return replace(shot, dscp=0, ttl=64) if shot.protocol == "sctp" and source == "node" else shot
 
     def _destination(self, source: str) -> str:
@@ -226,6 +231,12 @@ class Generator:
         groups = [pods, pods, CLUSTER[version], CLUSTER[version], NODE_ADDRESSES[version], GATEWAYS[version], OUTSIDE[version]]
         groups += [(CLIENT[version],)] if source != "node" else [(LOOPBACK[version],), (LOOPBACK[version],)]
         return rng.choice(rng.choice(groups) if rng.random() > 0.03 else NOWHERE[version])
+
+
+def _group(name: str) -> str:
+    """Return what stands once in a rule. NB: of two matches of TCP flags iptables-save (nft, 1.8.9) prints one, with the other's ``!``."""
+    first = name.split()[0]
+    return "--tcp-flags" if first == "--syn" else first
 
 
 def _negated(text: str, kind: Kind, negate: bool) -> str:

@@ -218,6 +218,7 @@ MATCHES: tuple[Kind, ...] = (
         name="addrtype --limit-iface-out",
         make=lambda r, p: f"-m addrtype ! --src-type {_types(r, p)} --limit-iface-out",
         allowed=_in_hooks("POSTROUTING", "OUTPUT", "FORWARD"),
+        weight=2,
     ),
     Kind(name="conntrack --ctstate", make=lambda r, p: f"-m conntrack ! --ctstate {_states(r, p)}", weight=3),
     Kind(
@@ -249,7 +250,7 @@ MATCHES: tuple[Kind, ...] = (
     ),
     Kind(name="mark", make=lambda r, p: f"-m mark ! --mark {_mark(r)}", weight=3),
     Kind(name="connmark", make=lambda r, p: f"-m connmark ! --mark {_mark(r)}", weight=2),
-    Kind(name="set", make=lambda r, p: f"-m set ! {_set_match(r, p)}", weight=8),
+    Kind(name="set", make=lambda r, p: f"-m set ! {_set_match(r, p)}", weight=10),
     Kind(name="iprange --src-range", make=lambda r, p: f"-m iprange ! --src-range {_range(r, p)}", weight=1.5),
     Kind(name="iprange --dst-range", make=lambda r, p: f"-m iprange ! --dst-range {_range(r, p)}", weight=1.5),
     Kind(
@@ -263,6 +264,7 @@ MATCHES: tuple[Kind, ...] = (
         make=lambda r, p: f"-m physdev ! --physdev-in {r.choice(('brp1', 'br+', 'brp2'))}",
         allowed=lambda p: "OUTPUT" not in p.hooks,
         uncertain=True,
+        weight=2,
     ),
     Kind(name="physdev --physdev-is-in", make=_fixed("-m physdev ! --physdev-is-in"), allowed=lambda p: "OUTPUT" not in p.hooks, weight=2),
     Kind(
@@ -281,7 +283,7 @@ MATCHES: tuple[Kind, ...] = (
         name="statistic random",
         make=lambda r, p: f"-m statistic --mode random ! --probability {r.choice(('0.5', '0.33333333349', '0.9'))}",
         uncertain=True,
-        weight=2,
+        weight=5,
     ),
     Kind(
         name="statistic nth",
@@ -349,5 +351,5 @@ MATCHES: tuple[Kind, ...] = (
         uncertain=True,
         weight=3,
     ),
-    Kind(name="ecn", make=_fixed("-m ecn ! --ecn-ip-ect 0"), uncertain=True),
+    Kind(name="ecn", make=_fixed("-m ecn ! --ecn-ip-ect 0"), uncertain=True, weight=2),
 )
