@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tracer.station import Station, StationKind
+from tracer.station import ENDS, Station, StationKind
 from tracer.trace import Disposition, Hop, Outcome, StackKind
-
-_LOST = {
-    Disposition.DROPPED: (StationKind.DROP, "Dropped"),
-    Disposition.REJECTED: (StationKind.REJECT, "Rejected"),
-    Disposition.UNREACHABLE: (StationKind.REJECT, "No route"),
-    Disposition.LOST: (StationKind.DROP, "Nobody owns this address"),
-    Disposition.CLOSED: (StationKind.REJECT, "Accepted, then closed"),
-    Disposition.LOOP: (StationKind.DROP, "The packet goes round in circles"),
-    Disposition.UNKNOWN: (StationKind.UNKNOWN, "Unknown from here on"),
-}
 
 
 def reply_stations(outcome: Outcome) -> Iterator[Station]:
@@ -44,7 +34,7 @@ def reply_stations(outcome: Outcome) -> Iterator[Station]:
             reply=True,
         )
     else:
-        kind, title = _LOST.get(reply.disposition, (StationKind.DROP, "The answer is lost"))
+        kind, title = ENDS.get(reply.disposition, (StationKind.DROP, "The answer is lost"))
         yield Station(n=0, kind=kind, title=title, hop=last, reply=True)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tracer.trace import Disposition
+
 
 class StationKind(StrEnum):
     """What happens at a station; the list of trace-json.md, and ``unknown`` where the snapshot ends."""
@@ -51,3 +53,16 @@ class Station:
         out |= {k: v for k, v in (("hook", self.hook), ("table", self.table), ("chain", self.chain)) if v is not None}
         out |= {"lookups": list(self.lookups)} if self.lookups else {}
         return out | ({"reply": True} if self.reply else {})
+
+
+ENDS = {
+    Disposition.DROPPED: (StationKind.DROP, "Dropped"),
+    Disposition.REJECTED: (StationKind.REJECT, "Rejected"),
+    Disposition.UNREACHABLE: (StationKind.REJECT, "No route"),
+    Disposition.LOST: (StationKind.DROP, "Nobody owns this address"),
+    Disposition.CLOSED: (StationKind.REJECT, "Accepted, then closed"),
+    Disposition.LOOP: (StationKind.DROP, "The packet goes round in circles"),
+    Disposition.UNRESOLVED: (StationKind.REJECT, "Name does not resolve"),
+    Disposition.UNKNOWN: (StationKind.UNKNOWN, "Unknown from here on"),
+}
+"""How a way that is not delivered ends: the kind of its last station and what it is called."""

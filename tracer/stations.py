@@ -21,7 +21,7 @@ from tracer.frozen import changed
 from tracer.lookup_stations import lookup_stations
 from tracer.packet import Protocol
 from tracer.reply_stations import reply_stations
-from tracer.station import Station, StationKind
+from tracer.station import ENDS, Station, StationKind
 from tracer.trace import Disposition, Hop, Lookup, Outcome, StackKind, Step, Trace
 
 ChainId = tuple[str, str, str, str]
@@ -330,17 +330,6 @@ def _leads(frames: list[_Frame], group: tuple[StationKind, int, list[int]], at: 
 
 # --- the ends ----------------------------------------------------------------------------------------------------------------
 
-_ENDS = {
-    Disposition.DROPPED: (StationKind.DROP, "Dropped"),
-    Disposition.REJECTED: (StationKind.REJECT, "Rejected"),
-    Disposition.UNREACHABLE: (StationKind.REJECT, "No route"),
-    Disposition.LOST: (StationKind.DROP, "Nobody owns this address"),
-    Disposition.CLOSED: (StationKind.REJECT, "Accepted, then closed"),
-    Disposition.LOOP: (StationKind.DROP, "The packet goes round in circles"),
-    Disposition.UNRESOLVED: (StationKind.REJECT, "Name does not resolve"),
-    Disposition.UNKNOWN: (StationKind.UNKNOWN, "Unknown from here on"),
-}
-
 
 def _end(outcome: Outcome, found: list[Station]) -> Iterator[Station]:
     """Yield the last station of the way there, unless a rule's own station already is it."""
@@ -353,9 +342,9 @@ def _end(outcome: Outcome, found: list[Station]) -> Iterator[Station]:
         own = _all(last) if last and hop and last.kind not in (StackKind.NODE, StackKind.LOAD_BALANCER) else ()
         yield Station(n=0, kind=StationKind.DELIVER, title=f"{who} receives", hop=hop, steps=own)
         return
-    if outcome.disposition not in _ENDS:
+    if outcome.disposition not in ENDS:
         return
-    kind, title = _ENDS[outcome.disposition]
+    kind, title = ENDS[outcome.disposition]
     if not (found and found[-1].kind is kind and found[-1].steps):
         yield Station(n=0, kind=kind, title=title, hop=hop)
 
