@@ -30,7 +30,7 @@ KINDS = {
     "httproutes": "HTTPRoute",
 }
 
-NODE_FILES = frozenset(
+LINUX_FILES = frozenset(
     {
         "iptables-save.txt",
         "ip6tables-save.txt",
@@ -58,12 +58,10 @@ NODE_FILES = frozenset(
         "sysctl.txt",
         "resolv.conf",
         "ss.txt",
-        "hns-endpoints.json",
-        "hns-policies.json",
-        "hnsdiag.txt",
-        "cilium-services.json",
     }
 )
+"""What the kernel and the programs of a Linux node say."""
+NODE_FILES = LINUX_FILES | {"hns-endpoints.json", "hns-policies.json", "hnsdiag.txt", "cilium-services.json"}
 
 
 class Bundle(StrEnum):

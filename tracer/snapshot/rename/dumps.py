@@ -9,40 +9,12 @@ from __future__ import annotations
 import base64
 import re
 
+from tracer.snapshot.layout import LINUX_FILES
 from tracer.snapshot.rename.addresses import Addresses
 from tracer.snapshot.rename.keyed import drawn
 from tracer.snapshot.rename.words import Words
 
-TAKEN = frozenset(
-    {
-        "iptables-save.txt",
-        "ip6tables-save.txt",
-        "iptables-legacy-save.txt",
-        "ip6tables-legacy-save.txt",
-        "nft-ruleset.json",
-        "nft-ruleset.txt",
-        "ipvsadm-save.txt",
-        "ipvsadm-conn.txt",
-        "ipvsadm-list.txt",
-        "ipvsadm-stats.txt",
-        "ipvsadm-persistent.txt",
-        "ipset-save.txt",
-        "ipset-list.txt",
-        "kube-proxy-mode.txt",
-        "kube-proxy-version.txt",
-        "ip-addr.json",
-        "ip-link.json",
-        "ip-route.json",
-        "ip6-route.json",
-        "ip-rule.json",
-        "ip6-rule.json",
-        "ip-neigh.json",
-        "conntrack.txt",
-        "sysctl.txt",
-        "resolv.conf",
-        "ss.txt",
-    }
-)
+TAKEN = LINUX_FILES
 """The node files that are taken over. Lists of other data paths (Windows, Cilium) hold names in too many places."""
 
 _COMMENTS = (
