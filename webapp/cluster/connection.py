@@ -23,7 +23,7 @@ from kubernetes.utils.keepalive import tcp_keepalive_socket_options
 
 from webapp.cluster import answers, credentials, remote_program
 from webapp.cluster.errors import BadAnswer, Denied, Gone, Refused, Unreachable, said
-from webapp.cluster.kept import Unfit, called, is_named, kept
+from webapp.cluster.kept import Unfit, called, is_named, without_copies
 from webapp.cluster.kinds import FollowedKind
 from webapp.cluster.permissions import Permission, Verdict
 from webapp.cluster.remote_program import Output
@@ -288,7 +288,7 @@ def _items(kind: FollowedKind, items: list[Any], unfit: Unfit | None) -> Iterato
     """Yield a list's items as they are kept; items do not say what they are, the list does."""
     for item in items:
         if is_named(item):
-            yield {"apiVersion": kind.api_version, "kind": kind.kind, **kept(item)}
+            yield {"apiVersion": kind.api_version, "kind": kind.kind, **without_copies(item)}
         elif unfit is not None:
             unfit(called(item), True)
         else:

@@ -9,7 +9,7 @@ from webapp.cluster.errors import said
 
 Unfit = Callable[[str, bool], None]
 """Told of an object that is left out: what it calls itself, and whether it is there or gone."""
-_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _SEGMENT = re.compile(r"[^/%\x00-\x1f\x7f]{1,253}")
 
 
@@ -34,13 +34,13 @@ def _is_segment(text: object) -> bool:
     return isinstance(text, str) and text not in (".", "..") and _SEGMENT.fullmatch(text) is not None
 
 
-def kept(value: dict[str, object]) -> dict[str, object]:
+def without_copies(value: dict[str, object]) -> dict[str, object]:
     """Return the object without ``managedFields`` and the last-applied annotation, which is what kubectl shows. *value* stays as it is."""
     metadata = value.get("metadata")
     if not isinstance(metadata, dict):
         return value
     rest = {k: v for k, v in metadata.items() if k != "managedFields"}
     annotations = rest.get("annotations")
-    if isinstance(annotations, dict) and _LAST_APPLIED in annotations:
-        rest["annotations"] = {k: v for k, v in annotations.items() if k != _LAST_APPLIED}
+    if isinstance(annotations, dict) and LAST_APPLIED in annotations:
+        rest["annotations"] = {k: v for k, v in annotations.items() if k != LAST_APPLIED}
     return {**value, "metadata": rest}

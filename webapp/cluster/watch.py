@@ -16,7 +16,7 @@ import urllib3
 
 from webapp.cluster import answers
 from webapp.cluster.errors import BadAnswer, TimedOut, TooLarge, Unreachable
-from webapp.cluster.kept import Unfit, called, is_named, kept
+from webapp.cluster.kept import Unfit, called, is_named, without_copies
 
 MOST_LINE_BYTES = 16 << 20
 """An object in etcd has at most 1.5 MB, its JSON with managedFields a few times that."""
@@ -157,4 +157,4 @@ class Watch:
                 raise BadAnswer("The API server sent an event about an object without a usable name.")
             self._unfit(called(thing), kind != "DELETED")
             return Event(type="BOOKMARK", object={"metadata": {"resourceVersion": version}}, raw=line)
-        return Event(type=kind, object=kept(thing), raw=line)
+        return Event(type=kind, object=without_copies(thing), raw=line)

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from webapp.cluster.kept import without_copies
+
 LEFT_OUT = frozenset({"env", "envFrom", "command", "args"})
 """Keys of a Pod that are left out wherever their value is a list: containers' environment, what they run, and what their probes run."""
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 SENTENCE = (
     "Not taken: Secrets, ConfigMaps other than kube-proxy's and the cluster DNS's, logs, traffic; "
     "and of Pods neither environment variables nor commands and their arguments."
@@ -21,10 +22,7 @@ SENTENCE = (
 def kept(value: Mapping[str, Any], kind: str) -> dict[str, Any]:
     """Return the API object *value* of *kind* without what is left out; *value* itself is not changed."""
     result = dict(_without(value) if kind == "Pod" else value)
-    metadata = {name: part for name, part in (value.get("metadata") or {}).items() if name != "managedFields"}
-    if isinstance(metadata.get("annotations"), Mapping):
-        metadata["annotations"] = {name: text for name, text in metadata["annotations"].items() if name != LAST_APPLIED}
-    return result | {"metadata": metadata}
+    return without_copies(result | {"metadata": value.get("metadata") or {}})
 
 
 def _without(value: Any) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 
-from webapp.collecting.kept import LAST_APPLIED, kept
+from webapp.cluster.kept import LAST_APPLIED
+from webapp.collecting.kept import kept
 
 POD = {
     "metadata": {
