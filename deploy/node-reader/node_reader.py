@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 COMMANDS = (
@@ -72,9 +73,13 @@ def readings(*, conntrack: bool) -> list[tuple[str, Callable[[], dict[str, bytes
         ("resolv.conf", lambda: {"resolv.conf": read(Path("/etc/resolv.conf"))}),
         ("kube-proxy-mode.txt", lambda: {"kube-proxy-mode.txt": proxy_mode()}),
     ]
-    for name, argv in (*COMMANDS, *((CONNTRACK,) if conntrack else ())):
-        wanted.append((name, lambda name=name, argv=argv: {name: run(*argv)}))  # type: ignore[misc]
-    return wanted
+    commands = (*COMMANDS, *((CONNTRACK,) if conntrack else ()))
+    return wanted + [(name, partial(output_of, name, argv)) for name, argv in commands]
+
+
+def output_of(name: str, argv: tuple[str, ...]) -> dict[str, bytes]:
+    """Return what one program prints, as the file *name*."""
+    return {name: run(*argv)}
 
 
 def timed(reading: tuple[str, Callable[[], dict[str, bytes]]], report: dict[str, dict[str, object]]) -> list[tuple[str, bytes]]:
