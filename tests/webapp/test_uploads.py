@@ -326,3 +326,10 @@ def test_mutated_archives_are_read_or_refused_never_worse(tmp_path: Path, which:
         assert error.problems
         return
     assert not any(name.startswith("/") or ".." in name.split("/") for name in files)
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "A.TAR.GZ", "a.tgz", "a.tar.xz", "a.tar.zst"])
+def test_an_archive_in_name_only_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("hello\n")
+    with pytest.raises(UploadError, match="not the archive that its name says"):
+        uploads.check(tmp_path / name)

@@ -26,6 +26,7 @@ from webapp.uploads.limits import MB, Budget, Limits, UploadError
 from webapp.uploads.tar_entries import is_tar, tar_entries
 from webapp.uploads.zip_entries import zip_entries
 
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.zst", ".tzst")
 _MOST_PROBLEMS = 50
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _NAME_MAX = 1_024
@@ -109,6 +110,8 @@ def check(path: Path, *, filename: str | None = None, limits: Limits | None = No
     unpack = decompressor(start) or plain
     if is_tar(_first_unpacked(path, filename, unpack)):
         return _archive(path, filename, limits, lambda p, budget: tar_entries(p, unpack, budget))
+    if filename.lower().endswith(_ARCHIVES):
+        raise UploadError(f"{filename} is not the archive that its name says: it holds neither a zip nor a tar.")
     return _single(path, filename, limits, unpack)
 
 
