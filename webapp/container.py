@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
-import zstandard
+from webapp import zstd
 
 _MAGIC, _END = b"HOPLINE1", b"HOPLINEX"
 _FOOTER = struct.Struct(">Q8s")
@@ -29,7 +29,6 @@ class ContainerWriter:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._index: dict[str, tuple[int, int, int]] = {}
-        self._compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
         file.write(_MAGIC)
         self._offset = len(_MAGIC)
 
@@ -37,14 +36,14 @@ class ContainerWriter:
         """Append one file. :raises ValueError: the name was added before."""
         if name in self._index:
             raise ValueError(f"{name!r} added twice")
-        frame = self._compressor.compress(content)
+        frame = zstd.packed(content, level=_LEVEL, checksum=True)
         self._file.write(frame)
         self._index[name] = (self._offset, len(frame), len(content))
         self._offset += len(frame)
 
     def finish(self) -> None:
         """Write the index and the end mark."""
-        self._file.write(self._compressor.compress(json.dumps(self._index).encode()))
+        self._file.write(zstd.packed(json.dumps(self._index).encode(), level=_LEVEL, checksum=True))
         self._file.write(_FOOTER.pack(self._offset, _END))
 
 
@@ -65,8 +64,7 @@ class Container(Mapping[str, bytes]):
         with self._lock:
             self._file.seek(offset)
             frame = self._file.read(stored)
-        # A decompressor is not safe to share between threads; making one costs microseconds.
-        content = zstandard.ZstdDecompressor().decompress(frame, max_output_size=max(length, 1))
+        content = zstd.unpacked(frame)
         if len(content) != length:
             raise ContainerError(f"{name!r} is damaged in the store")
         return content
@@ -100,7 +98,7 @@ def _read_index(file: BinaryIO) -> dict[str, tuple[int, int, int]]:
         raise ContainerError("the stored snapshot is cut short or not a snapshot")
     file.seek(offset)
     try:
-        index = json.loads(zstandard.ZstdDecompressor().decompress(file.read(end - _FOOTER.size - offset)))
-    except (zstandard.ZstdError, ValueError) as error:
+        index = json.loads(zstd.unpacked(file.read(end - _FOOTER.size - offset)))
+    except (zstd.Damaged, ValueError) as error:
         raise ContainerError("the stored snapshot's index is damaged") from error
     return {name: (int(at), int(stored), int(length)) for name, (at, stored, length) in index.items()}

@@ -7,21 +7,13 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Protocol
 
-import zstandard
-
+from webapp import zstd
 from webapp.models import Snapshot
 from webapp.snapshot_store import open_container
 
 FORMS = {"tar.zst": "application/zstd", "tar.gz": "application/gzip"}
 """The kinds of archive, each with its media type."""
-
-
-class _Compressor(Protocol):
-    def compress(self, data: bytes, /) -> bytes: ...
-
-    def flush(self) -> bytes: ...
 
 
 def chunks(row: Snapshot, form: str) -> Iterator[bytes]:
@@ -31,7 +23,7 @@ def chunks(row: Snapshot, form: str) -> Iterator[bytes]:
     """
     if form not in FORMS:
         raise KeyError(form)
-    compressor: _Compressor = zstandard.ZstdCompressor(level=3).compressobj() if form == "tar.zst" else zlib.compressobj(6, wbits=31)
+    compressor: zstd.Stream = zstd.stream(level=3) if form == "tar.zst" else zlib.compressobj(6, wbits=31)
     sink = io.BytesIO()
     with closing(open_container(row)) as files:
         archive = tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT)  # noqa: SIM115 - closed below, before its last bytes are sent
@@ -45,7 +37,7 @@ def chunks(row: Snapshot, form: str) -> Iterator[bytes]:
     yield compressor.flush()
 
 
-def _packed(sink: io.BytesIO, compressor: _Compressor) -> Iterator[bytes]:
+def _packed(sink: io.BytesIO, compressor: zstd.Stream) -> Iterator[bytes]:
     content = sink.getvalue()
     sink.seek(0)
     sink.truncate()

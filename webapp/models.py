@@ -6,10 +6,11 @@ import json
 import secrets
 from typing import Any
 
-import zstandard
 from django.db import models
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
+
+from webapp import zstd
 
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
@@ -134,13 +135,13 @@ class TraceLink(models.Model):
     @property
     def document(self) -> dict[str, Any]:
         """Return the frozen answer document."""
-        document: dict[str, Any] = json.loads(zstandard.ZstdDecompressor().decompress(bytes(self.document_zstd)))
+        document: dict[str, Any] = json.loads(zstd.unpacked(bytes(self.document_zstd)))
         return document
 
     @document.setter
     def document(self, value: dict[str, Any]) -> None:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        self.document_zstd = zstandard.ZstdCompressor(level=10).compress(text.encode())
+        self.document_zstd = zstd.packed(text.encode(), level=10)
 
 
 class LiveSource(models.Model):

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
-import zstandard
 from django.db import transaction
 from django.utils import timezone
 
+from webapp import zstd
 from webapp.live.store import StoredChange
 from webapp.models import LiveItem, LiveSource
 
@@ -28,12 +28,12 @@ class LeaseLost(Exception):
 
 def packed(body: bytes) -> bytes:
     """Return *body* as it is stored."""
-    return zstandard.ZstdCompressor(level=_LEVEL).compress(body)
+    return zstd.packed(body, level=_LEVEL)
 
 
 def unpacked(body: bytes | memoryview) -> bytes:
     """Return the body that ``packed`` made this of."""
-    return zstandard.ZstdDecompressor().decompress(bytes(body))
+    return zstd.unpacked(bytes(body))
 
 
 def write(source: str, holder: str, changes: Sequence[StoredChange], **columns: Any) -> int:

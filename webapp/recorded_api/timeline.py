@@ -12,12 +12,11 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-import zstandard
-
 from tracer.errors import ParseError, SnapshotError
 from tracer.snapshot.layout import NODE_FILES
 from tracer.snapshot.snapshot import Snapshot
 from tracer.snapshot.timeline import STEPS, Step, file_after_step, is_timeline, read_steps
+from webapp import zstd
 from webapp.node_commands import CONNTRACK, NODE_COMMANDS
 from webapp.recorded_api.resources import RESOURCES, Resource
 
@@ -91,7 +90,7 @@ class Timeline:
             ),
             steps=steps,
             node_files={
-                node: {name: zstandard.compress(files[path], level=1) for name, path in named.items()}
+                node: {name: zstd.packed(files[path], level=1) for name, path in named.items()}
                 for node, named in snapshot.node_files.items()
             },
             files_after=_files_after(files),
@@ -126,7 +125,7 @@ class Timeline:
         for number, after in recorded:
             if settled and number <= settled[-1]:
                 content = after
-        return None if content is None else zstandard.decompress(content)
+        return None if content is None else zstd.unpacked(content)
 
 
 def version_of(value: Mapping[str, object]) -> int:
@@ -243,7 +242,7 @@ def _files_after(files: Mapping[str, bytes]) -> dict[tuple[str, str], tuple[tupl
     for path in files:
         if (after := file_after_step(path, NODE_FILES)) is not None:
             step, node, name = after
-            found.setdefault((node, name), []).append((step, zstandard.compress(files[path], level=1)))
+            found.setdefault((node, name), []).append((step, zstd.packed(files[path], level=1)))
     return {key: tuple(sorted(steps, key=lambda pair: pair[0])) for key, steps in found.items()}
 
 
