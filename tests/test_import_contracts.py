@@ -1,0 +1,89 @@
+"""The contracts of pyproject.toml bite, and they speak of every library: a new one needs a line that says who imports it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import grimp
+import pytest
+from grimp import ImportGraph
+
+from tests.live_server import PROJECT
+
+ROOTS = ("tracer", "webapp")
+LINT = "import sys; sys.path.insert(0, '.'); from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
+CONTRACTS = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+FRAMEWORK = {"django", "channels", "asgiref"}
+"""What the application is written in: every module of webapp/ may import these, and none of tracer/."""
+
+# Distribution (requirements.in) -> the module it is imported as, or the setting that names it.
+NAMED_IN_SETTINGS = {"channels-redis": "channels_redis", "django-csp": "csp", "django-htmx": "django_htmx", "whitenoise": "whitenoise"}
+NOBODY_IMPORTS = {"psycopg": "Django's driver for DATABASE_URL=postgres://"}
+MODULES = {"Django": "django", "PyYAML": "yaml", "dj-database-url": "dj_database_url"}
+
+
+@pytest.fixture(scope="module")
+def graph() -> ImportGraph:
+    return grimp.build_graph(*ROOTS, include_external_packages=True, cache_dir=None)
+
+
+def libraries(graph: ImportGraph) -> set[str]:
+    """Return what the project imports and is neither its own nor the standard library's."""
+    return {name for name in graph.modules if name.split(".")[0] not in {*ROOTS, *sys.stdlib_module_names}}
+
+
+def test_every_library_has_a_contract_that_names_its_importers(graph: ImportGraph) -> None:
+    protected = {name for contract in CONTRACTS if contract["type"] == "protected" for name in contract["protected_modules"]}
+    assert libraries(graph) - FRAMEWORK - protected == set()
+
+
+def test_what_is_installed_is_imported(graph: ImportGraph) -> None:
+    """A line of requirements.in that nobody imports is a program that is updated, audited and shipped for nothing."""
+    lines = (PROJECT / "requirements.in").read_text().splitlines()
+    wanted = {re.match(r"[\w-]+", line)[0] for line in lines if line[:1].isalpha()}
+    settings = (PROJECT / "webapp/settings.py").read_text()
+    used = {name for name in wanted if MODULES.get(name, name) in libraries(graph)}
+    used |= {name for name, module in NAMED_IN_SETTINGS.items() if f'"{module}' in settings}
+    assert wanted - used - set(NOBODY_IMPORTS) == set()
+
+
+# One violation of each contract by itself: a file, and the line that is added to it.
+VIOLATIONS = {
+    "The engine's imports point one way": [("tracer/newcomer.py", "")],
+    "The application's imports point one way": [("webapp/newcomer.py", "")],
+    "The engine does no I/O": [("tracer/packet.py", "import asyncio")],
+    "Two modules read YAML": [("webapp/services.py", "import yaml")],
+    "Only webapp.cluster speaks to an API server": [("webapp/live/stream.py", "import urllib3")],
+    "Servers are started in two places": [("webapp/asgi.py", "import uvicorn")],
+    "Sockets are of the two ends": [("webapp/access.py", "import socket")],
+    "Programs are run by those who draw": [("webapp/services.py", "import subprocess")],
+    "Only webapp.uploads opens archives of others": [("webapp/consumers.py", "import zipfile")],
+    "Tar is read of uploads": [("webapp/models.py", "import tarfile")],
+    "Zstandard is asked for uploads": [("webapp/models.py", "import zstandard")],
+    "Deflate is asked for uploads": [("webapp/models.py", "import zlib")],
+    "Nobody reads what can run code": [("webapp/models.py", "import pickle")],
+    "Settings are read from the environment": [("webapp/access.py", "from webapp import environment")],
+}
+
+
+def test_each_contract_is_broken_by_what_it_forbids(tmp_path: Path) -> None:
+    """All at once in a copy of the tree, so that the check itself is asked once: none may stay kept, and in the project none is broken."""
+    for root in ROOTS:
+        shutil.copytree(PROJECT / root, tmp_path / root, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(PROJECT / "pyproject.toml", tmp_path)
+    for file, line in (change for changes in VIOLATIONS.values() for change in changes):
+        path = tmp_path / file
+        path.write_text((path.read_text() if path.exists() else "") + f"\n{line}\n")
+    done = subprocess.run([sys.executable, "-c", LINT], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    said = " ".join(done.stdout.split())
+    assert done.returncode == 1, done.stdout + done.stderr
+    for contract in CONTRACTS:
+        name = contract["name"]
+        [start] = [start for start in VIOLATIONS if name.startswith(start)]
+        assert f"{name} BROKEN" in said or f"{name}BROKEN" in said, f"{name}: {VIOLATIONS[start]} does not break it\n{done.stdout}"
+    assert f"Contracts: 0 kept, {len(CONTRACTS)} broken." in said
