@@ -48,8 +48,9 @@ def parse_path(path: str) -> ApiRequest:
     if len(rest) > 2 and rest[0] == "namespaces":
         namespace, rest = rest[1], rest[2:]
     resource = next((r for r in RESOURCES if rest and r.plural == rest[0] and r.group == group), None)
-    fits = resource is not None and len(rest) <= 3 and (resource.namespaced or not namespace)
-    if not fits or (len(rest) > 1 and resource.namespaced and not namespace):
+    if resource is None or len(rest) > 3 or (namespace and not resource.namespaced):
+        raise RequestError(404, "the server could not find the requested resource")
+    if len(rest) > 1 and resource.namespaced and not namespace:
         raise RequestError(404, "the server could not find the requested resource")
     name, subresource = (*rest[1:], "", "")[:2]
     return ApiRequest(resource=resource, namespace=namespace, name=name, subresource=subresource)

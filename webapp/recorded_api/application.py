@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import hmac
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from typing import Any
 from urllib.parse import parse_qs
 
 from webapp.cluster.permissions import Permission
@@ -19,9 +20,9 @@ from webapp.recorded_api.recorded_api import RecordedApi
 from webapp.recorded_api.statuses import RequestError, status
 from webapp.recorded_api.watching import WatchStream
 
-Scope = Mapping[str, object]
-Receive = Callable[[], Awaitable[Mapping[str, object]]]
-Send = Callable[[Mapping[str, object]], Awaitable[None]]
+Scope = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 May = Callable[[Permission], bool]
 _MOST_BODY_BYTES = 1 << 16
 _USER = "hopline"
@@ -181,7 +182,7 @@ class Application:
 
         What every cluster tells everybody needs no root: ``kubectl get --raw`` leaves out the path of its server's URL.
         """
-        whole = scope["raw_path"].decode("ascii").partition("?")[0]
+        whole: str = scope["raw_path"].decode("ascii").partition("?")[0]
         if whole in _PUBLIC:
             return whole
         root, _, path = whole[1:].partition("/")
@@ -263,7 +264,8 @@ async def _refuse_websocket(send: Send, error: RequestError) -> None:
 
 
 def _header(scope: Scope, wanted: bytes) -> bytes:
-    return next((value for name, value in scope["headers"] if name == wanted), b"")
+    headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
+    return next((value for name, value in headers if name == wanted), b"")
 
 
 def _query(scope: Scope) -> dict[str, str]:

@@ -8,23 +8,24 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from webapp.recorded_api.faults import Fault, What
+from webapp.recorded_api.fields import key_of, mappings
 from webapp.recorded_api.programs import Printed
 from webapp.recorded_api.statuses import RequestError, status
 
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 _STDOUT, _STDERR, _ERROR = b"\x01", b"\x02", b"\x03"
 _PIECE = 32 * 1024
-Send = Callable[[Mapping[str, object]], Awaitable[None]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
 def container_of(pod: Mapping[str, object], wanted: str) -> str:
     """Return the container to run in: *wanted*, or the first. :raises RequestError: 400, the pod has no such container."""
-    metadata, spec = pod.get("metadata") or {}, pod.get("spec") or {}
-    names = [c.get("name") for c in spec.get("containers") or ()]
+    names = [c.get("name") for c in mappings(pod, "spec", "containers")]
     if wanted and wanted not in names:
-        raise RequestError(400, f"container {wanted} is not valid for pod {metadata.get('name')}")
+        raise RequestError(400, f"container {wanted} is not valid for pod {key_of(pod)[1]}")
     return wanted or str(names[0] if names else "")
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 
 from webapp.recorded_api.api_request import ApiRequest
+from webapp.recorded_api.fields import key_of
 from webapp.recorded_api.recorded_api import RecordedApi, TooOldError
 from webapp.recorded_api.selectors import Selector, field_selector, label_selector
 from webapp.recorded_api.statuses import RequestError
@@ -28,12 +29,12 @@ def list_page(api: RecordedApi, request: ApiRequest, query: Mapping[str, str]) -
     except TooOldError:
         raise RequestError(410, _EXPIRED) from None
     after = None if token is None else token[1]
-    wanted = [o for o in _chosen(objects, request, query) if after is None or _place(o) > after]
+    wanted = [o for o in _chosen(objects, request, query) if after is None or key_of(o) > after]
     limit = _limit(query.get("limit", ""))
     page = wanted[:limit] if limit else wanted
     metadata: dict[str, object] = {"resourceVersion": str(version)}
     if len(page) < len(wanted):
-        metadata["continue"] = _to_token(version, _place(page[-1]))
+        metadata["continue"] = _to_token(version, key_of(page[-1]))
         if not query.get("fieldSelector") and not query.get("labelSelector"):
             metadata["remainingItemCount"] = len(wanted) - len(page)
     resource = request.resource
@@ -48,9 +49,8 @@ def selector_of(request: ApiRequest, query: Mapping[str, str]) -> Selector:
     labels = label_selector(query.get("labelSelector", ""))
 
     def is_chosen(value: Mapping[str, object]) -> bool:
-        metadata = value.get("metadata") or {}
-        inside = not request.namespace or metadata.get("namespace") == request.namespace
-        return bool(inside and fields(value) and labels(value))
+        namespace, _ = key_of(value)
+        return (not request.namespace or namespace == request.namespace) and fields(value) and labels(value)
 
     return is_chosen
 
@@ -58,11 +58,6 @@ def selector_of(request: ApiRequest, query: Mapping[str, str]) -> Selector:
 def _chosen(objects: Iterable[Mapping[str, object]], request: ApiRequest, query: Mapping[str, str]) -> list[Mapping[str, object]]:
     is_chosen = selector_of(request, query)
     return [o for o in objects if is_chosen(o)]
-
-
-def _place(value: Mapping[str, object]) -> tuple[str, str]:
-    metadata = value["metadata"]
-    return (str(metadata.get("namespace") or ""), str(metadata["name"]))
 
 
 def _limit(text: str) -> int:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from webapp.recorded_api.fields import key_of, mapping, mappings
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodePods:
@@ -23,11 +25,8 @@ class NodePods:
 
     def is_one(self, pod: Mapping[str, object]) -> bool:
         """Return whether *pod* is one of these."""
-        metadata = pod.get("metadata")
-        if not isinstance(metadata, Mapping) or metadata.get("namespace") != self.namespace:
-            return False
-        labels = metadata.get("labels")
-        return isinstance(labels, Mapping) and labels.get(self.label[0]) == self.label[1]
+        namespace, _ = key_of(pod)
+        return namespace == self.namespace and mapping(pod, "metadata", "labels").get(self.label[0]) == self.label[1]
 
     def missing(self, pods: Iterable[Mapping[str, object]], nodes: Iterable[Mapping[str, object]]) -> Iterator[Mapping[str, object]]:
         """Yield such a pod for every node of *nodes*, or nothing if *pods* has any."""
@@ -36,13 +35,13 @@ class NodePods:
                 yield self._on(node)
 
     def _on(self, node: Mapping[str, object]) -> Mapping[str, object]:
-        metadata, status = node.get("metadata") or {}, node.get("status") or {}
-        addresses = [a["address"] for a in status.get("addresses") or () if a.get("type") == "InternalIP"]
+        metadata, (_, name) = mapping(node, "metadata"), key_of(node)
+        addresses = [str(a["address"]) for a in mappings(node, "status", "addresses") if a.get("type") == "InternalIP" and a.get("address")]
         return {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {
-                "name": f"{self.name}-{metadata['name']}",
+                "name": f"{self.name}-{name}",
                 "namespace": self.namespace,
                 "uid": f"{self.name}-{metadata.get('uid')}",
                 "resourceVersion": metadata.get("resourceVersion", "1"),
@@ -50,7 +49,7 @@ class NodePods:
                 "labels": {self.label[0]: self.label[1]},
             },
             "spec": {
-                "nodeName": metadata["name"],
+                "nodeName": name,
                 "hostNetwork": True,
                 "containers": [{"name": self.container, "image": self.image}],
                 "tolerations": [{"operator": "Exists"}],

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from webapp.recorded_api import programs
+from webapp.recorded_api.fields import key_of, mapping
 from webapp.recorded_api.node_pods import KUBE_PROXY, NODE_READER
 from webapp.recorded_api.programs import Printed
 from webapp.recorded_api.resources import BY_PLURAL
@@ -111,9 +112,9 @@ class RecordedApi:
         :raises ValueError: an object is added twice, or what does not exist is changed or deleted.
         """
         with self._lock:
-            exists = _key(value) in self._state[plural]
+            exists = key_of(value) in self._state[plural]
             if exists is (type_ == "ADDED"):
-                raise ValueError(f"{plural} {_key(value)} {'exists' if exists else 'does not exist'}")
+                raise ValueError(f"{plural} {key_of(value)} {'exists' if exists else 'does not exist'}")
             self._changes += 1
             version = self._current + 1
             self._happen(plural, type_, version, _with_version(BY_PLURAL[plural].api_version, BY_PLURAL[plural].kind, value, version), None)
@@ -183,10 +184,10 @@ class RecordedApi:
 
         No containers but kube-proxy's and our reader's have any.
         """
+        node = str(mapping(pod, "spec").get("nodeName") or "")
         if KUBE_PROXY.is_one(pod) and container == KUBE_PROXY.container:
-            return self.run(str(pod["spec"]["nodeName"]), argv)
+            return self.run(node, argv)
         if NODE_READER.is_one(pod) and container == NODE_READER.container:
-            node = str(pod["spec"]["nodeName"])
             return programs.run_reader(argv, self.timeline.file_names(node), lambda name: self._node_file(node, name))
         return None
 
@@ -226,12 +227,12 @@ class RecordedApi:
 
     def _is_possible(self, plural: str, type_: str, value: Mapping[str, object]) -> bool:
         """A recording may overlap with the list it begins with; and an unrecorded change may have taken an object away."""
-        return type_ != "DELETED" or _key(value) in self._state[plural]
+        return type_ != "DELETED" or key_of(value) in self._state[plural]
 
     def _happen(self, plural: str, type_: str, version: int, value: Mapping[str, object], line: bytes | None) -> None:
         if line is None:
             line = json.dumps({"type": type_, "object": value}, ensure_ascii=False, separators=(",", ":")).encode()
-        event = HistoryEvent(plural=plural, type=type_, resource_version=version, key=_key(value), object=value, line=line)
+        event = HistoryEvent(plural=plural, type=type_, resource_version=version, key=key_of(value), object=value, line=line)
         self._history.append(event)
         self._current = version
         _apply(self._state[plural], event)
@@ -254,16 +255,11 @@ def _apply(found: dict[Key, Mapping[str, object]], event: HistoryEvent) -> None:
 
 
 def _keyed(timeline: Timeline, *, readers: bool) -> State:
-    state: State = {plural: {_key(o): o for o in timeline.objects.get(plural, ())} for plural in BY_PLURAL}
+    state: State = {plural: {key_of(o): o for o in timeline.objects.get(plural, ())} for plural in BY_PLURAL}
     for pods in (KUBE_PROXY, NODE_READER) if readers else (KUBE_PROXY,):
         added = pods.missing(state["pods"].values(), state["nodes"].values())
-        state["pods"].update({_key(pod): pod for pod in tuple(added)})
+        state["pods"].update({key_of(pod): pod for pod in tuple(added)})
     return state
-
-
-def _key(value: Mapping[str, object]) -> Key:
-    metadata = value["metadata"]
-    return (str(metadata.get("namespace") or ""), str(metadata["name"]))
 
 
 def _copied(state: State) -> State:
@@ -272,4 +268,4 @@ def _copied(state: State) -> State:
 
 def _with_version(api_version: str, kind: str, value: Mapping[str, object], version: int) -> Mapping[str, object]:
     said = {"apiVersion": api_version, "kind": kind} if kind else {}
-    return {**said, **value, "metadata": {**value["metadata"], "resourceVersion": str(version)}}
+    return {**said, **value, "metadata": {**mapping(value, "metadata"), "resourceVersion": str(version)}}

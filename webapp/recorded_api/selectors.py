@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+from webapp.recorded_api.fields import mapping
 from webapp.recorded_api.statuses import RequestError
 
 Selector = Callable[[Mapping[str, object]], bool]
@@ -43,8 +44,10 @@ def _term(part: str) -> tuple[str, bool, str]:
 
 def _label_test(part: str) -> Callable[[Mapping[str, object]], bool]:
     if match := _SET.fullmatch(part):
-        values = {v.strip() for v in match["values"].split(",")}
-        return lambda labels, key=match["key"], is_in=match["sign"] == "in": (labels.get(key) in values) is is_in
+        # NB: not a set: a recorded label may be anything, and a list in place of one has no hash.
+        values = tuple(v.strip() for v in match["values"].split(","))
+        name, is_in = match["key"], match["sign"] == "in"
+        return lambda labels: (labels.get(name) in values) is is_in
     if "=" in part:
         key, is_equal, wanted = _term(part)
         return lambda labels: (labels.get(key) == wanted) is is_equal
@@ -54,12 +57,10 @@ def _label_test(part: str) -> Callable[[Mapping[str, object]], bool]:
 
 
 def _labels(value: Mapping[str, object]) -> Mapping[str, object]:
-    metadata = value.get("metadata") or {}
-    return metadata.get("labels") or {}
+    return mapping(value, "metadata", "labels")
 
 
 def _field(value: Mapping[str, object], key: str) -> object:
-    found: object = value
-    for part in key.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
+    *way, last = key.split(".")
+    found = mapping(value, *way).get(last)
     return "" if found is None else found

@@ -17,7 +17,9 @@ from tracer.snapshot.layout import NODE_FILES
 from tracer.snapshot.snapshot import Snapshot
 from tracer.snapshot.timeline import STEPS, Step, file_after_step, is_timeline, read_steps
 from webapp import zstd
+from webapp.cluster.kept import is_named
 from webapp.node_commands import CONNTRACK, NODE_COMMANDS
+from webapp.recorded_api.fields import key_of
 from webapp.recorded_api.resources import RESOURCES, Resource
 
 _LEAD = 0.3
@@ -148,13 +150,10 @@ def _first_objects(snapshot: Snapshot) -> dict[str, tuple[Mapping[str, object], 
 
 def _of_kind(snapshot: Snapshot, resource: Resource) -> Iterator[Mapping[str, object]]:
     """Yield the snapshot's objects of one kind; where several files have an object of one name, the first counts."""
-    seen: set[tuple[object, object]] = set()
+    seen: set[tuple[str, str]] = set()
     for raw, _ in snapshot.objects.others(resource.kind):
-        metadata = raw.value.get("metadata")
-        if not isinstance(metadata, Mapping) or not isinstance(metadata.get("name"), str):
-            continue
-        key = (metadata.get("namespace"), metadata["name"])
-        if key not in seen:
+        key = key_of(raw.value)
+        if is_named(raw.value) and key not in seen:
             seen.add(key)
             yield {"apiVersion": resource.api_version, "kind": resource.kind, **raw.value}
 
@@ -167,8 +166,8 @@ def _listed(files: Mapping[str, bytes]) -> dict[str, tuple[tuple[Mapping[str, ob
         if path in files:
             value = _object(files[path], path)
             items = value.get("items") or []
-            if not isinstance(items, list) or not all(isinstance(i, dict) for i in items):
-                raise SnapshotError(f"{path} is no list of objects")
+            if not isinstance(items, list) or not all(is_named(item) for item in items):
+                raise SnapshotError(f"{path} is no list of objects with usable names")
             named = tuple({"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in items)
             found[resource.plural] = (named, version_of(value))
     return found
@@ -187,6 +186,8 @@ def _lines(files: Mapping[str, bytes], start: int) -> Iterator[tuple[int, str, s
                 if kind in ("BOOKMARK", "ERROR"):
                     continue
                 raise SnapshotError(f"{path} holds a line that is no event")
+            if not is_named(value):
+                raise SnapshotError(f"{path} holds an event about an object without a usable name")
             version = version_of(value)
             if version > start:
                 yield version, resource.plural, str(kind), value, line
