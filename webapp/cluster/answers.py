@@ -43,8 +43,7 @@ def of_status(status: int, text: str, *, retry_after: float | None = None) -> Cl
 
 def of_status_object(value: object, *, hide: tuple[str, ...] = ()) -> ClusterError:
     """Return the error for a ``Status`` object, as an ERROR event of a watch carries it."""
-    code = value.get("code") if isinstance(value, dict) else None
-    if not isinstance(code, int):
+    if not isinstance(value, dict) or not isinstance(code := value.get("code"), int):
         return BadAnswer("The API server reported an error without saying which.")
     details = value.get("details")
     seconds = details.get("retryAfterSeconds") if isinstance(details, dict) else None

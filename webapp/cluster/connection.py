@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
 import urllib3
@@ -53,6 +53,13 @@ class Page:
     raw: bytes = field(repr=False)
 
 
+class _Closable(Protocol):
+    """A watch, or a program's connection: what is under way."""
+
+    def close(self) -> None:
+        """End it, from whichever thread."""
+
+
 class Connection:
     """One API server, as somebody. Safe to use from several threads; ``close()`` ends everything that is under way."""
 
@@ -65,7 +72,7 @@ class Connection:
         self._pool = RESTClientObject(configuration).pool_manager
         self._signing = threading.Lock()
         self._secrets: tuple[str, ...] = ()
-        self._open: weakref.WeakSet[object] = weakref.WeakSet()
+        self._open: weakref.WeakSet[_Closable] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._closed = False
 
@@ -182,7 +189,7 @@ class Connection:
             "namespace": permission.namespace,
             "name": permission.name,
         }
-        body = {
+        body: dict[str, object] = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",
             "spec": {"resourceAttributes": {k: v for k, v in attributes.items() if v}},
@@ -254,7 +261,7 @@ class Connection:
         self._secrets = _secrets(headers)
         return headers
 
-    def _note(self, thing: object) -> None:
+    def _note(self, thing: _Closable) -> None:
         with self._lock:
             if not self._closed:
                 self._open.add(thing)
@@ -271,7 +278,7 @@ def _page(kind: FollowedKind, raw: bytes, unfit: Unfit | None) -> Page:
     value = answers.decode(raw)
     metadata, items = value.get("metadata"), value.get("items") or []
     version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
-    if not isinstance(items, list) or not isinstance(version, str) or not version:
+    if not isinstance(metadata, dict) or not isinstance(items, list) or not isinstance(version, str) or not version:
         raise BadAnswer(f"The API server's answer is no list of {kind.plural}.")
     remaining = metadata.get("remainingItemCount")
     return Page(

@@ -11,6 +11,7 @@ import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import urllib3
@@ -57,7 +58,8 @@ def from_context(kubeconfig: str | os.PathLike[str], context: str) -> Configurat
     configuration = _fresh()
     try:
         merged = KubeConfigMerger(str(kubeconfig)).config
-        _Loader(config_dict=merged, active_context=context, config_base_path=None).load_and_set(configuration)
+        loader: type[KubeConfigLoader] = _Loader
+        loader(config_dict=merged, active_context=context, config_base_path=None).load_and_set(configuration)
     except BadKubeconfig:
         raise
     except Exception as error:
@@ -94,13 +96,12 @@ def authorization(configuration: Configuration) -> dict[str, str]:
     :raises BadKubeconfig: the credentials had to be refreshed, and could not.
     """
     try:
-        settings = configuration.auth_settings()
+        bearer = configuration.auth_settings().get("BearerToken")
     except BadKubeconfig:
         raise
     except Exception as error:
         raise BadKubeconfig(f"The credentials could not be refreshed{_hint(error)}.") from None
-    value = next((s["value"] for s in settings.values() if s.get("value")), None)
-    return {} if value is None else {"Authorization": str(value)}
+    return {"Authorization": str(bearer["value"])} if bearer and bearer["value"] else {}
 
 
 def _sign_in_at_the_proxy(configuration: Configuration) -> None:
@@ -118,7 +119,7 @@ def _fresh() -> Configuration:
     return configuration
 
 
-def _merged(kubeconfig: str | os.PathLike[str]) -> dict[str, object]:
+def _merged(kubeconfig: str | os.PathLike[str]) -> dict[str, Any]:
     paths = [Path(part).expanduser() for part in str(kubeconfig).split(os.pathsep) if part]
     if not any(path.is_file() for path in paths):
         raise BadKubeconfig("There is no kubeconfig where the settings say.")
@@ -159,10 +160,14 @@ def _hint(error: Exception) -> str:
 class _Loader(KubeConfigLoader):
     """The official loader, but a credential plugin may not take for ever, and what it prints is never logged."""
 
+    # Nodes of the kubeconfig, set by the base class, which has no types.
+    _user: Any
+    _cluster: Any
+
     def _load_from_exec_plugin(self) -> bool | None:
         if "exec" not in self._user:
             return None
-        base = self._get_base_path(self._cluster.path)
+        base = KubeConfigLoader._get_base_path(self, self._cluster.path)
         status = _run_plugin(self._user["exec"].value, base, self._cluster.value)
         if token := status.get("token"):
             self.token = f"Bearer {token}"
@@ -176,17 +181,18 @@ class _Loader(KubeConfigLoader):
         return True
 
     def _plugin_file(self, status: dict[str, str], key: str, base: str) -> str:
-        return FileOrData(status, None, data_key_name=key, file_base_path=base, base64_file_content=False).as_file()
+        return str(FileOrData(status, None, data_key_name=key, file_base_path=base, base64_file_content=False).as_file())
 
 
-def _run_plugin(plugin: dict[str, object], folder: str, cluster: dict[str, object]) -> dict[str, str]:
+def _run_plugin(plugin: dict[str, Any], folder: str, cluster: dict[str, Any]) -> dict[str, str]:
     """Return the ``status`` of the ExecCredential that the plugin prints. Source: client.authentication.k8s.io/v1."""
     command = plugin.get("command")
     if not isinstance(command, str):
         raise BadKubeconfig("The kubeconfig's credential plugin has no command.")
-    request = {"apiVersion": plugin.get("apiVersion"), "kind": "ExecCredential", "spec": {"interactive": False}}
+    spec: dict[str, object] = {"interactive": False}
     if plugin.get("provideClusterInfo"):
-        request["spec"]["cluster"] = _cluster_info(cluster)
+        spec["cluster"] = _cluster_info(cluster)
+    request = {"apiVersion": plugin.get("apiVersion"), "kind": "ExecCredential", "spec": spec}
     added = {str(e["name"]): str(e["value"]) for e in plugin.get("env") or ()}
     name = Path(command).name
     try:
@@ -208,7 +214,7 @@ def _run_plugin(plugin: dict[str, object], folder: str, cluster: dict[str, objec
     return _plugin_status(done.stdout, name)
 
 
-def _cluster_info(cluster: dict[str, object]) -> dict[str, object]:
+def _cluster_info(cluster: dict[str, Any]) -> dict[str, object]:
     info = {k: v for k, v in cluster.items() if k != "extensions"}
     for extension in cluster.get("extensions") or ():
         if extension.get("name") == "client.authentication.k8s.io/exec":

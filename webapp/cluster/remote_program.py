@@ -17,11 +17,12 @@ from kubernetes.client import Configuration
 from kubernetes.client.rest import should_bypass_proxies
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, PayloadTooBig, WebSocketException
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
 from webapp.cluster import answers
 from webapp.cluster.errors import BadAnswer, ClusterError, NoSuchProgram, Refused, TimedOut, TooLarge, Unreachable, said
 
-_PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
+_PROTOCOLS = (Subprotocol("v5.channel.k8s.io"), Subprotocol("v4.channel.k8s.io"))
 _STDOUT, _STDERR, _ERROR = 1, 2, 3
 _MOST_FRAME_BYTES = 8 << 20
 _MOST_STDERR_BYTES = 1 << 16
@@ -156,7 +157,7 @@ def _cause(error: Exception, hide: tuple[str, ...], timeout: float) -> ClusterEr
     return answers.of_exception(error)
 
 
-def _message(body: bytes | None, hide: tuple[str, ...]) -> str:
+def _message(body: bytes | bytearray | None, hide: tuple[str, ...]) -> str:
     try:
         value = json.loads((body or b"")[:_MOST_STDERR_BYTES])
     except (ValueError, RecursionError):

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import urllib3
 
@@ -32,7 +33,7 @@ class Event:
     """
 
     type: str
-    object: dict[str, object]
+    object: dict[str, Any]
     raw: bytes = field(repr=False)
 
     @property
@@ -150,7 +151,7 @@ class Watch:
             raise answers.of_status_object(thing, hide=self._hide())
         metadata = thing.get("metadata") if isinstance(thing, dict) else None
         version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
-        if kind not in EVENT_TYPES or not isinstance(version, str) or not version:
+        if kind not in EVENT_TYPES or not isinstance(thing, dict) or not isinstance(version, str) or not version:
             raise BadAnswer("The API server sent something that is no event of a watch.")
         if kind != "BOOKMARK" and not is_named(thing):
             if self._unfit is None:
