@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
@@ -20,6 +20,7 @@ from webapp.presenters.clusters import PROGRAMS, READINGS, checked, cluster_page
 from webapp.presenters.source import source_head
 from webapp.presenters.timeline import timeline as bar
 from webapp.views.errors import not_found
+from webapp.views.htmx_request import HtmxHttpRequest
 
 _LONGEST_NAME = 100
 _MOST_SAID = 300
@@ -27,14 +28,14 @@ _MOST_SAID = 300
 
 @never_cache
 @require_safe
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: HtmxHttpRequest) -> HttpResponse:
     """List the followed clusters and timelines, and the contexts that could be connected."""
     return render(request, "clusters/index.html", _index_context(request, _readings(request.GET.get("readings", ""))))
 
 
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
-def check(request: HttpRequest) -> HttpResponse:
+def check(request: HtmxHttpRequest) -> HttpResponse:
     """Ask the cluster of a context what Hopline may do there, and show the manifest that grants what is missing.
 
     That runs a credential plugin and connects to the cluster: only a form of our own does it. Who comes by the address gets the list.
@@ -52,7 +53,7 @@ def check(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-def connect(request: HttpRequest) -> HttpResponse:
+def connect(request: HtmxHttpRequest) -> HttpResponse:
     """Follow the cluster of the posted context, and go to its page."""
     context, known = request.POST.get("context", ""), live.contexts()
     if context not in known.names and not (context == "" and known.in_cluster):
@@ -62,7 +63,7 @@ def connect(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-def play(request: HttpRequest, slug: str) -> HttpResponse:
+def play(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Open a timeline to be played, where it stands or else at its beginning, and go to the trace that shows what changes.
 
     The page begins to play when it shows an answer (``#play``): what changes first is not missed while the recording is read.
@@ -82,7 +83,7 @@ def play(request: HttpRequest, slug: str) -> HttpResponse:
 
 @never_cache
 @require_safe
-def detail(request: HttpRequest, source: str) -> HttpResponse:
+def detail(request: HtmxHttpRequest, source: str) -> HttpResponse:
     """Show one followed cluster: its state, what was read of each node and what that limits."""
     row = _find(request, source)
     if isinstance(row, HttpResponse):
@@ -95,7 +96,7 @@ def detail(request: HttpRequest, source: str) -> HttpResponse:
 
 
 @require_POST
-def disconnect(request: HttpRequest, source: str) -> HttpResponse:
+def disconnect(request: HtmxHttpRequest, source: str) -> HttpResponse:
     """Follow the cluster no longer."""
     row = _find(request, source)
     if isinstance(row, HttpResponse):
@@ -106,7 +107,7 @@ def disconnect(request: HttpRequest, source: str) -> HttpResponse:
 
 
 @require_POST
-def save(request: HttpRequest, source: str) -> HttpResponse:
+def save(request: HtmxHttpRequest, source: str) -> HttpResponse:
     """Store the present moment as a snapshot of this session, and open it."""
     row = _find(request, source)
     if isinstance(row, HttpResponse):
@@ -120,7 +121,7 @@ def save(request: HttpRequest, source: str) -> HttpResponse:
 
 
 @require_POST
-def record(request: HttpRequest, source: str) -> HttpResponse:
+def record(request: HtmxHttpRequest, source: str) -> HttpResponse:
     """Begin to record the cluster as a timeline, or end it: the timeline is then one of this session's snapshots."""
     row = _find(request, source)
     if isinstance(row, HttpResponse):
@@ -139,7 +140,7 @@ def record(request: HttpRequest, source: str) -> HttpResponse:
 
 
 @require_POST
-def conntrack(request: HttpRequest, source: str) -> HttpResponse:
+def conntrack(request: HtmxHttpRequest, source: str) -> HttpResponse:
     """Ask for the connection table of one node."""
     row = _find(request, source)
     if isinstance(row, HttpResponse):
@@ -165,7 +166,7 @@ def _played(timeline: Snapshot, owner: str) -> LiveSource:
     return row
 
 
-def _find(request: HttpRequest, slug: str) -> LiveSource | HttpResponse:
+def _find(request: HtmxHttpRequest, slug: str) -> LiveSource | HttpResponse:
     try:
         return sources.find_live(slug, current_owner(request))
     except sources.NoSuchSource:
@@ -176,7 +177,7 @@ def _readings(text: str) -> str:
     return text if text in READINGS else LiveSource.Readings.EXEC
 
 
-def _index_context(request: HttpRequest, readings: str) -> dict[str, object]:
+def _index_context(request: HtmxHttpRequest, readings: str) -> dict[str, object]:
     rows = [cluster_row(row) for row in live.sources(current_owner(request))]
     return {
         "clusters": [row for row in rows if not row.is_timeline],

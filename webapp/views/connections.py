@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import urlencode
@@ -18,6 +18,7 @@ from webapp.presenters.connections import ConnectionList, connection_list, node_
 from webapp.presenters.source import source_head
 from webapp.sources import Source
 from webapp.views.errors import not_found
+from webapp.views.htmx_request import HtmxHttpRequest
 from webapp.views.trace import find
 
 FILE = "conntrack.txt"
@@ -26,7 +27,7 @@ LONGEST_SEARCH = 100
 
 @never_cache
 @require_safe
-def connections(request: HttpRequest, source: str) -> HttpResponse:
+def connections(request: HtmxHttpRequest, source: str) -> HttpResponse:
     """List the connections of one node, the first one with a recording unless ``node`` says which; ``find`` narrows them down."""
     row = find(request, source)
     if isinstance(row, HttpResponse):
@@ -53,6 +54,6 @@ def _listed(row: Source, node: str, file: str, text: str, wanted: str) -> Connec
     return connection_list(node, file, entries, len(faults), wanted, reverse("trace", args=[row.id]))
 
 
-def _context(request: HttpRequest, row: Source, path: str) -> dict[str, object]:
+def _context(request: HtmxHttpRequest, row: Source, path: str) -> dict[str, object]:
     head = source_head(row, current_owner(request))
     return {"source": head, "path": path, "trace_url": head.trace_url}

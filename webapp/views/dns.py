@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
@@ -17,6 +17,7 @@ from webapp import sources
 from webapp.access import current_owner
 from webapp.presenters.dns import TYPES, DnsQuestion, dns_page, known_names
 from webapp.presenters.source import source_head
+from webapp.views.htmx_request import HtmxHttpRequest
 from webapp.views.trace import find
 
 if TYPE_CHECKING:
@@ -25,14 +26,16 @@ if TYPE_CHECKING:
 
 @never_cache
 @require_safe
-def dns(request: HttpRequest, source: str) -> HttpResponse:
+def dns(request: HtmxHttpRequest, source: str) -> HttpResponse:
     """Show how the name in the address is looked up, or the form with examples when there is none."""
     row = find(request, source)
     if isinstance(row, HttpResponse):
         return row
     path, trace_path = reverse("dns", args=[row.id]), reverse("trace", args=[row.id])
     asked = DnsQuestion.of({k: str(v) for k, v in request.GET.items()})
-    page, error, near, status, examples = None, "", (), 200, ()
+    page, error, status = None, "", 200
+    near: tuple[str, ...] = ()
+    examples: tuple[tuple[str, str], ...] = ()
     with sources.using(row) as cluster:
         try:
             page = dns_page(cluster, asked, trace_path) if asked.name else None
@@ -74,7 +77,7 @@ def _examples(cluster: Cluster, path: str) -> tuple[tuple[str, str], ...]:
 
 @never_cache
 @require_safe
-def names(request: HttpRequest, source: str) -> HttpResponse:
+def names(request: HtmxHttpRequest, source: str) -> HttpResponse:
     """Return the options of a list of names: those that hold what was typed so far."""
     row = find(request, source)
     if isinstance(row, HttpResponse):

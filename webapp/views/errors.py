@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
 
+from webapp.views.htmx_request import HtmxHttpRequest
 
-def not_found(request: HttpRequest, message: str, near: Iterable[tuple[str, str]] = ()) -> HttpResponse:
+
+def not_found(request: HtmxHttpRequest, message: str, near: Iterable[tuple[str, str]] = ()) -> HttpResponse:
     """Return a 404 that says *message* and offers *near*, pairs of (name, address); a fragment for htmx."""
     template = "errors/_not_found.html" if request.htmx else "404.html"
     response = render(request, template, {"message": message, "near": tuple(near)}, status=404)

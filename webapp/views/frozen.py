@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect
+from django.http import HttpResponse, HttpResponseBadRequest, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
@@ -22,6 +22,7 @@ from webapp.presenters.source import source_head
 from webapp.trace_answers import NotAnswered
 from webapp.trace_query import from_params, parse
 from webapp.views.errors import not_found
+from webapp.views.htmx_request import HtmxHttpRequest
 from webapp.views.trace import export_response, find, hidden_fields, moment, respond
 
 _kept = AnswerCache()
@@ -29,20 +30,21 @@ LIFETIMES = {"": None, "1": timedelta(days=1), "7": timedelta(days=7), "30": tim
 
 
 @require_POST
-def freeze(request: HttpRequest, source: str) -> HttpResponse:
+def freeze(request: HtmxHttpRequest, source: str) -> HttpResponse:
     """Store the answer to the posted question under a new link, and open it."""
     row = find(request, source)
     if isinstance(row, HttpResponse):
         return row
     query = parse(request.POST.get("query", ""))
-    lifetime = request.POST.get("expires", "")
-    if query.errors or query.is_empty or lifetime not in LIFETIMES:
+    chosen = request.POST.get("expires", "")
+    if query.errors or query.is_empty or chosen not in LIFETIMES:
         return HttpResponseBadRequest("This is not a question that can be frozen.\n", content_type="text/plain; charset=utf-8")
     try:
         found = trace_answers.answer(row, query)
     except NotAnswered as failure:
         return HttpResponseBadRequest(f"{failure}\n", content_type="text/plain; charset=utf-8")
-    expires = timezone.now() + LIFETIMES[lifetime] if LIFETIMES[lifetime] else None
+    lifetime = LIFETIMES[chosen]
+    expires = None if lifetime is None else timezone.now() + lifetime
     kept = {"text": str(query), "query": found.answer["query"]}
     stored = row if isinstance(row, Snapshot) else None
     link = services.create_link(document=found.document, query=kept, owner=ensure_owner(request), snapshot=stored, expires=expires)
@@ -52,7 +54,7 @@ def freeze(request: HttpRequest, source: str) -> HttpResponse:
 
 @never_cache
 @require_safe
-def frozen(request: HttpRequest, token: str) -> HttpResponse:
+def frozen(request: HtmxHttpRequest, token: str) -> HttpResponse:
     """Show the stored answer, read-only."""
     link = _open(request, token)
     if isinstance(link, HttpResponse):
@@ -75,7 +77,7 @@ def frozen(request: HttpRequest, token: str) -> HttpResponse:
 
 @never_cache
 @require_safe
-def frozen_export(request: HttpRequest, token: str, suffix: str) -> HttpResponse:
+def frozen_export(request: HtmxHttpRequest, token: str, suffix: str) -> HttpResponse:
     """Return the stored answer as a file."""
     link = _open(request, token)
     if isinstance(link, HttpResponse):
@@ -93,7 +95,7 @@ def _answer(link: TraceLink) -> Answer:
     return found
 
 
-def _open(request: HttpRequest, token: str) -> TraceLink | HttpResponse:
+def _open(request: HtmxHttpRequest, token: str) -> TraceLink | HttpResponse:
     try:
         return services.read_link(token)
     except TraceLink.DoesNotExist:
@@ -102,7 +104,7 @@ def _open(request: HttpRequest, token: str) -> TraceLink | HttpResponse:
         return render(request, "410.html", {"link": gone.link}, status=410)
 
 
-def _live(request: HttpRequest, link: TraceLink) -> dict[str, object]:
+def _live(request: HtmxHttpRequest, link: TraceLink) -> dict[str, object]:
     """Return where the same question is asked live, for those who may see the snapshot or followed cluster."""
     document = _answer(link).document
     asked = link.snapshot_id or (document["snapshot"]["id"] if "live" in document else "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -12,6 +12,7 @@ from webapp.access import current_owner
 from webapp.coverage import Coverage
 from webapp.live import services as live
 from webapp.presenters.clusters import cluster_row
+from webapp.views.htmx_request import HtmxHttpRequest
 from webapp.views.links import LinkRow
 
 _RECENT = 5
@@ -19,7 +20,7 @@ _RECENT = 5
 
 @never_cache
 @require_safe
-def home(request: HttpRequest) -> HttpResponse:
+def home(request: HtmxHttpRequest) -> HttpResponse:
     """Show the demonstration clusters as cards, the three ways in, and this session's recent snapshots and links."""
     owner = current_owner(request)
     found = [Coverage(row=row, owner=owner) for row in services.visible_snapshots(owner)]

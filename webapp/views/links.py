@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
@@ -17,6 +17,7 @@ from webapp import services
 from webapp.access import current_owner
 from webapp.models import TraceLink
 from webapp.views.errors import not_found
+from webapp.views.htmx_request import HtmxHttpRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,7 @@ class LinkRow:
 
 @never_cache
 @require_safe
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: HtmxHttpRequest) -> HttpResponse:
     """List the links that this browser session made."""
     rows = [LinkRow.of(link) for link in services.visible_links(current_owner(request))]
     return render(request, "links/index.html", {"rows": rows})
@@ -44,7 +45,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
-def revoke(request: HttpRequest, token: str) -> HttpResponse:
+def revoke(request: HtmxHttpRequest, token: str) -> HttpResponse:
     """Ask whether to close the link for good, and close it. Another session's link is not found."""
     owner = current_owner(request)
     link = services.visible_links(owner).filter(token=token).first()

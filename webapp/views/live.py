@@ -10,8 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from channels.layers import get_channel_layer
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse, StreamingHttpResponse
+from django.http import HttpResponse, HttpResponseRedirect, JsonResponse, StreamingHttpResponse
 from django.urls import reverse
 from django.utils.cache import patch_cache_control
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -22,13 +21,14 @@ from webapp.access import current_owner
 from webapp.live import services as live
 from webapp.models import LiveSource
 from webapp.presenters.timeline import position_of, settled_at, speed_of
+from webapp.views.htmx_request import HtmxHttpRequest
 
 ALIVE_EVERY = 20.0
 _MOST_DIGITS = 18
 
 
 @require_safe
-def state(request: HttpRequest, source: str) -> HttpResponse:
+def state(request: HtmxHttpRequest, source: str) -> HttpResponse:
     """Return the messages for a page that shows the generation ``since``, for pages that ask again and again; 304 when nothing is new."""
     row = sources.find_live(source, current_owner(request))
     told = _told(row, _since(request))
@@ -44,7 +44,7 @@ def state(request: HttpRequest, source: str) -> HttpResponse:
 
 
 @require_safe
-async def events(request: HttpRequest, source: str) -> StreamingHttpResponse:
+async def events(request: HtmxHttpRequest, source: str) -> StreamingHttpResponse:
     """Stream the messages of the source as server-sent events, for networks that let no WebSocket through."""
     owner = await sync_to_async(current_owner)(request)
     row = await sync_to_async(sources.find_live)(source, owner)
@@ -55,7 +55,7 @@ async def events(request: HttpRequest, source: str) -> StreamingHttpResponse:
 
 
 @require_POST
-def control(request: HttpRequest, source: str) -> HttpResponse:
+def control(request: HtmxHttpRequest, source: str) -> HttpResponse:
     """Move, pause or speed up a timeline. A browser that fetches gets the new playback, a form goes back to its page."""
     row = sources.find_live(source, current_owner(request))
     if row.kind != LiveSource.Kind.TIMELINE:
@@ -71,7 +71,7 @@ def control(request: HttpRequest, source: str) -> HttpResponse:
     return HttpResponseRedirect(back if safe else reverse("trace", args=[row.id]))
 
 
-def _wishes(request: HttpRequest, row: LiveSource) -> dict[str, Any]:
+def _wishes(request: HtmxHttpRequest, row: LiveSource) -> dict[str, Any]:
     """Return what the form asks of the timeline. :raises ValueError: a value is no number, or none that the timeline has."""
     posted = request.POST
     wishes: dict[str, Any] = {}
@@ -93,7 +93,7 @@ def _refused(text: str, status: int) -> HttpResponse:
 
 
 async def _stream(row: LiveSource, since: int | None) -> AsyncIterator[str]:
-    layer = get_channel_layer()
+    layer = socket_loop.layer()
     channel = await layer.new_channel()
     socket_loop.remember()
     await layer.group_add(live.group_of(row.id), channel)
@@ -109,7 +109,7 @@ async def _stream(row: LiveSource, since: int | None) -> AsyncIterator[str]:
 
 async def _next(row: LiveSource, channel: str) -> str:
     try:
-        found = await asyncio.wait_for(get_channel_layer().receive(channel), ALIVE_EVERY)
+        found = await asyncio.wait_for(socket_loop.layer().receive(channel), ALIVE_EVERY)
     except TimeoutError:
         await sync_to_async(live.watched)(row)
         return ": still here\n\n"
@@ -127,6 +127,6 @@ def _told(row: LiveSource, since: int | None) -> list[dict[str, Any]]:
         raise sources.NoSuchSource(row.id) from None
 
 
-def _since(request: HttpRequest) -> int | None:
+def _since(request: HtmxHttpRequest) -> int | None:
     text = request.GET.get("since", "")
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else None

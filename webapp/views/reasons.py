@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
@@ -10,12 +10,13 @@ from django.views.decorators.http import require_safe
 
 from tracer.explain.catalogue import CATALOGUE, by_theme, explain, nearest_codes, search
 from webapp.views.errors import not_found
+from webapp.views.htmx_request import HtmxHttpRequest
 
 _LONGEST_SEARCH = 100
 
 
 @require_safe
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: HtmxHttpRequest) -> HttpResponse:
     """Show every reason by theme, or those that hold all the words of ``q``."""
     words = request.GET.get("q", "").strip()[:_LONGEST_SEARCH]
     found = search(words)
@@ -27,7 +28,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-def reason(request: HttpRequest, code: str) -> HttpResponse:
+def reason(request: HtmxHttpRequest, code: str) -> HttpResponse:
     """Show what *code* means, how to confirm it and what to do; codes in another spelling are sent to the right one."""
     entry = explain(code)
     if entry is None and code.upper() in CATALOGUE:

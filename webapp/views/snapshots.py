@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.http import HttpResponse, HttpResponseBase, HttpResponseRedirect, StreamingHttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
@@ -21,6 +21,7 @@ from webapp.demonstrations import rank
 from webapp.models import Snapshot, UploadJob
 from webapp.presenters.source import source_head
 from webapp.views.errors import not_found
+from webapp.views.htmx_request import HtmxHttpRequest
 
 _ARCHIVE_TYPES = {"tar.zst": "application/zstd", "tar.gz": "application/gzip"}
 _LONGEST_NAME = 100
@@ -28,7 +29,7 @@ _LONGEST_NAME = 100
 
 @never_cache
 @require_safe
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: HtmxHttpRequest) -> HttpResponse:
     """List this session's snapshots and the demonstration clusters, with the form to add one."""
     owner = current_owner(request)
     rows = list(services.visible_snapshots(owner))
@@ -43,7 +44,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
-def new(request: HttpRequest) -> HttpResponse:
+def new(request: HtmxHttpRequest) -> HttpResponse:
     """Show the form; take a file and follow its reading. Every problem is listed, and nothing is kept of a refused file."""
     if request.method != "POST":
         return render(request, "snapshots/new.html", _form_context())
@@ -61,7 +62,7 @@ def new(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @require_safe
-def upload(request: HttpRequest, job: str) -> HttpResponse:
+def upload(request: HtmxHttpRequest, job: str) -> HttpResponse:
     """Show how far the upload is; sends to the snapshot when it is done."""
     found = services.find_upload(job, current_owner(request))
     if found is None:
@@ -76,7 +77,7 @@ def upload(request: HttpRequest, job: str) -> HttpResponse:
 
 @never_cache
 @require_safe
-def detail(request: HttpRequest, slug: str) -> HttpResponse:
+def detail(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Show what the snapshot holds, what is missing and what that limits."""
     row = _find(request, slug)
     if isinstance(row, HttpResponse):
@@ -88,7 +89,7 @@ def detail(request: HttpRequest, slug: str) -> HttpResponse:
 
 @never_cache
 @require_safe
-def examples(request: HttpRequest, slug: str) -> HttpResponse:
+def examples(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Show the traces to try in a snapshot: what a card asks for when finding them takes a while."""
     row = _find(request, slug)
     if isinstance(row, HttpResponse):
@@ -100,7 +101,7 @@ def examples(request: HttpRequest, slug: str) -> HttpResponse:
 
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
-def delete(request: HttpRequest, slug: str) -> HttpResponse:
+def delete(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Ask whether to delete the snapshot, and delete it; links made from it keep opening."""
     row = _find(request, slug)
     if isinstance(row, HttpResponse):
@@ -118,7 +119,7 @@ def delete(request: HttpRequest, slug: str) -> HttpResponse:
 
 @never_cache
 @require_safe
-def download(request: HttpRequest, slug: str) -> HttpResponse:
+def download(request: HtmxHttpRequest, slug: str) -> HttpResponseBase:
     """Hand the snapshot out as it is stored, as an archive that can be uploaded again."""
     row = _find(request, slug)
     if isinstance(row, HttpResponse):
@@ -131,7 +132,7 @@ def download(request: HttpRequest, slug: str) -> HttpResponse:
     return StreamingHttpResponse(services.download(row, form), content_type=_ARCHIVE_TYPES[form], headers=headers)
 
 
-def _find(request: HttpRequest, slug: str) -> Snapshot | HttpResponse:
+def _find(request: HtmxHttpRequest, slug: str) -> Snapshot | HttpResponse:
     owner = current_owner(request)
     try:
         return services.get_snapshot(slug, owner)
@@ -146,12 +147,12 @@ def _form_context() -> dict[str, object]:
     return {"max_bytes": limit, "max_megabytes": limit // 1_000_000, "collect_script": SCRIPT_STEP, "collect_steps": COLLECT_STEPS}
 
 
-def _problems(request: HttpRequest, problems: list[str] | tuple[str, ...], status: int) -> HttpResponse:
+def _problems(request: HtmxHttpRequest, problems: list[str] | tuple[str, ...], status: int) -> HttpResponse:
     template = "snapshots/_problems.html" if request.htmx else "snapshots/new.html"
     return _varied(render(request, template, {"problems": problems, "status": status, **_form_context()}, status=status))
 
 
-def _go(request: HttpRequest, address: str) -> HttpResponse:
+def _go(request: HtmxHttpRequest, address: str) -> HttpResponse:
     if not request.htmx:
         return HttpResponseRedirect(address)
     response = HttpResponse(status=204)

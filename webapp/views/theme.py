@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect
+from django.http import HttpResponse, HttpResponseBadRequest, HttpResponseRedirect
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
+
+from webapp.views.htmx_request import HtmxHttpRequest
 
 THEMES = ("light", "dark")
 _YEAR = 60 * 60 * 24 * 365
 
 
 @require_POST
-def theme(request: HttpRequest) -> HttpResponse:
+def theme(request: HtmxHttpRequest) -> HttpResponse:
     """Remember the theme and go back to the page that asked."""
     chosen = request.POST.get("theme", "")
     if chosen not in THEMES:

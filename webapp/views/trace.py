@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
@@ -29,6 +29,7 @@ from webapp.sources import Source
 from webapp.trace_answers import NotAnswered
 from webapp.trace_query import FieldError, TraceQuery, from_params, is_form
 from webapp.views.errors import not_found
+from webapp.views.htmx_request import HtmxHttpRequest
 
 PARTS = {"inspector": "trace/_inspector.html", "graph-box": "trace/_graph.html", "trace": "trace/_trace.html"}
 MOST_EXAMPLES = 4
@@ -38,7 +39,7 @@ SHOWN_ANSWER, HAD_ANSWER = "Hopline-Answer", "Hopline-Had"
 
 
 @require_safe
-def start(request: HttpRequest) -> HttpResponse:
+def start(request: HtmxHttpRequest) -> HttpResponse:
     """Go to the trace form of the newest own snapshot, or of the first demonstration cluster."""
     rows = services.visible_snapshots(current_owner(request))
     first = rows.filter(is_demo=False).first() or rows.first()
@@ -47,7 +48,7 @@ def start(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @require_safe
-def trace(request: HttpRequest, source: str) -> HttpResponse:
+def trace(request: HtmxHttpRequest, source: str) -> HttpResponse:
     """Show the answer to the question in the address, or the form with examples when there is none."""
     row = find(request, source)
     if isinstance(row, HttpResponse):
@@ -69,7 +70,7 @@ def trace(request: HttpRequest, source: str) -> HttpResponse:
     return respond(request, live_context(request, row, query, page, errors), status)
 
 
-def find(request: HttpRequest, slug: str) -> Source | HttpResponse:
+def find(request: HtmxHttpRequest, slug: str) -> Source | HttpResponse:
     """Return the snapshot or followed cluster that this session may see, or a 404 with the nearest names."""
     owner = current_owner(request)
     try:
@@ -80,7 +81,7 @@ def find(request: HttpRequest, slug: str) -> Source | HttpResponse:
         return not_found(request, f"There is no snapshot and no cluster “{slug}” here.", near)
 
 
-def _generation(request: HttpRequest, header: str, row: Source) -> str:
+def _generation(request: HtmxHttpRequest, header: str, row: Source) -> str:
     """Return the generation of the answer that the page shows, "" where that is none of this following of the cluster."""
     generation, _, connection = request.headers.get(header, "").partition(".")
     return generation if isinstance(row, LiveSource) and connection == connection_of(row) else ""
@@ -99,7 +100,7 @@ def is_connecting(row: Source) -> bool:
     return isinstance(row, LiveSource) and row.state == LiveSource.State.CONNECTING
 
 
-def respond(request: HttpRequest, context: dict[str, Any], status: int = 200) -> HttpResponse:
+def respond(request: HtmxHttpRequest, context: dict[str, Any], status: int = 200) -> HttpResponse:
     """Return the page, or the part of it that htmx asked for; caches must tell the two apart."""
     target = request.htmx.target if request.htmx else None
     template = PARTS.get(target or "", "trace/page.html") if context["page"] or target == "trace" else "trace/page.html"
@@ -109,7 +110,7 @@ def respond(request: HttpRequest, context: dict[str, Any], status: int = 200) ->
 
 
 def live_context(
-    request: HttpRequest, row: Source, query: TraceQuery, page: TracePage | None, errors: tuple[FieldError, ...]
+    request: HtmxHttpRequest, row: Source, query: TraceQuery, page: TracePage | None, errors: tuple[FieldError, ...]
 ) -> dict[str, Any]:
     """Return the template's context for a page that is answered now, not frozen."""
     path, waiting = reverse("trace", args=[row.id]), page is None and not errors and (is_waiting(row) or is_connecting(row))
@@ -150,7 +151,7 @@ def hidden_fields(query: TraceQuery) -> dict[str, Any]:
 
 @never_cache
 @require_safe
-def trace_export(request: HttpRequest, source: str, suffix: str) -> HttpResponse:
+def trace_export(request: HtmxHttpRequest, source: str, suffix: str) -> HttpResponse:
     """Return the answer to the question in the address as a file."""
     row = find(request, source)
     if isinstance(row, HttpResponse):
@@ -165,7 +166,7 @@ def trace_export(request: HttpRequest, source: str, suffix: str) -> HttpResponse
     return export_response(request, found, query, suffix)
 
 
-def export_response(request: HttpRequest, found: Answer, query: TraceQuery, suffix: str) -> HttpResponse:
+def export_response(request: HtmxHttpRequest, found: Answer, query: TraceQuery, suffix: str) -> HttpResponse:
     """Return *found* as a file to download."""
     if suffix not in CONTENT_TYPES:
         return not_found(request, f"There is no “.{suffix}” of a trace.")
