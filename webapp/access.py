@@ -11,6 +11,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from ipaddress import ip_address
+from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
@@ -59,7 +60,7 @@ def request_is_granted(request: HttpRequest) -> bool:
     return is_granted(request.session.get(_GRANT), request.headers.get("Authorization", ""))
 
 
-def scope_is_granted(scope: dict) -> bool:
+def scope_is_granted(scope: Mapping[str, Any]) -> bool:
     """Return whether this WebSocket may pass the access key; *scope* has the session that channels.sessions put there."""
     headers = dict(scope.get("headers", ()))
     return is_granted(scope["session"].get(_GRANT), headers.get(b"authorization", b"").decode("latin-1"))
@@ -72,7 +73,7 @@ def raw_request_is_granted(headers: Mapping[bytes, bytes]) -> bool:
     return is_granted(session.get(_GRANT), headers.get(b"authorization", b"").decode("latin-1"))
 
 
-def scope_owner(scope: dict) -> str:
+def scope_owner(scope: Mapping[str, Any]) -> str:
     """Return the owner id of a WebSocket's session, or ""."""
     return str(scope["session"].get(_OWNER, ""))
 

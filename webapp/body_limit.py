@@ -19,7 +19,8 @@ from webapp.access import raw_request_is_granted
 _Scope = dict[str, Any]
 _Receive = Callable[[], Awaitable[dict[str, Any]]]
 _Send = Callable[[dict[str, Any]], Awaitable[None]]
-_App = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
+# Any: each library has types of its own for the three.
+_App = Callable[[Any, Any, Any], Awaitable[None]]
 _MARK = "hopline.body_limit"
 # Boundaries, field names and the form's other fields beside the file itself.
 _FORM_SLACK = 65_536

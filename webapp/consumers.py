@@ -103,7 +103,7 @@ class LiveUpdates(_TextSocket):
         self._waiting: dict[str, dict[str, Any]] = {}
         self._wake = asyncio.Event()
         await self.channel_layer.group_add(live.group_of(self._source.id), self.channel_name)
-        self._sender = asyncio.create_task(self._send_what_waits())
+        self._sender = asyncio.create_task(self._send_what_waits(self._source))
 
     async def disconnect(self, code: int) -> None:
         """Leave the source's group."""
@@ -135,13 +135,13 @@ class LiveUpdates(_TextSocket):
         self._waiting[kind] = merged(self._waiting.get(kind), message)
         self._wake.set()
 
-    async def _send_what_waits(self) -> None:
+    async def _send_what_waits(self, source: LiveSource) -> None:
         """Send until cancelled; say every few minutes that somebody still watches."""
         while True:
             try:
                 await asyncio.wait_for(self._wake.wait(), WATCHED_EVERY)
             except TimeoutError:
-                await sync_to_async(live.watched)(self._source)
+                await sync_to_async(live.watched)(source)
                 continue
             self._wake.clear()
             waiting, self._waiting = self._waiting, {}

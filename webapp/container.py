@@ -10,7 +10,7 @@ import json
 import struct
 import threading
 from collections.abc import Iterator, Mapping
-from typing import BinaryIO
+from typing import IO
 
 from webapp import zstd
 
@@ -26,7 +26,7 @@ class ContainerError(Exception):
 class ContainerWriter:
     """Appends recorded files to *file*, which ends as a container when finish() is called."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._index: dict[str, tuple[int, int, int]] = {}
         file.write(_MAGIC)
@@ -54,7 +54,7 @@ class Container(Mapping[str, bytes]):
     :raises ContainerError: *file* is not a whole container.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._lock = threading.Lock()
         self._index: dict[str, tuple[int, int, int]] = _read_index(file)
@@ -87,7 +87,7 @@ class Container(Mapping[str, bytes]):
         self._file.close()
 
 
-def _read_index(file: BinaryIO) -> dict[str, tuple[int, int, int]]:
+def _read_index(file: IO[bytes]) -> dict[str, tuple[int, int, int]]:
     end = file.seek(0, 2)
     if end < len(_MAGIC) + _FOOTER.size:
         raise ContainerError("the stored snapshot is cut short")

@@ -70,7 +70,8 @@ class Coverage:
     @property
     def summary(self) -> dict[str, Any]:
         """Return the summary that was stored with the snapshot."""
-        return self.row.summary
+        summary: dict[str, Any] = self.row.summary
+        return summary
 
     @property
     def may_delete(self) -> bool:

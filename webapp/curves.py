@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import hypot
 
 NEAR = 6.0
 Point = tuple[float, float]
@@ -37,7 +38,7 @@ def _strays(curve: Sequence[Point], point: Point) -> float:
         u = 1 - t
         x = u**3 * ax + 3 * u * u * t * bx + 3 * u * t * t * cx + t**3 * dx
         y = u**3 * ay + 3 * u * u * t * by + 3 * u * t * t * cy + t**3 * dy
-        return ((x - point[0]) ** 2 + (y - point[1]) ** 2) ** 0.5
+        return hypot(x - point[0], y - point[1])
 
     return min(at(step / 24) for step in range(25))
 

@@ -11,7 +11,7 @@ from tracer.errors import QueryError, TracerError
 from tracer.explain.example_queries import ExampleQuery, example_queries
 from tracer.query import parse_destination, parse_source
 from webapp import __version__, sources
-from webapp.models import LiveItem, LiveSource, Snapshot
+from webapp.models import LiveItem, LiveSource
 from webapp.sources import Source
 from webapp.trace_query import TraceQuery
 
@@ -32,7 +32,7 @@ class ExampleLink:
     url: str
 
 
-def trace_url(row: Snapshot) -> str:
+def trace_url(row: Source) -> str:
     """Return the address of the trace form for *row*, or "" while there is none."""
     try:
         return reverse("trace", args=[row.id])

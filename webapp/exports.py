@@ -8,8 +8,9 @@ from __future__ import annotations
 import base64
 import re
 import subprocess
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 from django.conf import settings
 from django.template.loader import render_to_string
@@ -37,6 +38,13 @@ _VAR = re.compile(r"var\(--(?P<name>[A-Za-z0-9]+)\)", re.ASCII)
 _TOKEN = re.compile(r"--(?P<name>[A-Za-z0-9]+):\s*light-dark\((?P<light>#[0-9A-Fa-f]{6}),\s*(?P<dark>#[0-9A-Fa-f]{6})\)", re.ASCII)
 
 
+class _Maker(Protocol):
+    """One of the functions below: makes a file's text, or its bytes."""
+
+    def __call__(self, answer: Answer, query: TraceQuery, /, *, dark: bool) -> str | bytes:
+        """Return the file."""
+
+
 class ExportError(Exception):
     """The file cannot be made; the message says why."""
 
@@ -46,7 +54,7 @@ def export(answer: Answer, query: TraceQuery, suffix: str, *, dark: bool = False
 
     :raises ExportError: the picture cannot be drawn here. :raises KeyError: there is no such kind of file.
     """
-    makers = {"svg": svg, "png": png, "dot": dot, "mmd": mermaid, "json": json_text}
+    makers: Mapping[str, _Maker] = {"svg": svg, "png": png, "dot": dot, "mmd": mermaid, "json": json_text}
     text = makers[suffix](answer, query, dark=dark)
     return text if isinstance(text, bytes) else text.encode()
 

@@ -312,7 +312,7 @@ class _Layout:
         between = {(edge.tail, edge.head): edge.id for edge in graph.edges if edge.kind is not EdgeKind.REPLY}
         for edge in graph.edges:
             led = between.get((edge.tail, firsts.get(edge.head, edge.head))) if edge.kind is not EdgeKind.REPLY else None
-            if edge.head in firsts and edge.tail not in moves and led in self.curves:
+            if edge.head in firsts and edge.tail not in moves and led is not None and led in self.curves:
                 curves[edge.id] = self.curves[led]
                 labels |= {edge.id: self.labels[led]} if led in self.labels else {}
                 continue

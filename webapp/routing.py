@@ -1,10 +1,13 @@
 """The WebSocket addresses."""
 
+from typing import Any, cast
+
 from django.urls import path
 
 from webapp.consumers import LiveUpdates, UploadProgress
 
-websocket_urlpatterns = [
-    path("live/uploads/<str:job>", UploadProgress.as_asgi()),
-    path("live/<str:source>", LiveUpdates.as_asgi()),
+# Any: Django's types know of no callback that is an ASGI application, which is what Channels' router takes.
+websocket_urlpatterns: list[Any] = [
+    path("live/uploads/<str:job>", cast(Any, UploadProgress.as_asgi())),
+    path("live/<str:source>", cast(Any, LiveUpdates.as_asgi())),
 ]

@@ -128,7 +128,8 @@ def remove_snapshot(row: Snapshot) -> None:
 async def download(row: Snapshot, form: str = "tar.zst") -> AsyncIterator[bytes]:
     """Yield the snapshot as an archive in chunks; *form* is one of download_archive.FORMS."""
     chunks = download_archive.chunks(row, form)
-    while (chunk := await sync_to_async(next)(chunks, None)) is not None:
+    following = sync_to_async(lambda: next(chunks, None))
+    while (chunk := await following()) is not None:
         yield chunk
 
 
@@ -141,7 +142,7 @@ def clean_up() -> list[str]:
 # --- uploads -------------------------------------------------------------------------------------------------------------
 
 
-def start_upload(file: UploadedFile, *, name: str, owner: str) -> UploadJob:
+def start_upload(file: UploadedFile[bytes], *, name: str, owner: str) -> UploadJob:
     """Keep the uploaded file and store it in the background; returns the job to follow."""
     filename = Path(file.name or "upload").name
     job = UploadJob.objects.create(owner=owner, name=name.strip()[:200] or _name_from(filename))

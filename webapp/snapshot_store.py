@@ -81,7 +81,7 @@ def written(source: Source, progress: Progress) -> Iterator[Written]:
 
 def is_current(row: Snapshot, source: Source) -> bool:
     """Return whether *row* was made from exactly these files, by a Hopline that summarises them as this one does."""
-    return row.summary.get("version") == SUMMARY_VERSION and row.summary.get("source_digest") == source_digest(source)
+    return bool(row.summary.get("version") == SUMMARY_VERSION and row.summary.get("source_digest") == source_digest(source))
 
 
 def source_digest(source: Source) -> str:

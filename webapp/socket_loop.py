@@ -7,12 +7,21 @@ import logging
 from typing import Any
 
 from asgiref.sync import async_to_sync
-from channels.layers import get_channel_layer
+from channels.layers import BaseChannelLayer, get_channel_layer
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 logger = logging.getLogger(__name__)
 _WAIT_SECONDS = 5
 _loop: asyncio.AbstractEventLoop | None = None
+
+
+def layer() -> BaseChannelLayer:
+    """Return the layer that the settings name. :raises ImproperlyConfigured: they name none."""
+    found = get_channel_layer()
+    if found is None:
+        raise ImproperlyConfigured("CHANNEL_LAYERS has no default.")
+    return found
 
 
 def remember() -> None:
@@ -26,11 +35,10 @@ def tell(group: str, message: dict[str, Any]) -> None:
 
     Not to be called from the loop that serves the sockets: it waits until the layer has taken the message.
     """
-    layer = get_channel_layer()
     try:
         if _loop is not None and _loop.is_running():
-            asyncio.run_coroutine_threadsafe(layer.group_send(group, message), _loop).result(timeout=_WAIT_SECONDS)
+            asyncio.run_coroutine_threadsafe(layer().group_send(group, message), _loop).result(timeout=_WAIT_SECONDS)
         elif settings.REDIS_URL:
-            async_to_sync(layer.group_send)(group, message)
+            async_to_sync(layer().group_send)(group, message)
     except Exception:
         logger.exception("the sockets of %s were not told", group)

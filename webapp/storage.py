@@ -28,7 +28,7 @@ class DurableFolderStorage(FileSystemStorage):
         super().__init__(*args, **kwargs)
         self._locks: dict[str, BinaryIO] = {}
 
-    def _save(self, name: str, content: File) -> str:
+    def _save(self, name: str, content: File[bytes]) -> str:
         final = Path(self.path(name))
         final.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         part = final.with_name(final.name + _PART)

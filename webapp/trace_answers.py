@@ -71,7 +71,7 @@ def _of_followed(row: LiveSource, query: TraceQuery) -> Answer:
         if found is None:
             traced = _traced(view.cluster, query)
             dependencies = dependencies_of(view.cluster, traced)
-            moment = {"id": row.id, "name": row.name, "digest": "", "taken_at": view.at.isoformat() if view.at else None}
+            moment: dict[str, object] = {"id": row.id, "name": row.name, "digest": "", "taken_at": view.at.isoformat() if view.at else None}
             depends = {"generation": view.generation, "depends": sorted(dependencies.refs)}
             found = Answer(_document(view.cluster, traced, moment) | {"live": depends})
             view.answers.keep(key, found, dependencies)

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, quote
 
 from tracer.errors import QueryError
@@ -27,6 +27,7 @@ from tracer.query import (
     parse_source,
 )
 
+T = TypeVar("T")
 DETAILS = ("objects", "chains", "rules")
 GROUPS = ("zone", "node", "none")
 VIEWS = ("steps", "graph", "rules")
@@ -256,7 +257,7 @@ class _Reader:
     def _protocol(self) -> Protocol:
         return self._checked("protocol", parse_protocol, Protocol.TCP)
 
-    def _checked(self, name: str, reader: Any, default: Any) -> Any:
+    def _checked(self, name: str, reader: Callable[[str], T], default: T) -> T:
         text = self.raw.get(name, "")
         if not text:
             return default

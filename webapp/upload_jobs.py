@@ -46,7 +46,7 @@ def group_of(job: str) -> str:
     return f"upload.{job}"
 
 
-def start(file: UploadedFile, job: UploadJob, store: Store) -> None:
+def start(file: UploadedFile[bytes], job: UploadJob, store: Store) -> None:
     """Keep the uploaded file beyond its request and store it in the background."""
     kept = _keep(file, job)
     _WORKERS.submit(_run, job.id, kept, Path(file.name or "upload").name, store)
@@ -79,7 +79,7 @@ def _folder() -> Path:
     return Path(folder)
 
 
-def _keep(file: UploadedFile, job: UploadJob) -> BinaryIO:
+def _keep(file: UploadedFile[bytes], job: UploadJob) -> BinaryIO:
     """Return the upload as a file of our own, locked for as long as it is open."""
     kept = (_folder() / f"{job.id}{_KEPT}").open("xb+")
     fcntl.flock(kept, fcntl.LOCK_EX)

@@ -6,11 +6,12 @@ import contextlib
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
-_ARCHIVES = {".tar.gz": "w:gz", ".tgz": "w:gz", ".tar": "w"}
+_ARCHIVES: Mapping[str, Literal["w:gz", "w"]] = {".tar.gz": "w:gz", ".tgz": "w:gz", ".tar": "w"}
 
 
 class BadTarget(ValueError):

@@ -20,6 +20,7 @@ from webapp.live.messages import NodeRead
 from webapp.live.node_reader import ReadFrom, commands, read_node
 from webapp.live.rhythm import Rhythm, Rounds
 from webapp.live.stream import Stopped
+from webapp.node_commands import NodeCommand
 
 logger = logging.getLogger(__name__)
 
@@ -134,8 +135,9 @@ class Readings:
     def _wait(self, now: float) -> float:
         times = [max(node.due, node.not_before) - now for node in self._nodes.values() if not node.is_running]
         times += [until - now for until in self._expected.values()]
-        round_wait = self._rounds.wait(now)
-        return max(0.01, min((_TICK_SECONDS, *times, *(() if round_wait is None else (round_wait,)))))
+        if (round_wait := self._rounds.wait(now)) is not None:
+            times.append(round_wait)
+        return max(0.01, min((_TICK_SECONDS, *times)))
 
     def _start(self, node: _Node, now: float) -> None:
         node.is_running = True
@@ -150,10 +152,10 @@ class Readings:
         workers = self._doubtful if node.backoff.failures else self._well
         workers.submit(self._read, node, wanted)
 
-    def _read(self, node: _Node, wanted: tuple[object, ...]) -> None:
+    def _read(self, node: _Node, wanted: tuple[NodeCommand, ...]) -> None:
         reading = None
         try:
-            reading = read_node(self._connection, node.name, node.place, wanted)  # type: ignore[arg-type]
+            reading = read_node(self._connection, node.name, node.place, wanted)
             if not self._is_stopped:
                 self._report(reading)
         except Stopped:

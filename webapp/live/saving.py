@@ -21,7 +21,7 @@ from webapp.models import LiveItem, LiveSource, Snapshot
 def files_of(row: LiveSource) -> dict[str, bytes]:
     """Return the files of a snapshot of this moment. One statement reads all parts: none is of another generation than the rest."""
     parts = LiveItem.objects.filter(source=row.id, body_zstd__isnull=False).values_list("path", "body_zstd")
-    return snapshot_files({path: unpacked(body) for path, body in parts}, about(row))
+    return snapshot_files({path: unpacked(body) for path, body in parts if body is not None}, about(row))
 
 
 def save(row: LiveSource, *, owner: str, name: str) -> Snapshot:

@@ -65,7 +65,7 @@ class Taping:
             if state in ("recording", "storing") and _id_of(wanted) not in _ended:
                 self._begin_or_give_up(wanted, store, versions)
         elif self._error or state == "storing":
-            self._finish()
+            self._finish(self._recorder)
         else:
             self._attempt(lambda recorder: recorder.tick(time.time()))
 
@@ -114,8 +114,8 @@ class Taping:
         base = snapshot_files({path: store[path] for path in store})
         self._attempt(lambda recorder: recorder.begin(base, versions, time.time()))
 
-    def _finish(self) -> None:
-        recorder, self._recorder = self._recorder, None
+    def _finish(self, recorder: Recorder) -> None:
+        self._recorder = None
         recorded, error = self._recorded, self._error
         # NB: before anything else: the next look may bring the row as it was.
         _ended.add(_id_of(recorded))

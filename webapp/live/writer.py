@@ -86,7 +86,8 @@ class Writer:
         """Take back what was stored: the lists that follow then write only what differs."""
         rows = LiveItem.objects.filter(source=self._source, body_zstd__isnull=False)
         for path, refs, body in rows.values_list("path", "refs", "body_zstd").iterator(2000):
-            self.store.restore(_stream_of(path), path, journal.unpacked(body), tuple(refs.split()))
+            if body is not None:
+                self.store.restore(_stream_of(path), path, journal.unpacked(body), tuple(refs.split()))
         self._files.restore(LiveSource.objects.values_list("nodes", flat=True).get(id=self._source))
         now = time.time()
         known = [StoredChange(path=path, refs=(), before=None, after=self.store[path], seen_at=now) for path in self.store]

@@ -113,7 +113,7 @@ def _near(known: Mapping[str, str], number: int, hit: int, step: Json) -> bool:
     if step["table"] == "ipvs":
         return text.startswith(f"-a {step['chain']} ")
     if str(step["rule"]).startswith("-A "):
-        return chain_of(text) == step["chain"]
+        return chain_of(text) == str(step["chain"])
     # nft: a chain is a block of lines in braces, its rules behind its type, policy and comment.
     low, high = sorted((number, hit))
     between = [known.get(str(at), "{").strip() for at in range(low, high + 1)]

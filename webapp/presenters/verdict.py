@@ -286,7 +286,7 @@ def _extra(answer: Json, paths: Sequence[Path], outcome: Json) -> Iterator[str]:
 
 def _at_proxy(station: Json, outcome: Json) -> bool:
     hops = outcome.get("hops") or []
-    return station["hop"] < len(hops) and hops[station["hop"]]["stack"]["kind"] == "proxy"
+    return bool(station["hop"] < len(hops) and hops[station["hop"]]["stack"]["kind"] == "proxy")
 
 
 def cause_step(outcome: Json, code: str) -> int:

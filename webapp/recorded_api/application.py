@@ -237,7 +237,8 @@ async def _body(receive: Receive) -> bytes:
     body = b""
     while True:
         message = await receive()
-        body += message.get("body", b"")
+        piece: bytes = message.get("body", b"")
+        body += piece
         if len(body) > _MOST_BODY_BYTES:
             raise RequestError(413, "request entity too large")
         if not message.get("more_body"):

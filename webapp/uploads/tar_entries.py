@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tarfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from webapp.uploads.compression import CountedReader, Unpack
@@ -19,17 +20,19 @@ _HEADER_TYPES = (
     tarfile.XGLTYPE,
     tarfile.SOLARIS_XHDTYPE,
 )
+# typeshed knows only their base, which the mark of the archive's end has, too.
+_DAMAGED = (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError)  # type: ignore[attr-defined]
 
 
 class _BoundedTarInfo(tarfile.TarInfo):
     """Refuses a header record (a long name, pax attributes) that would be read into memory whatever its size."""
 
     @classmethod
-    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> _BoundedTarInfo:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _BoundedTarInfo:
         """Return the entry of one header block. :raises UploadError: an impossible or unreasonable size."""
         try:
             info = super().frombuf(buf, encoding, errors)
-        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:
+        except _DAMAGED as error:
             # tarfile itself would take this for the archive's end, and the rest would be missing without a word.
             raise UploadError(f"The archive is damaged: {error}.") from error
         if info.size < 0 or (info.type in _HEADER_TYPES and info.size > _HEADER_MAX):
@@ -56,7 +59,7 @@ def tar_entries(path: Path, unpack: Unpack, budget: Budget) -> Iterator[Entry]:
                     name=info.name,
                     is_folder=info.isdir(),
                     kind_problem=_tar_kind_problem(info),
-                    read=lambda info=info: _read_member(archive, info),
+                    read=partial(_read_member, archive, info),
                 )
 
 

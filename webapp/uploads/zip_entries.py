@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import IO
 
 from webapp.uploads.entry import Entry
 from webapp.uploads.limits import Budget, UploadError
@@ -19,9 +19,9 @@ class _CappedFile(io.FileIO):
 
     cap = 8 << 20
 
-    def read(self, size: int = -1, /) -> bytes:
+    def read(self, size: int | None = -1, /) -> bytes:
         """Return up to *size* bytes. :raises UploadError: more are asked for than an archive within the limits needs."""
-        if size > self.cap:
+        if size is not None and size > self.cap:
             raise UploadError("The zip's directory is larger than that of any archive within the limits.")
         return super().read(size)
 
@@ -38,7 +38,7 @@ def zip_entries(path: Path, budget: Budget) -> Iterator[Entry]:
                 name=name,
                 is_folder=name.endswith("/"),
                 kind_problem=_zip_kind_problem(info),
-                read=lambda info=info: _read_counted(archive.open(info), budget, info.filename),
+                read=partial(_read, archive, info, budget),
             )
 
 
@@ -56,10 +56,10 @@ def _zip_kind_problem(info: zipfile.ZipInfo) -> str:
     return ""
 
 
-def _read_counted(file: IO[bytes], budget: Budget, name: str) -> bytes:
-    budget.current = name
+def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, budget: Budget) -> bytes:
+    budget.current = info.filename
     parts = []
-    with file:
+    with archive.open(info) as file:
         while chunk := file.read(_CHUNK):
             budget.spend(len(chunk))
             parts.append(chunk)
