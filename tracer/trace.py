@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
+from typing import Any
 
 from tracer.packet import Address, Packet
 from tracer.probability import to_text
@@ -334,7 +335,7 @@ class Trace:
     lookups: tuple[Lookup, ...] = ()
     unknowns: tuple[Unknown, ...] = ()
 
-    def to_dict(self, *, with_steps: bool = True) -> dict[str, object]:
+    def to_dict(self, *, with_steps: bool = True) -> dict[str, Any]:
         """Return the answer as trace-json.md writes it. *with_steps* lists every matched rule.
 
         NB: packets and steps that outcomes have in common are one dict, for reading only.

@@ -92,7 +92,7 @@ class Answer:
 def document(trace: Trace, lines: Lines, *, snapshot: Json, engine_version: str, zones: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return the answer document of *trace*. *snapshot* has id, name, digest and taken_at; *lines* gives the rules' neighbours."""
     answer = trace.to_dict(with_steps=True)
-    for outcome, stations in zip(answer["outcomes"], stations_of(trace), strict=True):  # type: ignore[call-overload]
+    for outcome, stations in zip(answer["outcomes"], stations_of(trace), strict=True):
         outcome["stations"] = [station.to_dict() for station in stations]
     return {
         "format": FORMAT,

@@ -170,7 +170,7 @@ def _answer(found: Trace, *, with_steps: bool) -> dict[str, object]:
     """The contract's answer; with the steps also the stations that number them, and the sample when a seed asks for one."""
     answer = found.to_dict(with_steps=with_steps)
     if with_steps:
-        for outcome, stations in zip(answer["outcomes"], stations_of(found), strict=True):  # type: ignore[call-overload]
+        for outcome, stations in zip(answer["outcomes"], stations_of(found), strict=True):
             outcome["stations"] = [station.to_dict() for station in stations]
     if found.query.seed is not None:
         answer["sample"] = sampled(answer, found.query.seed)["outcomes"][0]["id"]
