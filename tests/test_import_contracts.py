@@ -59,6 +59,8 @@ VIOLATIONS = {
     "The engine does no I/O": [("tracer/packet.py", "import asyncio")],
     "Two modules read YAML": [("webapp/services.py", "import yaml")],
     "Only webapp.cluster speaks to an API server": [("webapp/live/stream.py", "import urllib3")],
+    "WebSockets are spoken to an API server": [("webapp/routing.py", "import websockets")],
+    "The policy of pages is put on refusals": [("webapp/models.py", "import csp")],
     "Servers are started in two places": [("webapp/asgi.py", "import uvicorn")],
     "Sockets are of the two ends": [("webapp/access.py", "import socket")],
     "Programs are run by those who draw": [("webapp/services.py", "import subprocess")],

@@ -1,9 +1,8 @@
-"""The ASGI application: pages by Django, sockets by Channels, one limit of a request's body around both."""
+"""The ASGI application: pages by Django, sockets by Channels, around both a gate and one limit of a request's body."""
 
 import os
 
 from channels.routing import ProtocolTypeRouter, URLRouter
-from channels.security.websocket import AllowedHostsOriginValidator
 from channels.sessions import SessionMiddlewareStack
 from django.core.asgi import get_asgi_application
 
@@ -11,8 +10,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webapp.settings")
 _pages = get_asgi_application()
 
 from webapp.body_limit import BodyLimit  # noqa: E402 - Django must be set up before the application's own modules are imported
+from webapp.gate import Gate  # noqa: E402
 from webapp.routing import websocket_urlpatterns  # noqa: E402
 
-application = BodyLimit(
-    ProtocolTypeRouter({"http": _pages, "websocket": AllowedHostsOriginValidator(SessionMiddlewareStack(URLRouter(websocket_urlpatterns)))})
-)
+_sockets = SessionMiddlewareStack(URLRouter(websocket_urlpatterns))
+application = Gate(BodyLimit(ProtocolTypeRouter({"http": _pages, "websocket": _sockets})))

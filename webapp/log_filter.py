@@ -1,9 +1,11 @@
-"""Keeps capabilities out of the log: share tokens, the access key, passwords in connection strings."""
+"""Keeps capabilities out of the log: share tokens, the access key, passwords in connection strings. And the coming and going of sockets."""
 
 import logging
 import re
 
 from django.conf import settings
+
+from webapp.refusals import socket_refused
 
 _PATTERNS = (
     (re.compile(r"/t/[0-9A-Za-z_-]{8,}"), "/t/[hidden]"),
@@ -32,3 +34,16 @@ class HideSecrets(logging.Filter):
         if record.exc_text:
             record.exc_text = hide_secrets(record.exc_text)
         return True
+
+
+class QuietSockets(logging.Filter):
+    """A filter for uvicorn's log: requests are not logged, and sockets are not either. What is refused has its line (refusals.py)."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether *record* is more than the coming and going of one socket."""
+        text = str(record.msg)
+        if record.levelno > logging.INFO:
+            return not (socket_refused.get() and "without completing handshake" in text)
+        return not text.startswith(("connection open", "connection closed", "connection rejected")) and (
+            settings.ACCESS_LOG or '"WebSocket' not in text
+        )

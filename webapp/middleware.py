@@ -1,4 +1,7 @@
-"""What every request passes first: the health check, the access key, the limit of a request's body."""
+"""What every request passes first: the health check, the access key, the limit of a request's body.
+
+And what an answer without words passes last: the page for a method that an address does not know.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +46,22 @@ class AccessKeyMiddleware:
         if access.is_public_path(request.path) or access.request_is_granted(request):
             return self._next(request)
         return access.ask_for_key(request)
+
+
+class MethodMiddleware:
+    """Gives the answer to a method that an address does not know a page: Django's own is empty."""
+
+    def __init__(self, get_response: _Next) -> None:
+        self._next = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Return 405 with words, and every other answer as it is."""
+        response = self._next(request)
+        if response.status_code != 405 or response.streaming or response.content:
+            return response
+        page = render(request, "405.html", {"allowed": response["Allow"]}, status=405)
+        page["Allow"] = response["Allow"]
+        return page
 
 
 class BodyLimitMiddleware:

@@ -58,6 +58,7 @@ MIDDLEWARE = [
     "webapp.middleware.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -65,8 +66,8 @@ MIDDLEWARE = [
     "webapp.middleware.BodyLimitMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "webapp.middleware.MethodMiddleware",
 ]
 ROOT_URLCONF = "webapp.urls"
 ASGI_APPLICATION = "webapp.asgi.application"
@@ -173,13 +174,17 @@ ACCESS_LOG = environment.flag("HOPLINE_ACCESS_LOG")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"hide": {"()": "webapp.log_filter.HideSecrets"}},
+    "filters": {"hide": {"()": "webapp.log_filter.HideSecrets"}, "sockets": {"()": "webapp.log_filter.QuietSockets"}},
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["hide"]}},
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
         "django": {"handlers": [], "level": "INFO", "propagate": True},
         "django.request": {"level": "ERROR", "propagate": True},
+        # views/errors.py writes one line of a bad request; Django would add a traceback.
+        "django.security": {"level": "CRITICAL", "propagate": True},
+        "django.security.csrf": {"level": "WARNING", "propagate": True},
+        "uvicorn.error": {"filters": ["sockets"]},
         "httpx": {"level": "WARNING"},
         "daphne": {"level": "WARNING"},
     },

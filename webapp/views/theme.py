@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from django.http import HttpResponse, HttpResponseBadRequest, HttpResponseRedirect
+from django.http import HttpResponse, HttpResponseRedirect
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
+from webapp.views.errors import refused
 from webapp.views.htmx_request import HtmxHttpRequest
 
 THEMES = ("light", "dark")
@@ -17,7 +18,7 @@ def theme(request: HtmxHttpRequest) -> HttpResponse:
     """Remember the theme and go back to the page that asked."""
     chosen = request.POST.get("theme", "")
     if chosen not in THEMES:
-        return HttpResponseBadRequest("theme is light or dark", content_type="text/plain; charset=utf-8")
+        return refused(request, "A theme is light or dark.")
     back = request.POST.get("next", "/")
     if not url_has_allowed_host_and_scheme(back, allowed_hosts={request.get_host()}, require_https=request.is_secure()):
         back = "/"

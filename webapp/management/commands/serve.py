@@ -15,6 +15,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
 from webapp import access, services
+from webapp.http_protocol import HttpProtocol
 
 
 @contextlib.contextmanager
@@ -61,6 +62,7 @@ class Command(BaseCommand):
             "webapp.asgi:application",
             host=host,
             port=port,
+            http=HttpProtocol,
             log_config=None,
             access_log=settings.ACCESS_LOG,
             lifespan="off",
