@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+from importlib.util import MAGIC_NUMBER, cache_from_source
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,40 @@ def test_graphviz_and_rsvg_are_installed() -> None:
 def test_shell_lines_can_be_parsed() -> None:
     for rest in of("RUN"):
         assert subprocess.run(["sh", "-n", "-c", rest], capture_output=True, text=True, timeout=10).stderr == ""
+
+
+def compiling() -> list[list[str]]:
+    """Return the words of the image's own compileall commands, in their order."""
+    commands = [part.strip() for rest in of("RUN") for part in re.split(r"&&(?![^(]*\))", rest)]
+    return [shlex.split(command) for command in commands if "compileall" in command]
+
+
+def test_the_image_compiles_everything_it_installs() -> None:
+    """Python's modules with what pip installed, after pip and by nobody twice; the project after it is copied, before the user changes."""
+    installed, project = compiling()
+    assert [words[:3] for words in (installed, project)] == [["python", "-m", "compileall"]] * 2
+    assert "sysconfig" in installed[-1]
+    copied = {source for rest in of("COPY") for source in rest.split()[:-1] if any((PROJECT / source).rglob("*.py"))}
+    assert set(project[-len(copied) :]) == copied
+    lines = [rest for _, rest in instructions()]
+    [pip] = [rest for rest in of("RUN") if "pip install" in rest]
+    assert "--no-compile" in pip and "compileall" in pip.split("pip install")[1]
+    [second] = [rest for rest in of("RUN") if "compileall" in rest and rest != pip]
+    assert max(lines.index(f"{name} {name}") for name in copied) < lines.index(second) < lines.index("hopline")
+
+
+def test_the_images_command_leaves_nothing_to_compile_or_compare(tmp_path: Path) -> None:
+    """Run on a part of the tree: each module has its compiled file, marked as one that is taken without a look at its source."""
+    for name in ("tracer/frontends", "webapp/uploads"):
+        shutil.copytree(PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    env = environment(tmp_path / "data") | {"PYTHONDONTWRITEBYTECODE": "1"}
+    env.pop("PYTHONPYCACHEPREFIX", None)
+    subprocess.run([sys.executable, *compiling()[1][1:]], cwd=tmp_path, env=env, check=True, timeout=120)
+    sources = sorted(tmp_path.rglob("*.py"))
+    assert len(sources) > 8
+    for source in sources:
+        header = Path(cache_from_source(str(source))).read_bytes()[:8]
+        assert header == MAGIC_NUMBER + (1).to_bytes(4, "little"), source  # PEP 552: a hash, not checked
 
 
 def test_the_image_starts_the_server_the_one_way_there_is(tmp_path: Path) -> None:
