@@ -8,16 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_PREFIXES = {
-    "Service": "svc",
-    "EndpointSlice": "slice",
-    "Pod": "pod",
-    "Node": "node",
-    "Namespace": "ns",
-    "NetworkPolicy": "networkpolicy",
-    "Ingress": "ingress",
-    "ConfigMap": "configmap",
-}
+from tracer.kube.kinds import BY_NAME
+
 _SERVICE_NAME = "kubernetes.io/service-name"
 
 
@@ -45,7 +37,7 @@ class ObjectChange:
 
     @property
     def _own(self) -> str:
-        prefix = _PREFIXES.get(self.kind, self.kind.lower())
+        prefix = BY_NAME[self.kind].word if self.kind in BY_NAME else self.kind.lower()
         return "/".join(part for part in (prefix, self.namespace, self.name) if part)
 
 

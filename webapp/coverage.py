@@ -5,25 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tracer.kube.kinds import BY_NAME
 from webapp import demonstrations
 from webapp.examples import ExampleLink, example_links, is_quick, trace_url
 from webapp.models import Snapshot
 
 MODELLED_MODES = frozenset({"iptables", "nftables", "ipvs", "userspace"})
 """The kube-proxy modes whose rules the engine evaluates."""
-_KIND_ORDER = (
-    "Service",
-    "EndpointSlice",
-    "Endpoints",
-    "Node",
-    "Pod",
-    "Namespace",
-    "NetworkPolicy",
-    "Ingress",
-    "ConfigMap",
-    "Gateway",
-    "HTTPRoute",
-)
 # What a table of files shows first; others a node has follow by name.
 _FILE_ORDER = (
     "iptables-save.txt",
@@ -99,7 +87,7 @@ class Coverage:
     def objects(self) -> tuple[tuple[str, str], ...]:
         """Return each kind of object with its count in digits, the usual kinds first."""
         counts: dict[str, int] = self.summary.get("objects", {})
-        known = [kind for kind in _KIND_ORDER if kind in counts]
+        known = [kind for kind in BY_NAME if kind in counts]
         return tuple((kind, f"{counts[kind]:,}") for kind in (*known, *sorted(set(counts) - set(known))))
 
     @property

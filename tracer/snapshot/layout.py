@@ -13,22 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tracer.kube import kinds
 from tracer.kube.json_text import to_utf8
 from tracer.snapshot.timeline import BASE, is_recording, is_timeline
 
-KINDS = {
-    "services": "Service",
-    "endpointslices": "EndpointSlice",
-    "endpoints": "Endpoints",
-    "nodes": "Node",
-    "pods": "Pod",
-    "namespaces": "Namespace",
-    "networkpolicies": "NetworkPolicy",
-    "ingresses": "Ingress",
-    "configmaps": "ConfigMap",
-    "gateways": "Gateway",
-    "httproutes": "HTTPRoute",
-}
+KINDS = {kind.plural: kind.name for kind in kinds.KINDS}
+"""Plural → kind, as the files of a snapshot are named."""
 
 LINUX_FILES = frozenset(
     {

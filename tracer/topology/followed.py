@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TypeVar
 
 from tracer.changes import Change, FileChange, ObjectChange
+from tracer.kube import kinds
 from tracer.kube.fields import Origin
 from tracer.kube.kept_objects import KeptObjects
 from tracer.kube.objects import Objects
@@ -23,7 +24,7 @@ from tracer.snapshot.snapshot import Snapshot
 from tracer.topology.cluster import Cluster
 from tracer.topology.endpoint_times import EndpointTimes
 
-FOLLOWED = ("Service", "EndpointSlice", "Node", "Pod", "Namespace", "NetworkPolicy", "Ingress", "ConfigMap")
+FOLLOWED = tuple(kind.name for kind in kinds.FOLLOWED)
 """The kinds that a follower lists and watches."""
 
 K = TypeVar("K")

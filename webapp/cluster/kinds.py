@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from tracer.kube.kinds import FOLLOWED, Kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +47,18 @@ class FollowedKind:
 _CONFIG_MAPS = ("kube-proxy", "coredns", "node-local-dns")
 SYSTEM_NAMESPACE = "kube-system"
 
-FOLLOWED_KINDS = (
-    FollowedKind(kind="Namespace", plural="namespaces", namespaced=False),
-    FollowedKind(kind="Node", plural="nodes", namespaced=False),
-    FollowedKind(kind="Service", plural="services"),
-    FollowedKind(kind="EndpointSlice", plural="endpointslices", group="discovery.k8s.io"),
-    FollowedKind(kind="Pod", plural="pods"),
-    FollowedKind(kind="NetworkPolicy", plural="networkpolicies", group="networking.k8s.io"),
-    FollowedKind(kind="Ingress", plural="ingresses", group="networking.k8s.io"),
-    *(FollowedKind(kind="ConfigMap", plural="configmaps", namespace=SYSTEM_NAMESPACE, name=name) for name in _CONFIG_MAPS),
+_FIRST = ("Namespace", "Node")
+"""Listed before the others, which stand in them."""
+
+
+def _lists(kind: Kind) -> tuple[FollowedKind, ...]:
+    """The lists of one kind: one, or for ConfigMaps one for each object that is wanted."""
+    whole = FollowedKind(kind=kind.name, plural=kind.plural, group=kind.group, version=kind.version, namespaced=kind.namespaced)
+    if kind.name != "ConfigMap":
+        return (whole,)
+    return tuple(replace(whole, namespace=SYSTEM_NAMESPACE, name=name) for name in _CONFIG_MAPS)
+
+
+FOLLOWED_KINDS = tuple(
+    one for kind in sorted(FOLLOWED, key=lambda k: _FIRST.index(k.name) if k.name in _FIRST else len(_FIRST)) for one in _lists(kind)
 )

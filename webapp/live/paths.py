@@ -5,17 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tracer.changes import FileChange, ObjectChange
+from tracer.kube.kinds import FOLLOWED
 
-FOLDERS = {
-    "Service": "services",
-    "EndpointSlice": "endpointslices",
-    "Node": "nodes",
-    "Pod": "pods",
-    "Namespace": "namespaces",
-    "NetworkPolicy": "networkpolicies",
-    "Ingress": "ingresses",
-    "ConfigMap": "configmaps",
-}
+FOLDERS = {kind.name: kind.plural for kind in FOLLOWED}
 """Kind → the plural that the API, kubectl and a snapshot's files use."""
 VERSION = "version.json"
 _KINDS = {folder: kind for kind, folder in FOLDERS.items()}

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tracer.kube.kinds import BY_NAME
 from tracer.snapshot.layout import KINDS
 from tracer.snapshot.timeline import Step
 from webapp.collecting.kept import kept
@@ -31,11 +32,6 @@ MOST_BYTES = 500_000_000
 MOST_FILES = 20_000
 _STEPS = "steps.json"
 _FIRST_TITLE = "as it was"
-_API_VERSIONS = {
-    "EndpointSlice": "discovery.k8s.io/v1",
-    "NetworkPolicy": "networking.k8s.io/v1",
-    "Ingress": "networking.k8s.io/v1",
-}
 _NODE_FILE = re.compile(r"nodes/(?P<node>[^/]+)/(?P<name>[^/]+)")
 _WATCHED = frozenset(command.file for command in NODE_COMMANDS if command.follows_events)
 _PLURALS = {kind: plural for plural, kind in KINDS.items()}
@@ -199,7 +195,7 @@ def _listed(items: list[dict[str, Any]]) -> bytes:
 
 
 def _api_version(kind: str) -> str:
-    return _API_VERSIONS.get(kind, "v1")
+    return BY_NAME[kind].api_version if kind in BY_NAME else "v1"
 
 
 def _later(one: str, other: str) -> str:

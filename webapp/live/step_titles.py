@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 _WORDS = {"ADDED": "added", "MODIFIED": "changed", "DELETED": "deleted"}
-_CAUSES_FIRST = ("Service", "Node", "NetworkPolicy", "Ingress", "ConfigMap", "Namespace", "Pod", "EndpointSlice")
+CAUSES_FIRST = ("Service", "Node", "NetworkPolicy", "Ingress", "ConfigMap", "Namespace", "Pod", "EndpointSlice")
 _MOST_PARTS = 3
 _LONGEST = 120
 
@@ -28,7 +28,7 @@ def title_of(happened: Sequence[Happened], nodes: Collection[str]) -> str:
     """
     net = _net(happened)
     found = {one.kind for one in net}
-    kinds = [kind for kind in _CAUSES_FIRST if kind in found] + sorted(found - set(_CAUSES_FIRST))
+    kinds = [kind for kind in CAUSES_FIRST if kind in found] + sorted(found - set(CAUSES_FIRST))
     told = [kind for kind in kinds if kind != "EndpointSlice"] or kinds
     parts = [part for kind in told for part in _parts(kind, net)]
     if not parts:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tracer.kube.configmap import is_wanted
+from tracer.kube.kinds import BY_NAME
 from webapp.collecting.kept import kept
 from webapp.live.paths import FilePath, ObjectPath, parse_path, refs_of
 
@@ -182,19 +183,7 @@ def kept_object(kind: str, item: Mapping[str, Any]) -> dict[str, Any]:
 
     Items of a List come without their kind and version; these are put back.
     """
-    return {**kept(item, kind), "kind": kind, "apiVersion": item.get("apiVersion") or _API_VERSIONS[kind]}
-
-
-_API_VERSIONS = {
-    "Service": "v1",
-    "EndpointSlice": "discovery.k8s.io/v1",
-    "Node": "v1",
-    "Pod": "v1",
-    "Namespace": "v1",
-    "NetworkPolicy": "networking.k8s.io/v1",
-    "Ingress": "networking.k8s.io/v1",
-    "ConfigMap": "v1",
-}
+    return {**kept(item, kind), "kind": kind, "apiVersion": item.get("apiVersion") or BY_NAME[kind].api_version}
 
 
 def _named(kind: str, item: Mapping[str, Any]) -> tuple[str, dict[str, Any] | None]:

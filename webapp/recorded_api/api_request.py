@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from tracer.kube.kinds import Kind
 from webapp.cluster.permissions import Permission
-from webapp.recorded_api.resources import RESOURCES, Resource
+from webapp.recorded_api.resources import RESOURCES
 from webapp.recorded_api.selectors import field_value
 from webapp.recorded_api.statuses import RequestError
 
@@ -15,7 +16,7 @@ from webapp.recorded_api.statuses import RequestError
 class ApiRequest:
     """A request about *resource*: one *name* (or ""), in one *namespace* (or "", all), its *subresource* (or "")."""
 
-    resource: Resource
+    resource: Kind
     namespace: str = ""
     name: str = ""
     subresource: str = ""

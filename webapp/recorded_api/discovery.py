@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from webapp.recorded_api.resources import RESOURCES
+from webapp.recorded_api.resources import RESOURCES, api_resource
 
 _REVIEWS = {
     "name": "selfsubjectaccessreviews",
@@ -38,7 +38,7 @@ def _group(name: str) -> dict[str, object]:
 
 
 def _resources(group: str) -> dict[str, object]:
-    found: list[dict[str, object]] = [r.to_dict() for r in RESOURCES if r.group == group]
+    found: list[dict[str, object]] = [api_resource(r) for r in RESOURCES if r.group == group]
     if group == "":
         found.append(_EXEC)
     if group == AUTHORIZATION:

@@ -40,7 +40,7 @@ def list_page(api: RecordedApi, request: ApiRequest, query: Mapping[str, str]) -
     resource = request.resource
     # As the real server: the list says what its items are, they do not.
     items = [{k: v for k, v in o.items() if k not in ("kind", "apiVersion")} for o in page]
-    return {"kind": f"{resource.kind}List", "apiVersion": resource.api_version, "metadata": metadata, "items": items}
+    return {"kind": f"{resource.name}List", "apiVersion": resource.api_version, "metadata": metadata, "items": items}
 
 
 def selector_of(request: ApiRequest, query: Mapping[str, str]) -> Selector:

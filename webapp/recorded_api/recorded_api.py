@@ -117,7 +117,7 @@ class RecordedApi:
                 raise ValueError(f"{plural} {key_of(value)} {'exists' if exists else 'does not exist'}")
             self._changes += 1
             version = self._current + 1
-            self._happen(plural, type_, version, _with_version(BY_PLURAL[plural].api_version, BY_PLURAL[plural].kind, value, version), None)
+            self._happen(plural, type_, version, _with_version(BY_PLURAL[plural].api_version, BY_PLURAL[plural].name, value, version), None)
         self._tell()
         return version
 

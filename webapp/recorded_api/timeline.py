@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tracer.errors import ParseError, SnapshotError
+from tracer.kube.kinds import Kind
 from tracer.snapshot.layout import NODE_FILES
 from tracer.snapshot.snapshot import Snapshot
 from tracer.snapshot.timeline import STEPS, Step, file_after_step, is_timeline, read_steps
@@ -20,7 +21,7 @@ from webapp import zstd
 from webapp.cluster.kept import is_named
 from webapp.node_commands import CONNTRACK, NODE_COMMANDS
 from webapp.recorded_api.fields import key_of
-from webapp.recorded_api.resources import RESOURCES, Resource
+from webapp.recorded_api.resources import RESOURCES
 
 _LEAD = 0.3
 _APART = 0.05
@@ -148,14 +149,14 @@ def _first_objects(snapshot: Snapshot) -> dict[str, tuple[Mapping[str, object], 
     return {resource.plural: tuple(_of_kind(snapshot, resource)) for resource in RESOURCES}
 
 
-def _of_kind(snapshot: Snapshot, resource: Resource) -> Iterator[Mapping[str, object]]:
+def _of_kind(snapshot: Snapshot, resource: Kind) -> Iterator[Mapping[str, object]]:
     """Yield the snapshot's objects of one kind; where several files have an object of one name, the first counts."""
     seen: set[tuple[str, str]] = set()
-    for raw, _ in snapshot.objects.others(resource.kind):
+    for raw, _ in snapshot.objects.others(resource.name):
         key = key_of(raw.value)
         if is_named(raw.value) and key not in seen:
             seen.add(key)
-            yield {"apiVersion": resource.api_version, "kind": resource.kind, **raw.value}
+            yield {"apiVersion": resource.api_version, "kind": resource.name, **raw.value}
 
 
 def _listed(files: Mapping[str, bytes]) -> dict[str, tuple[tuple[Mapping[str, object], ...], int]]:
@@ -168,7 +169,7 @@ def _listed(files: Mapping[str, bytes]) -> dict[str, tuple[tuple[Mapping[str, ob
             items = value.get("items") or []
             if not isinstance(items, list) or not all(is_named(item) for item in items):
                 raise SnapshotError(f"{path} is no list of objects with usable names")
-            named = tuple({"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in items)
+            named = tuple({"apiVersion": resource.api_version, "kind": resource.name, **item} for item in items)
             found[resource.plural] = (named, version_of(value))
     return found
 

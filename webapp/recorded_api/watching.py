@@ -88,7 +88,7 @@ class WatchStream:
     def _bookmark(self, version: int) -> bytes:
         resource = self._request.resource
         metadata = {"resourceVersion": str(version), "creationTimestamp": None}
-        return _line({"type": "BOOKMARK", "object": {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata}})
+        return _line({"type": "BOOKMARK", "object": {"kind": resource.name, "apiVersion": resource.api_version, "metadata": metadata}})
 
 
 def gone_event(message: str = "too old resource version: 1 (2)") -> bytes:

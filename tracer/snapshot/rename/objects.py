@@ -26,7 +26,7 @@ class Cleaner:
 
     def cleaned(self, kind: str, value: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the object of *kind* as it may be shown, None for a kind that no trace needs."""
-        shape = _SHAPES.get(kind)
+        shape = SHAPES.get(kind)
         if shape is None:
             return None
         taken: dict[str, Any] = self.shaped(shape, value)
@@ -137,7 +137,7 @@ _CONTAINER = {
 }
 _IP = {"ip": address}
 _OLD_ADDRESS = {"ip": address, "hostname": name, "nodeName": name, "targetRef": _REFERENCE}
-_SHAPES: dict[str, dict[str, Any]] = {
+SHAPES: dict[str, dict[str, Any]] = {
     "Service": {
         "metadata": _METADATA,
         "spec": {

@@ -1,0 +1,48 @@
+"""What is drawn from the table of kinds, and what cannot be (shell, manifests, what each kind's fields are) names them all."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.live_server import PROJECT
+from tracer.kube.kinds import FOLLOWED, KINDS, Kind
+from tracer.snapshot import layout
+from tracer.snapshot.rename import objects
+from tracer.topology import followed
+from webapp.cluster import FOLLOWED_KINDS
+from webapp.collect_commands import COLLECT_STEPS
+from webapp.live import paths, step_titles
+from webapp.recorded_api.resources import RESOURCES
+
+BY_HAND = ("collect.sh", "deploy/rbac-exec.yaml", "deploy/rbac-daemonset.yaml", "docs/snapshot-format.md", "docs/operations.md")
+
+
+def ids(kind: Kind) -> str:
+    return kind.name
+
+
+def test_every_list_of_kinds_is_drawn_from_the_table() -> None:
+    names = {kind.name for kind in FOLLOWED}
+    assert set(layout.KINDS.values()) == {kind.name for kind in KINDS}
+    assert set(followed.FOLLOWED) == set(paths.FOLDERS) == {kind.kind for kind in FOLLOWED_KINDS} == names
+    assert {kind.name for kind in RESOURCES} == names | {"Endpoints"}
+
+
+@pytest.mark.parametrize("kind", FOLLOWED, ids=ids)
+def test_what_is_written_by_hand_names_every_kind_that_is_followed(kind: Kind) -> None:
+    for file in BY_HAND:
+        assert re.search(rf"\b({kind.plural}|{kind.name}s)\b", (PROJECT / file).read_text()), f"{file} does not name {kind.plural}"
+    assert kind.plural.rstrip("s") in COLLECT_STEPS[0].commands.replace("configmap ", "configmaps ")
+    assert kind.name in step_titles.CAUSES_FIRST
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.is_followed or kind.name == "Endpoints"], ids=ids)
+def test_redacting_knows_the_fields_of_every_kind_that_is_kept(kind: Kind) -> None:
+    assert kind.name in objects.SHAPES
+
+
+def test_names_are_told_apart() -> None:
+    for what in ("name", "plural", "word", "singular"):
+        assert len({getattr(kind, what) for kind in KINDS}) == len(KINDS), what
