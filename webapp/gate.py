@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIRequest
-from django.http.request import is_same_domain
+from django.utils.http import is_same_domain
 
 from webapp.refusals import Refusal, bare_response, log_refusal, socket_refused
 
