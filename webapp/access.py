@@ -2,14 +2,16 @@
 
 * One key (``HOPLINE_ACCESS_KEY``), when set, stands in front of everything but frozen links, what they are drawn with
   (static files and the theme button, which only sets a cookie) and the health check.
-  It is given once on a small page and remembered in the signed session, or sent as ``Authorization: Bearer KEY``.
+  It is given once on a small page and remembered in the signed session, or sent as ``Authorization: Bearer KEY``. Guesses are slowed down
+  (failed_keys.py): each request is one try, however many look at its key.
 * A browser session owns the snapshots and links it makes, by a random id in its signed cookie.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlencode
@@ -25,7 +27,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
-_OWNER, _GRANT = "owner", "access"
+from webapp.failed_keys import failed_keys
+
+_OWNER, _GRANT, _TRIED = "owner", "access", "hopline.tried_key"
 
 
 def current_owner(request: HttpRequest) -> str:
@@ -45,32 +49,64 @@ def is_public_path(path: str) -> bool:
     return path.startswith(("/t/", settings.STATIC_URL)) or path in ("/healthz", "/access", "/theme")
 
 
-def is_granted(session_grant: object, authorization: str) -> bool:
-    """Return whether the session's remembered grant or the Authorization header proves the access key (or none is set)."""
-    if not settings.ACCESS_KEY:
-        return True
-    if isinstance(session_grant, str) and constant_time_compare(session_grant, _grant()):
-        return True
-    scheme, _, key = authorization.partition(" ")
-    return scheme.lower() == "bearer" and constant_time_compare(key.strip(), settings.ACCESS_KEY)
-
-
 def request_is_granted(request: HttpRequest) -> bool:
     """Return whether this request may pass the access key."""
-    return is_granted(request.session.get(_GRANT), request.headers.get("Authorization", ""))
+    return _remembers(request.session.get(_GRANT)) or _bearer(request).is_right
 
 
 def scope_is_granted(scope: Mapping[str, Any]) -> bool:
-    """Return whether this WebSocket may pass the access key; *scope* has the session that channels.sessions put there."""
-    headers = dict(scope.get("headers", ()))
-    return is_granted(scope["session"].get(_GRANT), headers.get(b"authorization", b"").decode("latin-1"))
+    """Return whether this WebSocket may pass the access key; *scope* has the session of Channels. Asked once a socket."""
+    return _remembers(scope["session"].get(_GRANT)) or _bearer_of(dict(scope)).is_right
 
 
-def raw_request_is_granted(headers: Mapping[bytes, bytes]) -> bool:
+def raw_request_is_granted(scope: MutableMapping[str, Any]) -> bool:
     """Return whether a request that no middleware has seen yet proves the access key (or none is set), whatever its path."""
-    cookies = parse_cookie(headers.get(b"cookie", b"").decode("latin-1"))
+    cookies = parse_cookie(dict(scope["headers"]).get(b"cookie", b"").decode("latin-1"))
     session = SessionStore(cookies.get(settings.SESSION_COOKIE_NAME))
-    return is_granted(session.get(_GRANT), headers.get(b"authorization", b"").decode("latin-1"))
+    return _remembers(session.get(_GRANT)) or _bearer_of(scope).is_right
+
+
+def _remembers(session_grant: object) -> bool:
+    """Return whether the session remembers the access key (or none is set)."""
+    return not settings.ACCESS_KEY or (isinstance(session_grant, str) and constant_time_compare(session_grant, _grant()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tried:
+    """What became of a key: *wait* is after how many seconds one is looked at again."""
+
+    is_right: bool
+    wait: int = 0
+
+
+def _tried(key: str, address: str) -> _Tried:
+    """Look at *key*, unless too many wrong ones came from *address*, or from all."""
+    if wait := failed_keys.take(address):
+        return _Tried(is_right=False, wait=wait)
+    is_right = constant_time_compare(key, settings.ACCESS_KEY)
+    if is_right:
+        failed_keys.proved(address)
+    return _Tried(is_right=is_right)
+
+
+def _bearer(request: HttpRequest) -> _Tried:
+    """Return what became of the key in the request's Authorization header."""
+    return _once(getattr(request, "scope", request.META), request.headers.get("Authorization", ""), request.META.get("REMOTE_ADDR") or "")
+
+
+def _bearer_of(scope: MutableMapping[str, Any]) -> _Tried:
+    authorization = dict(scope.get("headers", ())).get(b"authorization", b"").decode("latin-1")
+    return _once(scope, authorization, (scope.get("client") or ("",))[0])
+
+
+def _once(connection: MutableMapping[str, Any], authorization: str, address: str) -> _Tried:
+    """Return what became of the key in *authorization*; noted in *connection*, so that those who ask after us do not try again."""
+    if _TRIED not in connection:
+        scheme, _, key = authorization.partition(" ")
+        is_key = scheme.lower() == "bearer" and key.strip()
+        connection[_TRIED] = _tried(key.strip(), address) if is_key else _Tried(is_right=False)
+    found: _Tried = connection[_TRIED]
+    return found
 
 
 def scope_owner(scope: Mapping[str, Any]) -> str:
@@ -82,6 +118,9 @@ def ask_for_key(request: HttpRequest) -> HttpResponse:
     """Return what a request without the key gets: the access page for a browser, 401 for a program."""
     if request.method in ("GET", "HEAD") and "text/html" in request.headers.get("Accept", ""):
         return HttpResponseRedirect(f"{reverse('access')}?{urlencode({'next': request.get_full_path()})}")
+    if wait := _bearer(request).wait:
+        said = {"code": "ACCESS_KEY", "message": f"Too many wrong keys: no key is looked at before {wait} s have passed."}
+        return JsonResponse({"error": said}, status=429, headers={"Retry-After": str(wait)})
     message = "This server asks for its access key: Authorization: Bearer KEY"
     answer = JsonResponse({"error": {"code": "ACCESS_KEY", "message": message}}, status=401)
     answer["WWW-Authenticate"] = 'Bearer realm="hopline"'
@@ -98,12 +137,19 @@ def access_page(request: HttpRequest) -> HttpResponse:
         wanted = "/"
     if request_is_granted(request):
         return HttpResponseRedirect(wanted)
-    wrong = request.method == "POST" and not constant_time_compare(request.POST.get("key", ""), settings.ACCESS_KEY)
-    if request.method == "POST" and not wrong:
+    if request.method != "POST":
+        return render(request, "access.html", {"next": wanted})
+    tried = _tried(request.POST.get("key", ""), request.META.get("REMOTE_ADDR") or "")
+    if tried.is_right:
         request.session.cycle_key()
         request.session[_GRANT] = _grant()
         return HttpResponseRedirect(wanted)
-    return render(request, "access.html", {"next": wanted, "wrong": wrong}, status=403 if wrong else 200)
+    response = render(
+        request, "access.html", {"next": wanted, "wrong": not tried.wait, "wait": tried.wait}, status=429 if tried.wait else 403
+    )
+    if tried.wait:
+        response["Retry-After"] = str(tried.wait)
+    return response
 
 
 def bind_refusal(host: str) -> str | None:

@@ -49,7 +49,7 @@ class BodyLimit:
         headers = dict(scope["headers"])
         length = headers.get(b"content-length", b"")
         # A stranger's upload is turned away, and public pages take small forms only: nothing larger is worth keeping on disk.
-        limit = settings.UPLOAD_MAX_BYTES if raw_request_is_granted(headers) else 0
+        limit = settings.UPLOAD_MAX_BYTES if raw_request_is_granted(scope) else 0
         if length.isdigit() and int(length) > limit + _FORM_SLACK:
             # A client that waits for "100 Continue" is refused before it sends anything.
             if headers.get(b"expect", b"").lower() != b"100-continue":

@@ -114,7 +114,7 @@ async def refuse(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -
     if kind == "http.response":
         # What the client still sends is not read: the connection ends with the answer.
         headers.append((b"connection", b"close"))
-    body = b"" if scope.get("method") == "HEAD" else page.content  # type: ignore[attr-defined]
+    body = b"" if scope.get("method") == "HEAD" else page.content
     await send({"type": f"{kind}.start", "status": refusal.status, "headers": headers})
     await send({"type": f"{kind}.body", "body": body})
 
@@ -160,4 +160,4 @@ def _is_of(asked: tuple[str, str, int | None], known: tuple[str, str, int | None
         return False
     name = known[1]
     # "*.example.com" is written ".example.com" where Django compares names.
-    return is_same_domain(asked[1], name.removeprefix("*") if name.startswith("*.") else name)
+    return bool(is_same_domain(asked[1], name.removeprefix("*") if name.startswith("*.") else name))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 
-from django.http import HttpResponseBase
+from django.http import HttpResponse
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from websockets.datastructures import Headers
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
@@ -65,7 +65,7 @@ def _silent() -> logging.Logger:
     return made
 
 
-def _as_bytes(page: HttpResponseBase) -> bytes:
+def _as_bytes(page: HttpResponse) -> bytes:
     named = [f"{name}: {value}" for name, value in page.items()]
     head = [f"HTTP/1.1 {page.status_code} {page.reason_phrase}", *named, "Connection: close", "", ""]
-    return "\r\n".join(head).encode("latin-1") + page.content  # type: ignore[attr-defined,no-any-return]
+    return "\r\n".join(head).encode("latin-1") + page.content

@@ -13,7 +13,6 @@ from typing import cast
 
 from csp.middleware import CSPMiddleware
 from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.security import SecurityMiddleware
 from django.template.loader import render_to_string
@@ -34,7 +33,7 @@ class Refusal:
     words: str = "It is not what a browser sends from one of these pages. Nothing was changed."
 
 
-def bare_response(refusal: Refusal) -> HttpResponseBase:
+def bare_response(refusal: Refusal) -> HttpResponse:
     """Return the page that says *refusal*, with the headers that the middleware gives every page."""
     page = HttpResponse(status=refusal.status)
     context = {"name": page.reason_phrase, "number": refusal.status, "heading": refusal.heading, "words": refusal.words}
@@ -43,7 +42,7 @@ def bare_response(refusal: Refusal) -> HttpResponseBase:
     page["Cache-Control"] = "no-store"
     wrapped = SecurityMiddleware(CSPMiddleware(XFrameOptionsMiddleware(lambda _: page)))
     # No coroutine: the innermost of them is a function that is none.
-    return cast(HttpResponseBase, wrapped(HttpRequest()))
+    return cast(HttpResponse, wrapped(HttpRequest()))
 
 
 def log_refusal(status: int, asked: str, why: str) -> None:

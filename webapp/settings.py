@@ -22,6 +22,8 @@ ACCESS_KEY = os.environ.get("HOPLINE_ACCESS_KEY", "")
 INSECURE = environment.flag("HOPLINE_INSECURE")
 HTTPS = environment.flag("HOPLINE_HTTPS")
 ALLOWED_HOSTS = environment.words("HOPLINE_ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"))
+# Whose X-Forwarded-For tells a client's address, when HTTPS is on.
+TRUSTED_PROXIES = environment.words("HOPLINE_TRUSTED_PROXIES", ("127.0.0.1", "::1"))
 CSRF_TRUSTED_ORIGINS = environment.words("HOPLINE_CSRF_TRUSTED_ORIGINS")
 WEBSOCKET_ORIGINS = environment.words("HOPLINE_WEBSOCKET_ORIGINS")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from webapp.failed_keys import failed_keys
 from webapp.open_snapshots import opened
 
 SERVICE = {
@@ -41,6 +42,7 @@ def own_storage(settings, tmp_path: Path) -> Path:
     settings.DATA_DIR = tmp_path / "hopline"
     location = settings.DATA_DIR / "snapshots"
     settings.STORAGES = settings.STORAGES | {"snapshots": settings.STORAGES["snapshots"] | {"OPTIONS": {"location": location}}}
+    failed_keys.forget()
     for digest in opened.sizes():
         opened.forget(digest)
     return location

@@ -67,6 +67,7 @@ class Command(BaseCommand):
             access_log=settings.ACCESS_LOG,
             lifespan="off",
             proxy_headers=settings.HTTPS,
+            forwarded_allow_ips=settings.TRUSTED_PROXIES,
             timeout_graceful_shutdown=10,
             ws_max_size=65_536,
         )
