@@ -74,6 +74,8 @@ def match_name(match: m.Match) -> str:
             return f"owner --{match.question}"
         case m.HeaderMatch():
             return match.field
+        case m.TosMatch():
+            return "tos with congestion bits" if match.mask & 3 else "tos"
         case m.UnmodelledMatch():
             return match.module
         case _:

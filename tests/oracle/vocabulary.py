@@ -309,7 +309,13 @@ MATCHES: tuple[Kind, ...] = (
         weight=5,
     ),
     Kind(name="dscp", make=lambda r, p: f"-m dscp ! --dscp {r.choice(DSCP):#04x}", weight=2),
-    Kind(name="tos", make=lambda r, p: f"-m tos ! --tos {r.choice(('0x28', '0xb8/0xfc', '0x00/0xff'))}", uncertain=True, weight=3),
+    Kind(name="tos", make=lambda r, p: f"-m tos ! --tos {r.choice(('0x28/0xfc', '0xb8/0xfc', '0x00/0xe0', '0x11/0x10'))}", weight=2),
+    Kind(
+        name="tos with congestion bits",
+        make=lambda r, p: f"-m tos ! --tos {r.choice(('0x28', '0xb8/0xff', '0x00/0x03', 'Normal-Service'))}",
+        uncertain=True,
+        weight=3,
+    ),
     Kind(name="length", make=lambda r, p: f"-m length ! --length {_length(r, p)}", weight=2),
     Kind(
         name="ttl",

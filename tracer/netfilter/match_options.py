@@ -320,6 +320,19 @@ def _dscp(options: tuple[Option, ...]) -> Iterator[m.Match]:
         yield m.HeaderMatch("dscp", value, value, 0x3F, option.negated)
 
 
+_TOS_NAMES = {"Minimize-Delay": 16, "Maximize-Throughput": 8, "Maximize-Reliability": 4, "Minimize-Cost": 2, "Normal-Service": 0}
+
+
+def _tos(options: tuple[Option, ...]) -> Iterator[m.Match]:
+    """NB: a name stands for a mask of 0x3f, a number for 0xff. Source: tos_values.c, iptables 1.8.9."""
+    for option in options:
+        word = option.words[0]
+        value, mask = (_TOS_NAMES[word], 0x3F) if word in _TOS_NAMES else value_and_mask(word, default_mask=0xFF)
+        if max(value, mask) > 0xFF:
+            raise BadValue(f"{word} is larger than a byte")
+        yield m.TosMatch(value, mask, option.negated)
+
+
 def _length(options: tuple[Option, ...]) -> Iterator[m.Match]:
     for option in options:
         low, colon, high = option.words[0].partition(":")
@@ -407,6 +420,7 @@ MODULES: dict[str, tuple[dict[str, int], Builder]] = {
     "rpfilter": ({"--loose": 0, "--validmark": 0, "--accept-local": 0, "--invert": 0}, _rpfilter),
     "nfacct": ({"--nfacct-name": 1}, _nfacct),
     "dscp": ({"--dscp": 1, "--dscp-class": 1}, _dscp),
+    "tos": ({"--tos": 1}, _tos),
     "length": ({"--length": 1}, _length),
     "ttl": ({"--ttl-eq": 1, "--ttl-lt": 1, "--ttl-gt": 1, "--ttl": 1}, _ttl),
     "hl": ({"--hl-eq": 1, "--hl-lt": 1, "--hl-gt": 1}, _ttl),
@@ -432,7 +446,6 @@ RECOGNISED = frozenset(
         "policy",
         "realm",
         "ecn",
-        "tos",
         "cpu",
         "devgroup",
         "cluster",

@@ -19,6 +19,7 @@ from tracer.packet import Address, Protocol
 Answer = bool | UnknownAnswer | Fraction
 
 _UNNAMED = "which device the packet crosses is not in the snapshot (ip-link.json)"
+_DSCP_BITS = 0xFC  # of the type-of-service byte; the other two are the congestion bits
 _STATUS_UNKNOWN = "conntrack status beyond NAT is not modelled"
 
 
@@ -106,6 +107,8 @@ def _tcp_flags(match: m.TcpFlagsMatch, view: View) -> Answer:
 def _icmp_type(match: m.IcmpTypeMatch, view: View) -> Answer:
     if view.packet.protocol not in (Protocol.ICMP, Protocol.ICMPV6):
         return False
+    if match.type is None:  # whatever the code says. Source: icmp_type_code_match in ip_tables.c.
+        return not match.negated
     return _unknown("the ICMP type of the packet is not modelled")
 
 
@@ -300,6 +303,19 @@ def _header(match: m.HeaderMatch, view: View) -> Answer:
     return (match.low <= value & match.mask <= match.high) != match.negated
 
 
+def _tos(match: m.TosMatch, view: View) -> Answer:
+    """NB: nobody says the two congestion bits; they decide only where the other six fit. Source: tos_mt in xt_dscp.c, Linux 6.18."""
+    asked, wanted = match.mask & _DSCP_BITS, match.value & _DSCP_BITS
+    is_impossible = bool(match.value & ~match.mask)
+    if is_impossible or (view.dscp is not None and (view.dscp << 2) & asked != wanted):
+        return match.negated
+    if view.dscp is None and asked:
+        return _unknown("the packet's type of service is not given")
+    if match.mask & ~_DSCP_BITS:
+        return _unknown("the packet's congestion bits (ECN) are not given")
+    return not match.negated
+
+
 def _cgroup(match: m.CgroupMatch, view: View) -> Answer:
     if not view.local_process:
         return False
@@ -339,6 +355,7 @@ _TESTS: dict[type, Callable[[Any, View], Answer]] = {
     m.RpfilterMatch: _rpfilter,
     m.NfacctMatch: _nfacct,
     m.HeaderMatch: _header,
+    m.TosMatch: _tos,
     m.CgroupMatch: _cgroup,
     m.UnmodelledMatch: _unmodelled,
 }

@@ -321,12 +321,21 @@ class NfacctMatch:
 
 @dataclass(frozen=True, slots=True)
 class HeaderMatch:
-    """A header field the query need not know: dscp, tos, length, ttl; *low* to *high* inclusive under *mask*."""
+    """A header field the query need not know: dscp, length, ttl; *low* to *high* inclusive under *mask*."""
 
     field: str
     low: int
     high: int
     mask: int = 0xFFFFFFFF
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TosMatch:
+    """``-m tos``: the whole type-of-service byte (IPv6: the traffic class) under *mask*, congestion bits included."""
+
+    value: int
+    mask: int
     negated: bool = False
 
 
@@ -375,6 +384,7 @@ Match = (
     | RpfilterMatch
     | NfacctMatch
     | HeaderMatch
+    | TosMatch
     | CgroupMatch
     | UnmodelledMatch
 )

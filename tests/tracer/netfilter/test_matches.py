@@ -29,6 +29,19 @@ def test_every_match_of_the_model_is_answered() -> None:
     assert set(m.Match.__args__) == set(matches._TESTS)
 
 
+def test_every_match_of_the_model_is_in_a_table_below() -> None:
+    """With more than one answer, or with what it always answers: one row alone would hold against a match that asks nothing."""
+    tables = {"": HEADERS + DEVICES, "-m addrtype ": TYPES, "-m conntrack ": CONNTRACK, "-m connmark ": CONNMARK, "-m recent ": RECENT}
+    rows = [(f"{module}{text}", expected) for module, table in (tables | {"-m set ": SET}).items() for text, *_, expected in table]
+    answers: dict[type, set[object]] = {}
+    for text, expected in rows:
+        for asked in parse_rule(f"-A INPUT {text}", 1, ()).matches:
+            answers.setdefault(type(asked), set()).add(expected)
+    assert set(m.Match.__args__) - set(answers) == set()
+    always = {m.CommentMatch: {True}, m.NfacctMatch: {True}, m.UnmodelledMatch: {"?"}, m.CtStatusMatch: {"?"}}
+    assert {kind: found for kind, found in answers.items() if len(found) < 2} == always
+
+
 P = packet()  # tcp 10.0.0.9:any > 10.96.0.1:80
 PORT = packet(source_port=4000)
 V6 = packet("fd00::9", "fd00::1")
@@ -70,6 +83,9 @@ HEADERS = [
     ("-m tcp --tcp-flags ACK ACK", P, False),
     ("-m tcp --syn", packet(protocol="udp"), False),
     ("-m icmp --icmp-type 8", P, False),
+    ("-m icmp --icmp-type 8", packet(protocol="icmp"), "?"),
+    ("-m icmp --icmp-type any", packet(protocol="icmp"), True),
+    ("-m icmp ! --icmp-type any", packet(protocol="icmp"), False),
     ("-m iprange --src-range 10.0.0.1-10.0.0.9", P, True),
     ("-m iprange ! --src-range 10.0.0.1-10.0.0.8", P, True),
     ("-m iprange --dst-range 10.96.0.2-10.96.0.9", P, False),
@@ -138,6 +154,19 @@ DEVICES = [
     ("-m ttl ! --ttl-eq 6", {"ttl": 6}, False),
     ("-m dscp --dscp 10", {"dscp": 10}, True),
     ("-m length --length 100:", {"length": 99}, False),
+    ("-m tos --tos 0x28/0xfc", {"dscp": 10}, True),
+    ("-m tos ! --tos 0x28/0xfc", {"dscp": 10}, False),
+    ("-m tos --tos 0x28/0xfc", {"dscp": 11}, False),
+    ("-m tos --tos 0x28/0xfc", {}, "?"),
+    # The two congestion bits are said by nobody: they decide where the other six fit.
+    ("-m tos --tos 0x28", {"dscp": 10}, "?"),
+    ("-m tos --tos 0x28", {"dscp": 11}, False),
+    ("-m tos ! --tos 0x28", {"dscp": 11}, True),
+    ("-m tos --tos 0x01/0x03", {"dscp": 10}, "?"),
+    # The value is compared as it is: bits outside the mask never match. Source: xt_dscp.c.
+    ("-m tos --tos 0x11/0x10", {}, False),
+    ("-m tos ! --tos 0x11/0x10", {}, True),
+    ("-m tos --tos 0x00/0x00", {}, True),
     ("-m tcp --syn", {"tcp_flags": None}, "?"),
     ("-m tcp ! --syn", {"tcp_flags": 0x12}, True),
 ]
