@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import lzma
+import zlib
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import zstandard
 
-from webapp.uploads.limits import Budget
+from webapp.uploads.limits import Budget, UploadError
 
 CHUNK = 1 << 16
+_PACKED_CHUNK = 1 << 14
 _XZ_MEMORY = 256 << 20
+_GZIP = 31
+"""zlib's word for: a gzip header and its checksum are expected."""
+_MEMBERS_MAX = 100_000
 
 Unpack = Callable[[BinaryIO], Callable[[int], bytes]]
 """Makes an open file into a read function for its content."""
@@ -27,9 +31,9 @@ def plain(file: BinaryIO) -> Callable[[int], bytes]:
 def decompressor(start: bytes) -> Unpack | None:
     """Return what makes an open compressed file into a reader of its content, or None when the first bytes are of no known kind."""
     if start[:2] == b"\x1f\x8b":
-        return lambda file: gzip.GzipFile(fileobj=file, mode="rb").read
+        return lambda file: _Members(file, lambda: zlib.decompressobj(_GZIP)).read
     if start[:6] == b"\xfd7zXZ\x00":
-        return lambda file: _XzReader(file).read
+        return lambda file: _Members(file, lambda: lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)).read
     if start[:4] == b"\x28\xb5\x2f\xfd":
         return lambda file: zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(file, read_across_frames=True).read
     return None
@@ -48,24 +52,67 @@ class CountedReader(io.RawIOBase):
         return content
 
 
-class _XzReader:
-    """Reads an xz file with a bound on the memory its dictionary may take, which lzma.open() does not offer."""
+class _Decoder(Protocol):
+    """What zlib's and lzma's decompressors have in common."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._decoder = lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
+class _Members:
+    """Reads a file of compressed members, one after the other, each with a decoder of its own.
+
+    The library's readers bound neither the memory of an xz dictionary nor how many empty members may follow one another, and read the
+    file name in a gzip header byte by byte.
+    """
+
+    def __init__(self, file: BinaryIO, decoder: Callable[[], _Decoder]) -> None:
+        self._file, self._new = file, decoder
+        self._decoder, self._members = decoder(), 1
+        self._rest = b""
 
     def read(self, size: int) -> bytes:
-        """Return up to *size* bytes, b"" at the end. :raises EOFError: the file ends inside the stream."""
+        """Return up to *size* bytes, b"" at the end.
+
+        :raises EOFError: the file ends inside a member. :raises UploadError: there are too many members.
+        """
+        if size <= 0:
+            return b""
         while True:
-            if self._decoder.eof:
-                rest = (self._decoder.unused_data or self._file.read(CHUNK)).lstrip(b"\x00")
-                if not rest:
-                    return b""
-                self._decoder = lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
-            else:
-                rest = self._file.read(CHUNK) if self._decoder.needs_input else b""
-                if not rest and self._decoder.needs_input:
-                    raise EOFError("the xz stream ends too early")
-            if content := self._decoder.decompress(rest, max_length=size):
+            if self._decoder.eof and not self._begin_next():
+                return b""
+            at_end = not self._rest and _is_hungry(self._decoder) and not self._fill()
+            packed, self._rest = self._rest, b""
+            content = self._decoder.decompress(packed, size)
+            self._rest = getattr(self._decoder, "unconsumed_tail", b"")
+            if content:
                 return content
+            if at_end and not self._decoder.eof:
+                raise EOFError("the compressed file ends too early")
+
+    def _fill(self) -> bytes:
+        self._rest = self._file.read(_PACKED_CHUNK)
+        return self._rest
+
+    def _begin_next(self) -> bool:
+        """Begin the member behind the one that has ended; return whether there is one. Zeros may fill the file up."""
+        self._rest = self._decoder.unused_data.lstrip(b"\x00")
+        while not self._rest:
+            if not self._fill():
+                return False
+            self._rest = self._rest.lstrip(b"\x00")
+        self._members += 1
+        if self._members > _MEMBERS_MAX:
+            raise UploadError(f"The archive consists of more than {_MEMBERS_MAX:,} compressed parts.")
+        self._decoder = self._new()
+        return True
+
+
+def _is_hungry(decoder: _Decoder) -> bool:
+    """Return whether the decoder can give nothing more without input; zlib's does not say."""
+    return bool(getattr(decoder, "needs_input", True))

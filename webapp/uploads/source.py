@@ -11,7 +11,6 @@ import lzma
 import os
 import re
 import struct
-import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -30,8 +29,8 @@ _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.zst", "
 _MOST_PROBLEMS = 50
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _NAME_MAX = 1_024
+_NAME_SHOWN = 2 * _NAME_MAX
 _DAMAGED = (
-    tarfile.TarError,
     zipfile.BadZipFile,
     lzma.LZMAError,
     zlib.error,
@@ -118,22 +117,24 @@ def check(path: Path, *, filename: str | None = None, limits: Limits | None = No
 def _archive(path: Path, filename: str, limits: Limits, entries: Callable[[Path, Budget], Iterator[Entry]]) -> Source:
     packed = path.stat().st_size
     problems: list[str] = []
+    more = 0
     names: dict[str, str] = {}
     seen: set[str] = set()
     with _readable(filename):
         for count, entry in enumerate(entries(path, Budget(packed, limits)), 1):
             if count > limits.entries:
                 raise UploadError(f"{filename} has more than {limits.entries:,} entries, the limit.")
-            if problem := entry.kind_problem or _name_problem(entry.name, limits):
-                problems.append(f"{entry.name!r}: {problem}.")
-            elif not entry.is_folder and (name := _plain(entry.name)) and not _is_debris(name):
-                if name in seen:
-                    problems.append(f"{entry.name!r}: the archive holds this name twice.")
+            problem = entry.kind_problem or _name_problem(entry.name, limits)
+            if not problem and not entry.is_folder and (name := _plain(entry.name)) and not _is_debris(name):
+                problem = "the archive holds this name twice" if name in seen else ""
                 names[entry.name] = name
                 seen.add(name)
+            if problem and len(problems) < _MOST_PROBLEMS:
+                problems.append(f"{entry.name[:_NAME_SHOWN]!r}: {problem}.")
+            elif problem:
+                more += 1
     if problems:
-        more = len(problems) - _MOST_PROBLEMS
-        raise UploadError(*problems[:_MOST_PROBLEMS], *([f"... and {more} more."] if more > 0 else []))
+        raise UploadError(*problems, *([f"... and {more} more."] if more else []))
     if not names:
         raise UploadError(f"{filename} holds no files.")
     stripped = _without_top_folder(names)

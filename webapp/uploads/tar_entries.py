@@ -1,83 +1,242 @@
-"""The entries of a tar, read as a stream."""
+"""The entries of a tar, read as a stream of blocks of 512 bytes.
+
+Strategy: nothing that a header says is believed. A size is held against what may still follow before a byte of it is passed over, every
+byte that is passed over is read and counted, and what precedes an entry (long names, pax attributes) has a size, a depth and a total.
+Python's own reader cannot be bounded from outside: it passes over a claimed size in a loop that never asks whether anything is there, reads
+sparse maps in another, and searches pax attributes with an expression that takes the square of their length (CVE-2024-6232, and siblings).
+Source: POSIX.1-2017 pax, "ustar Interchange Format" and "pax Interchange Format"; GNU tar manual, "Basic Tar Format".
+"""
 
 from __future__ import annotations
 
 import re
-import tarfile
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
-from webapp.uploads.compression import CountedReader, Unpack
+from webapp.uploads.compression import CHUNK, CountedReader, Unpack, plain
 from webapp.uploads.entry import Entry
 from webapp.uploads.limits import Budget, UploadError
 
-_HEADER_MAX = 1 << 20
-_HEADER_TYPES = (
-    tarfile.GNUTYPE_LONGNAME,
-    tarfile.GNUTYPE_LONGLINK,
-    tarfile.XHDTYPE,
-    tarfile.XGLTYPE,
-    tarfile.SOLARIS_XHDTYPE,
-)
-# typeshed knows only their base, which the mark of the archive's end has, too.
-_DAMAGED = (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError)  # type: ignore[attr-defined]
+_BLOCK = 512
+_RECORD_MAX = 1 << 20
+_RECORDS_MAX = 1 << 20
+_RECORDS_FOR_EACH_ENTRY = 4096
+"""How much may stand in header records: of one of them, of all at the start, and more for each entry that came."""
+_RECORDS_IN_A_ROW = 16
+_KINDS = {
+    b"1": "a hard link",
+    b"2": "a symbolic link",
+    b"3": "a device or a pipe",
+    b"4": "a device or a pipe",
+    b"6": "a device or a pipe",
+}
+_FILES = (b"0", b"\x00", b"7")
+_FOLDER, _LONG_NAME, _LONG_LINK, _PAX, _SOLARIS_PAX, _PAX_FOR_ALL = b"5", b"L", b"K", b"x", b"X", b"g"
+_RECORDS = (_LONG_NAME, _LONG_LINK, _PAX, _SOLARIS_PAX, _PAX_FOR_ALL)
+_WITHOUT_CONTENT = (*_KINDS, _FOLDER)
+_OCTAL = re.compile(rb"[0-7]*", re.ASCII)
+_DECIMAL = re.compile(rb"[0-9]{1,19}", re.ASCII)
 
 
-class _BoundedTarInfo(tarfile.TarInfo):
-    """Refuses a header record (a long name, pax attributes) that would be read into memory whatever its size."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Header:
+    """One header block: its name as bytes, its type, and how many bytes it says follow. *is_sparse*: with holes left out."""
 
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _BoundedTarInfo:
-        """Return the entry of one header block. :raises UploadError: an impossible or unreasonable size."""
-        try:
-            info = super().frombuf(buf, encoding, errors)
-        except _DAMAGED as error:
-            # tarfile itself would take this for the archive's end, and the rest would be missing without a word.
-            raise UploadError(f"The archive is damaged: {error}.") from error
-        if info.size < 0 or (info.type in _HEADER_TYPES and info.size > _HEADER_MAX):
-            raise UploadError(f"{info.name!r}: a header record of {info.size:,} bytes.")
-        return info
+    name: bytes
+    kind: bytes
+    size: int
+    is_sparse: bool = False
+
+    @property
+    def text(self) -> str:
+        return self.name.decode("utf-8", "surrogateescape")
+
+    @property
+    def content_size(self) -> int:
+        return 0 if self.kind in _WITHOUT_CONTENT else self.size
 
 
 def is_tar(start: bytes) -> bool:
     """Return whether *start* is a tar header: its checksum says so (old tars have no magic)."""
-    field = start[148:156].strip(b" \x00")
-    if len(start) < 512 or not re.fullmatch(rb"[0-7]+", field):
-        return False
-    return int(field, 8) == sum(start[:148]) + 8 * 32 + sum(start[156:512])
+    return len(start) >= _BLOCK and _sum_said(start) in _sums(start)
 
 
 def tar_entries(path: Path, unpack: Unpack, budget: Budget) -> Iterator[Entry]:
-    """Yield the entries of the tar in *path*; every byte that passes is counted. :raises UploadError: a limit is passed."""
+    """Yield the entries of the tar in *path*; every byte that passes is counted.
+
+    :raises UploadError: a limit is passed, or a header cannot be right.
+    :raises EOFError: the archive ends too early.
+    """
     with path.open("rb") as file:
-        reader = CountedReader(unpack(file), budget)
-        with tarfile.open(fileobj=reader, mode="r|", tarinfo=_BoundedTarInfo) as archive:
-            for info in archive:
-                budget.current = info.name
-                yield Entry(
-                    name=info.name,
-                    is_folder=info.isdir(),
-                    kind_problem=_tar_kind_problem(info),
-                    read=partial(_read_member, archive, info),
-                )
+        yield from _Archive(file, unpack, budget, path.stat().st_size if unpack is plain else None).entries()
 
 
-def _tar_kind_problem(info: tarfile.TarInfo) -> str:
-    if info.issym():
-        return "a symbolic link"
-    if info.islnk():
-        return "a hard link"
-    if info.isdev():
-        return "a device or a pipe"
-    if info.issparse() or not (info.isreg() or info.isdir()):
+class _Archive:
+    """A tar being read. *there* is how many bytes it has for sure, None where that shows only when it is unpacked."""
+
+    def __init__(self, file: BinaryIO, unpack: Unpack, budget: Budget, there: int | None) -> None:
+        self._reader = CountedReader(unpack(file), budget)
+        self._budget, self._there, self._passed = budget, there, 0
+        self._records = _RECORDS_MAX
+
+    def entries(self) -> Iterator[Entry]:
+        while (header := self._next()) is not None:
+            self._budget.current = header.text
+            before = self._passed
+            yield Entry(
+                name=header.text,
+                is_folder=header.kind == _FOLDER or (header.kind in _FILES and header.name.endswith(b"/")),
+                kind_problem=_kind_problem(header),
+                read=partial(self._whole, header),
+            )
+            if self._passed == before:
+                for _ in self._content(header):
+                    pass
+            self._pass_over(-header.content_size % _BLOCK, header.text)
+            self._records += _RECORDS_FOR_EACH_ENTRY
+
+    def _next(self) -> _Header | None:
+        """Return the next entry's header, as the records before it amend it; None at the end."""
+        name, amended = b"", _Attributes()
+        for _ in range(_RECORDS_IN_A_ROW):
+            block = self._read(_BLOCK)
+            if not block.strip(b"\x00"):
+                return None
+            if len(block) < _BLOCK:
+                raise EOFError("the last header is cut short")
+            header = _header(block)
+            if header.kind not in _RECORDS:
+                return self._checked(amended.applied_to(replace(header, name=name or header.name)))
+            content = self._record(header)
+            if header.kind == _LONG_NAME:
+                name = content.partition(b"\x00")[0]
+            elif header.kind != _LONG_LINK:
+                said = _Attributes.read(content)
+                if header.kind == _PAX_FOR_ALL and said != _Attributes():
+                    raise UploadError("The archive is damaged: one record gives the name or size of all entries.")
+                amended = said if header.kind != _PAX_FOR_ALL else amended
+        raise UploadError(f"The archive is damaged: more than {_RECORDS_IN_A_ROW} header records before one entry.")
+
+    def _record(self, header: _Header) -> bytes:
+        self._records -= header.size
+        if header.size > _RECORD_MAX or self._records < 0:
+            raise UploadError(f"{header.text[:200]!r}: a header record of {header.size:,} bytes.")
+        content = self._whole(self._checked(header))
+        self._pass_over(-header.size % _BLOCK, header.text)
+        return content
+
+    def _checked(self, header: _Header) -> _Header:
+        """Return *header*. :raises UploadError: what it says follows cannot follow."""
+        size, name = header.content_size, header.text[:200]
+        if self._there is not None and size > self._there - self._passed:
+            left = self._there - self._passed
+            raise UploadError(f"The archive is damaged: {name!r} claims {size:,} bytes, and {left:,} follow.")
+        self._budget.current = name
+        self._budget.foresee(size)
+        return header
+
+    def _whole(self, header: _Header) -> bytes:
+        return b"".join(self._content(header))
+
+    def _content(self, header: _Header) -> Iterator[bytes]:
+        left = header.content_size
+        while left:
+            content = self._read(min(left, CHUNK))
+            if not content:
+                raise EOFError(f"{header.text[:200]!r} ends after {header.content_size - left:,} of {header.content_size:,} bytes")
+            left -= len(content)
+            yield content
+
+    def _pass_over(self, count: int, name: str) -> None:
+        # NB: archives without the filling of their last block are about, and nothing of an entry is missing then.
+        self._read(count)
+
+    def _read(self, count: int) -> bytes:
+        """Return *count* bytes, fewer only at the end."""
+        parts, left = [], count
+        while left and (part := self._reader.read(left)):
+            parts.append(part)
+            left -= len(part)
+        self._passed += count - left
+        return b"".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attributes:
+    """What a pax record says of the next entry, None where it says nothing."""
+
+    path: bytes | None = None
+    size: int | None = None
+    is_sparse: bool = False
+
+    @classmethod
+    def read(cls, record: bytes) -> _Attributes:
+        """Return the attributes of a record: ``LENGTH KEY=VALUE\\n``, one after the other. :raises UploadError: it is none."""
+        found: dict[bytes, bytes] = {}
+        at = 0
+        while at < len(record) and record[at : at + 1] != b"\x00":
+            blank = record.find(b" ", at, at + 20)
+            length = int(record[at:blank]) if blank > at and _DECIMAL.fullmatch(record, at, blank) else 0
+            pair = record[blank + 1 : at + length]
+            if not pair.endswith(b"\n") or b"=" not in pair or at + length > len(record):
+                raise UploadError("The archive is damaged: a pax record cannot be read.")
+            key, _, value = pair[:-1].partition(b"=")
+            if key in (b"path", b"size") or key.startswith(b"GNU.sparse."):
+                found[key] = value
+            at += length
+        size = found.get(b"size")
+        if size is not None and not _DECIMAL.fullmatch(size):
+            raise UploadError("The archive is damaged: a pax record gives a size that is no number.")
+        is_sparse = any(key.startswith(b"GNU.sparse.") for key in found)
+        return cls(path=found.get(b"path"), size=None if size is None else int(size), is_sparse=is_sparse)
+
+    def applied_to(self, header: _Header) -> _Header:
+        """Return *header* with what is said here in its place."""
+        return replace(
+            header,
+            name=header.name if self.path is None else self.path,
+            size=header.size if self.size is None else self.size,
+            is_sparse=self.is_sparse,
+        )
+
+
+def _header(block: bytes) -> _Header:
+    if _sum_said(block) not in _sums(block):
+        raise UploadError("The archive is damaged: a header's checksum does not fit it.")
+    name = block[:100].partition(b"\x00")[0]
+    prefix = block[345:500].partition(b"\x00")[0] if block[257:263] == b"ustar\x00" else b""
+    size = _number(block[124:136])
+    if size is None:
+        raise UploadError(f"{name.decode(errors='replace')!r}: its size is no number.")
+    return _Header(name=prefix + b"/" + name if prefix else name, kind=block[156:157], size=size)
+
+
+def _number(field: bytes) -> int | None:
+    """Return a header's number: octal digits, or GNU tar's base 256; None for what is neither, or negative."""
+    if field[0] == 0x80:
+        return int.from_bytes(field[1:])
+    digits = field.partition(b"\x00")[0].strip(b" ")
+    return int(digits or b"0", 8) if _OCTAL.fullmatch(digits) else None
+
+
+def _sum_said(block: bytes) -> int | None:
+    field = block[148:156].strip(b" \x00")
+    return int(field, 8) if field and _OCTAL.fullmatch(field) else None
+
+
+def _sums(block: bytes) -> tuple[int, int]:
+    """Return the sum of a header's bytes, its own field taken as blanks; old programs summed them as signed."""
+    others = block[:148] + block[156:_BLOCK]
+    total = sum(others) + 8 * 32
+    return total, total - 256 * sum(byte > 127 for byte in others)
+
+
+def _kind_problem(header: _Header) -> str:
+    if header.kind in _KINDS:
+        return _KINDS[header.kind]
+    if header.is_sparse or not (header.kind in _FILES or header.kind == _FOLDER):
         return "neither a file nor a folder"
     return ""
-
-
-def _read_member(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
-    file = archive.extractfile(info)
-    content = b"" if file is None else file.read()
-    if len(content) != info.size:
-        raise EOFError(f"{info.name!r} ends after {len(content):,} of {info.size:,} bytes")
-    return content

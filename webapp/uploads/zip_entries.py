@@ -31,6 +31,9 @@ def zip_entries(path: Path, budget: Budget) -> Iterator[Entry]:
     with _CappedFile(path) as file, zipfile.ZipFile(file) as archive:
         # zipfile never reads more of an entry than the size that the directory declares.
         budget.foresee(sum(info.file_size for info in archive.infolist()))
+        packed, there = sum(info.compress_size for info in archive.infolist()), path.stat().st_size
+        if packed > there:
+            raise UploadError(f"The zip is damaged: its entries claim {packed:,} packed bytes, and it has {there:,}.")
         for info in archive.infolist():
             # Windows' own archiver writes backslashes.
             name = info.filename.replace("\\", "/")
