@@ -8,7 +8,6 @@ from fractions import Fraction
 
 from tracer.errors import Fault, ParseError
 
-CERTAIN = Fraction(1)
 # NB: bounded, because a Fraction of 1e-99999999 has a hundred million digits.
 _DECIMAL = re.compile(r"(?:[01]|[01]?\.[0-9]{1,60}|[01]\.|[0-9](?:\.[0-9]{1,60})?e-[0-9]{1,3})", re.ASCII)
 

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -147,8 +146,3 @@ class AnswerCache:
 
 def _outcomes(answers: Iterable[Answer]) -> int:
     return sum(len(answer.answer["outcomes"]) for answer in answers)
-
-
-def to_json(document: Json) -> str:
-    """Return *document* as compact JSON text."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))

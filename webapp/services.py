@@ -28,7 +28,6 @@ StoreError = UploadError
 """Why a source was not stored: *problems* has one sentence for each reason, *status* the HTTP status (413 or 422)."""
 
 if TYPE_CHECKING:
-    from tracer.snapshot import Snapshot as RecordedSnapshot
     from tracer.topology.cluster import Cluster
 
 
@@ -92,16 +91,6 @@ def get_snapshot(slug: str, owner: str) -> Snapshot:
     if not row.is_visible_to(owner):
         raise Snapshot.DoesNotExist
     return row
-
-
-def open_snapshot(row: Snapshot) -> RecordedSnapshot:
-    """Return the engine's (lazy) snapshot of *row*, from a bounded cache."""
-    return opened.snapshot(row)
-
-
-def open_cluster(row: Snapshot) -> Cluster:
-    """Return the engine's cluster of *row*, from a bounded cache."""
-    return opened.cluster(row)
 
 
 def using_cluster(row: Snapshot) -> AbstractContextManager[Cluster]:

@@ -66,11 +66,3 @@ def using_live(row: LiveSource) -> Iterator[View]:
         except LiveSource.DoesNotExist:
             raise NoSuchSource(row.id) from None
         yield view
-
-
-def freshly_read(row: LiveSource) -> LiveSource:
-    """Return *row* as it is in the database now. :raises NoSuchSource: it was disconnected."""
-    found = LiveSource.objects.select_related("timeline").filter(id=row.id).first()
-    if found is None:
-        raise NoSuchSource(row.id)
-    return found

@@ -36,11 +36,6 @@ _KEPT_FOR = timedelta(days=7)
 _RESTARTED = "The server stopped while it was reading this upload; nothing was stored. Upload it again."
 
 
-def remember_socket_loop() -> None:
-    """Note that the running loop serves sockets."""
-    socket_loop.remember()
-
-
 def group_of(job: str) -> str:
     """Return the channel group that is told about the upload's changes."""
     return f"upload.{job}"

@@ -159,7 +159,7 @@ def test_any_django_storage_will_do(small: Path, settings, monkeypatch: pytest.M
     """One without folders, locks and renames, as an S3-compatible one is."""
     settings.STORAGES = settings.STORAGES | {"snapshots": {"BACKEND": "django.core.files.storage.InMemoryStorage"}}
     row = services.store_snapshot(small, owner="me")
-    assert services.open_snapshot(row).node_file("node-a", "iptables-save.txt") == RULES
+    assert opened.snapshot(row).node_file("node-a", "iptables-save.txt") == RULES
     snapshot_store.storage().save("abandoned", ContentFile(b"half"))
     assert services.clean_up() == []
     monkeypatch.setattr(snapshot_store, "_ABANDONED_AFTER", timedelta(0))
@@ -173,16 +173,16 @@ def test_any_django_storage_will_do(small: Path, settings, monkeypatch: pytest.M
 
 def test_a_snapshot_is_opened_once_and_read_by_the_engine(small: Path) -> None:
     row = services.store_snapshot(small, owner="me")
-    recorded = services.open_snapshot(row)
+    recorded = opened.snapshot(row)
     assert recorded.node_file("node-a", "iptables-save.txt") == RULES
-    assert services.open_snapshot(Snapshot.objects.get(id=row.id)) is recorded
-    assert services.open_cluster(row) is services.open_cluster(row)
+    assert opened.snapshot(Snapshot.objects.get(id=row.id)) is recorded
+    assert opened.cluster(row) is opened.cluster(row)
 
 
 def test_threads_that_ask_at_once_get_one_cluster(small: Path) -> None:
     row = services.store_snapshot(small, owner="me")
     got: list[object] = []
-    threads = [threading.Thread(target=lambda: got.append(services.open_cluster(row))) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: got.append(opened.cluster(row))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -197,21 +197,21 @@ def test_the_cache_is_bounded_by_recorded_bytes(tmp_path: Path, settings) -> Non
     ]
     settings.CACHE_MAX_BYTES = rows[0].size * 2
     for row in rows[:2]:
-        services.open_snapshot(row)
-    services.open_snapshot(rows[0])
-    services.open_snapshot(rows[2])
+        opened.snapshot(row)
+    opened.snapshot(rows[0])
+    opened.snapshot(rows[2])
     assert list(opened.sizes()) == [rows[0].digest, rows[2].digest]
     settings.CACHE_MAX_BYTES = 1
-    services.open_snapshot(rows[3])
+    opened.snapshot(rows[3])
     assert list(opened.sizes()) == [rows[3].digest]
 
 
 def test_a_deleted_snapshot_leaves_the_cache_unless_another_has_the_same_bytes(small: Path) -> None:
     rows = [services.store_snapshot(small, owner="me") for _ in range(2)]
-    services.open_snapshot(rows[0])
+    opened.snapshot(rows[0])
     services.delete_snapshot(Snapshot.objects.get(id=rows[0].id), "me")
     assert list(opened.sizes()) == [rows[1].digest]
-    assert services.open_snapshot(rows[1]).node_file("node-a", "iptables-save.txt") == RULES
+    assert opened.snapshot(rows[1]).node_file("node-a", "iptables-save.txt") == RULES
     services.delete_snapshot(Snapshot.objects.get(id=rows[1].id), "me")
     assert opened.sizes() == {}
 

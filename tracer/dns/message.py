@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from tracer.dns.names import labels
 from tracer.packet import Address
 from tracer.query import parse_address
 
@@ -134,9 +133,3 @@ def soa(zone: str, *, ttl: int, name_server: str, mailbox: str, serial: int = 0)
     """Return CoreDNS's SOA record of *zone*. *serial* is when it last saw a change, as Unix time; 0 when that is not known."""
     rdata = f"{name_server} {mailbox} {serial} 7200 1800 86400 {ttl}"
     return Record(name=zone, ttl=min(ttl, 300), rdtype="SOA", rdata=rdata)
-
-
-def first_label(name: str) -> str:
-    """Return the leftmost label of *name*, empty for the root."""
-    found = labels(name)
-    return found[0] if found else ""

@@ -82,12 +82,6 @@ class DnsServer:
         return line is not None and line.args[:1] in ((), ("round_robin",))
 
     @cached_property
-    def cluster_zones(self) -> tuple[str, ...]:
-        """Return the zones that the kubernetes plugin serves, reverse ones included; none without the plugin."""
-        found = [z for b in self.corefile.blocks if (k := b.plugin("kubernetes")) for z in kubernetes_options(k, b.zones).zones]
-        return tuple(dict.fromkeys(found))
-
-    @cached_property
     def primary_zone(self) -> str | None:
         """Return the cluster's domain, None when no block has the kubernetes plugin."""
         blocks = (b for b in self.corefile.blocks if b.plugin("kubernetes"))

@@ -123,10 +123,6 @@ class Graph:
     notes: tuple[str, ...] = ()
     endpoints: int = 0
 
-    def box_of_step(self, step: int) -> Box | None:
-        """Return the box that tells station *step* of the followed path, None where a way on an edge does."""
-        return next((b for b in self.boxes if step in b.steps or step in b.replies), None)
-
 
 def stable_id(prefix: str, *parts: object) -> str:
     """Return ``prefix-`` and ten hex digits made of *parts*."""

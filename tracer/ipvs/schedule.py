@@ -110,10 +110,6 @@ def _connections(active: int, inactive: int, weight: int) -> Fraction:
     return Fraction((active << 8) + inactive)
 
 
-def _weighted_connections(active: int, inactive: int, weight: int) -> Fraction:
-    return _connections(active, inactive, weight) / weight
-
-
 def _expected_delay(active: int, inactive: int, weight: int) -> Fraction:
     return Fraction(active + 1, weight)
 

@@ -58,7 +58,7 @@ class PolicyPeer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectionVerdict:
-    """One direction: *isolating* are the policies that select the pod, *allowed_by* the first that lets the flow pass.
+    """One direction: *isolating* are the policies that select the pod.
 
     *refusals* say for each isolating policy why it does not allow the flow; *notes* what the API leaves to the network plugin.
     """
@@ -66,7 +66,6 @@ class DirectionVerdict:
     direction: Direction
     allowed: bool
     isolating: tuple[NetworkPolicy, ...] = ()
-    allowed_by: NetworkPolicy | None = None
     refusals: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -82,11 +81,6 @@ class PolicyVerdict:
     def allowed(self) -> bool:
         """Return whether both directions allow the flow."""
         return self.egress.allowed and self.ingress.allowed
-
-    @property
-    def denying(self) -> tuple[NetworkPolicy, ...]:
-        """Return the policies that isolate in the directions that do not allow the flow."""
-        return tuple(p for d in (self.egress, self.ingress) if not d.allowed for p in d.isolating)
 
     @property
     def refusals(self) -> tuple[str, ...]:
@@ -131,7 +125,7 @@ class _Flow:
             rule = next((r for r in policy.rules(direction) if self._rule_allows(r, policy, there)), None)
             if rule is not None:
                 notes = self._notes(rule, policy, there)
-                return DirectionVerdict(direction=direction, allowed=True, isolating=isolating, allowed_by=policy, notes=notes)
+                return DirectionVerdict(direction=direction, allowed=True, isolating=isolating, notes=notes)
             refusals.append(self._refusal(policy, direction, there))
         return DirectionVerdict(direction=direction, allowed=False, isolating=isolating, refusals=tuple(refusals))
 

@@ -76,7 +76,6 @@ class IpSet:
     entries: list[tuple[Part, ...]] = field(default_factory=list)
     excluded: list[tuple[Part, ...]] = field(default_factory=list)
     unread: list[int] = field(default_factory=list)
-    has_timeouts: bool = False
     _hash: dict[tuple[object, ...], bool] | None = None
 
     @property
@@ -95,7 +94,7 @@ def parse_sets(text: str, file: str) -> tuple[dict[str, IpSet], tuple[Fault, ...
             continue
         if words[0] in ("create", "-N") and len(words) >= 3:
             family = words[words.index("family") + 1] if "family" in words[:-1] else "inet"
-            sets[words[1]] = IpSet(words[1], words[2], family, has_timeouts="timeout" in words)
+            sets[words[1]] = IpSet(words[1], words[2], family)
         elif words[0] in ("add", "-A") and len(words) >= 3 and words[1] in sets:
             found = sets[words[1]]
             try:

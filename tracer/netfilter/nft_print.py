@@ -215,12 +215,6 @@ def expression_text(expression: n.Expression | n.Wildcard, kind: str = "") -> st
             return _atom(expression, kind)
 
 
-def _map(found: n.SetLiteral | n.SetReference, of_key: str, of_value: str) -> str:
-    if isinstance(found, n.SetReference):
-        return expression_text(found)
-    return f"{{ {', '.join(element_text(e, of_key, of_value) for e in found.elements)} }}"
-
-
 def _hash(expression: n.Hash) -> str:
     head = "symhash" if expression.key is None else f"jhash {expression_text(expression.key)}"
     seed = f" seed {expression.seed:#x}" if expression.seed is not None else ""

@@ -15,7 +15,7 @@ from tracer.packet import Address
 Network = IPv4Network | IPv6Network
 
 SCOPES = {"global": 0, "universe": 0, "site": 200, "link": 253, "host": 254, "nowhere": 255}
-UNIVERSE, SITE, LINK_SCOPE, HOST = 0, 200, 253, 254
+UNIVERSE, LINK_SCOPE, HOST = 0, 253, 254
 LOCAL_TABLE, MAIN_TABLE, DEFAULT_TABLE = "local", "main", "default"
 TABLE_NAMES = {"255": LOCAL_TABLE, "254": MAIN_TABLE, "253": DEFAULT_TABLE}
 
@@ -105,11 +105,6 @@ class Link:
         return "UP" in self.flags
 
     @property
-    def carrier(self) -> bool:
-        """Return whether the device has a carrier (LOWER_UP)."""
-        return "LOWER_UP" in self.flags
-
-    @property
     def loopback(self) -> bool:
         """Return whether this is the loopback device."""
         return "LOOPBACK" in self.flags or self.name == "lo"
@@ -141,11 +136,6 @@ class InterfaceAddress:
         if base.version == 4:
             return IPv4Network((int(base), self.prefix), strict=False)
         return IPv6Network((int(base), self.prefix), strict=False)
-
-    @property
-    def interface(self) -> str:
-        """Return ``address/prefix``."""
-        return f"{self.address}/{self.prefix}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,11 +193,6 @@ class Route:
     def gateway(self) -> Address | None:
         """Return the gateway of the first next hop."""
         return self.nexthops[0].gateway if self.nexthops else None
-
-    @property
-    def onlink(self) -> bool:
-        """Return whether the first next hop is declared to be on the link."""
-        return bool(self.nexthops) and "onlink" in self.nexthops[0].flags
 
     def to_text(self) -> str:
         """Return the route in the words of ``ip route show table all``."""
@@ -352,8 +337,3 @@ class SourceVerdict:
     check: SourceCheck
     reason: str = ""
     assumed: tuple[str, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        """Return whether the packet goes on."""
-        return self.check is SourceCheck.OK

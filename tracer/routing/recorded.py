@@ -6,7 +6,6 @@ A text that is absent, blank, or cannot be parsed is None; the faults of the las
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol, TypeVar
 
@@ -38,21 +37,6 @@ class Facts(Protocol):
     def missing(self) -> tuple[str, ...]: ...
     @property
     def faults(self) -> Mapping[str, tuple[Fault, ...]]: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
-    """Facts that somebody worked out instead of reading them from a node."""
-
-    links: tuple[Link, ...] | None
-    addresses: tuple[InterfaceAddress, ...] | None
-    routes4: tuple[Route, ...] | None
-    routes6: tuple[Route, ...] | None
-    rules4: tuple[PolicyRule, ...] | None
-    rules6: tuple[PolicyRule, ...] | None
-    sysctl: Mapping[str, str] | None
-    missing: tuple[str, ...] = ()
-    faults: Mapping[str, tuple[Fault, ...]] = field(default_factory=dict)
 
 
 class Recorded:

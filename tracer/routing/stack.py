@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
 from typing import Self
@@ -14,7 +14,7 @@ from tracer.routing.inet import Inet
 from tracer.routing.inet6 import Inet6
 from tracer.routing.infer import routes_of
 from tracer.routing.model import InterfaceAddress, Link, PolicyRule, ResultKind, Route, RouteResult, RouteType, SourceVerdict
-from tracer.routing.recorded import Facts, Given, Recorded
+from tracer.routing.recorded import Facts, Recorded
 from tracer.routing.sysctl import Sysctls
 from tracer.routing.tables import FamilyTables, default_rules
 
@@ -23,7 +23,7 @@ _TYPE_NAMES = {"UNSPEC": ResultKind.NONE, **{kind.value.upper(): kind for kind i
 
 
 class Routing:
-    """One stack. Build it with :meth:`from_texts` (a node's files) or :meth:`from_models` (a stack that was worked out)."""
+    """One stack. Build it with :meth:`from_texts` from a node's files."""
 
     def __init__(self, node: str, facts: Facts, *, kernel: str | None = None) -> None:
         self.node = node
@@ -60,34 +60,6 @@ class Routing:
             "sysctl": sysctl,
         }
         return cls(node, Recorded(texts, folder=folder), kernel=kernel)
-
-    @classmethod
-    def from_models(
-        cls,
-        node: str,
-        *,
-        links: Iterable[Link] = (),
-        addresses: Iterable[InterfaceAddress] = (),
-        routes: Iterable[Route] | None = None,
-        rules: Iterable[PolicyRule] | None = None,
-        sysctl: Mapping[str, str] | None = None,
-    ) -> Self:
-        """Return a stack from values; *routes* None derives them from the addresses, *rules* None takes the kernel's.
-
-        *rules* are then both families' (each family's lookup takes those whose addresses fit).
-        """
-        known = None if routes is None else tuple(routes)
-        asked = None if rules is None else tuple(rules)
-        facts = Given(
-            links=tuple(links),
-            addresses=tuple(addresses),
-            routes4=None if known is None else tuple(route for route in known if route.destination.version == 4),
-            routes6=None if known is None else tuple(route for route in known if route.destination.version == 6),
-            rules4=None if asked is None else tuple(rule for rule in asked if rule.version in (None, 4)),
-            rules6=None if asked is None else tuple(rule for rule in asked if rule.version in (None, 6)),
-            sysctl=sysctl,
-        )
-        return cls(node, facts)
 
     @property
     def inferred_from(self) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 from tracer.graph import BoxKind, EdgeKind, Graph
 from webapp.graph_svg import MARGIN_X, MARGIN_Y, Picture, PlacedBox, PlacedEdge, PlacedRegion, PlacedWay, picture
@@ -15,7 +14,6 @@ from webapp.shapes import chip_words
 from webapp.trace_query import TraceQuery
 
 TAPE_GAP = 16.0
-MINIMAP_ABOVE = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,8 +207,3 @@ def _region(placed: PlacedRegion, query: TraceQuery, url: Url) -> DrawnRegion:
         return DrawnRegion(placed=placed, fold_url="", fold_label="")
     target = query.but(expand=tuple(sorted({*query.expand, placed.expand})))
     return DrawnRegion(placed=placed, fold_url=url(target), fold_label=f"{placed.fold}. Draw every node")
-
-
-def path_odds(share: Fraction) -> str:
-    """Return a path's whole probability for the header."""
-    return odds_text(share)

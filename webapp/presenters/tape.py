@@ -48,7 +48,6 @@ class Tape:
     height: float
     top: float
     request_bottom: float
-    reply_top: float
     reply_bottom: float
     caption_y: float
     has_reply: bool
@@ -83,7 +82,6 @@ def tape(moments: Sequence[Moment], place: Place, width: float, top: float) -> T
         height=end + 10,
         top=rows["src"] - 6,
         request_bottom=bottom,
-        reply_top=rows["rsrc"] - 6,
         reply_bottom=end + 3,
         caption_y=rows["mark"] + 14,
         has_reply=bool(back),

@@ -13,7 +13,6 @@ class What(StrEnum):
     STATUS = "an HTTP status instead of the answer (401, 403, 410, 429, 500, 503 …)"
     CUT = "the connection breaks in the middle of a line, or of a list's JSON"
     CUT_BETWEEN = "the connection breaks between two events"
-    END = "the stream ends early and properly, as when a server is restarted with grace"
     SLOW = "the bytes come a few at a time"
     HUGE = "the answer is far larger than any real one"
     GARBAGE = "a line, or the whole answer, is not JSON"

@@ -176,7 +176,6 @@ def test_why_nothing_allows_it_is_said() -> None:
         "NetworkPolicy shop/default-deny (Ingress) lists nothing, so it allows nothing from anybody",
         "NetworkPolicy shop/p (Ingress) allows from pods with app=web; pod other/web is none of them",
     )
-    assert [p.name for p in verdict.denying] == ["default-deny", "p"]
 
 
 def test_a_port_that_is_not_allowed_is_said() -> None:

@@ -6,13 +6,12 @@ So nothing gets out because nobody thought of it: images, annotations, condition
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from tracer.snapshot.rename.addresses import Addresses
 from tracer.snapshot.rename.words import Words
 
-Treatment = Callable[["Cleaner", Any], Any]
 _WELL_KNOWN = re.compile(r"(?:[a-z0-9.-]+\.)?(?:kubernetes|k8s)\.io/[A-Za-z0-9._-]+", re.ASCII)
 _PLAIN_VALUE = re.compile(r"(?:[Tt]rue|[Ff]alse|[Aa]uto|[Dd]isabled|[Ee]nabled|[0-9]{1,5})?", re.ASCII)
 
