@@ -32,6 +32,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/dead_code.py
 
 setup:
 	@scripts/make-venv '$(PYTHON)' '$(VENV)'
