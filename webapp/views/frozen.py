@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 from django.contrib import messages
@@ -14,11 +13,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from webapp import services, sources, trace_answers
-from webapp.access import current_owner, ensure_owner
+from webapp.access import current_owner, ensure_owner, request_is_granted
 from webapp.answers import Answer, AnswerCache
+from webapp.frozen_document import has_neighbours, to_freeze
 from webapp.models import Snapshot, TraceLink
 from webapp.presenters.page import trace_page
-from webapp.presenters.source import source_head
 from webapp.trace_answers import NotAnswered
 from webapp.trace_query import from_params, parse
 from webapp.views.errors import not_found
@@ -26,6 +25,7 @@ from webapp.views.htmx_request import HtmxHttpRequest
 from webapp.views.trace import export_response, find, hidden_fields, moment, respond
 
 _kept = AnswerCache()
+LEFT_OUT = ("", "neighbours")
 LIFETIMES = {"": None, "1": timedelta(days=1), "7": timedelta(days=7), "30": timedelta(days=30)}
 
 
@@ -36,8 +36,8 @@ def freeze(request: HtmxHttpRequest, source: str) -> HttpResponse:
     if isinstance(row, HttpResponse):
         return row
     query = parse(request.POST.get("query", ""))
-    chosen = request.POST.get("expires", "")
-    if query.errors or query.is_empty or chosen not in LIFETIMES:
+    chosen, without = request.POST.get("expires", ""), request.POST.get("without", "")
+    if query.errors or query.is_empty or chosen not in LIFETIMES or without not in LEFT_OUT:
         return HttpResponseBadRequest("This is not a question that can be frozen.\n", content_type="text/plain; charset=utf-8")
     try:
         found = trace_answers.answer(row, query)
@@ -47,7 +47,8 @@ def freeze(request: HtmxHttpRequest, source: str) -> HttpResponse:
     expires = None if lifetime is None else timezone.now() + lifetime
     kept = {"text": str(query), "query": found.answer["query"]}
     stored = row if isinstance(row, Snapshot) else None
-    link = services.create_link(document=found.document, query=kept, owner=ensure_owner(request), snapshot=stored, expires=expires)
+    document = to_freeze(found.document, neighbours=not without)
+    link = services.create_link(document=document, query=kept, owner=ensure_owner(request), snapshot=stored, expires=expires)
     messages.success(request, "This link always shows this answer. Copy it from the address bar.", extra_tags="ok")
     return HttpResponseRedirect(query.look().url(reverse("frozen", args=[link.token])))
 
@@ -70,6 +71,7 @@ def frozen(request: HtmxHttpRequest, token: str) -> HttpResponse:
         "title": page.title,
         "summary": page.question,
         "taken_at": moment(page.taken_at),
+        "neighbours": has_neighbours(link.document),
     }
     context |= _live(request, link) | hidden_fields(page.here) | {"errors": ()}
     return respond(request, context)
@@ -105,12 +107,16 @@ def _open(request: HtmxHttpRequest, token: str) -> TraceLink | HttpResponse:
 
 
 def _live(request: HtmxHttpRequest, link: TraceLink) -> dict[str, object]:
-    """Return where the same question is asked live, for those who may see the snapshot or followed cluster."""
+    """Return where the same question is asked live, for those who may see the snapshot or followed cluster it was asked of.
+
+    Nothing else of that source, and nothing of any other: the page is for whoever has its token.
+    """
+    if not request_is_granted(request):
+        return {}
     document = _answer(link).document
     asked = link.snapshot_id or (document["snapshot"]["id"] if "live" in document else "")
     try:
         row = sources.find(str(asked), current_owner(request))
     except sources.NoSuchSource:
         return {}
-    head = source_head(row, current_owner(request))
-    return {"source": replace(head, live=None), "live_url": f"{head.trace_url}?{link.query['text']}"}
+    return {"live_name": row.name, "live_url": f"{reverse('trace', args=[row.id])}?{link.query['text']}"}
