@@ -1,5 +1,6 @@
 # Hopline in one image. It runs alone (SQLite, in-memory channel layer) or with PostgreSQL and Redis (docker-compose.yml).
-FROM python:3.12-slim
+# The digest is what is pulled (docs/operations.md, "Containers", says how to renew it); it was that of 3.12.14 on Debian 13.
+FROM python:3.12-slim@sha256:78387bc3881b8273120a12ebe6c1ab22b018ccc2c9adf565ae1ac9b536e184ea
 
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends graphviz librsvg2-bin \

@@ -32,7 +32,40 @@ def of(name: str) -> list[str]:
 
 def test_the_dockerfile_has_only_known_instructions() -> None:
     assert {name for name, _ in instructions()} <= KNOWN
-    assert instructions()[0] == ("FROM", "python:3.12-slim")
+    assert instructions()[0][1].startswith("python:3.12-slim@")
+
+
+def images() -> list[str]:
+    """Return every image that is pulled: of the compose file, and what both Dockerfiles begin with (a stage of their own is none)."""
+    dockerfiles = [PROJECT / "Dockerfile", PROJECT / "deploy/node-reader/Dockerfile"]
+    froms = [found for path in dockerfiles for found in re.findall(r"(?m)^FROM\s+(?:--\S+\s+)*(\S+)", path.read_text())]
+    return [*(service["image"] for service in COMPOSE["services"].values() if "image" in service), *froms]
+
+
+def test_every_image_is_named_with_its_digest() -> None:
+    pulled = [image for image in images() if image != "scratch"]
+    assert len(pulled) == 4
+    assert [image for image in pulled if not re.fullmatch(r"[a-z]+:[a-z0-9.-]+@sha256:[0-9a-f]{64}", image)] == []
+
+
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_every_service_is_bounded_and_may_do_little(name: str) -> None:
+    service = COMPOSE["services"][name]
+    assert re.fullmatch(r"(\$\{HOPLINE_MEMORY:-)?[0-9]+[mg]\}?", service["mem_limit"])
+    assert 0 < service["pids_limit"] <= 512
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert "healthcheck" in service or of("HEALTHCHECK")
+    assert "privileged" not in service
+    assert service.get("network_mode") is None
+
+
+def test_the_manifests_say_what_the_right_to_exec_amounts_to() -> None:
+    for path in ("deploy/node-reader/daemonset.yaml", "deploy/rbac-daemonset.yaml", "deploy/rbac-exec.yaml", "docs/operations.md"):
+        text = " ".join((PROJECT / path).read_text().replace("#", " ").split())
+        assert "pods/exec" in text, path
+        assert re.search(r"change the nodes' (rules|network)", text), path
 
 
 def test_everything_copied_is_in_the_project_and_not_ignored() -> None:
