@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from tracer.conntrack import FlowTuple
-from tracer.errors import Fault
+from tracer.errors import Fault, Faults
 from tracer.packet import Address, Family, Protocol
 from tracer.query import parse_address
 
@@ -63,7 +63,8 @@ def parse_conntrack(text: str, file: str) -> tuple[tuple[Entry, ...], tuple[Faul
 
     Source: conntrack(8); print_tuple and ct_seq_show in nf_conntrack_standalone.c.
     """
-    entries, faults = [], []
+    entries: list[Entry] = []
+    faults = Faults()
     for number, line in enumerate(text.split("\n"), start=1):
         found = _read(line.rstrip("\r"), number, file)
         if isinstance(found, Entry):
@@ -75,7 +76,7 @@ def parse_conntrack(text: str, file: str) -> tuple[tuple[Entry, ...], tuple[Faul
 
 def entries_towards(text: str, address: Address) -> Iterator[Entry]:
     """Yield the entries of *text* whose original destination is *address*; other lines are not parsed, bad ones are passed over."""
-    wanted = re.compile(rf"^[^\n]*?\bsrc=\S+ dst={re.escape(str(address))} [^\n]*", re.MULTILINE)
+    wanted = re.compile(rf"^[^\n]*?\bsrc=[0-9A-Fa-f:.]+ dst={re.escape(str(address))} [^\n]*", re.MULTILINE)
     line, counted = 1, 0
     for match in wanted.finditer(text):
         line += text.count("\n", counted, match.start())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from tracer.limits import FAULTS
 
 
 class TracerError(Exception):
@@ -29,6 +32,23 @@ class Fault:
         shown = self.text[start : start + 120]
         caret = " " * ((self.column or 0) - start) + "^"
         return f"{where}: {self.message}\n    {shown}\n    {caret}"
+
+
+class Faults(list[Fault]):
+    """The faults of one text, in the order in which they were found: the first of them, and that there are more."""
+
+    def append(self, fault: Fault) -> None:
+        """Keep *fault* while there are not too many."""
+        if len(self) < FAULTS:
+            super().append(fault)
+        elif len(self) == FAULTS:
+            message = f"more than {FAULTS} faults: the others are not listed"
+            super().append(Fault(file=fault.file, line=fault.line, column=None, message=message))
+
+    def extend(self, faults: Iterable[Fault]) -> None:
+        """Keep *faults* while there are not too many."""
+        for fault in faults:
+            self.append(fault)
 
 
 class ParseError(TracerError):

@@ -9,8 +9,8 @@ from webapp.refusals import socket_refused
 
 _PATTERNS = (
     (re.compile(r"/t/[0-9A-Za-z_-]{8,}"), "/t/[hidden]"),
-    (re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^/@\s]+@", re.ASCII), r"\g<scheme>[hidden]@"),
-    (re.compile(r"(?i)(authorization:?\s*bearer\s+)\S+"), r"\1[hidden]"),
+    (re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]{0,30}://)[^/@\s]+@", re.ASCII), r"\g<scheme>[hidden]@"),
+    (re.compile(r"(?i)(authorization:?[ \t]*bearer[ \t]+)\S+"), r"\1[hidden]"),
 )
 
 

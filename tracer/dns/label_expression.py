@@ -14,7 +14,7 @@ _KEY = r"(?P<key>[A-Za-z0-9][A-Za-z0-9./_-]*)"
 _VALUE = r"[A-Za-z0-9._-]*"
 _FORMS = (
     (re.compile(rf"\s*{_KEY}\s+(?P<op>in|notin)\s*\((?P<values>[^()]*)\)\s*", re.ASCII), None),
-    (re.compile(rf"\s*{_KEY}\s*(?P<op>==|=|!=)\s*(?P<values>{_VALUE})\s*", re.ASCII), None),
+    (re.compile(rf"\s*{_KEY}\s*(?P<op>==|=|!=)\s*+(?P<values>{_VALUE})\s*", re.ASCII), None),
     (re.compile(rf"\s*!\s*{_KEY}\s*", re.ASCII), Operator.DOES_NOT_EXIST),
     (re.compile(rf"\s*{_KEY}\s*", re.ASCII), Operator.EXISTS),
 )

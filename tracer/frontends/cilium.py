@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from tracer.errors import Fault, ParseError
 from tracer.frontends.model import Backend, Frontend, FrontendTable, line_of, ordered, protocol_numbered
+from tracer.json_values import load_json
 from tracer.query import parse_address
 
 Json = Mapping[str, object]
@@ -22,8 +23,8 @@ FORWARD_CHAIN = "CILIUM_FORWARD"
 def parse_cilium(text: str, file: str) -> FrontendTable:
     """Return the services that *text* lists. :raises ParseError: it is not the JSON of such a list."""
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        value = load_json(text)
+    except ValueError as error:
         raise ParseError(Fault(file=file, line=getattr(error, "lineno", None), column=None, message=f"not JSON: {error}")) from error
     if value is None:  # what Go writes for no services
         value = []

@@ -8,16 +8,19 @@ Source: microsoft/hcsshim internal/hns/hnspolicylist.go, hnsendpoint.go, hcn/hcn
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 
 from tracer.errors import Fault, ParseError
 from tracer.frontends.model import Backend, Frontend, FrontendTable, line_of, ordered, protocol_numbered
+from tracer.json_values import check_depth, decoder
 from tracer.packet import Address
 from tracer.query import parse_address
 
 Json = Mapping[str, object]
 Referred = tuple[tuple[tuple[Address, str], ...], int]
 _DSR, _ILB = 1, 1
+_OPENS = re.compile(r"[{\[]")
 
 
 def parse_hns(texts: Mapping[str, str]) -> FrontendTable:
@@ -49,13 +52,15 @@ def _is_cut(value: Json) -> bool:
 
 def _objects(text: str, file: str) -> Iterator[Json]:
     """Yield every object of a JSON text, or of several behind each other, as hnsdiag prints them."""
-    decoder, at = json.JSONDecoder(), 0
+    decoding, at = decoder(), 0
     while (at := _next(text, at)) < len(text):
         try:
-            value, at = decoder.raw_decode(text, at)
+            value, end = decoding.raw_decode(text, at)
+            check_depth(text[at:end])
         except (ValueError, RecursionError) as error:
             line = text.count("\n", 0, at) + 1
             raise ParseError(Fault(file=file, line=line, column=None, message=f"not JSON: {error}")) from error
+        at = end
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, Mapping):
                 yield item
@@ -63,8 +68,8 @@ def _objects(text: str, file: str) -> Iterator[Json]:
 
 def _next(text: str, at: int) -> int:
     """The next place where JSON may begin: hnsdiag puts headings between its lists."""
-    found = [p for p in (text.find("{", at), text.find("[", at)) if p >= 0]
-    return min(found, default=len(text))
+    found = _OPENS.search(text, at)
+    return found.start() if found else len(text)
 
 
 def _id(value: Json) -> str:

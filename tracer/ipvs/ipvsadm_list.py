@@ -16,10 +16,10 @@ from tracer.query import parse_address
 
 _SERVER = re.compile(r"^(?P<protocol>TCP|UDP|SCTP|FWM)\s+(?P<where>\S+)\s+(?P<rest>.*)$", re.ASCII)
 _REAL = re.compile(r"^\s+->\s+(?P<where>\S+)\s+(?P<rest>.*)$", re.ASCII)
-_COUNT = re.compile(r"(?P<digits>[0-9]+)(?P<unit>[KMGT]?)", re.ASCII)
+_COUNT = re.compile(r"(?P<digits>[0-9]{1,20})(?P<unit>[KMGT]?)", re.ASCII)
 _UNITS = {"": 1, "K": 1000, "M": 1000_000, "G": 1000_000_000, "T": 1000_000_000_000}
 _CONNECTION = re.compile(
-    r"^(?P<protocol>TCP|UDP|SCTP|IP)\s+(?P<expire>[0-9]+:[0-9]{2})\s+(?P<state>\S+)\s+"
+    r"^(?P<protocol>TCP|UDP|SCTP|IP)\s+(?P<expire>[0-9]{1,9}:[0-9]{2})\s+(?P<state>\S+)\s+"
     r"(?P<source>\S+)\s+(?P<virtual>\S+)\s+(?P<real>\S+)",
     re.ASCII,
 )

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from tracer.errors import Fault
+from tracer.errors import Fault, Faults
 from tracer.ipvs.model import Forwarding, RealServer, VirtualServer, endpoint_text
 from tracer.packet import Address, Protocol
 from tracer.query import parse_address
@@ -85,8 +85,8 @@ class _Line:
 
 def parse_virtual_servers(text: str, file: str) -> tuple[tuple[VirtualServer, ...], tuple[Fault, ...]]:
     """Return the virtual servers of ``ipvsadm -S -n``, in their order, and the faults of lines that could not be read."""
-    found: dict[tuple[object, ...], VirtualServer] = {}
-    faults: list[Fault] = []
+    found: dict[tuple[object, ...], tuple[VirtualServer, list[RealServer]]] = {}
+    faults = Faults()
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.strip()
         if not line or line.startswith("#"):
@@ -96,21 +96,20 @@ def parse_virtual_servers(text: str, file: str) -> tuple[tuple[VirtualServer, ..
         except _BadWord as bad:
             column = max(0, raw.find(bad.word))
             faults.append(Fault(file=file, line=number, column=column, message=str(bad), text=raw))
-    return tuple(found.values()), tuple(faults)
+    return tuple(replace(server, real_servers=tuple(reals)) for server, reals in found.values()), tuple(faults)
 
 
-def _read(text: str, number: int, found: dict[tuple[object, ...], VirtualServer]) -> None:
+def _read(text: str, number: int, found: dict[tuple[object, ...], tuple[VirtualServer, list[RealServer]]]) -> None:
     """Read one line into *found*."""
     line = _options(text)
     server = replace(_service(line), text=text, line=number)
     if line.adds_service:
-        found[server.key] = server
+        found[server.key] = server, []
         return
     if server.key not in found:
         raise _BadWord(server.name, f"no virtual server {server.name} was added before its real server")
-    known = found[server.key]
-    real = replace(_real_server(line, known), text=text, line=number)
-    found[server.key] = replace(known, real_servers=(*known.real_servers, real))
+    known, reals = found[server.key]
+    reals.append(replace(_real_server(line, known), text=text, line=number))
 
 
 def _options(text: str) -> _Line:

@@ -121,7 +121,8 @@ def _least(usable: tuple[RealServer, ...], load: Load, reason: str) -> tuple[Cho
     loads = [load(r.active, r.inactive or 0, r.weight) for r in usable if r.active is not None]
     if len(loads) < len(usable):
         return _equally(usable, reason, "how many connections each has (ipvsadm-list.txt)")
-    least = tuple(r for r, of in zip(usable, loads, strict=True) if of == min(loads))
+    lowest = min(loads)
+    least = tuple(r for r, of in zip(usable, loads, strict=True) if of == lowest)
     if len(least) > 1:
         return _equally(least, reason, "they had equally few connections when they were counted")
     counted = f"{reason}: {least[0].active} active and {least[0].inactive} inactive when they were counted"

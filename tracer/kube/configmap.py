@@ -24,7 +24,7 @@ _ALLOWED = frozenset(
 
 def is_wanted(namespace: object, name: object) -> bool:
     """Return whether a ConfigMap is one of kube-proxy's or the cluster DNS's."""
-    return (namespace, name) in _ALLOWED
+    return isinstance(namespace, str) and isinstance(name, str) and (namespace, name) in _ALLOWED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,15 +1,15 @@
 """JSON text to values, strictly: RFC 8259, no NaN, no unbounded nesting; every failure is a ParseError with line and caret.
 
-Owns the one place where the standard library's decoder is called. Refuses nothing that the API server can print.
+The decoder is that of ``tracer.json_values``. Refuses nothing that the API server can print.
 """
 
 from __future__ import annotations
 
 import codecs
 import json
-from typing import NoReturn
 
 from tracer.errors import Fault, ParseError
+from tracer.json_values import decoder, load_json
 
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -20,16 +20,7 @@ _BYTE_ORDER_MARKS = (
 _TEXT_KEPT = 400
 
 
-class _NotJsonError(ValueError):
-    """A literal that Python's decoder accepts and JSON does not."""
-
-
-def refuse_constant(name: str) -> NoReturn:
-    """Refuse NaN and Infinity. :raises ValueError: always."""
-    raise _NotJsonError(f"{name} is not JSON")
-
-
-DECODER = json.JSONDecoder(parse_constant=refuse_constant)
+DECODER = decoder()
 
 
 def to_utf8(raw: bytes) -> bytes:
@@ -78,14 +69,12 @@ def fault_at(text: str, position: int, *, file: str, message: str, first_line: i
 def decode_json(text: str, file: str, *, first_line: int = 1) -> object:
     """Return the value of the JSON *text*, which starts on line *first_line* of *file*.
 
-    :raises ParseError: not JSON, NaN or Infinity, nested too deeply, or a number with thousands of digits.
+    :raises ParseError: not JSON, NaN or Infinity, nested too deeply, or a number beyond the limits.
     Source: RFC 8259.
     """
     try:
-        return DECODER.decode(text)
+        return load_json(text)
     except json.JSONDecodeError as error:
         raise ParseError(fault_at(text, error.pos, file=file, message=f"not JSON: {error.msg}", first_line=first_line)) from None
-    except RecursionError:
-        raise ParseError(Fault(file=file, line=first_line, column=None, message="not usable JSON: nested too deeply")) from None
     except ValueError as error:
         raise ParseError(Fault(file=file, line=first_line, column=None, message=f"not usable JSON: {error}")) from None

@@ -22,6 +22,7 @@ from tracer.kube.node import Node
 from tracer.kube.object_file import Aspect, ObjectFile, RawObject
 from tracer.kube.pod import Pod
 from tracer.kube.service import AddressOf, Service, ServicePort
+from tracer.limits import FAULTS
 from tracer.packet import Address, Protocol
 
 Model = Service | EndpointSlice | Node | Pod | Namespace | NetworkPolicy | ConfigMap
@@ -224,7 +225,12 @@ class Objects:
     # -- reading ------------------------------------------------------------------------------------------------------------------
 
     def _keep(self, error: ParseError) -> None:
-        self._faults.update(dict.fromkeys(error.faults))
+        for fault in error.faults:
+            if len(self._faults) < FAULTS:
+                self._faults[fault] = None
+            elif len(self._faults) == FAULTS:
+                message = f"more than {FAULTS} faults: the others are not listed"
+                self._faults[Fault(file=fault.file, line=fault.line, column=None, message=message)] = None
 
     def _attempt(self, raw: RawObject, file: ObjectFile, item: int) -> tuple[Model, ...]:
         try:
@@ -241,7 +247,7 @@ class Objects:
             self._keep(error)
             return False
         if fault is not None:
-            self._faults[fault] = None
+            self._keep(ParseError(fault))
         return True
 
     def _files_with(self, kind: str) -> tuple[ObjectFile, ...]:

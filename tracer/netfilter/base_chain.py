@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol as TypingProtocol
 
+from tracer.limits import Budget
 from tracer.netfilter.evaluate import Annotator, Evaluation, Leaf, StepList
 from tracer.netfilter.iptables_save import Chain
 from tracer.netfilter.kept_runs import KeptRuns
@@ -27,8 +28,8 @@ class BaseChain(TypingProtocol):
     def routes_again(self) -> bool:
         """Return whether the kernel looks up a new way out where the chain, in OUTPUT, changed what routing looks at."""
 
-    def run(self, view: View, steps: StepList | None) -> Iterator[Leaf]:
-        """Yield every way the chain ends for *view*."""
+    def run(self, view: View, steps: StepList | None, budget: Budget | None = None) -> Iterator[Leaf]:
+        """Yield every way the chain ends for *view*, within *budget*."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,10 @@ class XtablesChain:
         """Return whether this is a chain of the mangle table. Source: ipt_mangle_out; iptables-nft makes it of type route."""
         return self.chain.table.name == "mangle"
 
-    def run(self, view: View, steps: StepList | None) -> Iterator[Leaf]:
-        """Yield every way the chain ends for *view*."""
-        return Evaluation(self.chain, self.family, self.annotate).run(view, steps)
+    def run(self, view: View, steps: StepList | None, budget: Budget | None = None) -> Iterator[Leaf]:
+        """Yield every way the chain ends for *view*, within *budget*."""
+        return Evaluation(self.chain, self.family, self.annotate, budget=budget).run(view, steps)
 
-    def kept(self) -> KeptRuns:
+    def kept(self, budget: Budget | None = None) -> KeptRuns:
         """Return what walks the chain for one question with many packets: it gives the same, and keeps what the first ones found."""
-        return KeptRuns(self.chain, self.family, self.annotate)
+        return KeptRuns(self.chain, self.family, self.annotate, budget)

@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import assert_never
 
 from tracer.frozen import changed
+from tracer.limits import Budget
 from tracer.netfilter import matches
 from tracer.netfilter import model as m
 from tracer.netfilter.altered_view import altered, marked, marks_of
@@ -25,8 +26,8 @@ from tracer.trace import Step, Unknown
 _HALF = Fraction(1, 2)
 _ONE = Fraction(1)
 _DEEPEST = 100
-# What one walk of one chain may cost. A node of 10,000 Services stays below a tenth of each.
-_MOST_RULES, _MOST_STEPS, _MOST_LEAVES = 2_000_000, 20_000, 10_000
+# What a rule that is taken costs of a question's budget beside being asked: its step is kept.
+_STEP = 10
 
 Annotator = Callable[[m.Rule], Mapping[str, str]]
 Asked = m.Match | m.SetMark | m.CopyMark | Chain
@@ -119,17 +120,20 @@ class KnownSteps:
 class Evaluation:
     """One walk of one base chain. *annotate* gives the Kubernetes names of a rule, *known* the steps of earlier walks.
 
+    *budget* is what the question has left: one unit for a rule that is asked, more for a step, and for every condition that a split copies.
+
     *events* is, after a walk that never split, everything that it asked with the answers; None after any other.
     """
 
-    def __init__(self, base: Chain, family: str, annotate: Annotator = no_names, known: KnownSteps | None = None) -> None:
+    def __init__(
+        self, base: Chain, family: str, annotate: Annotator = no_names, known: KnownSteps | None = None, budget: Budget | None = None
+    ) -> None:
         self._base = base
         self._family = family
         self._annotate = annotate
         self._known = known or KnownSteps()
         self._pending: list[_Cursor] = []
-        self._asked = 0
-        self._taken = 0
+        self._budget = budget or Budget()
         self.events: list[Event] | None = []
 
     def run(self, view: View, steps: StepList | None = None) -> Iterator[Leaf]:
@@ -139,7 +143,7 @@ class Evaluation:
         and what is left of the odds ends in one unknown leaf.
         """
         self._pending = [_Cursor((self._frame(self._base, view.packet),), view, steps, _ONE)]
-        for _ in range(_MOST_LEAVES):
+        for _ in range(self._budget.limits.ways):
             if not self._pending or self._is_spent():
                 break
             yield self._finish(self._pending.pop())
@@ -147,7 +151,7 @@ class Evaluation:
             yield self._given_up()
 
     def _is_spent(self) -> bool:
-        return self._asked > _MOST_RULES or self._taken > _MOST_STEPS
+        return self._budget.is_spent or len(self._pending) > self._budget.limits.ways
 
     def _given_up(self) -> Leaf:
         first, share = self._pending[0], sum((c.probability for c in self._pending), Fraction(0))
@@ -179,11 +183,11 @@ class Evaluation:
             if isinstance(answer, View):
                 view = answer
                 continue
-            self._asked += position - frame.position + 1
+            self._budget.spend(position - frame.position + 1)
             here = _Frame(chain, order, position + 1, frame.gotos)
             ahead = _Cursor((*cursor.frames[:-1], here), answer.view, cursor.steps, cursor.probability, cursor.conditions, cursor.unknowns)
             return self._hold(rule, ahead, answer)
-        self._asked += len(order) - frame.position
+        self._budget.spend(len(order) - frame.position + 1)
         if chain.may_continue:
             return self._cut_off(cursor, chain)
         return changed(cursor, frames=cursor.frames[:-1], view=view)
@@ -210,6 +214,7 @@ class Evaluation:
         why = " and ".join(x.text for x in missing)
         where = f"{self._file}:{rule.line}"
         found = tuple(self._unknown(x.code, x.text, rule) for x in missing)
+        self._budget.spend(_STEP + len(ahead.conditions) + len(ahead.unknowns))
         ahead = changed(ahead, probability=ahead.probability * _HALF, unknowns=ahead.unknowns + found)
         self._pending.append(changed(ahead, view=otherwise, conditions=(*ahead.conditions, f"{where} does not match ({why})")))
         return changed(ahead, conditions=(*ahead.conditions, f"{where} matches ({why})"))
@@ -219,6 +224,7 @@ class Evaluation:
         why = " and ".join(x.text for x in missing)
         step = self._step(rule, "continue", condition=why)
         found = tuple(self._unknown(x.code, x.text, rule) for x in missing)
+        self._budget.spend(_STEP + len(ahead.unknowns))
         return changed(ahead, steps=StepList(step, ahead.steps), unknowns=ahead.unknowns + found)
 
     def _faulty(self, rule: m.Rule, ahead: _Cursor) -> Leaf:
@@ -230,6 +236,7 @@ class Evaluation:
     def _take(self, rule: m.Rule, cursor: _Cursor, chance: Fraction | None, condition: str | None) -> _Cursor | Leaf:
         """Apply the target of a rule that matched."""
         target = rule.target
+        self._budget.spend(_STEP)
 
         def stepped(verdict: str, **rewrote: tuple[object, object]) -> StepList:
             return StepList(self._step(rule, verdict, chance=chance, condition=condition, rewrote=rewrote), cursor.steps)
@@ -277,7 +284,6 @@ class Evaluation:
         if len(frames) >= _DEEPEST or gotos > len(chains):
             found = self._unknown("BAD_RULE", "the chains lead into each other without end; no kernel loads such rules", rule)
             return Leaf("unknown", cursor.view, steps, cursor.probability, cursor.conditions, (*cursor.unknowns, found), rule=rule)
-        self._taken += 1
         return changed(cursor, frames=(*frames, self._frame(chains[target.chain], cursor.view.packet, gotos)), steps=steps)
 
     def _policy(self, cursor: _Cursor) -> Leaf:
@@ -364,6 +370,8 @@ class Evaluation:
         missing: tuple[UnknownAnswer, ...] = ()
         otherwise: View | None = None
         for match in rule.matches:
+            if isinstance(match, m.SetMatch) and view.sets and (found := view.sets.get(match.name)):
+                self._budget.spend(found.cost(view.sets))
             answer = matches.test(match, view)
             if isinstance(match, m.RecentMatch) and match.action in ("set", "remove"):
                 view = _remember(view, match)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from tracer.errors import Fault
+from tracer.errors import Fault, Faults
 from tracer.netfilter.model import DRAWN, EPHEMERAL, AddressMask, PortRange
 from tracer.netfilter.scalars import BadValue, address_mask, address_range, number, port_range, protocol
 from tracer.packet import Address
@@ -76,18 +76,33 @@ class IpSet:
     entries: list[tuple[Part, ...]] = field(default_factory=list)
     excluded: list[tuple[Part, ...]] = field(default_factory=list)
     unread: list[int] = field(default_factory=list)
-    _hash: dict[tuple[object, ...], bool] | None = None
+    _index: tuple[frozenset[tuple[Part, ...]], list[tuple[Part, ...]]] | None = field(default=None, compare=False, repr=False)
 
     @property
     def dimensions(self) -> tuple[str, ...]:
         """Return the parts of an entry, as the type names them (ip, net, port, …)."""
         return tuple(self.type.partition(":")[2].split(","))
 
+    @property
+    def index(self) -> tuple[frozenset[tuple[Part, ...]], list[tuple[Part, ...]]]:
+        """Return the entries that are one value each, hashed, and the others, which have to be walked."""
+        if self._index is None:
+            single = [e for e in self.entries if all(map(_is_single, e))]
+            self._index = frozenset(single), [e for e in self.entries if not all(map(_is_single, e))]
+        return self._index
+
+    def cost(self, sets: Mapping[str, IpSet]) -> int:
+        """Return how many entries a question to the set may have to walk, those of the members of a list included."""
+        if self.type != "list:set":
+            return len(self.index[1]) + len(self.excluded)
+        members = {p.text for (p, *_) in self.entries if isinstance(p, WordPart)}
+        return len(self.entries) + sum(sets[name].cost({}) for name in members if name in sets and sets[name].type != "list:set")
+
 
 def parse_sets(text: str, file: str) -> tuple[dict[str, IpSet], tuple[Fault, ...]]:
     """Return the sets of an ``ipset save`` text by name, and its faults."""
     sets: dict[str, IpSet] = {}
-    faults: list[Fault] = []
+    faults = Faults()
     for line_number, line in enumerate(text.splitlines(), 1):
         words = line.split()
         if not words or words[0].startswith("#"):
@@ -166,9 +181,16 @@ def contains(found: IpSet, key: Key, sides: tuple[str, ...], sets: Mapping[str, 
         return False
     if any(d in ("ip", "net") for d in found.dimensions) and key.source.version != (6 if found.family == "inet6" else 4):
         return False
+    entries_of = found.entries
+    if not found.excluded and _INDEXED.issuperset(found.dimensions):
+        offered = tuple(_offered(d, s, key) for d, s in zip(found.dimensions, sides, strict=False))
+        if None not in offered:
+            hashed, entries_of = found.index
+            if offered in hashed:
+                return True
     best, known = -1, True
     narrowest = _narrowest(found, key, sides[0]) if found.type == "hash:net,iface" else None
-    for entries, wanted in ((found.entries, True), (found.excluded, False)):
+    for entries, wanted in ((entries_of, True), (found.excluded, False)):
         for entry in entries:
             if narrowest is not None and _width(entry[0]) != narrowest:
                 continue
@@ -192,9 +214,18 @@ def changed(found: IpSet, key: Key, sides: tuple[str, ...], *, adds: bool) -> Ip
     parts = tuple(_offered(d, s, key) for d, s in zip(found.dimensions, sides, strict=False))
     entry = tuple(p for p in parts if p is not None)
     if found.type not in ("hash:ip", "hash:ip,port", "hash:ip,port,ip") or found.unread or len(entry) < len(parts):
-        return replace(found, unread=[*found.unread, 0], _hash=None)
+        return replace(found, unread=[*found.unread, 0], _index=None)
     entries = [e for e in found.entries if e != entry]
-    return replace(found, entries=[*entries, entry] if adds else entries, _hash=None)
+    return replace(found, entries=[*entries, entry] if adds else entries, _index=None)
+
+
+_INDEXED = frozenset({"ip", "port"})
+
+
+def _is_single(part: Part) -> bool:
+    if isinstance(part, AddressPart):
+        return part.low == part.high
+    return isinstance(part, PortPart) and part.protocol is not None and part.ports.low == part.ports.high
 
 
 def _offered(dimension: str, side: str, key: Key) -> Part | None:
@@ -219,11 +250,12 @@ def _width(part: Part) -> int:
 
 
 def _in_list(found: IpSet, key: Key, sides: tuple[str, ...], sets: Mapping[str, IpSet], depth: int) -> bool | None:
+    """NB: a list is no member of a list: the kernel refuses it (IPSET_ERR_LOOP). Source: list_set_uadt in ip_set_list_set.c."""
     answers: list[bool | None] = []
-    for entry in found.entries:
+    for entry in dict.fromkeys(found.entries):
         part = entry[0]
         member = sets.get(part.text) if isinstance(part, WordPart) else None
-        answers.append(None if member is None or depth > 4 else contains(member, key, sides, sets, depth + 1))
+        answers.append(None if member is None or depth else contains(member, key, sides, sets, depth + 1))
     if any(answers):
         return True
     return None if None in answers else False

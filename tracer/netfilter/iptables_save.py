@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tracer.errors import Fault, ParseError
+from tracer.errors import Fault, Faults, ParseError
 from tracer.netfilter.index import ChainIndex, pinned_matches
 from tracer.netfilter.model import Rule, UnmodelledTarget
 from tracer.netfilter.rule_shapes import ShapeReader
@@ -106,7 +106,7 @@ class Dump:
     file: str
     lines: list[str]
     tables: dict[str, Table] = field(default_factory=dict)
-    faults: list[Fault] = field(default_factory=list)
+    faults: Faults = field(default_factory=Faults)
     truncated: bool = False
     indexed: bool = True
     unlisted: dict[str, int] = field(default_factory=dict)
@@ -265,7 +265,7 @@ def _end(dump: Dump, table: Table | None, number: int) -> None:
 def check(text: str, file: str) -> tuple[Fault, ...]:
     """Return every fault of a dump: of its layout, and of each rule, strictly parsed."""
     dump = parse_dump(text, file, indexed=False)
-    faults = list(dump.faults)
+    faults = Faults(dump.faults)
     for table in dump.tables.values():
         reader = ShapeReader(table.chains, file)
         for chain in table.chains.values():

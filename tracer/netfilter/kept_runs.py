@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from tracer.limits import Budget
 from tracer.netfilter import matches
 from tracer.netfilter import model as m
 from tracer.netfilter.altered_view import marked, marks_of
@@ -50,20 +51,21 @@ class _Node:
 class KeptRuns:
     """Walks *base* as :class:`Evaluation` does, and keeps the straight walks. For one question only: what is kept is never let go."""
 
-    def __init__(self, base: Chain, family: str, annotate: Annotator) -> None:
+    def __init__(self, base: Chain, family: str, annotate: Annotator, budget: Budget | None = None) -> None:
         self._base = base
         self._family = family
         self._annotate = annotate
+        self._budget = budget or Budget()
         self._known = KnownSteps()
         self._first = _Node()
 
     def run(self, view: View, steps: StepList | None) -> Iterator[Leaf]:
         """Yield every way the chain ends for *view*."""
         kept = self.straight(view, steps)
-        if kept is not None:
+        if kept is not None and not self._budget.is_spent:
             yield kept
             return
-        walk = Evaluation(self._base, self._family, self._annotate, self._known)
+        walk = Evaluation(self._base, self._family, self._annotate, self._known, self._budget)
         for leaf in walk.run(view, steps):
             if walk.events is not None and leaf.probability == _ONE and not leaf.conditions and not leaf.unknowns:
                 self._keep(walk.events, leaf, steps)
@@ -76,6 +78,7 @@ class KeptRuns:
             return None
         straight, view = found
         end = straight.leaf
+        self._budget.spend(len(straight.steps))
         steps = straight.after(steps)
         return Leaf(end.verdict, view, steps, _ONE, target=end.target, rule=end.rule, by_policy=end.by_policy, where=end.where)
 
@@ -91,12 +94,16 @@ class KeptRuns:
             if found is None or found[1] is not seen:
                 return None
             end = found[0]
-        return end.after(steps) if end.leaf.verdict == "accept" else None
+        if end.leaf.verdict != "accept":
+            return None
+        self._budget.spend(len(end.steps))
+        return end.after(steps)
 
     def _asked(self, view: View) -> tuple[_Straight, View] | None:
         """Where the answers for *view* lead, and the view there."""
         node: _Node | None = self._first
         while node is not None and node.end is None:
+            self._budget.spend(1)
             asked = node.asked
             answer: object
             if isinstance(asked, Chain):
@@ -106,6 +113,8 @@ class KeptRuns:
             elif asked is None:
                 return None
             else:
+                if isinstance(asked, m.SetMatch) and view.sets and (kept := view.sets.get(asked.name)):
+                    self._budget.spend(kept.cost(view.sets))
                 answer = matches.test(asked, view)
                 if answer is not True and answer is not False:
                     return None

@@ -13,6 +13,7 @@ from fractions import Fraction
 from ipaddress import IPv4Address, IPv6Address
 from itertools import product
 
+from tracer.limits import Budget
 from tracer.netfilter import model as m
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.evaluate import Leaf, StepList
@@ -28,6 +29,7 @@ from tracer.trace import Step, Unknown
 
 _ONE, _HALF = Fraction(1), Fraction(1, 2)
 _DEEPEST = 16  # NFT_JUMP_STACK_SIZE
+_RULE, _STATEMENT = 20, 10  # what they cost of a question's budget
 
 # What a step stands for: called with the address and port that a rule looked up or translates to.
 NftAnnotator = Callable[[Address, "int | None", bool], Mapping[str, str]]
@@ -92,10 +94,10 @@ class NftBaseChain:
         """Return whether the chain is of type route. Source: nf_route_table_hook4, nft_chain_route.c."""
         return self.chain.type == "route"
 
-    def run(self, view: View, steps: StepList | None) -> Iterator[Leaf]:
-        """Yield every way the chain ends for *view*; probabilities sum to 1."""
+    def run(self, view: View, steps: StepList | None, budget: Budget | None = None) -> Iterator[Leaf]:
+        """Yield every way the chain ends for *view*, within *budget*; probabilities sum to 1."""
         if self._is_asked(view):
-            return _Run(self).leaves(view, steps)
+            return _Run(self, budget or Budget()).leaves(view, steps)
         return iter((Leaf("accept", view, steps, _ONE, (), ()),))
 
     def _is_asked(self, view: View) -> bool:
@@ -107,18 +109,46 @@ class NftBaseChain:
         return not passed.isdisjoint(self.chain.devices)
 
 
+@dataclass(frozen=True, slots=True)
+class _Next:
+    """A rule that goes on: with the statement at *at*."""
+
+    at: int
+    progress: _Progress
+
+
+_Found = _Cursor | Leaf | _Next
+
+
 class _Run:
-    def __init__(self, base: NftBaseChain) -> None:
+    def __init__(self, base: NftBaseChain, budget: Budget) -> None:
         self._base = base
         self._table = base.table
-        self._values = Evaluator(base.table, base.indexes)
+        self._budget = budget
+        self._values = Evaluator(base.table, base.indexes, budget)
         self._pending: list[_Cursor] = []
 
     def leaves(self, view: View, steps: StepList | None) -> Iterator[Leaf]:
-        """Yield every way the chain ends."""
+        """Yield every way the chain ends.
+
+        NB: a hostile rule set can make the walk as long as it likes (each of n chains jumping twice to the next); then it is given up,
+        and what is left of the odds ends in one unknown leaf.
+        """
         self._pending = [_Cursor(((self._base.chain, 0),), view, steps)]
+        found, most = 0, self._budget.limits.ways
         while self._pending:
-            yield from self._advance(self._pending.pop())
+            if found >= most or len(self._pending) > most or self._budget.is_spent:
+                yield self._given_up(self._pending)
+                return
+            for leaf in self._advance(self._pending.pop()):
+                found += 1
+                yield leaf
+
+    def _given_up(self, left: Sequence[_Cursor]) -> Leaf:
+        first, share = left[-1], sum((c.probability for c in left), Fraction(0))
+        name = f"chain {self._base.chain.name} of table {self._table.family} {self._table.name}"
+        found = Unknown(code="UNSUPPORTED", text=f"the walk through {name} is too long: given up", at={"file": self._base.file})
+        return Leaf("unknown", first.view, first.steps, share, first.conditions, (*first.unknowns, found))
 
     def _advance(self, cursor: _Cursor) -> Iterator[Leaf]:
         """Ask the next rule; what goes on is left pending, in order."""
@@ -130,9 +160,21 @@ class _Run:
             self._pending.append(replace(cursor, frames=cursor.frames[:-1]))
             return
         ahead = replace(cursor, frames=(*cursor.frames[:-1], (chain, position + 1)))
-        results = list(self._rule(chain, chain.rules[position], ahead))
+        self._budget.spend(_RULE)
+        results = self._results(chain, chain.rules[position], ahead)
         self._pending.extend(r for r in reversed(results) if isinstance(r, _Cursor))
         yield from (r for r in results if isinstance(r, Leaf))
+
+    def _results(self, chain: n.NftChain, rule: n.NftRule, ahead: _Cursor) -> list[_Cursor | Leaf]:
+        """Every way a rule goes; where they are too many (each statement drawing a value), what is left of the odds as one leaf."""
+        results: list[_Cursor | Leaf] = []
+        for found in self._rule(chain, rule, ahead):
+            results.append(found)
+            if len(results) > self._budget.limits.ways or self._budget.is_spent:
+                left = ahead.probability - sum((r.probability for r in results), Fraction(0))
+                results += [self._given_up([replace(ahead, probability=left)])] if left else []
+                break
+        return results
 
     def _rule(self, chain: n.NftChain, rule: n.NftRule, ahead: _Cursor) -> Iterator[_Cursor | Leaf]:
         if rule.fault is not None:
@@ -141,10 +183,19 @@ class _Run:
             yield Leaf("unknown", yes.view, yes.steps, yes.probability, yes.conditions, yes.unknowns)
             yield no
             return
-        yield from self._statements(chain, rule, 0, _Progress(ahead))
+        waiting: list[Iterator[_Found]] = [iter((_Next(0, _Progress(ahead)),))]
+        while waiting:
+            found = next(waiting[-1], None)
+            if found is None:
+                waiting.pop()
+            elif isinstance(found, _Next):
+                self._budget.spend(_STATEMENT)
+                waiting.append(self._statement(chain, rule, found.at, found.progress))
+            else:
+                yield found
 
-    def _statements(self, chain: n.NftChain, rule: n.NftRule, at: int, progress: _Progress) -> Iterator[_Cursor | Leaf]:
-        """Run the statements of *rule* from *at* on, splitting where a value is random or unknown."""
+    def _statement(self, chain: n.NftChain, rule: n.NftRule, at: int, progress: _Progress) -> Iterator[_Found]:
+        """Run the statement of *rule* at *at*, splitting where a value is random or unknown."""
         if at == len(rule.statements):
             yield replace(progress.cursor, steps=self._stepped(chain, rule, progress, "continue"))
             return
@@ -168,17 +219,17 @@ class _Run:
                 yield from self._assigned(chain, rule, at, progress, statement)
             case n.SetUpdate():
                 cursor = replace(progress.cursor, view=self._updated(statement, progress.cursor.view))
-                yield from self._statements(chain, rule, at + 1, replace(progress, cursor=cursor))
+                yield _Next(at + 1, replace(progress, cursor=cursor))
             case n.NoTrack():
                 view = progress.cursor.view
                 view = view if view.connection is not None else replace(view, state="UNTRACKED")
-                yield from self._statements(chain, rule, at + 1, replace(progress, cursor=replace(progress.cursor, view=view)))
+                yield _Next(at + 1, replace(progress, cursor=replace(progress.cursor, view=view)))
             case n.UnmodelledStatement(kind=kind, text=text):
                 found_unknown = self._unknown("UNMODELLED_TARGET", f"{text or kind} has no model", chain, rule)
                 leaf = self._leaf("unknown", chain, rule, progress, None, "continue")
                 yield replace(leaf, unknowns=(*leaf.unknowns, found_unknown))
             case n.Counter() | n.Harmless():
-                yield from self._statements(chain, rule, at + 1, progress)
+                yield _Next(at + 1, progress)
 
     def _compare(
         self, statements: Sequence[n.Statement], at: int, statement: n.Compare, view: View
@@ -191,29 +242,31 @@ class _Run:
 
     def _compared(
         self, chain: n.NftChain, rule: n.NftRule, at: int, progress: _Progress, answer: bool | Fraction | UnknownAnswer
-    ) -> Iterator[_Cursor | Leaf]:
+    ) -> Iterator[_Found]:
         cursor = progress.cursor
         if answer is True:
-            yield from self._statements(chain, rule, at + 1, progress)
+            yield _Next(at + 1, progress)
         elif answer is False:
             yield cursor
         elif isinstance(answer, Fraction):
             taken = replace(cursor, probability=cursor.probability * answer)
             chance = answer if progress.chance is None else progress.chance * answer
-            yield from self._statements(chain, rule, at + 1, replace(progress, cursor=taken, chance=chance))
+            yield _Next(at + 1, replace(progress, cursor=taken, chance=chance))
             yield replace(cursor, probability=cursor.probability * (1 - answer))
         elif all(isinstance(s, n.Counter | n.Harmless) for s in rule.statements[at + 1 :]):
             found = self._unknown(answer.code, answer.text, chain, rule)
+            self._budget.spend(_RULE + len(cursor.unknowns))
             noted = replace(cursor, unknowns=(*cursor.unknowns, found))
             yield replace(noted, steps=self._stepped(chain, rule, replace(progress, condition=answer.text), "continue"))
         else:
             yes, no = self._split(cursor, answer, chain, rule)
-            yield from self._statements(chain, rule, at + 1, replace(progress, cursor=yes, condition=answer.text))
+            yield _Next(at + 1, replace(progress, cursor=yes, condition=answer.text))
             yield no
 
     def _split(self, cursor: _Cursor, missing: UnknownAnswer, chain: n.NftChain, rule: n.NftRule) -> tuple[_Cursor, _Cursor]:
         """The two ways of an unknown match: it holds, it does not."""
         where = self._where(chain, rule)
+        self._budget.spend(_RULE + len(cursor.conditions) + len(cursor.unknowns))
         found = (*cursor.unknowns, self._unknown(missing.code, missing.text, chain, rule))
         half = replace(cursor, probability=cursor.probability * _HALF, unknowns=found)
         return (
@@ -320,9 +373,9 @@ class _Run:
                 here = replace(here, names=names | chosen_element(statement, address, port))
             yield self._leaf("nat", chain, rule, here, target, statement.kind)
 
-    def _assigned(self, chain: n.NftChain, rule: n.NftRule, at: int, progress: _Progress, statement: n.Assign) -> Iterator[_Cursor | Leaf]:
+    def _assigned(self, chain: n.NftChain, rule: n.NftRule, at: int, progress: _Progress, statement: n.Assign) -> Iterator[_Found]:
         if isinstance(statement.target, n.UnmodelledExpression) and statement.target.kind == "exthdr":
-            yield from self._statements(chain, rule, at + 1, progress)  # an option of the header: nothing that a trace follows
+            yield _Next(at + 1, progress)  # an option of the header: nothing that a trace follows
             return
         for share, value in self._values.ways(statement.value, progress.cursor.view):
             cursor = replace(progress.cursor, probability=progress.cursor.probability * share)
@@ -337,7 +390,7 @@ class _Run:
                 before, after = cursor.view.packet.mark, view.packet.mark
                 rewrote = {"mark": (f"{before:#x}", f"{after:#x}")} if before != after else progress.rewrote
                 here = replace(here, cursor=replace(cursor, view=view), rewrote=rewrote)
-                yield from self._statements(chain, rule, at + 1, here)
+                yield _Next(at + 1, here)
 
     def _updated(self, statement: n.SetUpdate, view: View) -> View:
         value = self._values.ways(statement.key, view)[0][1]

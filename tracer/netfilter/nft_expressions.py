@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tracer.errors import ParseError
+from tracer.limits import OPERATIONS
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.nft_typing import typed
 from tracer.netfilter.nft_words import DSCP, TCP_FLAGS, Token, atom, fault, number, port_word, seconds
@@ -45,12 +46,18 @@ VERDICTS = frozenset({"accept", "drop", "continue", "return", "jump", "goto"})
 
 @dataclass(slots=True)
 class ExpressionParser:
-    """Reads from the tokens of *text*; *family* is that of the table."""
+    """Reads from the tokens of *text*; *family* is that of the table.
+
+    NB: what lies in parentheses or braces is read by a deeper call, and a chain of operators is a tree as deep as it is long: both are
+    counted, for one outermost expression.
+    """
 
     text: str
     words: list[Token]
     family: str
     at: int = 0
+    depth: int = 0
+    operations: int = 0
 
     # -- reading ------------------------------------------------------------------------------------------------------------------
 
@@ -105,19 +112,31 @@ class ExpressionParser:
 
     def expression(self, kind: str = "") -> n.Expression:
         """An expression; *kind* is the type of what it is compared with, for its constants."""
+        self.operations = self.operations if self.depth else 0
+        if self.depth >= OPERATIONS:
+            raise self.error(f"an expression nested more than {OPERATIONS} deep")
+        self.depth += 1
         parts = [self.binary(kind)]
         while self.accept("."):
             parts.append(self.binary(""))
         found: n.Expression = parts[0] if len(parts) == 1 else n.Concat(tuple(parts))
         if self.accept("map"):
-            return n.MapLookup(found, self.map_of(found))
+            found = n.MapLookup(found, self.map_of(found))
+        self.depth -= 1
         return found
+
+    def operation(self, operator: str, left: n.Expression, right: n.Expression) -> n.Binary:
+        """One operation of an expression. :raises ParseError: the expression has too many."""
+        self.operations += 1
+        if self.operations > OPERATIONS:
+            raise self.error(f"an expression of more than {OPERATIONS} operations")
+        return n.Binary(operator, left, right)
 
     def binary(self, kind: str) -> n.Expression:
         found = self.primary(kind)
         while (operator := _BINARY.get(self.peek() or "")) is not None:
             self.at += 1
-            found = n.Binary(operator, found, self.primary(kind or typed_by(found)))
+            found = self.operation(operator, found, self.primary(kind or typed_by(found)))
         return found
 
     def primary(self, kind: str = "") -> n.Expression:

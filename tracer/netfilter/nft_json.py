@@ -12,6 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from tracer.errors import Fault, ParseError
+from tracer.json_values import load_json
+from tracer.limits import OPERATIONS
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.nft_deferred import Deferred
 from tracer.netfilter.nft_expressions import typed_by
@@ -19,7 +21,7 @@ from tracer.netfilter.nft_json_words import TIMES, meter, metered, timed, with_q
 from tracer.netfilter.nft_print import expression_text, rule_text, statement_text
 from tracer.netfilter.nft_statements import REJECTS, parse_statements
 from tracer.netfilter.nft_typing import typed, typed_elements, types_of
-from tracer.netfilter.nft_words import DSCP, TCP_FLAGS, atom, port_word
+from tracer.netfilter.nft_words import DSCP, TCP_FLAGS, atom, number, port_word
 
 _UPDATED = re.compile(r"(?:add|update|delete) @(\S+) \{", re.ASCII)
 _NAMES = ("ifname", "iface_index")
@@ -35,7 +37,7 @@ class _Unreadable(Exception):
     """A value of the JSON has a form that is not known."""
 
 
-_ERRORS = (ParseError, KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError, _Unreadable)
+_ERRORS = (ParseError, KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError, _Unreadable)
 
 
 def parse_json(text: str, file: str) -> n.NftRuleset:
@@ -44,8 +46,8 @@ def parse_json(text: str, file: str) -> n.NftRuleset:
     :raises ParseError: the text is not JSON, or not a listing of nftables.
     """
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        value = load_json(text)
+    except ValueError as error:
         line = getattr(error, "lineno", None)
         raise ParseError(Fault(file=file, line=line, column=None, message=f"not JSON: {error}")) from None
     if not isinstance(value, dict) or not isinstance(value.get("nftables"), list):
@@ -80,7 +82,7 @@ class _Reader:
                 self.rule(value)
             elif kind not in _SKIPPED:
                 self.lost(f"an entry of the listing is a {str(kind)[:40]!r}, which is not known")
-        except (KeyError, TypeError, ValueError, AttributeError, _Unreadable) as error:
+        except _ERRORS as error:
             self.lost(f"a {kind} cannot be read: {error!r}"[:200])
 
     def fault(self, message: str) -> Fault:
@@ -106,7 +108,7 @@ class _Reader:
         chain = self.chain_of(table, str(value["name"]))
         chain.comment = value.get("comment")
         if "hook" in value:
-            chain.type, chain.hook, chain.priority = str(value["type"]), str(value["hook"]), int(value["prio"])
+            chain.type, chain.hook, chain.priority = str(value["type"]), str(value["hook"]), _integer(value["prio"])
             devices = value.get("dev", ())
             chain.devices = tuple(map(str, devices)) if isinstance(devices, list | tuple) else (str(devices),)
             chain.policy = str(value.get("policy", "accept"))
@@ -317,7 +319,7 @@ def _expression(value: Any, kind: str = "") -> n.Expression:
     if isinstance(value, bool):
         return n.Word("exists" if value else "missing")
     if isinstance(value, int):
-        return value
+        return _whole(value)
     if isinstance(value, str):
         return _constant(value, kind)
     if isinstance(value, list):
@@ -341,11 +343,47 @@ def _constant(text: str, kind: str) -> n.Expression:
     return port_word(found) if kind == "port" else found
 
 
+def _integer(value: Any) -> int:
+    """A whole number, as JSON writes one or as its text. :raises _Unreadable: it is something else."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    found = number(value.removeprefix("-")) if isinstance(value, str) else None
+    if found is None:
+        raise _Unreadable(f"{str(value)[:40]} where a whole number is due")
+    return -found if value.startswith("-") else found
+
+
+def _whole(value: int) -> int:
+    if not 0 <= value < 1 << 128:
+        raise _Unreadable(f"the number {value}")
+    return value
+
+
+def _modulus(inner: dict[str, Any]) -> int:
+    found = _integer(inner["mod"])
+    if found < 1:
+        raise _Unreadable("a modulus that is not positive")
+    return found
+
+
 def _flags(parts: list[n.Expression]) -> n.Expression:
     joined = parts[0]
     for part in parts[1:]:
-        joined = n.Binary("|", joined, part)
+        joined = _binary("|", joined, part)
     return joined
+
+
+def _binary(operator: str, left: n.Expression, right: n.Expression) -> n.Binary:
+    """NB: a chain of operators is a tree as deep as it is long, which everybody who walks it would have to go down."""
+    found, waiting = 0, [left, right]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, n.Binary):
+            found += 1
+            waiting += (item.left, item.right)
+        if found >= OPERATIONS:
+            raise _Unreadable(f"an expression of more than {OPERATIONS} operations")
+    return n.Binary(operator, left, right)
 
 
 def _operation(name: str, inner: Any, kind: str) -> n.Expression:
@@ -361,11 +399,11 @@ def _operation(name: str, inner: Any, kind: str) -> n.Expression:
             flags = inner["flags"]
             return n.Fib(tuple(flags) if isinstance(flags, list) else (str(flags),), str(inner["result"]))
         case "numgen":
-            return n.Numgen(str(inner["mode"]), int(inner["mod"]), int(inner.get("offset", 0)))
+            return n.Numgen(str(inner["mode"]), _modulus(inner), _integer(inner.get("offset", 0)))
         case "jhash":
-            return n.Hash(_expression(inner["expr"]), int(inner["mod"]), inner.get("seed"), int(inner.get("offset", 0)))
+            return n.Hash(_expression(inner["expr"]), _modulus(inner), inner.get("seed"), _integer(inner.get("offset", 0)))
         case "symhash":
-            return n.Hash(None, int(inner["mod"]), None, int(inner.get("offset", 0)))
+            return n.Hash(None, _modulus(inner), None, _integer(inner.get("offset", 0)))
         case "concat":
             return n.Concat(tuple(_expression(p) for p in inner))
         case "prefix":
@@ -387,7 +425,7 @@ def _operation(name: str, inner: Any, kind: str) -> n.Expression:
             first, *others = inner
             found_left = _expression(first, kind)
             for other in others:
-                found_left = n.Binary(name, found_left, _expression(other, kind or typed_by(found_left)))
+                found_left = _binary(name, found_left, _expression(other, kind or typed_by(found_left)))
             return found_left
     return _unmodelled(name, inner)
 

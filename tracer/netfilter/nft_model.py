@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tracer.errors import Fault
+from tracer.errors import Fault, Faults
 from tracer.packet import Address
 
 # -- values -----------------------------------------------------------------------------------------------------------------------
@@ -375,7 +375,7 @@ class NftRuleset:
 
     file: str = field(compare=False)
     tables: list[NftTable] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list, compare=False)
+    faults: list[Fault] = field(default_factory=Faults, compare=False)
     incomplete: Fault | None = field(default=None, compare=False)
 
     def check(self) -> tuple[Fault, ...]:

@@ -15,8 +15,8 @@ from tracer.netfilter.nft_words import priority
 FAMILIES = ("ip", "ip6", "inet", "arp", "bridge", "netdev")
 XTABLES = frozenset({"raw", "mangle", "nat", "filter", "security"})
 _COUNTED = re.compile(r"\bcounter packets [0-9]+ bytes [0-9]+", re.ASCII)
-_HANDLE = re.compile(r"\s+# handle ([0-9]+)$", re.ASCII)
-_COMMENTED = re.compile(r"(?:^|\s)# .*\bcounter packets [0-9]+ bytes [0-9]+", re.ASCII)
+_HANDLE = re.compile(r"(?<![ \t])[ \t]+# handle ([0-9]{1,20})$", re.ASCII)
+_COMMENT = re.compile(r"(?:^|\s)# ", re.ASCII)
 _BASE = re.compile(
     r"type (?P<type>\S+) hook (?P<hook>\S+)(?: devices? (?:= )?(?P<devices>\{[^}]*\}|\S+))?\s+priority (?P<priority>.+)", re.ASCII
 )
@@ -58,7 +58,7 @@ def read_rule(line: str, number: int, table: n.NftTable, ruleset: n.NftRuleset) 
     if found := _HANDLE.search(text):
         handle, text = int(found[1]), text[: found.start()]
     shown = without_counts(text)
-    if _is_xtables(table) and _COMMENTED.search(text):
+    if _is_xtables(table) and (said := _COMMENT.search(text)) and _COUNTED.search(text, said.end()):
         message = "nft prints a match of iptables only as a comment, and what it asks is not known"
         ruleset.faults.append(Fault(file=ruleset.file, line=number, column=text.find("#"), message=message, text=text))
         return n.NftRule(shown, (), line=number, handle=handle, fault=message)

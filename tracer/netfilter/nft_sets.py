@@ -136,7 +136,7 @@ def defer_set(found: n.NftSet, body: str, family: str, line: int, ruleset: n.Nft
 _V4 = r"(?:0|[1-9][0-9]{0,2})(?:\.(?:0|[1-9][0-9]{0,2})){3}"
 _PLAIN = {
     "ipv4_addr": _V4,
-    "ipv6_addr": r"[0-9a-f:]*:[0-9a-f:]*",
+    "ipv6_addr": r"[0-9a-f]{0,4}:[0-9a-f:]{1,40}",
     "inet_proto": "tcp|udp|sctp|icmp",
     "inet_service": r"0|[1-9][0-9]{0,4}",
     "mark": "0x[0-9a-f]{8}",

@@ -249,7 +249,7 @@ class _Parser(ExpressionParser):
         """What ``… set`` gives: an expression; for events and labels a list of words."""
         found = self.expression("dscp" if typed_by(target) == "dscp" else "")
         while isinstance(target, n.Ct) and self.accept(","):
-            found = n.Binary("|", found, self.expression())
+            found = self.operation("|", found, self.expression())
         return found
 
     def time_of_day(self) -> n.Statement:
@@ -299,7 +299,7 @@ class _Parser(ExpressionParser):
         flags: n.Expression = found
         while self.peek() == "," and _flag_like(left):
             self.at += 1
-            flags = n.Binary("|", flags, self.expression(typed_by(left)))
+            flags = self.operation("|", flags, self.expression(typed_by(left)))
         return flags
 
 

@@ -18,7 +18,7 @@ from tracer.netfilter.nft_listing import NotAListing, cut_listing
 from tracer.netfilter.nft_rule_line import FAMILIES, BadHeader, base_header, read_rule
 from tracer.netfilter.nft_sets import read_set
 
-_OPENED = re.compile(r"\{\s+# handle [0-9]+$", re.ASCII)
+_OPENED = re.compile(r"\{[ \t]+# handle [0-9]+$", re.ASCII)
 _QUOTED = re.compile(r'"[^"]*"')
 
 

@@ -6,11 +6,13 @@ Source: nft(8) 1.0.9; nft_payload.c, nft_meta.c, nft_ct.c, nft_fib.c, nft_numgen
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from ipaddress import IPv4Address, IPv6Address
-from itertools import product
+from itertools import islice, product
+from math import prod
 
+from tracer.limits import Budget
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.model import RpfilterMatch
 from tracer.netfilter.nft_set_index import ABSENT, DRAWN_PORT, OWN_PORT, Absent, SetIndex, Value, Ways, constant, one, unknown
@@ -18,7 +20,8 @@ from tracer.netfilter.view import UnknownAnswer, View, is_unnamed
 from tracer.packet import Address, Family, Protocol
 
 _ONE = Fraction(1)
-_DRAW = 1 << 32
+_DRAW_BITS = 32
+_DRAW = 1 << _DRAW_BITS
 _FRAGMENT = 0x3FFF
 
 
@@ -38,6 +41,7 @@ class Evaluator:
 
     table: n.NftTable
     indexes: Indexes
+    budget: Budget = field(default_factory=Budget)
 
     def memories(self, name: str, key: tuple[Value, ...]) -> tuple[tuple[str, str], tuple[str, str]]:
         """Return how the walk remembers that a rule put *key* into a set, and that one took it out: by the set's table, too."""
@@ -75,19 +79,23 @@ class Evaluator:
         index = self.index(found)
         if index is None:
             return unknown(f"set {found.name if isinstance(found, n.SetReference) else ''} is not in the rule set", "DATA_MISSING")
+        self.budget.spend(index.cost(key))
         return index.find(key)
 
     def ways(self, expression: n.Expression | n.Wildcard | n.VerdictValue, view: View) -> Ways:
         """Return the values that *expression* can have for the packet, with their odds."""
         match expression:
             case n.Concat(parts=parts):
-                return tuple(_joined(way) for way in product(*(self.ways(p, view) for p in parts)))
+                inner = [self.ways(p, view) for p in parts]
+                return self._too_many(prod(map(len, inner))) or tuple(_joined(way) for way in product(*inner))
             case n.Payload():
                 return one(_payload(expression, view))
             case n.Meta(key=key):
                 return one(_meta(key, view))
             case n.Ct():
                 return one(_ct(expression, view))
+            case n.Numgen(mod=mod) | n.Hash(mod=mod) if many := self._too_many(mod):
+                return many
             case n.Numgen(mode=mode, mod=mod, offset=offset):
                 shares = numgen_shares(mod) if mode == "random" else (Fraction(1, mod),) * mod
                 return tuple((share, value + offset) for value, share in enumerate(shares))
@@ -96,7 +104,8 @@ class Evaluator:
             case n.Binary():
                 return tuple(self._computed(expression, view))
             case n.MapLookup(key=key, map=found):
-                return tuple(self._mapped(key, found, view))
+                mapped = tuple(islice(self._mapped(key, found, view), self.budget.limits.choices + 1))
+                return self._too_many(len(mapped)) or mapped
             case n.UnmodelledExpression(kind=kind, text=text):
                 return one(unknown(f"{text or kind} has no model", "UNMODELLED_MATCH"))
             case n.Fib():
@@ -108,16 +117,28 @@ class Evaluator:
             case _:
                 return one(constant(expression))
 
+    def _too_many(self, ways: int) -> Ways | None:
+        """What a value is worth that can be one of *ways*, where those are more than may be walked; else None, and they are paid for."""
+        most = self.budget.limits.choices
+        if ways > most:
+            return one(unknown(f"a value drawn from more than {most}", "UNSUPPORTED"))
+        self.budget.spend(ways)
+        return None
+
     def _computed(self, expression: n.Binary, view: View) -> Iterator[tuple[Fraction, Value]]:
         if _asks_for_fragment(expression):
             yield _ONE, 0 if view.packet.family is Family.IP else ABSENT
             return
-        for (p, left), (q, right) in product(self.ways(expression.left, view), self.ways(expression.right, view)):
+        lefts, rights = self.ways(expression.left, view), self.ways(expression.right, view)
+        if many := self._too_many(len(lefts) * len(rights)):
+            yield from many
+            return
+        for (p, left), (q, right) in product(lefts, rights):
             if isinstance(left, Absent | UnknownAnswer):
                 yield p * q, left
             elif isinstance(left, int) and isinstance(right, int):
                 yield p * q, _arithmetic(expression.operator, left, right)
-            elif isinstance(left, IPv4Address | IPv6Address) and isinstance(right, IPv4Address | IPv6Address):
+            elif isinstance(left, IPv4Address | IPv6Address) and isinstance(right, type(left)):
                 yield p * q, type(left)(_arithmetic(expression.operator, int(left), int(right)))
             else:
                 yield p * q, unknown(f"the operation {expression.operator} on these values", "UNMODELLED_MATCH")
@@ -163,9 +184,9 @@ def _arithmetic(operator: str, left: int, right: int) -> int:
         case "^":
             return left ^ right
         case "<<":
-            return (left << right) & 0xFFFFFFFF
+            return (left << right) & 0xFFFFFFFF if right < _DRAW_BITS else 0
         case _:
-            return left >> right
+            return left >> right if right < 128 else 0
 
 
 def _payload(expression: n.Payload, view: View) -> Value:

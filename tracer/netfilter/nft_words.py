@@ -18,7 +18,7 @@ _TOKEN = re.compile(
     re.ASCII,
 )
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,8}|[0-9]{1,10}", re.ASCII)
-_TIME = re.compile(r"(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m(?!s))?(?:([0-9]+)s)?(?:([0-9]+)ms)?", re.ASCII)
+_TIME = re.compile(r"(?:([0-9]{1,12})d)?(?:([0-9]{1,12})h)?(?:([0-9]{1,12})m(?!s))?(?:([0-9]{1,12})s)?(?:([0-9]{1,12})ms)?", re.ASCII)
 TCP_FLAGS = {"fin": 1, "syn": 2, "rst": 4, "psh": 8, "ack": 16, "urg": 32, "ecn": 64, "cwr": 128}
 DSCP = {f"cs{n}": 8 * n for n in range(8)} | {f"af{c}{d}": 8 * c + 2 * d for c in range(1, 5) for d in range(1, 4)}
 DSCP |= {"ef": 46, "be": 0, "lephb": 1, "va": 44}
@@ -70,7 +70,7 @@ def number(text: str) -> int | None:
 def seconds(text: str) -> int | None:
     """Return a time such as ``3h``, ``1m30s`` or ``10800`` in whole seconds, None when *text* is none."""
     if text.isascii() and text.isdigit():
-        return int(text)
+        return int(text) if len(text) <= 12 else None
     hit = _TIME.fullmatch(text)
     if not hit or not text:
         return None
@@ -82,14 +82,15 @@ def priority(text: str, family: str) -> int | None:
     """Return a chain's priority from its words (``dstnat - 10``, ``filter``, ``-110``), None when they are not known."""
     parts = text.split()
     names = _BRIDGE_PRIORITIES if family == "bridge" else PRIORITIES
-    if len(parts) == 1 and re.fullmatch(r"-?[0-9]+", parts[0], re.ASCII):
+    if len(parts) == 1 and re.fullmatch(r"-?[0-9]{1,10}", parts[0], re.ASCII):
         return int(parts[0])
     if not parts or parts[0] not in names:
         return None
     if len(parts) == 1:
         return names[parts[0]]
-    if len(parts) == 3 and parts[1] in "+-" and parts[2].isdigit():
-        return names[parts[0]] + (int(parts[2]) if parts[1] == "+" else -int(parts[2]))
+    offset = number(parts[2]) if len(parts) == 3 and parts[1] in ("+", "-") else None
+    if offset is not None:
+        return names[parts[0]] + (offset if parts[1] == "+" else -offset)
     return None
 
 
@@ -124,9 +125,10 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 def _prefix(text: str) -> n.Prefix | None:
     host, _, length = text.partition("/")
     address = _address(host)
-    if address is None or not length.isdigit() or int(length) > address.max_prefixlen:
+    bits = number(length)
+    if address is None or bits is None or bits > address.max_prefixlen:
         return None
-    return n.Prefix(address, int(length))
+    return n.Prefix(address, bits)
 
 
 def _interval(text: str) -> n.Interval | None:

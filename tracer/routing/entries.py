@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from tracer.errors import Fault, ParseError
+from tracer.json_values import load_json
 from tracer.packet import Address
 from tracer.routing.model import Network
 
-_INTEGER = re.compile(r"-?(?:0[xX][0-9a-fA-F]+|[0-9]+)", re.ASCII)
+_INTEGER = re.compile(r"-?(?:0[xX][0-9a-fA-F]{1,40}|[0-9]{1,40})", re.ASCII)
 _MASK = re.compile(r"[0-9]{1,3}", re.ASCII)
 
 
@@ -22,14 +23,12 @@ def load_entries(text: str, file: str) -> tuple[Entry, ...]:
     :raises ParseError: *text* is not a JSON array of objects; the fault has line and column.
     """
     try:
-        value = json.loads(text)
+        value = load_json(text)
     except json.JSONDecodeError as error:
         lines = text.splitlines() or [""]
         shown = lines[error.lineno - 1] if error.lineno <= len(lines) else ""
         fault = Fault(file=file, line=error.lineno, column=error.colno - 1, message=f"not JSON: {error.msg}", text=shown)
         raise ParseError(fault) from None
-    except RecursionError:
-        raise ParseError(Fault(file=file, line=None, column=None, message="JSON nested too deeply")) from None
     except ValueError as error:
         raise ParseError(Fault(file=file, line=None, column=None, message=f"not JSON: {error}")) from None
     if not isinstance(value, list):

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 
-from tracer.errors import Fault, ParseError
+from tracer.errors import Fault, Faults, ParseError
 from tracer.routing.entries import Entry, load_entries
 from tracer.routing.model import (
     MAIN_TABLE,
@@ -40,7 +40,7 @@ _RULE_HARMLESS = frozenset({"protocol", "realms", "realms_from", "realms_to", "s
 _PREFERENCES = {"high": 1, "medium": 0, "low": -1}
 _PROTOCOLS = {"icmp": 1, "igmp": 2, "ipencap": 4, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "ah": 51, "ipv6-icmp": 58, "sctp": 132}
 _TOS_NAMES = {"default": 0, "CS0": 0, "CS1": 32, "CS2": 64, "CS3": 96, "CS4": 128, "CS5": 160, "AF11": 40, "AF12": 48, "AF13": 56}
-_SYSCTL = re.compile(r"\s*(?P<name>[^\s=]+)\s*=\s?(?P<value>.*?)\s*", re.ASCII)
+_SPACE = " \t\n\r\f\v"
 
 
 def parse_links(text: str, file: str = "ip-link.json") -> tuple[Link, ...]:
@@ -320,12 +320,15 @@ def parse_sysctl(text: str, file: str = "sysctl.txt") -> Mapping[str, str]:
     :raises ParseError: a line is not ``name = value``; every such line is a fault.
     """
     values: dict[str, str] = {}
-    faults = []
+    faults = Faults()
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.lstrip().startswith(("#", ";", "sysctl:")):
             continue
-        if m := _SYSCTL.fullmatch(line):
-            values[m["name"].replace("/", ".") if "." not in m["name"] else m["name"]] = m["value"]
+        name, sign, value = line.partition("=")
+        name = name.strip(_SPACE)
+        if sign and name and not any(c in _SPACE for c in name):
+            value = value.rstrip(_SPACE)
+            values[name.replace("/", ".") if "." not in name else name] = value[1:] if value[:1] in tuple(_SPACE) else value
         else:
             faults.append(Fault(file=file, line=number, column=0, message="not name = value", text=line))
     if faults:

@@ -14,6 +14,7 @@ from tracer.frozen import changed
 from tracer.kube.node import Node
 from tracer.kube.pod import Pod
 from tracer.kube.service import Service, ServicePort, TrafficPolicy
+from tracer.limits import Budget
 from tracer.packet import Address, Family
 from tracer.routing import ResultKind, RouteResult, shown_device
 from tracer.simulate.crossing import Crossing
@@ -29,10 +30,11 @@ _BALANCER = "load-balancer "
 
 
 class Fabric:
-    """Carries packets from stack to stack. *client* is the address of the client outside, when there is one."""
+    """Carries packets from stack to stack. *client* is the address of the client outside, when there is one; *budget* the question's."""
 
-    def __init__(self, cluster: Cluster, *, client: Address | None = None) -> None:
+    def __init__(self, cluster: Cluster, *, client: Address | None = None, budget: Budget | None = None) -> None:
         self.cluster = cluster
+        self.budget = budget or Budget(cluster.limits)
         self._client = client
         self.nodes = NodeWalk(self)
 

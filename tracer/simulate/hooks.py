@@ -11,6 +11,7 @@ from enum import Enum
 
 from tracer.conntrack import Connection
 from tracer.frozen import changed
+from tracer.limits import Budget
 from tracer.netfilter import model as m
 from tracer.netfilter.base_chain import BaseChain, XtablesChain
 from tracer.netfilter.evaluate import Leaf, StepList
@@ -52,6 +53,7 @@ class HookRunner:
 
     addresses: Callable[[Crossing], Addresses]
     reroute: Callable[[Walk, Crossing], Iterator[Passed | Ending]]
+    budget: Budget = field(default_factory=Budget)
     _runs: dict[int, tuple[BaseChain, KeptRuns]] = field(default_factory=dict)
     _orders: dict[_Place, tuple[NodeStack, Sequence[_Act | BaseChain]]] = field(default_factory=dict)
 
@@ -157,10 +159,10 @@ class HookRunner:
     def _leaves(self, chain: BaseChain, view: View, steps: StepList | None) -> Iterator[Leaf]:
         """Every way the chain ends, from what earlier packets found where that tells it."""
         if not isinstance(chain, XtablesChain):
-            return chain.run(view, steps)
+            return chain.run(view, steps, self.budget)
         kept = self._runs.get(id(chain))
         if kept is None:
-            kept = self._runs[id(chain)] = chain, chain.kept()  # the chain is held so that its id stays its own
+            kept = self._runs[id(chain)] = chain, chain.kept(self.budget)  # the chain is held so that its id stays its own
         return kept[1].run(view, steps)
 
     def _view(self, walk: Walk, crossing: Crossing, hook: Hook) -> View:

@@ -19,6 +19,7 @@ from tracer.dns.zone_name import SVC, parse_zone_name
 from tracer.errors import ParseError
 from tracer.kube.pod import Pod
 from tracer.kube.service import Service
+from tracer.limits import Budget
 from tracer.packet import Address, Protocol
 from tracer.query import Destination, Query, Resolver, SourceKind
 from tracer.simulate.start import source_exists
@@ -26,6 +27,7 @@ from tracer.topology.cluster import Cluster
 from tracer.trace import Disposition, Lookup, Outcome, Reason, Trace, Unknown
 
 Tracing = Callable[[Cluster, Query], Trace]
+Budgeted = Callable[[Cluster, Query, Budget], Trace]
 DNS_PORT = 53
 _KNOWN: weakref.WeakKeyDictionary[Cluster, ClusterDns] = weakref.WeakKeyDictionary()
 _ENDS = {
@@ -99,11 +101,15 @@ def _resolved(cluster: Cluster, query: Query, client: Client, conf: ResolvConf) 
     return resolve(query.destination.host, conf, lambda question: dns.ask(question, server=server, client=sender), resolver=query.resolver)
 
 
-def traced_name(cluster: Cluster, query: Query, trace: Tracing) -> Trace:
-    """Return the trace of *query*, whose destination is a name; *trace* traces a query to an address.
+def traced_name(cluster: Cluster, query: Query, walk: Budgeted, budget: Budget) -> Trace:
+    """Return the trace of *query*, whose destination is a name; *walk* traces a query to an address within *budget*.
 
     :raises QueryError: the source is not in the snapshot.
     """
+
+    def trace(cluster: Cluster, query: Query) -> Trace:
+        return walk(cluster, query, budget)
+
     try:
         client, resolution = looked_up(cluster, query)
     except ParseError as error:
@@ -120,13 +126,15 @@ def traced_name(cluster: Cluster, query: Query, trace: Tracing) -> Trace:
         return _outside(cluster, query, why, trace, lookups)
     if resolution.result is not Result.FOUND:
         return _ended(query, _reason(cluster, query, resolution), lookups)
-    return _dialled(cluster, query, client, resolution, lookups, trace)
+    return _dialled(cluster, query, client, resolution, lookups, trace, budget)
 
 
 # --- the answer --------------------------------------------------------------------------------------------------------------
 
 
-def _dialled(cluster: Cluster, query: Query, client: Client, resolution: Resolution, lookups: tuple[Lookup, ...], trace: Tracing) -> Trace:
+def _dialled(
+    cluster: Cluster, query: Query, client: Client, resolution: Resolution, lookups: tuple[Lookup, ...], trace: Tracing, budget: Budget
+) -> Trace:
     """The traces to every address that may be dialled first, each with its share: getaddrinfo's order, and chance among equals."""
     equal = equals_of_first(resolution.addresses, client.sources, query.resolver)
     shuffled = dns_of(cluster).server.shuffles(resolution.canonical or resolution.name)
@@ -135,7 +143,13 @@ def _dialled(cluster: Cluster, query: Query, client: Client, resolution: Resolut
     share = Fraction(1, len(dialled))
     outcomes: list[Outcome] = []
     unknowns: dict[tuple[str, str], Unknown] = {}
-    for address in dialled:
+    for number, address in enumerate(dialled):
+        if outcomes and (budget.is_spent or len(outcomes) > budget.limits.ways):
+            text = f"{len(dialled) - number} more addresses may be dialled than one question may walk to (limits work, ways)"
+            rest = _unknown(query, "UNSUPPORTED", text)
+            outcomes += (replace(o, probability=share * (len(dialled) - number)) for o in rest.outcomes)
+            unknowns |= {(u.code, u.text): u for u in rest.unknowns}
+            break
         found = trace(cluster, replace(query, destination=Destination(host=str(address), port=query.destination.port)))
         outcomes += (replace(o, probability=o.probability * share) for o in found.outcomes)
         unknowns |= {(u.code, u.text): u for u in found.unknowns}

@@ -50,7 +50,7 @@ class NodeWalk:
     def __init__(self, fabric: Fabric) -> None:
         self._fabric = fabric
         self._cluster = fabric.cluster
-        self._hooks = HookRunner(_StackAddresses, _reroute)
+        self._hooks = HookRunner(_StackAddresses, _reroute, fabric.budget)
 
     # -- sending ------------------------------------------------------------------------------------------------------------------
 

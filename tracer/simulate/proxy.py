@@ -70,7 +70,8 @@ def into_proxy(fabric: Fabric, walk: Walk, crossing: Crossing, port: ProxyPort) 
         return
     for place, share in _first(inside, crossing, port, found):
         branch = changed(inside, probability=inside.probability * share)
-        yield from _dial(fabric, _remembered(branch, crossing, port, found[place]), crossing, (*found[place:], *found[:place]))
+        order = tuple(found[(place + n) % len(found)] for n in range(min(len(found), _MOST_TRIES)))
+        yield from _dial(fabric, _remembered(branch, crossing, port, found[place]), crossing, order)
 
 
 def _held(walk: Walk, crossing: Crossing, port: ProxyPort) -> Ending:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from tracer.errors import QueryError
+from tracer.limits import Budget
 from tracer.packet import Address
 from tracer.query import FlowState, Query, SourceKind
 from tracer.simulate.answering import answered
@@ -17,24 +18,30 @@ from tracer.simulate.walk import Ending
 from tracer.topology.cluster import Cluster
 from tracer.trace import Disposition, Trace, Unknown
 
-_MOST_PATHS = 10_000
+_ENDING = 50
 
 
 def trace(cluster: Cluster, query: Query) -> Trace:
     """Return every way the first packet of *query*'s connection can end, with exact odds.
 
+    NB: hostile inputs can make more ways than anybody can walk: what is beyond the cluster's limits is one unknown end.
+
     :raises QueryError: the source or the Service does not exist (with the nearest names), or a port is missing.
     :raises TracerError: a file that the walk needs cannot be read.
     """
+    return _traced(cluster, query, Budget(cluster.limits))
+
+
+def _traced(cluster: Cluster, query: Query, budget: Budget) -> Trace:
     if query.connection is not None:
         query, start = existing_start(cluster, query, query.connection[0], recorded_entry(cluster, *query.connection))
     else:
         destination = _destination(cluster, query)
         query = _with_port(cluster, query)
         if destination is None:
-            return traced_name(cluster, query, trace)
+            return traced_name(cluster, query, _traced, budget)
         start = new_start(cluster, query, destination)
-    fabric = Fabric(cluster, client=query.source.ip)
+    fabric = Fabric(cluster, client=query.source.ip, budget=budget)
     endings = _endings(fabric, start)
     if query.state is FlowState.RETURNING:
         endings = _second_time(fabric, start, endings)
@@ -42,16 +49,29 @@ def trace(cluster: Cluster, query: Query) -> Trace:
 
 
 def _endings(fabric: Fabric, start: Start) -> list[Ending]:
-    """Every way the packet and its answer can end. NB: hostile rules can make too many to walk: the rest is one unknown end."""
+    """Every way the packet and its answer can end, the rest as one unknown end where a limit is met."""
     found: list[Ending] = []
     for ending in (back for way in walked(fabric, start) for back in answered(fabric, way)):
-        if len(found) == _MOST_PATHS:
+        if len(found) == fabric.budget.limits.ways or (found and fabric.budget.is_spent):
             left = start.walk.probability - sum((e.outcome.probability for e in found), Fraction(0))
-            text = f"the packet has more than {_MOST_PATHS} ways to go: the others were not walked"
-            found.append(replace(start.walk, probability=left).unknown(Unknown(code="UNSUPPORTED", text=text)))
+            found.append(_not_walked(start, left, fabric.budget, "the packet has"))
             break
+        fabric.budget.spend(_cost(ending))
         found.append(ending)
     return found
+
+
+def _cost(ending: Ending) -> int:
+    """What an end that is kept costs: its hops hold every step on the way."""
+    return _ENDING + len(ending.outcome.conditions) + sum(len(hop.steps) for hop in ending.outcome.hops)
+
+
+def _not_walked(start: Start, left: Fraction, budget: Budget, subject: str) -> Ending:
+    """The end of all ways that were not walked, *left* of the odds."""
+    ways, text = budget.limits.ways, f"{subject} more ways to go than one question may walk (limit work)"
+    if not budget.is_spent:
+        text = f"{subject} more than {ways} ways to go: the others were not walked"
+    return replace(start.walk, probability=left).unknown(Unknown(code="UNSUPPORTED", text=text))
 
 
 def _second_time(fabric: Fabric, start: Start, before: list[Ending]) -> list[Ending]:
@@ -63,16 +83,16 @@ def _second_time(fabric: Fabric, start: Start, before: list[Ending]) -> list[End
     found: dict[str, Ending] = {}
     left, walks = _left_behind(before), 0
     for number, ((recent, conditions), share) in enumerate(left):
-        if walks > _MOST_PATHS:
+        if walks > fabric.budget.limits.ways or (walks and fabric.budget.is_spent):
             rest = sum((p for _, p in left[number:]), Fraction(0))
-            text = f"the client's second connection has more than {_MOST_PATHS} ways to go: the others were not walked"
-            ending = replace(start.walk, probability=rest).unknown(Unknown(code="UNSUPPORTED", text=text))
+            ending = _not_walked(start, rest, fabric.budget, "the client's second connection has")
             found[f"{ending.outcome.id} rest"] = ending
             break
         walk = replace(start.walk, recent=recent, probability=share, conditions=conditions)
         for ending in walked(fabric, replace(start, walk=walk)):
             for back in answered(fabric, ending):
                 walks += 1
+                fabric.budget.spend(_ENDING)
                 have = found.get(back.outcome.id)
                 if have is None:
                     found[back.outcome.id] = back

@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tracer.errors import ParseError
+from tracer.json_values import check_depth, decoder
 from tracer.kube.configmap import is_wanted
-from tracer.kube.json_text import decode_text, refuse_constant, to_utf8
+from tracer.kube.json_text import decode_text, to_utf8
 from tracer.snapshot.layout import is_node_text
 from tracer.snapshot.yaml_documents import read_yaml
 
@@ -27,7 +28,9 @@ _SECRET_PATH = re.compile(
 _WORDS = (b"secret", b"configmap")
 _ESCAPES = (b"\\u", b"\\x", b"\\\n", b"\\\r")
 _SMELL = re.compile(r"kind\W{0,60}(?:!*str\W{1,20}|\w{1,30}\W{1,20})?(?:secret|configmap)(?:list)?\b|stringdata", re.IGNORECASE)
-_SMELL_AT_LINE_START = re.compile(r"^[\s\"'{\[,-]*kind[\"']?\s*:\s*[\"']?(?:secret|configmap)", re.IGNORECASE | re.MULTILINE)
+_SMELL_AT_LINE_START = re.compile(
+    r"^(?:[^\S\n]|[\"'{\[,-])*kind[\"']?[^\S\n]*:[^\S\n]*[\"']?(?:secret|configmap)", re.IGNORECASE | re.MULTILINE
+)
 _ESCAPED = re.compile(r"\\(?:u([0-9a-f]{4})|x([0-9a-f]{2})|U([0-9a-f]{8})|(\r?\n[ \t]*))", re.IGNORECASE)
 _COMPRESSED = (b"\x1f\x8b", b"PK\x03\x04", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd", b"BZh", b"7z\xbc\xaf\x27\x1c", b"\x04\x22\x4d\x18")
 _TAR_MAGIC_AT = 257
@@ -111,7 +114,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return value
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=refuse_constant)
+_DECODER = decoder(pairs=_unique)
 _NOT_SPACE = re.compile(r"[^ \t\n\r]")
 
 
@@ -128,6 +131,7 @@ def _values(path: str, data: bytes) -> list[object]:
 
 def _json_values(text: str) -> list[object]:
     values: list[object] = []
+    check_depth(text)
     match = _NOT_SPACE.search(text)
     while match:
         value, end = _DECODER.raw_decode(text, match.start())

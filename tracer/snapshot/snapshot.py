@@ -17,6 +17,7 @@ from tracer.kube.item_spans import find_spans
 from tracer.kube.json_text import decode_json, decode_text, to_utf8
 from tracer.kube.object_file import Document, ObjectFile
 from tracer.kube.objects import Objects
+from tracer.limits import DEFAULT, Limits
 from tracer.packet import Address
 from tracer.snapshot.layout import Bundle, Layout, recognise
 from tracer.snapshot.text_lines import TextLines
@@ -28,18 +29,19 @@ _FENCE = re.compile(r"^```", re.MULTILINE)
 
 
 class Snapshot:
-    """The files of one moment, by their names in the documented layout or in a bundle's."""
+    """The files of one moment, by their names in the documented layout or in a bundle's. *limits*: what a question about them may cost."""
 
-    def __init__(self, files: Mapping[str, bytes], layout: Layout) -> None:
+    def __init__(self, files: Mapping[str, bytes], layout: Layout, limits: Limits = DEFAULT) -> None:
         self.files = files
         self.layout = layout
+        self.limits = limits
         self._texts: OrderedDict[str, str] = OrderedDict()
         self._lines: OrderedDict[str, TextLines] = OrderedDict()
 
     @classmethod
-    def from_files(cls, files: Mapping[str, bytes]) -> Snapshot:
+    def from_files(cls, files: Mapping[str, bytes], limits: Limits = DEFAULT) -> Snapshot:
         """Return the snapshot that *files* (path → content, the archive's top folder left out) are. Parses nothing yet."""
-        return cls(files, recognise(files))
+        return cls(files, recognise(files), limits)
 
     @property
     def bundle(self) -> Bundle:

@@ -17,12 +17,12 @@ import yaml
 
 from tracer.errors import Fault, ParseError
 from tracer.kube.json_text import fault_at
+from tracer.limits import DIGITS, NESTING
 
-DEPTH_LIMIT = 100
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLEAN = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_INTEGER = re.compile(r"[-+]?[0-9]{1,40}", re.ASCII)
+_INTEGER = re.compile(rf"[-+]?[0-9]{{1,{DIGITS}}}", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII)
 _CORE_TAG = "tag:yaml.org,2002:"
 
@@ -122,8 +122,8 @@ class _Builder:
             self._refuse(event, "anchors are refused, as aliases are")
 
     def _start(self, event: Any) -> None:
-        if len(self._open) >= DEPTH_LIMIT:
-            self._refuse(event, f"nested more than {DEPTH_LIMIT} deep")
+        if len(self._open) >= NESTING:
+            self._refuse(event, f"nested more than {NESTING} deep")
         value: dict[str, object] | list[object] = {} if isinstance(event, yaml.MappingStartEvent) else []
         if isinstance(value, dict) and len(self._open) <= 3:
             self.lines[id(value)] = event.start_mark.line + 1

@@ -12,6 +12,7 @@ from tracer.kube.node import Node
 from tracer.kube.objects import Objects
 from tracer.kube.pod import Pod
 from tracer.kube.service import AddressOf, Service
+from tracer.limits import Limits
 from tracer.packet import Address
 from tracer.routing import IPVS_DUMMY, Placement
 from tracer.snapshot import Snapshot
@@ -55,6 +56,11 @@ class Cluster:
     def from_snapshot(cls, snapshot: Snapshot, *, indexed: bool = True) -> Cluster:
         """Return the cluster of *snapshot*; *indexed* False walks every chain rule by rule (the reference, slower)."""
         return cls(snapshot, indexed=indexed)
+
+    @property
+    def limits(self) -> Limits:
+        """Return what a question to this cluster may cost."""
+        return self.snapshot.limits
 
     def stack(self, node: str) -> NodeStack:
         """Return the stack of *node*; one without files says so itself."""

@@ -18,6 +18,7 @@ from tracer.kube import kinds
 from tracer.kube.fields import Origin
 from tracer.kube.kept_objects import KeptObjects
 from tracer.kube.objects import Objects
+from tracer.limits import DEFAULT, Limits
 from tracer.packet import Address
 from tracer.snapshot.layout import KINDS, Bundle, Layout, ObjectPath
 from tracer.snapshot.snapshot import Snapshot
@@ -85,7 +86,7 @@ class FollowedSnapshot(Snapshot):
 
     files: FollowedFiles
 
-    def __init__(self, kinds: Collection[str]) -> None:
+    def __init__(self, kinds: Collection[str], limits: Limits = DEFAULT) -> None:
         self.kept = KeptObjects()
         self.renewed_kinds: set[str] = set()
         self._seen_at: dict[tuple[str, str, str], float] = {}
@@ -94,7 +95,7 @@ class FollowedSnapshot(Snapshot):
         self._node_files: dict[str, dict[str, str]] = {}
         paths = tuple(ObjectPath(path=file_of(kind), kind=kind) for kind in kinds)
         layout = Layout(bundle=Bundle.HOPLINE, objects=paths, node_files=self._node_files, about=_ABOUT)
-        super().__init__(FollowedFiles(self.kept, kinds), layout)
+        super().__init__(FollowedFiles(self.kept, kinds), layout, limits)
 
     @cached_property
     def objects(self) -> Objects:
@@ -194,8 +195,8 @@ class FollowedCluster:
     Not for several threads at once.
     """
 
-    def __init__(self, *, kinds: Collection[str] = FOLLOWED, about: Mapping[str, object] | None = None) -> None:
-        self.snapshot = FollowedSnapshot(tuple(kinds))
+    def __init__(self, *, kinds: Collection[str] = FOLLOWED, about: Mapping[str, object] | None = None, limits: Limits = DEFAULT) -> None:
+        self.snapshot = FollowedSnapshot(tuple(kinds), limits)
         self._about = dict(about or {})
         self._cluster = Cluster.from_snapshot(self.snapshot)
         self.at: float | None = None

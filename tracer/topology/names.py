@@ -14,7 +14,7 @@ from tracer.kube.objects import Objects
 from tracer.netfilter import model as m
 from tracer.packet import Address
 
-_COMMENT = re.compile(r"(?P<ns>[a-z0-9-]+)/(?P<name>[a-z0-9.-]+)(?::(?P<port>[a-z0-9-]+))?(?=$|[ ])", re.ASCII)
+_COMMENT = re.compile(r"(?P<ns>[a-z0-9-]{1,63})/(?P<name>[a-z0-9.-]{1,253})(?::(?P<port>[a-z0-9-]{1,63}))?(?=$|[ ])", re.ASCII)
 
 
 class RuleNames:

@@ -19,7 +19,8 @@ from tracer.topology.cluster import Cluster
 from tracer.topology.stack import NodeStack
 
 _PROXY_SOCKET = re.compile(
-    r'^(?P<netid>tcp|udp)\s+(?:LISTEN|UNCONN)\s+\S+\s+\S+\s+\S+:(?P<port>[0-9]+)\s+\S+\s+users:\(\("(?:kube-proxy|hyperkube)"',
+    r"^(?P<netid>tcp|udp)[ \t]+(?:LISTEN|UNCONN)[ \t]+\S+[ \t]+\S+[ \t]+\S+:(?P<port>[0-9]{1,5})"
+    r'[ \t]+\S+[ \t]+users:\(\("(?:kube-proxy|hyperkube)"',
     re.ASCII | re.MULTILINE,
 )
 

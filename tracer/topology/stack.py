@@ -56,7 +56,7 @@ _READ_FROM = {
 }
 _MATCHED_SET = re.compile(r" --match-set (KUBE-\S+) ", re.ASCII)
 _SOCKET = re.compile(
-    r"^(?P<netid>tcp|udp|sctp)\s+(?:LISTEN|UNCONN)\s+\S+\s+\S+\s+(?P<local>\S+):(?P<port>[0-9]+)\s", re.ASCII | re.MULTILINE
+    r"^(?P<netid>tcp|udp|sctp)[ \t]+(?:LISTEN|UNCONN)[ \t]+\S+[ \t]+\S+[ \t]+(?P<local>\S+):(?P<port>[0-9]{1,5})\s", re.ASCII | re.MULTILINE
 )
 
 

@@ -13,7 +13,7 @@ _IPTABLES = (
 _NFT = ((re.compile(rb'"(packets|bytes|expires)": ?[0-9]+', _ASCII), rb'"\1":0'),)
 _IP = ((re.compile(rb'"(valid_life_time|preferred_life_time|expires)": ?[0-9]+', _ASCII), rb'"\1":0'),)
 _IPSET = ((re.compile(rb" (timeout|packets|bytes) [0-9]+", _ASCII), rb" \1 0"),)
-_SYSCTL = ((re.compile(rb"^net\.netfilter\.nf_conntrack_count\s*=[^\n]*\n?", _ASCII), b""),)
+_SYSCTL = ((re.compile(rb"^net\.netfilter\.nf_conntrack_count[ \t]*=[^\n]*\n?", _ASCII), b""),)
 _NOISE = {
     "iptables-save.txt": _IPTABLES,
     "ip6tables-save.txt": _IPTABLES,

@@ -12,7 +12,6 @@ Selector = Callable[[Mapping[str, object]], bool]
 _FIELDS = frozenset({"metadata.name", "metadata.namespace", "spec.nodeName", "status.phase", "spec.type", "spec.clusterIP"})
 _EQUAL = re.compile(r"(?P<key>[^=!]+)(?P<sign>==|=|!=)(?P<value>[^=!]*)")
 _SET = re.compile(r"(?P<key>\S+)\s+(?P<sign>in|notin)\s+\((?P<values>[^)]*)\)")
-_COMMA_OUTSIDE = re.compile(r",(?![^(]*\))")
 
 
 def field_selector(text: str) -> Selector:
@@ -31,8 +30,22 @@ def field_value(text: str, key: str) -> str:
 
 def label_selector(text: str) -> Selector:
     """Return the test that a labelSelector is. :raises RequestError: 400, not understood."""
-    tests = [_label_test(part.strip()) for part in _COMMA_OUTSIDE.split(text) if part.strip()]
+    tests = [_label_test(part.strip()) for part in _requirements(text) if part.strip()]
     return lambda value: all(test(_labels(value)) for test in tests)
+
+
+def _requirements(text: str) -> list[str]:
+    """The parts of a labelSelector: commas in parentheses part the values of a set."""
+    parts: list[list[str]] = []
+    open_ = 0
+    for piece in text.split(","):
+        if open_ > 0:
+            parts[-1].append(piece)
+        else:
+            parts.append([piece])
+            open_ = 0
+        open_ += piece.count("(") - piece.count(")")
+    return [",".join(pieces) for pieces in parts]
 
 
 def _term(part: str) -> tuple[str, bool, str]:

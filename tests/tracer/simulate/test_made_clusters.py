@@ -8,6 +8,7 @@ from fractions import Fraction
 import pytest
 
 from tests.made_cluster import MadeCluster
+from tracer.limits import Limits
 from tracer.trace import Disposition, Outcome, Trace
 
 CLIENT = "external:203.0.113.9"
@@ -397,7 +398,7 @@ def test_one_bad_line_touches_only_who_might_meet_it() -> None:
 
 
 def test_more_ways_than_anyone_can_walk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tracer.simulate.tracing._MOST_PATHS", 50)
+    monkeypatch.setattr("tracer.topology.cluster.Cluster.limits", Limits(ways=50))
     cluster = made()
     cluster.node(1).rules += [("mangle", "-A PREROUTING -m statistic --mode random --probability 0.5 -j MARK --xor-mark 0x1")] * 8
     answer = cluster.trace("pod:default/client", WEB)

@@ -183,8 +183,8 @@ def test_bytes_that_are_no_text_say_where() -> None:
     [
         ("[1,\n {]", "nodes/n/ip-addr.json:2: not JSON: Expecting property name enclosed in double quotes\n     {]\n      ^"),
         ("[NaN]", "nodes/n/ip-addr.json:1: not usable JSON: NaN is not JSON"),
-        ("[" * 100_000, "nodes/n/ip-addr.json:1: not usable JSON: nested too deeply"),
-        ("[1" + "0" * 5000 + "]", "nodes/n/ip-addr.json:1: not usable JSON: Exceeds the limit"),
+        ("[" * 100_000, "nodes/n/ip-addr.json:1: not usable JSON: nested more than 100 deep"),
+        ("[1" + "0" * 5000 + "]", "nodes/n/ip-addr.json:1: not usable JSON: a number of 5001 digits"),
         ("", "nodes/n/ip-addr.json:1: not JSON: Expecting value"),
     ],
 )

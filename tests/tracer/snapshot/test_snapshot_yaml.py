@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracer.errors import ParseError, TracerError
-from tracer.snapshot.yaml_documents import DEPTH_LIMIT, read_yaml
+from tracer.limits import NESTING
+from tracer.snapshot.yaml_documents import read_yaml
 
 
 def values(text: str) -> list[Any]:
@@ -71,8 +72,8 @@ def test_documents_and_their_lines() -> None:
         ("a: [1", "f.yaml:1: not YAML: did not find expected ',' or ']'"),
         ("a: b: c", "f.yaml:1: not YAML: mapping values are not allowed in this context"),
         ("a: \x01", "f.yaml: not YAML:"),
-        ("[" * (DEPTH_LIMIT + 1), f"f.yaml:1: not usable YAML: nested more than {DEPTH_LIMIT} deep"),
-        ("- " * (DEPTH_LIMIT + 1), f"f.yaml:1: not usable YAML: nested more than {DEPTH_LIMIT} deep"),
+        ("[" * (NESTING + 1), f"f.yaml:1: not usable YAML: nested more than {NESTING} deep"),
+        ("- " * (NESTING + 1), f"f.yaml:1: not usable YAML: nested more than {NESTING} deep"),
     ],
 )
 def test_what_is_refused(text: str, message: str) -> None:

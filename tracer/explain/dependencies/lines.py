@@ -150,7 +150,7 @@ def placed(trace: Trace) -> frozenset[tuple[str, int]]:
     return frozenset(_named(trace))
 
 
-_PLACE = re.compile(r"(?P<file>[^\s:(\[\"']+/[^\s:]+):(?P<line>[0-9]+)", re.ASCII)
+_PLACE = re.compile(r"(?<![^\s:(\[\"'])(?P<file>[^\s:(\[\"'/]*+/[^\s:(\[\"']++):(?P<line>[0-9]+)", re.ASCII)
 
 
 def _named(value: object) -> Iterator[tuple[str, int]]:

@@ -52,7 +52,7 @@ class WatchedSnapshot(Snapshot):
     """Answers as *snapshot* does, and notes which files of nodes are read."""
 
     def __init__(self, snapshot: Snapshot, reads: Reads) -> None:
-        super().__init__(snapshot.files, snapshot.layout)
+        super().__init__(snapshot.files, snapshot.layout, snapshot.limits)
         self.inner = snapshot
         self._reads = reads
 

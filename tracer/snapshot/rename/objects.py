@@ -68,7 +68,7 @@ def address_or_name(cleaner: Cleaner, value: Any) -> Any:
     if not isinstance(value, str):
         return None
     renamed = cleaner.addresses.in_text(value)
-    return renamed if renamed != value or re.fullmatch(r"[0-9a-fA-F:.]*[:.][0-9a-fA-F:.]*", value, re.ASCII) else name(cleaner, value)
+    return renamed if renamed != value or re.fullmatch(r"[0-9a-fA-F]*+[:.][0-9a-fA-F:.]*", value, re.ASCII) else name(cleaner, value)
 
 
 def labels(cleaner: Cleaner, value: Any) -> Any:

@@ -1,0 +1,62 @@
+"""What reading and walking may cost: every bound of the engine, counted and never timed, in one place. docs/limits.md has the table.
+
+Strategy: what one question may cost is a value, ``Limits``, that a snapshot carries and a walk takes from there; ``Budget`` is what the
+question has left of it. Everything that a walk asks, keeps or copies is spent from it, so that time and memory end together, in one
+unknown way (code UNSUPPORTED) that says so. What a text may look like are constants: no program writes anything near them, and they keep
+whoever walks a value within the interpreter's stack. A text beyond one is a fault of that text.
+Bounds that are the kernel's or a program's own (jump stacks, CNAME chains, resolv.conf) are facts of the model and stay where they apply.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+NESTING = 100
+"""How deep arrays and objects of JSON, and collections of YAML, may lie in each other."""
+DIGITS = 40
+"""How many characters a whole number may have."""
+FAULTS = 1_000
+"""How many faults of one text are kept; that there are more is kept as the last."""
+OPERATIONS = 64
+"""How many operations one expression of an nftables rule may have, and how deep its parentheses and braces may be nested."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one question may cost.
+
+    *work* is in units of about a microsecond, or of a hundred bytes that are kept; *ways* are those that the packet can go, in all and out
+    of one chain; *choices* what one random value, one scheduler or one list of backends may give.
+    """
+
+    work: int = 4_000_000
+    ways: int = 10_000
+    choices: int = 10_000
+
+    def __post_init__(self) -> None:
+        """Check that every limit leaves room for something. :raises ValueError: one does not."""
+        for field in fields(self):
+            if getattr(self, field.name) < 1:
+                raise ValueError(f"the limit {field.name} is less than 1")
+
+
+DEFAULT = Limits()
+
+
+class Budget:
+    """What one question has left."""
+
+    __slots__ = ("left", "limits")
+
+    def __init__(self, limits: Limits = DEFAULT) -> None:
+        self.limits = limits
+        self.left = limits.work
+
+    @property
+    def is_spent(self) -> bool:
+        """Return whether nothing is left: whoever walks gives up now."""
+        return self.left <= 0
+
+    def spend(self, units: int) -> None:
+        """Take *units*. The last who spends may take more than there is."""
+        self.left -= units
