@@ -77,7 +77,8 @@ class _InDump:
         """Return where the same stands here."""
         table = self._dump.tables.get(identity[0])
         chain = table.chains.get(identity[1]) if table else None
-        return next((at for rest, at in _numbered(self._items(chain)) if rest == identity[2:]), None) if chain else None
+        # NB: a chain without rules is false.
+        return None if chain is None else next((at for rest, at in _numbered(self._items(chain)) if rest == identity[2:]), None)
 
     def _items(self, chain: Chain) -> Iterator[tuple[str, int]]:
         if chain.line is not None:
@@ -102,7 +103,7 @@ class _InNft:
     def line(self, identity: Identity) -> int | None:
         """Return where the same stands here."""
         chain = self._chains.get((identity[0], identity[1], identity[2]))
-        return next((at for rest, at in _numbered(self._items(chain)) if rest == identity[3:]), None) if chain else None
+        return next((at for rest, at in _numbered(self._items(chain)) if rest == identity[3:]), None) if chain is not None else None
 
     def _items(self, chain: NftChain) -> Iterator[tuple[str, int]]:
         if chain.line is not None:

@@ -79,6 +79,7 @@ class WatchedObjects(Objects):
     def slices_of(self, namespace: str, name: str) -> tuple[EndpointSlice, ...]:
         """Return the EndpointSlices of the Service of that name."""
         self._note(Asked("EndpointSlice", "service", f"{namespace}/{name}"))
+        self._note_legacy()
         return self._inner.slices_of(namespace, name)
 
     def services_with_address(self, address: Address) -> tuple[tuple[Service, AddressOf], ...]:
@@ -94,6 +95,7 @@ class WatchedObjects(Objects):
     def endpoints_with_address(self, address: Address) -> tuple[tuple[EndpointSlice, Endpoint], ...]:
         """Return the endpoints that have *address*."""
         self._note(Asked("EndpointSlice", "address", str(address)))
+        self._note_legacy()
         return self._inner.endpoints_with_address(address)
 
     def pods_with_ip(self, address: Address) -> tuple[Pod, ...]:
@@ -170,6 +172,11 @@ class WatchedObjects(Objects):
         self._note(Asked("EndpointSlice", ALL))
         return self._inner.uses_legacy_endpoints
 
+    def _note_legacy(self) -> None:
+        """Where Endpoints stand in for slices, the first slice of whatever Service makes an end of that."""
+        if self._inner.uses_legacy_endpoints:
+            self._note(Asked("EndpointSlice", "names"))
+
 
 def asked_of(change: ObjectChange) -> frozenset[Asked]:
     """Return every look-up whose answer *change* may make another one; none where it changes nothing that the engine reads."""
@@ -183,7 +190,7 @@ def asked_of(change: ObjectChange) -> frozenset[Asked]:
         for model in said if isinstance(said, tuple) else ():
             found.update(_keys(model))
     if (change.before is None) is not (change.after is None):
-        found.add(Asked(kind, "names"))
+        found.add(Asked(change.kind, "names"))
     return frozenset(found)
 
 
@@ -210,7 +217,5 @@ def _keys(model: Model) -> Iterator[Asked]:
             yield from (Asked("Pod", "address", str(address)) for address in model.ips)
             if model.host_network:
                 yield Asked("Pod", "host network")
-            if model.node_name:
-                yield Asked("Pod", "node", model.node_name)
         case Node():
             yield from (Asked("Node", "address", str(address)) for address in model.ips)

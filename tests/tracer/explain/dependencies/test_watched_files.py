@@ -1,0 +1,423 @@
+"""Whoever asks for a part of a node's files is touched by what makes that part another, in each family, with and without routing files."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+
+from tests.made_cluster import MadeCluster
+from tests.tracer.explain.dependencies.watching import Ask, answered, check, cluster_of, dependencies_of_asking
+from tracer.changes import Change, FileChange, ObjectChange
+from tracer.netfilter.model import Hook
+from tracer.packet import Family, Packet, Protocol
+from tracer.routing import RouteResult, Routing
+from tracer.topology.cluster import Cluster
+from tracer.topology.stack import NodeStack
+
+Files = dict[str, bytes]
+NFT = """\
+table inet own {
+	set blocked {
+		type ipv4_addr
+		elements = { 10.9.0.1, 10.9.0.2 }
+	}
+	chain forward {
+		type filter hook forward priority filter; policy accept;
+		ip saddr @blocked drop
+		jump more
+	}
+	chain more {
+		tcp dport 80 accept
+	}
+	chain spare {
+		tcp dport 81 accept
+	}
+}
+"""
+SERVERS = "-A -t 10.96.0.10:80 -s rr\n-a -t 10.96.0.10:80 -r 10.1.1.2:8080 -m -w 1\n-A -t 10.96.0.11:80 -s rr\n"
+SETS = "create KUBE-A hash:ip family inet hashsize 1024 maxelem 65536\nadd KUBE-A 10.0.0.1\ncreate KUBE-B hash:ip family inet hashsize 1024 maxelem 65536\nadd KUBE-B 10.0.0.2\n"
+CONNECTIONS = """\
+IPVS connection entries
+pro expire state       source             virtual            destination
+TCP 14:57  ESTABLISHED 10.1.1.9:51234     10.96.0.10:80      10.1.1.2:8080
+IP  02:57  NONE        10.1.1.9:0         10.96.0.10:80      10.1.1.2:8080
+"""
+LEGACY = "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -s 10.1.1.7/32 -j DROP\nCOMMIT\n"
+
+
+def made_files(*, with_routing: bool = True) -> Files:
+    made = MadeCluster(cni="bridge")
+    web = made.pod("web-1", 1)
+    made.service("web", [web, made.pod("web-2", 2)], type="NodePort", node_port=30080)
+    node = made.node(1)
+    node.sysctl |= {"net.ipv4.conf.eth0.rp_filter": "2", "net.ipv4.ip_local_port_range": "32768 60999"}
+    node.rules_of_routing.append({"priority": 100, "src": "10.1.1.9", "table": "main"})
+    files = made.files()
+    folder = "nodes/n1/"
+    addresses = json.loads(files[f"{folder}ip-addr.json"])
+    addresses[1]["addr_info"].append({"family": "inet6", "local": "fe80::1", "prefixlen": 64, "scope": "link"})
+    files[f"{folder}ip-addr.json"] = json.dumps(addresses).encode()
+    files |= {f"{folder}{name}": text.encode() for name, text in (("nft-ruleset.txt", NFT), ("ipvsadm-save.txt", SERVERS))}
+    files |= {f"{folder}{name}": text.encode() for name, text in (("ipset-save.txt", SETS), ("ipvsadm-conn.txt", CONNECTIONS))}
+    files[f"{folder}iptables-legacy-save.txt"] = LEGACY.encode()
+    files[f"{folder}ss.txt"] = b"tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:*\n"
+    return {path: held for path, held in files.items() if with_routing or not re.search(r"n1/ip6?-(addr|link|route|rule)", path)}
+
+
+def other_contents(name: str, content: bytes) -> Iterator[bytes | None]:
+    """Yield what may become of a file: it goes, each entry or line goes or reads otherwise."""
+    yield None
+    if name.endswith(".json"):
+        entries = json.loads(content)
+        for place, entry in enumerate(entries):
+            yield json.dumps(entries[:place] + entries[place + 1 :]).encode()
+            for other in _other_entries(entry):
+                yield json.dumps([*entries[:place], other, *entries[place + 1 :]]).encode()
+        return
+    lines = content.decode().split("\n")
+    for place, line in enumerate(lines):
+        if line.strip():
+            yield "\n".join(lines[:place] + lines[place + 1 :]).encode()
+        for other in _other_lines(line):
+            yield "\n".join([*lines[:place], other, *lines[place + 1 :]]).encode()
+    if name == "iptables-save.txt":
+        yield content.replace(b"*filter", b"*filter\n:SPARE - [0:0]")
+
+
+def _other_entries(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if held := entry.get("addr_info"):
+        for place in range(len(held)):
+            yield entry | {"addr_info": held[:place] + held[place + 1 :]}
+        yield entry | {"addr_info": [*held, held[0] | {"local": "10.1.1.77", "family": "inet", "prefixlen": 32}]}
+    if "gateway" in entry:
+        yield entry | {"gateway": entry["gateway"] + "7"}
+    if "dst" in entry:
+        yield entry | {"type": "blackhole"}
+    if "flags" in entry and "mtu" in entry:
+        yield entry | {"flags": [flag for flag in entry["flags"] if flag != "UP"]}
+        yield {key: value for key, value in entry.items() if key != "master"}
+    if "priority" in entry:
+        yield entry | {"table": "default"}
+
+
+def _other_lines(line: str) -> Iterator[str]:
+    for old, new in (
+        (" = 0", " = 1"),
+        (" = 1", " = 0"),
+        (" = 2", " = 1"),
+        ("60999", "60000"),
+        ("ACCEPT", "DROP"),
+        (" accept", " drop"),
+        ("-w 1", "-w 0"),
+        ("10.9.0.2", "10.9.0.3"),
+        ("10.0.0.1", "10.0.0.3"),
+        ("10.1.1.2:8080", "10.1.1.2:8081"),
+        ("0.0.0.0:22", "0.0.0.0:23"),
+    ):
+        if old in line:
+            yield line.replace(old, new)
+
+
+def file_changes(files: Files) -> Iterator[tuple[Change, Cluster]]:
+    for path, content in files.items():
+        if path.startswith("nodes/n1/"):
+            name = path.rpartition("/")[2]
+            for after in other_contents(name, content):
+                changed = {p: c for p, c in files.items() if p != path} | ({path: after} if after is not None else {})
+                yield FileChange(node="n1", name=name, before=content, after=after), cluster_of(changed)
+    for name, text in (
+        ("nft-ruleset.json", b'{"nftables": []}'),
+        ("ip6tables-legacy-save.txt", LEGACY.encode()),
+        ("ipvsadm-list.txt", b"Prot\n"),
+    ):
+        yield FileChange(node="n1", name=name, before=None, after=text), cluster_of({**files, f"nodes/n1/{name}": text})
+
+
+@pytest.fixture(scope="module")
+def before() -> Cluster:
+    return cluster_of(made_files())
+
+
+@pytest.fixture(scope="module")
+def changes() -> list[tuple[Change, Cluster]]:
+    return list(file_changes(made_files()))
+
+
+# -- routing --------------------------------------------------------------------------------------------------------------------------
+
+POD, OUTSIDE, NODE = ("10.1.1.2", "fd00:1:1::2"), ("198.51.100.7", "2001:db8::7"), ("192.168.0.11", "fd00:192::b")
+
+
+def routed(question: Callable[[Routing, Any], object], *keys: object) -> tuple[Ask, ...]:
+    return tuple(lambda c, key=key: question(c.stack("n1").routing, key) for key in keys)
+
+
+def to_address(question: Callable[[Routing, Any], object], *texts: str) -> tuple[Ask, ...]:
+    return routed(question, *map(ip_address, texts))
+
+
+def _first(routing: Routing, destination: Any) -> Any:
+    """The first way to an address, from the watched routing's own tables: asked without noting it."""
+    return Routing.lookup(getattr(routing, "_inner", routing), destination)[0]
+
+
+def unplaced(results: tuple[RouteResult, ...]) -> list[RouteResult]:
+    """Ways without the place of their route in the file, which is not what it does."""
+    return [r if r.route is None else replace(r, route=replace(r.route, index=-1)) for r in results]
+
+
+ROUTING: dict[str, tuple[Ask, ...]] = {
+    "addresses": routed(lambda r, _: r.addresses, None),
+    "links": routed(lambda r, _: r.links, None),
+    "link": routed(lambda r, name: r.link(name), "eth0", "cbr0"),
+    "addresses_of": routed(lambda r, name: r.addresses_of(name), "eth0", "cbr0"),
+    "bridge_ports": routed(lambda r, name: r.bridge_ports(name), "cbr0"),
+    "device_of": to_address(lambda r, a: r.device_of(a), *NODE, "10.1.1.77", "fe80::1"),
+    "routes": routed(lambda r, version: r.routes(version), 4, 6),
+    "rules": routed(lambda r, version: r.rules(version), 4),
+    "lookup": (
+        *to_address(lambda r, a: unplaced(r.lookup(a)), *POD, *OUTSIDE, *NODE),
+        *routed(lambda r, _: unplaced(r.lookup(ip_address(OUTSIDE[0]), source=ip_address("10.1.1.9"), iif="cbr0")), None),
+    ),
+    "source_address": to_address(lambda r, a: r.source_address(_first(r, a), a), *POD, *OUTSIDE),
+    "masquerade_address": to_address(lambda r, a: r.masquerade_address("eth0", _first(r, a), a), *OUTSIDE),
+    "is_local": to_address(lambda r, a: r.is_local(a), *NODE),
+    "address_type": to_address(lambda r, a: r.address_type(a), *NODE),
+    "has_address_type": to_address(lambda r, a: r.has_address_type(a, ["LOCAL"]), *NODE),
+    "validate_source": (
+        *routed(lambda r, _: r.validate_source(ip_address(OUTSIDE[0]), "eth0", ip_address(POD[0])), None),
+        *routed(lambda r, _: r.validate_source(ip_address(NODE[0]), "eth0", ip_address(POD[0])), None),
+    ),
+    "forwarding": routed(lambda r, version: r.forwarding(version), 4, 6),
+    "rp_filter": routed(lambda r, device: r.rp_filter(device), "eth0"),
+    "accept_local": routed(lambda r, device: r.accept_local(device), "eth0"),
+    "route_localnet": routed(lambda r, device: r.route_localnet(device), "eth0"),
+    "bridge_nf_call": routed(lambda r, version: r.bridge_nf_call(version), 4, 6),
+    "get": routed(lambda r, name: r.get(name), "net.ipv4.ip_forward"),
+    "local_port_range": routed(lambda r, _: r.local_port_range, None),
+    "missing": routed(lambda r, _: r.missing, None),
+    "port_hairpin": routed(lambda r, name: r.port_hairpin(name), "vethweb1"),
+}
+NOT_ASKED = {"from_texts", "from_models", "faults", "inferred_from", "sysctls"}
+"""How a stack is made, what cannot be read (which the facets say), and settings, which are asked for by name."""
+
+
+def test_every_question_to_routing_has_a_row() -> None:
+    assert {name for name in vars(Routing) if not name.startswith("_")} == {*ROUTING} | NOT_ASKED
+
+
+@pytest.mark.parametrize("name", ROUTING)
+def test_what_changes_a_way_touches_who_asked(name: str, before: Cluster, changes: list[tuple[Change, Cluster]]) -> None:
+    for ask in ROUTING[name]:
+        check(name, ask, before, changes)
+
+
+def test_ways_of_a_node_without_routing_files_rest_on_what_they_were_inferred_from() -> None:
+    """On Node objects, on IPVS's virtual servers, on pods; and on the routing files themselves, which may come."""
+    files = made_files(with_routing=False)
+    base = cluster_of(files)
+    assert base.stack("n1").routing.inferred_from
+    nodes, pods = (json.loads(files[name])["items"] for name in ("nodes.json", "pods.json"))
+    steps: list[tuple[Change, Cluster]] = []
+    for kind, items in (("Node", nodes), ("Pod", pods)):
+        for place, value in enumerate(items):
+            rest = {"apiVersion": "v1", "kind": "List", "items": items[:place] + items[place + 1 :]}
+            after = cluster_of({**files, f"{kind.lower()}s.json": json.dumps(rest).encode()})
+            namespace = value["metadata"].get("namespace", "")
+            steps.append((ObjectChange(kind=kind, namespace=namespace, name=value["metadata"]["name"], before=value, after=None), after))
+    steps += [(c, after) for c, after in file_changes(files) if isinstance(c, FileChange) and c.name in ("ipvsadm-save.txt", "sysctl.txt")]
+    recorded = made_files()
+    for name in ("ip-addr.json", "ip-link.json", "ip-route.json", "ip6-route.json"):
+        content = recorded[f"nodes/n1/{name}"]
+        after = cluster_of({**files, f"nodes/n1/{name}": content})
+        steps.append((FileChange(node="n1", name=name, before=None, after=content), after))
+    for asks in (ROUTING["lookup"], ROUTING["addresses"], ROUTING["is_local"], ROUTING["routes"], ROUTING["forwarding"]):
+        for ask in asks:
+            check("an inferred way", ask, base, steps)
+    assert {type(c) for c, after in steps if answered(ROUTING["lookup"][0], after) != answered(ROUTING["lookup"][0], base)} == {
+        ObjectChange,
+        FileChange,
+    }
+
+
+# -- rules, sets, servers -------------------------------------------------------------------------------------------------------------
+
+
+def packet(source: str, destination: str, port: int = 80) -> Packet:
+    return Packet(
+        protocol=Protocol.TCP, source=ip_address(source), destination=ip_address(destination), source_port=40000, destination_port=port
+    )
+
+
+def chain_texts(table: str, chain: str, at: int = 0, family: Family = Family.IP) -> Ask:
+    def ask(cluster: Cluster) -> object:
+        dumps = cluster.stack("n1").dumps(family)
+        found = dumps[at].tables[table].chains.get(chain) if len(dumps) > at and table in dumps[at].tables else None
+        return None if found is None else (found.policy, [found.text(i) for i in range(len(found))])
+
+    return ask
+
+
+def candidates(table: str, chain: str, asked: Packet) -> Ask:
+    def ask(cluster: Cluster) -> object:
+        dumps = cluster.stack("n1").dumps(Family.IP)
+        found = dumps[0].tables[table].chains.get(chain) if dumps and table in dumps[0].tables else None
+        if found is None:
+            return None
+        return [found.rule(i).text for i in found.index.candidates(asked)] if found.index else [found.text(i) for i in range(len(found))]
+
+    return ask
+
+
+def nft_part(kind: str, name: str) -> Ask:
+    def ask(cluster: Cluster) -> object:
+        nft = cluster.stack("n1").nft
+        return nft and [getattr(table, kind).get(name) for table in nft.ruleset.tables]
+
+    return ask
+
+
+def served(asked: Packet) -> Ask:
+    def ask(cluster: Cluster) -> object:
+        servers = cluster.stack("n1").virtual_servers
+        found = servers and servers.find(asked)
+        return found and replace(found, line=0, real_servers=tuple(replace(r, line=0) for r in found.real_servers))
+
+    return ask
+
+
+def members(name: str) -> Ask:
+    def ask(cluster: Cluster) -> object:
+        sets = cluster.stack("n1").sets
+        return sets and name in sets and sets[name].entries
+
+    return ask
+
+
+STACK: dict[str, tuple[Ask, ...]] = {
+    "dumps": (
+        chain_texts("nat", "KUBE-SERVICES"),
+        chain_texts("filter", "FORWARD"),
+        chain_texts("filter", "FORWARD", at=1),
+        chain_texts("nat", "KUBE-SERVICES", family=Family.IP6),
+        chain_texts("filter", "SPARE"),
+        lambda c: [[*d.tables] for d in c.stack("n1").dumps(Family.IP)],
+        lambda c: [[*d.tables] for d in c.stack("n1").dumps(Family.IP6)],
+        lambda c: [[*t.chains] for d in c.stack("n1").dumps(Family.IP) for t in d.tables.values()],
+        lambda c: [[(k, v.policy) for k, v in t.chains.items()] for d in c.stack("n1").dumps(Family.IP) for t in d.tables.values()],
+        lambda c: [[v.policy for v in t.chains.values()] for d in c.stack("n1").dumps(Family.IP) for t in d.tables.values()],
+        lambda c: [t.name for d in c.stack("n1").dumps(Family.IP) for t in d.tables.values() if "SPARE" in t.chains],
+        lambda c: [d.count("nat", "KUBE-SVC-") for d in c.stack("n1").dumps(Family.IP)],
+        lambda c: [d.judged(_has_drop) for d in c.stack("n1").dumps(Family.IP)],
+        candidates("nat", "KUBE-SERVICES", packet("10.1.1.9", "10.96.0.10")),
+    ),
+    "nft": (
+        lambda c: (nft := c.stack("n1").nft) and [t.name for t in nft.ruleset.tables],
+        nft_part("chains", "forward"),
+        nft_part("chains", "more"),
+        nft_part("sets", "blocked"),
+        lambda c: (nft := c.stack("n1").nft) and ["blocked" in t.sets for t in nft.ruleset.tables],
+        lambda c: (nft := c.stack("n1").nft) and [[*t.sets] for t in nft.ruleset.tables],
+        lambda c: (nft := c.stack("n1").nft) and [[*t.sets.values()] for t in nft.ruleset.tables],
+    ),
+    "sets": (members("KUBE-A"), members("KUBE-C"), lambda c: (sets := c.stack("n1").sets) and [*sets]),
+    "virtual_servers": (
+        served(packet("10.1.1.9", "10.96.0.10")),
+        served(packet("10.1.1.9", "10.96.0.11")),
+        lambda c: (servers := c.stack("n1").virtual_servers) and len(servers.servers),
+    ),
+    "remembered_clients": (lambda c: c.stack("n1").remembered_clients,),
+    "mode": (lambda c: c.stack("n1").mode,),
+    "sockets": (lambda c: c.stack("n1").sockets,),
+    "chains": tuple(lambda c, h=h: [x.priority for x in c.stack("n1").chains(h, Family.IP)] for h in (Hook.FORWARD,)),
+    "gap": tuple(lambda c, f=f: c.stack("n1").gap(f) for f in Family),
+    "unknown_way": tuple(lambda c, a=a: c.stack("n1").unknown_way(ip_address(a), None) for a in POD),
+    "assumed_rules": tuple(lambda c, v=v: c.stack("n1").assumed_rules(v) for v in (4, 6)),
+    "assumed_legacy": (),
+    "redirect_address": tuple(lambda c, v=v: c.stack("n1").redirect_address("eth0", v) for v in (4, 6)),
+    "listens": (lambda c: c.stack("n1").listens(packet("10.1.1.9", NODE[0], port=22)),),
+}
+
+
+def _has_drop(dump: Any) -> bool:
+    return any("DROP" in line for line in dump.lines)
+
+
+def test_every_part_of_a_stack_has_a_row() -> None:
+    public = {name for name in vars(NodeStack) if not name.startswith("_")} - {"renewed", "is_placed", "rule_files", "routing"}
+    assert public == {*STACK}
+
+
+@pytest.mark.parametrize("name", [name for name, asks in STACK.items() if asks])
+def test_what_changes_a_part_of_a_stack_touches_who_asked(name: str, before: Cluster, changes: list[tuple[Change, Cluster]]) -> None:
+    for ask in STACK[name]:
+        check(name, ask, before, changes)
+
+
+SNAPSHOT: dict[str, tuple[Ask, ...]] = {
+    "has_node_file": tuple(lambda c, n=n: c.snapshot.has_node_file("n1", n) for n in ("ipset-save.txt", "nft-ruleset.json")),
+    "node_file": (lambda c: c.snapshot.node_file("n1", "sysctl.txt"), lambda c: c.snapshot.node_file("n1", "ipvsadm-list.txt")),
+    "text": (lambda c: c.snapshot.text("nodes/n1/sysctl.txt") if c.snapshot.has_node_file("n1", "sysctl.txt") else None,),
+    "mentions": (
+        lambda c: c.snapshot.has_node_file("n1", "sysctl.txt") and c.snapshot.mentions("nodes/n1/sysctl.txt", re.compile("rp_filter = 2")),
+    ),
+    "node_json": (lambda c: c.snapshot.node_json("n1", "ip-addr.json"),),
+}
+
+
+@pytest.mark.parametrize("name", SNAPSHOT)
+def test_what_changes_a_file_touches_who_read_it(name: str, before: Cluster, changes: list[tuple[Change, Cluster]]) -> None:
+    for ask in SNAPSHOT[name]:
+        check(name, ask, before, changes)
+
+
+def test_another_reading_of_a_file_touches_who_asked_when_it_was_read(before: Cluster) -> None:
+    same = before.snapshot.files["nodes/n1/sysctl.txt"]
+    again = FileChange(node="n1", name="sysctl.txt", before=same, after=same, read_at=2.0)
+    assert dependencies_of_asking(lambda c: c.snapshot.read_at("n1", "sysctl.txt"), before).touched_by(again)
+    assert not dependencies_of_asking(lambda c: c.snapshot.node_file("n1", "sysctl.txt"), before).touched_by(again)
+
+
+@pytest.mark.parametrize("name", ["db", "web"])
+def test_when_an_endpoint_changed_rests_on_the_slices_of_its_service(before: Cluster, name: str) -> None:
+    asked = dependencies_of_asking(lambda c: c.snapshot.endpoint_changed_at("default", "web", ip_address("10.1.1.2")), before)
+    labels = {"kubernetes.io/service-name": name}
+    value = {"metadata": {"namespace": "default", "name": "x", "labels": labels}, "addressType": "IPv4", "endpoints": []}
+    assert asked.touched_by(ObjectChange(kind="EndpointSlice", namespace="default", name="x", before=None, after=value)) is (name == "web")
+
+
+def test_a_new_node_touches_who_asked_for_the_names(before: Cluster) -> None:
+    value = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n9"}, "spec": {}, "status": {}}
+    came = ObjectChange(kind="Node", namespace="", name="n9", before=None, after=value)
+    asks: list[Ask] = [lambda c: c.node_names, lambda c: c.snapshot.node_names, lambda c: c.ports_of(ip_address(NODE[0]))]
+    for ask in asks:
+        assert dependencies_of_asking(ask, before).touched_by(came)
+        # A node may come by its files alone, which are then of no node known before.
+        assert dependencies_of_asking(ask, before).touched_by(FileChange(node="n9", name="ss.txt", before=None, after=b""))
+    assert not dependencies_of_asking(lambda c: c.snapshot.node_file("n1", "ss.txt"), before).touched_by(came)
+
+
+def test_who_holds_an_address_rests_on_every_node(before: Cluster, changes: list[tuple[Change, Cluster]]) -> None:
+    check("ports_of", lambda c: c.ports_of(ip_address(NODE[0])), before, changes)
+    check("ports_of", lambda c: c.ports_of(ip_address("10.1.1.77")), before, changes)
+    files = made_files()
+    nodes = json.loads(files["nodes.json"])["items"]
+    without = {"apiVersion": "v1", "kind": "List", "items": nodes[:1]}
+    bare = {p: c for p, c in files.items() if not p.startswith("nodes/n2/")}
+    gone = ObjectChange(kind="Node", namespace="", name="n2", before=nodes[1], after=None)
+    steps: list[tuple[Change, Cluster]] = [(gone, cluster_of({**bare, "nodes.json": json.dumps(without).encode()}))]
+    asked = dependencies_of_asking(lambda c: c.ports_of(ip_address("192.168.0.12")), cluster_of(bare))
+    assert [c for c, _ in steps if asked.touched_by(c)] == [gone]
+
+
+def test_which_stack_a_node_has_rests_on_its_object(before: Cluster) -> None:
+    asked = dependencies_of_asking(lambda c: c.stack("n1").kernel, before)
+    value = json.loads(before.snapshot.files["nodes.json"])["items"][0]
+    other = {**value, "status": {**value["status"], "nodeInfo": {"kernelVersion": "6.1.0"}}}
+    assert asked.touched_by(ObjectChange(kind="Node", namespace="", name="n1", before=value, after=other))
