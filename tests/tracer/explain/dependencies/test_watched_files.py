@@ -204,7 +204,7 @@ ROUTING: dict[str, tuple[Ask, ...]] = {
     "missing": routed(lambda r, _: r.missing, None),
     "port_hairpin": routed(lambda r, name: r.port_hairpin(name), "vethweb1"),
 }
-NOT_ASKED = {"from_texts", "from_models", "faults", "inferred_from", "sysctls"}
+NOT_ASKED = {"from_texts", "faults", "inferred_from", "sysctls"}
 """How a stack is made, what cannot be read (which the facets say), and settings, which are asked for by name."""
 
 
