@@ -8,7 +8,7 @@ import pytest
 
 from scripts import dead_code
 
-CODE = '''
+CODE = """
 class Kept:
     field = 1
 
@@ -17,7 +17,7 @@ def used(): ...
 def dead(): ...
 
 used()
-'''
+"""
 
 
 def tree(root: Path, *, template: str = "", settings: str = "", spared: str = "") -> Path:
@@ -41,7 +41,10 @@ def tree(root: Path, *, template: str = "", settings: str = "", spared: str = ""
         ({"settings": 'MIDDLEWARE = ["webapp.code.Kept"]\nMADE_UP = 1\n'}, ["variable field", "function dead", "variable MADE_UP"]),
         ({"spared": "tracer/code.py dead  # called by the kernel\n"}, ["class Kept", "variable field"]),
         ({"spared": "tracer dead  # called by the kernel\n"}, ["class Kept", "variable field"]),
-        ({"spared": "webapp dead  # called by the kernel\n"}, ["class Kept", "variable field", "function dead", "webapp dead is not needed"]),
+        (
+            {"spared": "webapp dead  # called by the kernel\n"},
+            ["class Kept", "variable field", "function dead", "webapp dead is not needed"],
+        ),
         ({"spared": "tracer used  # by itself\n"}, ["class Kept", "variable field", "function dead", "tracer used is not needed"]),
         ({"spared": "tracer dead\n"}, [":1: not a path", "class Kept", "variable field", "function dead"]),
     ],

@@ -149,8 +149,8 @@ class LiveSource(models.Model):
 
     What it knows is in its LiveItems; this row says how far that is (*generation*), and who of several web processes follows (*lease*).
     No credentials: *context* is a name in the server's kubeconfig. *owner* is empty for what everybody sees. *asked*: what people want of
-    the follower once (a node's conntrack). Before the generation *told_from*, what is gone has been pruned, or the cluster was connected
-    anew. The generation is 0 until something is known, then counts up from *told_from*.
+    the follower once (a node's conntrack). *examples*: questions to try (example_questions.py). Before the generation *told_from*, what is
+    gone has been pruned, or the cluster was connected anew. The generation is 0 until something is known, then counts up from *told_from*.
     """
 
     class Kind(models.TextChoices):
@@ -195,6 +195,7 @@ class LiveSource(models.Model):
     playback = models.JSONField(default=dict)
     recording = models.JSONField(default=dict)
     asked = models.JSONField(default=dict)
+    examples = models.JSONField(default=dict)
     told_from = models.BigIntegerField(default=0)
     lease_holder = models.CharField(max_length=64, blank=True, default="")
     lease_until = models.DateTimeField(null=True)

@@ -23,6 +23,7 @@ from tracer.snapshot import Snapshot as RecordedSnapshot
 from tracer.snapshot.redact import remove_secrets
 from tracer.snapshot.summary import summarise
 from webapp.container import Container, ContainerWriter
+from webapp.example_questions import find_examples
 from webapp.file_checks import CHECKS
 from webapp.models import Snapshot
 from webapp.uploads import Source
@@ -30,7 +31,7 @@ from webapp.uploads import Source
 Progress = Callable[[str, int, int], None]
 """Told what is being done in words, how far it is, and of how much."""
 
-SUMMARY_VERSION = 2
+SUMMARY_VERSION = 3
 """Raised when summary_of() says something else about the same files."""
 _ABANDONED_AFTER = timedelta(hours=6)
 
@@ -167,11 +168,13 @@ def summary_of(what: Written, progress: Progress) -> tuple[dict[str, Any], datet
         progress(f"Reading rules: node {place} of {nodes}", place - 1, nodes)
 
     progress("Reading objects", 0, 0)
-    summary = summarise(RecordedSnapshot.from_files(what.container), CHECKS, told)
+    recorded = RecordedSnapshot.from_files(what.container)
+    summary = summarise(recorded, CHECKS, told)
     stored = summary.to_dict() | {
         "version": SUMMARY_VERSION,
         "source_digest": what.source_digest,
         "removed": list(what.removed),
+        "examples": find_examples(recorded.objects, recorded.node_files),
         "modes": sorted({node.mode.mode for node in summary.nodes if node.mode}),
     }
     return stored, summary.taken_at

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import pytest
-from django.core.cache import cache
 
 import tracer.simulate
 from webapp import examples, services, trace_answers
@@ -55,9 +54,9 @@ def test_one_snapshot_is_traced_by_one_thread_at_a_time(small: Path, monkeypatch
 
 def test_examples_are_looked_for_while_nothing_else_reads_the_snapshot(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = services.store_snapshot(small, owner="me")
-    cache.clear()
-    watched = OneAtATime(examples.example_queries)
-    monkeypatch.setattr(examples, "example_queries", watched)
+    del row.summary["examples"]
+    watched = OneAtATime(examples.find_examples)
+    monkeypatch.setattr(examples, "find_examples", watched)
     free = []
 
     def try_to_take() -> None:
