@@ -111,3 +111,12 @@ def test_a_fault_of_the_server_is_shown_where_the_form_is():
     response = client_of(MINE).get(f"/snapshots/uploads/{job.id}", headers=HTMX)
     assert "Something went wrong here." in response.content.decode()
     assert response.status_code == 500
+
+
+def test_a_name_is_what_can_be_printed_of_it(client):
+    """PostgreSQL takes no NUL; a name of line breaks would be none."""
+    client.post("/snapshots/new", {"snapshot": file(), "name": " na\0me\n\u202ewith more " + "x" * 200})
+    job = UploadJob.objects.get()
+    assert job.name.startswith("namewith more x")
+    assert len(job.name) == 100
+    finished(client, f"/snapshots/uploads/{job.id}")

@@ -20,9 +20,9 @@ from webapp.presenters.clusters import PROGRAMS, READINGS, checked, cluster_page
 from webapp.presenters.source import source_head
 from webapp.presenters.timeline import timeline as bar
 from webapp.views.errors import not_found
+from webapp.views.form_fields import posted_name
 from webapp.views.htmx_request import HtmxHttpRequest
 
-_LONGEST_NAME = 100
 _MOST_SAID = 300
 
 
@@ -113,7 +113,7 @@ def save(request: HtmxHttpRequest, source: str) -> HttpResponse:
     if isinstance(row, HttpResponse):
         return row
     try:
-        made = live.save_snapshot(row, ensure_owner(request), request.POST.get("name", "").strip()[:_LONGEST_NAME])
+        made = live.save_snapshot(row, ensure_owner(request), posted_name(request))
     except services.StoreError as error:
         messages.error(request, " ".join(error.problems)[:_MOST_SAID], extra_tags="bad")
         return HttpResponseRedirect(reverse("cluster", args=[row.id]))
@@ -128,7 +128,7 @@ def record(request: HtmxHttpRequest, source: str) -> HttpResponse:
         return row
     try:
         if request.POST.get("recording") == "1":
-            live.start_recording(row, ensure_owner(request), request.POST.get("name", "").strip()[:_LONGEST_NAME])
+            live.start_recording(row, ensure_owner(request), posted_name(request))
             messages.success(request, f"What changes in {row.name} is being recorded.", extra_tags="ok")
         else:
             live.stop_recording(row)

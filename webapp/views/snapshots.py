@@ -21,10 +21,10 @@ from webapp.demonstrations import rank
 from webapp.models import Snapshot, UploadJob
 from webapp.presenters.source import source_head
 from webapp.views.errors import not_found
+from webapp.views.form_fields import posted_name
 from webapp.views.htmx_request import HtmxHttpRequest
 
 _ARCHIVE_TYPES = {"tar.zst": "application/zstd", "tar.gz": "application/gzip"}
-_LONGEST_NAME = 100
 
 
 @never_cache
@@ -52,7 +52,7 @@ def new(request: HtmxHttpRequest) -> HttpResponse:
     if file is None or not file.size:
         return _problems(request, ["No file was chosen, or it is empty. Choose an archive or one JSON or YAML file."], 422)
     try:
-        job = services.start_upload(file, name=request.POST.get("name", "").strip()[:_LONGEST_NAME], owner=ensure_owner(request))
+        job = services.start_upload(file, name=posted_name(request), owner=ensure_owner(request))
     except services.StoreError as error:
         return _problems(request, error.problems, error.status)
     if request.htmx:
