@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.contrib import messages
-from django.http import HttpResponse, HttpResponseBadRequest, HttpResponseRedirect
+from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
@@ -20,7 +20,7 @@ from webapp.models import Snapshot, TraceLink
 from webapp.presenters.page import trace_page
 from webapp.trace_answers import NotAnswered
 from webapp.trace_query import from_params, parse
-from webapp.views.errors import not_found
+from webapp.views.errors import not_found, refused
 from webapp.views.htmx_request import HtmxHttpRequest
 from webapp.views.trace import export_response, find, hidden_fields, moment, respond
 
@@ -38,11 +38,11 @@ def freeze(request: HtmxHttpRequest, source: str) -> HttpResponse:
     query = parse(request.POST.get("query", ""))
     chosen, without = request.POST.get("expires", ""), request.POST.get("without", "")
     if query.errors or query.is_empty or chosen not in LIFETIMES or without not in LEFT_OUT:
-        return HttpResponseBadRequest("This is not a question that can be frozen.\n", content_type="text/plain; charset=utf-8")
+        return refused(request, "This is not a question that can be frozen.")
     try:
         found = trace_answers.answer(row, query)
     except NotAnswered as failure:
-        return HttpResponseBadRequest(f"{failure}\n", content_type="text/plain; charset=utf-8")
+        return refused(request, str(failure))
     lifetime = LIFETIMES[chosen]
     expires = None if lifetime is None else timezone.now() + lifetime
     kept = {"text": str(query), "query": found.answer["query"]}
