@@ -16,7 +16,6 @@ from tests.oracle.netns import CommandFailed
 from tests.oracle.rulesets import BASES, RuleSet, Shot
 from tests.oracle.vocabulary import RECENT, set_name
 
-_PATIENCE = 0.03  # seconds after the last sign of life
 _EMPTY = "".join(f"*{t}\n" + "".join(f":{c} ACCEPT\n" for c in chains) + "COMMIT\n" for t, chains in BASES.items())
 _LINE = re.compile(r"line:? ([0-9]+)", re.ASCII)
 _ENDS = (" -j DROP", " -j REJECT")
@@ -53,8 +52,25 @@ class Observation:
     reply: Observation | None = None
 
 
+def described(backend: str, version: int, dump: str, sets: str) -> Loaded:
+    """Return a rule set as iptables-save and ``ipset save`` print it, each rule known by its line."""
+    lines: dict[tuple[str, str], list[int]] = {}
+    policies: dict[tuple[str, str], str] = {}
+    table = ""
+    for number, line in enumerate(dump.splitlines(), 1):
+        if line.startswith("*"):
+            table = line[1:].strip()
+        elif line.startswith(":"):
+            policies[table, line[1:].split()[0]] = line.split()[1]
+        elif line.startswith("-A "):
+            lines.setdefault((table, line.split()[1]), []).append(number)
+    return Loaded(backend, version, dump, sets, {k: tuple(v) for k, v in lines.items()}, policies, tuple(dump.splitlines()))
+
+
 class Kernel:
-    """One back end for one family in the lab."""
+    """One back end for one family in the lab; *patience* is how long it waits, in seconds, after the last sign of life of a packet."""
+
+    patience = 0.03
 
     def __init__(self, lab: Lab, backend: str, version: int) -> None:
         self.lab, self.backend, self.version = lab, backend, version
@@ -65,28 +81,29 @@ class Kernel:
 
     def close(self) -> None:
         """Take the rules away."""
-        self.lab.node.run(f"{self._program}-restore", text=_EMPTY)
+        self.lab.node.run(f"{self._program}-restore", "--wait=10", text=_EMPTY)
         self._trace.close()
         self.conntrack.close()
 
     def load(self, rules: RuleSet) -> Loaded:
         """Put *rules* into the kernel. :raises CommandFailed: it does not take them."""
         if self._loaded:
-            self.lab.node.run(f"{self._program}-restore", text=_EMPTY)
+            self.lab.node.run(f"{self._program}-restore", "--wait=10", text=_EMPTY)
         self._loaded = True
         self._destroy_sets()
         self.lab.node.run("ipset", "restore", text=rules.sets)
         text = rules.text()
-        self.lab.node.run(f"{self._program}-restore", text=text)
+        self.lab.node.run(f"{self._program}-restore", "--wait=10", text=text)
         if isinstance(self._trace, NftTrace):
             self._trace.learn()
         self._uses_recent, self._changes_sets = "-m recent" in text, " -j SET " in text
-        return self._described(self.lab.node.run(f"{self._program}-save"), self.lab.node.run("ipset", "save"))
+        dump, sets = self.lab.node.run(f"{self._program}-save"), self.lab.node.run("ipset", "save")
+        return described(self.backend, self.version, dump, sets)
 
     def refusal(self, text: str) -> str | None:
         """Load *text*, and return why that was refused, None if it was not."""
         try:
-            self.lab.node.run(f"{self._program}-restore", text=text)
+            self.lab.node.run(f"{self._program}-restore", "--wait=10", text=text)
         except CommandFailed as error:
             return " ".join(str(error).split())[-160:]
         return None
@@ -100,19 +117,6 @@ class Kernel:
             except CommandFailed:
                 time.sleep(0.005)
         raise CommandFailed("the sets of the last rule set are still in use")
-
-    def _described(self, dump: str, sets: str) -> Loaded:
-        lines: dict[tuple[str, str], list[int]] = {}
-        policies: dict[tuple[str, str], str] = {}
-        table = ""
-        for number, line in enumerate(dump.splitlines(), 1):
-            if line.startswith("*"):
-                table = line[1:].strip()
-            elif line.startswith(":"):
-                policies[table, line[1:].split()[0]] = line.split()[1]
-            elif line.startswith("-A "):
-                lines.setdefault((table, line.split()[1]), []).append(number)
-        return Loaded(self.backend, self.version, dump, sets, {k: tuple(v) for k, v in lines.items()}, policies, tuple(dump.splitlines()))
 
     # -- one packet ---------------------------------------------------------------------------------------------------------------
 
@@ -141,8 +145,11 @@ class Kernel:
         self.lab.send(device, frames.packet(back, answers=header), peer_mac=self._neighbour(device, back.destination))
         observed = self._followed(loaded, seen)
         # What the node's own socket says to the answer is traced too; it is not asked for.
-        own = next((n for n, mark in enumerate(observed.marks) if mark.chain == "OUTPUT"), len(observed.marks))
-        return Observation(observed.marks[:own], seen)
+        marks = observed.marks
+        own = next((n for n, mark in enumerate(marks) if mark.chain == "OUTPUT"), len(marks))
+        # NB: nf_tables tells of a rule when its target has run, so that a reset is on its way before its rule is told.
+        late = self.backend == "nft" and own < len(marks) and "--reject-with tcp-reset" in self._text(loaded, marks[-1])
+        return Observation((*marks[:own], *(marks[-1:] if late else ())), seen)
 
     def _neighbour(self, device: str, destination: str) -> str | None:
         """The MAC address of *destination* where it is on the same bridge as *device*; None: the node's own."""
@@ -154,12 +161,12 @@ class Kernel:
     def _followed(self, loaded: Loaded, seen: Seen) -> Observation:
         """Read the trace and the cables until the packet has come to an end."""
         marks: list[Mark] = []
-        deadline, patient = time.monotonic() + _PATIENCE, True
+        deadline, patient = time.monotonic() + self.patience, True
         while time.monotonic() < deadline:
             self.lab.collect(seen, 0 if patient else 2)
             patient = False
             if self._read(loaded, marks):
-                deadline = time.monotonic() + _PATIENCE
+                deadline = time.monotonic() + self.patience
             if seen.headers or (marks and self._is_end(loaded, marks[-1])):
                 break
         self.lab.collect(seen, 0)

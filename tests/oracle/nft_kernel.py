@@ -19,6 +19,27 @@ from tracer.trace import Hop, Outcome
 _ENDS = re.compile(r"(?:^|\s)(?:drop|reject)(?:\s|$)", re.ASCII)
 
 
+def listed(version: int, dump: str) -> Loaded:
+    """Return a rule set as ``nft list ruleset`` prints it, each rule known by its line."""
+    lines: dict[tuple[str, str], list[int]] = {}
+    policies: dict[tuple[str, str], str] = {}
+    table, chain, inside = "", "", False
+    for number, line in enumerate(dump.splitlines(), 1):
+        words = line.split()
+        if line.startswith("table "):
+            table = words[2]
+        elif line.startswith("\tchain "):
+            chain, inside = words[1], True
+            policies[table, chain] = "-"
+        elif line == "\t}":
+            inside = False
+        elif inside and line.startswith("\t\ttype "):
+            policies[table, chain] = "DROP" if "policy drop" in line else "ACCEPT"
+        elif inside and line.strip():
+            lines.setdefault((table, chain), []).append(number)
+    return Loaded("native", version, dump, "", {k: tuple(v) for k, v in lines.items()}, policies, tuple(dump.splitlines()))
+
+
 class NftKernel(Kernel):
     """The kernel with native rules, of all families at once."""
 
@@ -42,26 +63,7 @@ class NftKernel(Kernel):
         self.lab.node.run("nft", "-f", "/dev/stdin", text=rules.text())
         self._trace.learn()
         self._grown = [f"flush set {table} grow{rules.version}\n" for table in rules.tables if f"@grow{rules.version} {{" in rules.text()]
-        return self._listed(self.lab.node.run("nft", "list", "ruleset"))
-
-    def _listed(self, dump: str) -> Loaded:
-        lines: dict[tuple[str, str], list[int]] = {}
-        policies: dict[tuple[str, str], str] = {}
-        table, chain, inside = "", "", False
-        for number, line in enumerate(dump.splitlines(), 1):
-            words = line.split()
-            if line.startswith("table "):
-                table = words[2]
-            elif line.startswith("\tchain "):
-                chain, inside = words[1], True
-                policies[table, chain] = "-"
-            elif line == "\t}":
-                inside = False
-            elif inside and line.startswith("\t\ttype "):
-                policies[table, chain] = "DROP" if "policy drop" in line else "ACCEPT"
-            elif inside and line.strip():
-                lines.setdefault((table, chain), []).append(number)
-        return Loaded(self.backend, self.version, dump, "", {k: tuple(v) for k, v in lines.items()}, policies, tuple(dump.splitlines()))
+        return listed(self.version, self.lab.node.run("nft", "list", "ruleset"))
 
     def _read(self, loaded: Loaded, marks: list[Mark]) -> bool:
         before = len(marks)

@@ -87,12 +87,16 @@ class NftResult:
         )
 
 
-def run(*, seed: int, packets: int = 10**9, seconds: float = 1e9, shrink: float = 60, most: int = 5) -> NftResult:
-    """Run rule sets from *seed* on until *packets* are sent or *seconds* are over, and return what came of it."""
-    result, started = NftResult(), time.monotonic()
+def run(*, seed: int, packets: int = 10**9, seconds: float = 1e9, least: int = 0, shrink: float = 60, most: int = 5) -> NftResult:
+    """Run rule sets from *seed* on and return what came of it.
+
+    It ends when *packets* are sent, when *seconds* are over and *least* packets are sent, or with *most* disagreements.
+    """
+    result = NftResult()
     with Lab() as lab:
-        files = lab.files()
-        while result.packets < packets and time.monotonic() - started < seconds and len(result.disagreements) < most:
+        files, started = lab.files(), time.monotonic()
+        going = lambda: result.packets < packets and (result.packets < least or time.monotonic() - started < seconds)  # noqa: E731
+        while going() and len(result.disagreements) < most:
             for version in (4, 6):
                 kernel = NftKernel(lab, version)
                 try:

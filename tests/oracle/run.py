@@ -73,17 +73,31 @@ def usable(lab: Lab) -> list[tuple[str, int]]:
     return found
 
 
-def run(*, seed: int, packets: int = 10**9, seconds: float = 1e9, only: tuple[str, int] | None = None, shrink: float = 60) -> Result:
-    """Run rule sets from *seed* on until *packets* are sent or *seconds* are over, and return what came of it."""
-    result, started = Result(), time.monotonic()
+def run(
+    *,
+    seed: int,
+    packets: int = 10**9,
+    seconds: float = 1e9,
+    least: int = 0,
+    only: tuple[str, int] | None = None,
+    shrink: float = 60,
+    most: int = 5,
+) -> Result:
+    """Run rule sets from *seed* on and return what came of it.
+
+    It ends when *packets* are sent, when *seconds* are over and *least* packets are sent, or with *most* disagreements.
+    """
+    result = Result()
     with ExitStack() as stack:
         lab = stack.enter_context(Lab())
         files = lab.files()
         wanted = [x for x in usable(lab) if only is None or x == only]
-        untested = {x: _probe(lab, *x, result) for x in wanted}
-        while result.packets < packets and time.monotonic() - started < seconds and len(result.disagreements) < 5:
+        untested = {x: probe(lab, *x, result) for x in wanted}
+        started = time.monotonic()
+        going = lambda: result.packets < packets and (result.packets < least or time.monotonic() - started < seconds)  # noqa: E731
+        while wanted and going() and len(result.disagreements) < most:
             for backend, version in wanted:
-                if result.packets < packets and time.monotonic() - started < seconds:
+                if going() and len(result.disagreements) < most:
                     kernel = Kernel(lab, backend, version)
                     try:
                         _one_set(kernel, files, Generator(seed, version=version, untested=untested[backend, version]), seed, result, shrink)
@@ -140,7 +154,7 @@ def _disagree(kernel: Kernel, files: dict[str, bytes], rules: RuleSet, shot: Sho
     return None if engine.agreeing(answer, observed) else shown(loaded, engine, shot, observed, answer)
 
 
-def _probe(lab: Lab, backend: str, version: int, result: Result) -> frozenset[str]:
+def probe(lab: Lab, backend: str, version: int, result: Result) -> frozenset[str]:
     """Load a tiny rule set for every match and target; return those that this kernel lacks, and note why."""
     lacking: set[str] = set()
     kernel = Kernel(lab, backend, version)

@@ -1,4 +1,4 @@
-"""A slice of the nftables oracle: random rule sets and real packets, kernel against engine. ``python -m tests.oracle.nft`` is the full run."""
+"""A slice of the nftables oracle: random rule sets and real packets, living kernel against engine. ``python -m tests.oracle.nft`` is the full run."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import time
 
 import pytest
 
+from tests.oracle.digests import living_seconds
 from tests.oracle.netns import why_not
 from tests.oracle.nft_run import run
 
-SECONDS = float(os.environ.get("ORACLE_SECONDS", "40"))
+SECONDS = float(os.environ.get("ORACLE_SECONDS", "0")) or living_seconds(0.4)
 _PACKETS_AT_LEAST = 40
 
 
@@ -27,7 +28,7 @@ def test_kernel_and_engine_agree_on_native_rules() -> None:
     _skip_unless_possible()
     seed = int(os.environ.get("ORACLE_SEED", time.time()))
     print(f"ORACLE_SEED={seed}")
-    result = run(seed=seed, seconds=SECONDS, shrink=15, most=1)
+    result = run(seed=seed, seconds=SECONDS, least=_PACKETS_AT_LEAST, shrink=15, most=1)
     print(result.summary())
     assert not result.disagreements, f"ORACLE_SEED={seed}\n" + "\n\n".join(result.disagreements)
     assert result.packets >= _PACKETS_AT_LEAST, result.summary()
