@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from ipaddress import ip_address
@@ -14,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import PROJECT
+from tests.tracer.simulate.truth import verdict
 from tracer.ipvs.ipvsadm_save import parse_virtual_servers
 from tracer.ipvs.model import VirtualServer
 from tracer.query import FlowState, Query, parse_destination, parse_protocol, parse_source
@@ -30,16 +28,9 @@ Json = dict[str, Any]
 
 
 @pytest.mark.needs_shared
-def test_every_connection_is_predicted(shared: Path, tmp_path: Path):
-    script, truth = shared / "bin/kernel_truth.py", shared / "truth/shop-ipvs.connections.json.gz"
-    queries, answers = tmp_path / "queries.jsonl", tmp_path / "answers.jsonl"
-    queries.write_text(subprocess.run([sys.executable, script, "queries", truth], capture_output=True, text=True, check=True).stdout)
-    command = [sys.executable, "manage.py", "trace", shared / "recordings/shop-ipvs", "--batch", queries, "--steps"]
-    with answers.open("w") as out:
-        subprocess.run(command, cwd=PROJECT, stdout=out, timeout=300, check=True)
-    said = subprocess.run([sys.executable, script, "check", truth, answers], capture_output=True, text=True, check=False)
-    assert said.returncode == 0, said.stdout
-    assert said.stdout.splitlines()[-1] == "1256 of 1256 agree"
+@pytest.mark.usefixtures("shared")
+def test_every_connection_is_predicted():
+    assert verdict("shop-ipvs", "check", "shop-ipvs.connections.json.gz") == "1256 of 1256 agree"
 
 
 # -- kube-proxy's test states ---------------------------------------------------------------------------------------------------------

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import random
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROJECT
+from tests.sizes import every
+from tests.tracer.simulate import truth
+from tests.tracer.simulate.truth import verdict
 from tracer.query import query_from_dict
 from tracer.simulate import trace
 from tracer.snapshot import Snapshot
@@ -28,31 +28,14 @@ _BUILT_IN = {"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}
 Shown = tuple[object, ...]
 
 
-def _queries(shared: Path, truth: str) -> str:
-    script = [sys.executable, shared / "bin/kernel_truth.py", "queries", shared / "truth" / truth]
-    return subprocess.run(script, capture_output=True, text=True, check=True).stdout
+@pytest.mark.usefixtures("shared")
+def test_every_connection_is_predicted() -> None:
+    assert verdict("shop-iptables", "check", "shop-iptables.connections.json.gz") == "1256 of 1256 agree"
 
 
-def _verdict(shared: Path, tmp_path: Path, what: str, truth: str) -> str:
-    """Answer the truth's queries by the command, and return what the script says of the answers."""
-    queries, answers = tmp_path / "queries.jsonl", tmp_path / "answers.jsonl"
-    queries.write_text(_queries(shared, truth))
-    command = [sys.executable, "manage.py", "trace", shared / "recordings/shop-iptables", "--batch", queries, "--steps"]
-    with answers.open("w") as out:
-        done = subprocess.run(command, cwd=PROJECT, stdout=out, stderr=subprocess.PIPE, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    script = [sys.executable, shared / "bin/kernel_truth.py", what, shared / "truth" / truth, answers]
-    said = subprocess.run(script, capture_output=True, text=True, timeout=300, check=False)
-    assert said.returncode == 0, said.stdout
-    return said.stdout.splitlines()[-1]
-
-
-def test_every_connection_is_predicted(shared: Path, tmp_path: Path) -> None:
-    assert _verdict(shared, tmp_path, "check", "shop-iptables.connections.json.gz") == "1256 of 1256 agree"
-
-
-def test_every_rule_is_the_kernels(shared: Path, tmp_path: Path) -> None:
-    assert _verdict(shared, tmp_path, "rules", "shop-iptables.rules.json.gz") == "1131 of 1131 agree"
+@pytest.mark.usefixtures("shared")
+def test_every_rule_is_the_kernels() -> None:
+    assert verdict("shop-iptables", "rules", "shop-iptables.rules.json.gz") == "1131 of 1131 agree"
 
 
 # -- the same dump in other words -------------------------------------------------------------------------------------------------
@@ -131,7 +114,7 @@ def files(shared: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def queries(shared: Path) -> list[str]:
-    return _queries(shared, "shop-iptables.connections.json.gz").splitlines()
+    return every(truth.queries("shop-iptables.connections.json.gz").splitlines(), 3)
 
 
 @pytest.fixture(scope="module")
@@ -140,13 +123,13 @@ def plain_answers(files: dict[str, bytes], queries: list[str]) -> list[list[Show
 
 
 @pytest.mark.parametrize(
-    ("change", "every"), [(_all_at_once, 1), (_renamed, 5), (_uncommented, 5), (_shuffled, 5), (_uncounted, 5), (_counted, 5)]
+    ("change", "nth"), [(_all_at_once, 1), (_renamed, 5), (_uncommented, 5), (_shuffled, 5), (_uncounted, 5), (_counted, 5)]
 )
 def test_other_words_same_answers(
-    files: dict[str, bytes], queries: list[str], plain_answers: list[list[Shown]], change: Callable[[str], str], every: int
+    files: dict[str, bytes], queries: list[str], plain_answers: list[list[Shown]], change: Callable[[str], str], nth: int
 ) -> None:
     cluster = Cluster.from_snapshot(Snapshot.from_files(_rewritten(files, change)))
-    assert _answers(cluster, queries[::every]) == plain_answers[::every]
+    assert _answers(cluster, queries[::nth]) == plain_answers[::nth]
 
 
 def test_index_off_same_answers(files: dict[str, bytes], queries: list[str], plain_answers: list[list[Shown]]) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROJECT
+from tests.sizes import every
+from tests.tracer.simulate import truth
+from tests.tracer.simulate.truth import verdict
 from tracer.query import Query, query_from_dict
 from tracer.simulate import trace
 from tracer.snapshot import Snapshot
@@ -23,31 +23,14 @@ _TEXT = "nft-ruleset.txt"
 Shown = tuple[object, ...]
 
 
-def _queries(shared: Path, truth: str) -> str:
-    script = [sys.executable, shared / "bin/kernel_truth.py", "queries", shared / "truth" / truth]
-    return subprocess.run(script, capture_output=True, text=True, check=True).stdout
+@pytest.mark.usefixtures("shared")
+def test_every_connection_is_predicted() -> None:
+    assert verdict("shop-nftables", "check", "shop-nftables.connections.json.gz") == "1256 of 1256 agree"
 
 
-def _verdict(shared: Path, tmp_path: Path, what: str, truth: str) -> str:
-    """Answer the truth's queries by the command, and return what the script says of the answers."""
-    queries, answers = tmp_path / "queries.jsonl", tmp_path / "answers.jsonl"
-    queries.write_text(_queries(shared, truth))
-    command = [sys.executable, "manage.py", "trace", shared / "recordings/shop-nftables", "--batch", queries, "--steps"]
-    with answers.open("w") as out:
-        done = subprocess.run(command, cwd=PROJECT, stdout=out, stderr=subprocess.PIPE, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    script = [sys.executable, shared / "bin/kernel_truth.py", what, shared / "truth" / truth, answers]
-    said = subprocess.run(script, capture_output=True, text=True, timeout=300, check=False)
-    assert said.returncode == 0, said.stdout
-    return said.stdout.splitlines()[-1]
-
-
-def test_every_connection_is_predicted(shared: Path, tmp_path: Path) -> None:
-    assert _verdict(shared, tmp_path, "check", "shop-nftables.connections.json.gz") == "1256 of 1256 agree"
-
-
-def test_every_rule_is_the_kernels(shared: Path, tmp_path: Path) -> None:
-    assert _verdict(shared, tmp_path, "rules", "shop-nftables.rules.json.gz") == "1231 of 1231 agree"
+@pytest.mark.usefixtures("shared")
+def test_every_rule_is_the_kernels() -> None:
+    assert verdict("shop-nftables", "rules", "shop-nftables.rules.json.gz") == "1231 of 1231 agree"
 
 
 # -- the same rules in other forms ------------------------------------------------------------------------------------------------
@@ -69,7 +52,7 @@ def _without(files: dict[str, bytes], name: str) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def queries(shared: Path) -> list[Query]:
-    lines = _queries(shared, "shop-nftables.connections.json.gz").splitlines()
+    lines = truth.queries("shop-nftables.connections.json.gz").splitlines()
     return [query_from_dict(json.loads(line)) for line in lines]
 
 
@@ -87,7 +70,7 @@ def _shown(outcome: Outcome) -> Shown:
 def test_json_alone_gives_the_same_answers_and_rule_texts(shared: Path, queries: list[Query]) -> None:
     files = _files(shared / "recordings/shop-nftables")
     text, only_json = _cluster(files), _cluster(_without(files, _TEXT))
-    for query in queries[::3]:
+    for query in every(queries, 9):
         assert list(map(_shown, trace(only_json, query).outcomes)) == list(map(_shown, trace(text, query).outcomes)), query
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import DEMO
 from tests.made_cluster import MadeCluster
+from tests.sizes import FULL, every
 from tests.tracer.timeline import moments
 from tracer.changes import Change, FileChange, ObjectChange
 from tracer.explain.findings import diagnose
@@ -59,14 +60,16 @@ def test_after_every_step_it_answers_as_if_read_anew() -> None:
         # Without times: when an endpoint came is what only a follower can know, and findings say it.
         followed.apply([untimed(change) for change in moment.changes], now=moment.at)
         fresh = Cluster.from_snapshot(Snapshot.from_files(followed.files))
-        found = {str(q): answer(followed.cluster, q) for q in questions(followed.cluster)}
-        assert found == {str(q): answer(fresh, q) for q in questions(fresh)}, moment.title
+        asked = list(questions(followed.cluster))
+        assert asked == list(questions(fresh))
+        found = {str(q): answer(followed.cluster, q) for q in every(asked, 9)}
+        assert found == {str(q): answer(fresh, q) for q in every(asked, 9)}, moment.title
         assert summarise(followed.snapshot) == summarise(fresh.snapshot)
-        assert len(found) > 50
+        assert len(asked) > 50
         different |= {moment.title} if found != last else set()
         last = found
     # Not a test of an unchanging cluster.
-    assert len(different) == 12
+    assert len(different) == 12 if FULL else len(different) > 4
 
 
 @needs_timeline

@@ -92,8 +92,10 @@ def test_a_timeline_that_nobody_comes_back_to_is_forgotten(timeline: Snapshot) -
     LiveSource.objects.filter(id=old.id).update(watched_at=timezone.now() - timedelta(days=8))
     supervisor = Supervisor()
     supervisor.start()
-    until(lambda: not LiveSource.objects.filter(id=old.id).exists(), "it is deleted")
-    supervisor.stop()
+    try:
+        until(lambda: not LiveSource.objects.filter(id=old.id).exists(), "it is deleted")
+    finally:
+        supervisor.stop()  # or it goes on beside every later test
     assert LiveSource.objects.filter(id=young.id).exists()
 
 

@@ -1,0 +1,20 @@
+"""How much of each long check runs: a seeded slice with ``make test``, everything with ``make full``. Only this module knows which.
+
+The rule: a check that takes more than 20 s of processor time asks here, so that ``make test`` holds at most that much of it. What is a slice,
+and of what, stands in docs/verification.md ("Slices"). ``TEST_FIRST`` takes another slice: that it starts with item 1, 2 … instead of 0.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
+FULL = os.environ.get("TEST_SIZE") == "full"
+FIRST = int(os.environ.get("TEST_FIRST", "0"))
+
+
+def every(items: Iterable[T], nth: int) -> list[T]:
+    """Return all of *items* in full size, else every *nth*, from the first or where ``TEST_FIRST`` says."""
+    return list(items) if FULL else list(items)[FIRST % nth :: nth]
