@@ -1,5 +1,6 @@
 # make run   sets everything up, loads the demonstration clusters and serves on http://127.0.0.1:8000
-# make test  sets everything up and runs the checks and all tests, the browser ones included
+# make test  sets everything up and runs the checks and all tests, the browser ones included; of long checks a slice (tests/sizes.py)
+# make full  the same with every check in full size, then `make oracle` and `make fuzz`: before an issue is called resolved
 
 PYTHON ?= python3
 HOST ?= 127.0.0.1
@@ -7,20 +8,32 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test oracle fuzz bench setup lint lock clean programs-run programs-test
+# The tests run in a process for each processor, but not where PYTEST_ARGS says -n or leaves the plugin out: PYTEST_ARGS='-n0 tests/tracer'.
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+PARALLEL = $(if $(findstring no:xdist,$(PYTEST_ARGS)),,-n $(JOBS))
+
+.PHONY: run test full oracle oracle-record fuzz bench setup lint lock clean programs-run programs-test
 
 run: setup programs-run
 	@$(BIN)/python manage.py serve --host '$(HOST)' --port '$(PORT)'
 
-# The tests run even when a check fails, so that one run tells everything; either makes it fail.
+# The checks of `make lint` are tests too (tests/test_lint.py): they run beside the others, and one run tells everything.
 test: setup programs-test
-	@checked=0; $(MAKE) --no-print-directory lint || checked=1; \
-	$(BIN)/python -m pytest $(PYTEST_ARGS) && exit $$checked
+	@$(BIN)/python -m pytest $(PARALLEL) $(PYTEST_ARGS)
 
-# The full size of what `make test` runs a slice of: random rule sets against the kernel itself (root), mutated inputs.
+full: setup programs-test
+	TEST_SIZE=full $(BIN)/python -m pytest $(PARALLEL) $(PYTEST_ARGS)
+	$(MAKE) --no-print-directory oracle fuzz
+
+# Random rule sets against the kernel itself (root): the full size of what `make test` compares with a recording, or asks for a moment.
 oracle: setup programs-test
 	$(BIN)/python -m tests.oracle --packets 10000
 	$(BIN)/python -m tests.oracle.nft --packets 10000
+	ROUTING_ORACLE_WORLDS=40 $(BIN)/python -m pytest tests/tracer/routing/test_routing_kernel.py tests/tracer/routing/test_routing_packets.py
+
+# Writes down anew what the kernel does with fixed seeds (root; some minutes): tests/oracle/recorded, with the digests of the sources.
+oracle-record: setup programs-test
+	$(BIN)/python -m tests.oracle.record
 
 fuzz: setup
 	$(BIN)/python -m tests.fuzz --inputs 1000000
