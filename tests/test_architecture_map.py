@@ -140,3 +140,15 @@ def test_every_file_that_a_page_names_exists(page: str) -> None:
             continue
         assert (PROJECT / path).exists(), f"{page}: {named}"
         assert not function or f"def {function}(" in (PROJECT / path).read_text(), f"{page}: {named}"
+
+
+COMING = {"mutants"}
+"""Named before it is there."""
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_make_target_that_a_page_names_exists(page: str) -> None:
+    targets = set(re.findall(r"(?m)^([a-z][\w-]*):", (PROJECT / "Makefile").read_text()))
+    text = (PROJECT / page).read_text()
+    named = set(re.findall(r"`make ([a-z][\w-]*)", text)) | set(re.findall(r"(?m)^make ([a-z][\w-]*)", text))
+    assert named - targets - COMING == set()
