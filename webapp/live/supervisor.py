@@ -37,7 +37,8 @@ class Supervisor:
         self.holder = holder or lease.holder_name()
         self._followers: dict[str, Follower] = {}
         self._stop = threading.Event()
-        self._renewed_at = self._swept_at = 0.0
+        # Before any moment: a monotonic clock begins at 0 when the machine does.
+        self._renewed_at = self._swept_at = float("-inf")
         self._not_before: dict[str, float] = {}
         self._warmer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="warmer")
         self._warming: Future[None] | None = None

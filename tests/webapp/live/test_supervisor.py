@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from django.db import DatabaseError
@@ -86,7 +87,10 @@ def test_a_timeline_that_nobody_watches_is_put_to_sleep_and_comes_back(timeline:
     until(lambda: row_of(source).state == "live", "it is followed again")
 
 
-def test_a_timeline_that_nobody_comes_back_to_is_forgotten(timeline: Snapshot) -> None:
+def test_a_timeline_that_nobody_comes_back_to_is_forgotten(timeline: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine that has just started, too: its monotonic clock begins at 0."""
+    begun, clock = time.monotonic(), time.monotonic
+    monkeypatch.setattr("webapp.live.supervisor.time", SimpleNamespace(monotonic=lambda: clock() - begun, time=time.time))
     old, young = services.play(timeline, MINE), services.play(timeline, OTHER)
     LiveSource.objects.update(wanted=False, watched_at=timezone.now() - timedelta(days=6))
     LiveSource.objects.filter(id=old.id).update(watched_at=timezone.now() - timedelta(days=8))
