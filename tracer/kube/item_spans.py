@@ -4,7 +4,8 @@ Two ways, same answer. The quick one reads the indentation of a pretty-printed `
 
 * A JSON string holds no raw newline, so a newline is always between tokens, and ``{`` at a line's end is never inside a string.
 * If every ``{`` is followed by a newline or ``}`` and there are as many ``}``, no brace hides in a string unpaired.
-* A chunk that starts where an item starts and holds as many ``{`` as ``}`` ends where an item ends (brackets cannot cross braces).
+* A chunk that starts where an item starts and holds as many ``{`` as ``}`` ends where an item ends (brackets cannot cross braces),
+  and holds one item if it has one brace at the items' indentation (two lists in a row have a boundary that is none of these).
 * What is left, with ``[]`` for the items, must itself be JSON with an ``items`` key at the top.
 
 The proof assumes that the file is JSON at all; a chunk that is not says so when it is decoded.
@@ -102,13 +103,14 @@ def _wrapper_kind(head: bytes, tail: bytes) -> str | None:
 
 def _balanced(data: bytes, begin: int, closing: int, indent: bytes, kind: str | None) -> Spans | None:
     separator = b"\n" + indent + b"},\n" + indent + b"{"
+    closes = b"\n" + indent + b"}"
     to_end, to_next = len(indent) + 2, len(separator) - 1
     starts, ends = array("Q"), array("Q")
     count, find = data.count, data.find
     while True:
         boundary = find(separator, begin, closing)
         end = closing if boundary < 0 else boundary + to_end
-        if count(b"{", begin, end) != count(b"}", begin, end):
+        if count(b"{", begin, end) != count(b"}", begin, end) or count(closes, begin, end) != 1:
             return None
         starts.append(begin)
         ends.append(end)
