@@ -41,6 +41,44 @@ kube-proxy-version.txt kube-proxy --version'
 conntrack_command='conntrack.txt conntrack -L -o extended'
 # The ConfigMaps that say how kube-proxy and the cluster's DNS are set up, all in kube-system. No other is asked for.
 config_maps='kube-proxy coredns node-local-dns'
+# Of these programs' containers the named flags and variables are kept (tracer/kube/known_programs.py is the same table; a test compares them):
+# containers|images|flags|variables, a * at the end of a word for whatever follows.
+known_programs='kube-proxy|kube-proxy kube-proxy-amd64 hyperkube|bind-address cluster-cidr config detect-local-mode hostname-override iptables-localhost-nodeports iptables-masquerade-bit ipvs-scheduler ipvs-strict-arp masquerade-all nodeport-addresses pod-bridge-interface pod-interface-name-prefix proxy-mode|
+coredns|coredns hardened-coredns|conf dns.port|
+node-cache|k8s-dns-node-cache|basecorefile conf interfacename localip setupebtables setupinterface setupiptables upstreamsvc|
+kubedns|k8s-dns-kube-dns|config-dir dns-port domain|
+kindnet-cni|kindnetd|disable-cni dns-caching fastpath-threshold hostname-override ipv6-enabled masquerading nat64 network-policy no-masquerade-cidr|CONTROL_PLANE_ENDPOINT NO_MASQUERADE_CIDR POD_SUBNET
+kube-flannel|flannel|iface iface-regex ip-masq iptables-forward-rules kube-subnet-mgr net-config-path public-ip|CONT_WHEN_CACHE_NOT_READY FLANNEL_MTU
+calico-node|node calico-node||CALICO_IPV4POOL_CIDR CALICO_IPV4POOL_IPIP CALICO_IPV4POOL_NAT_OUTGOING CALICO_IPV4POOL_VXLAN CALICO_IPV6POOL_CIDR CALICO_IPV6POOL_NAT_OUTGOING CALICO_IPV6POOL_VXLAN CALICO_NETWORKING_BACKEND CLUSTER_TYPE DATASTORE_TYPE FELIX_BPFENABLED FELIX_CHAININSERTMODE FELIX_DEFAULTENDPOINTTOHOSTACTION FELIX_INTERFACEPREFIX FELIX_IPTABLESBACKEND FELIX_IPTABLESMARKMASK FELIX_IPV6SUPPORT FELIX_KUBENODEPORTRANGES FELIX_NATOUTGOINGADDRESS FELIX_NATPORTRANGE FELIX_NFTABLESMODE FELIX_VXLANMTU FELIX_VXLANPORT FELIX_WIREGUARDENABLED IP IP6 IP6_AUTODETECTION_METHOD IP_AUTODETECTION_METHOD
+cilium-agent|cilium|bpf-lb-mode cluster-pool-ipv4-cidr config-dir enable-bpf-masquerade enable-ipv4-masquerade enable-ipv6-masquerade ipv4-native-routing-cidr kube-proxy-replacement node-port-range routing-mode tunnel tunnel-protocol|
+aws-node aws-vpc-cni|amazon-k8s-cni||AWS_VPC_CNI_NODE_PORT_SUPPORT AWS_VPC_ENI_MTU AWS_VPC_K8S_CNI_* ENABLE_IPv4 ENABLE_IPv6 ENABLE_NFTABLES ENABLE_POD_ENI ENABLE_PREFIX_DELEGATION ENABLE_V4_EGRESS ENABLE_V6_EGRESS POD_SECURITY_GROUP_ENFORCING_MODE
+aws-eks-nodeagent|aws-network-policy-agent|enable-ipv6 enable-network-policy|
+ip-masq-agent azure-ip-masq-agent|ip-masq-agent ip-masq-agent-v2|enable-ipv6 masq-chain nomasq-all-reserved-ranges random-fully resync-interval|
+kube-router|kube-router|enable-ibgp enable-overlay enable-pod-egress hairpin-mode masquerade-all nodeport-bindon-all-ip overlay-type run-firewall run-router run-service-proxy service-cluster-ip-range service-external-ip-range service-node-port-range|
+weave|weave-kube||EXPECT_NPC IPALLOC_RANGE NO_MASQ_LOCAL WEAVE_MTU
+speaker metallb-speaker||host lb-class port|METALLB_HOST METALLB_ML_BIND_PORT
+kube-vip*|kube-vip|address arp bgp controlplane enableloadbalancer interface lbclassname loadbalancerclass services vip|address bgp_as bgp_enable cp_enable cp_namespace lb_class_name lb_class_only lb_enable lb_fwdmethod lb_port port svc_election svc_enable vip_address vip_arp vip_cidr vip_interface vip_leaderelection vip_routingtable vip_servicesinterface vip_subnet
+lb-tcp-* lb-udp-*|klipper-lb||DEST_IPS DEST_PORT DEST_PROTO SRC_PORT SRC_RANGES
+controller nginx-ingress-controller ingress-nginx-controller|nginx-ingress-controller ingress-nginx-controller|configmap controller-class default-backend-service election-id enable-ssl-passthrough http-port https-port ingress-class ingress-class-by-name publish-service publish-status-address report-node-internal-ip-address tcp-services-configmap udp-services-configmap update-status watch-ingress-without-class watch-namespace|
+haproxy-ingress kubernetes-ingress-controller haproxy-ingress-controller|kubernetes-ingress haproxy-ingress|configmap default-backend-service http-bind-port https-bind-port ingress-class ingress.class publish-service|
+traefik|traefik|entrypoints.* providers.kubernetescrd* providers.kubernetesgateway* providers.kubernetesingress*|
+contour envoy|contour|envoy-service-http-port envoy-service-https-port ingress-class-name ingress-status-address|
+ingress-controller proxy|kong kubernetes-ingress-controller||CONTROLLER_INGRESS_CLASS CONTROLLER_PUBLISH_SERVICE KONG_PORT_MAPS KONG_PROXY_LISTEN KONG_STREAM_LISTEN
+aws-load-balancer-controller|aws-load-balancer-controller|cluster-name ingress-class|
+istio-init istio-validation||b c d envoy-port g i inbound-capture-port inbound-tunnel-port istio-exclude-interfaces istio-inbound-interception-mode istio-inbound-ports istio-local-exclude-ports istio-local-outbound-ports-exclude istio-outbound-ports istio-service-cidr istio-service-exclude-cidr k m o p proxy-gid proxy-uid q t u x z|
+linkerd-init|proxy-init|inbound-ports-to-ignore incoming-proxy-port iptables-mode ipv6 outbound-ports-to-ignore outgoing-proxy-port ports-to-redirect proxy-gid proxy-uid subnets-to-ignore|
+kuma-init|kuma-init|exclude-inbound-ports exclude-outbound-ports kuma-dp-uid redirect-dns redirect-inbound redirect-inbound-port redirect-outbound-port|'
+# What is found in annotations that hold whole objects, or look like secrets, and in other values that do (tracer/kube/kept_parts.py).
+whole_object='(^|[^A-Za-z0-9_./-])(apiVersion|args|command|data|env|envFrom|kind|spec|stringData|template)[^A-Za-z0-9_./-]*:'
+packed='^ *H4sI'
+secret='(password|passwd|passphrase|secret|token|api[-_]?key|credential|private|bearer|authorization|-----begin|://[^/@: ]*:[^/@: ]*@)'
+kubeconfig_like='(client-key-data|client-certificate-data|certificate-authority-data|-----BEGIN|(^|[^A-Za-z])(token|password)[^A-Za-z0-9]*:)'
+secret_property='(^|[^A-Za-z0-9_])(aws_access_key|client_secret|credentials|password|secret|tenant|token)[ \t][^\n]*'
+object_annotations='banzaicloud.com/last-applied kapp.k14s.io/original* objectset.rio.cattle.io/applied pod.beta.kubernetes.io/init-containers'
+# The ConfigMaps' keys that are kept, one ConfigMap a line (tracer/kube/configmap.py).
+config_map_keys='kube-proxy config.conf
+coredns Corefile Corefile-* NodeHosts hosts *.db *.hosts *.include *.override *.server *.zone db.*
+node-local-dns Corefile Corefile-* NodeHosts hosts *.db *.hosts *.include *.override *.server *.zone db.*'
 
 usage() {
   cat <<'END'
@@ -66,8 +104,8 @@ TARGET  what to write: an archive where it ends in .tar.gz, .tgz or .tar, else a
   --help, --version
 
 What is in it: Services, EndpointSlices, Nodes, Pods, Namespaces, NetworkPolicies, Ingresses, the ConfigMaps of kube-proxy and of the
-cluster's DNS, and each node's rules, routes and addresses. What is not: Secrets, other ConfigMaps, logs, traffic; and of Pods neither
-environment variables nor commands and their arguments. Names and addresses are the real ones; to replace them, run on a machine
+cluster's DNS, and each node's rules, routes and addresses. What is not: Secrets, other ConfigMaps, logs, traffic; of Pods neither
+environment variables nor commands and their arguments, but for named ones of the cluster's own programs; annotations that hold whole objects. Names and addresses are the real ones; to replace them, run on a machine
 with Hopline:  manage.py redact SNAPSHOT REDACTED
 
 Prints the name of what it wrote. Exit code: 0 everything was read that is there to be read; 1 written, but something was refused or
@@ -242,16 +280,187 @@ note() {
 
 # --- objects -----------------------------------------------------------------------------------------------------------------------
 
-# Leaves out what kept.py leaves out. kubectl indents by four blanks, so a list ends at the bracket below its first letter.
-without_private() { # PODS: "yes" for a file of Pods
-  awk -v pods="$1" '
-    ending != "" { if ($0 == ending || $0 == ending ",") ending = ""; next }
-    /^ *"managedFields": \[/ || (pods == "yes" && /^ *"(env|envFrom|command|args)": \[/) {
-      if ($0 !~ /\[\],?$/) { match($0, /^ */); ending = substr($0, 1, RLENGTH) "]" }
+# Leaves out what tracer/kube/kept_parts.py leaves out of every object, line by line: kubectl indents by four blanks, so what begins on a line
+# ends at the bracket below its first letter. A container is held until its name and image are known. What of it is kept, the tables above say.
+# KEYS: those kept of a ConfigMap.
+without_private() { # PODS: "yes" for a file of Pods; KEYS: of a ConfigMap, else "-"
+  known_programs=$known_programs whole_object=$whole_object packed=$packed secret=$secret kubeconfig_like=$kubeconfig_like \
+    secret_property=$secret_property object_annotations=$object_annotations keys=$2 awk -v pods="$1" '
+    BEGIN { property = ENVIRON["secret_property"]; gsub(/\\n/, "\n", property); gsub(/\\t/, "\t", property) }
+    function listed(word, words, all, count, i, one) {
+      count = split(words, all, " ")
+      for (i = 1; i <= count; i++) {
+        one = all[i]
+        if (word == one) return 1
+        if (one ~ /[*]$/ && index(word, substr(one, 1, length(one) - 1)) == 1) return 1
+      }
+      return 0
+    }
+    function kept_key(key, words, all, count, i, end) {
+      if (listed(key, words)) return 1
+      count = split(words, all, " ")
+      for (i = 1; i <= count; i++) {
+        if (all[i] !~ /^[*]/) continue
+        end = substr(all[i], 2)
+        if (length(key) >= length(end) && substr(key, length(key) - length(end) + 1) == end) return 1
+      }
+      return 0
+    }
+    function emit(line) {
+      if (held != "") { if (line ~ /^ *[]}]/) sub(/,$/, "", held); print held }
+      held = line
+    }
+    function indent_of(line) { match(line, /^ */); return substr(line, 1, RLENGTH) }
+    function key_of(line) { sub(/^ *"/, "", line); sub(/": .*$/, "", line); return line }
+    function value_of(line) { # a text as JSON writes it, without its quotes
+      sub(/^ *("([^"\\]|\\.)*": )?"/, "", line)
+      sub(/",?$/, "", line)
+      return line
+    }
+    function decoded(text) { gsub(/\\n/, "\n", text); gsub(/\\t/, "\t", text); gsub(/\\"/, "\"", text); return text }
+    function looks_secret(text) { return tolower(text) ~ ENVIRON["secret"] }
+    function kept_annotation(line, key, text) {
+      key = key_of(line)
+      text = decoded(value_of(line))
+      if (length(text) > 4096 || key ~ /last-applied-configuration$/ || listed(key, ENVIRON["object_annotations"])) return 0
+      return !(text ~ ENVIRON["whole_object"] || text ~ ENVIRON["packed"] || looks_secret(key) || looks_secret(text))
+    }
+    function without_properties(line, start, text, out, found, lead) {
+      match(line, /^ *"([^"\\]|\\.)*": "/)
+      start = substr(line, 1, RLENGTH)
+      text = substr(line, RLENGTH + 1)
+      lead = text ~ /,$/ ? "\"," : "\""
+      text = substr(text, 1, length(text) - length(lead))
+      gsub(/\\n/, "\n", text)
+      gsub(/\\t/, "\t", text)
+      if (decoded(text) ~ ENVIRON["kubeconfig_like"]) return ""
+      out = ""
+      while (match(text, property)) {
+        found = substr(text, RSTART, RLENGTH)
+        out = out substr(text, 1, RSTART - 1)
+        text = substr(text, RSTART + RLENGTH)
+        if (found !~ /^[A-Za-z]/) { out = out substr(found, 1, 1); found = substr(found, 2) }
+        sub(/[ \t].*$/, "", found)
+        out = out found " removed"
+      }
+      out = out text
+      gsub(/\n/, "\\n", out)
+      gsub(/\t/, "\\t", out)
+      return start out lead
+    }
+    # One line that is in no container: what begins there and is left out is left out to its end.
+    function plain(line, indent) {
+      indent = indent_of(line)
+      if (skipping != "") { if (line == skipping || line == skipping ",") skipping = ""; return }
+      if (annotations != "") {
+        if (line == annotations || line == annotations ",") annotations = ""
+        else if (!kept_annotation(line)) return
+      } else if (data != "") {
+        if (line == data || line == data ",") data = ""
+        else {
+          if (!kept_key(key_of(line), ENVIRON["keys"])) return
+          line = without_properties(line)
+          if (line == "") return
+        }
+      } else if (line ~ /^ *"managedFields": \[/ || (pods == "yes" && line ~ /^ *"(args|command|env|envFrom|httpHeaders)": \[/)) {
+        if (line !~ /\],?$/) skipping = indent "]"
+        return
+      } else if ((pods == "yes" && line ~ /^ *"(flexVolume|volumeAttributes)": \{/) || (ENVIRON["keys"] != "-" && line ~ /^ *"binaryData": \{/)) {
+        if (line !~ /\},?$/) skipping = indent "}"
+        return
+      } else if (pods == "yes" && !metadata && line ~ /^ *"message": "/) {
+        return
+      } else if (line ~ /^ *"annotations": \{$/) {
+        annotations = indent "}"
+      } else if (ENVIRON["keys"] != "-" && line ~ /^ *"data": \{$/) {
+        data = indent "}"
+      }
+      if (line ~ /^            "metadata": \{$/) metadata = 1
+      else if (line ~ /^            \}/) metadata = 0
+      emit(line)
+    }
+    function find_program(keys_at, i, name, image, all, parts, count) {
+      program_flags = program_variables = ""
+      name = image = ""
+      for (i = 1; i <= lines; i++) {
+        if (index(buffer[i], keys_at "\"name\": \"") == 1) name = value_of(buffer[i])
+        if (index(buffer[i], keys_at "\"image\": \"") == 1) image = value_of(buffer[i])
+      }
+      sub(/@.*/, "", image)
+      sub(/^.*\//, "", image)
+      sub(/:.*/, "", image)
+      count = split(ENVIRON["known_programs"], all, "\n")
+      for (i = 1; i <= count; i++) {
+        split(all[i], parts, "|")
+        if (listed(name, parts[1]) || listed(image, parts[2])) { program_flags = parts[3]; program_variables = parts[4]; return 1 }
+      }
+      return 0
+    }
+    # The words from line i on that are flags which are kept; returns the line on which the list ends.
+    function words(i, keys_at, key, word, name, has, is_flag, is_value, opened) {
+      key = buffer[i]
+      is_value = opened = 0
+      for (i++; buffer[i] !~ ("^" keys_at "\\],?$"); i++) {
+        word = value_of(buffer[i])
+        if (length(word) > 512) { is_value = 0; continue }
+        if (word ~ /^-/) {
+          name = word
+          sub(/^-+/, "", name)
+          has = index(name, "=")
+          if (has) name = substr(name, 1, has - 1)
+          is_flag = listed(tolower(name), program_flags) && !looks_secret(word)
+          is_value = is_flag && !has
+          if (!is_flag) continue
+        } else if (is_value) {
+          is_value = 0
+          if (looks_secret(word)) word = ""
+        } else continue
+        if (!opened) emit(key)
+        opened = 1
+        emit(keys_at "    \"" word "\",")
+      }
+      if (opened) emit(keys_at "],")
+      return i
+    }
+    function variables(i, keys_at, key, opened, name, value, only, from, to) {
+      key = buffer[i]
+      opened = 0
+      for (i++; buffer[i] !~ ("^" keys_at "\\],?$"); i++) {
+        from = i
+        name = value = ""
+        only = 1
+        for (i++; buffer[i] !~ ("^" keys_at "    \\},?$"); i++) {
+          if (index(buffer[i], keys_at "        \"name\": \"") == 1) name = value_of(buffer[i])
+          else if (index(buffer[i], keys_at "        \"value\": \"") == 1) value = value_of(buffer[i])
+          else only = 0
+        }
+        if (!only || !listed(name, program_variables) || length(value) > 512 || looks_secret(value)) continue
+        if (!opened) emit(key)
+        opened = 1
+        for (to = from; to < i; to++) emit(buffer[to])
+        emit(keys_at "    },")
+      }
+      if (opened) emit(keys_at "],")
+      return i
+    }
+    function container(keys_at, i, known) {
+      keys_at = indent_of(buffer[1]) "    "
+      known = find_program(keys_at)
+      for (i = 1; i <= lines; i++) {
+        if (known && skipping == "" && (buffer[i] == keys_at "\"args\": [" || buffer[i] == keys_at "\"command\": [")) i = words(i, keys_at)
+        else if (known && skipping == "" && buffer[i] == keys_at "\"env\": [") i = variables(i, keys_at)
+        else plain(buffer[i])
+      }
+    }
+    closing != "" {
+      buffer[++lines] = $0
+      if ($0 == closing || $0 == closing ",") { container(); closing = ""; lines = 0 }
       next
     }
-    /^ *"kubectl\.kubernetes\.io\/last-applied-configuration": / { next }
-    { if (NR > 1 && held != "") { if ($0 ~ /^ *[]}]/) sub(/,$/, "", held); print held } held = $0 }
+    list != "" && skipping == "" && $0 == list "    {" { closing = list "    }"; lines = 1; buffer[1] = $0; next }
+    list != "" && ($0 == list "]" || $0 == list "],") { list = "" }
+    pods == "yes" && list == "" && skipping == "" && annotations == "" && /^ *"(containers|ephemeralContainers|initContainers)": \[$/ { list = indent_of($0) }
+    { plain($0) }
     END { if (held != "") print held }'
 }
 
@@ -262,7 +471,7 @@ take_objects() { # FILE RESOURCE
   ask objects get "$2" --all-namespaces -o json
   code=$?
   if [ "$code" -eq 0 ]; then
-    without_private "$pods" <"$state/objects.out" >"$work/$1"
+    without_private "$pods" - <"$state/objects.out" >"$work/$1"
     note objects "$1" "$moment" taken ''
     say "  $1"
   else
@@ -280,7 +489,8 @@ take_config_maps() {
   printf '{\n"apiVersion": "v1",\n"kind": "List",\n"items": [\n' >"$state/configmaps.json"
   for config_map in $config_maps; do
     if ask objects get configmaps -n kube-system --field-selector "metadata.name=$config_map" -o json; then
-      without_private no <"$state/objects.out" | awk '/^    \],?$/ { inside = 0 } inside; /^    "items": \[$/ { inside = 1 }' >"$state/objects.item"
+      keys=$(printf '%s\n' "$config_map_keys" | sed -n "s/^$config_map //p")
+      without_private no "$keys" <"$state/objects.out" | awk '/^    \],?$/ { inside = 0 } inside; /^    "items": \[$/ { inside = 1 }' >"$state/objects.item"
       [ -s "$state/objects.item" ] || continue
       [ -z "$separator" ] || printf '%s\n' "$separator" >>"$state/configmaps.json"
       cat "$state/objects.item" >>"$state/configmaps.json"
@@ -546,8 +756,8 @@ report() { # what was taken, what was not, what is inside; returns 1 if somethin
     say "Refused or failed: $((failed)) files"
     awk -F'\t' '$3 == "failed" && ++count <= 30 { print "  " $1 ": " $4 } END { if (count > 30) print "  and " count - 30 " more, see snapshot.json" }' "$state/all.log" >&2
   fi
-  say 'Inside are real names and addresses. Not inside: Secrets, other ConfigMaps, logs, traffic; and of Pods neither environment variables'
-  say 'nor commands and their arguments. To replace names and addresses, where Hopline is installed: manage.py redact SNAPSHOT REDACTED'
+  say 'Inside are real names and addresses. Not inside: Secrets, other ConfigMaps, logs, traffic; of Pods neither environment variables'
+  say 'nor commands and their arguments, but for named ones of the own programs of the cluster. To replace names and addresses, where Hopline is installed: manage.py redact SNAPSHOT REDACTED'
   [ "$failed" -eq 0 ]
 }
 

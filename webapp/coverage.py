@@ -155,12 +155,12 @@ class Coverage:
 
     @property
     def unknown_files(self) -> tuple[str, ...]:
-        """Return the files that no layout knows; they are kept and not read."""
+        """Return the files that no layout knows; they are not stored."""
         return tuple(self.summary.get("unknown_files", ()))
 
     @property
     def removed(self) -> tuple[str, ...]:
-        """Return what was removed before storage: a sentence or name for each Secret."""
+        """Return what was left out before storage: a sentence or two for each file."""
         return tuple(self.summary.get("removed", ()))
 
     # --- traces to try ---------------------------------------------------------------------------------------------------

@@ -19,8 +19,9 @@ from django.core.files.base import File
 from django.core.files.storage import Storage, storages
 from django.utils import timezone
 
+from tracer.errors import Fault
 from tracer.snapshot import Snapshot as RecordedSnapshot
-from tracer.snapshot.redact import remove_secrets
+from tracer.snapshot.redact import Redaction
 from tracer.snapshot.summary import summarise
 from webapp.container import Container, ContainerWriter
 from webapp.example_questions import find_examples
@@ -31,14 +32,19 @@ from webapp.uploads import Source
 Progress = Callable[[str, int, int], None]
 """Told what is being done in words, how far it is, and of how much."""
 
-SUMMARY_VERSION = 3
+SUMMARY_VERSION = 4
 """Raised when summary_of() says something else about the same files."""
+_SAID_KEPT = 1_000
+_FAULTS_KEPT = 1_000
 _ABANDONED_AFTER = timedelta(hours=6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """A container in a temporary file: sha256 of the canonical content, unpacked bytes, and what was removed before it was written."""
+    """A container in a temporary file: sha256 of the canonical content, unpacked bytes, and what was left out before it was written.
+
+    *unknown* are the files that no layout knows, which are not stored; *faults* those of what could not be read and is not stored either.
+    """
 
     file: IO[bytes]
     container: Container
@@ -46,6 +52,8 @@ class Written:
     source_digest: str
     size: int
     removed: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
 
 
 def storage() -> Storage:
@@ -55,19 +63,25 @@ def storage() -> Storage:
 
 @contextlib.contextmanager
 def written(source: Source, progress: Progress) -> Iterator[Written]:
-    """Write *source* without its Secrets as a container in a temporary file, which is gone when the context ends."""
+    """Write what is kept of *source* as a container in a temporary file, which is gone when the context ends."""
     before, after = _Digest(), _Digest()
     removed: list[str] = []
+    unknown: list[str] = []
+    faults: list[Fault] = []
+    redaction = Redaction(source.names)
     with tempfile.TemporaryFile(dir=_temporary_folder()) as file:
         writer = ContainerWriter(file)
         for done, (name, content) in enumerate(source.files()):
             progress(f"Unpacking {name}", done, len(source.names))
             before.add(name, content)
-            kept, gone = remove_secrets({name: content})
-            removed += gone
-            for kept_name, kept_content in kept.items():
-                writer.add(kept_name, kept_content)
-                after.add(kept_name, kept_content)
+            stored = redaction.stored(name, content)
+            removed += stored.said
+            faults += stored.faults
+            if not stored.is_known:
+                unknown.append(name)
+            if stored.content is not None:
+                writer.add(name, stored.content)
+                after.add(name, stored.content)
         writer.finish()
         file.flush()
         yield Written(
@@ -76,7 +90,9 @@ def written(source: Source, progress: Progress) -> Iterator[Written]:
             digest=after.hexdigest(),
             source_digest=before.hexdigest(),
             size=after.size,
-            removed=tuple(removed),
+            removed=_first(removed),
+            unknown=_first(unknown),
+            faults=tuple(faults[:_FAULTS_KEPT]),
         )
 
 
@@ -91,6 +107,12 @@ def source_digest(source: Source) -> str:
     for name, content in source.files():
         digest.add(name, content)
     return digest.hexdigest()
+
+
+def _first(said: list[str]) -> tuple[str, ...]:
+    """Return the first of what is *said* of files, and how many more there are: a summary is read whole by every page."""
+    more = len(said) - _SAID_KEPT
+    return (*said[:_SAID_KEPT], *([f"... and {more:,} more"] if more > 0 else ()))
 
 
 @contextlib.contextmanager
@@ -169,12 +191,13 @@ def summary_of(what: Written, progress: Progress) -> tuple[dict[str, Any], datet
 
     progress("Reading objects", 0, 0)
     recorded = RecordedSnapshot.from_files(what.container)
-    summary = summarise(recorded, CHECKS, told)
+    summary = summarise(recorded, CHECKS, told, met=what.faults)
     stored = summary.to_dict() | {
         "version": SUMMARY_VERSION,
         "source_digest": what.source_digest,
         "removed": list(what.removed),
         "examples": find_examples(recorded.objects, recorded.node_files),
+        "unknown_files": [*summary.unknown_files, *what.unknown],
         "modes": sorted({node.mode.mode for node in summary.nodes if node.mode}),
     }
     return stored, summary.taken_at

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from html import escape
 
 import pytest
 
 from tests.webapp.made_rows import MINE, OTHER, client_of, made_snapshot
 from tests.webapp.stored import pod, service, store
+from webapp import services
+from webapp.snapshot_store import open_container
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NODE = {
@@ -42,6 +46,20 @@ def test_unknown_files_are_listed(tmp_path):
     row = store(tmp_path, {"services.json": [service()], "notes/<b>today</b>.md": "hello"})
     page = client_of(MINE).get(f"/snapshots/{row.id}").content.decode()
     assert "notes/&lt;b&gt;today&lt;/b&gt;.md" in page
+    assert "They are not stored." in page
+    assert row.file_count == 1
+
+
+def test_a_file_that_is_cut_short_is_stored_to_the_cut_and_quoted(tmp_path):
+    text = json.dumps({"kind": "List", "items": [service(), {"kind": "Pod", "spec": "hunter2"}]}, indent=1)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/cluster.json").write_text(text[:-30])
+    row = services.store_snapshot(tmp_path / "in", owner=MINE)
+    (fault,) = row.summary["faults"]
+    assert fault["faults"][0]["line"] == text[:-30].count("\n") + 1
+    assert [said for said in row.summary["removed"] if "cannot be read" in said]
+    with contextlib.closing(open_container(row)) as files:
+        assert b"hunter2" not in files["cluster.json"]
 
 
 def test_removed_secrets_are_said(tmp_path):

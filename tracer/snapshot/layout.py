@@ -146,6 +146,11 @@ def is_node_text(path: str) -> bool:
     return match is not None and match["name"] in NODE_FILES and not path.endswith(".json")
 
 
+def looks_like_objects(content: bytes) -> bool:
+    """Return whether a file at the top with a name of its own counts as API objects: its beginning says so."""
+    return _LOOKS_LIKE_OBJECTS.search(to_utf8(content[:4096])) is not None
+
+
 def recognise(files: Mapping[str, bytes]) -> Layout:
     """Return what each of *files* is. Reads the beginnings of files at the top whose names say nothing."""
     sorter = _Sorter(files)
@@ -241,7 +246,7 @@ class _Sorter:
         return True
 
     def _looks_like_objects(self, path: str, name: str) -> bool:
-        if not _ANY_TOP.fullmatch(name) or not _LOOKS_LIKE_OBJECTS.search(to_utf8(self._files[path][:4096])):
+        if not _ANY_TOP.fullmatch(name) or not looks_like_objects(self._files[path]):
             return False
         self._add(path, Bundle.ONE_FILE, None)
         return True

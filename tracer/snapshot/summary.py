@@ -89,8 +89,12 @@ class Summary:
         }
 
 
-def summarise(snapshot: Snapshot, checks: Mapping[str, Check] | None = None, progress: Progress | None = None) -> Summary:
+def summarise(
+    snapshot: Snapshot, checks: Mapping[str, Check] | None = None, progress: Progress | None = None, *, met: tuple[Fault, ...] = ()
+) -> Summary:
     """Return the summary of *snapshot*. *checks* by documented file name are asked for each node's file; JSON files are decoded anyway.
+
+    *met* are the faults that were met when the files were stored: what could not be read was not, so only they say what was wrong.
 
     :raises SnapshotError: there is no Service in any file.
     :raises ParseError: there is none, and a file that may have held some cannot be read.
@@ -98,8 +102,8 @@ def summarise(snapshot: Snapshot, checks: Mapping[str, Check] | None = None, pro
     objects = snapshot.objects
     counts = objects.check_all()
     if not counts.get("Service"):
-        _refuse(objects.faults)
-    faults = [*objects.faults, *_node_faults(snapshot, checks or {}, progress)]
+        _refuse(_as_read(objects.faults, met))
+    faults = _as_read((*objects.faults, *_node_faults(snapshot, checks or {}, progress)), met)
     timeline, broken = _timeline(snapshot)
     moment, source = taken_at(snapshot)
     modes = {n: proxy_mode(snapshot, n) for n in snapshot.node_names}
@@ -116,6 +120,12 @@ def summarise(snapshot: Snapshot, checks: Mapping[str, Check] | None = None, pro
         faults=_by_file([*faults, *broken]),
         timeline=timeline,
     )
+
+
+def _as_read(faults: tuple[Fault, ...], met: tuple[Fault, ...]) -> tuple[Fault, ...]:
+    """Return *faults* of the stored files, with those *met* before in the place of what is found in the same file now."""
+    files = {fault.file for fault in met}
+    return (*met, *(fault for fault in faults if fault.file not in files))
 
 
 def _timeline(snapshot: Snapshot) -> tuple[tuple[Step, ...] | None, tuple[Fault, ...]]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from tracer.kube.kept_parts import kept_metadata
 from webapp.cluster.errors import said
 
 Unfit = Callable[[str, bool], None]
 """Told of an object that is left out: what it calls itself, and whether it is there or gone."""
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _SEGMENT = re.compile(r"[^/%\x00-\x1f\x7f]{1,253}")
 
 
@@ -35,12 +35,6 @@ def _is_segment(text: object) -> bool:
 
 
 def without_copies(value: dict[str, object]) -> dict[str, object]:
-    """Return the object without ``managedFields`` and the last-applied annotation, which is what kubectl shows. *value* stays as it is."""
+    """Return the object without what is left out of every object's metadata (``tracer.kube.kept_parts``). *value* stays as it is."""
     metadata = value.get("metadata")
-    if not isinstance(metadata, dict):
-        return value
-    rest = {k: v for k, v in metadata.items() if k != "managedFields"}
-    annotations = rest.get("annotations")
-    if isinstance(annotations, dict) and LAST_APPLIED in annotations:
-        rest["annotations"] = {k: v for k, v in annotations.items() if k != LAST_APPLIED}
-    return {**value, "metadata": rest}
+    return {**value, "metadata": kept_metadata(metadata)} if isinstance(metadata, dict) else value

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 
-from webapp.cluster.kept import LAST_APPLIED
 from webapp.collecting.kept import kept
+
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 POD = {
     "metadata": {
