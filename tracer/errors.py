@@ -79,6 +79,12 @@ class QueryError(TracerError):
         self.near = near
 
 
+class TooMuchWork(TracerError):
+    """A question is more work than the one who asked has patience for; asked with more, it has an answer."""
+
+    code = "TOO_MUCH_WORK"
+
+
 class UnsupportedError(TracerError):
     """Recognised, not modelled."""
 

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from django.conf import settings
@@ -71,9 +70,8 @@ def _remembers(session_grant: object) -> bool:
     return not settings.ACCESS_KEY or (isinstance(session_grant, str) and constant_time_compare(session_grant, _grant()))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Tried:
-    """What became of a key: *wait* is after how many seconds one is looked at again."""
+class _Tried(NamedTuple):
+    """What became of a key: *wait* is after how many seconds one is looked at again. The scope brings it to a worker as JSON."""
 
     is_right: bool
     wait: int = 0
@@ -105,8 +103,7 @@ def _once(connection: MutableMapping[str, Any], authorization: str, address: str
         scheme, _, key = authorization.partition(" ")
         is_key = scheme.lower() == "bearer" and key.strip()
         connection[_TRIED] = _tried(key.strip(), address) if is_key else _Tried(is_right=False)
-    found: _Tried = connection[_TRIED]
-    return found
+    return _Tried(*connection[_TRIED])
 
 
 def scope_owner(scope: Mapping[str, Any]) -> str:

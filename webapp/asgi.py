@@ -1,4 +1,7 @@
-"""The ASGI application: pages by Django, sockets by Channels, around both a gate and one limit of a request's body."""
+"""The ASGI application: pages by Django, sockets by Channels, around both a gate and one limit of a request's body.
+
+``application`` does everything in one process. ``manage.py serve`` puts a pool of workers around ``pages`` (webapp/serving/).
+"""
 
 import os
 
@@ -13,5 +16,5 @@ from webapp.body_limit import BodyLimit  # noqa: E402 - Django must be set up be
 from webapp.gate import Gate  # noqa: E402
 from webapp.routing import websocket_urlpatterns  # noqa: E402
 
-_sockets = SessionMiddlewareStack(URLRouter(websocket_urlpatterns))
-application = Gate(BodyLimit(ProtocolTypeRouter({"http": _pages, "websocket": _sockets})))
+pages = ProtocolTypeRouter({"http": _pages, "websocket": SessionMiddlewareStack(URLRouter(websocket_urlpatterns))})
+application = Gate(BodyLimit(pages))

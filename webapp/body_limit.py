@@ -54,11 +54,11 @@ class BodyLimit:
             # A client that waits for "100 Continue" is refused before it sends anything.
             if headers.get(b"expect", b"").lower() != b"100-continue":
                 await _drain(receive, settings.UPLOAD_MAX_BYTES * _DRAIN_FACTOR)
-            return await self._app(_without_body(scope, limit), _Ended(), send)
+            return await self._app(_without_body(scope, limit), Ended(), send)
         return await self._app(scope, receive if length.isdigit() else _Counted(scope, receive, limit), send)
 
 
-class _Ended:
+class Ended:
     """The receive channel of a request whose body is over; its client is not listened to any more."""
 
     def __init__(self) -> None:

@@ -5,8 +5,9 @@ looked at, and the right key gives it back; while a bucket is empty no key is lo
 tried all the same. An address that has proved the key is not held up by the guesses of others. The session that remembers the key,
 and frozen links, are not asked for it.
 
-One IPv6 network of 64 bits counts as one address. The addresses of the last failures are kept, MOST_ADDRESSES of them. Each process counts
-for itself.
+One IPv6 network of 64 bits counts as one address. The addresses of the last failures are kept, MOST_ADDRESSES of them. Keys in a
+header are counted by the process that serves, those typed on the page by the one that shows it: where several servers run, each counts for
+itself.
 """
 
 from __future__ import annotations

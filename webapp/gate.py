@@ -98,8 +98,11 @@ def is_own_origin(origin: str, *, scheme: str, host: str) -> bool:
     return any(_is_of(asked, _parts(known)) for known in (f"{scheme}://{host}", *trusted))
 
 
-async def refuse(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with the page of *refusal*, or close the socket where the server cannot answer a socket with a page."""
+async def refuse(refusal: Refusal, scope: Scope, receive: Receive, send: Send, more: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+    """Answer with the page of *refusal*, or close the socket where the server cannot answer a socket with a page.
+
+    *more* are headers of the answer beside the usual ones.
+    """
     log_refusal(refusal.status, f"{scope.get('method', 'socket')} {scope['path']}", refusal.why)
     kind = "http.response"
     if scope["type"] == "websocket":
@@ -110,7 +113,7 @@ async def refuse(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -
         kind = "websocket.http.response"
         socket_refused.set(True)
     page = bare_response(refusal)
-    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in page.items()]
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in page.items()] + list(more)
     if kind == "http.response":
         # What the client still sends is not read: the connection ends with the answer.
         headers.append((b"connection", b"close"))

@@ -13,6 +13,7 @@ from django.shortcuts import render
 
 from webapp import __version__, access
 from webapp.body_limit import refused_limit
+from webapp.work.place import ELSEWHERE, SPENT, Elsewhere, here
 
 _Next = Callable[[HttpRequest], HttpResponse]
 
@@ -78,3 +79,22 @@ class BodyLimitMiddleware:
         problems = [said if limit else "This server takes uploads only from those who have its access key."]
         template = "snapshots/_problems.html" if request.headers.get("HX-Request") else "413.html"
         return render(request, template, {"problems": problems}, status=413)
+
+
+class PlaceMiddleware:
+    """Turns what a worker's code raises about its place into words for the worker."""
+
+    def __init__(self, get_response: _Next) -> None:
+        self._next = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Return the page."""
+        return self._next(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """Say to the worker where the request belongs, or that it took all its memory; anything else goes on."""
+        if isinstance(exception, Elsewhere):
+            return HttpResponse(headers={ELSEWHERE: str(exception.lane)})
+        if isinstance(exception, MemoryError) and here() is not None:
+            return HttpResponse(headers={SPENT: "memory"})
+        return None

@@ -13,10 +13,15 @@ from django.conf import settings
 
 from webapp.models import Snapshot
 from webapp.snapshot_store import open_container
+from webapp.work import place
+from webapp.work.lanes import Lane
 
 if TYPE_CHECKING:
     from tracer.snapshot import Snapshot as RecordedSnapshot
     from tracer.topology.cluster import Cluster
+
+QUICK_BYTES = 8_000_000
+"""Recorded bytes of the largest snapshot that is opened where quick questions are answered."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,6 +76,7 @@ class OpenSnapshots:
         with self._lock:
             entry = self._opened.get(row.digest)
             if entry is None:
+                place.belongs_in(Lane.QUICK if row.size <= QUICK_BYTES else Lane.HEAVY, Lane.HEAVY, Lane.LIVE, Lane.UPLOADS)
                 from tracer.snapshot import Snapshot as RecordedSnapshot
 
                 entry = _Opened(recorded=RecordedSnapshot.from_files(open_container(row)), size=row.size)

@@ -5,20 +5,19 @@ Views, sockets and commands call these functions and nothing below them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asgiref.sync import sync_to_async
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 from django.db.models import Case, F, QuerySet, When
 from django.utils import timezone
 
 from tracer.errors import ParseError, TracerError
-from webapp import __version__, download_archive, snapshot_store, upload_jobs, uploads
+from webapp import __version__, download_archive, snapshot_store, stored_answers, upload_jobs, uploads
 from webapp.models import Snapshot, TraceLink, UploadJob, new_slug
 from webapp.open_snapshots import opened
 from webapp.snapshot_store import Progress, Written
@@ -112,14 +111,12 @@ def remove_snapshot(row: Snapshot) -> None:
     snapshot_store.storage().delete(row.storage_name)
     if not Snapshot.objects.filter(digest=row.digest).exists():
         opened.forget(row.digest)
+        stored_answers.forget(row.digest)
 
 
-async def download(row: Snapshot, form: str = "tar.zst") -> AsyncIterator[bytes]:
+def download(row: Snapshot, form: str = "tar.zst") -> Iterator[bytes]:
     """Yield the snapshot as an archive in chunks; *form* is one of download_archive.FORMS."""
-    chunks = download_archive.chunks(row, form)
-    following = sync_to_async(lambda: next(chunks, None))
-    while (chunk := await following()) is not None:
-        yield chunk
+    return download_archive.chunks(row, form)
 
 
 def clean_up() -> list[str]:

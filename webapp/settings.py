@@ -37,6 +37,16 @@ UPLOAD_MAX_RATIO = environment.number("HOPLINE_UPLOAD_MAX_RATIO", 250)
 CACHE_MAX_BYTES = environment.megabytes("HOPLINE_CACHE_MAX_MB", 200)
 DEMO_DIR = BASE_DIR / "demo"
 
+# --- the processes that do the work (webapp/work/lanes.py) -------------------------------------------------------------
+# How many heavy questions are answered at the same time; `serve --workers N`.
+WORKERS = environment.number("HOPLINE_WORKERS", 0, least=0) or os.cpu_count() or 1
+# What one worker may take for itself, beyond what all share.
+WORKER_MAX_BYTES = environment.megabytes("HOPLINE_WORKER_MAX_MB", 2_000)
+TRACE_MAX_SECONDS = environment.number("HOPLINE_TRACE_MAX_SECONDS", 60)
+UPLOAD_MAX_SECONDS = environment.number("HOPLINE_UPLOAD_MAX_SECONDS", 600)
+# Answers kept on disk for whoever asks again.
+ANSWERS_MAX_BYTES = environment.megabytes("HOPLINE_ANSWERS_MAX_MB", 500)
+
 # --- clusters that are followed ---------------------------------------------------------------------------------------
 # Whether this process follows clusters (`manage.py serve`); one that does not still shows what another has learnt.
 FOLLOW = environment.flag("HOPLINE_FOLLOW", default=True)
@@ -60,6 +70,7 @@ MIDDLEWARE = [
     "webapp.middleware.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
+    "webapp.middleware.PlaceMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -1,4 +1,7 @@
-"""Telling a channel group from any thread: the in-memory layer must be spoken to from the loop that serves this process's sockets."""
+"""Telling a channel group from any thread: the in-memory layer must be spoken to from the loop that serves this process's sockets.
+
+A worker has none: the process that serves tells them for it.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from asgiref.sync import async_to_sync
 from channels.layers import BaseChannelLayer, get_channel_layer
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+
+from webapp.work import place
 
 logger = logging.getLogger(__name__)
 _WAIT_SECONDS = 5
@@ -35,6 +40,8 @@ def tell(group: str, message: dict[str, Any]) -> None:
 
     Not to be called from the loop that serves the sockets: it waits until the layer has taken the message.
     """
+    if place.send({"type": "tell", "group": group, "message": message}):
+        return
     try:
         if _loop is not None and _loop.is_running():
             asyncio.run_coroutine_threadsafe(layer().group_send(group, message), _loop).result(timeout=_WAIT_SECONDS)

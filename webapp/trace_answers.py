@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tracer.errors import QueryError, TracerError
-from webapp import __version__, services, sources
+from tracer.errors import QueryError, TooMuchWork, TracerError
+from webapp import __version__, services, sources, stored_answers
 from webapp.answers import Answer, AnswerCache, document
 from webapp.models import LiveSource, Snapshot
 from webapp.sources import Source
 from webapp.surroundings import surroundings
 from webapp.trace_query import FieldError, TraceQuery
+from webapp.work import place
+from webapp.work.lanes import Lane
+from webapp.work.place import Elsewhere
 
 if TYPE_CHECKING:
     from tracer.topology.cluster import Cluster
     from tracer.trace import Trace
+
+QUICK_WORK = 400_000
+"""How much work (tracer.limits) a question may be that is answered where quick ones are; about as many microseconds."""
 
 _kept = AnswerCache()
 # Answers of followed clusters that a page may still show, while the cluster is further.
@@ -50,16 +56,43 @@ def answer(row: Source, query: TraceQuery, shown: str = "") -> Answer:
 
 
 def _of_snapshot(row: Snapshot, query: TraceQuery) -> Answer:
-    key = (row.digest, str(query.question()), __version__)
-    found = _kept.get(key)
+    question = str(query.question())
+    key = (row.digest, question, __version__)
+    found = _kept.get(key) or _stored(row, question, key)
     if found is None:
+        place.belongs_in(Lane.QUICK, Lane.HEAVY, Lane.LIVE)
         with services.using_cluster(row) as cluster:
-            found = Answer(_document(cluster, _traced(cluster, query), _snapshot(row)))
-        _kept.put(key, found)
+            # Whoever asked the same a moment before has answered it by now.
+            found = _kept.get(key)
+            if found is None:
+                found = Answer(_document(cluster, _traced(cluster, query), _snapshot(row)))
+                _kept.put(key, found)
+                _store(row, question, found)
     if found.document["snapshot"]["id"] != row.id:
         # The same bytes stored twice: the answer is the same, the name on it is not.
         found = Answer(found.document | {"snapshot": _snapshot(row)})
     return found
+
+
+def _stored(row: Snapshot, question: str, key: tuple[str, ...]) -> Answer | None:
+    """Return the answer that another process has stored, None where there is none, or no other process."""
+    if place.here() is None:
+        return None
+    with stored_answers.one_large_at_a_time(row.digest, question):
+        if found := _kept.get(key):
+            return found
+        document = stored_answers.get(row.digest, question)
+        if document is None:
+            return None
+        found = Answer(document)
+        _kept.put(key, found)
+        return found
+
+
+def _store(row: Snapshot, question: str, found: Answer) -> None:
+    """Keep the answer for the other processes, once it has been sent."""
+    if place.here() in (Lane.QUICK, Lane.HEAVY):
+        place.afterwards(lambda: stored_answers.put(row.digest, question, found.document))
 
 
 def _of_followed(row: LiveSource, query: TraceQuery) -> Answer:
@@ -83,7 +116,10 @@ def _traced(cluster: Cluster, query: TraceQuery) -> Trace:
     from tracer.explain.findings import diagnose
     from tracer.simulate import trace
 
-    return diagnose(cluster, trace(cluster, query.to_query()))
+    try:
+        return diagnose(cluster, trace(cluster, query.to_query(), patience=QUICK_WORK if place.here() is Lane.QUICK else None))
+    except TooMuchWork:
+        raise Elsewhere(Lane.HEAVY) from None
 
 
 def _document(cluster: Cluster, traced: Trace, snapshot: dict[str, object]) -> dict[str, object]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +22,8 @@ from webapp import socket_loop
 from webapp.models import Snapshot, UploadJob
 from webapp.storage import delete_unless
 from webapp.uploads import UploadError
+from webapp.work import place
+from webapp.work.lanes import Lane
 
 logger = logging.getLogger(__name__)
 Teller = Callable[[str, int, int], None]
@@ -28,11 +32,17 @@ Teller = Callable[[str, int, int], None]
 Store = Callable[[Path, str, Teller], Snapshot]
 """Stores the snapshot in a file that the user called so, telling its progress."""
 
-_WORKERS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="upload")
+_THREADS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="upload")
+"""Where uploads are read when this process is no worker: in commands and tests."""
 _KEPT = ".kept"
 _TOLD_EVERY = 0.2
 _SILENT_FOR = timedelta(minutes=15)
 _KEPT_FOR = timedelta(days=7)
+_LOST = {
+    "seconds": "Reading it took longer than this server allows; nothing was stored.",
+    "memory": "Reading it needed more memory than this server allows; nothing was stored.",
+    "died": "The process that read this upload was ended; nothing was stored. Upload it again.",
+}
 _RESTARTED = "The server stopped while it was reading this upload; nothing was stored. Upload it again."
 
 
@@ -44,7 +54,25 @@ def group_of(job: str) -> str:
 def start(file: UploadedFile[bytes], job: UploadJob, store: Store) -> None:
     """Keep the uploaded file beyond its request and store it in the background."""
     kept = _keep(file, job)
-    _WORKERS.submit(_run, job.id, kept, Path(file.name or "upload").name, store)
+    work = partial(_run, job.id, kept, Path(file.name or "upload").name, store)
+    if place.here() is Lane.UPLOADS:
+        place.afterwards(partial(_in_worker, job.id, work))
+    else:
+        _THREADS.submit(work)
+
+
+def _in_worker(job_id: str, work: Callable[[], None]) -> bool:
+    place.send({"type": "doing", "what": {"upload": job_id}})
+    work()
+    return False
+
+
+def lost(job_id: str, why: str) -> None:
+    """Say that the process which read the upload has ended, and keep nothing of it."""
+    for row in UploadJob.objects.filter(id=job_id, state=UploadJob.State.READING):
+        _fail(row, UploadError(_LOST[why] if why in _LOST else _LOST["died"], status=422 if why in ("seconds", "memory") else 500))
+    with contextlib.suppress(OSError):
+        (_folder() / f"{job_id}{_KEPT}").unlink()
 
 
 def find(job: str, owner: str) -> UploadJob | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import os
@@ -221,12 +220,7 @@ def test_a_deleted_snapshot_leaves_the_cache_unless_another_has_the_same_bytes(s
 )
 def test_a_download_is_the_snapshot_again(small: Path, tmp_path: Path, form: str, unpack) -> None:
     row = services.store_snapshot(small, owner="me")
-
-    async def collect() -> bytes:
-        return b"".join([chunk async for chunk in services.download(row, form)])
-
-    # asgiref would run the synchronous part in a thread with a connection of its own; nothing of it asks the database.
-    content = asyncio.run(collect())
+    content = b"".join(services.download(row, form))
     with tarfile.open(fileobj=io.BytesIO(unpack(content) if unpack else content)) as archive:
         assert {name.split("/")[0] for name in archive.getnames()} == {row.id}
     (tmp_path / f"again.{form}").write_bytes(content)

@@ -13,6 +13,7 @@ from tracer.simulate.answering import answered
 from tracer.simulate.existing import existing_start, recorded_entry
 from tracer.simulate.fabric import Fabric
 from tracer.simulate.naming import traced_name
+from tracer.simulate.patience import Patience
 from tracer.simulate.start import Start, new_start, walked
 from tracer.simulate.walk import Ending
 from tracer.topology.cluster import Cluster
@@ -21,15 +22,17 @@ from tracer.trace import Disposition, Trace, Unknown
 _ENDING = 50
 
 
-def trace(cluster: Cluster, query: Query) -> Trace:
+def trace(cluster: Cluster, query: Query, *, patience: int | None = None) -> Trace:
     """Return every way the first packet of *query*'s connection can end, with exact odds.
 
     NB: hostile inputs can make more ways than anybody can walk: what is beyond the cluster's limits is one unknown end.
+    *patience* is for who has to be quick: after that much work (``Limits.work``) there is no answer but :class:`TooMuchWork`.
 
     :raises QueryError: the source or the Service does not exist (with the nearest names), or a port is missing.
     :raises TracerError: a file that the walk needs cannot be read.
+    :raises TooMuchWork: *patience* is at its end.
     """
-    return _traced(cluster, query, Budget(cluster.limits))
+    return _traced(cluster, query, Budget(cluster.limits) if patience is None else Patience(cluster.limits, patience))
 
 
 def _traced(cluster: Cluster, query: Query, budget: Budget) -> Trace:

@@ -23,6 +23,8 @@ from webapp.live.playback import open_timeline, playback_of, steered
 from webapp.live.replica import View, replicas
 from webapp.live.wake import nudge
 from webapp.models import LiveItem, LiveSource, Snapshot, new_slug
+from webapp.work import place
+from webapp.work.lanes import Lane
 
 _WATCHED_EVERY = timedelta(seconds=30)
 _IN_CLUSTER = "in-cluster"
@@ -124,6 +126,7 @@ def using(source: LiveSource) -> AbstractContextManager[View]:
     ``View(cluster, generation, at, answers)``: ``answers.get(key)`` and ``.keep(key, value, dependencies)`` keep what no change touched.
     :raises LiveSource.DoesNotExist: (on entering) it was disconnected.
     """
+    place.belongs_in(Lane.LIVE)
     return replicas.of(source.id).using()
 
 

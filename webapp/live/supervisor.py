@@ -1,6 +1,7 @@
 """Which sources this process follows: a thread that takes leases, starts followers, looks after them and stops them.
 
-Every web process has one. A source is followed by whoever got its lease; the others' supervisors wait for it to end.
+Every server has one, in the process that its followed clusters live in. A source is followed by whoever got its lease; the others'
+supervisors wait for it to end.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _LOOKED_EVERY = 1.0
 _UNWATCHED, _FORGOTTEN = timedelta(minutes=30), timedelta(days=7)
 _AGAIN_AFTER = 5.0
 _SWEPT_EVERY = 3600.0
-_END_SECONDS = 8.0
+_END_SECONDS = 4.0
 
 
 class Supervisor:
@@ -52,7 +53,7 @@ class Supervisor:
         """Stop following and let other processes do it; waits until they may."""
         self._stop.set()
         wake.nudge()
-        self._thread.join(timeout=_END_SECONDS + 5)
+        self._thread.join(timeout=_END_SECONDS + 1)
 
     @property
     def following(self) -> tuple[str, ...]:

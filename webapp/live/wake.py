@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+
+from webapp.work import place
+from webapp.work.lanes import Lane
 
 _wake = threading.Event()
+_forward: Callable[[], None] | None = None
 
 
 def nudge() -> None:
-    """Make this process's supervisor look at the sources now, if it runs."""
+    """Make the supervisor look at the sources now, if one runs here or in the process that follows for this server."""
     _wake.set()
+    if place.here() is not Lane.LIVE and not place.send({"type": "nudge"}) and _forward is not None:
+        _forward()
+
+
+def forward_to(other: Callable[[], None]) -> None:
+    """Call *other*, which reaches the process that follows clusters, whenever somebody nudges here."""
+    global _forward
+    _forward = other
 
 
 def wait(seconds: float) -> None:

@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
+import os
 import sys
-from argparse import ArgumentParser
-from collections.abc import Iterator
+from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
-import uvicorn
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
 from webapp import access, services
-from webapp.http_protocol import HttpProtocol
+from webapp.serving.serve import serve
 
-
-@contextlib.contextmanager
-def following() -> Iterator[None]:
-    """Follow clusters while the context is open, unless HOPLINE_FOLLOW=0 says that other processes do."""
-    if not settings.FOLLOW:
-        yield
-        return
-    from webapp.live.supervisor import Supervisor
-
-    # NB: uvicorn raises the signal that stopped it once more when it is done, and SIGTERM's own handler would end the process right there:
-    # nobody would tell the other processes that they may follow now.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    supervisor = Supervisor()
-    supervisor.start()
-    try:
-        yield
-    finally:
-        supervisor.stop()
+MOST_WORKERS = 256
 
 
 class Command(BaseCommand):
@@ -46,9 +26,11 @@ class Command(BaseCommand):
         """Declare the arguments."""
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
         parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+        help_text = "heavy questions answered at the same time (default: HOPLINE_WORKERS, or as many as there are cores)"
+        parser.add_argument("--workers", type=_workers, help=help_text)
         parser.add_argument("--no-demo", action="store_true", help="do not load the demonstration clusters")
 
-    def handle(self, *, host: str, port: int, no_demo: bool, verbosity: int, **_: Any) -> None:
+    def handle(self, *, host: str, port: int, workers: int | None, no_demo: bool, verbosity: int, **_: Any) -> None:
         """Serve until stopped."""
         if refusal := access.bind_refusal(host):
             raise CommandError(refusal, returncode=2)
@@ -58,23 +40,17 @@ class Command(BaseCommand):
             self.stderr.write(f"Removed {name}, which a stopped process left unfinished.")
         if not no_demo:
             call_command("load_demo", verbosity=verbosity, stdout=self.stdout)
-        config = uvicorn.Config(
-            "webapp.asgi:application",
-            host=host,
-            port=port,
-            http=HttpProtocol,
-            log_config=None,
-            access_log=settings.ACCESS_LOG,
-            lifespan="off",
-            proxy_headers=settings.HTTPS,
-            forwarded_allow_ips=settings.TRUSTED_PROXIES,
-            timeout_graceful_shutdown=10,
-            ws_max_size=65_536,
-        )
-        server = uvicorn.Server(config)
+        if workers is not None:
+            os.environ["HOPLINE_WORKERS"] = str(workers)
+            settings.WORKERS = workers
         shown = f"[{host}]" if ":" in host else host
         self.stdout.write(f"Hopline is at http://{shown}:{port} (Ctrl-C stops it)")
-        with following():
-            server.run()
-        if not server.started:
-            sys.exit(1)
+        ended = serve(host, port)
+        if ended:
+            sys.exit(ended)
+
+
+def _workers(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= MOST_WORKERS:
+        raise ArgumentTypeError(f"{text!r} is not a whole number from 1 to {MOST_WORKERS}")
+    return int(text)

@@ -1,0 +1,199 @@
+"""The server under work that is too much: it goes on answering, says what it gave up, and ends when it is told to."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import PROJECT
+from tests.live_server import LiveServer, environment, live_server
+from tests.made_cluster import MadeCluster
+
+HEAVY = "/c/{slug}/trace?from=external:203.0.113.{client}&to=198.51.100.7:80"
+LIGHT = "/c/{slug}/trace?from=external:203.0.113.{client}&to=198.51.100.8:80"
+PATIENCE = 120
+
+
+def stored(folder: Path, data: Path) -> str:
+    """Store a cluster with a Service of many endpoints and one of few; return its id."""
+    cluster = MadeCluster(nodes=3)
+    many = [cluster.pod(f"web-{n}", n % 3 + 1) for n in range(240)]
+    cluster.service("web", many, type="LoadBalancer", node_port=30080, lb_ip="198.51.100.7")
+    cluster.service("few", many[:2], type="LoadBalancer", node_port=30081, lb_ip="198.51.100.8")
+    for path, content in cluster.files().items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+    command = [sys.executable, "manage.py", "import_snapshot", str(folder), "--name", "many"]
+    env = environment(data)
+    subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity", "0"], cwd=PROJECT, env=env, check=True)
+    return subprocess.run(command, cwd=PROJECT, env=env, check=True, capture_output=True, text=True).stdout.strip().split()[-1]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("heavy")
+    return folder / "data", stored(folder / "cluster", folder / "data")
+
+
+@pytest.fixture
+def server(data: tuple[Path, str]) -> Iterator[LiveServer]:
+    with live_server(data[0], "--no-demo", "--workers", "1") as started:
+        yield started
+
+
+@pytest.fixture
+def slug(data: tuple[Path, str]) -> str:
+    return data[1]
+
+
+def status(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+class Asking(threading.Thread):
+    """One question, asked beside the test."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self.url = url
+        self.found = (0, "")
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.found = status(self.url)
+        except (OSError, http.client.HTTPException) as error:
+            self.found = (0, str(error))
+
+    def result(self) -> tuple[int, str]:
+        self.join(PATIENCE)
+        return self.found
+
+
+def workers(server: LiveServer) -> dict[int, float]:
+    """Return the workers' process ids, each with the processor time it has taken, in seconds."""
+    found: dict[int, list[int]] = {}
+    spent: dict[int, float] = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (path / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        found.setdefault(int(fields[1]), []).append(int(path.name))
+        spent[int(path.name)] = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    children = found.get(server.process.pid, [])
+    return {pid: spent[pid] for child in children for pid in found.get(child, [])}
+
+
+def busiest(server: LiveServer, before: dict[int, float]) -> int:
+    """Return the worker that has begun to work since *before*."""
+    for _ in range(600):
+        now = workers(server)
+        grown = {pid: spent - before.get(pid, 0.0) for pid, spent in now.items()}
+        pid = max(grown, key=lambda p: grown[p])
+        if grown[pid] > 0.3:
+            return pid
+        time.sleep(0.02)
+    raise AssertionError("nobody works")
+
+
+def test_the_health_check_and_other_questions_are_answered_beside_heavy_ones(server: LiveServer, slug: str) -> None:
+    heavy = [Asking(server.url + HEAVY.format(slug=slug, client=n)) for n in range(3)]
+    assert status(server.url + LIGHT.format(slug=slug, client=1))[0] == 200
+    assert status(f"{server.url}/healthz")[0] == 200
+    assert any(one.is_alive() for one in heavy), "the heavy questions were too light to say anything"
+    assert [one.result()[0] for one in heavy] == [200] * 3
+
+
+def test_equal_questions_at_once_are_computed_once(server: LiveServer, slug: str) -> None:
+    warm = server.url + HEAVY.format(slug=slug, client=50)
+    assert status(warm)[0] == 200
+    before = sum(workers(server).values())
+    assert status(server.url + HEAVY.format(slug=slug, client=51))[0] == 200
+    one = sum(workers(server).values()) - before
+    before = sum(workers(server).values())
+    four = [Asking(server.url + HEAVY.format(slug=slug, client=52)) for _ in range(4)]
+    pages = [asked.result() for asked in four]
+    assert [page[0] for page in pages] == [200] * 4
+    assert all("203.0.113.52" in page[1] for page in pages)
+    # benchmarks/load.py holds it to 1.1; here only what four computations would cost is refused.
+    assert sum(workers(server).values()) - before < 2 * one
+
+
+def test_a_killed_worker_is_said_to_the_one_who_asked_and_to_nobody_else(server: LiveServer, slug: str) -> None:
+    before = workers(server)
+    heavy = Asking(server.url + HEAVY.format(slug=slug, client=60))
+    os.kill(busiest(server, before), signal.SIGKILL)
+    code, page = heavy.result()
+    assert code == 503
+    assert "was ended" in page
+    assert status(server.url + LIGHT.format(slug=slug, client=60))[0] == 200
+    # What was ended is not stored: it is worked out anew, in a worker made anew.
+    assert status(server.url + HEAVY.format(slug=slug, client=60))[0] == 200
+
+
+def test_it_stops_within_ten_seconds_whatever_runs(data: tuple[Path, str], slug: str) -> None:
+    with live_server(data[0], "--no-demo", "--workers", "2") as server:
+        before = workers(server)
+        asked = [Asking(server.url + HEAVY.format(slug=slug, client=n)) for n in range(70, 74)]
+        busiest(server, before)
+        open_socket = socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])))
+        open_socket.sendall(b"GET /healthz HT")
+        pids = list(workers(server))
+        begun = time.monotonic()
+        server.process.terminate()
+        server.process.wait(timeout=PATIENCE)
+        assert time.monotonic() - begun < 10
+        open_socket.close()
+        assert all(one.result()[0] in (0, 200, 503) for one in asked)
+    assert not [pid for pid in pids if is_running(pid)]
+
+
+def test_nothing_runs_on_when_it_is_killed(data: tuple[Path, str], slug: str) -> None:
+    with live_server(data[0], "--no-demo", "--workers", "1") as server:
+        before = workers(server)
+        Asking(server.url + HEAVY.format(slug=slug, client=80))
+        busiest(server, before)
+        pids = list(workers(server))
+        server.kill()
+        for _ in range(500):
+            if not any(map(is_running, pids)):
+                return
+            time.sleep(0.02)
+        pytest.fail("workers outlive the server")
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_request_whose_rest_does_not_come_holds_nothing(server: LiveServer) -> None:
+    """Its connection waits on the loop; the pool hears of it when it is whole."""
+    port = int(server.url.rpartition(":")[2])
+    slow = []
+    for _ in range(40):
+        connection = socket.create_connection(("127.0.0.1", port))
+        connection.sendall(b"POST /snapshots/new HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nx")
+        slow.append(connection)
+    assert status(server.url + "/snapshots")[0] == 200
+    for connection in slow:
+        connection.close()

@@ -1,0 +1,157 @@
+"""The serving process: uvicorn on one loop, the pool beside it, an end within ten seconds whatever runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import resource
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any, cast
+
+import uvicorn
+from django.conf import settings
+from django.db import DatabaseError, connection
+
+from webapp import socket_loop, upload_jobs
+from webapp.body_limit import BodyLimit
+from webapp.gate import App, Gate
+from webapp.live import wake
+from webapp.serving.front import DatabaseHealth, Front
+from webapp.serving.http_limits import BoundedHttp
+from webapp.serving.pool import Pool
+from webapp.work.lanes import Lane, lanes
+
+logger = logging.getLogger(__name__)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_GRACE_SECONDS, _GIVEN_UP_AFTER = 4, 2.5
+"""How long connections may go on once the server is asked to stop, and how long work may."""
+
+
+def serve(host: str, port: int) -> int:
+    """Serve until stopped; return the exit code."""
+    from webapp.asgi import pages
+
+    _open_as_many_files_as_we_may()
+    pool = Pool(lanes(), _tell, _lost)
+    health = DatabaseHealth(_database_trouble)
+    application = Gate(BodyLimit(Front(cast(App, pages), pool, health)))
+    server = _Server(_config(application, host, port), pool, health)
+    server.run()
+    if not server.started:
+        return 1
+    return 128 + server.stopped_by if server.stopped_by else 0
+
+
+def _config(application: Any, host: str, port: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=settings.ACCESS_LOG,
+        lifespan="off",
+        http=BoundedHttp,
+        proxy_headers=settings.HTTPS,
+        forwarded_allow_ips=settings.TRUSTED_PROXIES,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        ws_max_size=65_536,
+        # What sockets are told is short: compressing it would cost each of them 160 kB.
+        ws_per_message_deflate=False,
+    )
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn with the pool between its start and its end. The signal that stops it is not raised again: the end is not over then."""
+
+    def __init__(self, config: uvicorn.Config, pool: Pool, health: DatabaseHealth) -> None:
+        super().__init__(config)
+        self._pool, self._health = pool, health
+        self._looking: asyncio.Task[None] | None = None
+        self.stopped_by = 0
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Start the workers, then listen."""
+        loop = asyncio.get_running_loop()
+        wake.forward_to(lambda: _from_any_thread(loop, self._pool))
+        self._pool.start(Lane.PAGES, Lane.QUICK, Lane.LIVE)
+        self._looking = asyncio.create_task(self._health.look_for_ever())
+        await super().startup(sockets)
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        """Stop listening, let what runs go on for a moment, say to whoever still waits that it is over, then end the workers."""
+        asyncio.get_running_loop().call_later(_GIVEN_UP_AFTER, self._pool.give_up)
+        await super().shutdown(sockets)
+        if self._looking is not None:
+            self._looking.cancel()
+        await self._pool.stop()
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Remember what stopped the server."""
+        self.stopped_by = sig
+        super().handle_exit(sig, frame)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop when a signal says so, and let nothing else be done about it."""
+        before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _from_any_thread(loop: asyncio.AbstractEventLoop, pool: Pool) -> None:
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(pool.nudge)
+
+
+_telling: set[asyncio.Task[None]] = set()
+
+
+def _tell(group: str, message: dict[str, Any]) -> None:
+    """Send *message* to the sockets of *group*; on the loop."""
+    task = asyncio.ensure_future(_sent(group, message))
+    _telling.add(task)
+    task.add_done_callback(_telling.discard)
+
+
+async def _sent(group: str, message: dict[str, Any]) -> None:
+    try:
+        await socket_loop.layer().group_send(group, message)
+    except Exception:
+        logger.exception("the sockets of %s were not told", group)
+
+
+def _lost(doing: dict[str, Any], why: str) -> None:
+    """A worker ended while it was *doing* something that its request did not wait for."""
+    if job := doing.get("upload"):
+        threading.Thread(target=_upload_lost, args=(str(job), why), name="lost upload", daemon=True).start()
+
+
+def _upload_lost(job: str, why: str) -> None:
+    try:
+        upload_jobs.lost(job, why)
+    except DatabaseError as error:
+        logger.warning("upload %s was lost, and nobody could be told: %s", job, error)
+    finally:
+        connection.close()
+
+
+def _database_trouble() -> str:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        return "database unreachable"
+    finally:
+        connection.close()
+    return ""
+
+
+def _open_as_many_files_as_we_may() -> None:
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

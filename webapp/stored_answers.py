@@ -1,0 +1,127 @@
+"""Finished answers on disk, for the other processes and for whoever asks again: a bounded cache, nothing that cannot be made anew.
+
+A file holds one document, under the snapshot's digest and that of the question and of the code that answered it. It is written whole
+or not at all. The oldest ones go when all together pass ``HOPLINE_ANSWERS_MAX_MB``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from webapp import __version__, zstd
+
+logger = logging.getLogger(__name__)
+_LARGE = 200_000
+"""Packed bytes of an answer that takes so long to unpack that one at a time is enough for a process."""
+_LEFT_AFTER_SWEEP = 0.8
+_SWEPT_EVERY = 16
+_large = threading.Lock()
+_puts = 0
+
+
+def get(digest: str, question: str) -> dict[str, Any] | None:
+    """Return the stored document, None where there is none that can be read."""
+    path = _path(digest, question)
+    try:
+        document = json.loads(zstd.unpacked(path.read_bytes()))
+    except (OSError, ValueError, zstd.Damaged):
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)
+    return document if isinstance(document, dict) else None
+
+
+def put(digest: str, question: str, document: dict[str, Any]) -> bool:
+    """Store *document*. Returns False where it could not be: that costs time later, nothing else."""
+    global _puts
+    path = _path(digest, question)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _whole(path) as file:
+            text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+            file.write(zstd.packed(text.encode(), level=1, checksum=True))
+        _puts += 1
+        if _puts % _SWEPT_EVERY == 1:
+            sweep(settings.ANSWERS_MAX_BYTES)
+    except OSError as error:
+        logger.warning("an answer was not kept: %s", error)
+        return False
+    return True
+
+
+def forget(digest: str) -> None:
+    """Delete all answers from the snapshot with that digest."""
+    shutil.rmtree(_folder() / digest, ignore_errors=True)
+
+
+def sweep(most: int) -> None:
+    """Delete the answers that were used longest ago when all together take more than *most* bytes; and what killed writers left."""
+    found = []
+    for path in _folder().glob("*/*"):
+        with contextlib.suppress(OSError):
+            about = path.stat()
+            found.append((about.st_mtime, about.st_size, path))
+    total = sum(size for _, size, _ in found)
+    if total <= most:
+        return
+    for _, size, path in sorted(found):
+        with contextlib.suppress(OSError):
+            path.unlink()
+        total -= size
+        if total <= most * _LEFT_AFTER_SWEEP:
+            return
+
+
+@contextlib.contextmanager
+def one_large_at_a_time(digest: str, question: str) -> Iterator[None]:
+    """Wait, where the stored answer is a large one, until no other is being unpacked."""
+    try:
+        is_large = _path(digest, question).stat().st_size > _LARGE
+    except OSError:
+        is_large = False
+    with _large if is_large else contextlib.nullcontext():
+        yield
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[Any]:
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+def _folder() -> Path:
+    return Path(settings.DATA_DIR) / "answers"
+
+
+def _path(digest: str, question: str) -> Path:
+    return _folder() / digest / hashlib.sha256(f"{code_digest()}:{question}".encode()).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def code_digest() -> str:
+    """Return what tells the code that answers from any other: the version, and the sources themselves."""
+    found = hashlib.sha256(__version__.encode())
+    for package in ("tracer", "webapp"):
+        for path in sorted((settings.BASE_DIR / package).rglob("*.py")):
+            found.update(path.read_bytes())
+    return found.hexdigest()[:16]
