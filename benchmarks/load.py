@@ -231,7 +231,7 @@ def _equal(server: LiveServer, slug: str) -> float:
     nothing = statistics.median(cost(lambda: time.sleep(3)) for _ in range(3))
     one = statistics.median(cost(lambda n=n: users[0].get(_HEAVY.format(slug=slug, a=251, b=n, c=1))) for n in range(3))  # type: ignore[misc]
     all_four = statistics.median(cost(lambda n=n: four(n)) for n in range(3))  # type: ignore[misc]
-    print(f"  processor time: one heavy question {one:.2f} s, four equal ones {all_four:.2f} s, the idle server {nothing:.2f} s in that time")
+    print(f"  processor time: one heavy question {one:.2f} s, four equal ones {all_four:.2f} s, an idle server {nothing:.2f} s")
     return all_four / one
 
 
