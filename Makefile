@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 PARALLEL = $(if $(findstring no:xdist,$(PYTEST_ARGS)),,-n $(JOBS))
 
-.PHONY: run test full oracle oracle-record fuzz bench setup lint lock clean programs-run programs-test
+.PHONY: run test full oracle oracle-record fuzz mutants bench setup lint lock clean programs-run programs-test
 
 run: setup programs-run
 	@$(BIN)/python manage.py serve --host '$(HOST)' --port '$(PORT)'
@@ -37,6 +37,10 @@ oracle-record: setup programs-test
 
 fuzz: setup
 	$(BIN)/python -m tests.fuzz --inputs 1000000
+
+# Changes of the engine that its tests have to notice, 200 of a fixed seed; goes on where it was stopped. MUTANTS_ARGS='-j 2' uses two processors.
+mutants: setup
+	$(BIN)/python -m tests.mutants $(MUTANTS_ARGS)
 
 bench: setup programs-test
 	for program in benchmarks/[a-z]*.py; do $(BIN)/python $$program || exit 1; done
