@@ -28,7 +28,7 @@ from tests.mutants.draw import PACKAGES
 LEFT_OUT = "not needs_root and not browser"
 IMPORTED = ""  # what was run while the file was collected or a fixture was made: it may matter to each of its tests
 _MEMORY = 4 << 30
-_RECORDED = 15
+_RECORDED = 60
 """Seconds of processor time for recording one test file: what its slow tests run is left to them, and they are not asked."""
 _WALL = 1800
 _INI = "[pytest]\naddopts = --import-mode=importlib\npythonpath = .\nmarkers =\n  needs_root\n  needs_shared\n  browser\n"
