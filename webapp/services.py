@@ -18,13 +18,14 @@ from django.utils import timezone
 
 from tracer.errors import ParseError, TracerError
 from webapp import __version__, download_archive, snapshot_store, stored_answers, upload_jobs, uploads
+from webapp.full_disk import said_when_full
 from webapp.models import Snapshot, TraceLink, UploadJob, new_slug
 from webapp.open_snapshots import opened
 from webapp.snapshot_store import Progress, Written
 from webapp.uploads import UploadError
 
 StoreError = UploadError
-"""Why a source was not stored: *problems* has one sentence for each reason, *status* the HTTP status (413 or 422)."""
+"""Why a source was not stored: *problems* has one sentence for each reason, *status* the HTTP status (413, 422 or 507)."""
 
 if TYPE_CHECKING:
     from tracer.topology.cluster import Cluster
@@ -51,7 +52,7 @@ def store_snapshot(
     filename = filename or path.name
     progress = progress or _silent
     source = uploads.check(path, filename=filename)
-    with snapshot_store.written(source, progress) as what:
+    with said_when_full(), snapshot_store.written(source, progress) as what:
         slug = new_slug()
         row = Snapshot(id=slug, name=name.strip()[:200] or _name_from(filename), owner=owner, **_columns(what, slug, progress))
         with snapshot_store.saved(what, row.storage_name):
@@ -129,14 +130,19 @@ def clean_up() -> list[str]:
 
 
 def start_upload(file: UploadedFile[bytes], *, name: str, owner: str) -> UploadJob:
-    """Keep the uploaded file and store it in the background; returns the job to follow."""
+    """Keep the uploaded file and store it in the background; returns the job to follow.
+
+    :raises UploadError: there is no room for it (507); nothing was kept.
+    """
     filename = Path(file.name or "upload").name
-    job = UploadJob.objects.create(owner=owner, name=name.strip()[:200] or _name_from(filename))
+    with said_when_full():
+        job = UploadJob.objects.create(owner=owner, name=name.strip()[:200] or _name_from(filename))
 
     def store(path: Path, called: str, progress: Progress) -> Snapshot:
         return store_snapshot(path, filename=called, name=job.name, owner=owner, progress=progress)
 
-    upload_jobs.start(file, job, store)
+    with said_when_full():
+        upload_jobs.start(file, job, store)
     return job
 
 

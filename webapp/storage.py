@@ -33,6 +33,7 @@ class DurableFolderStorage(FileSystemStorage):
         final.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         part = final.with_name(final.name + _PART)
         file = part.open("xb")
+        is_linked = False
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
             for chunk in content.chunks():
@@ -40,13 +41,18 @@ class DurableFolderStorage(FileSystemStorage):
             file.flush()
             os.fsync(file.fileno())
             os.link(part, final)
-            self._locks[name] = file
+            is_linked = True
+            _sync_folder(final.parent)
         except BaseException:
-            file.close()
+            if is_linked:
+                final.unlink(missing_ok=True)
+            # NB: closing flushes what did not fit, and fails again.
+            with contextlib.suppress(OSError):
+                file.close()
             raise
         finally:
             part.unlink(missing_ok=True)
-        _sync_folder(final.parent)
+        self._locks[name] = file
         return name
 
     def release(self, name: str) -> None:

@@ -103,12 +103,19 @@ def _folder() -> Path:
 
 
 def _keep(file: UploadedFile[bytes], job: UploadJob) -> BinaryIO:
-    """Return the upload as a file of our own, locked for as long as it is open."""
+    """Return the upload as a file of our own, locked for as long as it is open. :raises OSError: it cannot be kept; nothing is left."""
     kept = (_folder() / f"{job.id}{_KEPT}").open("xb+")
-    fcntl.flock(kept, fcntl.LOCK_EX)
-    for chunk in file.chunks():
-        kept.write(chunk)
-    kept.flush()
+    try:
+        fcntl.flock(kept, fcntl.LOCK_EX)
+        for chunk in file.chunks():
+            kept.write(chunk)
+        kept.flush()
+    except BaseException:
+        Path(kept.name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            kept.close()
+        job.delete()
+        raise
     return kept
 
 

@@ -5,6 +5,7 @@ from django.urls import include, path
 from webapp import access
 
 handler400 = "webapp.views.errors.bad_request"
+handler500 = "webapp.views.errors.server_error"
 urlpatterns = [
     path("access", access.access_page, name="access"),
     path("", include("webapp.views.trace_urls")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 
 from django.conf import settings
@@ -9,8 +10,10 @@ from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
+from django.views import defaults
 
-from webapp.refusals import log_refusal
+from webapp.full_disk import REFUSAL, is_full
+from webapp.refusals import bare_response, log_refusal
 from webapp.views.htmx_request import HtmxHttpRequest
 
 
@@ -36,3 +39,11 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
         return render(request, "413.html", {"problems": [said]}, status=413)
     log_refusal(400, f"{request.method} {request.path}", str(exception) or type(exception).__name__)
     return render(request, "400.html", {}, status=400)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Return the page for what failed here: 507 where there was no room on the disk, else 500."""
+    if is_full(sys.exc_info()[1]):
+        log_refusal(507, f"{request.method} {request.path}", REFUSAL.why)
+        return bare_response(REFUSAL)
+    return defaults.server_error(request)
