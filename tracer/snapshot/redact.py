@@ -36,6 +36,7 @@ _SMELL_AT_LINE_START = re.compile(r"^[ \t\"'{\[,-]*kind[\"']?[ \t]*:[ \t]*[\"']?
 _ESCAPED = re.compile(r"\\(?:u([0-9a-f]{4})|x([0-9a-f]{2})|U([0-9a-f]{8})|(\r?\n[ \t]*))", re.IGNORECASE)
 _WORDS = (b"secret", b"configmap")
 _ESCAPES = (b"\\u", b"\\x", b"\\\n", b"\\\r")
+_CREDENTIALS = (b"PRIVATE KEY-----", b"client-key-data", b"client-certificate-data", b"certificate-authority-data")
 _COMPRESSED = (b"\x1f\x8b", b"PK\x03\x04", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd", b"BZh", b"7z\xbc\xaf\x27\x1c", b"\x04\x22\x4d\x18")
 _TAR_MAGIC_AT = 257
 _PLURALS = {kind.plural: kind.name for kind in KINDS}
@@ -69,6 +70,7 @@ _WRAPPER_KEYS = frozenset({"apiVersion", "kind", "items", "metadata"})
 _LIST_METADATA = frozenset({"resourceVersion", "selfLink", "continue", "remainingItemCount"})
 _NESTED_LISTS = 10
 _KINDS_SAID = 12
+_LONGEST_KIND = 63
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +186,8 @@ def _dump(path: str, raw: bytes) -> Stored:
     data = to_utf8(raw)
     if _may_hold_any(data) and _smells(data, is_dump=data.lstrip()[:1] not in (b"{", b"[")):
         return Stored(content=None, said=(f"{path}: left out, it may hold a Secret or ConfigMap and is no output of a program",))
+    if any(word in data for word in _CREDENTIALS):
+        return Stored(content=None, said=(f"{path}: left out, it holds a key or a kubeconfig and is no output of a program",))
     return Stored(content=raw)
 
 
@@ -281,6 +285,8 @@ def _reason(error: Exception) -> str:
 # --- objects -------------------------------------------------------------------------------------------------------------------
 
 _GONE = object()
+_NO_OBJECT = {"kind": None}
+"""What no reader takes for an object: it stands where something stood that was none."""
 
 
 @dataclass(slots=True)
@@ -334,13 +340,14 @@ class _Objects:
             return rest | {"items": [one for one in items if one is not _GONE]}
         if said is None:
             self.unreadable += 1
-            return {}
+            return dict(_NO_OBJECT)
         if said not in KEPT_KINDS or (said == "ConfigMap" and not _is_wanted(value)):
             listed = value.get("items")
+            word = said[:_LONGEST_KIND]
             if isinstance(listed, list):
-                self.left_out[said.removesuffix("List")] += len(listed)
+                self.left_out[word.removesuffix("List")] += len(listed)
             else:
-                self.left_out[said] += 1
+                self.left_out[word] += 1
             return _GONE
         kept = self._without_nested(kept_parts(said, value))
         if kept != value:
@@ -386,7 +393,7 @@ class _Objects:
         if kept is _GONE:
             return b""
         event = {"type": value.get("type") if isinstance(value.get("type"), str) else None, "object": kept}
-        return line if event == value else json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode(errors="surrogatepass")
+        return line if event == value else _json(event)
 
     # -- a file of objects -------------------------------------------------------------------------------------------------------------
 
@@ -398,14 +405,18 @@ class _Objects:
         else:
             spans = find_spans(data, self.path)
         pieces = _Pieces(data, spans)
-        values = [self._decoded(piece, spans.kinds[i]) for i, piece in enumerate(pieces.items)]
-        if spans.fault is None and pieces.is_plain:
-            changed = {i: kept for i, (value, kept) in enumerate(values) if kept is _GONE or kept != value}
+        is_plain = spans.fault is None and pieces.is_plain
+        changed: dict[int, bytes | None] = {}
+        listed: list[tuple[int, bytes]] = []
+        for i, text in enumerate(pieces.items):
+            # NB: one object at a time; all of them together would take ten times the file's size.
+            value, kept = self._decoded(text, spans.kinds[i])
+            if not is_plain and kept is not _GONE:
+                listed.append((pieces.line_of(i), _json(_said(kept, spans.kinds[i]))))
+            elif is_plain and (kept is _GONE or kept != value):
+                changed[i] = None if kept is _GONE else _written(kept, text, pieces.indent(i))
+        if is_plain:
             return (pieces.with_changed(changed) if changed else None), ()
-        lines = [pieces.line_of(i) for i in range(len(values))]
-        listed = [
-            (line, _said(kept, spans.kinds[i])) for i, (line, (_, kept)) in enumerate(zip(lines, values, strict=True)) if kept is not _GONE
-        ]
         if spans.fault is None:
             # Something stands around the lists that no list of objects has.
             self.has_more = True
@@ -419,11 +430,11 @@ class _Objects:
         except (ParseError, ValueError, RecursionError):
             # NB: a key that stands twice: which one counts would be anybody's guess, and the other one would be stored.
             self.unreadable += 1
-            return None, {}
+            return None, dict(_NO_OBJECT)
         return value, self.cleaned(value, kind or self.kind)
 
     def _from_yaml(self, data: bytes) -> tuple[bytes | None, tuple[Fault, ...]]:
-        listed: list[tuple[int, object]] = []
+        listed: list[tuple[int, bytes]] = []
         changed = False
         for document in read_yaml(decode_text(data, self.path), self.path):
             value = document.value
@@ -434,7 +445,7 @@ class _Objects:
                 kept = self.cleaned(one, inner if isinstance(items, list) else self.kind)
                 changed |= kept is _GONE or kept != one
                 if kept is not _GONE:
-                    listed.append((document.lines.get(id(one), document.line), _said(kept, inner)))
+                    listed.append((document.lines.get(id(one), document.line), _json(_said(kept, inner))))
         return (_on_lines(listed) if changed or self.has_more else None), ()
 
 
@@ -492,13 +503,13 @@ def _said(value: object, kind: str | None) -> object:
     return {"kind": kind} | value if kind is not None and isinstance(value, dict) and value else value
 
 
-def _on_lines(listed: list[tuple[int, object]], broken_at: int | None = None) -> bytes:
+def _on_lines(listed: list[tuple[int, bytes]], broken_at: int | None = None) -> bytes:
     """Return a list of objects, each beginning on its line; with *broken_at* it is left open, to end in a fault on that line."""
     parts, line = [_OPEN_LIST], 1
-    for place, (wanted, value) in enumerate(listed):
+    for place, (wanted, text) in enumerate(listed):
         parts.append((b"," if place else b"") + b"\n" * max(0, wanted - line))
         line = max(line, wanted)
-        parts.append(json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass"))
+        parts.append(text)
     if broken_at is None:
         return b"".join(parts) + b"]}\n"
     return b"".join(parts) + b"\n" * max(0, broken_at - line)
@@ -537,8 +548,8 @@ class _Pieces:
                 self._line += text.count(b"\n")
         return self._lines[item]
 
-    def with_changed(self, changed: Mapping[int, object]) -> bytes:
-        """Return the text with other values for some objects, _GONE for none; b"" if nothing is left.
+    def with_changed(self, changed: Mapping[int, bytes | None]) -> bytes:
+        """Return the text with other texts for some objects, None for those that are gone; b"" if nothing is left.
 
         Every object that stays begins on the line where it began.
         """
@@ -546,7 +557,7 @@ class _Pieces:
         last: int | None = None  # the place in *out* of the last object that was kept in this list
         for i, text in enumerate(self.items):
             lines = text.count(b"\n")
-            kept = text if i not in changed else None if changed[i] is _GONE else _written(changed[i], text, self._indent(i))
+            kept = changed.get(i, text)
             gap = self._gaps[i + 1]
             is_between = gap.strip() == b","
             if kept is not None:
@@ -568,7 +579,7 @@ class _Pieces:
         text = b"".join(out)
         return text if text.strip() else b""
 
-    def _indent(self, item: int) -> bytes:
+    def indent(self, item: int) -> bytes:
         """Return the white space before object *item* on its line, b"" where something else stands there."""
         before = self._gaps[item].rpartition(b"\n")[2]
         return before if not before.strip() else b""
@@ -584,10 +595,18 @@ def _written(value: object, before: bytes, indent: bytes) -> bytes:
     """Return *value* as JSON on no more lines than it stood on *before*."""
     lines = before.count(b"\n")
     if lines and indent:
-        text = json.dumps(value, ensure_ascii=False, indent=4).encode(errors="surrogatepass").replace(b"\n", b"\n" + indent)
+        text = _json(value, indent=4).replace(b"\n", b"\n" + indent)
         if text.count(b"\n") <= lines:
             return text
-    return json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass")
+    return _json(value)
+
+
+def _json(value: object, indent: int | None = None) -> bytes:
+    """Return *value* as JSON. Half a surrogate pair, which JSON can only write as an escape, stays one."""
+    try:
+        return json.dumps(value, ensure_ascii=False, indent=indent).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=indent).encode()
 
 
 def _padded(text: bytes, lines: int) -> bytes:

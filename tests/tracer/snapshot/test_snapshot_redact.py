@@ -199,6 +199,8 @@ MARKED = {
     ".env": f"TOKEN={MARK}\n".encode(),
     "nodes/n/kubelet.conf": KUBECONFIG,
     "nodes/n/notes.txt": MARK.encode(),
+    "nodes/n/ss.txt": f"-----BEGIN RSA PRIVATE KEY-----\n{MARK}\n".encode(),
+    "nodes/n/resolv.conf": f"users:\n- user:\n    client-key-data: {MARK}\n".encode(),
     "nodes/n/deep/iptables-save.txt": MARK.encode(),
     "values.yaml": f"apiVersion: v1\npassword: {MARK}\n".encode(),
     "items.json": text({"items": MARK, "password": MARK}),
@@ -353,3 +355,45 @@ def test_no_text_takes_long(content: bytes, path: str) -> None:
     before = time.process_time()
     remove_secrets({path: b"kind: List\n" * (path == "a.yaml") + content})
     assert time.process_time() - before < 20
+
+
+def test_half_a_surrogate_pair_stays_an_escape() -> None:
+    pod = json.dumps({**POD, "metadata": {"name": "p", "labels": {"a": "\ud800"}}}).encode()
+    kept, _ = remove_secrets({"pods.json": pod})
+    assert b'"\\ud800"' in kept["pods.json"]
+    assert kept["pods.json"].isascii()
+
+
+KINDS = st.sampled_from(["Pod", "List", "PodList", "Service", "ConfigMap", "Event", "Secret", "x", 1, None, ["Pod"], {"a": 1}])
+ANY = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=8)
+    | st.sampled_from(["--conf=x", "kube-proxy"]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                ["metadata", "annotations", "spec", "containers", "env", "args", "name", "items", "data", "object", "value", "message", "x"]
+            ),
+            inner,
+            max_size=5,
+        ).flatmap(lambda value: KINDS.map(lambda kind: value | {"kind": kind}))
+    ),
+    max_leaves=30,
+)
+
+
+@given(
+    ANY,
+    st.sampled_from(
+        ["a.json", "pods.json", "a.yaml", "configmaps.yaml", "snapshot.json", "version.json", "base/pods.json", "pods.watch.jsonl"]
+    ),
+)
+def test_any_shape_is_handled_and_what_is_kept_stays_kept(value: Any, path: str) -> None:
+    timeline = {"steps.json": b"[]", "base/services.json": b"{}"} if "base" in path or "watch" in path else {}
+    kept, _ = remove_secrets({path: text(value), **timeline})
+    again, _ = remove_secrets(kept)
+    assert again == kept
