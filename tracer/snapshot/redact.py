@@ -333,6 +333,9 @@ class _Objects:
             self.unreadable += 1
             return 0
         said = _kind(value) or kind
+        if said is not None and said.endswith("List") and said != "SecretList" and value.get("items", value) is None:
+            # What kubectl's dump of a namespace writes that has none.
+            return {key: part for key, part in value.items() if key in ("apiVersion", "kind") and isinstance(part, str)} | {"items": []}
         if is_list(value) and not (said or "").startswith("Secret") and depth < _NESTED_LISTS:
             inner = item_kind(value.get("kind"))
             items = [self.cleaned(one, inner, depth + 1) for one in value["items"]]

@@ -357,6 +357,11 @@ def test_no_text_takes_long(content: bytes, path: str) -> None:
     assert time.process_time() - before < 20
 
 
+def test_a_list_of_nothing_is_a_list() -> None:
+    kept, removed = remove_secrets({"pods.json": b'{"kind": "PodList", "items": null}'})
+    assert (json.loads(kept["pods.json"]), removed) == ({"kind": "PodList", "items": []}, ())
+
+
 def test_half_a_surrogate_pair_stays_an_escape() -> None:
     pod = json.dumps({**POD, "metadata": {"name": "p", "labels": {"a": "\ud800"}}}).encode()
     kept, _ = remove_secrets({"pods.json": pod})
