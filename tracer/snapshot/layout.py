@@ -140,12 +140,6 @@ _PRECEDENCE = (
 )
 
 
-def is_node_text(path: str) -> bool:
-    """Return whether *path* is one of the documented outputs of commands on a node that are no JSON."""
-    match = _NODE_FILE.fullmatch(path)
-    return match is not None and match["name"] in NODE_FILES and not path.endswith(".json")
-
-
 def looks_like_objects(content: bytes) -> bool:
     """Return whether a file at the top with a name of its own counts as API objects: its beginning says so."""
     return _LOOKS_LIKE_OBJECTS.search(to_utf8(content[:4096])) is not None
