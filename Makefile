@@ -35,8 +35,12 @@ oracle: setup programs-test
 oracle-record: setup programs-test
 	$(BIN)/python -m tests.oracle.record
 
+# Coverage-guided fuzzing needs a library that no wheel exists of for every Python: it is installed here only.
+FUZZ_SECONDS ?= 600
 fuzz: setup
 	$(BIN)/python -m tests.fuzz --inputs 1000000
+	$(BIN)/python -m pip install --require-hashes --only-binary :all: -r requirements-fuzz.txt
+	$(BIN)/python -m tests.fuzz.guided --seconds '$(FUZZ_SECONDS)'
 
 # Changes of the engine that its tests have to notice, 200 of a fixed seed; goes on where it was stopped. MUTANTS_ARGS='-j 2' uses two processors.
 mutants: setup
@@ -64,6 +68,8 @@ programs-test:
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' \
 		requirements.in requirements-dev.in -o requirements.txt
+	uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' \
+		requirements-fuzz.in -o requirements-fuzz.txt
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis staticfiles

@@ -90,6 +90,8 @@ def _read(line: str, number: int, file: str) -> Entry | Fault | None:
     """Return the entry that *line* is, the fault it has, or None for a line that is no entry of interest."""
     if not line.strip() or _COUNTED.fullmatch(line.strip()):
         return None
+    if "src=" not in line:
+        return Fault(file=file, line=number, column=0, message="no src= in the line", text=line)
     try:
         return _Line(line, number).entry()
     except _Bad as bad:

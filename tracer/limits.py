@@ -15,8 +15,12 @@ NESTING = 100
 """How deep arrays and objects of JSON, and collections of YAML, may lie in each other."""
 DIGITS = 40
 """How many characters a whole number may have."""
+HOPS = 256
+"""How many next hops one route may have."""
 FAULTS = 1_000
 """How many faults of one text are kept; that there are more is kept as the last."""
+REFUSED = 10_000
+"""How many API objects of one file may be unreadable before the rest of it is not looked at."""
 OPERATIONS = 64
 """How many operations one expression of an nftables rule may have, and how deep its parentheses and braces may be nested."""
 
@@ -29,7 +33,7 @@ class Limits:
     of one chain; *choices* what one random value, one scheduler or one list of backends may give.
     """
 
-    work: int = 4_000_000
+    work: int = 3_000_000
     ways: int = 10_000
     choices: int = 10_000
 

@@ -79,7 +79,7 @@ class OpenSnapshots:
                 place.belongs_in(Lane.QUICK if row.size <= QUICK_BYTES else Lane.HEAVY, Lane.HEAVY, Lane.LIVE, Lane.UPLOADS)
                 from tracer.snapshot import Snapshot as RecordedSnapshot
 
-                entry = _Opened(recorded=RecordedSnapshot.from_files(open_container(row)), size=row.size)
+                entry = _Opened(recorded=RecordedSnapshot.from_files(open_container(row), settings.QUESTION_LIMITS), size=row.size)
                 self._opened[row.digest] = entry
             self._opened.move_to_end(row.digest)
             while len(self._opened) > 1 and sum(e.size for e in self._opened.values()) > self._most_bytes():

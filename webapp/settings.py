@@ -10,6 +10,7 @@ from pathlib import Path
 
 import dj_database_url
 
+from tracer.limits import Limits
 from webapp import environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -35,6 +36,10 @@ UPLOAD_MAX_LEVELS = environment.number("HOPLINE_UPLOAD_MAX_LEVELS", 50)
 UPLOAD_MAX_RATIO = environment.number("HOPLINE_UPLOAD_MAX_RATIO", 250)
 # Counted in recorded bytes; what the engine makes of them takes a small multiple.
 CACHE_MAX_BYTES = environment.megabytes("HOPLINE_CACHE_MAX_MB", 200)
+# What one question may cost; tracer.limits says in which units.
+QUESTION_LIMITS = Limits(
+    work=environment.number("HOPLINE_QUESTION_MAX_WORK", 3_000_000), ways=environment.number("HOPLINE_QUESTION_MAX_WAYS", 10_000)
+)
 DEMO_DIR = BASE_DIR / "demo"
 
 # --- the processes that do the work (webapp/work/lanes.py) -------------------------------------------------------------

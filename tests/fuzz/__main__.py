@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+
 from tests.fuzz.readers import readers
 from tests.fuzz.run import Escape, escapes
 
-_CHUNK = 2000
+_CHUNK = 500
 
 
 def _chunk(place: int, inputs: int, seed: int) -> list[Escape]:
@@ -22,11 +25,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--workers", type=int, default=None, help="processes; as many as there are processors if not given")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     each = -(-options.inputs // len(readers()))
     done, found = 0, []
-    with ProcessPoolExecutor() as pool:
+    with ProcessPoolExecutor(options.workers) as pool:
         jobs = {
             pool.submit(_chunk, place, min(_CHUNK, each - start), options.seed * 1_000_003 + start): min(_CHUNK, each - start)
             for place in range(len(readers()))

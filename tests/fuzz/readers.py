@@ -1,4 +1,4 @@
-"""What is fuzzed: every reader of text, with small true inputs to begin from.
+"""What is fuzzed: every reader of text and every walk (``walks``), with small true inputs to begin from.
 
 The inputs are cut from the demonstration clusters, so that they hold what real tools print; each is a few kilobytes at most.
 """
@@ -10,9 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.fuzz.walks import archives, open_archive, sum_up, walks
 from tracer.conntrack_list import parse_conntrack
 from tracer.dns.corefile import parse_corefile
 from tracer.dns.resolv_conf import parse_resolv_conf
+from tracer.frontends.cilium import parse_cilium
+from tracer.frontends.hns import parse_hns
 from tracer.ipvs.ipvsadm_list import parse_connections, parse_counters
 from tracer.ipvs.ipvsadm_save import parse_virtual_servers
 from tracer.kube.objects import Objects
@@ -96,9 +99,48 @@ def readers() -> tuple[Reader, ...]:
         Reader(name="sysctl", read=parse_sysctl, seeds=("\n".join(_node_file("shop-iptables", "sysctl.txt").split("\n")[:20]),)),
         Reader(name="objects (JSON)", read=_objects, seeds=tuple(_items((demo / f).read_text(), 1) for f in _OBJECT_FILES)),
         Reader(name="objects (YAML)", read=_yaml_objects, seeds=(yaml,)),
+        Reader(name="summary, secrets, renaming", read=sum_up, seeds=(_items((demo / "services.json").read_text(), 2), yaml)),
+        Reader(name="cilium service list", read=lambda text: parse_cilium(text, "fuzz"), seeds=(_CILIUM,)),
+        Reader(name="hns", read=lambda text: parse_hns({"hns-policies.json": text}), seeds=(_HNS,)),
+        Reader(name="archives", read=open_archive, seeds=archives()),
+        *(Reader(name=walk.name, read=walk.read, seeds=(walk.seed,)) for walk in walks()),
         Reader(name="resolv.conf", read=parse_resolv_conf, seeds=("nameserver 10.96.0.10\nsearch a.svc.cluster.local svc.cluster.local\noptions ndots:5\n",)),
         Reader(name="Corefile", read=parse_corefile, seeds=(corefile, "a.b:53 {\n  rewrite name exact x.y z.w\n  hosts {\n    10.0.0.1 a\n    fallthrough\n  }\n  forward . /etc/resolv.conf\n}\n")),
     )  # fmt: skip
 
 
+_CILIUM = json.dumps(
+    [
+        {
+            "spec": {"id": 3, "frontend-address": {"ip": "10.96.0.10", "port": 80, "protocol": "TCP", "scope": "external"}},
+            "status": {
+                "realized": {
+                    "frontend-address": {"ip": "10.96.0.10", "port": 80, "protocol": "TCP", "scope": "external"},
+                    "flags": {"type": "ClusterIP", "name": "api"},
+                    "backend-addresses": [{"ip": "10.0.1.4", "port": 8080, "state": "active"}, {"ip": "10.0.1.5", "port": 8080}],
+                }
+            },
+        }
+    ],
+    indent=1,
+)
+_HNS = json.dumps(
+    [
+        {"ID": "A-1", "IPAddress": "10.244.1.4"},
+        {
+            "ID": "B-1",
+            "References": ["/endpoints/A-1"],
+            "Policies": [{"Type": "ELB", "VIPs": ["10.96.0.10"], "InternalPort": 8080, "ExternalPort": 80, "Protocol": 6, "IsDSR": True}],
+        },
+        {
+            "ID": "C-1",
+            "HostComputeEndpoints": ["A-1"],
+            "FrontendVIPs": ["10.96.0.11"],
+            "SourceVIP": "10.244.1.2",
+            "Flags": 1,
+            "PortMappings": [{"Protocol": 6, "InternalPort": 8080, "ExternalPort": 80, "Flags": 2}],
+        },
+    ],
+    indent=1,
+)
 _OBJECT_FILES = ("services.json", "endpointslices.json", "nodes.json", "pods.json", "networkpolicies.json")

@@ -1,19 +1,25 @@
-"""Run mutated inputs through a reader and keep what should not happen: another error than TracerError, or more than five seconds."""
+"""Run mutated inputs through a reader and keep what should not happen: another error than TracerError, more than a second, or more than
+200 MB.
+"""
 
 from __future__ import annotations
 
+import gc
 import random
+import resource
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 from tests.fuzz.mutate import mutated
 from tests.fuzz.readers import Reader
 from tracer.errors import TracerError
 
-PATIENCE = 5  # seconds of processor time for one input
+PATIENCE = 1  # second of processor time for one input
+MEMORY = 200_000_000  # bytes, more than the process has when it begins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +50,27 @@ def _patience() -> Iterator[None]:
         signal.signal(signal.SIGVTALRM, before)
 
 
+@contextmanager
+def _memory() -> Iterator[None]:
+    """Let the process have no more than so much more memory: beyond it, it gets a MemoryError."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
 def escapes(reader: Reader, inputs: int, seed: int) -> Iterator[Escape]:
     """Yield what broke *reader* among *inputs* mutations; input number n of seed s is always the same."""
+    gc.collect()
     for number in range(inputs):
         name = f"{seed}:{reader.name}:{number}"
         chance = random.Random(name)
         text = mutated(chance.choice(reader.seeds), chance)
         try:
-            with _patience():
+            with _memory(), _patience():
                 reader.read(text)
         except TracerError:
             continue

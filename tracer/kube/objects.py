@@ -22,7 +22,7 @@ from tracer.kube.node import Node
 from tracer.kube.object_file import Aspect, ObjectFile, RawObject
 from tracer.kube.pod import Pod
 from tracer.kube.service import AddressOf, Service, ServicePort
-from tracer.limits import FAULTS
+from tracer.limits import FAULTS, REFUSED
 from tracer.packet import Address, Protocol
 
 Model = Service | EndpointSlice | Node | Pod | Namespace | NetworkPolicy | ConfigMap
@@ -61,6 +61,7 @@ class Objects:
         self._faults = dict.fromkeys(faults)
         self._holding: dict[str, tuple[ObjectFile, ...]] = {}
         self._read: dict[tuple[ObjectFile, int], tuple[Model, ...]] = {}
+        self._refused: dict[ObjectFile, int] = {}
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -232,11 +233,15 @@ class Objects:
                 message = f"more than {FAULTS} faults: the others are not listed"
                 self._faults[Fault(file=fault.file, line=fault.line, column=None, message=message)] = None
 
+    def _refuse(self, file: ObjectFile, error: ParseError) -> None:
+        self._refused[file] = self._refused.get(file, 0) + 1
+        self._keep(error)
+
     def _attempt(self, raw: RawObject, file: ObjectFile, item: int) -> tuple[Model, ...]:
         try:
             return read_object(raw, Origin(file=file.path, item=item))
         except ParseError as error:
-            self._keep(file.located(error, item))
+            self._refuse(file, file.located(error, item))
             return ()
 
     def _spans_known(self, file: ObjectFile) -> bool:
@@ -267,6 +272,10 @@ class Objects:
         """Yield the objects of one kind, or all, with their places."""
         if self._spans_known(file):
             for item in range(len(file)) if kind is None else file.items_of(kind):
+                if self._refused.get(file, 0) > REFUSED:
+                    message = f"more than {REFUSED} of its objects cannot be read: those behind are not looked at"
+                    self._faults[Fault(file=file.path, line=None, column=None, message=message)] = None
+                    return
                 for raw in self._decoded(file, item):
                     if kind is None or raw.kind == kind:
                         yield item, raw
@@ -275,7 +284,7 @@ class Objects:
         try:
             return file.objects(item)
         except ParseError as error:
-            self._keep(error)
+            self._refuse(file, error)
             return ()
 
     def _models(self, file: ObjectFile, item: int) -> tuple[Model, ...]:

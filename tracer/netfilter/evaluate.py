@@ -26,8 +26,8 @@ from tracer.trace import Step, Unknown
 _HALF = Fraction(1, 2)
 _ONE = Fraction(1)
 _DEEPEST = 100
-# What a rule that is taken costs of a question's budget beside being asked: its step is kept.
-_STEP = 10
+# What a rule that is taken costs of a question's budget beside being asked: its step is kept; and each condition that a split copies.
+_STEP, _CONDITION = 20, 10
 
 Annotator = Callable[[m.Rule], Mapping[str, str]]
 Asked = m.Match | m.SetMark | m.CopyMark | Chain
@@ -214,7 +214,7 @@ class Evaluation:
         why = " and ".join(x.text for x in missing)
         where = f"{self._file}:{rule.line}"
         found = tuple(self._unknown(x.code, x.text, rule) for x in missing)
-        self._budget.spend(_STEP + len(ahead.conditions) + len(ahead.unknowns))
+        self._budget.spend(_STEP + _CONDITION * (len(ahead.conditions) + len(ahead.unknowns)))
         ahead = changed(ahead, probability=ahead.probability * _HALF, unknowns=ahead.unknowns + found)
         self._pending.append(changed(ahead, view=otherwise, conditions=(*ahead.conditions, f"{where} does not match ({why})")))
         return changed(ahead, conditions=(*ahead.conditions, f"{where} matches ({why})"))

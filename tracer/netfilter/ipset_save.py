@@ -94,7 +94,7 @@ class IpSet:
     def cost(self, sets: Mapping[str, IpSet]) -> int:
         """Return how many entries a question to the set may have to walk, those of the members of a list included."""
         if self.type != "list:set":
-            return len(self.index[1]) + len(self.excluded)
+            return 2 * (len(self.index[1]) + len(self.excluded))
         members = {p.text for (p, *_) in self.entries if isinstance(p, WordPart)}
         return len(self.entries) + sum(sets[name].cost({}) for name in members if name in sets and sets[name].type != "list:set")
 

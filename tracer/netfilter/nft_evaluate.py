@@ -29,7 +29,7 @@ from tracer.trace import Step, Unknown
 
 _ONE, _HALF = Fraction(1), Fraction(1, 2)
 _DEEPEST = 16  # NFT_JUMP_STACK_SIZE
-_RULE, _STATEMENT = 20, 10  # what they cost of a question's budget
+_RULE, _STATEMENT, _CONDITION = 20, 10, 10  # what they cost of a question's budget
 
 # What a step stands for: called with the address and port that a rule looked up or translates to.
 NftAnnotator = Callable[[Address, "int | None", bool], Mapping[str, str]]
@@ -266,7 +266,7 @@ class _Run:
     def _split(self, cursor: _Cursor, missing: UnknownAnswer, chain: n.NftChain, rule: n.NftRule) -> tuple[_Cursor, _Cursor]:
         """The two ways of an unknown match: it holds, it does not."""
         where = self._where(chain, rule)
-        self._budget.spend(_RULE + len(cursor.conditions) + len(cursor.unknowns))
+        self._budget.spend(_RULE + _CONDITION * (len(cursor.conditions) + len(cursor.unknowns)))
         found = (*cursor.unknowns, self._unknown(missing.code, missing.text, chain, rule))
         half = replace(cursor, probability=cursor.probability * _HALF, unknowns=found)
         return (

@@ -105,7 +105,7 @@ class SetIndex:
     def cost(self, key: tuple[Value, ...]) -> int:
         """Return how many elements may have to be walked to find *key*."""
         every = any(isinstance(p, OwnPort) for p in key)
-        return len(self.ranged) + (len(self.exact) + len(self.texts) if every else 0)
+        return 2 * len(self.ranged) + (2 * len(self.exact) + 10 * len(self.texts) if every else 0)
 
     def find(self, key: tuple[Value, ...]) -> n.Element | UnknownAnswer | None:
         """Return the element that *key* falls into; unknown where a part that nobody said decides it."""

@@ -12,6 +12,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from tracer.errors import Fault, Faults, ParseError
+from tracer.limits import HOPS
 from tracer.routing.entries import Entry, load_entries
 from tracer.routing.model import (
     MAIN_TABLE,
@@ -186,6 +187,8 @@ def _route_version(entry: Entry) -> int:
 
 def _nexthops(entry: Entry) -> tuple[NextHop, ...]:
     children = entry.children("nexthops")
+    if len(children) > HOPS:
+        raise entry.fail(f"more than {HOPS} next hops")
     hops = tuple(_nexthop(child) for child in children) or (_nexthop(entry),)
     return with_shares(hops)
 

@@ -19,7 +19,7 @@ from tracer.simulate.walk import Ending
 from tracer.topology.cluster import Cluster
 from tracer.trace import Disposition, Trace, Unknown
 
-_ENDING = 50
+_ENDING, _STEP, _CONDITION = 300, 10, 5
 
 
 def trace(cluster: Cluster, query: Query, *, patience: int | None = None) -> Trace:
@@ -66,7 +66,7 @@ def _endings(fabric: Fabric, start: Start) -> list[Ending]:
 
 def _cost(ending: Ending) -> int:
     """What an end that is kept costs: its hops hold every step on the way."""
-    return _ENDING + len(ending.outcome.conditions) + sum(len(hop.steps) for hop in ending.outcome.hops)
+    return _ENDING + _CONDITION * len(ending.outcome.conditions) + _STEP * sum(len(hop.steps) for hop in ending.outcome.hops)
 
 
 def _not_walked(start: Start, left: Fraction, budget: Budget, subject: str) -> Ending:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+from django.conf import settings
+
 from tracer.changes import Change, FileChange, ObjectChange
 from tracer.topology.followed import FollowedCluster
 from webapp.live.journal import unpacked
@@ -89,7 +91,7 @@ class Replica:
     def __init__(self, source: str) -> None:
         self._source = source
         self._lock = threading.RLock()
-        self._model = FollowedCluster()
+        self._model = FollowedCluster(limits=settings.QUESTION_LIMITS)
         self._paths: set[str] = set()
         self._connected_at: datetime | None = None
         self.answers = Answers()
@@ -126,7 +128,7 @@ class Replica:
 
     def _forget(self) -> None:
         """Know nothing: the source was disconnected and connected again, and may be another cluster by the same name."""
-        self._model, self._paths, self.answers, self.generation = FollowedCluster(), set(), Answers(), 0
+        self._model, self._paths, self.answers, self.generation = FollowedCluster(limits=settings.QUESTION_LIMITS), set(), Answers(), 0
 
     def _read(self, row: LiveSource, after: int | None) -> None:
         items = LiveItem.objects.filter(source=row.id, **({} if after is None else {"generation__gt": after}))

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from tracer.errors import QueryError, TracerError
@@ -148,7 +149,7 @@ def _cluster(name: str) -> Cluster:
     if not path.exists():
         raise _UsageError(f"{name}: no such file or folder")
     try:
-        return Cluster.from_snapshot(Snapshot.from_files(uploads.read(path)))
+        return Cluster.from_snapshot(Snapshot.from_files(uploads.read(path), settings.QUESTION_LIMITS))
     except (TracerError, uploads.UploadError, OSError) as error:
         raise _UsageError(f"{name}: {error}") from None
 
