@@ -80,9 +80,7 @@ class QueryError(TracerError):
 
 
 class TooMuchWork(TracerError):
-    """A question is more work than the one who asked has patience for; asked with more, it has an answer."""
-
-    code = "TOO_MUCH_WORK"
+    """A question is more work than the one who asked has patience for; asked with more, it has an answer: no answer ever says this."""
 
 
 class UnsupportedError(TracerError):

@@ -99,7 +99,8 @@ def test_text_and_json_of_a_recording_are_one_model(path: Path) -> None:
     text, from_json = parse_text(path.read_text(), "f"), parse_json(path.with_suffix(".json").read_text(), "f")
     assert not text.check()
     assert not from_json.check()
-    assert len(_native(text)) == 2
+    assert any(table.name == "kube-proxy" for table in _native(text))
+    assert len(_native(text)) == len(_native(from_json))
     _assert_same(text, from_json)
 
 
