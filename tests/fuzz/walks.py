@@ -20,6 +20,7 @@ from pathlib import Path
 from tests.made_cluster import MadeCluster
 from tracer.errors import TracerError
 from tracer.explain.findings import diagnose
+from tracer.limits import Limits as QuestionLimits
 from tracer.query import query_from_dict
 from tracer.simulate import trace
 from tracer.snapshot import Snapshot
@@ -32,6 +33,8 @@ from webapp.uploads import Limits, UploadError, check
 
 _DEMO = Path(__file__).parents[2] / "demo"
 _NODE = "nodes/shop-worker/"
+# What a question may cost here: the default lets a hostile one take some three seconds, and several are asked of each input.
+WORK = QuestionLimits(work=200_000)
 Files = Mapping[str, bytes]
 
 
@@ -57,7 +60,7 @@ class Walk:
 
 def with_all(files: Files, questions: tuple[tuple[str, str], ...]) -> None:
     """Trace and diagnose *questions* in the snapshot that *files* are. A refusal of one does not keep the others from being asked."""
-    cluster = Cluster.from_snapshot(Snapshot.from_files(files))
+    cluster = Cluster.from_snapshot(Snapshot.from_files(files, WORK))
     for source, to in questions:
         try:
             answer = diagnose(cluster, trace(cluster, query_from_dict({"from": source, "to": to, "protocol": "tcp"})))
