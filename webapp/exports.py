@@ -6,9 +6,10 @@ The exported SVG needs nothing but itself: colours are written out and the fonts
 from __future__ import annotations
 
 import base64
+import json
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -34,6 +35,7 @@ CONTENT_TYPES = {
 }
 PNG_SCALE = 2
 _TIMEOUT_SECONDS = 20.0
+_PART = 1 << 16
 _VAR = re.compile(r"var\(--(?P<name>[A-Za-z0-9]+)\)", re.ASCII)
 _TOKEN = re.compile(r"--(?P<name>[A-Za-z0-9]+):\s*light-dark\((?P<light>#[0-9A-Fa-f]{6}),\s*(?P<dark>#[0-9A-Fa-f]{6})\)", re.ASCII)
 
@@ -166,11 +168,22 @@ def png(answer: Answer, query: TraceQuery, *, dark: bool = False) -> bytes:
 # --- text ------------------------------------------------------------------------------------------------------------
 
 
-def json_text(answer: Answer, query: TraceQuery, *, dark: bool = False) -> str:
+def json_text(answer: Answer, query: TraceQuery, *, dark: bool = False) -> bytes:
     """Return the answer as trace-json.md writes it, steps and stations included."""
-    import json
+    return b"".join(json_parts(answer, query))
 
-    return json.dumps(_shown(answer, query).answer, ensure_ascii=False, indent=1) + "\n"
+
+def json_parts(answer: Answer, query: TraceQuery) -> Iterator[bytes]:
+    """Yield what ``json_text`` returns, part by part: with many outcomes it is some 30 MB, which need not be there at once."""
+    waiting: list[str] = []
+    size = 0
+    for word in json.JSONEncoder(ensure_ascii=False, indent=1).iterencode(_shown(answer, query).answer):
+        waiting.append(word)
+        size += len(word)
+        if size >= _PART:
+            yield "".join(waiting).encode()
+            waiting, size = [], 0
+    yield "".join([*waiting, "\n"]).encode()
 
 
 _SHAPES = {

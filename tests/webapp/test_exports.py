@@ -15,7 +15,7 @@ from tests.frozen_links import made_document
 from tests.made_traces import Made, dropped_trace, lb_trace, unknown_trace
 from tracer.trace import Trace
 from webapp.answers import Answer
-from webapp.exports import ExportError, export
+from webapp.exports import ExportError, export, json_parts
 from webapp.trace_query import TraceQuery, parse
 
 HOSTILE = Made(service='a"><script>alert(1)</script>/</text>{x|y}', pod='p</text>"; x -> y [label="z"] end\\').trace()
@@ -137,3 +137,13 @@ def test_sampling_walks_the_tree_in_order() -> None:
             if draw < so_far:
                 break
         assert answer.sample(seed).answer["outcomes"][0]["id"] == outcome.id
+
+
+def test_json_comes_in_parts_that_are_the_whole() -> None:
+    answer = Answer(made_document(TRACES[next(iter(TRACES))]))
+    parts = list(json_parts(answer, TraceQuery()))
+    assert b"".join(parts) == (json.dumps(answer.answer, ensure_ascii=False, indent=1) + "\n").encode()
+    many = Answer(answer.document | {"answer": {**answer.answer, "outcomes": [*answer.answer["outcomes"]] * 200}})
+    sizes = [len(part) for part in json_parts(many, TraceQuery())]
+    assert len(sizes) > 5
+    assert max(sizes) < 200_000

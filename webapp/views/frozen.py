@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.contrib import messages
-from django.http import HttpResponse, HttpResponseRedirect
+from django.http import HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
@@ -79,7 +79,7 @@ def frozen(request: HtmxHttpRequest, token: str) -> HttpResponse:
 
 @never_cache
 @require_safe
-def frozen_export(request: HtmxHttpRequest, token: str, suffix: str) -> HttpResponse:
+def frozen_export(request: HtmxHttpRequest, token: str, suffix: str) -> HttpResponse | StreamingHttpResponse:
     """Return the stored answer as a file."""
     link = _open(request, token)
     if isinstance(link, HttpResponse):

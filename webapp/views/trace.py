@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from django.http import HttpResponse, HttpResponseRedirect
+from django.http import HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
@@ -19,7 +19,7 @@ from webapp import services, sources, trace_answers
 from webapp.access import current_owner
 from webapp.answers import Answer
 from webapp.examples import example_links, is_quick
-from webapp.exports import CONTENT_TYPES, ExportError, export
+from webapp.exports import CONTENT_TYPES, ExportError, export, json_parts
 from webapp.models import LiveSource
 from webapp.presenters.form import KINDS, PROTOCOLS, RESOLVERS, STATES, problems, question_form, summary
 from webapp.presenters.page import TracePage, trace_page
@@ -151,7 +151,7 @@ def hidden_fields(query: TraceQuery) -> dict[str, Any]:
 
 @never_cache
 @require_safe
-def trace_export(request: HtmxHttpRequest, source: str, suffix: str) -> HttpResponse:
+def trace_export(request: HtmxHttpRequest, source: str, suffix: str) -> HttpResponse | StreamingHttpResponse:
     """Return the answer to the question in the address as a file."""
     row = find(request, source)
     if isinstance(row, HttpResponse):
@@ -166,15 +166,18 @@ def trace_export(request: HtmxHttpRequest, source: str, suffix: str) -> HttpResp
     return export_response(request, found, query, suffix)
 
 
-def export_response(request: HtmxHttpRequest, found: Answer, query: TraceQuery, suffix: str) -> HttpResponse:
+def export_response(request: HtmxHttpRequest, found: Answer, query: TraceQuery, suffix: str) -> HttpResponse | StreamingHttpResponse:
     """Return *found* as a file to download."""
     if suffix not in CONTENT_TYPES:
         return not_found(request, f"There is no “.{suffix}” of a trace.")
+    headers = {"Content-Disposition": f'attachment; filename="trace.{suffix}"'}
+    if suffix == "json":
+        return StreamingHttpResponse(json_parts(found, query), content_type=CONTENT_TYPES[suffix], headers=headers)
     try:
         data = export(found, query, suffix, dark=request.COOKIES.get("theme") == "dark")
     except ExportError as error:
         return _plain(str(error), 422)
-    return HttpResponse(data, content_type=CONTENT_TYPES[suffix], headers={"Content-Disposition": f'attachment; filename="trace.{suffix}"'})
+    return HttpResponse(data, content_type=CONTENT_TYPES[suffix], headers=headers)
 
 
 def _plain(text: str, status: int) -> HttpResponse:
