@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.mutants.covered import meeting, recorded
+from tests.mutants.covered import is_beside, meeting, recorded
 from tests.mutants.draw import drawn
 from tests.mutants.equivalent import Equivalent, equivalents
 from tests.mutants.journal import Journal
@@ -18,17 +18,18 @@ from tests.mutants.report import difference, table
 from tests.mutants.tree import KEPT, ROOT, copies_of
 from tests.mutants.trial import Outcome, Verdict, tried
 
-SEED, COUNT, PATIENCE = 20261129, 200, 120.0
+SEED, COUNT, PATIENCE, RECORDED = 20261129, 200, 120.0, 60.0
 WANTED = 0.9
 """Which part of the mutations has to be caught."""
 
 
-def _all_tried(mutations: Sequence[Mutation], journal: Journal, workers: int, patience: float) -> None:
+def _all_tried(mutations: Sequence[Mutation], journal: Journal, options: argparse.Namespace) -> None:
     """Try what the journal does not know, each worker in a copy of its own."""
     new = [m for m in mutations if journal.verdict(m) is None]
     if not new:
         return
-    records = recorded(ROOT, {m.file for m in new}, workers)
+    workers = options.workers
+    records = recorded(ROOT, {m.file for m in new}, workers, options.recording, beside=options.beside)
     for record in records:
         for name in record.failed:
             print(f"left out, as it fails without any mutation: {name}")
@@ -37,8 +38,9 @@ def _all_tried(mutations: Sequence[Mutation], journal: Journal, workers: int, pa
     with copies_of(ROOT, workers) as lent, ThreadPoolExecutor(workers) as pool:
 
         def one(mutation: Mutation) -> None:
+            asked = [r for r in records if not options.beside or is_beside(r.test_file, mutation.file)]
             with lent() as copy:
-                verdict = tried(mutation, meeting(mutation, records), copy, patience)
+                verdict = tried(mutation, meeting(mutation, asked), copy, options.seconds)
             with writing:
                 journal.add(mutation, verdict)
                 done[verdict.outcome] += 1
@@ -81,10 +83,12 @@ def main() -> int:
     parser.add_argument(
         "--seconds", type=float, default=PATIENCE, help="of tests at most for one mutation, quickest first; 0: all that meet it"
     )
+    parser.add_argument("--recording", type=float, default=RECORDED, help="seconds of processor time for recording one test file")
+    parser.add_argument("--beside", action="store_true", help="ask only the tests in the folder that mirrors that of the mutated file")
     options = parser.parse_args()
     mutations = drawn(ROOT, options.seed, options.count)
-    journal = Journal(KEPT / "journal.jsonl", ROOT)
-    _all_tried(mutations, journal, options.workers, options.seconds)
+    journal = Journal(KEPT / "journal.jsonl", ROOT, asked=" beside" if options.beside else "")
+    _all_tried(mutations, journal, options)
     return 0 if _show(mutations, journal, {e.key: e for e in equivalents()}) else 1
 
 

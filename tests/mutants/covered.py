@@ -7,7 +7,7 @@ as it and the tests' common modules are the same, and for the mutations of a sou
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,24 +28,34 @@ class Recorded:
     lines: dict[str, dict[str, int]]
 
 
-def recorded(root: Path, wanted: Iterable[str], workers: int) -> tuple[Recorded, ...]:
-    """Return what every test file of the engine runs, right for the source files *wanted*; records what is not kept yet."""
+def recorded(root: Path, wanted: Collection[str], workers: int, seconds: float, *, beside: bool = False) -> tuple[Recorded, ...]:
+    """Return what every test file of the engine runs, right for the source files *wanted*; records what is not kept yet.
+
+    *beside*: only of the test files in the folders that mirror those of *wanted*.
+    Of each test file it records what *seconds* of processor time allow; what was recorded with fewer is recorded again.
+    """
     names = files_of(root)
     tests = test_files(names)
+    chosen = [test for test in tests if not beside or any(is_beside(test, file) for file in wanted)]
     common = digest(root, [n for n in names if n.startswith("tests/") and n.endswith(".py") and n not in tests and "/mutants/" not in n])
-    kept = {test: KEPT / "covered" / f"{digest(root, [test])}-{common}.json" for test in tests}
+    kept = {test: KEPT / "covered" / f"{digest(root, [test])}-{common}.json" for test in chosen}
     sources = sources_of(root)
-    missing = [test for test in tests if not _is_right(kept[test], {file: sources[file] for file in wanted})]
+    missing = [test for test in chosen if not _is_right(kept[test], {file: sources[file] for file in wanted}, seconds)]
     (KEPT / "covered").mkdir(parents=True, exist_ok=True)
     with copies_of(root, workers if missing else 0) as lent, ThreadPoolExecutor(workers) as pool:
 
         def one(test: str) -> str:
             with lent() as copy:
-                return _record(copy, test, kept[test], sources)
+                return _record(copy, test, kept[test], sources, seconds)
 
         for done, test in enumerate(pool.map(one, missing), start=1):
             print(f"recorded {done}/{len(missing)} {test}", flush=True)
     return tuple(_read(test, path) for test, path in kept.items())
+
+
+def is_beside(test_file: str, source: str) -> bool:
+    """Whether *test_file* stands in the folder that mirrors that of *source*."""
+    return test_file.startswith(f"tests/{source.rpartition('/')[0]}/")
 
 
 def sources_of(root: Path) -> dict[str, str]:
@@ -54,21 +64,21 @@ def sources_of(root: Path) -> dict[str, str]:
     return {file: digest(root, [file]) for file in found}
 
 
-def _is_right(path: Path, wanted: Mapping[str, str]) -> bool:
+def _is_right(path: Path, wanted: Mapping[str, str], bound: float) -> bool:
     """Whether what is kept at *path* holds for the *wanted* source files: those that its tests ran are still the same."""
     if not path.is_file():
         return False
     held = json.loads(path.read_text())
-    return all(held["sources"].get(file) == state for file, state in wanted.items() if file in held["lines"])
+    return held["bound"] >= bound and all(held["sources"].get(file) == state for file, state in wanted.items() if file in held["lines"])
 
 
-def _record(copy: Copy, test: str, out: Path, sources: Mapping[str, str]) -> str:
+def _record(copy: Copy, test: str, out: Path, sources: Mapping[str, str], bound: float) -> str:
     """:raises RuntimeError: nothing was recorded."""
     made = out.with_suffix(".new")
-    code, printed = copy.run({"record": test, "out": str(made)})
+    code, printed = copy.run({"record": test, "out": str(made), "seconds": bound})
     if not made.is_file():
         raise RuntimeError(f"{test} ended with {code}: {printed[-2000:]}")
-    out.write_text(json.dumps({**json.loads(made.read_text()), "sources": sources}))
+    out.write_text(json.dumps({**json.loads(made.read_text()), "sources": sources, "bound": bound}))
     made.unlink()
     return test
 

@@ -19,13 +19,13 @@ _CATCHES = (Outcome.CAUGHT, Outcome.HUNG)
 
 
 class Journal:
-    """The verdicts of one tree."""
+    """The verdicts of one tree; *asked* says which of its tests were, where it was not all: who survived those is tried again by others."""
 
-    def __init__(self, path: Path, root: Path) -> None:
+    def __init__(self, path: Path, root: Path, *, asked: str = "") -> None:
         self._path = path
         self._root = root
         names = [n for n in files_of(root) if n.endswith(".py") and n.startswith(("tracer/", "tests/")) and "tests/mutants/" not in n]
-        self._state = digest(root, names)
+        self._state = digest(root, names) + asked
         self._held: dict[str, Verdict] = dict(self._read())
 
     def _read(self) -> Iterator[tuple[str, Verdict]]:

@@ -28,8 +28,6 @@ from tests.mutants.draw import PACKAGES
 LEFT_OUT = "not needs_root and not browser"
 IMPORTED = ""  # what was run while the file was collected or a fixture was made: it may matter to each of its tests
 _MEMORY = 4 << 30
-_RECORDED = 60
-"""Seconds of processor time for recording one test file: what its slow tests run is left to them, and they are not asked."""
 _WALL = 1800
 _INI = "[pytest]\naddopts = --import-mode=importlib\npythonpath = .\nmarkers =\n  needs_root\n  needs_shared\n  browser\n"
 
@@ -96,11 +94,14 @@ def _enough(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt  # which pytest ends with what it has
 
 
-def record(test_file: str, out: Path) -> int:
-    """Write what *test_file* runs to *out*: per source file a mask of lines for each test. Returns pytest's exit code."""
+def record(test_file: str, out: Path, seconds: float) -> int:
+    """Write what *test_file* runs to *out*: per source file a mask of lines for each test. Returns pytest's exit code.
+
+    After *seconds* of processor time it ends with what it has: the tests that it has not come to are not asked.
+    """
     measured = coverage.Coverage(data_file=None, include=[f"{package}/*.py" for package in PACKAGES], messages=False)
     signal.signal(signal.SIGPROF, _enough)
-    signal.setitimer(signal.ITIMER_PROF, _RECORDED)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     measured.start()
     recording = _Recording(measured)
     code = _pytest([test_file], recording)
@@ -135,7 +136,7 @@ def _done(job: dict[str, Any]) -> dict[str, Any]:
         if child == 0:
             os.dup2(out.fileno(), 1)
             os.dup2(out.fileno(), 2)
-            code = record(job["record"], Path(job["out"])) if "record" in job else attempt(job["names"], job["seconds"])
+            code = record(job["record"], Path(job["out"]), job["seconds"]) if "record" in job else attempt(job["names"], job["seconds"])
             sys.stdout.flush()
             os._exit(code)
         _, status = os.waitpid(child, 0)

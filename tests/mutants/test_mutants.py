@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
 
-from tests.mutants.covered import Recorded, meeting
+from tests.mutants.covered import Recorded, _is_right, is_beside, meeting
 from tests.mutants.draw import PACKAGES, drawn
 from tests.mutants.equivalent import equivalents
 from tests.mutants.journal import Journal
@@ -195,6 +196,29 @@ def test_a_catch_counts_on_while_its_two_files_are_the_same(tmp_path: Path) -> N
     later = Journal(path, ROOT)
     assert later.verdict(mutations[0]) is not None
     assert later.verdict(mutations[1]) is None
+
+
+def test_who_survives_the_tests_beside_it_is_tried_again_by_all(tmp_path: Path) -> None:
+    assert is_beside("tests/tracer/ipvs/test_schedule.py", "tracer/ipvs/schedule.py")
+    assert is_beside("tests/tracer/explain/dependencies/test_lines.py", "tracer/explain/dependencies/facets.py")
+    assert not is_beside("tests/tracer/ipvs/test_schedule.py", "tracer/routing/parse.py")
+    assert not is_beside("tests/tracer/explain/test_dependencies.py", "tracer/explain/dependencies/facets.py")
+    mutations = drawn(ROOT, 1, 2)
+    beside = Journal(tmp_path / "journal.jsonl", ROOT, asked=" beside")
+    beside.add(mutations[0], Verdict(outcome=Outcome.CAUGHT, by="tests/mutants/test_mutants.py::x"))
+    beside.add(mutations[1], Verdict(outcome=Outcome.SURVIVED, ran=1.0, of=2.0))
+    by_all = Journal(tmp_path / "journal.jsonl", ROOT)
+    assert by_all.verdict(mutations[0]) is not None
+    assert by_all.verdict(mutations[1]) is None
+
+
+@pytest.mark.parametrize(("bound", "right"), [(60.0, True), (8.0, True), (2.0, False)])
+def test_a_shorter_recording_is_made_again(tmp_path: Path, bound: float, *, right: bool) -> None:
+    held = {"bound": bound, "sources": {"tracer/ipvs/a.py": "1", "tracer/ipvs/b.py": "2"}, "lines": {"tracer/ipvs/a.py": {}}}
+    (tmp_path / "t.json").write_text(json.dumps(held))
+    assert _is_right(tmp_path / "t.json", {"tracer/ipvs/a.py": "1", "tracer/ipvs/b.py": "changed, but not run"}, 8.0) is right
+    assert not _is_right(tmp_path / "t.json", {"tracer/ipvs/a.py": "changed"}, 8.0)
+    assert not _is_right(tmp_path / "none.json", {}, 8.0)
 
 
 def test_the_table_counts_and_the_difference_shows() -> None:
