@@ -70,6 +70,7 @@ VIOLATIONS = {
     "Deflate is asked for uploads": [("webapp/models.py", "import zlib")],
     "Nobody reads what can run code": [("webapp/models.py", "import pickle")],
     "Settings are read from the environment": [("webapp/access.py", "from webapp import environment")],
+    "One module knows the errors of Redis": [("webapp/consumers.py", "import redis")],
     "One module says what htmx asks for": [("webapp/views/home.py", "import django_htmx")],
 }
 

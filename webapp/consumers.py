@@ -11,17 +11,37 @@ from asgiref.sync import sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 from webapp import access, services, socket_loop, sources
+from webapp.failures import cause_of, log_seldom
 from webapp.live import announce
 from webapp.live import services as live
 from webapp.models import LiveSource
 
-_REFUSED, _NOT_TEXT = 4404, 1003
-"""Close codes: nothing of that name is here; a frame that is no text (RFC 6455, 7.4.1)."""
+_REFUSED, _NOT_TEXT, _LATER = 4404, 1003, 1013
+"""Close codes: nothing of that name is here; a frame that is no text; try again later (RFC 6455, 7.4.1, and IANA's registry)."""
 WATCHED_EVERY = 240.0
 
 
 class _TextSocket(AsyncJsonWebsocketConsumer):
-    """A socket that takes any text a stranger may send: what is no JSON is heard as None, and a binary frame ends it."""
+    """A socket that takes any text a stranger may send: what is no JSON is heard as None, and a binary frame ends it.
+
+    It is closed, to be opened again later, while Redis or the database is away.
+    """
+
+    _sender: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve the socket until it ends."""
+        try:
+            await super().__call__(scope, receive, send)
+        except Exception as error:
+            if isinstance(error, OSError) or cause_of(error) is None:
+                raise
+            log_seldom("sockets are closed", error)
+            with contextlib.suppress(RuntimeError):
+                await send({"type": "websocket.close", "code": _LATER})
+        finally:
+            if self._sender is not None:
+                self._sender.cancel()
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any) -> None:
         """Take one frame."""
@@ -86,7 +106,6 @@ class LiveUpdates(_TextSocket):
     """
 
     _source: LiveSource | None = None
-    _sender: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
         """Accept the socket of somebody who may watch the source."""

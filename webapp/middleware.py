@@ -13,6 +13,8 @@ from django.shortcuts import render
 
 from webapp import __version__, access
 from webapp.body_limit import refused_limit
+from webapp.failures import FAILURES, RETRY_AFTER, cause_of, log_seldom
+from webapp.refusals import bare_response
 from webapp.work.place import ELSEWHERE, SPENT, Elsewhere, here
 
 _Next = Callable[[HttpRequest], HttpResponse]
@@ -82,7 +84,7 @@ class BodyLimitMiddleware:
 
 
 class PlaceMiddleware:
-    """Turns what a worker's code raises about its place into words for the worker."""
+    """Turns what a worker's code raises about its place, and about a disk or database that is away, into words for the worker."""
 
     def __init__(self, get_response: _Next) -> None:
         self._next = get_response
@@ -92,9 +94,16 @@ class PlaceMiddleware:
         return self._next(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """Say to the worker where the request belongs, or that it took all its memory; anything else goes on."""
+        """Say to the worker where the request belongs, or why nothing came of it that is no fault of ours; anything else goes on."""
         if isinstance(exception, Elsewhere):
             return HttpResponse(headers={ELSEWHERE: str(exception.lane)})
         if isinstance(exception, MemoryError) and here() is not None:
             return HttpResponse(headers={SPENT: "memory"})
-        return None
+        if (cause := cause_of(exception)) is None:
+            return None
+        log_seldom(f"requests are refused ({cause})", exception)
+        if here() is not None:
+            return HttpResponse(headers={SPENT: cause})
+        response = bare_response(FAILURES[cause])
+        response["Retry-After"] = str(RETRY_AFTER)
+        return response

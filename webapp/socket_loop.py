@@ -14,6 +14,7 @@ from channels.layers import BaseChannelLayer, get_channel_layer
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from webapp.failures import cause_of, log_seldom
 from webapp.work import place
 
 logger = logging.getLogger(__name__)
@@ -47,5 +48,8 @@ def tell(group: str, message: dict[str, Any]) -> None:
             asyncio.run_coroutine_threadsafe(layer().group_send(group, message), _loop).result(timeout=_WAIT_SECONDS)
         elif settings.REDIS_URL:
             async_to_sync(layer().group_send)(group, message)
-    except Exception:
-        logger.exception("the sockets of %s were not told", group)
+    except Exception as error:
+        if cause_of(error):
+            log_seldom("sockets are not told", error)
+        else:
+            logger.exception("the sockets of %s were not told", group)

@@ -11,10 +11,11 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 import tempfile
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 
 from django.conf import settings
 from django.http import QueryDict
@@ -22,8 +23,8 @@ from django.http.cookie import parse_cookie
 from django.urls import Resolver404, resolve
 
 from webapp import __version__
+from webapp.failures import FAILURES, RETRY_AFTER, log_seldom
 from webapp.gate import App, Receive, Scope, Send, refuse
-from webapp.serving.failures import FAILURES, RETRY_AFTER
 from webapp.serving.fair_queue import Full
 from webapp.serving.pool import Ask, Pool
 from webapp.serving.reply import Failed, Reply
@@ -134,12 +135,12 @@ class _Gone(Exception):
 
 
 async def _body(receive: Receive, stack: contextlib.ExitStack) -> tuple[bytes, str | None]:
-    """Return the request's body, or the file that holds it.
+    """Return the request's body, or the path by which a process of ours opens the file that holds it.
 
     :raises Failed: it does not come, or the disk is full. :raises _Gone: the client went.
     """
     kept: bytearray = bytearray()
-    file: Any = None
+    file: IO[bytes] | None = None
     while True:
         try:
             message = await asyncio.wait_for(receive(), BODY_IDLE_SECONDS)
@@ -150,21 +151,27 @@ async def _body(receive: Receive, stack: contextlib.ExitStack) -> tuple[bytes, s
         part = message.get("body", b"")
         try:
             if file is None and len(kept) + len(part) > _KEPT_BODY:
-                file = tempfile.NamedTemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR)  # noqa: SIM115 - open until it is answered
+                # Without a name: nothing is left of it, however this process ends.
+                file = tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR, buffering=0)  # noqa: SIM115 - open until it is answered
                 stack.enter_context(file)
-                file.write(kept)
+                _write(file, kept)
                 kept.clear()
             if file is None:
                 kept += part
             else:
-                file.write(part)
+                _write(file, part)
             if not message.get("more_body"):
-                if file is not None:
-                    file.flush()
-                return bytes(kept), file.name if file is not None else None
+                return bytes(kept), f"/proc/{os.getpid()}/fd/{file.fileno()}" if file is not None else None
         except OSError as error:
-            logger.error("the body of a request could not be kept: %s", error)
+            log_seldom("bodies of requests cannot be kept", error)
             raise Failed("disk") from error
+
+
+def _write(file: IO[bytes], content: bytes | bytearray) -> None:
+    """Write all of *content*: a raw file takes what there is room for."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 async def _gone(receive: Receive) -> None:
@@ -215,12 +222,15 @@ def _plain(scope: Scope) -> dict[str, Any]:
 
 
 class DatabaseHealth:
-    """Whether the database answers, asked again and again in a thread, so that the health check waits for nobody."""
+    """Whether the database answers, asked again and again in a thread, so that the health check waits for nobody.
+
+    *ask* returns what is wrong; *is_back* is called when nothing is wrong any more.
+    """
 
     EVERY, STALE = 1.0, 10.0
 
-    def __init__(self, ask: Callable[[], str]) -> None:
-        self._ask = ask
+    def __init__(self, ask: Callable[[], str], is_back: Callable[[], None]) -> None:
+        self._ask, self._is_back = ask, is_back
         self._said, self._at = "", time.monotonic()
 
     def __call__(self) -> str:
@@ -230,6 +240,10 @@ class DatabaseHealth:
     async def look_for_ever(self) -> None:
         """Ask until cancelled."""
         while True:
-            self._said = await asyncio.to_thread(self._ask)
+            before, self._said = self._said, await asyncio.to_thread(self._ask)
             self._at = time.monotonic()
+            if self._said != before:
+                logger.warning("health: %s", self._said or "ok")
+            if before and not self._said:
+                await asyncio.to_thread(self._is_back)
             await asyncio.sleep(self.EVERY)

@@ -14,7 +14,7 @@ _CHUNK = 1 << 18
 
 
 class Failed(Exception):
-    """There is no answer; *why* is a key of :data:`webapp.serving.failures.FAILURES`."""
+    """There is no answer; *why* is a key of :data:`webapp.failures.FAILURES`."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)

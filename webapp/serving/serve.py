@@ -13,10 +13,11 @@ from typing import Any, cast
 
 import uvicorn
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, InterfaceError, connection
 
-from webapp import socket_loop, upload_jobs
+from webapp import services, socket_loop, upload_jobs
 from webapp.body_limit import BodyLimit
+from webapp.failures import cause_of, log_seldom
 from webapp.gate import App, Gate
 from webapp.live import wake
 from webapp.serving.front import DatabaseHealth, Front
@@ -36,7 +37,7 @@ def serve(host: str, port: int) -> int:
 
     _open_as_many_files_as_we_may()
     pool = Pool(lanes(), _tell, _lost)
-    health = DatabaseHealth(_database_trouble)
+    health = DatabaseHealth(_database_trouble, _tidy)
     application = Gate(BodyLimit(Front(cast(App, pages), pool, health)))
     server = _Server(_config(application, host, port), pool, health)
     server.run()
@@ -122,8 +123,11 @@ def _tell(group: str, message: dict[str, Any]) -> None:
 async def _sent(group: str, message: dict[str, Any]) -> None:
     try:
         await socket_loop.layer().group_send(group, message)
-    except Exception:
-        logger.exception("the sockets of %s were not told", group)
+    except Exception as error:
+        if cause_of(error):
+            log_seldom("sockets are not told", error)
+        else:
+            logger.exception("the sockets of %s were not told", group)
 
 
 def _lost(doing: dict[str, Any], why: str) -> None:
@@ -135,7 +139,7 @@ def _lost(doing: dict[str, Any], why: str) -> None:
 def _upload_lost(job: str, why: str) -> None:
     try:
         upload_jobs.lost(job, why)
-    except DatabaseError as error:
+    except (DatabaseError, InterfaceError) as error:
         logger.warning("upload %s was lost, and nobody could be told: %s", job, error)
     finally:
         connection.close()
@@ -145,11 +149,21 @@ def _database_trouble() -> str:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-    except DatabaseError:
+    except (DatabaseError, InterfaceError):
         return "database unreachable"
     finally:
         connection.close()
     return ""
+
+
+def _tidy() -> None:
+    """Remove what could not be removed, and say what could not be said, while the database was away."""
+    try:
+        services.clean_up()
+    except (OSError, DatabaseError, InterfaceError) as error:
+        logger.warning("not everything could be tidied up: %s", error)
+    finally:
+        connection.close()
 
 
 def _open_as_many_files_as_we_may() -> None:

@@ -13,8 +13,8 @@ from django.urls import get_resolver
 from hypothesis import given
 from hypothesis import strategies as st
 
+from webapp.failures import FAILURES
 from webapp.serving import wire
-from webapp.serving.failures import FAILURES
 from webapp.serving.fair_queue import FairQueue, Full
 from webapp.serving.reply import MOST_KEPT, Failed, Reply
 from webapp.work.lanes import Lane, lane_of, lanes

@@ -10,8 +10,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, InterfaceError
 
 from webapp import access, services
+from webapp.failures import FAILURES, cause_of
+from webapp.log_filter import hide_secrets
 from webapp.serving.serve import serve
 
 MOST_WORKERS = 256
@@ -35,11 +38,16 @@ class Command(BaseCommand):
         if refusal := access.bind_refusal(host):
             raise CommandError(refusal, returncode=2)
         settings.DATA_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
-        call_command("migrate", interactive=False, verbosity=0)
-        for name in services.clean_up():
-            self.stderr.write(f"Removed {name}, which a stopped process left unfinished.")
-        if not no_demo:
-            call_command("load_demo", verbosity=verbosity, stdout=self.stdout)
+        try:
+            call_command("migrate", interactive=False, verbosity=0)
+            for name in services.clean_up():
+                self.stderr.write(f"Removed {name}, which a stopped process left unfinished.")
+            if not no_demo:
+                call_command("load_demo", verbosity=verbosity, stdout=self.stdout)
+        except (OSError, DatabaseError, InterfaceError) as error:
+            if (cause := cause_of(error)) is None:
+                raise
+            raise CommandError(f"{FAILURES[cause].heading}: {hide_secrets(str(error)).strip()}", returncode=1) from error
         if workers is not None:
             os.environ["HOPLINE_WORKERS"] = str(workers)
             settings.WORKERS = workers
