@@ -27,7 +27,9 @@ def holder_name() -> str:
 
 def take(source: str, holder: str) -> bool:
     """Return whether *holder* follows *source* from now on: nobody did, the lease had ended, or it was its own already."""
-    free = Q(lease_until=None) | Q(lease_until__lt=Now()) | Q(lease_holder="") | Q(lease_holder=holder)
+    # NB: no lease lasts for longer than LEASE; one that does was given before the clock was set back, and would keep everybody waiting.
+    ended = Q(lease_until=None) | Q(lease_until__lt=Now()) | Q(lease_until__gt=Now() + 2 * LEASE)
+    free = ended | Q(lease_holder="") | Q(lease_holder=holder)
     rows = LiveSource.objects.filter(free, id=source, wanted=True)
     return rows.update(lease_holder=holder, lease_until=Now() + LEASE) == 1
 

@@ -10,6 +10,7 @@ from django.db import DatabaseError, connection
 
 from webapp.cluster import Connection
 from webapp.live import announce
+from webapp.live.clock import ClockWatch
 from webapp.live.playback import open_timeline, position_at, step_at
 from webapp.models import LiveSource
 from webapp.recorded_api import RecordedApi, serve
@@ -29,6 +30,7 @@ class Player:
         self._api = RecordedApi(open_timeline(row.timeline))
         self._playback = row.playback
         self._looked_at = 0.0
+        self._clock, self._clock_was_set = ClockWatch(), 0.0
         self._step = -1
         self._went_back_at = self._playback.get("went_back_at")
         self._api.advance_to(position_at(self._playback, time.time())[0])
@@ -59,7 +61,8 @@ class Player:
 
     def _move(self) -> None:
         now = time.monotonic()
-        if self._wake.is_set() or now - self._looked_at >= _LOOKED_EVERY:
+        self._clock_was_set += self._clock.set_by()
+        if self._clock_was_set or self._wake.is_set() or now - self._looked_at >= _LOOKED_EVERY:
             self._wake.clear()
             self._looked_at = now
             self._look()
@@ -79,10 +82,20 @@ class Player:
             found = LiveSource.objects.filter(id=self._source).values_list("playback", flat=True).first()
             if found is not None:
                 self._playback = found
+                if self._clock_was_set:
+                    self._stay_where_it_is()
                 self._stop_at_the_end()
         except DatabaseError as error:
             logger.warning("timeline %s: %s", self._source, error)
             connection.close()
+
+    def _stay_where_it_is(self) -> None:
+        """A clock that was set moves no timeline: the moment from which its position counts is moved with it."""
+        set_at = self._playback.get("set_at")
+        self._playback = self._playback | {"set_at": (set_at or 0.0) + self._clock_was_set}
+        if LiveSource.objects.filter(id=self._source, playback__set_at=set_at).update(playback=self._playback):
+            self._tell()
+        self._clock_was_set = 0.0
 
     def _stop_at_the_end(self) -> None:
         """Write that a timeline which has come to its end no longer plays, unless somebody has steered it meanwhile."""

@@ -11,12 +11,13 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import DatabaseError, close_old_connections, connection
 from django.utils import timezone
 
 from webapp.live import announce, lease, wake
+from webapp.live.clock import ClockWatch
 from webapp.live.follower import Follower
 from webapp.live.playback import position_at
 from webapp.live.replica import replicas
@@ -41,6 +42,8 @@ class Supervisor:
         # Before any moment: a monotonic clock begins at 0 when the machine does.
         self._renewed_at = self._swept_at = float("-inf")
         self._not_before: dict[str, float] = {}
+        self._clock = ClockWatch()
+        self._clock_set_at: datetime | None = None
         self._warmer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="warmer")
         self._warming: Future[None] | None = None
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
@@ -77,7 +80,8 @@ class Supervisor:
 
     def _look(self) -> None:
         rows = {row.id: row for row in LiveSource.objects.filter(wanted=True).defer("nodes", "heads").select_related("timeline")}
-        for idle in [row for row in rows.values() if _is_idle(row)]:
+        self._note_clock()
+        for idle in [row for row in rows.values() if self._is_idle(row)]:
             _put_to_sleep(rows.pop(idle.id))
         self._renew()
         for source, follower in tuple(self._followers.items()):
@@ -95,6 +99,15 @@ class Supervisor:
                 self._follow(row)
         self._sweep()
         self._keep_warm(rows)
+
+    def _note_clock(self) -> None:
+        """Notice that the clock was set: what it said before says nothing of how long ago anything was."""
+        if self._clock.set_by():
+            self._clock_set_at = timezone.now()
+
+    def _is_idle(self, row: LiveSource) -> bool:
+        watched_at = max(row.watched_at, self._clock_set_at) if self._clock_set_at else row.watched_at
+        return row.kind == LiveSource.Kind.TIMELINE and watched_at < timezone.now() - _UNWATCHED
 
     def _renew(self) -> None:
         if time.monotonic() - self._renewed_at < lease.RENEW_EVERY:
@@ -157,11 +170,10 @@ def _warmed(sources: Sequence[str]) -> None:
 
 def _may_be_free(row: LiveSource) -> bool:
     """Return whether asking for the lease may be worth it; the database's clock decides."""
-    return row.lease_until is None or not row.lease_holder or row.lease_until < timezone.now() + timedelta(seconds=2)
-
-
-def _is_idle(row: LiveSource) -> bool:
-    return row.kind == LiveSource.Kind.TIMELINE and row.watched_at < timezone.now() - _UNWATCHED
+    if row.lease_until is None or not row.lease_holder:
+        return True
+    left = row.lease_until - timezone.now()
+    return left < timedelta(seconds=2) or left > 2 * lease.LEASE
 
 
 def _put_to_sleep(row: LiveSource) -> None:

@@ -43,6 +43,18 @@ def test_it_ends_by_itself_and_by_release() -> None:
 
 
 @pytest.mark.django_db
+def test_one_that_was_given_before_the_clock_was_set_back_keeps_nobody_waiting() -> None:
+    source = made()
+    assert lease.take(source, "a")
+    LiveSource.objects.filter(id=source).update(lease_until=timezone.now() + timedelta(hours=5))
+    assert lease.take(source, "b")
+    # A holder that lives says so every few seconds, and then it counts from now.
+    LiveSource.objects.filter(id=source).update(lease_until=timezone.now() + timedelta(hours=5))
+    assert lease.renew(source, "b")
+    assert not lease.take(source, "a")
+
+
+@pytest.mark.django_db
 def test_what_nobody_wants_is_not_followed() -> None:
     source = made(wanted=False)
     assert not lease.take(source, "a")

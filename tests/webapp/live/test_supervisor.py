@@ -87,6 +87,24 @@ def test_a_timeline_that_nobody_watches_is_put_to_sleep_and_comes_back(timeline:
     until(lambda: row_of(source).state == "live", "it is followed again")
 
 
+@pytest.mark.parametrize("hours", [5, -5])
+def test_a_clock_that_is_set_moves_no_timeline_and_puts_none_to_sleep(
+    timeline: Snapshot, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    source = services.play(timeline, MINE)
+    services.control(source, position=5.0, playing=True)
+    until(lambda: row_of(source).state == "live", "it is followed")
+    real, real_now = time.time, timezone.now
+    monkeypatch.setattr(time, "time", lambda: real() + hours * 3600)
+    monkeypatch.setattr(timezone, "now", lambda: real_now() + timedelta(hours=hours))
+    until(lambda: abs(row_of(source).playback["set_at"] - time.time()) < 30, "its position counts from the new clock")
+    at = services.messages(row_of(source))[1]["position"]
+    until(lambda: services.messages(row_of(source))[1]["position"] > at, "it goes on")
+    assert 5.0 <= at < 20.0
+    time.sleep(1.5)
+    assert (row_of(source).wanted, supervisor.following) == (True, (source.id,))
+
+
 def test_a_timeline_that_nobody_comes_back_to_is_forgotten(timeline: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a machine that has just started, too: its monotonic clock begins at 0."""
     begun, clock = time.monotonic(), time.monotonic
