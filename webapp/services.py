@@ -5,12 +5,13 @@ Views, sockets and commands call these functions and nothing below them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 from django.db.models import Case, F, QuerySet, When
@@ -22,6 +23,7 @@ from webapp.full_disk import said_when_full
 from webapp.models import Snapshot, TraceLink, UploadJob, new_slug
 from webapp.open_snapshots import opened
 from webapp.snapshot_store import Progress, Written
+from webapp.storage import sweep_folders
 from webapp.uploads import UploadError
 
 StoreError = UploadError
@@ -43,9 +45,17 @@ class LinkGone(Exception):
 
 
 def store_snapshot(
-    path: Path, *, filename: str | None = None, name: str = "", owner: str = "", progress: Progress | None = None
+    path: Path,
+    *,
+    filename: str | None = None,
+    name: str = "",
+    owner: str = "",
+    progress: Progress | None = None,
+    noted: Callable[[Snapshot], None] | None = None,
 ) -> Snapshot:
     """Store the snapshot in *path* (folder, archive or single file; *filename* is what the user called it) and return its row.
+
+    *noted* is called with the row in the transaction that stores it.
 
     :raises UploadError: nothing was stored, and why.
     """
@@ -55,8 +65,10 @@ def store_snapshot(
     with said_when_full(), snapshot_store.written(source, progress) as what:
         slug = new_slug()
         row = Snapshot(id=slug, name=name.strip()[:200] or _name_from(filename), owner=owner, **_columns(what, slug, progress))
-        with snapshot_store.saved(what, row.storage_name):
+        with snapshot_store.saved(what, row.storage_name), transaction.atomic():
             row.save(force_insert=True)
+            if noted is not None:
+                noted(row)
     return row
 
 
@@ -123,6 +135,8 @@ def download(row: Snapshot, form: str = "tar.zst") -> Iterator[bytes]:
 def clean_up() -> list[str]:
     """Remove what killed processes left behind; called when the server starts. Returns the names of the files removed."""
     upload_jobs.clean_up()
+    stored_answers.clean_up()
+    sweep_folders(settings.DATA_DIR / "recordings")
     return snapshot_store.remove_abandoned()
 
 
@@ -135,15 +149,19 @@ def start_upload(file: UploadedFile[bytes], *, name: str, owner: str) -> UploadJ
     :raises UploadError: there is no room for it (507); nothing was kept.
     """
     filename = Path(file.name or "upload").name
-    with said_when_full():
-        job = UploadJob.objects.create(owner=owner, name=name.strip()[:200] or _name_from(filename))
+    job = UploadJob(owner=owner, name=name.strip()[:200] or _name_from(filename))
 
-    def store(path: Path, called: str, progress: Progress) -> Snapshot:
-        return store_snapshot(path, filename=called, name=job.name, owner=owner, progress=progress)
+    def store(path: Path, called: str, progress: Progress, noted: Callable[[Snapshot], None]) -> Snapshot:
+        return store_snapshot(path, filename=called, name=job.name, owner=owner, progress=progress, noted=noted)
 
     with said_when_full():
         upload_jobs.start(file, job, store)
     return job
+
+
+def reading_uploads(owner: str) -> list[UploadJob]:
+    """Return *owner*'s uploads that are being read."""
+    return upload_jobs.reading(owner)
 
 
 def find_upload(job: str, owner: str) -> UploadJob | None:

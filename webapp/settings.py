@@ -108,7 +108,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000
 # Always a file on disk: an upload is read in the background, after its request has ended.
-FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
+FILE_UPLOAD_HANDLERS = ["webapp.upload_handler.NamelessFileUploadHandler"]
 # Beside the data, not in /tmp, which may be memory.
 FILE_UPLOAD_TEMP_DIR = environment.folder(DATA_DIR / "incoming")
 

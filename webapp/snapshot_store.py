@@ -17,6 +17,7 @@ from typing import IO, Any
 from django.conf import settings
 from django.core.files.base import File
 from django.core.files.storage import Storage, storages
+from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 
 from tracer.errors import Fault
@@ -27,6 +28,7 @@ from webapp.container import Container, ContainerWriter
 from webapp.example_questions import find_examples
 from webapp.file_checks import CHECKS
 from webapp.models import Snapshot
+from webapp.patience import patiently
 from webapp.uploads import Source
 
 Progress = Callable[[str, int, int], None]
@@ -122,6 +124,9 @@ def saved(what: Written, name: str) -> Iterator[None]:
     storage().save(name, File(what.file))
     try:
         yield
+    except (DatabaseError, InterfaceError):
+        _delete_if_unknown(name)
+        raise
     except BaseException:
         storage().delete(name)
         raise
@@ -129,6 +134,16 @@ def saved(what: Written, name: str) -> Iterator[None]:
         release = getattr(storage(), "release", None)
         if release:
             release(name)
+
+
+def _delete_if_unknown(name: str) -> None:
+    """Delete the file unless its row was committed after all: a database that breaks off at the end may not have said so.
+
+    Where it cannot be asked for long, the file stays for remove_abandoned().
+    """
+    with contextlib.suppress(DatabaseError, InterfaceError):
+        if not patiently(lambda: Snapshot.objects.filter(storage_name=name).exists()):
+            storage().delete(name)
 
 
 def open_container(row: Snapshot) -> Container:

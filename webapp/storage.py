@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -79,6 +81,42 @@ def delete_unless(path: Path, is_known: Callable[[str], bool]) -> bool:
         path.unlink()
         return True
     return False
+
+
+@contextlib.contextmanager
+def held_folder(parent: Path) -> Iterator[Path]:
+    """Make a folder in *parent* that is gone when the context ends; sweep_folders() removes those whose process was killed."""
+    made = HeldFolder(parent)
+    try:
+        yield made.path
+    finally:
+        made.remove()
+
+
+class HeldFolder:
+    """A new folder in *parent*, locked until ``remove()``."""
+
+    def __init__(self, parent: Path) -> None:
+        self.path = Path(tempfile.mkdtemp(dir=parent))
+        self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+
+    def remove(self) -> None:
+        """Delete the folder with all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._fd)
+
+
+def sweep_folders(parent: Path) -> None:
+    """Delete the folders in *parent* that no living process holds."""
+    for path in sorted(parent.glob("*/")):
+        with contextlib.suppress(OSError):
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(fd)
 
 
 def _sync_folder(folder: Path) -> None:

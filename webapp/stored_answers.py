@@ -7,9 +7,9 @@ or not at all. The oldest ones go when all together pass ``HOPLINE_ANSWERS_MAX_M
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
-import logging
 import os
 import shutil
 import tempfile
@@ -22,8 +22,10 @@ from typing import Any
 from django.conf import settings
 
 from webapp import __version__, zstd
+from webapp.failures import log_seldom
+from webapp.storage import delete_unless
 
-logger = logging.getLogger(__name__)
+_PART = ".part-"
 _LARGE = 200_000
 """Packed bytes of an answer that takes so long to unpack that one at a time is enough for a process."""
 _LEFT_AFTER_SWEEP = 0.8
@@ -57,7 +59,7 @@ def put(digest: str, question: str, document: dict[str, Any]) -> bool:
         if _puts % _SWEPT_EVERY == 1:
             sweep(settings.ANSWERS_MAX_BYTES)
     except OSError as error:
-        logger.warning("an answer was not kept: %s", error)
+        log_seldom("answers are not kept", error)
         return False
     return True
 
@@ -68,7 +70,7 @@ def forget(digest: str) -> None:
 
 
 def sweep(most: int) -> None:
-    """Delete the answers that were used longest ago when all together take more than *most* bytes; and what killed writers left."""
+    """Delete the answers that were used longest ago when all together take more than *most* bytes."""
     found = []
     for path in _folder().glob("*/*"):
         with contextlib.suppress(OSError):
@@ -85,6 +87,12 @@ def sweep(most: int) -> None:
             return
 
 
+def clean_up() -> None:
+    """Delete what killed writers left."""
+    for path in _folder().glob(f"*/{_PART}*"):
+        delete_unless(path, lambda _: False)
+
+
 @contextlib.contextmanager
 def one_large_at_a_time(digest: str, question: str) -> Iterator[None]:
     """Wait, where the stored answer is a large one, until no other is being unpacked."""
@@ -98,9 +106,10 @@ def one_large_at_a_time(digest: str, question: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _whole(path: Path) -> Iterator[Any]:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_PART)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
             yield file
         Path(name).replace(path)
     except BaseException:

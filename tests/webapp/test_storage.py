@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webapp.container import Container, ContainerError, ContainerWriter
-from webapp.storage import DurableFolderStorage
+from webapp.storage import DurableFolderStorage, held_folder, sweep_folders
 
 FILES = st.dictionaries(st.text(min_size=1, max_size=30), st.binary(max_size=2_000), max_size=8)
 
@@ -99,3 +99,16 @@ def test_the_embedded_database_survives_a_power_cut() -> None:
     with connection.cursor() as cursor:
         assert cursor.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
         assert cursor.execute("PRAGMA synchronous").fetchone()[0] == 2
+
+
+def test_a_folder_goes_with_its_process_and_one_that_is_held_stays(tmp_path: Path) -> None:
+    killed = tmp_path / "tmp-of-a-killed-process"
+    (killed / "inner").mkdir(parents=True)
+    (killed / "inner" / "file").write_bytes(b"x")
+    (tmp_path / "a file").write_bytes(b"x")
+    with held_folder(tmp_path) as held:
+        (held / "file").write_bytes(b"x")
+        sweep_folders(tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == {"a file", held.name}
+    sweep_folders(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a file"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import OperationalError
 from django.utils import timezone
 
 from webapp import services, upload_jobs
@@ -26,6 +28,14 @@ def wait_for(job: UploadJob) -> UploadJob:
     raise TimeoutError(row.to_dict())
 
 
+def is_soon_empty(folder: Path) -> bool:
+    """Return whether nothing is kept: a file goes when its row has said what came of it."""
+    deadline = time.monotonic() + 10
+    while list(folder.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not list(folder.iterdir())
+
+
 def upload(content: bytes, name: str = "cluster.json", owner: str = "me") -> UploadJob:
     return services.start_upload(SimpleUploadedFile(name, content), name="", owner=owner)
 
@@ -35,7 +45,7 @@ def test_an_upload_becomes_its_owners_snapshot(small: Path, settings) -> None:
     assert (row.state, row.status, row.text, row.problems) == ("done", 200, "Stored", [])
     snapshot = Snapshot.objects.get(id=row.snapshot_id)
     assert (snapshot.owner, snapshot.name) == ("me", "cluster")
-    assert list((settings.DATA_DIR / "incoming").iterdir()) == []
+    assert is_soon_empty(settings.DATA_DIR / "incoming")
 
 
 @pytest.mark.parametrize(
@@ -46,7 +56,7 @@ def test_a_refused_upload_lists_its_problems(settings, content: bytes, status: i
     row = wait_for(upload(content))
     assert (row.state, row.status, row.snapshot_id) == ("failed", status, None)
     assert problem in row.problems[0]
-    assert list((settings.DATA_DIR / "incoming").iterdir()) == []
+    assert is_soon_empty(settings.DATA_DIR / "incoming")
 
 
 def test_an_error_of_ours_is_logged_and_said_without_its_details(
@@ -61,7 +71,7 @@ def test_an_error_of_ours_is_logged_and_said_without_its_details(
     assert "internal detail" not in row.problems[0]
     assert row.id in row.problems[0]
     assert "internal detail" in caplog.text
-    assert list((settings.DATA_DIR / "incoming").iterdir()) == []
+    assert is_soon_empty(settings.DATA_DIR / "incoming")
 
 
 def test_only_the_owner_finds_the_upload(small: Path) -> None:
@@ -80,7 +90,7 @@ def test_an_upload_whose_server_was_killed_is_told_to_have_failed(settings) -> N
     (incoming / f"{dead.id}.kept").write_bytes(b"half")
     services.clean_up()
     row = UploadJob.objects.get()
-    assert (row.id, row.state, row.status) == (dead.id, "failed", 500)
+    assert (row.id, row.state, row.status) == (dead.id, "failed", 503)
     assert "Upload it again" in row.problems[0]
     assert list(incoming.iterdir()) == []
 
@@ -96,7 +106,7 @@ def test_clean_up_leaves_a_running_upload_alone(small: Path, monkeypatch: pytest
     assert wait_for(upload((small / "services.json").read_bytes())).state == "done"
 
 
-def test_an_upload_that_has_been_silent_for_long_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_whose_file_is_elsewhere_and_that_has_been_silent_for_long_has_failed() -> None:
     job = UploadJob.objects.create(owner="me", name="x")
     UploadJob.objects.update(updated_at=timezone.now() - timedelta(minutes=14))
     assert services.find_upload(job.id, "me").state == "reading"
@@ -104,9 +114,83 @@ def test_an_upload_that_has_been_silent_for_long_has_failed(monkeypatch: pytest.
     assert services.find_upload(job.id, "me").state == "failed"
 
 
+def test_an_upload_that_somebody_reads_goes_on_whatever_the_clock_says(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, states = services.store_snapshot, []
+
+    def store(path: Path, **more: object) -> Snapshot:
+        UploadJob.objects.update(updated_at=timezone.now() - timedelta(hours=5))
+        states.extend([services.find_upload(path.stem, "me").state, *[row.state for row in services.reading_uploads("me")]])
+        return whole(path, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(services, "store_snapshot", store)
+    assert wait_for(upload((small / "services.json").read_bytes())).state == "done"
+    assert states == ["reading", "reading"]
+
+
+def test_an_upload_that_nobody_reads_any_more_says_so_to_whoever_looks(settings) -> None:
+    incoming = settings.DATA_DIR / "incoming"
+    incoming.mkdir(parents=True)
+    for look in (lambda job: services.find_upload(job.id, "me").state, lambda _: services.reading_uploads("me") or "failed"):
+        job = UploadJob.objects.create(owner="me", name="x")
+        (incoming / f"{job.id}.kept").write_bytes(b"half")
+        assert look(job) == "failed"
+        assert UploadJob.objects.get(id=job.id).state == "failed"
+        assert list(incoming.iterdir()) == []
+
+
+def test_what_was_said_to_have_failed_is_not_stored_after_all(small: Path, monkeypatch: pytest.MonkeyPatch, settings) -> None:
+    whole = services.store_snapshot
+
+    def store(path: Path, **more: object) -> Snapshot:
+        UploadJob.objects.filter(id=path.stem).update(state="failed", problems=["It was given up."])
+        return whole(path, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(services, "store_snapshot", store)
+    row = wait_for(upload((small / "services.json").read_bytes()))
+    assert is_soon_empty(settings.DATA_DIR / "incoming")
+    assert (row.problems, Snapshot.objects.count()) == (["It was given up."], 0)
+    assert not list((settings.DATA_DIR / "snapshots").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 507, "disk of this server is full"),
+        (OperationalError("connection refused"), 503, "database does not answer"),
+    ],
+)
+def test_a_disk_or_database_that_is_away_is_said_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception, status: int, said: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(services, "store_snapshot", fail)
+    row = wait_for(upload(b"{}"))
+    assert (row.state, row.status) == ("failed", status)
+    assert said in row.problems[0]
+    assert "nothing was stored" in row.problems[0]
+    assert "Traceback" not in caplog.text
+
+
+def test_what_could_not_be_said_is_said_when_the_database_is_back(settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(upload_jobs, "patiently", away)
+    job = upload(b"{}")
+    incoming = settings.DATA_DIR / "incoming"
+    deadline = time.monotonic() + 10
+    while services.find_upload(job.id, "me").state != "failed":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert "nothing was stored" in UploadJob.objects.get(id=job.id).problems[0]
+    assert list(incoming.iterdir()) == []
+
+
 def test_progress_is_written_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     saved: list[str] = []
-    monkeypatch.setattr(upload_jobs, "_save", lambda row: saved.append(row.text))
+    monkeypatch.setattr(upload_jobs, "_update", lambda row, **columns: saved.append(columns["text"]))
     teller = upload_jobs._Teller(UploadJob(owner="me", name="x"))
     for n in range(1_000):
         teller(f"{n}", n, 1_000)

@@ -57,7 +57,8 @@ def test_the_owner_sees_where_it_stands_and_every_change() -> None:
     def change(**values: object) -> None:
         for name, value in values.items():
             setattr(job, name, value)
-        upload_jobs._save(job)
+        job.save()
+        upload_jobs._tell_sockets(job)
 
     async def follow() -> list[dict]:
         one = Socket(job.id, session_cookie(owner="me"))

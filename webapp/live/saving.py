@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -16,6 +14,7 @@ from webapp.live import announce, lease
 from webapp.live.journal import unpacked
 from webapp.live.present import snapshot_files
 from webapp.models import LiveItem, LiveSource, Snapshot
+from webapp.storage import held_folder
 
 
 def files_of(row: LiveSource) -> dict[str, bytes]:
@@ -29,12 +28,12 @@ def save(row: LiveSource, *, owner: str, name: str) -> Snapshot:
     called = name.strip() or f"{row.name}, {collected_at(row):%Y-%m-%d %H:%M:%S}"
     folder = settings.DATA_DIR / "incoming"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(dir=folder) as made:
+    with held_folder(folder) as made:
         for path, content in files_of(row).items():
-            file = Path(made) / path
+            file = made / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
-        return services.store_snapshot(Path(made), name=called, owner=owner)
+        return services.store_snapshot(made, name=called, owner=owner)
 
 
 def about(row: LiveSource) -> dict[str, Any]:

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -25,11 +22,11 @@ from webapp.live.present import snapshot_files
 from webapp.live.recording import MOST_BYTES, Recorder, RecordingFull
 from webapp.live.store import Store, StoredChange
 from webapp.models import LiveSource
+from webapp.storage import HeldFolder
 from webapp.uploads import Limits
 
 logger = logging.getLogger(__name__)
 _CLOCKS_DIFFER_BY = 5.0
-_ABANDONED_SECONDS = 86_400.0
 _LONGEST_ERROR = 300
 _SAID_AGAIN_AFTER = (0.5, 1.0, 2.0)
 _FOLLOWS = {
@@ -51,6 +48,7 @@ class Taping:
         self._recorder: Recorder | None = None
         self._recorded: dict[str, Any] = {}
         self._error = ""
+        self._held: HeldFolder | None = None
         self._made_at = time.time()
 
     def look(self, recording: dict[str, Any]) -> None:
@@ -90,7 +88,8 @@ class Taping:
         if recorder is not None:
             is_early = self._wanted.get("state") != "storing"
             _ended.add(_id_of(self._recorded))
-            _store(self._source, recorder, self._recorded, self._error or ("It ended early: the follower was stopped." if is_early else ""))
+            error = self._error or ("It ended early: the follower was stopped." if is_early else "")
+            _store(self._source, recorder, self._held, self._recorded, error)
 
     def _begin_or_give_up(self, wanted: dict[str, Any], store: Store, versions: Mapping[str, str]) -> None:
         if wanted["state"] == "storing":
@@ -104,10 +103,13 @@ class Taping:
         folder, limits = settings.DATA_DIR / "recordings", Limits.from_settings()
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _sweep(folder)
-            made = Path(tempfile.mkdtemp(dir=folder)) / "timeline"
+            self._held = None
+            self._held = HeldFolder(folder)
+            made = self._held.path / "timeline"
             recorder = Recorder(made, most_bytes=min(MOST_BYTES, limits.unpacked_bytes), most_files=limits.entries)
         except OSError as error:
+            if self._held is not None:
+                self._held.remove()
             _say(self._source, wanted, {"state": "failed", "error": str(error)[:_LONGEST_ERROR]})
             return
         self._recorder, self._recorded, self._error = recorder, wanted, ""
@@ -119,19 +121,13 @@ class Taping:
         recorded, error = self._recorded, self._error
         # NB: before anything else: the next look may bring the row as it was.
         _ended.add(_id_of(recorded))
-        threading.Thread(target=lambda: _store(self._source, recorder, recorded, error), name="recording", daemon=True).start()
+        held = self._held
+        threading.Thread(target=lambda: _store(self._source, recorder, held, recorded, error), name="recording", daemon=True).start()
 
 
 def _id_of(recording: Mapping[str, Any]) -> str:
     """Return what tells one recording from all others; those that were begun by an older Hopline have only their beginning."""
     return str(recording.get("id") or recording.get("since") or "")
-
-
-def _sweep(folder: Path) -> None:
-    """Delete what killed processes left of their recordings: nothing has been written there for a day."""
-    for left in folder.iterdir():
-        if max((path.stat().st_mtime for path in (left, *left.rglob("*"))), default=0.0) < time.time() - _ABANDONED_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def _record(recorder: Recorder, change: StoredChange) -> None:
@@ -144,7 +140,7 @@ def _record(recorder: Recorder, change: StoredChange) -> None:
             recorder.file(node, name, change.after, change.seen_at)
 
 
-def _store(source: str, recorder: Recorder, recorded: dict[str, Any], error: str) -> None:
+def _store(source: str, recorder: Recorder, held: HeldFolder | None, recorded: dict[str, Any], error: str) -> None:
     """Store the recording as a snapshot and say so in the source's row: at once that it has ended, and at last what came of it."""
     error = error[:_LONGEST_ERROR]
     try:
@@ -153,7 +149,8 @@ def _store(source: str, recorder: Recorder, recorded: dict[str, Any], error: str
     except Exception as failure:
         logger.exception("the recording of source %s was not stored", source)
         said = {"state": "failed", "error": str(failure)[:_LONGEST_ERROR]}
-    shutil.rmtree(recorder.folder.parent, ignore_errors=True)
+    if held is not None:
+        held.remove()
     for seconds in (*_SAID_AGAIN_AFTER, 0.0):
         if _say(source, recorded, said):
             break

@@ -36,7 +36,7 @@ def index(request: HtmxHttpRequest) -> HttpResponse:
     context = {
         "own": [Coverage(row=row, owner=owner) for row in rows if not row.is_demo],
         "demos": [Coverage(row=row, owner=owner) for row in sorted(rows, key=lambda row: rank(row.id)) if row.is_demo],
-        "reading": UploadJob.objects.filter(owner=owner, state=UploadJob.State.READING) if owner else (),
+        "reading": services.reading_uploads(owner),
         **_form_context(),
     }
     return render(request, "snapshots/index.html", context)

@@ -67,3 +67,15 @@ def test_they_go_with_their_snapshot(tmp_path: Path) -> None:
     assert stored_answers.get("d1", "q") is None
     assert stored_answers.get("d2", "q") == DOCUMENT
     assert not (tmp_path / "answers" / "d1").exists()
+
+
+def test_what_a_killed_writer_left_goes_and_what_is_being_written_stays(tmp_path: Path) -> None:
+    stored_answers.put("d1", "q", DOCUMENT)
+    left = tmp_path / "answers" / "d1" / ".part-of-a-killed-process"
+    left.write_bytes(b"half")
+    with stored_answers._whole(tmp_path / "answers" / "d1" / "other") as file:
+        stored_answers.clean_up()
+        assert not left.exists()
+        file.write(b"whole")
+    assert (tmp_path / "answers" / "d1" / "other").read_bytes() == b"whole"
+    assert stored_answers.get("d1", "q") == DOCUMENT
