@@ -55,12 +55,12 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def live_server(data: Path, *arguments: str, port: int | None = None, **changes: str) -> Iterator[LiveServer]:
-    """Start ``manage.py serve`` with *arguments* and environment *changes*; stop it when the context ends."""
+def live_server(data: Path, *arguments: str, port: int | None = None, inside: tuple[str, ...] = (), **changes: str) -> Iterator[LiveServer]:
+    """Start ``manage.py serve`` with *arguments* and environment *changes*, by the command *inside*; stop it when the context ends."""
     port = port or free_port()
     data.mkdir(parents=True, exist_ok=True)
     log = data / "server.log"
-    command = [sys.executable, "manage.py", "serve", "--port", str(port), *arguments]
+    command = [*inside, sys.executable, "manage.py", "serve", "--port", str(port), *arguments]
     with log.open("ab") as output:
         process = subprocess.Popen(command, cwd=PROJECT, env=environment(data, **changes), stdout=output, stderr=subprocess.STDOUT)
     server = LiveServer(url=f"http://127.0.0.1:{port}", data=data, log=log, process=process)

@@ -30,6 +30,7 @@ LONG: tuple[str, ...] = (
     "tests/tracer/simulate/test_nftables_truth.py",
     KERNEL,
     "tests/webapp/test_storage_servers.py",
+    "tests/webapp/failures/test_failures.py",
     "tests/tracer/snapshot/rename/test_rename_traces.py",
     "tests/oracle/test_recorded.py",
     "tests/tracer/explain/test_dependencies.py",

@@ -6,11 +6,13 @@ import errno
 import logging
 import sqlite3
 import time
+from collections.abc import Iterator
 
 from django.db import InterfaceError, InternalError, OperationalError
+from django.http import HttpResponse
 from redis.exceptions import RedisError
 
-from webapp.refusals import Refusal, one_line
+from webapp.refusals import Refusal, bare_response, one_line
 
 logger = logging.getLogger(__name__)
 RETRY_AFTER = 5
@@ -37,7 +39,13 @@ FAILURES: dict[str, Refusal] = {
         ),
         ("stopped", 503, "The server is being stopped", "Nothing more is worked on. Try again when it is back."),
         ("fault", 500, "Something broke in Hopline", "That is a fault of this server, not of your cluster. The server's log says more."),
-        ("disk", 507, "The disk of this server is full", "Nothing of this was stored. Whoever runs the server has to make room."),
+        (
+            "disk",
+            507,
+            "There is no room left on this server",
+            "The disk of this server is full: nothing was stored, and what was stored before is still there. "
+            "Whoever runs it can make room.",
+        ),
         (
             "database",
             503,
@@ -55,7 +63,10 @@ FAILURES: dict[str, Refusal] = {
     )
 }
 
-_DISK_ERRORS = {errno.ENOSPC: "disk", errno.EDQUOT: "disk", errno.EROFS: "read-only"}
+# EFBIG: the limit of one file, the file system's or the process's.
+_DISK_ERRORS = {errno.ENOSPC: "disk", errno.EDQUOT: "disk", errno.EFBIG: "disk", errno.EROFS: "read-only"}
+_SQLITE_SAYS_FULL = "disk is full"
+_CAUSES = 10
 _SQLITE = {
     sqlite3.SQLITE_FULL: "disk",
     sqlite3.SQLITE_READONLY: "read-only",
@@ -81,7 +92,33 @@ def log_seldom(what: str, error: BaseException) -> None:
 
 
 def cause_of(error: BaseException) -> str | None:
-    """Return the key of :data:`FAILURES` for what *error* says of the disk, the database or Redis; None where the fault is our own."""
+    """Return the key of :data:`FAILURES` for what *error* says of the disk, the database or Redis; None where the fault is our own.
+
+    A full disk is recognised through whatever was made of it: closing a file fails once more.
+    """
+    if cause := _said_by(error):
+        return cause
+    return "disk" if any(_said_by(earlier) == "disk" for earlier in _before(error)) else None
+
+
+def answer(cause: str) -> HttpResponse:
+    """Return the page that says *cause*."""
+    page = bare_response(FAILURES[cause])
+    if FAILURES[cause].status == 503:
+        page["Retry-After"] = str(RETRY_AFTER)
+    return page
+
+
+def _before(error: BaseException) -> Iterator[BaseException]:
+    found: BaseException | None = error
+    for _ in range(_CAUSES):
+        found = found and (found.__cause__ or found.__context__)
+        if found is None:
+            return
+        yield found
+
+
+def _said_by(error: BaseException) -> str | None:
     if isinstance(error, OSError):
         return _DISK_ERRORS.get(error.errno or 0)
     if isinstance(error, RedisError):
@@ -89,6 +126,8 @@ def cause_of(error: BaseException) -> str | None:
     if not isinstance(error, (OperationalError, InterfaceError, InternalError)):
         return None
     driver = error.__cause__
+    if _SQLITE_SAYS_FULL in str(error):
+        return "disk"
     if isinstance(driver, sqlite3.Error):
         # NB: the last byte is the primary code; a full disk that WAL's index does not fit on is an I/O error with one of its own.
         code = getattr(driver, "sqlite_errorcode", 0)

@@ -13,8 +13,7 @@ from django.shortcuts import render
 
 from webapp import __version__, access
 from webapp.body_limit import refused_limit
-from webapp.failures import FAILURES, RETRY_AFTER, cause_of, log_seldom
-from webapp.refusals import bare_response
+from webapp.failures import answer, cause_of, log_seldom
 from webapp.work.place import ELSEWHERE, SPENT, Elsewhere, here
 
 _Next = Callable[[HttpRequest], HttpResponse]
@@ -104,6 +103,4 @@ class PlaceMiddleware:
         log_seldom(f"requests are refused ({cause})", exception)
         if here() is not None:
             return HttpResponse(headers={SPENT: cause})
-        response = bare_response(FAILURES[cause])
-        response["Retry-After"] = str(RETRY_AFTER)
-        return response
+        return answer(cause)

@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from django.db import OperationalError
 from django.test import Client
 
 from tests.live_server import PROJECT, environment
 from webapp import services, storage, upload_jobs
 from webapp.container import ContainerWriter
-from webapp.full_disk import is_full
+from webapp.failures import cause_of
 from webapp.models import Snapshot, UploadJob
+from webapp.upload_handler import NamelessFileUploadHandler
 from webapp.uploads import UploadError
 
 NO_ROOM = OSError(errno.ENOSPC, "No space left on device")
@@ -84,9 +84,8 @@ def test_it_is_recognised_through_what_was_made_of_it() -> None:
         except OSError as error:
             raise RuntimeError("closing") from error
     except RuntimeError as error:
-        assert is_full(error)
-    assert not is_full(OperationalError("database is locked"))
-    assert not is_full(None)
+        assert cause_of(error) == "disk"
+    assert cause_of(OperationalError("database is locked")) != "disk"
 
 
 # --- the web's ways ------------------------------------------------------------------------------------------------------
@@ -103,7 +102,7 @@ def test_an_upload_that_cannot_be_kept_is_told_and_gone(settings, monkeypatch: p
 @pytest.mark.django_db(transaction=True)
 def test_a_body_that_does_not_fit_is_told(settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Django's form parser writes the file while it reads the request: before any view."""
-    monkeypatch.setattr(TemporaryFileUploadHandler, "receive_data_chunk", fail(NO_ROOM))
+    monkeypatch.setattr(NamelessFileUploadHandler, "receive_data_chunk", fail(NO_ROOM))
     client = Client(raise_request_exception=False)
     answer = client.post("/snapshots/new", {"snapshot": io.BytesIO(b"x" * 100_000)})
     assert answer.status_code == 507

@@ -155,7 +155,7 @@ def test_what_was_said_to_have_failed_is_not_stored_after_all(small: Path, monke
 @pytest.mark.parametrize(
     ("error", "status", "said"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), 507, "disk of this server is full"),
+        (OSError(errno.ENOSPC, "No space left on device"), 507, "no room left on this server"),
         (OperationalError("connection refused"), 503, "database does not answer"),
     ],
 )

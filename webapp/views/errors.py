@@ -12,8 +12,8 @@ from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
 from django.views import defaults
 
-from webapp.full_disk import REFUSAL, is_full
-from webapp.refusals import bare_response, log_refusal
+from webapp.failures import FAILURES, answer, cause_of
+from webapp.refusals import log_refusal
 from webapp.views.htmx_request import HtmxHttpRequest
 
 
@@ -42,8 +42,9 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Return the page for what failed here: 507 where there was no room on the disk, else 500."""
-    if is_full(sys.exc_info()[1]):
-        log_refusal(507, f"{request.method} {request.path}", REFUSAL.why)
-        return bare_response(REFUSAL)
-    return defaults.server_error(request)
+    """Return the page for what failed here before a view was asked: why, where disk or database are away (503, 507), else 500."""
+    error = sys.exc_info()[1]
+    if error is None or (cause := cause_of(error)) is None:
+        return defaults.server_error(request)
+    log_refusal(FAILURES[cause].status, f"{request.method} {request.path}", FAILURES[cause].why)
+    return answer(cause)
