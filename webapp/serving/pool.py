@@ -285,7 +285,8 @@ class Pool:
             return
         try:
             made = _Worker(lane, state.limits, self._spawn)
-        except OSError:
+        except (OSError, EOFError):
+            # EOFError: the process that workers are forked from has ended; it is made anew by the next try.
             logger.exception("no worker of lane %s could be started", lane)
             self._back_off(state)
             return
@@ -338,6 +339,8 @@ class Pool:
         if ask is not None:
             if ask.key and head.get("stored"):
                 self.hint(ask.key, Lane.PAGES)
+            # One that was not ended by what its worker said before has no answer; nobody must wait for it for ever.
+            ask.reply.fail("fault")
             self._done(ask, by)
         if by.limits.threads == 1 and head.get("rss", 0) > _RESIDENT_SHARE * by.limits.memory:
             by.is_retiring = True
@@ -345,16 +348,16 @@ class Pool:
             by.retire()
         self._give_out(by.lane)
 
-    def _done(self, ask: Ask, by: _Worker) -> None:
-        """The next one that asked the same goes to the worker that has just answered it."""
+    def _done(self, ask: Ask, by: _Worker | None = None) -> None:
+        """The next one that asked the same goes to the worker that has just answered it, unless others wait for their turn there."""
         while ask.riders:
             heir = ask.riders.popleft()
-            if heir.is_abandoned:
+            if heir.is_abandoned or heir.reply.is_over:
                 continue
             heir.riders, ask.riders = ask.riders, deque()
             heir.lane = ask.lane
             self._asked[heir.key] = heir
-            if by.has_room:
+            if by is not None and by.has_room and not len(self._lanes[by.lane].queue):
                 self._give(heir, by)
             else:
                 self._put_or_fail(heir, ask.lane)
@@ -405,7 +408,7 @@ class Pool:
         for work in gone.working.values():
             if work.ask is not None:
                 self._orphaned(work.ask, gone.lane, why, alone)
-        if not gone.working or time.monotonic() - gone.begun >= _LIVED:
+        if gone.is_retiring or time.monotonic() - gone.begun >= _LIVED:
             state.failures = 0
         elif why == "died":
             self._back_off(state)
@@ -418,11 +421,13 @@ class Pool:
 
     def _orphaned(self, ask: Ask, lane: Lane, why: str, alone: bool) -> None:
         if ask.reply.is_over:
-            # It had been answered; what was left to do was nobody's.
-            self._forget(ask)
+            # It had been answered; what was left to do was nobody's. Those that ask the same still wait.
+            self._done(ask)
             return
         ask.deaths += 1
-        if lane is Lane.QUICK and why == "seconds" and not ask.reply.is_begun:
+        if self._is_over:
+            self._fail(ask, why)
+        elif lane is Lane.QUICK and why == "seconds" and not ask.reply.is_begun:
             self._move(ask, Lane.HEAVY)
         elif ask.is_safe and not alone and why != "memory" and ask.deaths <= 2 and not ask.reply.is_begun:
             self._put_or_fail(ask, lane)
@@ -467,7 +472,10 @@ class Pool:
         """End the worker of a request that has taken too long, or that nobody waits for."""
         age = now - work.begun
         if age > by.limits.seconds:
-            by.kill("seconds")
+            if by.limits.threads > 1 and work.ask is not None:
+                # Whose fault it is, is known here: the others of this process are asked again without it.
+                self._fail(work.ask, "seconds")
+            by.kill("seconds" if by.limits.threads == 1 else "died")
         elif by.limits.threads == 1 and age > ABANDONED_SECONDS and work.ask is not None and work.ask.is_nobodys:
             by.kill("died")
 

@@ -438,3 +438,113 @@ def test_nothing_is_left_when_the_pool_has_stopped() -> None:
         assert all(process.exitcode is not None for process in shop.processes)
 
     run(test)
+
+
+def test_who_asked_the_same_is_answered_when_the_worker_dies_after_its_answer() -> None:
+    async def test() -> None:
+        def dies_after(process: FakeProcess, number: int, scope: dict[str, Any]) -> None:
+            if scope["path"] != "/0":
+                ordinary(process, number, scope)
+                return
+            process.say(id=number, type="start", status=200, headers=[])
+            process.say(id=number, type="end")
+            time.sleep(0.1)
+            process.die(-9)
+
+        shop = Workshop({Lane.HEAVY: dies_after})
+        replies = [shop.pool.ask(ask(f"/{n}", key="same"), Lane.HEAVY) for n in range(3)]
+        assert [await outcome(reply) for reply in replies] == ["", "/1", "/2"]
+        await shop.pool.stop()
+
+    run(test)
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_a_request_that_its_worker_forgot_ends(is_begun: bool) -> None:
+    async def test() -> None:
+        def forgets(process: FakeProcess, number: int, scope: dict[str, Any]) -> None:
+            if is_begun:
+                process.say(id=number, type="start", status=200, headers=[])
+            process.say(id=number, type="idle", rss=0)
+
+        shop = Workshop({Lane.PAGES: forgets})
+        assert await outcome(shop.pool.ask(ask("/a"), Lane.PAGES)) == "failed: fault"
+        await shop.pool.stop()
+
+    run(test)
+
+
+def test_equal_questions_wait_for_the_turn_of_others() -> None:
+    async def test() -> None:
+        go = threading.Event()
+
+        def waits(process: FakeProcess, number: int, scope: dict[str, Any]) -> None:
+            go.wait(10)
+            ordinary(process, number, scope)
+
+        shop = Workshop({Lane.HEAVY: waits})
+        replies = [shop.pool.ask(ask(f"/same{n}", key="same", session="greedy"), Lane.HEAVY) for n in range(5)]
+        replies.append(shop.pool.ask(ask("/modest", key="other", session="modest"), Lane.HEAVY))
+        go.set()
+        assert all([(await outcome(reply)).startswith("/") for reply in replies])
+        assert shop.asked(Lane.HEAVY).index("/modest") <= 2
+        await shop.pool.stop()
+
+    run(test)
+
+
+def test_the_one_that_takes_too_long_among_many_is_ended_and_the_others_are_answered() -> None:
+    async def test() -> None:
+        def slow(process: FakeProcess, number: int, scope: dict[str, Any]) -> None:
+            if scope["path"] == "/quick" and len(process.requests) == 1:
+                ordinary(process, number, scope)
+
+        shop = Workshop({Lane.PAGES: slow}, seconds=0.4, threads=2)
+        shop.pool.start()
+        endless = shop.pool.ask(ask("/endless"), Lane.PAGES)
+        await asyncio.sleep(0.2)
+        beside = shop.pool.ask(ask("/quick"), Lane.PAGES)
+        assert await outcome(endless) == "failed: seconds"
+        assert await outcome(beside) == "/quick"
+        assert shop.asked(Lane.PAGES) == ["/endless", "/quick", "/quick"]
+        await shop.pool.stop()
+
+    run(test)
+
+
+def test_a_process_that_follows_clusters_and_cannot_begin_is_not_made_without_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "_AGAIN_AT_ONCE", 0.1)
+
+    async def test() -> None:
+        shop = Workshop({})
+        made = shop._spawn
+
+        def stillborn(*arguments: Any) -> FakeProcess:
+            process = made(*arguments)
+            process.die(1)
+            return process
+
+        shop.pool._spawn = stillborn
+        shop.pool.start(Lane.LIVE)
+        await asyncio.sleep(1)
+        assert 2 <= len(shop.processes) <= 4
+        await shop.pool.stop()
+
+    run(test)
+
+
+def test_what_workers_are_forked_from_may_end() -> None:
+    async def test() -> None:
+        shop = Workshop({})
+        made = shop._spawn
+
+        def ends_once(*arguments: Any) -> FakeProcess:
+            shop.pool._spawn = made
+            raise EOFError("unexpected EOF")
+
+        shop.pool._spawn = ends_once
+        shop.pool.start()
+        assert await outcome(shop.pool.ask(ask("/a"), Lane.PAGES)) == "/a"
+        await shop.pool.stop()
+
+    run(test)
