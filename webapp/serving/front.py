@@ -25,6 +25,7 @@ from django.urls import Resolver404, resolve
 from webapp import __version__
 from webapp.failures import FAILURES, RETRY_AFTER, log_seldom
 from webapp.gate import App, Receive, Scope, Send, refuse
+from webapp.serving.disk_share import DiskShare, NoShare
 from webapp.serving.fair_queue import Full
 from webapp.serving.pool import Ask, Pool
 from webapp.serving.reply import Failed, Reply
@@ -141,6 +142,8 @@ async def _body(receive: Receive, stack: contextlib.ExitStack) -> tuple[bytes, s
     """
     kept: bytearray = bytearray()
     file: IO[bytes] | None = None
+    share = DiskShare()
+    stack.callback(share.give_back)
     while True:
         try:
             message = await asyncio.wait_for(receive(), BODY_IDLE_SECONDS)
@@ -150,7 +153,10 @@ async def _body(receive: Receive, stack: contextlib.ExitStack) -> tuple[bytes, s
             raise _Gone
         part = message.get("body", b"")
         try:
-            if file is None and len(kept) + len(part) > _KEPT_BODY:
+            if file is not None:
+                share.take(len(part))
+            elif len(kept) + len(part) > _KEPT_BODY:
+                share.take(len(kept) + len(part))
                 # Without a name: nothing is left of it, however this process ends.
                 file = tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR, buffering=0)  # noqa: SIM115 - open until it is answered
                 stack.enter_context(file)
@@ -162,6 +168,8 @@ async def _body(receive: Receive, stack: contextlib.ExitStack) -> tuple[bytes, s
                 _write(file, part)
             if not message.get("more_body"):
                 return bytes(kept), f"/proc/{os.getpid()}/fd/{file.fileno()}" if file is not None else None
+        except NoShare:
+            raise Failed("full") from None
         except OSError as error:
             log_seldom("bodies of requests cannot be kept", error)
             raise Failed("disk") from error

@@ -9,6 +9,8 @@ from typing import IO
 
 from django.conf import settings
 
+from webapp.serving.disk_share import DiskShare, NoShare
+
 MOST_KEPT = 4_000_000
 _CHUNK = 1 << 18
 
@@ -30,8 +32,9 @@ class Reply:
         self._changed = asyncio.Event()
         self._kept = bytearray()
         self._file: IO[bytes] | None = None
+        self._share = DiskShare()
         self._written = self._read = 0
-        self._ended = False
+        self._ended = self._closed = False
         self._failed: Failed | None = None
 
     # -- by the pool ----------------------------------------------------------------------------------------------------------
@@ -52,7 +55,9 @@ class Reply:
         self._changed.set()
 
     def put(self, content: bytes) -> None:
-        """Take a part of the answer's body. A full disk ends the answer."""
+        """Take a part of the answer's body. A full disk ends the answer; what nobody waits for any more is thrown away."""
+        if self._closed:
+            return
         if self._file is None and len(self._kept) + len(content) <= MOST_KEPT:
             self._kept += content
         else:
@@ -60,6 +65,8 @@ class Reply:
                 self._to_file(content)
             except OSError:
                 self.fail("disk")
+            except NoShare:
+                self.fail("full")
         self._changed.set()
 
     def end(self) -> None:
@@ -74,6 +81,7 @@ class Reply:
             self.end()
 
     def _to_file(self, content: bytes) -> None:
+        self._share.take(len(content))
         if self._file is None:
             self._file = tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR)  # noqa: SIM115 - until close()
         self._file.seek(self._written)
@@ -109,9 +117,12 @@ class Reply:
                 await self._wait()
 
     def close(self) -> None:
-        """Forget what was kept."""
+        """Forget what was kept, and keep nothing more."""
+        self._closed = True
+        self._kept.clear()
         if self._file is not None:
             self._file.close()
+        self._share.give_back()
 
     async def _wait(self) -> None:
         self._changed.clear()

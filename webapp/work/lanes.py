@@ -85,6 +85,8 @@ def lanes() -> dict[Lane, LaneLimits]:
 _NAMED = {
     "frozen-export": Lane.HEAVY,
     "trace-export": Lane.HEAVY,
+    # Packing a large one takes longer than a page may, and ends the process of all pages with it.
+    "snapshot-download": Lane.HEAVY,
     "trace": Lane.QUICK,
     "trace-freeze": Lane.QUICK,
     "dns": Lane.QUICK,

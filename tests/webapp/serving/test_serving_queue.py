@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webapp.failures import FAILURES
-from webapp.serving import wire
+from webapp.serving import front, wire
+from webapp.serving.disk_share import UPLOADS_AT_ONCE, DiskShare
 from webapp.serving.fair_queue import FairQueue, Full
 from webapp.serving.reply import MOST_KEPT, Failed, Reply
 from webapp.work.lanes import Lane, lane_of, lanes
@@ -144,8 +146,63 @@ def test_a_disk_that_is_full_ends_the_answer(tmp_path: Path, settings) -> None:
     asyncio.run(read())
 
 
+@pytest.mark.parametrize("before", [0, MOST_KEPT + 1])
+def test_what_comes_for_a_client_that_went_is_not_kept(before: int, tmp_path: Path, settings) -> None:
+    settings.FILE_UPLOAD_TEMP_DIR = tmp_path
+
+    async def read() -> None:
+        reply = Reply()
+        reply.begin(200, [])
+        reply.put(bytes(before))
+        reply.close()
+        for _ in range(3):
+            reply.put(bytes(MOST_KEPT))
+        assert not reply._kept
+        assert reply._file is None or reply._file.closed
+
+    asyncio.run(read())
+
+
+def test_answers_on_disk_have_a_bound_together(tmp_path: Path, settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DiskShare, "taken_by_all", 0)
+    settings.FILE_UPLOAD_TEMP_DIR, settings.UPLOAD_MAX_BYTES = tmp_path, MOST_KEPT
+
+    async def read() -> None:
+        replies = [Reply() for _ in range(UPLOADS_AT_ONCE)]
+        for reply in replies:
+            reply.begin(200, [])
+            reply.put(bytes(1))
+            reply.put(bytes(MOST_KEPT))
+        late = Reply()
+        late.begin(200, [])
+        late.put(bytes(1))
+        late.put(bytes(MOST_KEPT))
+        parts = late.body()
+        await anext(parts)
+        with pytest.raises(Failed, match="full"):
+            await anext(parts)
+        for reply in [*replies, late]:
+            reply.close()
+        assert DiskShare.taken_by_all == 0
+
+    asyncio.run(read())
+
+
+def test_bodies_on_disk_count_too_and_are_given_back(tmp_path: Path, settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DiskShare, "taken_by_all", 0)
+    settings.FILE_UPLOAD_TEMP_DIR, settings.UPLOAD_MAX_BYTES = tmp_path, 100_000
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": bytes(300_000), "more_body": True}
+
+    with contextlib.ExitStack() as stack, pytest.raises(Failed, match="full"):
+        asyncio.run(front._body(receive, stack))
+    assert DiskShare.taken_by_all == 0
+    assert not list(tmp_path.iterdir())
+
+
 PAGES = {
-    "access", "home", "snapshots", "upload", "snapshot", "snapshot-delete", "snapshot-download", "collect-script", "links", "link-revoke",
+    "access", "home", "snapshots", "upload", "snapshot", "snapshot-delete", "collect-script", "links", "link-revoke",
     "reasons", "reason", "trace-start", "frozen", "theme", "live-state", "live-events",
 }  # fmt: skip
 
