@@ -31,12 +31,18 @@ class FairQueue(Generic[Item]):
     def __len__(self) -> int:
         return self._length
 
-    def push(self, item: Item) -> None:
-        """Let *item* wait. :raises Full: too many are waiting."""
+    def push(self, item: Item) -> Item | None:
+        """Let *item* wait. Returns who must go for it: the last one of the session that asks most. :raises Full: that is its own."""
+        last = None
         if self._length >= self._most:
-            raise Full
+            longest = max(self._sessions.values(), key=len)
+            if len(longest) <= len(self._sessions.get(item.session, ())) + 1:
+                raise Full
+            last = longest[-1]
+            self.remove(last)
         self._sessions.setdefault(item.session, deque()).append(item)
         self._length += 1
+        return last
 
     def pop(self) -> Item:
         """Return whose turn it is; their session is the last one now. :raises IndexError: nobody waits."""

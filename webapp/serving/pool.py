@@ -257,7 +257,8 @@ class Pool:
             leader.riders.extend(ask.everybody)
             ask.riders = deque()
             return
-        state.queue.push(ask)
+        if (last := state.queue.push(ask)) is not None:
+            self._fail(last, "full")
         if ask.key and lane is not Lane.PAGES:
             self._asked[ask.key] = ask
         self._give_out(lane)

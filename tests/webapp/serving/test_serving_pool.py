@@ -548,3 +548,24 @@ def test_what_workers_are_forked_from_may_end() -> None:
         await shop.pool.stop()
 
     run(test)
+
+
+def test_one_session_does_not_take_all_places_of_a_queue() -> None:
+    async def test() -> None:
+        go = threading.Event()
+
+        def waits(process: FakeProcess, number: int, scope: dict[str, Any]) -> None:
+            go.wait(10)
+            ordinary(process, number, scope)
+
+        shop = Workshop({Lane.QUICK: waits}, waiting=4)
+        greedy = [shop.pool.ask(ask(f"/greedy{n}", session="greedy"), Lane.QUICK) for n in range(5)]
+        modest = shop.pool.ask(ask("/modest", session="modest"), Lane.QUICK)
+        with pytest.raises(Full):
+            shop.pool.ask(ask("/greedy5", session="greedy"), Lane.QUICK)
+        go.set()
+        assert await outcome(modest) == "/modest"
+        assert [await outcome(reply) for reply in greedy] == ["/greedy0", "/greedy1", "/greedy2", "/greedy3", "failed: full"]
+        await shop.pool.stop()
+
+    run(test)

@@ -43,12 +43,22 @@ def test_nothing_is_lost_and_nothing_is_given_twice(steps: list[tuple[str, str]]
     queue: FairQueue[Item] = FairQueue(5)
     waiting: list[Item] = []
     for session, step in steps:
-        if step == "push" and len(waiting) == 5:
-            with pytest.raises(Full):
-                queue.push(Item(session))
-        elif step == "push":
-            waiting.append(Item(session))
-            queue.push(waiting[-1])
+        if step == "push":
+            lengths = {name: sum(item.session == name for item in waiting) for name in "abc"}
+            item = Item(session)
+            if len(waiting) < 5:
+                assert queue.push(item) is None
+            elif max(lengths.values()) <= lengths[session] + 1:
+                with pytest.raises(Full):
+                    queue.push(item)
+                continue
+            else:
+                last = queue.push(item)
+                assert last is not None
+                assert lengths[last.session] == max(lengths.values())
+                assert last is [other for other in waiting if other.session == last.session][-1]
+                waiting.remove(last)
+            waiting.append(item)
         elif waiting and step == "pop":
             given_out = queue.pop()
             assert given_out is next(item for item in waiting if item.session == given_out.session)
