@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Mapping, MutableMapping
 from ipaddress import ip_address
@@ -60,9 +61,19 @@ def scope_is_granted(scope: Mapping[str, Any]) -> bool:
 
 def raw_request_is_granted(scope: MutableMapping[str, Any]) -> bool:
     """Return whether a request that no middleware has seen yet proves the access key (or none is set), whatever its path."""
+    return _remembers(SessionStore(_cookie(scope)).get(_GRANT)) or _bearer_of(scope).is_right
+
+
+def raw_session(scope: Mapping[str, Any]) -> str:
+    """Return what tells the session of a request that no middleware has seen yet from others, "" where it has none that we signed."""
+    cookie = _cookie(scope)
+    return hashlib.sha256(cookie.encode()).hexdigest()[:16] if cookie and SessionStore(cookie).load() else ""
+
+
+def _cookie(scope: Mapping[str, Any]) -> str | None:
     cookies = parse_cookie(dict(scope["headers"]).get(b"cookie", b"").decode("latin-1"))
-    session = SessionStore(cookies.get(settings.SESSION_COOKIE_NAME))
-    return _remembers(session.get(_GRANT)) or _bearer_of(scope).is_right
+    found: str | None = cookies.get(settings.SESSION_COOKIE_NAME)
+    return found
 
 
 def _remembers(session_grant: object) -> bool:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db import DatabaseError
+from django.db import Error
 from django.urls import NoReverseMatch, reverse
 
 from tracer.query import SourceKind, parse_destination, parse_source
@@ -83,7 +83,7 @@ def _found(row: Source) -> list[list[str]]:
     with sources.using(row) as cluster:
         kept = find_examples(cluster.objects, cluster.snapshot.node_files)
     # Of a followed cluster nothing may be known yet.
-    with contextlib.suppress(DatabaseError):
+    with contextlib.suppress(Error):
         if isinstance(row, LiveSource) and kept["found"]:
             row.examples = kept
             LiveSource.objects.filter(id=row.id).update(examples=kept)

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 
 from webapp.cluster import Connection
 from webapp.live import announce
@@ -85,7 +85,7 @@ class Player:
                 if self._clock_was_set:
                     self._stay_where_it_is()
                 self._stop_at_the_end()
-        except DatabaseError as error:
+        except Error as error:
             logger.warning("timeline %s: %s", self._source, error)
             connection.close()
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
 
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import Error, close_old_connections, connection
 from django.utils import timezone
 
 from webapp.live import announce, lease, wake
@@ -68,7 +68,7 @@ class Supervisor:
             try:
                 close_old_connections()
                 self._look()
-            except DatabaseError as error:
+            except Error as error:
                 logger.warning("the followed clusters could not be looked up: %s", error)
                 connection.close()
             except Exception:
@@ -151,7 +151,7 @@ class Supervisor:
             follower.join(max(0.0, deadline - time.monotonic()))
             try:
                 self._drop(follower.source)
-            except DatabaseError as error:
+            except Error as error:
                 logger.warning("source %s could not be released: %s", follower.source, error)
 
 
@@ -159,7 +159,7 @@ def _warmed(sources: Sequence[str]) -> None:
     try:
         for source in sources:
             replicas.of(source).touch()
-    except (DatabaseError, LiveSource.DoesNotExist):
+    except (Error, LiveSource.DoesNotExist):
         # Whoever looks will be told.
         pass
     except Exception:

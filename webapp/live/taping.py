@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
+from django.db import Error, connection, transaction
 
 from webapp.live.paths import FilePath, ObjectPath, parse_path
 from webapp.live.present import snapshot_files
@@ -175,7 +175,7 @@ def _say(source: str, recorded: Mapping[str, Any], said: dict[str, Any]) -> bool
             if row is not None and _id_of(row.recording) == _id_of(recorded) and row.recording.get("state") in _FOLLOWS[said["state"]]:
                 row.recording = row.recording | said
                 row.save(update_fields=["recording"])
-    except DatabaseError as error:
+    except Error as error:
         logger.warning("source %s could not be told of its recording: %s", source, error)
         connection.close()
         return False

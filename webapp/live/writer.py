@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from django.utils import timezone
 
 from webapp import cluster
@@ -186,7 +186,7 @@ class Writer:
             return
         try:
             generation = journal.write(self._source, self._holder, changes, **columns)
-        except DatabaseError as error:
+        except Error as error:
             self._pending = list(changes)
             self._columns = columns
             logger.warning("source %s could not be written: %s", self._source, error)

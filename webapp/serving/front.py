@@ -19,10 +19,10 @@ from typing import IO, Any
 
 from django.conf import settings
 from django.http import QueryDict
-from django.http.cookie import parse_cookie
 from django.urls import Resolver404, resolve
 
 from webapp import __version__
+from webapp.access import raw_session
 from webapp.failures import FAILURES, RETRY_AFTER, log_seldom
 from webapp.gate import App, Receive, Scope, Send, refuse
 from webapp.serving.disk_share import DiskShare, NoShare
@@ -197,13 +197,8 @@ def _address(path: str) -> tuple[str, str]:
 
 
 def _session(scope: Scope) -> str:
-    """Return who asks: the browser session, else the address."""
-    headers = dict(scope["headers"])
-    cookie = parse_cookie(headers.get(b"cookie", b"").decode("latin-1")).get(settings.SESSION_COOKIE_NAME)
-    if cookie:
-        return hashlib.sha256(cookie.encode()).hexdigest()[:16]
-    client = scope.get("client")
-    return str(client[0]) if client else ""
+    """Return who asks: the browser session, else the address. A cookie of somebody's own making gives nobody one more turn."""
+    return raw_session(scope) or str((scope.get("client") or ("",))[0])
 
 
 def _question(scope: Scope, name: str, source: str, content: bytes) -> str:
@@ -216,7 +211,9 @@ def _question(scope: Scope, name: str, source: str, content: bytes) -> str:
             query = from_params(dict(QueryDict(str(text)).lists()))
         else:
             query = from_params(dict(QueryDict(scope["query_string"]).lists()))
-        return "" if query.errors or query.is_empty else f"{source} {query.question()}"
+        if query.errors or query.is_empty:
+            return ""
+        return hashlib.sha256(f"{source} {query.question()}".encode()).hexdigest()
     except Exception:
         # Whatever is wrong with it, the view says so.
         return ""
@@ -248,10 +245,18 @@ class DatabaseHealth:
     async def look_for_ever(self) -> None:
         """Ask until cancelled."""
         while True:
-            before, self._said = self._said, await asyncio.to_thread(self._ask)
+            before = self._said
+            try:
+                self._said = await asyncio.to_thread(self._ask)
+            except Exception:
+                logger.exception("the database could not be asked how it is")
+                self._said = "database unreachable"
             self._at = time.monotonic()
             if self._said != before:
                 logger.warning("health: %s", self._said or "ok")
             if before and not self._said:
-                await asyncio.to_thread(self._is_back)
+                try:
+                    await asyncio.to_thread(self._is_back)
+                except Exception:
+                    logger.exception("what was left while the database was away could not be done")
             await asyncio.sleep(self.EVERY)
