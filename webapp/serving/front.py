@@ -94,6 +94,9 @@ class Front:
                 if not reply.is_over:
                     self._pool.abandon(ask)
                 reply.close()
+                if path is not None:
+                    # NB: the file's number would be another request's file when a worker opens it late.
+                    await reply.over()
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, reply: Reply) -> None:
         """Send the answer as it comes, until it ends or the client goes."""

@@ -205,8 +205,9 @@ class Pool:
         leader = self._asked.get(ask.key, ask) if ask.key else ask
         if leader is not ask and ask in leader.riders:
             leader.riders.remove(ask)
+            ask.reply.fail("died")
         elif ask.is_nobodys and self._lanes[ask.lane].queue.remove(ask):
-            self._forget(ask)
+            self._fail(ask, "died")
 
     def hint(self, key: str, lane: Lane) -> None:
         """Begin with *lane* when *key* is asked again."""
@@ -354,6 +355,7 @@ class Pool:
         while ask.riders:
             heir = ask.riders.popleft()
             if heir.is_abandoned or heir.reply.is_over:
+                heir.reply.fail("died")
                 continue
             heir.riders, ask.riders = ask.riders, deque()
             heir.lane = ask.lane
@@ -372,8 +374,7 @@ class Pool:
     def _move(self, ask: Ask, lane: Lane) -> None:
         ask.moves += 1
         if ask.moves > _MOST_MOVES:
-            ask.reply.fail("fault")
-            self._forget(ask)
+            self._fail(ask, "fault")
             return
         if ask.key and lane in (Lane.HEAVY, Lane.LIVE):
             self.hint(ask.key, lane)

@@ -116,6 +116,11 @@ class Reply:
             else:
                 await self._wait()
 
+    async def over(self) -> None:
+        """Wait until nobody works on it any more."""
+        while not self._ended:
+            await self._wait()
+
     def close(self) -> None:
         """Forget what was kept, and keep nothing more."""
         self._closed = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,9 @@ from django.db import InterfaceError
 
 from webapp.serving import front, serve
 from webapp.serving.front import DatabaseHealth
+from webapp.serving.pool import Ask, Pool
+from webapp.serving.reply import Reply
+from webapp.work.lanes import Lane
 
 
 def asked(cookie: str = "", address: str = "192.0.2.1", query: str = "") -> dict[str, Any]:
@@ -77,3 +81,49 @@ def test_a_connection_that_broke_is_a_database_that_cannot_be_reached(monkeypatc
 
     monkeypatch.setattr(serve, "connection", Broken())
     assert serve._database_trouble() == "database unreachable"
+
+
+class Late(Pool):
+    """A pool whose worker has not opened the body yet when the client goes."""
+
+    def __init__(self) -> None:
+        super().__init__({}, lambda *_: None, lambda *_: None)
+        self.asked: list[Ask] = []
+
+    def ask(self, ask: Ask, lane: Lane) -> Reply:
+        self.asked.append(ask)
+        return ask.reply
+
+    def abandon(self, ask: Ask) -> None:
+        ask.is_abandoned = True
+
+
+def test_the_body_of_a_client_that_went_is_kept_until_nobody_opens_it(tmp_path: Path, settings) -> None:
+    settings.FILE_UPLOAD_TEMP_DIR = tmp_path
+    content = b"mine" * 100_000
+    messages = iter([{"type": "http.request", "body": content, "more_body": False}, {"type": "http.disconnect"}])
+
+    async def receive() -> dict[str, Any]:
+        return next(messages)
+
+    async def send(_message: dict[str, Any]) -> None:
+        return
+
+    async def nothing(*_: Any) -> None:
+        return
+
+    async def test() -> None:
+        pool = Late()
+        scope = asked() | {"type": "http", "path": "/snapshots/new", "method": "POST"}
+        serving = asyncio.create_task(front.Front(nothing, pool, lambda: "")(scope, receive, send))
+        while not (pool.asked and pool.asked[0].is_abandoned):
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.05)
+        path = pool.asked[0].path
+        assert path is not None
+        assert Path(path).read_bytes() == content
+        pool.asked[0].reply.fail("died")
+        await asyncio.wait_for(serving, 10)
+        assert not Path(path).exists()
+
+    asyncio.run(test())

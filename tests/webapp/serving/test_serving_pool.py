@@ -149,7 +149,8 @@ def test_a_request_that_no_lane_wants_ends() -> None:
             return work
 
         shop = Workshop({Lane.QUICK: away("heavy"), Lane.HEAVY: away("quick")})
-        assert await outcome(shop.pool.ask(ask("/a"), Lane.QUICK)) == "failed: fault"
+        replies = [shop.pool.ask(ask("/a", key="same"), Lane.QUICK) for _ in range(2)]
+        assert [await outcome(reply) for reply in replies] == ["failed: fault"] * 2
         await shop.pool.stop()
 
     run(test)
