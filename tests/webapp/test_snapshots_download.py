@@ -6,8 +6,6 @@ import io
 import tarfile
 
 import pytest
-from asgiref.sync import async_to_sync
-from django.test import AsyncClient
 
 from tests.webapp.made_rows import MINE, OTHER, client_of, made_snapshot
 from tests.webapp.stored import service, store
@@ -16,13 +14,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def downloaded(client, address: str) -> tuple[dict[str, str], bytes]:
-    async def read() -> tuple[dict[str, str], bytes]:
-        asynchronous = AsyncClient()
-        asynchronous.cookies = client.cookies
-        response = await asynchronous.get(address)
-        return dict(response.items()), b"".join([chunk async for chunk in response.streaming_content])
-
-    return async_to_sync(read)()
+    response = client.get(address)
+    return dict(response.items()), b"".join(response.streaming_content)
 
 
 def test_it_works(tmp_path):
