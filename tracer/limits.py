@@ -33,7 +33,7 @@ class Limits:
     of one chain; *choices* what one random value, one scheduler or one list of backends may give.
     """
 
-    work: int = 6_000_000
+    work: int = 4_000_000
     ways: int = 10_000
     choices: int = 10_000
 

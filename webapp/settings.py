@@ -38,7 +38,7 @@ UPLOAD_MAX_RATIO = environment.number("HOPLINE_UPLOAD_MAX_RATIO", 250)
 CACHE_MAX_BYTES = environment.megabytes("HOPLINE_CACHE_MAX_MB", 200)
 # What one question may cost; tracer.limits says in which units.
 QUESTION_LIMITS = Limits(
-    work=environment.number("HOPLINE_QUESTION_MAX_WORK", 6_000_000), ways=environment.number("HOPLINE_QUESTION_MAX_WAYS", 10_000)
+    work=environment.number("HOPLINE_QUESTION_MAX_WORK", 4_000_000), ways=environment.number("HOPLINE_QUESTION_MAX_WAYS", 10_000)
 )
 DEMO_DIR = BASE_DIR / "demo"
 
