@@ -25,6 +25,7 @@ _MARK = "hopline.body_limit"
 # Boundaries, field names and the form's other fields beside the file itself.
 _FORM_SLACK = 65_536
 _DRAIN_FACTOR = 3
+_DRAIN_IDLE_SECONDS = 30.0
 
 
 def refused_limit(request: HttpRequest) -> int | None:
@@ -96,7 +97,10 @@ def _without_body(scope: _Scope, limit: int) -> _Scope:
 async def _drain(receive: _Receive, most: int) -> None:
     seen = 0
     while seen <= most:
-        message = await receive()
+        try:
+            message = await asyncio.wait_for(receive(), _DRAIN_IDLE_SECONDS)
+        except TimeoutError:
+            return
         seen += len(message.get("body", b""))
         if message["type"] != "http.request" or not message.get("more_body"):
             return

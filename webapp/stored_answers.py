@@ -1,7 +1,7 @@
 """Finished answers on disk, for the other processes and for whoever asks again: a bounded cache, nothing that cannot be made anew.
 
-A file holds one document, under the snapshot's digest and that of the question and of the code that answered it. It is written whole
-or not at all. The oldest ones go when all together pass ``HOPLINE_ANSWERS_MAX_MB``.
+A file holds one document, under the snapshot's digest and that of the question, of the code that answered it and of what it might cost. It
+is written whole or not at all. The oldest ones go when all together pass ``HOPLINE_ANSWERS_MAX_MB``.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def _folder() -> Path:
 
 
 def _path(digest: str, question: str) -> Path:
-    return _folder() / digest / hashlib.sha256(f"{code_digest()}:{question}".encode()).hexdigest()
+    return _folder() / digest / hashlib.sha256(f"{code_digest()}:{settings.QUESTION_LIMITS}:{question}".encode()).hexdigest()
 
 
 @lru_cache(maxsize=1)

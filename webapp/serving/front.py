@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 BODY_IDLE_SECONDS, SEND_SECONDS = 30.0, 60.0
 """How long a client may take for the next part of a request, and for taking the next part of an answer."""
+SLOWEST_BODY = 4_000.0
+"""Bytes a second that a body comes with at least, after its first BODY_IDLE_SECONDS."""
 _KEPT_BODY = 256_000
 _SCOPE_WORDS = ("method", "path", "scheme", "server", "client", "root_path", "http_version")
 _HERE = ("live-state", "live-events")
@@ -54,14 +56,24 @@ class Front:
             await self._pages(scope, receive, send)
         elif scope["path"] == "/healthz":
             await self._say_health(send)
-        elif scope["path"].startswith(settings.STATIC_URL):
-            await self._pages(scope, receive, send)
         else:
             name, source = _address(scope["path"])
-            if name in _HERE:
-                await self._pages(scope, receive, send)
+            if name in _HERE or scope["path"].startswith(settings.STATIC_URL):
+                await self._here(scope, receive, send)
             else:
                 await self._by_worker(scope, receive, send, name, source)
+
+    async def _here(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let this process answer, once the request is whole: nothing asks for its body here, and Django would wait for it for ever."""
+        with contextlib.ExitStack() as stack:
+            try:
+                await _body(receive, stack)
+            except _Gone:
+                return
+            except Failed as error:
+                await self._fail(scope, receive, send, error.why)
+                return
+        await self._pages(scope, _Read(receive), send)
 
     async def _say_health(self, send: Send) -> None:
         trouble = self._health()
@@ -134,6 +146,19 @@ class Front:
         await refuse(refusal, scope, receive, send, again)
 
 
+class _Read:
+    """The receive channel of a request whose body was read, and is nobody's concern."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self._is_said = receive, False
+
+    async def __call__(self) -> dict[str, Any]:
+        if self._is_said:
+            return await self._receive()
+        self._is_said = True
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+
 class _Gone(Exception):
     """The client went while it was sending."""
 
@@ -144,17 +169,21 @@ async def _body(receive: Receive, stack: contextlib.ExitStack) -> tuple[bytes, s
     :raises Failed: it does not come, or the disk is full. :raises _Gone: the client went.
     """
     kept: bytearray = bytearray()
+    loop = asyncio.get_running_loop()
+    seen, begun = 0, loop.time()
     file: IO[bytes] | None = None
     share = DiskShare()
     stack.callback(share.give_back)
     while True:
         try:
-            message = await asyncio.wait_for(receive(), BODY_IDLE_SECONDS)
+            left = begun + BODY_IDLE_SECONDS + seen / SLOWEST_BODY - loop.time()
+            message = await asyncio.wait_for(receive(), max(0.0, min(BODY_IDLE_SECONDS, left)))
         except TimeoutError:
             raise Failed("slow") from None
         if message["type"] == "http.disconnect":
             raise _Gone
         part = message.get("body", b"")
+        seen += len(part)
         try:
             if file is not None:
                 share.take(len(part))

@@ -22,7 +22,7 @@ class BoundedHttp(HttpProtocol):
     _peer = ""
     _head_bytes = 0
     _in_head = True
-    _is_counted = False
+    _is_counted = _is_socket = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, unless there are too many."""
@@ -46,6 +46,9 @@ class BoundedHttp(HttpProtocol):
         if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
+        if self._late is None and self._is_idle():
+            # NB: an empty line before a request begins none, and still ends the time that a silent connection has.
+            self._expect_head()
         if self._in_head and self._head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
             self.transport.abort()
 
@@ -64,9 +67,13 @@ class BoundedHttp(HttpProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection over; how many sockets there may be, the server's open files say."""
+        self._is_socket = True
         self._expect_nothing()
         self._leave()
         super().handle_websocket_upgrade()
+
+    def _is_idle(self) -> bool:
+        return not self._is_socket and (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing()
 
     def _leave(self) -> None:
         if self._is_counted:

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 import uvicorn
+from websockets.sync.client import connect
 
+from webapp import body_limit
 from webapp.serving import front, http_limits
 from webapp.serving.http_limits import BoundedHttp
 from webapp.serving.pool import Pool
@@ -129,3 +131,56 @@ def test_a_body_that_does_not_come_is_a_408(monkeypatch: pytest.MonkeyPatch, set
         assert found.startswith(b"HTTP/1.1 408 ")
         assert b"content-security-policy" in found.lower()
         assert b"(open)" not in found
+
+
+@pytest.mark.parametrize("path", ["/static/css/base.css", "/live/demo", "/snapshots/new", "/healthz/", "/nowhere"])
+def test_a_body_that_does_not_come_is_a_408_at_every_address(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front, "BODY_IDLE_SECONDS", 0.3)
+    pool = Pool(lanes(), lambda *_: None, lambda *_: None)
+    with running(front.Front(hello, pool, lambda: "")) as port, socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx".encode())
+        assert answer(connection).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_body_that_drips_is_a_408(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front, "BODY_IDLE_SECONDS", 0.5)
+    pool = Pool(lanes(), lambda *_: None, lambda *_: None)
+    with running(front.Front(hello, pool, lambda: "")) as port, socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"POST /snapshots/new HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(20):
+                connection.sendall(b"x")
+                time.sleep(0.1)
+        assert answer(connection).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_body_that_is_too_large_and_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, settings) -> None:
+    monkeypatch.setattr(body_limit, "_DRAIN_IDLE_SECONDS", 0.3)
+    with running(body_limit.BodyLimit(hello)) as port, socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"POST /snapshots/new HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\nx")
+        assert answered(connection)
+
+
+def test_an_empty_line_does_not_keep_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_limits, "HEAD_SECONDS", 0.5)
+    with running(hello) as port, socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert answered(connection)
+        connection.sendall(b"\r\n")
+        assert answer(connection) == b""
+
+
+def test_a_socket_outlives_the_time_of_a_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_limits, "HEAD_SECONDS", 0.3)
+
+    async def echo(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": message["text"]})
+
+    with running(echo) as port, connect(f"ws://127.0.0.1:{port}/") as opened:
+        for number in range(4):
+            opened.send(str(number))
+            assert opened.recv(10) == str(number)
+            time.sleep(0.2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,13 @@ def test_what_was_put_is_there() -> None:
 def test_other_code_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     stored_answers.put("d1", "q", DOCUMENT)
     monkeypatch.setattr(stored_answers, "code_digest", lambda: "another")
+    assert stored_answers.get("d1", "q") is None
+
+
+def test_an_answer_of_other_limits_is_another_one(settings) -> None:
+    """One that ended at a limit which the operator has raised since would go on saying so."""
+    stored_answers.put("d1", "q", DOCUMENT)
+    settings.QUESTION_LIMITS = replace(settings.QUESTION_LIMITS, work=settings.QUESTION_LIMITS.work + 1)
     assert stored_answers.get("d1", "q") is None
 
 
