@@ -37,14 +37,17 @@ GENERATORS = (
     ),
     *(f"tests/tracer/routing/{name}.py" for name in ("routing_frames", "routing_netns", "routing_random", "routing_worlds")),
 )
-_TESTED = ("errors", "frozen", "packet", "probability", "query", "trace", "conntrack", "netfilter", "routing", "simulate", "snapshot", "topology")
+TESTED = (
+    "errors", "frozen", "limits", "packet", "probability", "query", "trace",
+    "conntrack", "netfilter", "routing", "simulate", "snapshot", "topology",
+)  # fmt: skip
 """Modules and packages of the engine that an oracle's question passes through."""
 
 
 def engine_files() -> tuple[str, ...]:
     """Return the paths of every source that a recording is held against."""
-    found = [path for name in _TESTED for path in (PROJECT / "tracer").glob(f"{name}.py")]
-    found += [path for name in _TESTED for path in (PROJECT / "tracer" / name).rglob("*.py")]
+    found = [path for name in TESTED for path in (PROJECT / "tracer").glob(f"{name}.py")]
+    found += [path for name in TESTED for path in (PROJECT / "tracer" / name).rglob("*.py")]
     return ("tests/oracle/engine.py", *sorted(path.relative_to(PROJECT).as_posix() for path in found))
 
 
