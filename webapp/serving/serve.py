@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import resource
 import signal
 import threading
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -27,8 +29,8 @@ from webapp.work.lanes import Lane, lanes
 
 logger = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_GRACE_SECONDS, _GIVEN_UP_AFTER = 4, 2.5
-"""How long connections may go on once the server is asked to stop, and how long work may."""
+_GRACE_SECONDS, _GIVEN_UP_AFTER, _LAST_SECONDS = 4, 2.5, 9.0
+"""How long connections may go on once the server is asked to stop, how long work may, and after what time it ends whatever hangs."""
 
 
 def serve(host: str, port: int) -> int:
@@ -36,7 +38,7 @@ def serve(host: str, port: int) -> int:
     from webapp.asgi import pages
 
     _open_as_many_files_as_we_may()
-    pool = Pool(lanes(), _tell, _lost)
+    pool = Pool(lanes(), Telling(), _lost)
     health = DatabaseHealth(_database_trouble, _tidy)
     application = Gate(BodyLimit(Front(cast(App, pages), pool, health)))
     server = _Server(_config(application, host, port), pool, health)
@@ -90,7 +92,11 @@ class _Server(uvicorn.Server):
         await self._pool.stop()
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """Remember what stopped the server."""
+        """Remember what stopped the server, and see to it that this is its end: a thread that waits for a database may never be done."""
+        if not self.stopped_by:
+            last = threading.Timer(_LAST_SECONDS, _end_now, (128 + sig,))
+            last.daemon = True
+            last.start()
         self.stopped_by = sig
         super().handle_exit(sig, frame)
 
@@ -110,14 +116,31 @@ def _from_any_thread(loop: asyncio.AbstractEventLoop, pool: Pool) -> None:
         loop.call_soon_threadsafe(pool.nudge)
 
 
-_telling: set[asyncio.Task[None]] = set()
+def _end_now(code: int) -> None:
+    """End this process, and by that its workers."""
+    logger.warning("something did not end in %g s; the server does", _LAST_SECONDS)
+    os._exit(code)
 
 
-def _tell(group: str, message: dict[str, Any]) -> None:
-    """Send *message* to the sockets of *group*; on the loop."""
-    task = asyncio.ensure_future(_sent(group, message))
-    _telling.add(task)
-    task.add_done_callback(_telling.discard)
+class Telling:
+    """Tells sockets what workers say, one message after the other: a later one never overtakes an earlier one, and where the layer hangs,
+    the oldest are forgotten. Pages ask as well."""
+
+    MOST = 1_000
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[str, dict[str, Any]]] = deque(maxlen=self.MOST)
+        self._task: asyncio.Task[None] | None = None
+
+    def __call__(self, group: str, message: dict[str, Any]) -> None:
+        """Send *message* to the sockets of *group*; on the loop."""
+        self._waiting.append((group, message))
+        if self._task is None or self._task.done():
+            self._task = asyncio.ensure_future(self._tell_all())
+
+    async def _tell_all(self) -> None:
+        while self._waiting:
+            await _sent(*self._waiting.popleft())
 
 
 async def _sent(group: str, message: dict[str, Any]) -> None:

@@ -127,3 +127,34 @@ def test_the_body_of_a_client_that_went_is_kept_until_nobody_opens_it(tmp_path: 
         assert not Path(path).exists()
 
     asyncio.run(test())
+
+
+def test_messages_of_workers_keep_their_order_and_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve.Telling, "MOST", 5)
+    told: list[int] = []
+    go = asyncio.Event()
+
+    async def sent(group: str, message: dict[str, Any]) -> None:
+        if not message["n"]:
+            await go.wait()
+        await asyncio.sleep(0.001 * (10 - message["n"] % 10))
+        told.append(message["n"])
+
+    monkeypatch.setattr(serve, "_sent", sent)
+
+    async def test() -> None:
+        tell = serve.Telling()
+        for number in range(3):
+            tell("g", {"n": number})
+            await asyncio.sleep(0)
+        for number in range(3, 20):
+            tell("g", {"n": number})
+        go.set()
+        while len(told) < 6:
+            await asyncio.sleep(0.001)
+        tell("g", {"n": 20})
+        while len(told) < 7:
+            await asyncio.sleep(0.001)
+
+    asyncio.run(asyncio.wait_for(test(), 10))
+    assert told == [0, 15, 16, 17, 18, 19, 20]

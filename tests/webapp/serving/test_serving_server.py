@@ -204,3 +204,29 @@ def test_a_request_whose_rest_does_not_come_holds_nothing(server: LiveServer) ->
     assert status(server.url + "/snapshots")[0] == 200
     for connection in slow:
         connection.close()
+
+
+_HANGING = """
+import time
+import django
+django.setup()
+from webapp.serving import serve
+def hangs():
+    print("asked", flush=True)
+    time.sleep(1000)
+serve._database_trouble = hangs
+raise SystemExit(serve.serve("127.0.0.1", 0))
+"""
+
+
+def test_it_stops_when_the_database_answers_no_more(tmp_path: Path) -> None:
+    """A thread waits for it, and would be waited for."""
+    command = [sys.executable, "-c", _HANGING]
+    env = environment(tmp_path) | {"DJANGO_SETTINGS_MODULE": "webapp.settings", "HOPLINE_FOLLOW": "0"}
+    with subprocess.Popen(command, cwd=PROJECT, env=env, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "asked\n"
+        begun = time.monotonic()
+        process.terminate()
+        assert process.wait(timeout=PATIENCE) == 128 + signal.SIGTERM
+        assert time.monotonic() - begun < 10
