@@ -190,8 +190,8 @@ class _Parser(ExpressionParser):
         if self.accept(":"):  # into a map: nothing that a trace follows looks it up by what it was given
             self.until_brace()
             return n.UnmodelledStatement("map", self.text_from(start))
-        while self.accept("counter", "packets", "bytes") or (self.peek() or "").isdigit():
-            continue
+        while self.peek() in ("counter", "packets", "bytes") or number(self.peek() or "") is not None:
+            self.at += 1
         if self.accept("comment"):
             self.take("the comment")
         self.expect("}")

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
 
+from tests.tracer.netfilter.viewing import packet, view
+from tracer.conntrack import Connection
+from tracer.errors import ParseError
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.nft_merged import joined
 from tracer.netfilter.nft_print import to_text
@@ -13,6 +19,7 @@ from tracer.netfilter.nft_set_index import OwnPort, same
 from tracer.netfilter.nft_statements import parse_statements
 from tracer.netfilter.nft_text import parse_text
 from tracer.netfilter.nft_typing import types_of
+from tracer.netfilter.nft_values import _ct
 
 REASONS = {
     # nft(8), REJECT STATEMENT → the name that iptables has for the same ICMP type and code
@@ -115,6 +122,62 @@ def test_which_comparisons_nft_may_have_joined(text: str, count: int) -> None:
     assert len(joined(statements, 0)) == count
 
 
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "ip saddr",
+        "ip saddr timeout 1m",
+        "ip saddr counter",
+        "ip saddr counter packets 3 bytes 180",
+        "ip saddr timeout 1m counter packets 0 bytes 0",
+        'ip saddr counter packets 3 bytes 180 comment "seen"',
+    ],
+)
+@pytest.mark.parametrize("operation", ["add", "update", "delete"])
+def test_what_a_rule_writes_into_a_set_is_read_whatever_it_counts(operation: str, inside: str) -> None:
+    (update, _), _ = parse_statements(f"{operation} @seen {{ {inside} }} drop", "ip")
+    assert isinstance(update, n.SetUpdate)
+    assert (update.operation, update.set, update.timeout) == (operation, "seen", 60 if "timeout" in inside else None)
+
+
+STATEMENTS = (
+    'add @seen { ip saddr timeout 1m counter packets 3 bytes 180 comment "a" } drop',
+    "update @seen { ip saddr . tcp dport limit rate 3/second burst 5 packets } accept",
+    "add @m { ip saddr : 10.0.0.1 }",
+    "meter m size 65535 { ip saddr limit rate over 3/second }",
+    "quota over 3 mbytes used 1 kbytes drop",
+    "limit rate over 3 mbytes/second burst 5 kbytes",
+    'log prefix "a" level info flags tcp sequence,options queue-threshold 3 group 1',
+    "dnat ip to 10.0.0.1-10.0.0.9:80-90 random,persistent",
+    "redirect to :numgen random mod 3 map { 0 : 80, 1 : 81 }",
+    "tcp flags & (syn | ack) == syn / syn,ack ct state { new, established } accept",
+    "ip saddr . tcp dport vmap { 10.0.0.1 . 80-90 counter packets 3 bytes 9 : jump web, 10.0.0.0/8 . 1 timeout 1m expires 3s : drop }",
+    "fib saddr . iif oif missing reject with icmpx type no-route",
+    "@nh,160,16 80 @th,16,16 { 0-1, 2 } queue flags bypass to 100-103",
+)
+
+
+def _too_long(number: int, frame: object) -> None:
+    raise TimeoutError("the reader does not end")
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_whatever_word_stands_in_between_the_reader_ends(statement: str) -> None:
+    words = statement.split(" ")
+    inserted = ("", "7", "x", "counter", "packets", "timeout", "{", "}", ",", ":", ".", "map", "comment", "used")
+    before = signal.signal(signal.SIGVTALRM, _too_long)
+    try:
+        for at in range(len(words) + 1):
+            for word in inserted:
+                for rest in (words[at:], words[at + 1 :], []):
+                    signal.setitimer(signal.ITIMER_VIRTUAL, 2)
+                    with contextlib.suppress(ParseError):
+                        parse_statements(" ".join(w for w in (*words[:at], word, *rest) if w), "ip")
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
 LISTING = """\
 table ip own {
 	set S {
@@ -136,6 +199,23 @@ def test_what_a_set_says_of_itself_is_kept() -> None:
     assert (set_.size, set_.flags, set_.timeout, set_.auto_merge, set_.comment) == (1000, ("interval", "timeout"), 3600, True, "who may")
     again = parse_text(to_text(found), "nft-ruleset.txt").tables[0].sets["S"]
     assert (again.size, again.flags, again.elements) == (1000, set_.flags, set_.elements)
+
+
+@pytest.mark.parametrize(
+    ("view_of", "bits"),
+    [
+        ({"state": "NEW"}, set()),
+        ({"state": "NEW", "in_device": "lo"}, {"confirmed"}),  # over lo a packet comes again
+        ({"state": "ESTABLISHED"}, {"confirmed"}),
+        ({"state": "ESTABLISHED", "reply": True}, {"confirmed", "seen-reply"}),
+    ],
+)
+def test_what_a_connection_has_seen(view_of: dict[str, object], bits: set[str]) -> None:
+    sent = packet(source_port=4000)
+    for established in (False, True):
+        connection = replace(Connection.begin(sent), established=established)
+        found = _ct(n.Ct("status"), view(sent, connection=connection, **view_of))
+        assert found == bits | ({"seen-reply"} if established else set())
 
 
 PORTS = OwnPort(32768, 60999)
