@@ -98,7 +98,8 @@ def meeting(mutation: Mutation, records: Sequence[Recorded]) -> tuple[tuple[str,
 def _running(mutation: Mutation, lines: Iterable[int], records: Sequence[Recorded]) -> dict[str, float]:
     """What runs while a file is collected or its fixtures are made matters to each of its tests.
 
-    A line that runs on import matters wherever its package is used: to each test that runs anything of that.
+    A line that runs on import matters wherever its package is used: to each test that runs anything of that, and to those beside it that
+    run nothing at all, as they look at what the module holds.
     """
     mask, found = sum(1 << line for line in lines), dict[str, float]()
     package = mutation.file.rpartition("/")[0] + "/"
@@ -106,6 +107,8 @@ def _running(mutation: Mutation, lines: Iterable[int], records: Sequence[Recorde
         masks = record.lines.get(mutation.file, {})
         if masks.get(IMPORTED, 0) & mask:
             sources = [held for source, held in record.lines.items() if source.startswith(package)]
-            found |= {n: s for n, s in record.seconds.items() if not mutation.on_import or any(n in held for held in sources)}
+            looks = is_beside(record.test_file, mutation.file)
+            idle = {n for n in record.seconds if looks and not any(n in held for held in record.lines.values())}
+            found |= {n: s for n, s in record.seconds.items() if not mutation.on_import or n in idle or any(n in held for held in sources)}
         found |= {n: s for n, s in record.seconds.items() if masks.get(n, 0) & mask}
     return found

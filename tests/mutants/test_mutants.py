@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,9 @@ def test_the_tests_that_run_a_line_are_asked_quickest_first() -> None:
     assert [name for name, _ in meeting(note, [fixture])] == ["t.py::quick", "t.py::slow"]
     imported = recorded("t.py", a={IMPORTED: 1 << limit.lines.start, "t.py::slow": bit})
     assert [name for name, _ in meeting(limit, [imported])] == ["t.py::slow"]
+    # A test beside the module that runs nothing may look at what it holds.
+    beside = replace(imported, test_file="tests/tracer/ipvs/test_a.py")
+    assert [name for name, _ in meeting(limit, [beside])] == ["t.py::quick", "t.py::slow"]
 
 
 def test_a_catch_counts_on_while_its_two_files_are_the_same(tmp_path: Path) -> None:
