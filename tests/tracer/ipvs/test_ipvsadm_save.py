@@ -129,3 +129,19 @@ def test_find():
     assert found(packet("10.0.0.2", 80)) is None
     assert found(packet("10.0.0.3", 80, mark=5)) == "-f 5"
     assert found(packet("10.0.0.1", 80, mark=5)) == "-f 5"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("-A -f x", "'x' is not a number"),
+        ("-Z -t 10.0.0.1:80", "'-Z' is neither -A nor -a"),
+        ("-A -t 10.0.0.1:99999", "'10.0.0.1:99999' has no valid port"),
+        ("-A -t web:80", "'web:80' is not an address and port (was ipvsadm run without -n?)"),
+        ("-a -t 10.0.0.1:80 -r 10.1.0.1:80", "no virtual server -t 10.0.0.1:80 was added before its real server"),
+        ("-A -s rr", "the line names no virtual server (-t, -u, --sctp-service or -f)"),
+    ],
+)
+def test_a_fault_is_one_sentence(line: str, message: str):
+    _, (fault,) = parse_virtual_servers(line + "\n", "save")
+    assert (fault.message, fault.line, fault.text) == (message, 1, line)

@@ -15,6 +15,19 @@ DESTINATIONS = {4: ("10.9.0.0/16", "10.0.0.0/8", "10.9.0.1"), 6: ("fd09::/32", "
 Json = dict[str, object]
 
 
+ADDRESSES = [
+    {"ifname": "lo", "flags": ["LOOPBACK", "UP"], "addr_info": [{"family": "inet", "local": "127.0.0.1", "prefixlen": 8, "scope": "host"}]},
+    {
+        "ifname": "eth0",
+        "flags": ["UP"],
+        "addr_info": [
+            {"family": "inet", "local": "10.0.0.1", "prefixlen": 24, "scope": "global"},
+            {"family": "inet6", "local": "fd00::1", "prefixlen": 64, "scope": "global"},
+        ],
+    },
+]
+
+
 def stack(version: int, routes: list[Json], sysctl: str = "", **texts: str) -> Routing:
     name = "ip_route" if version == 4 else "ip6_route"
     return Routing.from_texts(
@@ -82,6 +95,25 @@ def test_routes_for_certain_sources(dst: str, routes: list[tuple[str | None, int
     assert found == expected or (expected == ["none"] and found == ["unreachable"])
 
 
+@pytest.mark.parametrize(
+    ("address", "types", "expected"),
+    [
+        ("::", ["UNICAST"], False),  # the unspecified address
+        ("::", ["UNSPEC"], True),
+        ("::1", ["UNICAST"], True),
+        ("fd00::9", ["UNICAST"], True),
+        ("fd00::9", ["UNSPEC"], False),
+        ("ff02::1", ["UNICAST"], False),
+        ("ff02::1", ["MULTICAST"], True),
+        ("fd00::9", ["MULTICAST"], False),
+        ("::ffff:10.0.0.1", ["UNICAST"], False),  # ipv6_addr_type() calls a mapped address neither
+    ],
+)
+def test_the_types_of_ipv6_addresses_to_a_match(address: str, types: list[str], *, expected: bool) -> None:
+    """Source: match_type6() in xt_addrtype.c, __ipv6_addr_type()."""
+    assert stack(6, [way(6, 2, dst="default")], ip_addr=json.dumps(ADDRESSES)).has_address_type(ip_address(address), types) is expected
+
+
 @pytest.mark.parametrize(("version", "name"), [(4, "nf_call_iptables"), (6, "nf_call_ip6tables")])
 @pytest.mark.parametrize("value", [0, 1])
 def test_what_a_bridge_says_of_one_family_is_no_word_on_the_other(version: int, name: str, value: int) -> None:
@@ -97,19 +129,6 @@ def test_what_a_vxlan_device_says() -> None:
     )
     assert (vxlan.vxlan_id, str(vxlan.vxlan_local), vxlan.vxlan_port) == (7, "10.0.0.1", 4789)
     assert (plain.vxlan_id, plain.vxlan_local, plain.vxlan_port) == (None, None, None)
-
-
-ADDRESSES = [
-    {"ifname": "lo", "flags": ["LOOPBACK", "UP"], "addr_info": [{"family": "inet", "local": "127.0.0.1", "prefixlen": 8, "scope": "host"}]},
-    {
-        "ifname": "eth0",
-        "flags": ["UP"],
-        "addr_info": [
-            {"family": "inet", "local": "10.0.0.1", "prefixlen": 24, "scope": "global"},
-            {"family": "inet6", "local": "fd00::1", "prefixlen": 64, "scope": "global"},
-        ],
-    },
-]
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,17 @@ def test_a_process_that_connects_to_no_address_reaches_its_own_node() -> None:
     assert not any(note.startswith("route: ") for o in answer.outcomes for hop in o.hops for note in hop.notes)
 
 
+@pytest.mark.parametrize("type_", ["unicast", "local"])
+def test_a_route_over_lo_leads_back_to_the_node_that_sends(type_: str) -> None:
+    """Source: __mkroute_output: a route by a loopback device is a local one (RTCF_LOCAL), whatever its type."""
+    cluster = made()
+    table = {"table": "local", "scope": "host"} if type_ == "local" else {}
+    cluster.node(1).routes.append({"type": type_, "dst": "10.99.0.0/16", "dev": "lo", "flags": [], **table})
+    (outcome,) = cluster.trace("node:n1", "10.99.0.1:22").outcomes
+    assert outcome.destination is not None
+    assert (outcome.disposition, outcome.destination.kind, outcome.destination.name) == (Disposition.DELIVERED, "node", "n1")
+
+
 # -- what is missing ----------------------------------------------------------------------------------------------------------------
 
 

@@ -194,6 +194,8 @@ def test_every_step_of_a_trace_is_on_its_new_line() -> None:
     assert placed(found) == {(at, further[line] if at == file else line) for at, line in placed(trace)}
     assert relined(found, file, {new: old for old, new in further.items()}) == trace
     assert relined(trace, file, dict.fromkeys(further)) == trace
+    # Where no line moves, nothing is copied: of an answer that is shown, most is as it was.
+    assert relined(trace, file, {line: line for _, line in placed(trace)}) is trace
 
 
 # -- what an answer's dependencies make of them ----------------------------------------------------------------------------------------

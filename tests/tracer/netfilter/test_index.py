@@ -1,0 +1,40 @@
+"""Which rules of a chain a packet may match, by what they ask for certain: an address, a protocol with a port, or neither."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.tracer.netfilter.viewing import packet
+from tracer.netfilter.index import ChainIndex
+from tracer.packet import Protocol
+
+RULES = [
+    "-A C -j FIRST",
+    "-A C -d 10.0.0.1/32 -j A",
+    "-A C -d 10.0.0.2/32 -j B",
+    "-A C -p tcp -m tcp --dport 80 -j C",
+    "-A C -p tcp -m tcp --dport 81 -j D",
+    "-A C -p udp -m udp --dport 80 -j E",
+    "-A C -p udp -m udp --dport 81 -j F",
+    "-A C -s 10.0.0.0/8 -j LAST",
+]
+
+
+@pytest.mark.parametrize(
+    ("destination", "protocol", "port", "expected"),
+    [
+        ("10.0.0.1", Protocol.TCP, 80, ["FIRST", "A", "C", "LAST"]),
+        ("10.0.0.2", Protocol.UDP, 81, ["FIRST", "B", "F", "LAST"]),
+        ("10.0.0.3", Protocol.TCP, 81, ["FIRST", "D", "LAST"]),
+        ("10.0.0.3", Protocol.TCP, 82, ["FIRST", "LAST"]),
+        ("10.0.0.3", Protocol.SCTP, 80, ["FIRST", "LAST"]),
+        # Nobody says which port it is: it may be any, of its protocol.
+        ("10.0.0.3", Protocol.TCP, None, ["FIRST", "C", "D", "LAST"]),
+        ("10.0.0.1", Protocol.UDP, None, ["FIRST", "A", "E", "F", "LAST"]),
+    ],
+)
+def test_which_rules_may_match(destination: str, protocol: Protocol, port: int | None, expected: list[str]) -> None:
+    sent = replace(packet(destination=destination), protocol=protocol, destination_port=port)
+    assert [RULES[i].rpartition(" ")[2] for i in ChainIndex(RULES).candidates(sent)] == expected
