@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 BODY_IDLE_SECONDS, SEND_SECONDS = 30.0, 60.0
 """How long a client may take for the next part of a request, and for taking the next part of an answer."""
+MOST_SOCKETS = 5_000
+"""Open sockets, of everybody."""
 SLOWEST_BODY = 4_000.0
 """Bytes a second that a body comes with at least, after its first BODY_IDLE_SECONDS."""
 _KEPT_BODY = 256_000
@@ -49,11 +51,12 @@ class Front:
 
     def __init__(self, pages: App, pool: Pool, health: Callable[[], str]) -> None:
         self._pages, self._pool, self._health = pages, pool, health
+        self._sockets = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] != "http":
-            await self._pages(scope, receive, send)
+            await self._socket(scope, receive, send)
         elif scope["path"] == "/healthz":
             await self._say_health(send)
         else:
@@ -74,6 +77,16 @@ class Front:
                 await self._fail(scope, receive, send, error.why)
                 return
         await self._pages(scope, _Read(receive), send)
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._sockets >= MOST_SOCKETS:
+            await refuse(FAILURES["full"], scope, receive, send)
+            return
+        self._sockets += 1
+        try:
+            await self._pages(scope, receive, send)
+        finally:
+            self._sockets -= 1
 
     async def _say_health(self, send: Send) -> None:
         trouble = self._health()

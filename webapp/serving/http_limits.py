@@ -66,7 +66,7 @@ class BoundedHttp(HttpProtocol):
         super().on_headers_complete()
 
     def handle_websocket_upgrade(self) -> None:
-        """Hand the connection over; how many sockets there may be, the server's open files say."""
+        """Hand the connection over; how many sockets there may be, front.py says."""
         self._is_socket = True
         self._expect_nothing()
         self._leave()

@@ -401,7 +401,8 @@ class Pool:
         if gone in state.workers:
             state.workers.remove(gone)
         self._keep(asyncio.to_thread(gone.process.join, 5))
-        why = gone.ended_for or self._cause(gone)
+        # NB: one that was let go may take a while to give its memory back; nobody asks why it ended, and the loop must not wait.
+        why = gone.ended_for or ("died" if gone.is_retiring else self._cause(gone))
         alone = len(gone.working) == 1
         if gone.doing:
             self._lost(gone.doing, why)
@@ -412,7 +413,8 @@ class Pool:
                 self._orphaned(work.ask, gone.lane, why, alone)
         if gone.is_retiring or time.monotonic() - gone.begun >= _LIVED:
             state.failures = 0
-        elif why == "died":
+        elif why == "died" and not gone.ended_for:
+            # NB: not where we ended it ourselves: who asks and goes, again and again, would keep everybody waiting.
             self._back_off(state)
         if gone.lane is Lane.LIVE or len(state.queue):
             self._later(gone.lane)
@@ -478,7 +480,10 @@ class Pool:
                 # Whose fault it is, is known here: the others of this process are asked again without it.
                 self._fail(work.ask, "seconds")
             by.kill("seconds" if by.limits.threads == 1 else "died")
-        elif by.limits.threads == 1 and age > ABANDONED_SECONDS and work.ask is not None and work.ask.is_nobodys:
+        elif by.limits.threads > 1 or by.lane is Lane.UPLOADS:
+            # Others are worked on beside it; or it is about to keep a file, which would be left behind.
+            return
+        elif age > ABANDONED_SECONDS and work.ask is not None and work.ask.is_nobodys:
             by.kill("died")
 
     def _keep(self, work: Any) -> None:

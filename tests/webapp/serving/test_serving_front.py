@@ -158,3 +158,33 @@ def test_messages_of_workers_keep_their_order_and_have_a_bound(monkeypatch: pyte
 
     asyncio.run(asyncio.wait_for(test(), 10))
     assert told == [0, 15, 16, 17, 18, 19, 20]
+
+
+def test_there_are_so_many_sockets_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front, "MOST_SOCKETS", 2)
+    go = asyncio.Event()
+
+    async def pages(*_: Any) -> None:
+        await go.wait()
+
+    async def connecting() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    async def test() -> None:
+        sent: list[dict[str, Any]] = []
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        made = front.Front(pages, Late(), lambda: "")
+        scope = asked() | {"type": "websocket", "path": "/live/demo"}
+        held = [asyncio.create_task(made(scope, connecting, send)) for _ in range(2)]
+        await asyncio.sleep(0)
+        await made(scope, connecting, send)
+        assert [message["type"] for message in sent] == ["websocket.close"]
+        go.set()
+        await asyncio.gather(*held)
+        await made(scope, connecting, send)
+        assert len(sent) == 1
+
+    asyncio.run(asyncio.wait_for(test(), 10))

@@ -570,3 +570,69 @@ def test_one_session_does_not_take_all_places_of_a_queue() -> None:
         await shop.pool.stop()
 
     run(test)
+
+
+def test_who_asks_and_goes_again_and_again_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "ABANDONED_SECONDS", 0.02)
+    monkeypatch.setattr(pool_module, "_SWEPT_EVERY", 0.02)
+    monkeypatch.setattr(pool_module, "_AGAIN_AT_ONCE", 10.0)
+
+    async def test() -> None:
+        def endless(process: FakeProcess, number: int, scope: dict[str, Any]) -> None:
+            if scope["path"] == "/other":
+                ordinary(process, number, scope)
+
+        shop = Workshop({Lane.HEAVY: endless})
+        shop.pool.start()
+        for _ in range(5):
+            gone = ask("/gone")
+            shop.pool.ask(gone, Lane.HEAVY)
+            await asyncio.sleep(0.02)
+            shop.pool.abandon(gone)
+            await asyncio.wait_for(gone.reply.over(), 5)
+        assert await asyncio.wait_for(outcome(shop.pool.ask(ask("/other"), Lane.HEAVY)), 5) == "/other"
+        await shop.pool.stop()
+
+    run(test)
+
+
+def test_an_upload_whose_client_went_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "ABANDONED_SECONDS", 0.02)
+
+    async def test() -> None:
+        def keeps(process: FakeProcess, number: int, scope: dict[str, Any]) -> None:
+            time.sleep(0.5)
+            ordinary(process, number, scope)
+
+        shop = Workshop({Lane.UPLOADS: keeps})
+        shop.pool.start()
+        gone = ask("/new", is_safe=False)
+        shop.pool.ask(gone, Lane.UPLOADS)
+        shop.pool.abandon(gone)
+        await asyncio.wait_for(gone.reply.over(), 5)
+        assert gone.reply.status == 200
+        assert [process.exitcode for process in shop.processes] == [None]
+        await shop.pool.stop()
+
+    run(test)
+
+
+def test_the_loop_does_not_wait_for_a_process_that_was_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        joined: list[bool] = []
+        monkeypatch.setattr(
+            FakeProcess, "join", lambda *_: joined.append(threading.current_thread() is threading.main_thread()), raising=True
+        )
+
+        def fat(process: FakeProcess, number: int, scope: dict[str, Any]) -> None:
+            process.say(id=number, type="start", status=200, headers=[])
+            process.say(id=number, type="end")
+            process.say(id=number, type="idle", rss=LIMITS.memory)
+
+        shop = Workshop({Lane.HEAVY: fat})
+        assert await outcome(shop.pool.ask(ask("/a"), Lane.HEAVY)) == ""
+        await asyncio.sleep(0.3)
+        assert joined == [False]
+        await shop.pool.stop()
+
+    run(test)
