@@ -150,7 +150,7 @@ def test_422_lists_every_problem(page, refused):
     page.get_by_label("File", exact=True).set_input_files(refused)
     page.get_by_role("button", name="Upload").click()
     alert = page.get_by_role("alert")
-    alert.get_by_text("Not stored").wait_for()
+    alert.get_by_role("heading", name="Not stored").wait_for()
     assert alert.locator("li").count() == 2
     assert "../escape.json" in alert.inner_text()
     assert page.evaluate("document.activeElement.id") == "upload-state"
@@ -204,7 +204,7 @@ def test_u3_without_javascript(browser, live_url, archive, refused):
     page.goto("/snapshots/new")
     page.get_by_label("File", exact=True).set_input_files(refused)
     page.get_by_role("button", name="Upload").click()
-    page.get_by_text("Not stored").wait_for(timeout=15_000)
+    page.get_by_role("heading", name="Not stored").wait_for(timeout=15_000)
     assert page.get_by_role("alert").locator("li").count() == 2
     page.get_by_label("File", exact=True).set_input_files(archive)
     page.get_by_label("Name, if another").fill("without script")
