@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import zstandard
 from django.core.files.base import ContentFile
+from django.db import OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from tests.live_server import PROJECT
@@ -297,3 +299,25 @@ def test_clean_up_spares_a_store_that_another_process_is_at(small: Path, own_sto
     row = services.store_snapshot(small, owner="me")
     assert removed == [[]]
     assert stored_files(row)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_committed", [True, False])
+def test_after_a_commit_that_breaks_off_the_file_is_where_its_row_is(
+    small: Path, own_storage: Path, monkeypatch: pytest.MonkeyPatch, is_committed: bool
+) -> None:
+    """The database may have committed without having been able to say so."""
+    whole = BaseDatabaseWrapper._commit
+
+    def commit(wrapper: BaseDatabaseWrapper) -> None:
+        monkeypatch.undo()
+        if is_committed:
+            whole(wrapper)
+        raise OperationalError("the connection was closed")
+
+    monkeypatch.setattr(BaseDatabaseWrapper, "_commit", commit)
+    with pytest.raises(OperationalError):
+        services.store_snapshot(small)
+    rows = set(Snapshot.objects.values_list("storage_name", flat=True))
+    assert len(rows) == is_committed
+    assert {path.name for path in own_storage.iterdir()} == rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -93,6 +94,15 @@ def test_an_upload_whose_server_was_killed_is_told_to_have_failed(settings) -> N
     assert (row.id, row.state, row.status) == (dead.id, "failed", 503)
     assert "Upload it again" in row.problems[0]
     assert list(incoming.iterdir()) == []
+
+
+def test_a_folder_that_a_killed_process_left_keeps_no_server_from_starting(settings) -> None:
+    left = settings.DATA_DIR / "incoming" / "tmp-of-a-killed-process"
+    left.mkdir(parents=True)
+    os.utime(left, (0, 0))
+    (left / "services.json").write_bytes(b"{}")
+    services.clean_up()
+    assert list((settings.DATA_DIR / "incoming").iterdir()) == []
 
 
 def test_clean_up_leaves_a_running_upload_alone(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
