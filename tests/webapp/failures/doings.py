@@ -19,12 +19,14 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.sync.client import connect
 
 from tests.made_cluster import MadeCluster
+from tests.sizes import FULL
 from tests.webapp.failures.person import Answer, Person
 from webapp.recorded_api import RecordedApi
 
 QUESTION = "from=external:203.0.{0}.{1}&to=198.51.100.7:80"
 _SETTLED_SECONDS = 60.0
-_BETWEEN = 0.15
+_MANY = 80 if FULL else 30
+_BETWEEN, _AFTER_REFUSAL = 0.15, 0.3
 
 
 class Doing:
@@ -69,7 +71,8 @@ class Doing:
                 self.once(self._count)
             except Exception as error:
                 self.faults.append(f"{type(error).__name__}: {error}")
-            self._over.wait(_BETWEEN)
+            was_refused = bool(self.refused) and self.refused[-1][0] > max(self.acknowledged, default=0.0)
+            self._over.wait(_AFTER_REFUSAL if was_refused else _BETWEEN)
 
     def _took(self, answer: Answer) -> Answer:
         """Note what became of a request that should have been acknowledged."""
@@ -86,7 +89,7 @@ class Uploads(Doing):
     def __init__(self, person: Person, archive: bytes) -> None:
         super().__init__(person)
         self.archive, self.jobs = archive, list[str]()
-        self.unanswered = 0
+        self.unanswered, self.is_reading = 0, False
         self.ended: Counter[str] = Counter()
 
     def once(self, number: int) -> None:
@@ -96,7 +99,9 @@ class Uploads(Doing):
         if answer.status == 302:
             self.jobs.append(answer.where)
             while not self._over.is_set() and self.person.get(answer.where).status == 200:
+                self.is_reading = True
                 self._over.wait(0.05)
+            self.is_reading = False
 
     def check(self) -> None:
         done = set()
@@ -232,9 +237,9 @@ def change(api: RecordedApi, number: int) -> None:
 
 
 def heavy_cluster() -> dict[str, bytes]:
-    """Return the files of a cluster whose questions take a while: one Service of 80 endpoints, one of two."""
+    """Return the files of a cluster whose questions take a while: one Service of many endpoints, one of two."""
     cluster = MadeCluster(nodes=3)
-    pods = [cluster.pod(f"web-{n}", n % 3 + 1) for n in range(80)]
+    pods = [cluster.pod(f"web-{n}", n % 3 + 1) for n in range(_MANY)]
     cluster.service("few", pods[:2], type="LoadBalancer", node_port=30080, lb_ip="198.51.100.7")
     cluster.service("web", pods, type="LoadBalancer", node_port=30081, lb_ip="198.51.100.8")
     return cluster.files()

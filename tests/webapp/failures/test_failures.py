@@ -29,7 +29,7 @@ from webapp.recorded_api import RecordedApi, serve
 
 _BEFORE, _AFTER, _AWAY = (3.0, 3.0, 3.0) if FULL else (1.0, 0.5, 1.0)
 """Seconds that work goes on before and after a failure, and that something is away."""
-_UPLOAD_MB = 3.0
+_UPLOAD_MB = 3.0 if FULL else 1.5
 _MOST_LINES = 60
 DOINGS = ("uploads", "freezes", "questions", "follows", "watches")
 
@@ -191,6 +191,7 @@ def happen(name: str, folder: Path) -> Happened:
             doing.start()
         _until_all_go_on(came.doings, 0.0)
         time.sleep(_BEFORE)
+        _until_an_upload_is_read(came.doings)
         before = len(room.log())
         ended = failure.fail(room)
         _until_health(room, 200)
@@ -248,6 +249,14 @@ def _until_all_go_on(doings: dict[str, Doing], since: float) -> None:
         said = {kind: (doings[kind].statuses, doings[kind].faults[:3]) for kind in waiting}
         assert time.monotonic() < deadline, f"nothing was acknowledged any more: {said}"
         time.sleep(0.05)
+
+
+def _until_an_upload_is_read(doings: dict[str, Doing]) -> None:
+    uploads, deadline = doings["uploads"], time.monotonic() + 30
+    assert isinstance(uploads, Uploads)
+    while not uploads.is_reading:
+        assert time.monotonic() < deadline, "no upload is being read"
+        time.sleep(0.005)
 
 
 def _print(name: str, came: Happened, ended: float) -> None:
