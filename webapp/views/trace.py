@@ -30,6 +30,8 @@ from webapp.trace_answers import NotAnswered
 from webapp.trace_query import FieldError, TraceQuery, from_params, is_form
 from webapp.views.errors import not_found
 from webapp.views.htmx_request import HtmxHttpRequest
+from webapp.work import place
+from webapp.work.lanes import Lane
 
 PARTS = {"inspector": "trace/_inspector.html", "graph-box": "trace/_graph.html", "trace": "trace/_trace.html"}
 MOST_EXAMPLES = 4
@@ -159,6 +161,8 @@ def trace_export(request: HtmxHttpRequest, source: str, suffix: str) -> HttpResp
     query = from_params(dict(request.GET.lists()))
     if query.errors or query.is_empty:
         return _plain("\n".join(error.message for error in query.errors) or "Nothing is asked: from and to are missing.", 422)
+    # Drawing takes long, also of an answer that is already there.
+    place.belongs_in(Lane.HEAVY, Lane.LIVE)
     try:
         found = trace_answers.answer(row, query)
     except NotAnswered as failure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.sessions.backends.signed_cookies import SessionStore
@@ -43,6 +44,14 @@ def test_a_key_of_a_question_is_short_whatever_is_asked() -> None:
     assert len(keys) == 3
     assert {len(key) for key in keys} == {64}
     assert front._question(asked(query="from=pod:shop/a&to=svc:shop/b:80"), "trace", "other", b"") not in keys
+
+
+def test_a_page_and_its_link_ask_the_same_and_a_file_does_not() -> None:
+    query = "from=pod:shop/a&to=svc:shop/b:80"
+    page = front._question(asked(query=query), "trace", "demo", b"")
+    form = urlencode({"query": query}).encode()
+    assert front._question(asked(), "trace-freeze", "demo", form) == page
+    assert front._question(asked(query=query), "trace-export", "demo", b"") not in ("", page)
 
 
 @pytest.mark.parametrize("error", [InterfaceError("connection already closed"), RuntimeError("anything")])
