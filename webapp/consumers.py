@@ -160,7 +160,11 @@ class LiveUpdates(_TextSocket):
             try:
                 await asyncio.wait_for(self._wake.wait(), WATCHED_EVERY)
             except TimeoutError:
-                await sync_to_async(live.watched)(source)
+                try:
+                    await sync_to_async(live.watched)(source)
+                except Exception as error:
+                    # NB: a socket that nothing is sent by any more, and that stays open, is a page that stands still.
+                    log_seldom("that somebody watches cannot be noted", error)
                 continue
             self._wake.clear()
             waiting, self._waiting = self._waiting, {}

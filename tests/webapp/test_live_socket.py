@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 
 import pytest
 from asgiref.testing import ApplicationCommunicator
+from django.db import OperationalError
 
 from tests.webapp.test_upload_socket import session_cookie
+from webapp import socket_loop
 from webapp.asgi import application
 from webapp.consumers import merged
 from webapp.live import announce
@@ -126,6 +129,29 @@ def test_every_change_is_passed_on() -> None:
         return heard
 
     assert asyncio.run(follow()) == [{"type": "generation", "gen": 8, "changed": ["svc/shop/web", "node/n1"]}] * 2
+
+
+def test_a_database_that_is_away_for_a_moment_does_not_silence_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    row, asked = made(), threading.Event()
+
+    def away(_row: LiveSource) -> None:
+        asked.set()
+        raise OperationalError("server closed the connection")
+
+    async def follow() -> dict:
+        one = Socket(row.id)
+        assert await one.connect()
+        await one.say("{}")
+        await one.hear()
+        monkeypatch.setattr("webapp.consumers.live.watched", away)
+        assert await asyncio.to_thread(asked.wait, 5)
+        await socket_loop.layer().group_send(announce.group_of(row.id), {"type": "live.message", "message": {"type": "source", "n": 1}})
+        heard = await one.hear()
+        await one.leave()
+        return heard
+
+    monkeypatch.setattr("webapp.consumers.WATCHED_EVERY", 0.05)
+    assert asyncio.run(follow()) == {"type": "source", "n": 1}
 
 
 def test_a_slow_socket_gets_the_newest_with_all_that_changed() -> None:
