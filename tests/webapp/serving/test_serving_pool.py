@@ -74,6 +74,17 @@ def ordinary(process: FakeProcess, number: int, scope: dict[str, Any]) -> None:
     process.answer(number, scope["path"].encode())
 
 
+def held() -> tuple[threading.Event, Work]:
+    """Return an event, and work that is done as usual once that is set."""
+    go = threading.Event()
+
+    def work(process: FakeProcess, number: int, scope: dict[str, Any]) -> None:
+        go.wait(10)
+        ordinary(process, number, scope)
+
+    return go, work
+
+
 class Workshop:
     """A pool whose workers do what the test says, lane by lane; everything it was told."""
 
@@ -158,12 +169,7 @@ def test_a_request_that_no_lane_wants_ends() -> None:
 
 def test_equal_questions_are_worked_on_by_one_worker_that_then_knows_the_answer() -> None:
     async def test() -> None:
-        go = threading.Event()
-
-        def waits(process: FakeProcess, number: int, scope: dict[str, Any]) -> None:
-            go.wait(10)
-            ordinary(process, number, scope)
-
+        go, waits = held()
         shop = Workshop({Lane.HEAVY: waits}, processes=3)
         replies = [shop.pool.ask(ask(f"/{n}", session=str(n), key="same"), Lane.HEAVY) for n in range(4)]
         await asyncio.sleep(0.2)
@@ -193,12 +199,7 @@ def test_what_is_stored_is_asked_of_the_pages_next_time() -> None:
 
 def test_sessions_take_turns() -> None:
     async def test() -> None:
-        go = threading.Event()
-
-        def waits(process: FakeProcess, number: int, scope: dict[str, Any]) -> None:
-            go.wait(10)
-            ordinary(process, number, scope)
-
+        go, waits = held()
         shop = Workshop({Lane.QUICK: waits})
         greedy = [shop.pool.ask(ask(f"/greedy{n}", session="greedy"), Lane.QUICK) for n in range(5)]
         modest = shop.pool.ask(ask("/modest", session="modest"), Lane.QUICK)
@@ -374,12 +375,7 @@ def test_what_others_wait_for_goes_on_when_the_first_one_leaves(monkeypatch: pyt
     monkeypatch.setattr(pool_module, "ABANDONED_SECONDS", 0.05)
 
     async def test() -> None:
-        go = threading.Event()
-
-        def waits(process: FakeProcess, number: int, scope: dict[str, Any]) -> None:
-            go.wait(10)
-            ordinary(process, number, scope)
-
+        go, waits = held()
         shop = Workshop({Lane.HEAVY: waits})
         shop.pool.start()
         first, second = ask("/first", key="same"), ask("/second", key="same")
@@ -477,12 +473,7 @@ def test_a_request_that_its_worker_forgot_ends(is_begun: bool) -> None:
 
 def test_equal_questions_wait_for_the_turn_of_others() -> None:
     async def test() -> None:
-        go = threading.Event()
-
-        def waits(process: FakeProcess, number: int, scope: dict[str, Any]) -> None:
-            go.wait(10)
-            ordinary(process, number, scope)
-
+        go, waits = held()
         shop = Workshop({Lane.HEAVY: waits})
         replies = [shop.pool.ask(ask(f"/same{n}", key="same", session="greedy"), Lane.HEAVY) for n in range(5)]
         replies.append(shop.pool.ask(ask("/modest", key="other", session="modest"), Lane.HEAVY))
@@ -553,12 +544,7 @@ def test_what_workers_are_forked_from_may_end() -> None:
 
 def test_one_session_does_not_take_all_places_of_a_queue() -> None:
     async def test() -> None:
-        go = threading.Event()
-
-        def waits(process: FakeProcess, number: int, scope: dict[str, Any]) -> None:
-            go.wait(10)
-            ordinary(process, number, scope)
-
+        go, waits = held()
         shop = Workshop({Lane.QUICK: waits}, waiting=4)
         greedy = [shop.pool.ask(ask(f"/greedy{n}", session="greedy"), Lane.QUICK) for n in range(5)]
         modest = shop.pool.ask(ask("/modest", session="modest"), Lane.QUICK)
