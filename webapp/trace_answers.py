@@ -92,7 +92,17 @@ def _stored(row: Snapshot, question: str, key: tuple[str, ...]) -> Answer | None
 def _store(row: Snapshot, question: str, found: Answer) -> None:
     """Keep the answer for the other processes, once it has been sent."""
     if place.here() in (Lane.QUICK, Lane.HEAVY):
-        place.afterwards(lambda: stored_answers.put(row.digest, question, found.document))
+        place.afterwards(lambda: _put_while_there(row.digest, question, found))
+
+
+def _put_while_there(digest: str, question: str, found: Answer) -> bool:
+    """Store the answer, unless its snapshot was deleted while it was worked out: then nothing of it is left."""
+    if not stored_answers.put(digest, question, found.document):
+        return False
+    if Snapshot.objects.filter(digest=digest).exists():
+        return True
+    stored_answers.forget(digest)
+    return False
 
 
 def _of_followed(row: LiveSource, query: TraceQuery) -> Answer:

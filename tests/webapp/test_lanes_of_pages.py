@@ -7,6 +7,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from django.conf import settings
 from django.http import HttpResponse
 from django.test import Client
 
@@ -60,6 +61,13 @@ def test_pages_answer_what_is_stored_and_nothing_else(client: Client, demo: Snap
     stored(client, path)
     assert in_lane(client, Lane.PAGES, path).status_code == 200
     assert lane_wanted(client, Lane.PAGES, path) == ""
+
+
+def test_an_answer_of_a_snapshot_that_was_deleted_meanwhile_is_not_kept(client: Client, demo: Snapshot) -> None:
+    assert lane_wanted(client, Lane.QUICK, f"/c/{demo.id}/trace?{QUESTION}") == ""
+    services.remove_snapshot(demo)
+    assert [work() for work in place.take_afterwards()] == [False]
+    assert not list((settings.DATA_DIR / "answers").glob("*/*"))
 
 
 def test_a_stored_answer_is_for_those_who_may_see_its_snapshot(client: Client, demo: Snapshot) -> None:
