@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tracer.topology.cluster import Cluster
     from tracer.trace import Trace
 
-QUICK_WORK = 400_000
+QUICK_WORK = 150_000
 """How much work (tracer.limits) a question may be that is answered where quick ones are; about as many microseconds."""
 
 _kept = AnswerCache()

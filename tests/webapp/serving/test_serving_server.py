@@ -20,10 +20,12 @@ import pytest
 from tests.conftest import PROJECT
 from tests.live_server import LiveServer, environment, live_server
 from tests.made_cluster import MadeCluster
+from webapp.work.lanes import Lane, lanes
 
 HEAVY = "/c/{slug}/trace?from=external:203.0.113.{client}&to=198.51.100.7:80"
 LIGHT = "/c/{slug}/trace?from=external:203.0.113.{client}&to=198.51.100.8:80"
 PATIENCE = 120
+HEAVY_NICE = lanes()[Lane.HEAVY].nice
 
 
 def stored(folder: Path, data: Path) -> str:
@@ -47,7 +49,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder / "data", stored(folder / "cluster", folder / "data")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server(data: tuple[Path, str]) -> Iterator[LiveServer]:
     with live_server(data[0], "--no-demo", "--workers", "1") as started:
         yield started
@@ -86,41 +88,48 @@ class Asking(threading.Thread):
         return self.found
 
 
-def workers(server: LiveServer) -> dict[int, float]:
-    """Return the workers' process ids, each with the processor time it has taken, in seconds."""
-    found: dict[int, list[int]] = {}
-    spent: dict[int, float] = {}
+def workers(server: LiveServer, *, nice: int | None = None) -> dict[int, float]:
+    """Return the workers' process ids (those of a lane, told by its niceness), each with the processor time it has taken, in seconds."""
+    parents: dict[int, list[int]] = {}
+    found: dict[int, tuple[int, float]] = {}
     for path in Path("/proc").glob("[0-9]*"):
         try:
             fields = (path / "stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue
-        found.setdefault(int(fields[1]), []).append(int(path.name))
-        spent[int(path.name)] = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-    children = found.get(server.process.pid, [])
-    return {pid: spent[pid] for child in children for pid in found.get(child, [])}
+        parents.setdefault(int(fields[1]), []).append(int(path.name))
+        found[int(path.name)] = int(fields[16]), sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    base = found[server.process.pid][0] if server.process.pid in found else 0
+    children = [pid for child in parents.get(server.process.pid, []) for pid in parents.get(child, [])]
+    return {pid: found[pid][1] for pid in children if nice is None or found[pid][0] == base + nice}
 
 
-def heavy_worker(server: LiveServer, before: dict[int, float]) -> int:
-    """Return the worker that was made since *before*, when it works: the one of the heavy lane, which is made when it is needed."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        made = [pid for pid, spent in workers(server).items() if pid not in before and spent > 0.1]
-        if made:
-            return made[0]
+def heavy_worker(server: LiveServer, asked: Asking) -> int:
+    """Return the worker of the heavy lane when it works on *asked*."""
+    before = workers(server, nice=HEAVY_NICE)
+    while asked.is_alive():
+        for pid, spent in workers(server, nice=HEAVY_NICE).items():
+            if spent - before.get(pid, 0.0) > 0.1:
+                return pid
         time.sleep(0.01)
-    raise AssertionError("nobody works on it")
+    raise AssertionError(asked.found)
 
 
 def test_everything_else_is_answered_while_a_heavy_question_is_worked_on(server: LiveServer, slug: str) -> None:
     """The worker of the heavy question is stopped in the middle, so that it surely is not done before the others."""
-    before = workers(server)
     assert status(server.url + LIGHT.format(slug=slug, client=1))[0] == 200
     heavy = Asking(server.url + HEAVY.format(slug=slug, client=1))
-    busy = heavy_worker(server, before)
+    busy = heavy_worker(server, heavy)
     os.kill(busy, signal.SIGSTOP)
     try:
-        others = ("/healthz", "/", "/snapshots", "/static/css/base.css", LIGHT.format(slug=slug, client=1), LIGHT.format(slug=slug, client=2))
+        others = (
+            "/healthz",
+            "/",
+            "/snapshots",
+            "/static/css/base.css",
+            LIGHT.format(slug=slug, client=1),
+            LIGHT.format(slug=slug, client=2),
+        )
         assert [status(server.url + path)[0] for path in others] == [200] * len(others)
         assert heavy.is_alive()
     finally:
@@ -144,9 +153,8 @@ def test_equal_questions_at_once_are_computed_once(server: LiveServer, slug: str
 
 
 def test_a_killed_worker_is_said_to_the_one_who_asked_and_to_nobody_else(server: LiveServer, slug: str) -> None:
-    before = workers(server)
     heavy = Asking(server.url + HEAVY.format(slug=slug, client=60))
-    os.kill(heavy_worker(server, before), signal.SIGKILL)
+    os.kill(heavy_worker(server, heavy), signal.SIGKILL)
     code, page = heavy.result()
     assert code == 503
     assert "was ended" in page
@@ -157,9 +165,8 @@ def test_a_killed_worker_is_said_to_the_one_who_asked_and_to_nobody_else(server:
 
 def test_it_stops_within_ten_seconds_whatever_runs(data: tuple[Path, str], slug: str) -> None:
     with live_server(data[0], "--no-demo", "--workers", "2") as server:
-        before = workers(server)
         asked = [Asking(server.url + HEAVY.format(slug=slug, client=n)) for n in range(70, 74)]
-        heavy_worker(server, before)
+        heavy_worker(server, asked[0])
         open_socket = socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])))
         open_socket.sendall(b"GET /healthz HT")
         pids = list(workers(server))
@@ -174,9 +181,7 @@ def test_it_stops_within_ten_seconds_whatever_runs(data: tuple[Path, str], slug:
 
 def test_nothing_runs_on_when_it_is_killed(data: tuple[Path, str], slug: str) -> None:
     with live_server(data[0], "--no-demo", "--workers", "1") as server:
-        before = workers(server)
-        Asking(server.url + HEAVY.format(slug=slug, client=80))
-        heavy_worker(server, before)
+        heavy_worker(server, Asking(server.url + HEAVY.format(slug=slug, client=80)))
         pids = list(workers(server))
         server.kill()
         for _ in range(500):
