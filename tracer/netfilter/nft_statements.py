@@ -130,7 +130,9 @@ class _Parser(ExpressionParser):
     def nat_target(self, kind: str) -> tuple[n.Expression | None, n.Expression | None]:
         """``A``, ``A:P``, ``[A]:P``, ``:P``, ranges of each, or an expression."""
         word = self.peek()
-        if word is not None and word.startswith(":") and len(word) > 1:
+        if word == ":":
+            raise self.error("a port is expected behind the colon")
+        if word is not None and word.startswith(":"):
             self.at += 1
             return None, port_word(atom(word[1:]))
         if word is not None and word.startswith("["):

@@ -140,6 +140,29 @@ def test_what_a_rule_writes_into_a_set_is_read_whatever_it_counts(operation: str
     assert (update.operation, update.set, update.timeout) == (operation, "seen", 60 if "timeout" in inside else None)
 
 
+@pytest.mark.parametrize(
+    ("text", "address", "port"),
+    [
+        ("redirect to :8080", None, 8080),
+        ("redirect to :80-90", None, n.Interval(80, 90)),
+        ("masquerade to :1024-65535", None, n.Interval(1024, 65535)),
+        ("dnat to 10.0.0.1:8080", ip_address("10.0.0.1"), 8080),
+        ("dnat to 10.0.0.1", ip_address("10.0.0.1"), None),
+        ("dnat to :8080", None, 8080),
+    ],
+)
+def test_where_nat_leads(text: str, address: object, port: object) -> None:
+    (found,), _ = parse_statements(text, "ip")
+    assert isinstance(found, n.Nat)
+    assert (found.address, found.port) == (address, port)
+
+
+@pytest.mark.parametrize("kind", ["redirect", "masquerade", "dnat", "snat"])
+def test_a_colon_without_a_port_is_refused(kind: str) -> None:
+    with pytest.raises(ParseError, match="a port is expected"):
+        parse_statements(f"{kind} to :", "ip")
+
+
 STATEMENTS = (
     'add @seen { ip saddr timeout 1m counter packets 3 bytes 180 comment "a" } drop',
     "update @seen { ip saddr . tcp dport limit rate 3/second burst 5 packets } accept",
