@@ -15,7 +15,7 @@ from tracer.errors import ParseError
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.nft_merged import joined
 from tracer.netfilter.nft_print import to_text
-from tracer.netfilter.nft_set_index import OwnPort, same
+from tracer.netfilter.nft_set_index import OwnPort, constant, same
 from tracer.netfilter.nft_statements import parse_statements
 from tracer.netfilter.nft_text import parse_text
 from tracer.netfilter.nft_typing import types_of
@@ -239,6 +239,17 @@ def test_what_a_connection_has_seen(view_of: dict[str, object], bits: set[str]) 
         connection = replace(Connection.begin(sent), established=established)
         found = _ct(n.Ct("status"), view(sent, connection=connection, **view_of))
         assert found == bits | ({"seen-reply"} if established else set())
+
+
+@pytest.mark.parametrize(
+    ("word", "number"),
+    [("icmp", 1), ("igmp", 2), ("tcp", 6), ("udp", 17), ("dccp", 33), ("gre", 47), ("esp", 50), ("ah", 51), ("icmpv6", 58), ("ipv6-icmp", 58), ("vrrp", 112), ("sctp", 132), ("udplite", 136)],
+)  # fmt: skip
+def test_a_protocol_is_its_number_in_whatever_stands_in_a_set(word: str, number: int) -> None:
+    """Source: include/uapi/linux/in.h, in6.h."""
+    assert constant(n.Word(word, False)) == number
+    assert constant(n.Word(word, True)) == word  # quoted: the name of a device, say
+    assert same(constant(n.Word(word, False)), number) is True
 
 
 PORTS = OwnPort(32768, 60999)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 
 import pytest
 
-from tracer.routing import Routing, kernel_default
+from tracer.routing import InterfaceAddress, Routing, kernel_default
 from tracer.routing.parse import parse_links
+from tracer.routing.source import select_address6
 
 GATEWAYS = {4: "10.0.0.{}", 6: "fd00::{}"}
 DESTINATIONS = {4: ("10.9.0.0/16", "10.0.0.0/8", "10.9.0.1"), 6: ("fd09::/32", "fd00::/8", "fd09::1")}
@@ -120,6 +121,31 @@ def test_what_a_bridge_says_of_one_family_is_no_word_on_the_other(version: int, 
     link = {"ifindex": 2, "ifname": "cbr0", "flags": ["UP"], "linkinfo": {"info_kind": "bridge", "info_data": {name: value}}}
     (found,) = parse_links(json.dumps([link]))
     assert (found.nf_call_iptables, found.nf_call_ip6tables) == ((bool(value), None) if version == 4 else (None, bool(value)))
+
+
+@pytest.mark.parametrize(("kind", "hairpin"), [("bridge", True), ("bond", None), ("vrf", None), (None, None)])
+def test_only_a_port_of_a_bridge_has_a_hairpin_mode(kind: str | None, hairpin: bool | None) -> None:
+    detail = {"info_kind": "veth", "info_slave_data": {"hairpin": True}} | ({"info_slave_kind": kind} if kind else {})
+    (found,) = parse_links(json.dumps([{"ifindex": 2, "ifname": "veth1", "flags": ["UP"], "master": "m0", "linkinfo": detail}]))
+    assert found.bridge_hairpin is hairpin
+
+
+@pytest.mark.parametrize(
+    ("addresses", "expected"),
+    [
+        ({"fd00::1": {}}, "fd00::1"),
+        ({"::": {}, "fd00::1": {}}, "fd00::1"),
+        ({"::": {}}, None),
+        ({"ff02::9": {}}, None),
+        ({"fd00::1": {"tentative": True}}, None),
+        ({"fd00::1": {"tentative": True, "optimistic": True}}, "fd00::1"),
+    ],
+)
+def test_which_addresses_a_packet_may_be_sent_from(addresses: dict[str, dict[str, bool]], expected: str | None) -> None:
+    """Source: ipv6_dev_get_saddr: no tentative, multicast or unspecified address."""
+    held = [InterfaceAddress(address=ip_address(a), prefix=64, device="eth0", **flags) for a, flags in addresses.items()]
+    found = select_address6({"eth0": held}, "eth0", IPv6Address("2001:db8::9"))
+    assert (None if found is None else str(found)) == expected
 
 
 def test_what_a_vxlan_device_says() -> None:

@@ -19,7 +19,14 @@ PLACES = {
 
 
 def traced(
-    version: int, real: str, *, source: str = "node:n1", to: str = "", weight: int = 1, sysctl: dict[str, str] | None = None
+    version: int,
+    real: str,
+    *,
+    source: str = "node:n1",
+    to: str = "",
+    weight: int = 1,
+    sysctl: dict[str, str] | None = None,
+    connection: str = "",
 ) -> Trace:
     """One node with a virtual server in front of *real*, and a pod on the node."""
     virtual = to or PLACES[version][0]
@@ -39,6 +46,9 @@ def traced(
     if not to:
         local = {"type": "local", "dst": address, "dev": "kube-ipvs0", "table": "local", "scope": "host", "flags": []}
         node.routes.append({**local, "prefsrc": address})
+    if connection:
+        node.texts["conntrack.txt"] = connection
+        return cluster.trace(source, virtual, connection=("n1", 1))
     return cluster.trace(source, virtual)
 
 
@@ -92,6 +102,21 @@ def test_one_setting_tells_for_both_families_whether_conntrack_sees_the_real_ser
     assert outcome.source_seen is not None
     assert (str(outcome.source_seen[0]) != PLACES[version][0].rsplit(":", 1)[0].strip("[]")) is masqueraded
     assert outcome.probability == Fraction(1)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "unreplied", "expected"),
+    [
+        ("tcp      6 86399 ESTABLISHED", False, ("node", "n1")),  # IPVS begins with a first packet only: ip_vs_in_hook
+        ("tcp      6 86399 SYN_SENT", True, ("pod", "web-1")),
+    ],
+)
+def test_a_connection_in_its_midst_that_ipvs_does_not_have(protocol: str, unreplied: bool, expected: tuple[str, str]) -> None:
+    forth, back = "src=192.168.0.11 dst=10.96.0.10 sport=40000 dport=80", "src=10.96.0.10 dst=192.168.0.11 sport=80 dport=40000"
+    line = f"ipv4     2 {protocol} {forth} {'[UNREPLIED] ' if unreplied else ''}{back} mark=0 zone=0 use=2\n"
+    outcome = only(traced(4, PLACES[4][1], connection=line))
+    assert outcome.destination is not None
+    assert (outcome.destination.kind, outcome.destination.name) == expected
 
 
 def test_ipvs_looks_where_the_kernel_has_it_look() -> None:

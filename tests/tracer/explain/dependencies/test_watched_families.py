@@ -10,7 +10,7 @@ import pytest
 
 from tests.made_cluster import MadeCluster
 from tests.tracer.explain.dependencies.watching import Ask, cluster_of, dependencies_of_asking
-from tracer.changes import FileChange
+from tracer.changes import FileChange, ObjectChange
 from tracer.packet import Family
 from tracer.routing import Routing
 
@@ -70,3 +70,14 @@ def test_another_rule_touches_who_asked_for_the_rules_of_that_file(asked: str) -
     found = dependencies_of_asking(RULES[asked][0], cluster_of(files))
     for name, (_, _, old, new) in RULES.items():
         assert found.touched_by(changed(files, name, old, new), lines=False) is (name == asked), name
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_node_that_gets_an_address_touches_who_asked_who_holds_it(version: int) -> None:
+    cluster = MadeCluster(1).cluster()
+    value = MadeCluster(1).node(1).to_json()
+    more = [{"type": "InternalIP", "address": AWAY[version]}, *value["status"]["addresses"]]  # type: ignore[index]
+    change = ObjectChange(kind="Node", namespace="", name="n1", before=value, after={**value, "status": {"addresses": more}})
+    for family in (4, 6):
+        asked = dependencies_of_asking(lambda c, a=AWAY[family]: c.ports_of(ip_address(a)), cluster)  # type: ignore[misc]
+        assert asked.touched_by(change) is (family == version)
