@@ -24,9 +24,12 @@ from django.conf import settings
 from webapp import __version__, zstd
 from webapp.failures import log_seldom
 from webapp.storage import delete_unless
+from webapp.work import place
+from webapp.work.lanes import Lane
+from webapp.work.place import Elsewhere
 
 _PART = ".part-"
-_LARGE = 200_000
+LARGE = 200_000
 """Packed bytes of an answer that takes so long to unpack that one at a time is enough for a process."""
 _LEFT_AFTER_SWEEP = 0.8
 _SWEPT_EVERY = 16
@@ -94,14 +97,28 @@ def clean_up() -> None:
 
 
 @contextlib.contextmanager
-def one_large_at_a_time(digest: str, question: str) -> Iterator[None]:
-    """Wait, where the stored answer is a large one, until no other is being unpacked."""
-    try:
-        is_large = _path(digest, question).stat().st_size > _LARGE
-    except OSError:
-        is_large = False
-    with _large if is_large else contextlib.nullcontext():
+def one_large_at_a_time(packed: int) -> Iterator[None]:
+    """Let one large document at a time (*packed* bytes) be unpacked: among the pages, one more is work for the heavy lane.
+
+    :raises Elsewhere: (on entering) it is.
+    """
+    if packed <= LARGE:
         yield
+        return
+    if not _large.acquire(blocking=place.here() is not Lane.PAGES):
+        raise Elsewhere(Lane.HEAVY)
+    try:
+        yield
+    finally:
+        _large.release()
+
+
+def size(digest: str, question: str) -> int:
+    """Return the packed bytes of a stored document, 0 where there is none."""
+    try:
+        return _path(digest, question).stat().st_size
+    except OSError:
+        return 0
 
 
 @contextlib.contextmanager

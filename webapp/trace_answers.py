@@ -78,7 +78,7 @@ def _stored(row: Snapshot, question: str, key: tuple[str, ...]) -> Answer | None
     """Return the answer that another process has stored, None where there is none, or no other process."""
     if place.here() is None:
         return None
-    with stored_answers.one_large_at_a_time(row.digest, question):
+    with stored_answers.one_large_at_a_time(stored_answers.size(row.digest, question)):
         if found := _kept.get(key):
             return found
         document = stored_answers.get(row.digest, question)

@@ -283,6 +283,7 @@ class DatabaseHealth:
     def __init__(self, ask: Callable[[], str], is_back: Callable[[], None]) -> None:
         self._ask, self._is_back = ask, is_back
         self._said, self._at = "", time.monotonic()
+        self._tidying: asyncio.Task[None] | None = None
 
     def __call__(self) -> str:
         """Return what is wrong, "" when nothing is."""
@@ -301,8 +302,12 @@ class DatabaseHealth:
             if self._said != before:
                 logger.warning("health: %s", self._said or "ok")
             if before and not self._said:
-                try:
-                    await asyncio.to_thread(self._is_back)
-                except Exception:
-                    logger.exception("what was left while the database was away could not be done")
+                # It may take longer than an answer may be old.
+                self._tidying = asyncio.create_task(self._tidy())
             await asyncio.sleep(self.EVERY)
+
+    async def _tidy(self) -> None:
+        try:
+            await asyncio.to_thread(self._is_back)
+        except Exception:
+            logger.exception("what was left while the database was away could not be done")

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from webapp import services, sources, trace_answers
+from webapp import services, sources, stored_answers, trace_answers
 from webapp.access import current_owner, ensure_owner, request_is_granted
 from webapp.answers import Answer, AnswerCache
 from webapp.frozen_document import has_neighbours, to_freeze
@@ -92,8 +92,9 @@ def _answer(link: TraceLink) -> Answer:
     key = (link.token,)
     found = _kept.get(key)
     if found is None:
-        found = Answer(link.document)
-        _kept.put(key, found)
+        with stored_answers.one_large_at_a_time(len(link.document_zstd)):
+            found = _kept.get(key) or Answer(link.document)
+            _kept.put(key, found)
     return found
 
 

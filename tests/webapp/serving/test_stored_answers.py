@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from webapp import stored_answers
+from webapp.work import place
+from webapp.work.lanes import Lane
+from webapp.work.place import Elsewhere
 
 DOCUMENT = {"answer": {"outcomes": [{"probability": "1"}], "query": {"to": "ü"}}}
 
@@ -87,3 +90,23 @@ def test_what_a_killed_writer_left_goes_and_what_is_being_written_stays(tmp_path
         file.write(b"whole")
     assert (tmp_path / "answers" / "d1" / "other").read_bytes() == b"whole"
     assert stored_answers.get("d1", "q") == DOCUMENT
+
+
+def test_among_the_pages_one_large_answer_is_unpacked_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that wait for it would be all the threads that pages have."""
+    monkeypatch.setattr(place, "_lane", Lane.PAGES)
+    large = stored_answers.LARGE + 1
+    with stored_answers.one_large_at_a_time(large):
+        with pytest.raises(Elsewhere) as raised, stored_answers.one_large_at_a_time(large):
+            pass
+        assert raised.value.lane is Lane.HEAVY
+        with stored_answers.one_large_at_a_time(stored_answers.LARGE):
+            pass
+    with stored_answers.one_large_at_a_time(large):
+        pass
+
+
+def test_its_size_is_known_before_it_is_unpacked() -> None:
+    assert stored_answers.size("d1", "q") == 0
+    stored_answers.put("d1", "q", DOCUMENT)
+    assert stored_answers.size("d1", "q") == stored_answers._path("d1", "q").stat().st_size
