@@ -6,6 +6,7 @@ import argparse
 import os
 import random
 import sys
+import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
@@ -26,19 +27,24 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--workers", type=int, default=None, help="processes; as many as there are processors if not given")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after this long, and say how far it came")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     each = -(-options.inputs // len(readers()))
-    done, found = 0, []
+    done, found, end = 0, [], time.monotonic() + options.seconds
     with ProcessPoolExecutor(options.workers) as pool:
         jobs = {
             pool.submit(_chunk, place, min(_CHUNK, each - start), options.seed * 1_000_003 + start): min(_CHUNK, each - start)
-            for place in range(len(readers()))
+            # All readers in turn: a run that is stopped has asked each of them about as much.
             for start in range(0, each, _CHUNK)
+            for place in range(len(readers()))
         }
         for job in as_completed(jobs):
             found += job.result()
             done += jobs[job]
+            if time.monotonic() > end:
+                pool.shutdown(cancel_futures=True)
+                break
     for escape in found[:20]:
         print(f"{escape.reader} [{escape.seed}]: {escape.error[:300]}\n    {escape.text[:300]!r}")
     print(f"{done} inputs through {len(readers())} readers, {len(found)} escaped")
