@@ -1,9 +1,10 @@
 """Which tests share a worker, and in which order the workers get them.
 
-``make test`` runs the tests in two processes for each processor: many of them wait most of the time. What shares something stays in one of them: the tests of one file
-(fixtures of the module, one recording that is read once), all pages in Chromium (the running server), and all that asks the kernel (the
-legacy back end of iptables has one lock). Everything else that has a name outside its process is the test's own: a folder of its own, a free
-port of its worker's range, a database with the worker's name, a namespace without a name or with one drawn at random.
+``make test`` runs the tests in one process more than there are processors: many of them wait most of the time. What shares something
+stays in one of them: the tests of one file (fixtures of the module, one recording that is read once), all pages in Chromium (the running
+server), and all that asks the kernel (the legacy back end of iptables has one lock). Everything else that has a name outside its process
+is the test's own: a folder of its own, a free port of its worker's range, a database with the worker's name, a namespace without a name
+or with one drawn at random.
 
 Fast tests come first, so that a plain mistake shows in the first minute; then what takes longest, so that the workers end together.
 """

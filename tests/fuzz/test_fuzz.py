@@ -9,7 +9,7 @@ import pytest
 from tests.fuzz.readers import Reader, readers
 from tests.fuzz.run import escapes
 
-SLICE, WALKS = 150, 6
+SLICE, WALKS = 60, 3
 
 
 @pytest.mark.parametrize("reader", readers(), ids=lambda reader: reader.name)

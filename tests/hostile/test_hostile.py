@@ -11,12 +11,13 @@ import pytest
 
 from tests.hostile.inputs import INPUTS, WEB
 from tests.live_server import PROJECT
+from tests.sizes import every
 
 # Processor time and memory for all that is done with one input: summed up, traced, diagnosed, written. A quiet machine takes a third.
 SECONDS, BYTES = 15, 500_000_000
 
 
-@pytest.mark.parametrize("name", INPUTS)
+@pytest.mark.parametrize("name", every(INPUTS, 5))
 def test_a_hostile_input_stays_within_bounds(name: str) -> None:
     made = INPUTS[name]()
     command = [sys.executable, "-m", "tests.hostile", name]
