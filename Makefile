@@ -8,8 +8,8 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
-# The tests run in one process more than there are processors (many of them mostly wait), but not where PYTEST_ARGS says -n or leaves the plugin out: PYTEST_ARGS='-n0 tests/tracer'.
-JOBS ?= $(shell echo $$((1 + $$(nproc 2>/dev/null || echo 2))))
+# The tests run in two processes more than there are processors (many of them mostly wait), but not where PYTEST_ARGS says -n or leaves the plugin out: PYTEST_ARGS='-n0 tests/tracer'.
+JOBS ?= $(shell echo $$((2 + $$(nproc 2>/dev/null || echo 2))))
 PARALLEL = $(if $(findstring no:xdist,$(PYTEST_ARGS)),,-n $(JOBS))
 
 .PHONY: run test full oracle oracle-record fuzz mutants bench setup lint lock clean programs-run programs-test

@@ -1,6 +1,6 @@
 """Which tests share a worker, and in which order the workers get them.
 
-``make test`` runs the tests in one process more than there are processors: many of them wait most of the time. What shares something
+``make test`` runs the tests in two processes more than there are processors: many of them wait most of the time. What shares something
 stays in one of them: the tests of one file (fixtures of the module, one recording that is read once), all pages in Chromium (the running
 server), and all that asks the kernel (the legacy back end of iptables has one lock). Everything else that has a name outside its process
 is the test's own: a folder of its own, a free port of its worker's range, a database with the worker's name, a namespace without a name
@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-PAGES, KERNEL = "pages", "kernel"
+TRACE_PAGE, PAGES, KERNEL = "trace page", "pages", "kernel"
+_TRACE_PAGE_FILES = ("tests/browser/test_dns_page.py", "tests/browser/test_trace_page.py")
 _KERNEL_FILES = (
     "tests/deploy/test_deploy_node_reader.py",
     "tests/oracle/test_nft.py",
@@ -25,6 +26,7 @@ _KERNEL_FILES = (
 )
 LONG: tuple[str, ...] = (
     PAGES,
+    TRACE_PAGE,
     "tests/test_lint.py",
     "tests/tracer/simulate/test_modes.py",
     "tests/tracer/simulate/test_kernel_truth.py",
@@ -50,7 +52,7 @@ def scope_of(nodeid: str) -> str:
     """Return what a test shares with others: a name of its own for the kernel and the pages, else its file."""
     file = nodeid.partition("::")[0]
     if file.startswith("tests/browser/"):
-        return PAGES
+        return TRACE_PAGE if file in _TRACE_PAGE_FILES else PAGES
     return KERNEL if file in _KERNEL_FILES else file
 
 
