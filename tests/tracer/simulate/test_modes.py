@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PROJECT
+from tests.sizes import every
 from tests.tracer.simulate.mode_questions import Answer, Key, Recording
 from tracer.kube.service import Service, TrafficPolicy
 
@@ -143,7 +144,7 @@ def base(shared: Path) -> dict[Key, frozenset[Answer]]:
     return Recording(shared / "recordings" / BASE).answers()
 
 
-@pytest.mark.parametrize("name", RECORDINGS)
+@pytest.mark.parametrize("name", every(RECORDINGS, 3))
 def test_differences_are_explained(shared: Path, base: dict[Key, frozenset[Answer]], name: str):
     recording = Recording(shared / "recordings" / name)
     answers = recording.answers()
