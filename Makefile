@@ -7,6 +7,8 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
+# Compiled files are worth keeping: every worker, server and command of the tests is a process of its own.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The tests run in two processes more than there are processors (many of them mostly wait), but not where PYTEST_ARGS says -n or leaves the plugin out: PYTEST_ARGS='-n0 tests/tracer'.
 JOBS ?= $(shell echo $$((2 + $$(nproc 2>/dev/null || echo 2))))
