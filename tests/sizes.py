@@ -7,10 +7,12 @@ and of what, stands in docs/verification.md ("Slices"). ``TEST_FIRST`` takes ano
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import product
 from typing import TypeVar
 
 T = TypeVar("T")
+U = TypeVar("U")
 FULL = os.environ.get("TEST_SIZE") == "full"
 FIRST = int(os.environ.get("TEST_FIRST", "0"))
 
@@ -18,3 +20,9 @@ FIRST = int(os.environ.get("TEST_FIRST", "0"))
 def every(items: Iterable[T], nth: int) -> list[T]:
     """Return all of *items* in full size, else every *nth*, from the first or where ``TEST_FIRST`` says."""
     return list(items) if FULL else list(items)[FIRST % nth :: nth]
+
+
+def diagonal(these: Sequence[T], those: Sequence[U], nth: int) -> list[tuple[T, U]]:
+    """Return each of *these* with each of *those* in full size, else with every *nth*, from one further on for each next of *these*."""
+    pairs = product(enumerate(these), enumerate(those))
+    return [(this, that) for (at, this), (of, that) in pairs if FULL or (at + of + FIRST) % nth == 0]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.browser.axe import violations
+from tests.sizes import diagonal
 
 pytestmark = pytest.mark.browser
 PAGES = [
@@ -22,14 +23,12 @@ PAGES = [
 ]
 
 
-@pytest.fixture(params=["light", "dark"])
-def theme(request) -> str:
-    return request.param
+LOOKS = [(width, theme) for theme in ("light", "dark") for width in (1440, 390, 360)]
 
 
-@pytest.fixture(params=[1440, 390, 360])
-def sized(request, browser, live_url, theme) -> Iterator:
-    context = browser.new_context(base_url=live_url, viewport={"width": request.param, "height": 900}, color_scheme=theme)
+@pytest.fixture
+def sized(browser, live_url, width, theme) -> Iterator:
+    context = browser.new_context(base_url=live_url, viewport={"width": width, "height": 900}, color_scheme=theme)
     page = context.new_page()
     page.heard = []
     page.on("console", lambda message: page.heard.append(message.text))
@@ -43,11 +42,10 @@ def settle(page) -> None:
     page.locator("[hx-trigger=load]").first.wait_for(state="detached")
 
 
-@pytest.mark.parametrize("path", PAGES)
-def test_a1_a7_s2(sized, path):
+@pytest.mark.parametrize(("path", "width", "theme"), [(path, *look) for path, look in diagonal(PAGES, LOOKS, 4)])
+def test_a1_a7_s2(sized, path, width):
     response = sized.goto(path)
     settle(sized)
-    width = sized.viewport_size["width"]
     assert violations(sized) == []
     assert sized.evaluate("document.documentElement.scrollWidth") == width
     refused = [text for text in sized.heard if not (response.status == 404 and "404" in text)]

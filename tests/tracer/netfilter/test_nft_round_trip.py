@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import SHARED
 from tests.oracle.netns import CommandFailed, Namespace, why_not
 from tests.oracle.nft_rulesets import NftGenerator
+from tests.sizes import every
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.nft_json import parse_json
 from tracer.netfilter.nft_print import to_text
@@ -118,7 +119,7 @@ def test_text_of_a_recording_loads_and_lists_the_same(path: Path, space: Namespa
 
 @pytest.mark.needs_root
 @pytest.mark.needs_shared
-@pytest.mark.parametrize(("name", "dump"), _flows(), ids=lambda x: x if len(x) < 60 else "")
+@pytest.mark.parametrize(("name", "dump"), every(_flows(), 3), ids=lambda x: x if len(x) < 60 else "")
 def test_scripts_of_conformance_list_as_their_models_do(name: str, dump: str, space: Namespace) -> None:
     """NB: nft shortens what a script says (a set of one element is that element), so models of script and listing may differ."""
     script = parse_text(dump, name)
@@ -134,7 +135,7 @@ def test_scripts_of_conformance_list_as_their_models_do(name: str, dump: str, sp
 
 
 @pytest.mark.needs_root
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", every(range(30), 3))
 @pytest.mark.parametrize("version", [4, 6])
 def test_random_rule_sets_list_as_one_model(seed: int, version: int, space: Namespace) -> None:
     """What nft prints of a random rule set, both forms; and our text of it loads as nft's own listing does."""

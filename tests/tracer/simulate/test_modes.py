@@ -144,7 +144,7 @@ def base(shared: Path) -> dict[Key, frozenset[Answer]]:
     return Recording(shared / "recordings" / BASE).answers()
 
 
-@pytest.mark.parametrize("name", every(RECORDINGS, 3))
+@pytest.mark.parametrize("name", every(RECORDINGS, 4))
 def test_differences_are_explained(shared: Path, base: dict[Key, frozenset[Answer]], name: str):
     recording = Recording(shared / "recordings" / name)
     answers = recording.answers()

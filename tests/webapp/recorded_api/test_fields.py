@@ -15,7 +15,16 @@ from webapp.recorded_api.listing import list_page
 from webapp.recorded_api.statuses import RequestError
 
 ODD: tuple[Any, ...] = (None, 7, "text", True, [], ["a"], [["a"]], [None], {}, {"a": 1}, [{"type": "InternalIP"}], [{}])
-PLACES = ("spec", "status", "metadata.labels", "metadata.labels.app", "spec.containers", "spec.nodeName", "status.addresses", "status.phase")
+PLACES = (
+    "spec",
+    "status",
+    "metadata.labels",
+    "metadata.labels.app",
+    "spec.containers",
+    "spec.nodeName",
+    "status.addresses",
+    "status.phase",
+)
 SELECTORS = (
     {},
     {"labelSelector": "app=a"},
