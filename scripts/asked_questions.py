@@ -57,6 +57,8 @@ LEFT_OUT = (
     "networkpolicies.json",
     "namespaces.json",
 )
+# Not asked: the walk through it is given up after so many steps that they take minutes to print as text.
+_TOO_LONG = "../shared/cases/nft-jumps-without-end/snapshot"
 _VARIANTS = 4
 _MOST_TRIES = 30
 
@@ -343,9 +345,13 @@ def questions(tree: Path, read: dict[Asked, Known], count: int, seed: int) -> It
     made = list(_of_cases(tree)) if count >= LEAST[1] else []
     weights = {asked: weight for asked, weight in recordings(tree) if asked in read}
     left = count - len(made)
-    for kind, wanted in [*((kind, round(left * share)) for kind, share in SHARES.items()), ("ordinary", count)]:
-        drawn = random.Random(f"{seed} {kind} {wanted}" if wanted == count else f"{seed} {kind}")
-        made += _drawn(kind, min(wanted, count - len(made)), _places(kind, weights, read, drawn), drawn, {_text(line) for line in made})
+    for kind, share in SHARES.items():
+        drawn = random.Random(f"{seed} {kind}")
+        made += _drawn(kind, round(left * share), _places(kind, weights, read, drawn), drawn, {_text(line) for line in made})
+    made = [line for line in made if line["recording"] != _TOO_LONG][:count]
+    weights.pop(Asked(place=_TOO_LONG), None)
+    drawn = random.Random(f"{seed} more")
+    made += _drawn("ordinary", count - len(made), _places("ordinary", weights, read, drawn), drawn, {_text(line) for line in made})
     yield from made
 
 
