@@ -10,8 +10,8 @@ BIN := $(VENV)/bin
 # Compiled files are worth keeping: every worker, server and command of the tests is a process of its own.
 unexport PYTHONDONTWRITEBYTECODE
 
-# The tests run in two processes more than there are processors (many of them mostly wait), but not where PYTEST_ARGS says -n or leaves the plugin out: PYTEST_ARGS='-n0 tests/tracer'.
-JOBS ?= $(shell echo $$((2 + $$(nproc 2>/dev/null || echo 2))))
+# The tests run in three processes more than there are processors (many of them mostly wait), but not where PYTEST_ARGS says -n or leaves the plugin out: PYTEST_ARGS='-n0 tests/tracer'.
+JOBS ?= $(shell echo $$((3 + $$(nproc 2>/dev/null || echo 2))))
 PARALLEL = $(if $(findstring no:xdist,$(PYTEST_ARGS)),,-n $(JOBS))
 
 .PHONY: run test full oracle oracle-record fuzz mutants bench setup lint lock clean programs-run programs-test

@@ -1,6 +1,6 @@
 """Which tests share a worker, and in which order the workers get them.
 
-``make test`` runs the tests in two processes more than there are processors: many of them wait most of the time. What shares something
+``make test`` runs the tests in three processes more than there are processors: many of them wait most of the time. What shares something
 stays in one of them: the tests of one file (fixtures of the module, one recording that is read once), all pages in Chromium (the running
 server), and all that asks the kernel (the legacy back end of iptables has one lock). Everything else that has a name outside its process
 is the test's own: a folder of its own, a free port of its worker's range, a database with the worker's name, a namespace without a name

@@ -27,31 +27,39 @@ def trace_text(trace: Trace, *, with_steps: bool) -> str:
     query = trace.query
     count = len(trace.outcomes)
     lines = [f"{query.source} -> {query.destination} {query.protocol.value}: {count} {'path' if count == 1 else 'paths'}"]
-    lines += _tree([(outcome, list(_passages(outcome, with_steps=with_steps))) for outcome in trace.outcomes], "")
+    lines += _tree([(outcome, list(_passages(outcome, with_steps=with_steps))) for outcome in trace.outcomes])
     lines += [f"unknown: {unknown.text} [{unknown.code}]" for unknown in trace.unknowns]
     return "\n".join(lines)
 
 
-def _tree(branches: Sequence[tuple[Outcome, list[str]]], indent: str) -> Iterator[str]:
-    """Yield the lines of some branches: what they share, then each group of those that go on alike."""
-    while all(lines for _, lines in branches) and len({lines[0] for _, lines in branches}) == 1:
-        yield indent + branches[0][1][0]
-        branches = [(outcome, lines[1:]) for outcome, lines in branches]
-    if len(branches) == 1:
-        outcome, rest = branches[0]
-        yield from (indent + line for line in rest)
-        yield from (indent + line for line in _verdict(outcome))
-        return
-    for group in _alike(branches):
-        total = sum((outcome.probability for outcome, _ in group), Fraction(0))
-        yield f"{indent}+- {_odds(total, group)}"
-        yield from _tree(group, indent + "|  ")
+def _tree(branches: Sequence[tuple[Outcome, list[str]]]) -> Iterator[str]:
+    """Yield the lines of some branches: what they share, then each group of those that go on alike, whatever the depth."""
+    waiting = [("", branches, "", 0)]
+    while waiting:
+        head, group, indent, at = waiting.pop()
+        yield from [head] if head else ()
+        shared = _shared(group, at)
+        yield from (indent + line for line in group[0][1][at:shared])
+        if len(group) == 1:
+            yield from (indent + line for line in _verdict(group[0][0]))
+            continue
+        for alike in reversed(_alike(group, shared)):
+            total = sum((outcome.probability for outcome, _ in alike), Fraction(0))
+            waiting.append((f"{indent}+- {_odds(total, alike)}", alike, indent + "|  ", shared))
 
 
-def _alike(branches: Sequence[tuple[Outcome, list[str]]]) -> list[list[tuple[Outcome, list[str]]]]:
+def _shared(branches: Sequence[tuple[Outcome, list[str]]], at: int) -> int:
+    """The place from which on the branches, alike before *at*, are no longer alike: the end of the shortest at most."""
+    first, shortest = branches[0][1], min(len(lines) for _, lines in branches)
+    while at < shortest and all(lines[at] == first[at] for _, lines in branches):
+        at += 1
+    return at
+
+
+def _alike(branches: Sequence[tuple[Outcome, list[str]]], at: int) -> list[list[tuple[Outcome, list[str]]]]:
     groups: dict[object, list[tuple[Outcome, list[str]]]] = {}
     for number, (outcome, lines) in enumerate(branches):
-        groups.setdefault(lines[0] if lines else number, []).append((outcome, lines))
+        groups.setdefault(lines[at] if at < len(lines) else number, []).append((outcome, lines))
     if len(groups) == 1:
         return [[branch] for branch in branches]
     return list(groups.values())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from fractions import Fraction
+
 from tests.made_cluster import MadeCluster
 from tracer.trace import Trace
 from webapp.trace_text import trace_text
@@ -65,3 +68,16 @@ def test_a_refusal_says_by_which_rule() -> None:
     lines = shown(made.trace("pod:default/client", "10.96.0.11:80"))
     assert any("rejected: the client sees a refusal" in line for line in lines)
     assert any("[RULE_REJECT]" in line for line in lines)
+
+
+def test_branches_may_part_as_deep_as_they_like() -> None:
+    answer = cluster().trace("pod:default/client", "10.1.1.3:8080")
+    first = answer.outcomes[0]
+    depth = 1500
+    outcomes = tuple(
+        replace(first, probability=Fraction(1, depth), hops=(replace(first.hops[0], notes=tuple(map(str, range(n)))),))
+        for n in range(depth)
+    )
+    lines = shown(replace(answer, outcomes=outcomes))
+    assert sum("= delivered" in line for line in lines) == depth
+    assert [line.strip("| ") for line in lines].count("700") == 1, "what branches share stands once"

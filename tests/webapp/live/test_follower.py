@@ -10,6 +10,7 @@ import pytest
 from tests.webapp.live.following import HASTY, followed, fresh, recorded, stored, until
 from webapp.live import services
 from webapp.live.journal import unpacked
+from webapp.live.paths import VERSION
 from webapp.live.store import encoded
 from webapp.models import LiveItem
 from webapp.recorded_api import Fault, Faults, RecordedApi, Timeline, What
@@ -60,6 +61,8 @@ def test_a_change_of_one_service_is_one_generation_that_names_it(timeline: Timel
     with followed(api) as it:
         it.until_live()
         it.until_current()
+        # The server's version is asked beside the lists, and is a generation of its own where it comes last.
+        it.until(lambda: LiveItem.objects.filter(source=it.source, path=VERSION).exists(), "the version is stored")
         before = it.row.generation
         service = dict(api.get("services", "default", "api") or {})
         service["spec"] = service["spec"] | {"sessionAffinity": "ClientIP"}
