@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.mutants.kinds import Mutation, compiles, mutations_of
 
-PACKAGES = ("tracer/simulate", "tracer/netfilter", "tracer/explain/dependencies", "tracer/routing", "tracer/ipvs")
+PACKAGES = ("tracer/simulate", "tracer/front", "tracer/netfilter", "tracer/explain/dependencies", "tracer/routing", "tracer/ipvs")
 
 
 def drawn(root: Path, seed: int, count: int) -> tuple[Mutation, ...]:

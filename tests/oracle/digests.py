@@ -38,8 +38,8 @@ GENERATORS = (
     *(f"tests/tracer/routing/{name}.py" for name in ("routing_frames", "routing_netns", "routing_random", "routing_worlds")),
 )
 TESTED = (
-    "errors", "frozen", "limits", "packet", "probability", "query", "trace",
-    "conntrack", "netfilter", "routing", "simulate", "snapshot", "topology",
+    "errors", "frozen", "limits", "packet", "probability", "query", "stack_protocols", "trace",
+    "conntrack", "front", "frontends", "netfilter", "routing", "simulate", "snapshot", "topology",
 )  # fmt: skip
 """Modules and packages of the engine that an oracle's question passes through."""
 

@@ -31,7 +31,7 @@ def parse_cilium(text: str, file: str) -> FrontendTable:
     if not isinstance(value, list):
         raise ParseError(Fault(file=file, line=1, column=0, message="not a list of services"))
     found = (f for item in value if isinstance(item, Mapping) and (f := _frontend(item, text, file)) is not None)
-    return FrontendTable(kind="cilium", file=file, frontends=ordered(found))
+    return FrontendTable(file=file, frontends=ordered(found))
 
 
 def _frontend(item: Json, text: str, file: str) -> Frontend | None:

@@ -30,7 +30,7 @@ def parse_hns(texts: Mapping[str, str]) -> FrontendTable:
     found = [f for file, objects in read.items() for o in objects for f in _frontends(o, endpoints, texts[file], file)]
     lists = "hns-policies.json" if any(file.endswith("hns-policies.json") for file in read) else "hnsdiag.txt"
     file = next((f for f in read if f.endswith(lists)), next(iter(texts), ""))
-    return FrontendTable(kind="hns", file=file, frontends=ordered(found), incomplete=_incomplete(read))
+    return FrontendTable(file=file, frontends=ordered(found), incomplete=_incomplete(read))
 
 
 def _incomplete(read: Mapping[str, tuple[Json, ...]]) -> str | None:

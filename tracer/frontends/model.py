@@ -50,12 +50,11 @@ class Frontend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontendTable:
-    """The frontends of one node. *kind* is ``hns`` or ``cilium``, *file* where they were read.
+    """The frontends of one node. *file* is where they were read.
 
     *incomplete* says what of it could not be read, so that a frontend that is not there may be one that was not understood.
     """
 
-    kind: str
     file: str
     frontends: tuple[Frontend, ...]
     incomplete: str | None = None

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from tracer.frontends.kinds import LISTED
 from tracer.frozen import changed
 from tracer.probability import rounded_texts
 
 Json = Mapping[str, Any]
-_LISTED = ("hns", "cilium")  # data paths whose lists name the backend
 _EVENTS = frozenset({"dns", "send", "load-balancer", "pick", "mark", "dnat", "snat", "deliver", "reject", "drop", "unknown"})
 
 
@@ -198,7 +198,7 @@ def _proxy_node(hops: Sequence[Json], at: int) -> str:
 
 def _real_server(steps: Sequence[Json]) -> str:
     last = steps[-1] if steps else {}
-    if last.get("table") in _LISTED:
+    if last.get("table") in LISTED:
         return str((last.get("names") or {}).get("endpoint", ""))
     words = str(last.get("rule", "")).split(" ")
     return words[words.index("-r") + 1] if last.get("table") == "ipvs" and "-r" in words[:-1] else ""

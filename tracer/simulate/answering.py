@@ -7,77 +7,80 @@ address it dialled; anything else is a reply that is lost to it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 
 from tracer.frozen import changed
 from tracer.packet import Packet
+from tracer.simulate.departure import Departure, LeftForNode, SentByNode, SentByPod, SentFromOutside, Way
 from tracer.simulate.fabric import Fabric
 from tracer.simulate.walk import Ending, Visit, Walk
+from tracer.stack_protocols import Process
 from tracer.trace import Disposition, Hop, Outcome, Place, Reason, Reply, StackKind, Unknown
 
 
 def answered(fabric: Fabric, ending: Ending) -> Iterator[Ending]:
-    """Yield *ending* with its reply, once for every way the reply can go; an ending without delivery has none."""
+    """Return *ending* with its reply, once for every way the reply can go; an ending without delivery has none."""
     place = ending.outcome.destination
     if ending.outcome.disposition is not Disposition.DELIVERED or place is None:
-        yield ending
-        return
-    if ending.walk.accepted is not None:
-        yield from _answered_by_proxy(fabric, ending, place, ending.walk.accepted)
-        return
-    first = ending.outcome.hops[0]
-    sent = first.packet_in
-    for back in _walk_back(fabric, ending, place):
-        reply = _reply(back, sent, _sender(first))
-        outcome = changed(
-            ending.outcome,
-            probability=ending.outcome.probability * back.outcome.probability,
-            conditions=ending.outcome.conditions + back.outcome.conditions,
-            reply=reply,
-        )
-        yield Ending(outcome, changed(ending.walk, unknowns=(*ending.walk.unknowns, *back.walk.unknowns)))
+        return iter([ending])
+    return _told(fabric, ending, ending.walk, place, None)
 
 
-def _answered_by_proxy(fabric: Fabric, ending: Ending, place: Place, accepted: Walk) -> Iterator[Ending]:
-    """The two connections of a proxy process answer on their own: the endpoint to the proxy, the proxy to the client.
+def _told(fabric: Fabric, ending: Ending, asked: Walk, place: Place, passed_on: Reply | None) -> Iterator[Ending]:
+    """The answer of *place* to the walk that *asked* there; *passed_on* is the answer that a process there waited for.
 
-    Without an answer of the endpoint the proxy has nothing to pass on, and closes what it accepted.
+    Connections that processes accepted answer each on its own, the last one first: to the process that made it, which passes the answer
+    on. Without an answer the process has nothing to pass on, and closes what it accepted.
     """
-    outcome = ending.outcome
-    inner = len(accepted.hops) + 2  # behind the node that took the packet in, and the proxy
-    for back in _walk_back(fabric, ending, place):
-        reply = _reply(back, outcome.hops[inner].packet_in, _sender(outcome.hops[inner]))
-        odds = outcome.probability * back.outcome.probability
-        conditions = outcome.conditions + back.outcome.conditions
-        unknowns = (*ending.walk.unknowns, *back.walk.unknowns)
-        if reply.disposition is not Disposition.DELIVERED and reply.disposition is not Disposition.UNKNOWN:
-            why = reply.reason.text if reply.reason else reply.disposition.value
-            reason = Reason(code="PROXY_CLOSED", text=f"kube-proxy gets no answer from the endpoint, and closes: {why}")
-            closed = changed(outcome, probability=odds, conditions=conditions, disposition=Disposition.CLOSED, reason=reason)
-            yield Ending(closed, changed(ending.walk, unknowns=unknowns))
-            continue
-        for last in _proxy_answers(fabric, accepted, outcome.hops[0], reply):
-            both = changed(
-                outcome,
-                probability=odds * last.outcome.probability,
-                conditions=conditions + last.outcome.conditions,
-                reply=last.outcome.reply,
-            )
-            yield Ending(both, changed(ending.walk, unknowns=(*unknowns, *last.walk.unknowns)))
-
-
-def _proxy_answers(fabric: Fabric, accepted: Walk, first: Hop, endpoint: Reply) -> Iterator[Ending]:
-    """The proxy's answer to its client, behind the endpoint's answer to the proxy."""
-    packet = accepted.packet
-    place = Place(kind="node", name=accepted.visit.name, node=accepted.visit.node, ip=packet.destination, port=packet.destination_port)
-    taken = accepted.end(Disposition.DELIVERED, Reason(code="DELIVERED", text="accepted by the proxy"), destination=place)
-    taken = Ending(changed(taken.outcome, probability=Fraction(1), conditions=()), changed(accepted, probability=Fraction(1)))
-    for back in _walk_back(fabric, taken, place):
+    waiting = asked.accepted[-1] if asked.accepted else None
+    first = ending.outcome.hops[0 if waiting is None else waiting.next_hop]
+    for back in _walk_back(fabric, asked, place):
         reply = _reply(back, first.packet_in, _sender(first))
-        if endpoint.disposition is Disposition.UNKNOWN:
-            reply = changed(reply, disposition=Disposition.UNKNOWN, reason=endpoint.reason)
-        hops = (*endpoint.hops, *reply.hops)
-        yield Ending(changed(back.outcome, reply=changed(reply, hops=hops)), back.walk)
+        told = _after(ending, back)
+        if passed_on is not None:
+            reply = _joined(passed_on, reply)
+        if waiting is None:
+            yield Ending(changed(told.outcome, reply=reply), told.walk)
+        elif reply.disposition in (Disposition.DELIVERED, Disposition.UNKNOWN):
+            yield from _told(fabric, told, waiting.walk, _place_of(waiting.walk), reply)
+        else:
+            yield _closed(told, waiting.process, reply)
+
+
+def _after(ending: Ending, back: Ending) -> Ending:
+    """The ending with what one way of its answer depends on."""
+    outcome = changed(
+        ending.outcome,
+        probability=ending.outcome.probability * back.outcome.probability,
+        conditions=ending.outcome.conditions + back.outcome.conditions,
+    )
+    return Ending(outcome, changed(ending.walk, unknowns=(*ending.walk.unknowns, *back.walk.unknowns)))
+
+
+def _joined(passed_on: Reply, reply: Reply) -> Reply:
+    """A process's answer to its client, behind the answer that it waited for."""
+    if passed_on.disposition is Disposition.UNKNOWN:
+        reply = changed(reply, disposition=Disposition.UNKNOWN, reason=passed_on.reason)
+    return changed(reply, hops=(*passed_on.hops, *reply.hops))
+
+
+def _closed(ending: Ending, process: Process, reply: Reply) -> Ending:
+    why = reply.reason.text if reply.reason else reply.disposition.value
+    reason = Reason(code=process.closed, text=f"{process.program} gets no answer from the endpoint, and closes: {why}")
+    return Ending(changed(ending.outcome, disposition=Disposition.CLOSED, reason=reason), ending.walk)
+
+
+def _place_of(walk: Walk) -> Place:
+    """Where a process accepted the connection of *walk*."""
+    visit, packet = walk.visit, walk.packet
+    namespace, _, name = visit.name.partition("/") if visit.kind is StackKind.POD else ("", "", visit.name)
+    return Place(
+        kind=visit.kind.value,
+        namespace=namespace or None,
+        name=name,
+        node=visit.node,
+        ip=packet.destination,
+        port=packet.destination_port,
+    )
 
 
 def _sender(hop: Hop) -> Place:
@@ -85,9 +88,9 @@ def _sender(hop: Hop) -> Place:
     return Place(kind=hop.kind.value, name=hop.name, node=hop.node, ip=hop.packet_in.source, port=hop.packet_in.source_port)
 
 
-def _walk_back(fabric: Fabric, ending: Ending, place: Place) -> Iterator[Ending]:
+def _walk_back(fabric: Fabric, asked: Walk, place: Place) -> Iterator[Ending]:
     """Send the answer from where the request arrived."""
-    request = ending.walk.packet
+    request = asked.packet
     packet = Packet(
         protocol=request.protocol,
         source=request.destination,
@@ -96,47 +99,48 @@ def _walk_back(fabric: Fabric, ending: Ending, place: Place) -> Iterator[Ending]
         destination_port=None if request.source_port_random else request.source_port,
         destination_port_random=request.source_port_random,
     )
-    last = ending.outcome.hops[-1]
-    visit = Visit(kind=last.kind, name=last.name, node=last.node, came_in=None, packet_in=packet)
-    before = ending.walk
+    at = asked.visit
     walk = Walk(
         packet=packet,
-        visit=visit,
-        entries=before.entries,
+        visit=Visit(kind=at.kind, name=at.name, node=at.node, came_in=None, packet_in=packet),
+        entries=asked.entries,
         answering=True,
-        midstream=before.midstream,
-        recent=before.recent,
-        sets=before.sets,
+        midstream=asked.midstream,
+        recent=asked.recent,
+        sets=asked.sets,
     )
-    if last.kind is StackKind.NODE:
-        yield from fabric.nodes.send(walk, fabric.cluster.stack(last.name), source=packet.source)
-    elif place.kind == "pod":
-        yield from _from_pod(fabric, walk, place)
-    elif place.node is not None:
-        yield from fabric.from_workload(walk, place.node, None)
-    else:
-        yield from _from_elsewhere(fabric, walk)
+    way = _answering(fabric, walk, place)
+    return fabric.endings(way) if isinstance(way, Departure) else iter([way])
 
 
-def _from_pod(fabric: Fabric, walk: Walk, place: Place) -> Iterator[Ending]:
+def _answering(fabric: Fabric, walk: Walk, place: Place) -> Way:
+    """The answer as it leaves the stack that the request arrived in."""
+    if walk.visit.kind is StackKind.NODE:
+        return SentByNode(walk=walk, node=walk.visit.name, source=walk.packet.source)
+    if walk.visit.kind is StackKind.LOAD_BALANCER:
+        return SentFromOutside(walk=walk)
+    if place.kind == "pod":
+        return _from_pod(fabric, walk, place)
+    if place.node is not None:
+        return LeftForNode(walk=walk, node=place.node)
+    return _from_elsewhere(fabric, walk)
+
+
+def _from_pod(fabric: Fabric, walk: Walk, place: Place) -> Way:
     pod = fabric.cluster.objects.pod(place.namespace or "", place.name or "")
     if pod is None or pod.node_name is None:
         text = f"pod {place.namespace}/{place.name} runs on no node"
-        yield walk.unknown(Unknown(code="DATA_MISSING", text=text))
-    elif walk.packet.destination in pod.owned_ips or walk.packet.destination.is_loopback:
-        yield fabric.into_pod(walk, pod)
-    else:
-        yield from fabric.from_workload(walk, pod.node_name, pod)
+        return walk.unknown(Unknown(code="DATA_MISSING", text=text))
+    return SentByPod(walk=walk, pod=pod)
 
 
-def _from_elsewhere(fabric: Fabric, walk: Walk) -> Iterator[Ending]:
+def _from_elsewhere(fabric: Fabric, walk: Walk) -> Way:
     """An endpoint outside the cluster answers: it reaches node addresses; whether it has routes to pods is not in a snapshot."""
     destination = walk.packet.destination
     if fabric.cluster.is_node_address(destination):
-        yield from fabric.from_outside(walk)
-        return
+        return SentFromOutside(walk=walk)
     text = f"whether {walk.packet.source}, which is no part of the cluster, has a route to {destination} is not in a snapshot"
-    yield walk.unknown(Unknown(code="DATA_MISSING", text=text))
+    return walk.unknown(Unknown(code="DATA_MISSING", text=text))
 
 
 def _reply(back: Ending, sent: Packet, client: Place) -> Reply:

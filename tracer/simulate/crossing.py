@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from tracer.conntrack import Connection
 from tracer.packet import Packet
 from tracer.routing import RouteResult
+from tracer.simulate.walk import Ending, Walk
+from tracer.stack_protocols import TableId, TableKind
 from tracer.topology.stack import NodeStack
 
 
@@ -33,6 +36,26 @@ class Crossing:
     route: RouteResult | None = None
     header: Mapping[str, int] = field(default_factory=dict)
     served: bool = False
+
+    @property
+    def table(self) -> TableId:
+        """Return which table conntrack keeps the stack's connections in."""
+        return TableId(TableKind.CONNTRACK, self.stack.name)
+
+
+Passed = tuple[Walk, Crossing]
+"""A packet that a hook lets through."""
+P = TypeVar("P", bound=tuple[object, ...])
+W = TypeVar("W")
+
+
+def relayed(ways: Iterator[P | Ending], onward: Callable[..., Iterator[W]]) -> Iterator[W | Ending]:
+    """Yield the ends among *ways* as they are, and for every packet that goes on what *onward* makes of it."""
+    for way in ways:
+        if isinstance(way, Ending):
+            yield way
+        else:
+            yield from onward(*way)
 
 
 def rewritten(before: Packet, after: Packet) -> dict[str, tuple[object, object]]:

@@ -14,8 +14,10 @@ from tracer.errors import QueryError
 from tracer.packet import Packet
 from tracer.query import Destination, Query, Source, SourceKind
 from tracer.routing import ResultKind
-from tracer.simulate.ipvs import entry_name
-from tracer.simulate.start import Start, begun
+from tracer.simulate.departure import Departure, Recorded, SentByNode, SentByPod
+from tracer.simulate.ipvs import connections_of
+from tracer.simulate.start import begun
+from tracer.stack_protocols import TableId, TableKind
 from tracer.topology.cluster import Cluster
 from tracer.trace import StackKind
 
@@ -40,8 +42,8 @@ def recorded_entry(cluster: Cluster, node: str, line: int) -> Entry:
     return found
 
 
-def existing_start(cluster: Cluster, query: Query, node: str, entry: Entry) -> tuple[Query, Start]:
-    """Return the query that the entry stands for, and its start: the sender's stack, with the binding in *node*'s conntrack table."""
+def existing_start(cluster: Cluster, query: Query, node: str, entry: Entry) -> tuple[Query, Departure]:
+    """Return the query that the entry stands for, and the packet as its sender sends it, with the binding in *node*'s conntrack table."""
     found = entry.original
     packet = Packet(
         protocol=found.protocol,
@@ -58,10 +60,11 @@ def existing_start(cluster: Cluster, query: Query, node: str, entry: Entry) -> t
         mark=entry.mark,
         established=not entry.unreplied,
     )
-    entries: tuple[tuple[str, Connection], ...] = ((node, connection),)
+    own = TableId(TableKind.CONNTRACK, node)
+    entries: tuple[tuple[TableId, Connection], ...] = ((own, connection),)
     servers = cluster.stack(node).virtual_servers
     if servers is not None and connection.has_dnat and servers.find(packet) is not None:
-        entries = ((node, replace(connection, virtual=True)), (entry_name(node), connection))
+        entries = ((own, replace(connection, virtual=True)), (connections_of(node), connection))
     source, start = _sender(cluster, node, packet, query)
     walk = replace(start.walk, entries=entries, midstream=not entry.unreplied)
     asked = replace(
@@ -74,16 +77,16 @@ def existing_start(cluster: Cluster, query: Query, node: str, entry: Entry) -> t
     return asked, replace(start, walk=walk)
 
 
-def _sender(cluster: Cluster, node: str, packet: Packet, query: Query) -> tuple[Source, Start]:
+def _sender(cluster: Cluster, node: str, packet: Packet, query: Query) -> tuple[Source, Departure]:
     """Who sent the packet, as far as its source address tells, and how the walk starts there."""
     stack = cluster.stack(node)
     pod = cluster.pod_with_ip(packet.source, node)
     if stack.routing.is_local(packet.source):
         walk = begun(StackKind.NODE, node, packet, query)
-        return Source(kind=SourceKind.NODE, name=node), Start(walk=walk, node=node, source=packet.source)
+        return Source(kind=SourceKind.NODE, name=node), SentByNode(walk=walk, node=node, source=packet.source)
     if pod is not None and pod.node_name == node:
         walk = begun(StackKind.POD, f"{pod.namespace}/{pod.name}", packet, query)
-        return Source(kind=SourceKind.POD, namespace=pod.namespace, name=pod.name), Start(walk=walk, pod=pod)
+        return Source(kind=SourceKind.POD, namespace=pod.namespace, name=pod.name), SentByPod(walk=walk, pod=pod)
     results = stack.routing.lookup(packet.source)
     device = next((r.device for r in results if r.kind is ResultKind.UNICAST), None)
     port = cluster.port_of(packet.source)
@@ -97,4 +100,4 @@ def _sender(cluster: Cluster, node: str, packet: Packet, query: Query) -> tuple[
         source = Source(kind=SourceKind.EXTERNAL, ip=packet.source)
         walk = begun(StackKind.EXTERNAL, str(packet.source), packet, query)
     walk = walk.note(f"as node {node} recorded it: the way here is not replayed")
-    return source, Start(walk=walk, arrives=(node, device))
+    return source, Recorded(walk=walk, node=node, device=device)

@@ -1,76 +1,148 @@
-"""Between stacks: who gets a packet that leaves a device. Pods, nodes, load balancers, clients outside, or nobody.
+"""Between stacks: who gets a packet that leaves one. Pods, nodes, load balancers, processes, clients outside, or nobody.
 
+Stacks yield ends and departures; one loop here turns each departure into the next stack, from a table of their kinds, and bounds the way:
+hops, a packet that comes again as it was, and what the question may cost. No stack knows the fabric.
 The snapshot holds no switch or router of the network between the nodes: a packet to an address of the cluster is taken there, and
 where no node's route said so, the hop says that it was inferred.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from fractions import Fraction
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from tracer.conntrack import Connection
+from tracer.front.service_balancer import balancer_at
 from tracer.frozen import changed
-from tracer.kube.node import Node
 from tracer.kube.pod import Pod
-from tracer.kube.service import Service, ServicePort, TrafficPolicy
 from tracer.limits import Budget
-from tracer.packet import Address, Family
-from tracer.routing import ResultKind, RouteResult, shown_device
-from tracer.simulate.crossing import Crossing
+from tracer.packet import Address
+from tracer.routing import ResultKind, shown_device
+from tracer.simulate import departure as d
+from tracer.simulate import outside
+from tracer.simulate import pod as pods
+from tracer.simulate.balancing import balanced, passed_back
+from tracer.simulate.departure import Departure, Way
 from tracer.simulate.node import NodeWalk
+from tracer.simulate.process import accepted
+from tracer.simulate.surroundings import ACCEPTORS, Acceptor, ClusterSurroundings
 from tracer.simulate.walk import Ending, Walk
+from tracer.stack_protocols import Balancer, TableId, TableKind
 from tracer.topology.arp import arp_answerers
 from tracer.topology.cluster import Cluster, Port
 from tracer.topology.stack import NodeStack
-from tracer.trace import Disposition, Listener, Place, Reason, StackKind, Unknown
+from tracer.trace import Disposition, Reason, StackKind, Unknown
 
 _MOST_HOPS = 32
-_BALANCER = "load-balancer "
+_PROCESS = 300
+"""What a process on the way costs, behind the first: no rule pays for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    """Who looks at the ends of a departure, and who looks at what it makes of them."""
+
+    after: Callable[[Ending], Iterator[Way]]
+    outer: _Watch | None
 
 
 class Fabric:
-    """Carries packets from stack to stack. *client* is the address of the client outside, when there is one; *budget* the question's."""
+    """Carries packets from stack to stack. *client* is the address of the client outside, when there is one; *budget* the question's.
 
-    def __init__(self, cluster: Cluster, *, client: Address | None = None, budget: Budget | None = None) -> None:
+    *acceptors* know the processes that accept connections. It keeps what it met, so it is for one question only.
+    """
+
+    def __init__(
+        self, cluster: Cluster, *, client: Address | None = None, budget: Budget | None = None, acceptors: tuple[Acceptor, ...] = ACCEPTORS
+    ) -> None:
         self.cluster = cluster
         self.budget = budget or Budget(cluster.limits)
         self._client = client
-        self.nodes = NodeWalk(self)
+        self._dialling: set[Address] = set()
+        self._around = ClusterSurroundings(cluster, acceptors)
+        self._nodes = NodeWalk(self._around, self.budget)
+        self._balancers: dict[TableId, Balancer] = {}
+
+    # -- the loop -----------------------------------------------------------------------------------------------------------------
+
+    def endings(self, first: Departure) -> Iterator[Ending]:
+        """Yield every way the packet of *first* can end, one branch after the other to its end."""
+        pending: list[tuple[Iterator[Way], _Watch | None]] = [(iter([first]), None)]
+        try:
+            while pending:
+                ways, watch = pending[-1]
+                way = next(ways, None)
+                if way is None:
+                    pending.pop()
+                elif isinstance(way, Departure):
+                    pending.append((self._next(way), watch if way.after is None else _Watch(way.after, watch)))
+                elif watch is not None:
+                    pending.append((watch.after(way), watch.outer))
+                else:
+                    yield way
+        finally:
+            for ways, _ in reversed(pending):
+                if isinstance(ways, Generator):
+                    ways.close()
+
+    def _next(self, departure: Departure) -> Iterator[Way]:
+        """The ways of *departure* in the next stack."""
+        if len(departure.walk.hops) > _MOST_HOPS:
+            text = f"The packet passed {_MOST_HOPS} stacks and does not arrive"
+            return iter([departure.walk.end(Disposition.LOOP, Reason(code="TTL_LOOP", text=text))])
+        return self._CARRIED[type(departure)](self, departure)
 
     # -- from the sources ---------------------------------------------------------------------------------------------------------
 
-    def from_outside(self, walk: Walk) -> Iterator[Ending]:
-        """Carry a packet that a client outside sent."""
-        destination = walk.packet.destination
+    def _sent_by_node(self, sent: d.SentByNode) -> Iterator[Way]:
+        return self._nodes.send(sent.walk, self.cluster.stack(sent.node), source=sent.source)
+
+    def _sent_by_pod(self, sent: d.SentByPod) -> Iterator[Way]:
+        return iter([pods.sent(sent.walk, sent.pod, self._around.process_at)])
+
+    def _recorded(self, found: d.Recorded) -> Iterator[Way]:
+        return self._to_node(found.walk, Port(node=found.node, device=found.device), None)
+
+    def _sent_from_outside(self, sent: d.SentFromOutside) -> Iterator[Way]:
+        """Somebody outside sends: a client, or a process that dials from there or answers its client."""
+        walk, destination = sent.walk, sent.walk.packet.destination
+        if walk.accepted:
+            self._dialling.add(walk.packet.source)
+        if ended := self._stays_outside(walk):
+            return iter([ended])
         if self.cluster.is_node_address(destination):
-            port = self.cluster.port_of(destination)
-            if port is not None and port.device is None and self.cluster.stack(port.node).routing.addresses:
-                held = "none of whose devices holds that address"
-                if self.cluster.stack(port.node).routing.inferred_from:
-                    held = f"whose devices were not recorded ({self.cluster.snapshot.path_of(port.node, 'ip-addr.json')} is missing)"
-                text = f"how the network outside brings {destination} to node {port.node}, {held}"
-                yield walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": port.node}))
-                return
-            yield from self._to_node(walk, port, None)
-        elif balancer := self.cluster.load_balancer(destination):
-            yield from self.to_load_balancer(walk, balancer, None)
-        elif answering := arp_answerers(self.cluster, destination):
-            yield from self._by_arp(walk, answering, None)
-        else:
-            text = f"{destination} is no address of a node or a load balancer: outside the cluster nobody owns it"
-            yield self._unclaimed(walk) or walk.end(Disposition.LOST, Reason(code="NOT_OWNED", text=text))
+            return self._from_outside_to_node(walk)
+        if balancer := balancer_at(self.cluster.objects, destination):
+            return self._to_balancer(walk, balancer, None)
+        if answering := arp_answerers(self.cluster, destination):
+            return self._by_arp(walk, answering, None)
+        text = f"{destination} is no address of a node or a load balancer: outside the cluster nobody owns it"
+        return iter([self._unclaimed(walk) or walk.end(Disposition.LOST, Reason(code="NOT_OWNED", text=text))])
 
-    def from_pod(self, walk: Walk, pod: Pod) -> Iterator[Ending]:
-        """Carry a packet that left a pod's own stack to its node."""
-        if pod.node_name is None:
-            text = f"pod {pod.namespace}/{pod.name} runs on no node"
-            yield walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"pod": f"{pod.namespace}/{pod.name}"}))
-            return
-        yield from self.from_workload(walk, pod.node_name, pod)
+    def _stays_outside(self, walk: Walk) -> Ending | None:
+        """The end of what a process outside sends and no node sees: it has no address to dial from, or answers a client outside."""
+        destination = walk.packet.destination
+        if walk.accepted and walk.packet.source == pods.NO_ADDRESS[destination.version]:
+            text = f"which IPv{destination.version} address {walk.visit.name}, outside the cluster, sends from to {destination}"
+            return walk.unknown(Unknown(code="DATA_MISSING", text=text))
+        asking = destination == self._client or destination in self._dialling
+        if walk.answering and walk.visit.kind is StackKind.LOAD_BALANCER and asking:
+            return outside.to_client(walk, None)
+        return None
 
-    def from_workload(self, walk: Walk, node: str, pod: Pod | None) -> Iterator[Ending]:
-        """Carry a packet from a pod (or an endpoint without a Pod object) to the node it runs on."""
+    def _from_outside_to_node(self, walk: Walk) -> Iterator[Way]:
+        destination = walk.packet.destination
+        port = self.cluster.port_of(destination)
+        if port is not None and port.device is None and self.cluster.stack(port.node).routing.addresses:
+            held = "none of whose devices holds that address"
+            if self.cluster.stack(port.node).routing.inferred_from:
+                held = f"whose devices were not recorded ({self.cluster.snapshot.path_of(port.node, 'ip-addr.json')} is missing)"
+            text = f"how the network outside brings {destination} to node {port.node}, {held}"
+            return iter([walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": port.node}))])
+        return self._to_node(walk, port, None)
+
+    def _left_for_node(self, left: d.LeftForNode) -> Iterator[Way]:
+        walk, node, pod = left.walk, left.node, left.pod
         stack = self.cluster.stack(node)
         device = self._device_of(node, walk.packet.source)
         link = stack.routing.link(device) if device else None
@@ -81,11 +153,9 @@ class Fabric:
         if bridged and not nf_call and neighbour and neighbour.node_name == node and neighbour is not pod:
             if nf_call is None:
                 text = f"whether frames on bridge {device} pass the node's rules (net.bridge.bridge-nf-call-iptables in sysctl.txt)"
-                yield entered.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": node, "file": "sysctl.txt"}))
-                return
-            yield from self._to_pod(entered.note(f"bridged by {device}, past the node's rules"), neighbour, device)
-            return
-        yield from self.nodes.receive(entered, stack, device, phys_in="?" if bridged and nf_call else None)
+                return iter([entered.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": node, "file": "sysctl.txt"}))])
+            return self._to_pod(entered.note(f"bridged by {device}, past the node's rules"), neighbour, device)
+        return self._received(entered, stack, device, phys_in="?" if bridged and nf_call else None)
 
     def _passes_rules(self, stack: NodeStack, version: int) -> bool | None:
         """Whether bridged frames pass iptables; without br_netfilter there is no such sysctl, and they do not."""
@@ -101,42 +171,37 @@ class Fabric:
 
     # -- from a node --------------------------------------------------------------------------------------------------------------
 
-    def carry(self, walk: Walk, crossing: Crossing, result: RouteResult) -> Iterator[Ending]:
-        """Carry a packet that leaves a node by *result*'s device towards its next hop."""
-        destination, device, node = walk.packet.destination, result.device, crossing.stack.name
-        if len(walk.hops) > _MOST_HOPS:
-            yield walk.end(Disposition.LOOP, Reason(code="TTL_LOOP", text=f"The packet passed {_MOST_HOPS} stacks and does not arrive"))
-            return
+    def _routed(self, routed: d.Routed) -> Iterator[Way]:
+        """A packet leaves a node by its route's device towards the next hop."""
+        walk, node, route = routed.walk, routed.node, routed.route
+        destination, device = walk.packet.destination, route.device
         pod = self.cluster.pod_with_ip(destination, node)
-        if result.gateway is None and pod and pod.node_name == node:
-            yield from self._to_pod(walk, pod, device)
-            return
-        port = self.cluster.port_of(result.next_hop)
-        if walk.answering and (through := self._through_load_balancer(walk, device)) is not walk:
+        if route.gateway is None and pod and pod.node_name == node:
+            return self._to_pod(walk, pod, device)
+        port = self.cluster.port_of(route.next_hop)
+        if walk.answering and (through := self._back_through_balancer(walk, device)) is not walk:
             walk, device, port = through, None, self.cluster.port_of(destination)
         if port is not None and port.node != node:
-            yield from self._to_node(walk, port, device)
-            return
+            return self._to_node(walk, port, device)
         if pod is not None and pod.node_name == node:
-            yield from self._to_own_pod(walk, pod, device, through_itself=port is not None)
-            return
-        yield from self._beyond(walk, node, device, destination, pod)
+            return self._to_own_pod(walk, pod, device, through_itself=port is not None)
+        return self._beyond(walk, node, device, pod)
 
-    def _to_own_pod(self, walk: Walk, pod: Pod, device: str | None, *, through_itself: bool) -> Iterator[Ending]:
+    def _to_own_pod(self, walk: Walk, pod: Pod, device: str | None, *, through_itself: bool) -> Iterator[Way]:
         """A pod of this node, by a gateway: the node itself (as Cilium's cilium_host), or a router, which a node's own pods never need."""
         name, address = f"{pod.namespace}/{pod.name}", walk.packet.destination
         if through_itself:
             note = f"{device} takes {address} to pod {name} (inferred: the route ends at the node)"
-            yield from self._to_pod(walk.note(note), pod, device)
-            return
+            return self._to_pod(walk.note(note), pod, device)
         text = (
             f"how node {pod.node_name} reaches its own pod {name} at {address}: the routes that were read lead out of {device} instead, "
             "as they do when they are older than the pod"
         )
-        yield walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": str(pod.node_name), "pod": name}))
+        return iter([walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": str(pod.node_name), "pod": name}))])
 
-    def _beyond(self, walk: Walk, node: str, device: str | None, destination: Address, pod: Pod | None) -> Iterator[Ending]:
+    def _beyond(self, walk: Walk, node: str, device: str | None, pod: Pod | None) -> Iterator[Way]:
         """The next hop is no node: a router, or an address on the link that no node holds."""
+        destination = walk.packet.destination
         port = self.cluster.port_of(destination)
         if port is not None:
             yield from self._to_node(walk, port, device)
@@ -144,19 +209,21 @@ class Fabric:
             note = f"the network takes {destination} to node {pod.node_name} (inferred: no node's route says so)"
             arrival = self._entrance(pod.node_name, destination)
             yield from self._to_node(walk.note(note), Port(node=pod.node_name, device=arrival), device)
-        elif balancer := self.cluster.load_balancer(destination):
-            yield from self.to_load_balancer(walk, balancer, device)
+        elif walk.answering and destination in self._dialling:
+            yield outside.to_client(walk, device)
+        elif balancer := balancer_at(self.cluster.objects, destination):
+            yield from self._to_balancer(walk, balancer, device)
         elif destination == self._client:
-            through = self._through_load_balancer(walk, device)
-            yield self._to_client(through, device if through is walk else None)
+            through = self._back_through_balancer(walk, device)
+            yield outside.to_client(through, device if through is walk else None)
         elif found := self.cluster.endpoint_with_ip(destination):
-            yield self._to_endpoint(walk, found[0].namespace, found[0].service, found[1].node_name, device)
+            yield outside.to_endpoint(walk, found[0].namespace, found[0].service, found[1].node_name, device)
         elif answering := arp_answerers(self.cluster, destination):
             yield from self._by_arp(walk, answering, device)
         else:
             yield self._lost(walk, node, device)
 
-    def _by_arp(self, walk: Walk, answering: tuple[Port, ...], went_out: str | None) -> Iterator[Ending]:
+    def _by_arp(self, walk: Walk, answering: tuple[Port, ...], went_out: str | None) -> Iterator[Way]:
         """No device of the link holds the address, but nodes answer for it: which one the sender hears first is not known."""
         destination = walk.packet.destination
         if len(answering) == 1:
@@ -205,109 +272,63 @@ class Fabric:
         text = f"Node {node} sends the packet out of {shown_device(device)} to {destination}, which {owners} owns"
         return walk.end(Disposition.LOST, Reason(code="LEAVES_CLUSTER", text=text), went_out=device)
 
-    def _to_node(self, walk: Walk, port: Port | None, went_out: str | None) -> Iterator[Ending]:
+    # -- into the next stack ------------------------------------------------------------------------------------------------------
+
+    def _to_node(self, walk: Walk, port: Port | None, went_out: str | None) -> Iterator[Way]:
         if port is None:
             text = f"which node holds {walk.packet.destination}: several claim it"
-            yield walk.unknown(Unknown(code="DATA_MISSING", text=text))
-            return
+            return iter([walk.unknown(Unknown(code="DATA_MISSING", text=text))])
         entered = walk.enter(StackKind.NODE, port.node, node=port.node, came_in=port.device, went_out=went_out)
-        yield from self.nodes.receive(entered, self.cluster.stack(port.node), port.device)
+        return self._received(entered, self.cluster.stack(port.node), port.device)
 
-    def _to_pod(self, walk: Walk, pod: Pod, went_out: str | None) -> Iterator[Ending]:
-        entered = walk.enter(StackKind.POD, f"{pod.namespace}/{pod.name}", node=None, came_in="eth0", went_out=went_out)
-        yield self.into_pod(entered, pod)
+    def _received(self, walk: Walk, stack: NodeStack, device: str | None, *, phys_in: str | None = None) -> Iterator[Way]:
+        """A packet that has entered a node by a device."""
+        state = (stack.name, device, walk.packet, walk.answering)
+        if state in walk.seen:
+            text = f"The packet comes to node {stack.name} again just as it was: it goes in circles until its TTL is used up"
+            return iter([walk.end(Disposition.LOOP, Reason(code="TTL_LOOP", text=text))])
+        return self._nodes.receive(changed(walk, seen=walk.seen | {state}), stack, device, phys_in=phys_in)
 
-    def into_pod(self, walk: Walk, pod: Pod) -> Ending:
-        """End the walk in a pod's own stack; a pod is taken to have no rules of its own."""
-        packet, name = walk.packet, f"{pod.namespace}/{pod.name}"
-        if packet.source == packet.destination and packet.family is Family.IP and len(walk.hops) > 1:
-            text = f"Pod {name} gets a packet from its own address {packet.source} and drops it: nothing masqueraded the hairpin connection"
-            return walk.end(Disposition.DROPPED, Reason(code="HAIRPIN_WITHOUT_MASQ", text=text))
-        port = packet.destination_port
-        declared = port is not None and pod.declares(port, packet.protocol)
-        place = Place(kind="pod", namespace=pod.namespace, name=pod.name, node=pod.node_name, ip=packet.destination, port=port)
-        reason = Reason(code="DELIVERED", text=f"Handed to pod {name} at {packet.destination} port {port}")
-        return walk.end(Disposition.DELIVERED, reason, destination=place, listener=Listener.DECLARED if declared else Listener.UNDECLARED)
+    def _to_pod(self, walk: Walk, pod: Pod, went_out: str | None) -> Iterator[Way]:
+        entered = walk.enter(StackKind.POD, pods.name_of(pod), node=None, came_in="eth0", went_out=went_out)
+        return iter([pods.received(entered, pod, self._around.process_at)])
 
-    def _to_client(self, walk: Walk, went_out: str | None) -> Ending:
-        packet = walk.packet
-        place = Place(kind="external", ip=packet.destination, port=packet.destination_port)
-        walk = walk.enter(StackKind.EXTERNAL, str(packet.destination), node=None, came_in=None, went_out=went_out)
-        reason = Reason(code="DELIVERED", text=f"Handed to the client at {packet.destination}")
-        return walk.end(Disposition.DELIVERED, reason, destination=place, listener=Listener.UNKNOWN)
+    def _to_balancer(self, walk: Walk, balancer: Balancer, went_out: str | None) -> Iterator[Way]:
+        self._balancers[TableId(TableKind.BALANCER, balancer.name)] = balancer
+        return balanced(walk, balancer, went_out, self._around.process_at)
 
-    def _to_endpoint(self, walk: Walk, namespace: str, service: str | None, node: str | None, went_out: str | None) -> Ending:
-        packet = walk.packet
-        shown = f"{namespace}/{service}" if service else None
-        place = Place(kind="endpoint", ip=packet.destination, port=packet.destination_port, node=node, service=shown)
-        walk = walk.enter(StackKind.EXTERNAL, str(packet.destination), node=None, came_in=None, went_out=went_out)
-        text = f"Handed to {packet.destination}, which an EndpointSlice of {shown} lists and no Pod object owns"
-        return walk.end(Disposition.DELIVERED, Reason(code="DELIVERED", text=text), destination=place, listener=Listener.UNKNOWN)
+    def _balanced(self, chosen: d.Balanced) -> Iterator[Way]:
+        held = self.cluster.port_of(chosen.walk.packet.destination)
+        return self._to_node(chosen.walk, held or Port(node=chosen.node, device=None), None)
 
-    def _through_load_balancer(self, walk: Walk, went_out: str | None) -> Walk:
+    def _back_through_balancer(self, walk: Walk, went_out: str | None) -> Walk:
         """An answer to a client whose request came through a load balancer passes it again, which undoes its translation."""
-        for name in dict.fromkeys(stack for stack, _ in walk.entries if stack.startswith(_BALANCER)):
-            if found := walk.entry(name, walk.packet):
-                connection, _ = found
-                entered = walk.enter(StackKind.LOAD_BALANCER, name.removeprefix(_BALANCER), node=None, came_in=None, went_out=went_out)
-                port = connection.original.destination_port
-                packet = changed(
-                    walk.packet, source=connection.original.destination, source_port=port if isinstance(port, int) else None, mark=0
-                )
-                return changed(entered, packet=packet).note("modelled: the answer passes the load balancer, which restores its own address")
+        for table in dict.fromkeys(table for table, _ in walk.entries if table in self._balancers):
+            if (through := passed_back(walk, self._balancers[table], went_out)) is not None:
+                return through
         return walk
 
-    # -- load balancers -----------------------------------------------------------------------------------------------------------
+    def _accepted(self, departure: d.Accepted) -> Iterator[Way]:
+        """A process accepted the connection. NB: the first one on a way is free, as the rules that led to it have paid."""
+        walk, name = departure.walk, departure.process.name
+        if any(taken.process.name == name and taken.walk.packet == walk.packet for taken in walk.accepted):
+            text = f"The connection comes to {name} again just as it was: it is made anew in circles"
+            return iter([walk.end(Disposition.LOOP, Reason(code="TTL_LOOP", text=text))])
+        if walk.accepted:
+            self.budget.spend(_PROCESS)
+            if self.budget.is_spent:
+                text = "the packet has more processes to pass than one question may walk to (limit work)"
+                return iter([walk.unknown(Unknown(code="UNSUPPORTED", text=text))])
+        return accepted(departure)
 
-    def to_load_balancer(self, walk: Walk, service: Service, went_out: str | None) -> Iterator[Ending]:
-        """Carry a packet to a Service's load balancer: a model, DNAT to the node port of a healthy node, the client's address kept."""
-        packet, name = walk.packet, f"{service.namespace}/{service.name}"
-        walk = walk.enter(StackKind.LOAD_BALANCER, name, node=None, came_in=None, went_out=went_out)
-        walk = walk.note("modelled from the Service's status: passes the client's address on, picks any healthy node with equal odds")
-        port = service.port(packet.destination_port or 0, packet.protocol)
-        if port is None:
-            text = f"The load balancer of {name} has no listener for {packet.protocol.value} port {packet.destination_port}"
-            yield walk.end(Disposition.LOST, Reason(code="LB_NO_LISTENER", text=text))
-            return
-        if port.node_port is None:
-            text = f"{name} has no node port for port {port.port}: how its load balancer reaches the pods is up to its controller"
-            yield walk.unknown(Unknown(code="LB_NOT_MODELLED", text=text, at={"service": name}))
-            return
-        yield from self._balanced(walk, service, port, name)
-
-    def _balanced(self, walk: Walk, service: Service, port: ServicePort, name: str) -> Iterator[Ending]:
-        version = walk.packet.destination.version
-        objects = self.cluster.objects
-        if not objects.nodes or (service.external_traffic_policy is TrafficPolicy.LOCAL and not objects.slices):
-            file = "endpointslices.json" if objects.nodes else "nodes.json"
-            text = f"which nodes the load balancer of {name} finds healthy: {file} is not in the snapshot"
-            yield walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"file": file}))
-            return
-        healthy = [(n, a) for n in self.healthy_nodes(service) if (a := _internal_ip(n, version)) is not None]
-        if not healthy:
-            text = f"The load balancer of {name} has no healthy node to send to"
-            yield walk.end(Disposition.LOST, Reason(code="NO_HEALTHY_NODES", text=text))
-            return
-        for node, address in healthy:
-            packet = changed(walk.packet, destination=address, destination_port=port.node_port)
-            connection = Connection.begin(walk.packet).translated(packet)
-            branch = changed(walk, packet=packet, probability=walk.probability * Fraction(1, len(healthy)))
-            branch = branch.with_entry(f"{_BALANCER}{name}", connection)
-            held = self.cluster.port_of(address)
-            yield from self._to_node(branch, held or Port(node=node.name, device=None), None)
-
-    def healthy_nodes(self, service: Service) -> list[Node]:
-        """Return the nodes that a load balancer's health check finds good: with policy Local those with a ready endpoint, else all.
-
-        Nodes labelled ``node.kubernetes.io/exclude-from-external-load-balancers`` are never among them.
-        """
-        nodes = [n for n in self.cluster.objects.nodes if not n.exclude_from_external_load_balancers]
-        if service.external_traffic_policy is not TrafficPolicy.LOCAL:
-            return nodes
-        slices = self.cluster.objects.slices_of(service.namespace, service.name)
-        local = {e.node_name for s in slices for e in s.endpoints if e.ready and not e.terminating}
-        return [n for n in nodes if n.name in local]
-
-
-def _internal_ip(node: Node, version: int) -> Address | None:
-    return next((a for a in node.internal_ips if a.version == version), None)
+    _CARRIED: ClassVar[Mapping[type[Departure], Callable[[Fabric, Any], Iterator[Way]]]] = {
+        d.SentByNode: _sent_by_node,
+        d.SentByPod: _sent_by_pod,
+        d.SentFromOutside: _sent_from_outside,
+        d.Recorded: _recorded,
+        d.LeftForNode: _left_for_node,
+        d.Routed: _routed,
+        d.Balanced: _balanced,
+        d.Accepted: _accepted,
+    }
+    """Where each kind of departure leads."""

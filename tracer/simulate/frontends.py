@@ -9,57 +9,56 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from typing import Protocol
 
 from tracer.frontends.model import Backend, Frontend
 from tracer.ipvs.model import endpoint_text
+from tracer.kube.pod import Pod
+from tracer.packet import Address
 from tracer.simulate.crossing import rewritten
 from tracer.simulate.walk import Ending, Walk
-from tracer.topology.cluster import Cluster
 from tracer.topology.data_path import DataPath
 from tracer.trace import Disposition, Place, Reason, Step, Unknown
 
-_NAMES = {"cilium": "Cilium's eBPF programs", "calico": "Calico's eBPF programs", "hns": "Windows' Host Networking Service"}
-_MISSING = {
-    "cilium": "cilium-services.json (cilium-dbg service list -o json)",
-    "calico": "the maps (calico-node -bpf nat dump)",
-    "hns": "hns-policies.json and hns-endpoints.json",
-}
+
+class Around(Protocol):
+    """What such a node asks of what is around it."""
+
+    def pod_with_ip(self, address: Address, node: str | None = None) -> Pod | None:
+        """Return the pod that owns *address*; of several, the one on *node*."""
+
+    def is_inside(self, address: Address) -> bool:
+        """Return whether a pod or a node of the cluster has *address*."""
 
 
-def without_rules(cluster: Cluster, walk: Walk, path: DataPath, hook: str) -> Iterator[Ending]:
+def without_rules(around: Around, walk: Walk, path: DataPath, hook: str) -> Iterator[Ending]:
     """Yield the ends of a packet in a node that has *path* instead of rules."""
     node = walk.visit.name
-    walk = walk.note(f"no rules: {_NAMES[path.kind]} forward packets here ({path.evidence})")
+    walk = walk.note(f"no rules: {path.kind.programs} forward packets here ({path.evidence})")
     if path.table is None:
-        kept = "lists" if path.kind == "hns" else "maps"
-        text = f"The data path of node {node} is in {_NAMES[path.kind]}, whose {kept} this snapshot does not hold: {_MISSING[path.kind]}"
+        kept = f"whose {path.kind.kept} this snapshot does not hold: {path.kind.wanted}"
+        text = f"The data path of node {node} is in {path.kind.programs}, {kept}"
         yield walk.unknown(_unknown(path, text, node))
         return
-    frontend = path.table.find(walk.packet, inside=_is_inside(cluster, walk))
+    frontend = path.table.find(walk.packet, inside=around.is_inside(walk.packet.source))
     if frontend is None and path.table.incomplete:
         text = f"{path.table.incomplete}: which frontends node {node} has is not known"
         yield walk.unknown(_unknown(path, text, node))
         return
     if frontend is None:
         shown = f"{walk.packet.destination} port {walk.packet.destination_port}"
-        text = f"{path.table.file} has no frontend {shown}: {_NAMES[path.kind]} forward the packet in a way that no snapshot holds"
+        text = f"{path.table.file} has no frontend {shown}: {path.kind.programs} forward the packet in a way that no snapshot holds"
         yield walk.unknown(_unknown(path, text, node))
         return
-    yield from _listed(cluster, walk, path, frontend, hook)
+    yield from _listed(around, walk, path, frontend, hook)
 
 
-def _is_inside(cluster: Cluster, walk: Walk) -> bool:
-    """Whether a client of the cluster sent the packet: it has a pod's or a node's address."""
-    source = walk.packet.source
-    return cluster.pod_with_ip(source) is not None or cluster.objects.node_with_ip(source) is not None
-
-
-def _listed(cluster: Cluster, walk: Walk, path: DataPath, frontend: Frontend, hook: str) -> Iterator[Ending]:
+def _listed(around: Around, walk: Walk, path: DataPath, frontend: Frontend, hook: str) -> Iterator[Ending]:
     active = tuple(b for b in frontend.backends if b.state == "active")
     flags = f" ({', '.join(frontend.flags)})" if frontend.flags else ""
     total = len(active) + frontend.missing
     if total == 0:
-        text = f"{frontend.file} lists the frontend{flags} without a backend: what {_NAMES[path.kind]} answer is not recorded"
+        text = f"{frontend.file} lists the frontend{flags} without a backend: what {path.kind.programs} answer is not recorded"
         yield walk.unknown(_unknown(path, text, walk.visit.name))
         return
     if frontend.missing:
@@ -67,21 +66,21 @@ def _listed(cluster: Cluster, walk: Walk, path: DataPath, frontend: Frontend, ho
         lost = replace(walk, probability=walk.probability * Fraction(frontend.missing, total))
         yield lost.unknown(_unknown(path, text, walk.visit.name))
     for backend in active:
-        yield _chosen(cluster, walk, path, frontend, backend, Fraction(1, total), flags, hook)
+        yield _chosen(around, walk, path, frontend, backend, Fraction(1, total), flags, hook)
 
 
 def _chosen(
-    cluster: Cluster, walk: Walk, path: DataPath, frontend: Frontend, backend: Backend, share: Fraction, flags: str, hook: str
+    around: Around, walk: Walk, path: DataPath, frontend: Frontend, backend: Backend, share: Fraction, flags: str, hook: str
 ) -> Ending:
     packet = replace(walk.packet, destination=backend.address, destination_port=backend.port)
     condition = None if share == 1 else f"backend {backend.address} port {backend.port} is chosen (how is not in a list)"
-    pod = cluster.pod_with_ip(backend.address)
+    pod = around.pod_with_ip(backend.address)
     names = {"endpoint": endpoint_text(backend.address, backend.port)} | ({"pod": f"{pod.namespace}/{pod.name}"} if pod else {})
     names |= {"element": backend.text} if backend.text else {}
     step = Step(
         hook=hook,
         family=walk.packet.family.value,
-        table=path.kind,
+        table=path.kind.name,
         chain=f"{walk.packet.destination}:{walk.packet.destination_port}",
         rule=frontend.text,
         file=frontend.file,
@@ -100,7 +99,7 @@ def _chosen(
     given = f"backend {backend.address} port {backend.port}" if condition is None else f"{round(1 / share)} backends"
     which = "" if condition is None else "which of them is taken, and "
     text = (
-        f"{frontend.file} gives {given}{flags}; {which}what {_NAMES[path.kind]} do beyond is not in a snapshot "
+        f"{frontend.file} gives {given}{flags}; {which}what {path.kind.programs} do beyond is not in a snapshot "
         "(not checked against a kernel)"
     )
     unknown = _unknown(path, text, walk.visit.name)
@@ -109,8 +108,4 @@ def _chosen(
 
 
 def _unknown(path: DataPath, text: str, node: str) -> Unknown:
-    if path.kind == "hns":
-        return Unknown(code="WINDOWS_NOT_REPLAYED", text=text, at={"node": node})
-    if path.table is None:
-        return Unknown(code="EBPF_MAPS_MISSING", text=text, at={"node": node})
-    return Unknown(code="EBPF_NOT_REPLAYED", text=text, at={"node": node})
+    return Unknown(code=path.kind.lacks if path.table is None else path.kind.beyond, text=text, at={"node": node})

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 
 from tracer.conntrack import Connection
 from tracer.frozen import changed
@@ -22,7 +23,7 @@ from tracer.netfilter.view import View
 from tracer.packet import Address, Family, Packet, Protocol
 from tracer.routing import ResultKind
 from tracer.simulate import ipvs
-from tracer.simulate.crossing import Crossing, rewritten
+from tracer.simulate.crossing import Crossing, Passed, relayed, rewritten
 from tracer.simulate.walk import Ending, Walk
 from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Reason, Step, Unknown
@@ -40,7 +41,6 @@ class _Act(Enum):
 
 
 _VIRTUAL = ((_Act.ANSWER, ipvs.ANSWERS), (_Act.REQUEST, ipvs.REQUESTS))
-Passed = tuple[Walk, Crossing]
 _Place = tuple[int, Hook, Family, bool, bool]
 
 
@@ -58,8 +58,8 @@ class HookRunner:
     _orders: dict[_Place, tuple[NodeStack, Sequence[_Act | BaseChain]]] = field(default_factory=dict)
 
     def run(self, walk: Walk, crossing: Crossing, hook: Hook) -> Iterator[Passed | Ending]:
-        """Yield the ways *hook* lets the packet through, and the ways it ends there."""
-        yield from self._stages(walk, crossing, hook, self._stages_of(crossing, hook, walk.packet.family))
+        """Return the ways *hook* lets the packet through, and the ways it ends there."""
+        return self._stages(walk, crossing, hook, self._stages_of(crossing, hook, walk.packet.family))
 
     def _stages_of(self, crossing: Crossing, hook: Hook, family: Family) -> Sequence[_Act | BaseChain]:
         """What the packet meets in *hook*, in the kernel's order."""
@@ -84,28 +84,22 @@ class HookRunner:
     def _stages(self, walk: Walk, crossing: Crossing, hook: Hook, stages: Sequence[_Act | BaseChain]) -> Iterator[Passed | Ending]:
         walk, stages = self._past_known(walk, crossing, hook, stages)
         if not stages:
-            yield walk, crossing
-            return
+            return iter(((walk, crossing),))
         stage, rest = stages[0], stages[1:]
         ways: Iterator[Passed | Ending]
         if stage is _Act.TRACK:
-            ways = iter([_track(walk, crossing)])
+            ways = iter((_track(walk, crossing),))
         elif stage is _Act.ANSWER:
-            ways = iter([ipvs.answered(walk, crossing, hook)])
+            ways = iter((ipvs.answered(walk, crossing, hook),))
         elif stage is _Act.REQUEST:
-            yield from self._requested(walk, crossing, hook, rest)
-            return
+            return self._requested(walk, crossing, hook, rest)
         elif isinstance(stage, _Act):
             ways = self._nat(walk, crossing, hook)
         else:
             ways = self._filtered(walk, crossing, hook, stage)
         if hook is Hook.OUTPUT and (stage is _Act.NAT or (not isinstance(stage, _Act) and stage.routes_again)):
             ways = self._routed_again(walk.packet, ways, whole=stage is not _Act.NAT)
-        for passed in ways:
-            if isinstance(passed, Ending):
-                yield passed
-            else:
-                yield from self._stages(*passed, hook, rest)
+        return relayed(ways, partial(self._stages, hook=hook, stages=rest))
 
     def _past_known(
         self, walk: Walk, crossing: Crossing, hook: Hook, stages: Sequence[_Act | BaseChain]
@@ -309,7 +303,7 @@ def _carried(walk: Walk, crossing: Crossing, leaf: Leaf) -> Passed:
         crossing = changed(crossing, state="UNTRACKED")
     if crossing.connection is not None and view.connection_mark != crossing.connection.mark:
         connection = changed(crossing.connection, mark=view.connection_mark)
-        return walk.with_entry(crossing.stack.name, connection), changed(crossing, connection=connection)
+        return walk.with_entry(crossing.table, connection), changed(crossing, connection=connection)
     return walk, crossing
 
 
@@ -320,14 +314,14 @@ def _is_settled(connection: Connection, hook: Hook) -> bool:
 def _settled(walk: Walk, crossing: Crossing, connection: Connection, *, source: bool) -> Passed:
     """NAT for this side is settled, changed or not: it is not asked again for this flow."""
     connection = changed(connection, source_done=True) if source else changed(connection, destination_done=True)
-    return walk.with_entry(crossing.stack.name, connection), changed(crossing, connection=connection)
+    return walk.with_entry(crossing.table, connection), changed(crossing, connection=connection)
 
 
 def _track(walk: Walk, crossing: Crossing) -> Passed:
     """Find or begin the packet's conntrack entry. Source: nf_conntrack_in, resolve_normal_ct."""
     if crossing.state == "UNTRACKED":
         return walk, crossing
-    found = walk.entry(crossing.stack.name, walk.packet)
+    found = walk.entry(crossing.table, walk.packet)
     if found:
         connection, reply = found
         return walk, changed(
@@ -336,7 +330,7 @@ def _track(walk: Walk, crossing: Crossing) -> Passed:
     if walk.answering and not walk.midstream and walk.packet.protocol is not Protocol.UDP:
         return walk, changed(crossing, state="INVALID")
     connection = Connection.begin(walk.packet)
-    return walk.with_entry(crossing.stack.name, connection), changed(crossing, connection=connection, state="NEW")
+    return walk.with_entry(crossing.table, connection), changed(crossing, connection=connection, state="NEW")
 
 
 def _bound(walk: Walk, crossing: Crossing, hook: Hook) -> Walk:

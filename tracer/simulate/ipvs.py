@@ -21,6 +21,7 @@ from tracer.packet import Address, Protocol
 from tracer.routing import ResultKind, RouteResult
 from tracer.simulate.crossing import Crossing, rewritten
 from tracer.simulate.walk import Ending, Walk
+from tracer.stack_protocols import TableId, TableKind
 from tracer.trace import Disposition, Reason, Step, Unknown
 
 ANSWERS = {Hook.INPUT: 98, Hook.OUTPUT: -99, Hook.FORWARD: 100}
@@ -40,9 +41,9 @@ class Served:
     leaves: bool = False
 
 
-def entry_name(stack: str) -> str:
-    """Return under which name a walk keeps the IPVS connections of *stack*, beside its conntrack entries."""
-    return f"ipvs {stack}"
+def connections_of(stack: str) -> TableId:
+    """Return where a walk keeps the IPVS connections of *stack*, beside its conntrack entries."""
+    return TableId(TableKind.IPVS, stack)
 
 
 # -- answers --------------------------------------------------------------------------------------------------------------------------
@@ -50,7 +51,7 @@ def entry_name(stack: str) -> str:
 
 def answered(walk: Walk, crossing: Crossing, hook: Hook) -> tuple[Walk, Crossing]:
     """Return the packet as it goes on: the answer of a real server comes from the virtual server's address again."""
-    found = walk.entry(entry_name(crossing.stack.name), walk.packet)
+    found = walk.entry(connections_of(crossing.stack.name), walk.packet)
     if found is None or not found[1]:
         return walk, crossing
     virtual = found[0].original
@@ -73,7 +74,7 @@ def answered(walk: Walk, crossing: Crossing, hook: Hook) -> tuple[Walk, Crossing
 def requested(walk: Walk, crossing: Crossing, hook: Hook) -> Iterator[Served | Ending]:
     """Yield every way a packet goes on at the place where IPVS looks for requests."""
     servers, packet = crossing.stack.virtual_servers, walk.packet
-    found = walk.entry(entry_name(crossing.stack.name), packet)
+    found = walk.entry(connections_of(crossing.stack.name), packet)
     if servers is None or packet.protocol not in _SERVED or (found and found[1]):
         yield Served(walk, crossing)
     elif found:
@@ -175,7 +176,7 @@ def _forwarded(
         walk = changed(walk, recent=walk.recent | {(name, server.name, pin)})
     walk = changed(walk, packet=packet).step(step).note(f"{server.name}: {choice.reason}")
     if not server.one_packet:
-        walk = walk.with_entry(entry_name(name), entry)
+        walk = walk.with_entry(connections_of(name), entry)
     yield from _sent(*_conntracked(walk, crossing, server), hook)
 
 
@@ -184,13 +185,13 @@ def _conntracked(walk: Walk, crossing: Crossing, server: VirtualServer) -> tuple
 
     NB: the kernel's default is 0, but kube-proxy sets 1 when it starts and depends on it for masquerading.
     """
-    connection, name = crossing.connection, crossing.stack.name
+    connection = crossing.connection
     if crossing.stack.routing.get("net.ipv4.vs.conntrack") == "0":
         return walk, changed(crossing, connection=None, state="UNTRACKED")
     if connection is None or crossing.reply or connection.established or server.one_packet:
         return walk, crossing
     connection = changed(connection.translated(walk.packet), virtual=not connection.has_dnat)
-    return walk.with_entry(name, connection), changed(crossing, connection=connection)
+    return walk.with_entry(crossing.table, connection), changed(crossing, connection=connection)
 
 
 # -- the way on -----------------------------------------------------------------------------------------------------------------------

@@ -1,30 +1,33 @@
 """A packet inside one node's stack: sent by a process, received from a device, delivered or forwarded.
 
+It yields ends and departures, and asks what is around it only by ``Surroundings``: a node is walked without a cluster of others.
+
 Source: ip_rcv_finish, ip_route_input_slow, ip_forward, ip_output, ip_route_me_harder, br_netfilter_hooks.c, Linux 6.18; modes.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import ClassVar, Protocol
 
+from tracer.frontends.kinds import Replay
 from tracer.frozen import changed
+from tracer.kube.pod import Pod
+from tracer.limits import Budget
 from tracer.netfilter.model import Hook
-from tracer.packet import Address, Packet
+from tracer.packet import Address, Family, Packet
 from tracer.routing import ResultKind, RouteResult, SourceCheck, shown_device
-from tracer.simulate.crossing import Crossing
+from tracer.simulate.crossing import Crossing, Passed, relayed
+from tracer.simulate.departure import Accepted, Departure, Routed, SentByNode, Way
 from tracer.simulate.frontends import without_rules
-from tracer.simulate.hooks import HookRunner, Passed
-from tracer.simulate.proxy import into_proxy
-from tracer.simulate.walk import Ending, Walk
-from tracer.topology.data_path import data_path, unrecorded_rules
-from tracer.topology.proxy_ports import ProxyPort, proxy_port
+from tracer.simulate.hooks import HookRunner
+from tracer.simulate.walk import Ending, Visit, Walk
+from tracer.stack_protocols import Passing, Process, StackId
+from tracer.topology.data_path import DataPath
 from tracer.topology.stack import NodeStack
-from tracer.trace import Disposition, Listener, Place, Reason, Unknown
-
-if TYPE_CHECKING:
-    from tracer.simulate.fabric import Fabric
+from tracer.trace import Disposition, Listener, Place, Reason, StackKind, Unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +47,80 @@ class _StackAddresses:
         return crossing.stack.redirect_address(crossing.in_device, packet.destination.version) if crossing.in_device else None
 
 
-class NodeWalk:
-    """Walks packets through node stacks; *fabric* carries them from one stack to the next."""
+class Surroundings(Protocol):
+    """What a node's stack asks of what is around it."""
 
-    def __init__(self, fabric: Fabric) -> None:
-        self._fabric = fabric
-        self._cluster = fabric.cluster
-        self._hooks = HookRunner(_StackAddresses, _reroute, fabric.budget)
+    def data_path(self, stack: NodeStack) -> DataPath:
+        """Return the data path of a node."""
+
+    def gap(self, stack: NodeStack, family: Family) -> Unknown | None:
+        """Return what keeps the rules of *stack* from being replayed for *family*, None when nothing does."""
+
+    def process_at(self, host: StackId, walk: Passing) -> Process | None:
+        """Return the process that accepts what reached a socket of *host*, to make a connection of its own; None for any other."""
+
+    def pods_sharing(self, node: str) -> tuple[Pod, ...]:
+        """Return the pods that use the stack of *node*."""
+
+    def pod_with_ip(self, address: Address, node: str | None = None) -> Pod | None:
+        """Return the pod that owns *address*; of several, the one on *node*."""
+
+    def is_inside(self, address: Address) -> bool:
+        """Return whether a pod or a node of the cluster has *address*."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeHost:
+    """A node's stack, as its processes' own connections see it."""
+
+    stack: NodeStack
+
+    def visit(self, packet: Packet) -> Visit:
+        """Return the visit of the node that begins with *packet*."""
+        name = self.stack.name
+        return Visit(kind=StackKind.NODE, name=name, node=name, came_in=None, packet_in=packet)
+
+    def source_towards(self, destination: Address) -> Address | None:
+        """Return the address that the node sends from, by the first of its routes."""
+        results = self.stack.routing.lookup(destination)
+        return self.stack.routing.source_address(results[0], destination) if results else None
+
+    def sent(self, walk: Walk, after: Callable[[Ending], Iterator[Way]]) -> Departure:
+        """Return the departure of *walk*; the kernel picks its source address again, by the route that is taken."""
+        return SentByNode(walk=walk, node=self.stack.name, after=after)
+
+
+class NodeWalk:
+    """Walks packets through node stacks, within *budget*; *around* says what they do not hold themselves."""
+
+    def __init__(self, around: Surroundings, budget: Budget) -> None:
+        self._around = around
+        self._hooks = HookRunner(_StackAddresses, _reroute, budget)
+
+    def _entered(self, walk: Walk, stack: NodeStack, hook: Hook, by_rules: Callable[[Walk], Iterator[Way]]) -> Iterator[Way]:
+        """The ways of a packet that comes to *hook*, the first of a node, as far as the node's data path is replayed."""
+        path = self._around.data_path(stack)
+        return self._REPLAYED[path.kind.replay](self, walk, stack, path, hook, by_rules)
+
+    def _ruled(self, walk: Walk, stack: NodeStack, path: DataPath, hook: Hook, by_rules: Callable[[Walk], Iterator[Way]]) -> Iterator[Way]:
+        if gap := self._around.gap(stack, walk.packet.family):
+            return iter([walk.unknown(gap)])
+        return by_rules(_inferred_note(walk, stack))
+
+    def _drawn(self, walk: Walk, stack: NodeStack, path: DataPath, hook: Hook, by_rules: Callable[[Walk], Iterator[Way]]) -> Iterator[Way]:
+        return without_rules(self._around, walk, path, hook.value)
+
+    _REPLAYED: ClassVar = {Replay.RULES: _ruled, Replay.LIST: _drawn}
+    """How a packet goes on in each kind of data path."""
 
     # -- sending ------------------------------------------------------------------------------------------------------------------
 
-    def send(self, walk: Walk, stack: NodeStack, *, source: Address | None) -> Iterator[Ending]:
-        """Send a packet that a process of *stack* made; without *source* the kernel picks the address."""
-        if path := data_path(self._cluster, stack):
-            yield from without_rules(self._cluster, walk, path, Hook.OUTPUT.value)
-            return
-        if gap := self._gap(stack, walk):
-            yield walk.unknown(gap)
-            return
-        walk, packet = _inferred_note(walk, stack), walk.packet
+    def send(self, walk: Walk, stack: NodeStack, *, source: Address | None) -> Iterator[Way]:
+        """Return the ways of a packet that a process of *stack* made; without *source* the kernel picks the address."""
+        return self._entered(walk, stack, Hook.OUTPUT, partial(self._send, stack=stack, source=source))
+
+    def _send(self, walk: Walk, *, stack: NodeStack, source: Address | None) -> Iterator[Way]:
+        packet = walk.packet
         results = stack.routing.lookup(
             packet.destination,
             source=source,
@@ -74,7 +132,7 @@ class NodeWalk:
         for result in results:
             yield from self._send_by(_shared(walk, result, len(results)), stack, result, source)
 
-    def _send_by(self, walk: Walk, stack: NodeStack, result: RouteResult, source: Address | None) -> Iterator[Ending]:
+    def _send_by(self, walk: Walk, stack: NodeStack, result: RouteResult, source: Address | None) -> Iterator[Way]:
         if ended := _no_way(walk, result, stack):
             yield ended
             return
@@ -87,36 +145,19 @@ class NodeWalk:
         visit = changed(walk.visit, packet_in=packet)
         walk = _route_note(changed(walk, packet=packet, visit=visit), result, stack)
         crossing = Crossing(stack=stack, out_device=result.device, local_process=True, header=walk.header)
-        for passed in self._hooks.run(walk, crossing, Hook.OUTPUT):
-            if isinstance(passed, Ending):
-                yield passed
-            else:
-                yield from self._leave(*passed, passed[1].route or result)
+        yield from relayed(self._hooks.run(walk, crossing, Hook.OUTPUT), partial(self._leave_by, settled=result))
 
     # -- receiving ----------------------------------------------------------------------------------------------------------------
 
-    def receive(self, walk: Walk, stack: NodeStack, device: str | None, *, phys_in: str | None = None) -> Iterator[Ending]:
-        """Receive a packet by *device* (*phys_in*: the bridge port it came through)."""
-        if path := data_path(self._cluster, stack):
-            yield from without_rules(self._cluster, walk, path, Hook.PREROUTING.value)
-            return
-        if gap := self._gap(stack, walk):
-            yield walk.unknown(gap)
-            return
-        state = (stack.name, device, walk.packet, walk.answering)
-        if state in walk.seen:
-            text = f"The packet comes to node {stack.name} again just as it was: it goes in circles until its TTL is used up"
-            yield walk.end(Disposition.LOOP, Reason(code="TTL_LOOP", text=text))
-            return
-        walk = _inferred_note(changed(walk, seen=walk.seen | {state}), stack)
+    def receive(self, walk: Walk, stack: NodeStack, device: str | None, *, phys_in: str | None = None) -> Iterator[Way]:
+        """Return the ways of a packet that comes in by *device* (*phys_in*: the bridge port it came through)."""
         crossing = Crossing(stack=stack, in_device=device, phys_in=phys_in, header=walk.header)
-        for passed in self._hooks.run(walk, crossing, Hook.PREROUTING):
-            if isinstance(passed, Ending):
-                yield passed
-            else:
-                yield from self._route_in(*passed)
+        return self._entered(walk, stack, Hook.PREROUTING, partial(self._receive, crossing=crossing))
 
-    def _route_in(self, walk: Walk, crossing: Crossing) -> Iterator[Ending]:
+    def _receive(self, walk: Walk, *, crossing: Crossing) -> Iterator[Way]:
+        return relayed(self._hooks.run(walk, crossing, Hook.PREROUTING), self._route_in)
+
+    def _route_in(self, walk: Walk, crossing: Crossing) -> Iterator[Way]:
         packet, stack = walk.packet, crossing.stack
         results = stack.routing.lookup(
             packet.destination,
@@ -164,28 +205,29 @@ class NodeWalk:
             return walk.unknown(crossing.stack.unknown_way(walk.packet.source, verdict.reason))
         return None
 
-    def _deliver(self, walk: Walk, crossing: Crossing) -> Iterator[Ending]:
-        for passed in self._hooks.run(walk, crossing, Hook.INPUT):
-            if isinstance(passed, Ending):
-                yield passed
-            elif passed[1].route is not None:  # IPVS took it: its real server is elsewhere
-                yield from self._leave(*passed, passed[1].route)
-            elif port := self._proxy_port(*passed):
-                yield from into_proxy(self._fabric, *passed, port)
-            else:
-                yield self._to_process(*passed)
+    def _deliver(self, walk: Walk, crossing: Crossing) -> Iterator[Way]:
+        return relayed(self._hooks.run(walk, crossing, Hook.INPUT), self._delivered)
 
-    def _proxy_port(self, walk: Walk, crossing: Crossing) -> ProxyPort | None:
-        """The port of kube-proxy's own process that a new connection reached, None when it is somebody else's."""
-        if walk.answering or walk.midstream:
-            return None
-        return proxy_port(self._cluster, crossing.stack, walk.packet)
+    def _delivered(self, walk: Walk, crossing: Crossing) -> Iterator[Way]:
+        if crossing.route is not None:  # IPVS took it: its real server is elsewhere
+            return self._leave(walk, crossing, crossing.route)
+        process = self._around.process_at(StackId(StackKind.NODE, crossing.stack.name), walk)
+        return iter([self._to_process(walk, crossing) if process is None else self._accepted(walk, crossing, process)])
+
+    def _accepted(self, walk: Walk, crossing: Crossing, process: Process) -> Way:
+        """The packet reached a process that makes a connection of its own, or never answers."""
+        silence = process.silence(walk)
+        if silence is None:
+            return Accepted(walk=walk, process=process, host=NodeHost(crossing.stack))
+        packet, name = walk.packet, crossing.stack.name
+        place = Place(kind="node", name=name, node=name, ip=packet.destination, port=packet.destination_port)
+        return walk.end(Disposition.DELIVERED, silence, destination=place, listener=Listener.DECLARED)
 
     def _to_process(self, walk: Walk, crossing: Crossing) -> Ending:
         """The packet reached a socket of the node, or of a pod that shares the node's stack."""
         packet, name = walk.packet, crossing.stack.name
         port = packet.destination_port
-        pods = [p for p in self._cluster.host_network_pods(name) if port is not None and p.declares(port, packet.protocol)]
+        pods = [p for p in self._around.pods_sharing(name) if port is not None and p.declares(port, packet.protocol)]
         listening = crossing.stack.listens(packet)
         listener = Listener.DECLARED if pods or listening else Listener.UNKNOWN if listening is None else Listener.UNDECLARED
         pod = pods[0] if len(pods) == 1 else None
@@ -201,7 +243,7 @@ class NodeWalk:
         reason = Reason(code="DELIVERED", text=f"Handed to {who}, at {packet.destination} port {port}")
         return walk.end(Disposition.DELIVERED, reason, destination=place, listener=listener)
 
-    def _forward(self, walk: Walk, crossing: Crossing, result: RouteResult) -> Iterator[Ending]:
+    def _forward(self, walk: Walk, crossing: Crossing, result: RouteResult) -> Iterator[Way]:
         stack = crossing.stack
         if stack.routing.forwarding(walk.packet.destination.version, crossing.in_device) is False:
             text = f"Node {stack.name} does not forward packets: forwarding is switched off"
@@ -213,16 +255,12 @@ class NodeWalk:
             return
         crossing = changed(crossing, out_device=result.device, header=_aged(crossing))
         walk = _route_note(walk, result, stack)
-        for passed in self._hooks.run(walk, crossing, Hook.FORWARD):
-            if isinstance(passed, Ending):
-                yield passed
-            else:
-                yield from self._leave(*passed, result)
+        yield from relayed(self._hooks.run(walk, crossing, Hook.FORWARD), partial(self._leave, result=result))
 
-    def _bridge(self, walk: Walk, crossing: Crossing, result: RouteResult) -> Iterator[Ending]:
+    def _bridge(self, walk: Walk, crossing: Crossing, result: RouteResult) -> Iterator[Way]:
         """To a pod of the same bridge, with bridge-nf-call on: bridged, not routed. Source: br_nf_pre_routing_finish."""
-        target = self._cluster.pod_with_ip(walk.packet.destination, crossing.stack.name)
-        sender = self._cluster.pod_with_ip(walk.packet.source, crossing.stack.name)
+        target = self._around.pod_with_ip(walk.packet.destination, crossing.stack.name)
+        sender = self._around.pod_with_ip(walk.packet.source, crossing.stack.name)
         if target is not None and sender is not None and target.key == sender.key:
             hairpin = self._hairpin(crossing)
             if hairpin is None:
@@ -239,11 +277,8 @@ class NodeWalk:
             yield walk.end(Disposition.LOST, Reason(code="LEAVES_CLUSTER", text=text), went_out=result.device)
             return
         crossing = changed(crossing, out_device=result.device, phys_out="?", bridged=True)
-        for passed in self._hooks.run(walk.note(f"bridged by {result.device}, not routed"), crossing, Hook.FORWARD):
-            if isinstance(passed, Ending):
-                yield passed
-            else:
-                yield from self._leave(*passed, result)
+        bridged = walk.note(f"bridged by {result.device}, not routed")
+        yield from relayed(self._hooks.run(bridged, crossing, Hook.FORWARD), partial(self._leave, result=result))
 
     def _hairpin(self, crossing: Crossing) -> bool | None:
         """Whether the ports of the bridge reflect: known when all of them agree."""
@@ -253,36 +288,28 @@ class NodeWalk:
 
     # -- leaving ------------------------------------------------------------------------------------------------------------------
 
-    def _leave(self, walk: Walk, crossing: Crossing, result: RouteResult) -> Iterator[Ending]:
-        crossing = changed(crossing, out_device=result.device, route=result)
-        for passed in self._hooks.run(walk, crossing, Hook.POSTROUTING):
-            if isinstance(passed, Ending):
-                yield passed
-                continue
-            walk, after = passed
-            if result.kind is ResultKind.LOCAL or result.device == "lo":
-                yield from self._loop_back(walk, after)
-            else:
-                yield from self._fabric.carry(changed(walk, header=after.header), after, result)
+    def _leave_by(self, walk: Walk, crossing: Crossing, *, settled: RouteResult) -> Iterator[Way]:
+        """Leave by the way out that OUTPUT found again, else by the one that was *settled* before."""
+        return self._leave(walk, crossing, crossing.route or settled)
 
-    def _loop_back(self, walk: Walk, crossing: Crossing) -> Iterator[Ending]:
+    def _leave(self, walk: Walk, crossing: Crossing, result: RouteResult) -> Iterator[Way]:
+        crossing = changed(crossing, out_device=result.device, route=result)
+        return relayed(self._hooks.run(walk, crossing, Hook.POSTROUTING), partial(self._left, result=result))
+
+    def _left(self, walk: Walk, crossing: Crossing, *, result: RouteResult) -> Iterator[Way]:
+        if result.kind is ResultKind.LOCAL or result.device == "lo":
+            return self._loop_back(walk, crossing)
+        return iter([Routed(walk=changed(walk, header=crossing.header), node=crossing.stack.name, route=result)])
+
+    def _loop_back(self, walk: Walk, crossing: Crossing) -> Iterator[Way]:
         """Over lo a packet keeps its conntrack entry: nat PREROUTING is not asked again (its side is settled)."""
         inward = changed(crossing, in_device="lo", out_device=None, local_process=False, route=None)
-        before = walk.packet
-        for passed in self._hooks.run(walk, inward, Hook.PREROUTING):
-            if isinstance(passed, Ending):
-                yield passed
-            else:
-                yield from self._looped(*passed, before=before)
+        return relayed(self._hooks.run(walk, inward, Hook.PREROUTING), partial(self._looped, before=walk.packet))
 
-    def _looped(self, walk: Walk, crossing: Crossing, *, before: Packet) -> Iterator[Ending]:
+    def _looped(self, walk: Walk, crossing: Crossing, *, before: Packet) -> Iterator[Way]:
         if walk.packet.destination == before.destination:
-            yield from self._deliver(walk, crossing)
-        else:
-            yield from self._route_in(walk, crossing)
-
-    def _gap(self, stack: NodeStack, walk: Walk) -> Unknown | None:
-        return stack.gap(walk.packet.family) or unrecorded_rules(self._cluster, stack)
+            return self._deliver(walk, crossing)
+        return self._route_in(walk, crossing)
 
 
 def _reroute(walk: Walk, crossing: Crossing) -> Iterator[Passed | Ending]:

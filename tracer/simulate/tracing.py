@@ -10,11 +10,12 @@ from tracer.limits import Budget
 from tracer.packet import Address
 from tracer.query import FlowState, Query, SourceKind
 from tracer.simulate.answering import answered
+from tracer.simulate.departure import Departure
 from tracer.simulate.existing import existing_start, recorded_entry
 from tracer.simulate.fabric import Fabric
 from tracer.simulate.naming import traced_name
 from tracer.simulate.patience import Patience
-from tracer.simulate.start import Start, new_start, walked
+from tracer.simulate.start import new_start
 from tracer.simulate.walk import Ending
 from tracer.topology.cluster import Cluster
 from tracer.trace import Disposition, Trace, Unknown
@@ -51,10 +52,10 @@ def _traced(cluster: Cluster, query: Query, budget: Budget) -> Trace:
     return _collected(query, endings)
 
 
-def _endings(fabric: Fabric, start: Start) -> list[Ending]:
+def _endings(fabric: Fabric, start: Departure) -> list[Ending]:
     """Every way the packet and its answer can end, the rest as one unknown end where a limit is met."""
     found: list[Ending] = []
-    for ending in (back for way in walked(fabric, start) for back in answered(fabric, way)):
+    for ending in (back for way in fabric.endings(start) for back in answered(fabric, way)):
         if len(found) == fabric.budget.limits.ways or (found and fabric.budget.is_spent):
             left = start.walk.probability - sum((e.outcome.probability for e in found), Fraction(0))
             found.append(_not_walked(start, left, fabric.budget, "the packet has"))
@@ -69,7 +70,7 @@ def _cost(ending: Ending) -> int:
     return _ENDING + _CONDITION * len(ending.outcome.conditions) + _STEP * sum(len(hop.steps) for hop in ending.outcome.hops)
 
 
-def _not_walked(start: Start, left: Fraction, budget: Budget, subject: str) -> Ending:
+def _not_walked(start: Departure, left: Fraction, budget: Budget, subject: str) -> Ending:
     """The end of all ways that were not walked, *left* of the odds."""
     ways, text = budget.limits.ways, f"{subject} more ways to go than one question may walk (limit work)"
     if not budget.is_spent:
@@ -77,7 +78,7 @@ def _not_walked(start: Start, left: Fraction, budget: Budget, subject: str) -> E
     return replace(start.walk, probability=left).unknown(Unknown(code="UNSUPPORTED", text=text))
 
 
-def _second_time(fabric: Fabric, start: Start, before: list[Ending]) -> list[Ending]:
+def _second_time(fabric: Fabric, start: Departure, before: list[Ending]) -> list[Ending]:
     """The endings for a client that came once before: the ``-m recent`` lists hold what its first connection put there.
 
     Each way the first connection may have gone is as likely as it was then; those that left the same behind are walked once, and ways
@@ -92,7 +93,7 @@ def _second_time(fabric: Fabric, start: Start, before: list[Ending]) -> list[End
             found[f"{ending.outcome.id} rest"] = ending
             break
         walk = replace(start.walk, recent=recent, probability=share, conditions=conditions)
-        for ending in walked(fabric, replace(start, walk=walk)):
+        for ending in fabric.endings(replace(start, walk=walk)):
             for back in answered(fabric, ending):
                 walks += 1
                 fabric.budget.spend(_ENDING)

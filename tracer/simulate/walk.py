@@ -12,6 +12,7 @@ from tracer.netfilter.evaluate import StepList
 from tracer.netfilter.ipset_save import IpSet
 from tracer.packet import Address, Packet
 from tracer.routing import is_unnamed
+from tracer.stack_protocols import Process, TableId
 from tracer.trace import Disposition, Hop, Listener, Outcome, Place, Reason, StackKind, Step, Unknown
 
 
@@ -32,11 +33,11 @@ class Visit:
 class Walk:
     """A packet on its way; a value, so that branches share their past.
 
-    *entries* are (stack, connection) pairs; *seen* the states passed, against loops; *recent* what the ``-m recent`` lists
+    *entries* are (table, connection) pairs; *seen* the states passed, against loops; *recent* what the ``-m recent`` lists
     of each stack learned, as (stack, list, address).
     *header* are the fields that somebody said (dscp, length, ttl), as they are between stacks; *sets* the ipsets
     of each stack where the flow changed them (``-j SET``).
-    *accepted* is the walk of the client's own connection, where a proxy process accepted it and made another.
+    *accepted* are the connections on the way here that ended in a process, which made another: the client's own first.
     *source_port_certain* is false once NAT may have changed it; *answering*: this is the answer; *midstream*: no first packet.
     """
 
@@ -46,30 +47,30 @@ class Walk:
     conditions: tuple[str, ...] = ()
     unknowns: tuple[Unknown, ...] = ()
     hops: tuple[Hop, ...] = ()
-    entries: tuple[tuple[str, Connection], ...] = ()
+    entries: tuple[tuple[TableId, Connection], ...] = ()
     seen: frozenset[tuple[object, ...]] = frozenset()
     recent: frozenset[tuple[str, str, str]] = frozenset()
     source_port_certain: bool = True
     answering: bool = False
     midstream: bool = False
-    accepted: Walk | None = None
+    accepted: tuple[Taken, ...] = ()
     header: Mapping[str, int] = field(default_factory=dict)
     sets: Mapping[str, Mapping[str, IpSet]] = field(default_factory=dict)
 
-    def entry(self, stack: str, packet: Packet) -> tuple[Connection, bool] | None:
-        """Return the connection of *stack* that *packet* belongs to, and whether it runs in the reply direction."""
+    def entry(self, table: TableId, packet: Packet) -> tuple[Connection, bool] | None:
+        """Return the connection of *table* that *packet* belongs to, and whether it runs in the reply direction."""
         found = FlowTuple.of(packet)
         for name, connection in reversed(self.entries):
-            if name == stack and connection.original.fits(found):
+            if name == table and connection.original.fits(found):
                 return connection, False
-            if name == stack and connection.reply.fits(found):
+            if name == table and connection.reply.fits(found):
                 return connection, True
         return None
 
-    def with_entry(self, stack: str, connection: Connection) -> Walk:
-        """Return the walk with *connection* stored in *stack*, in place of the one with the same original tuple."""
-        kept = tuple(x for x in self.entries if not (x[0] == stack and x[1].original == connection.original))
-        return changed(self, entries=(*kept, (stack, connection)))
+    def with_entry(self, table: TableId, connection: Connection) -> Walk:
+        """Return the walk with *connection* stored in *table*, in place of the one with the same original tuple."""
+        kept = tuple(x for x in self.entries if not (x[0] == table and x[1].original == connection.original))
+        return changed(self, entries=(*kept, (table, connection)))
 
     def step(self, step: Step) -> Walk:
         """Return the walk with one more step in the current stack."""
@@ -133,6 +134,19 @@ class Walk:
         """Return an end that the snapshot cannot tell."""
         known = changed(self, unknowns=(*self.unknowns, unknown))
         return known.end(Disposition.UNKNOWN, Reason(code=unknown.code, text=unknown.text))
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A connection that *process* accepted, with the walk as it reached the process: the answer goes back from there."""
+
+    walk: Walk = field(repr=False)
+    process: Process
+
+    @property
+    def next_hop(self) -> int:
+        """Return the place of the hop that the process's own connection begins with: behind the stack that accepted, and the process."""
+        return len(self.walk.hops) + 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from tracer.kube.fields import Network
 from tracer.kube.node import Node
 from tracer.kube.objects import Objects
 from tracer.kube.pod import Pod
-from tracer.kube.service import AddressOf, Service
 from tracer.limits import Limits
 from tracer.packet import Address
 from tracer.routing import IPVS_DUMMY, Placement
@@ -182,11 +181,6 @@ class Cluster:
     def endpoint_with_ip(self, address: Address) -> tuple[EndpointSlice, Endpoint] | None:
         """Return an EndpointSlice and its endpoint that list *address*."""
         return next(iter(self.objects.endpoints_with_address(address)), None)
-
-    def load_balancer(self, address: Address) -> Service | None:
-        """Return the Service whose load balancer has *address* in its status."""
-        found = (s for s, kind in self.objects.services_with_address(address) if kind is AddressOf.LOAD_BALANCER)
-        return next(found, None)
 
     def host_network_pods(self, node: str) -> tuple[Pod, ...]:
         """Return the pods that use *node*'s own stack."""

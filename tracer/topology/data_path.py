@@ -1,18 +1,15 @@
-"""Data paths that are no rule set: eBPF programs that replace kube-proxy, and Windows' HNS; how a node is known to have one.
+"""How a node is known to have a data path that is no rule set: the one place that recognises the rows of ``frontends.kinds``.
 
 eBPF is recognised from its agent's pod on the node and from the absence of any Service rule where rules were recorded, or from what its
 own tools left. A node whose rules were not recorded is no proof of absence.
-Source: Cilium "Kubernetes Without kube-proxy"; projectcalico/calico felix/dataplane/linux/int_dataplane.go (the rule's comment).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from tracer.errors import ParseError
-from tracer.frontends.cilium import FORWARD_CHAIN, parse_cilium
-from tracer.frontends.hns import parse_hns
+from tracer.frontends.kinds import CALICO, CILIUM, HNS, IN_KERNEL_MAPS, RULES, DataPathKind
 from tracer.frontends.model import FrontendTable
 from tracer.kube.pod import Pod
 from tracer.packet import Family
@@ -21,7 +18,6 @@ from tracer.topology.cluster import Cluster
 from tracer.topology.stack import NodeStack
 from tracer.trace import Unknown
 
-_CALICO_RULE = "Pre-approved by BPF programs."
 _RULE_FILES = ("iptables-save.txt", "nft-ruleset.txt", "iptables-legacy-save.txt")
 RULES_OF_MODE = {
     "nftables": ("nft-ruleset.txt", "nft-ruleset.json"),
@@ -29,53 +25,65 @@ RULES_OF_MODE = {
     "iptables": ("iptables-save.txt", "iptables-legacy-save.txt"),
 }
 """The files that hold the Service rules of a mode of kube-proxy's."""
-_HNS_FILES = ("hns-policies.json", "hns-endpoints.json", "hnsdiag.txt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataPath:
-    """A data path without rules: *kind* is ``cilium``, ``calico`` or ``hns``; *evidence* says how it is known, *table* what was listed."""
+    """A node's data path. *evidence* says how it is known, *table* what was listed of one that is no rule set."""
 
-    kind: str
-    evidence: str
+    kind: DataPathKind
+    evidence: str = ""
     table: FrontendTable | None = None
 
 
-def data_path(cluster: Cluster, stack: NodeStack) -> DataPath | None:
-    """Return the data path that a node has instead of rules, None when it has rules."""
+BY_RULES = DataPath(kind=RULES)
+
+
+def data_path(cluster: Cluster, stack: NodeStack) -> DataPath:
+    """Return the data path of a node: its rules, unless something says that it has another."""
+    return _on_windows(cluster, stack) or _in_kernel_maps(cluster, stack) or BY_RULES
+
+
+def _on_windows(cluster: Cluster, stack: NodeStack) -> DataPath | None:
+    listed = cluster.node(stack.name)
+    if stack.mode == HNS.mode:
+        return _listed(cluster, stack, HNS, f"kube-proxy-mode.txt says {HNS.mode}")
+    if listed is not None and listed.operating_system == "windows":
+        return _listed(cluster, stack, HNS, f"node {stack.name} runs Windows")
+    return None
+
+
+def _in_kernel_maps(cluster: Cluster, stack: NodeStack) -> DataPath | None:
     snapshot, node = cluster.snapshot, stack.name
-    listed = cluster.node(node)
-    if stack.mode == "kernelspace" or (listed is not None and listed.operating_system == "windows"):
-        texts = {snapshot.path_of(node, name): snapshot.node_file(node, name) or "" for name in _HNS_FILES}
-        held = {path: text for path, text in texts.items() if text}
-        why = "kube-proxy-mode.txt says kernelspace" if stack.mode == "kernelspace" else f"node {node} runs Windows"
-        return DataPath(kind="hns", evidence=why, table=_read("hns", next(iter(held)), lambda: parse_hns(held)) if held else None)
-    text = snapshot.node_file(node, "cilium-services.json")
+    text = snapshot.node_file(node, CILIUM.files[0])
     agent, own = _agent(cluster, node), _own_chains(stack)
     if text is None and agent is None and own is None:
         return None
     if has_service_rules(stack) or (text is None and (not _rules_recorded(cluster, node) or unrecorded_rules(cluster, stack))):
         return None
     if text is not None:
-        file = snapshot.path_of(node, "cilium-services.json")
-        return DataPath(
-            kind="cilium",
-            evidence=f"{file} lists its services, and no rule is for one",
-            table=_read("cilium", file, lambda: parse_cilium(text, file)),
-        )
-    if agent is not None:
-        return _by_agent(cluster, node, agent)
-    return DataPath(kind=own[0], evidence=own[1]) if own is not None else None
+        file = snapshot.path_of(node, CILIUM.files[0])
+        return _listed(cluster, stack, CILIUM, f"{file} lists its services, and no rule is for one")
+    return _by_agent(cluster, node, agent) if agent is not None else own
 
 
-def _read(kind: str, file: str, read: Callable[[], FrontendTable]) -> FrontendTable:
-    """What a list says; of one that cannot be read, only that."""
+def _listed(cluster: Cluster, stack: NodeStack, kind: DataPathKind, why: str) -> DataPath:
+    """The data path with what its own files list."""
+    snapshot, node = cluster.snapshot, stack.name
+    texts = {snapshot.path_of(node, name): snapshot.node_file(node, name) for name in kind.files}
+    # An empty file says nothing beside others; alone it is a list that cannot be read.
+    held = {path: text for path, text in texts.items() if text or (text is not None and len(texts) == 1)}
+    return DataPath(kind=kind, evidence=why, table=_read(kind, held) if held else None)
+
+
+def _read(kind: DataPathKind, texts: dict[str, str]) -> FrontendTable | None:
+    file = next(iter(texts))
     try:
-        return read()
+        return kind.read(texts) if kind.read is not None else None
     except ParseError as error:
         first = error.faults[0]
         where = f"{first.file or file}{f':{first.line}' if first.line else ''}"
-        return FrontendTable(kind=kind, file=file, frontends=(), incomplete=f"{where} cannot be read ({first.message})")
+        return FrontendTable(file=file, frontends=(), incomplete=f"{where} cannot be read ({first.message})")
 
 
 def unrecorded_rules(cluster: Cluster, stack: NodeStack) -> Unknown | None:
@@ -94,30 +102,25 @@ def unrecorded_rules(cluster: Cluster, stack: NodeStack) -> Unknown | None:
     return Unknown(code="NO_RULES", text=text, at={"node": node, "file": file})
 
 
-def _own_chains(stack: NodeStack) -> tuple[str, str] | None:
-    """The network plugin that made chains in the node's iptables rules, and what says so."""
+def _own_chains(stack: NodeStack) -> DataPath | None:
+    """The data path of the network plugin that made chains in the node's iptables rules."""
     for dump in stack.dumps(Family.IP):
-        if "filter" in dump.tables and FORWARD_CHAIN in dump.tables["filter"].chains:
-            return "cilium", f"{dump.file} holds Cilium's chain {FORWARD_CHAIN}, and no rule of a Service"
+        if "filter" in dump.tables and CILIUM.chain in dump.tables["filter"].chains:
+            return DataPath(kind=CILIUM, evidence=f"{dump.file} holds Cilium's chain {CILIUM.chain}, and no rule of a Service")
     return None
 
 
 def _by_agent(cluster: Cluster, node: str, agent: Pod) -> DataPath:
-    name = f"pod {agent.namespace}/{agent.name}"
     for file in _RULE_FILES:
-        if _CALICO_RULE in (cluster.snapshot.node_file(node, file) or ""):
+        if CALICO.says in (cluster.snapshot.node_file(node, file) or ""):
             why = f"{cluster.snapshot.path_of(node, file)} has a rule for packets that BPF programs approved"
-            return DataPath(kind="calico", evidence=why)
-    kind = "cilium" if _is_cilium(agent) else "calico"
-    return DataPath(kind=kind, evidence=f"{name} runs on node {node}, whose rules hold no Service")
-
-
-def _is_cilium(pod: Pod) -> bool:
-    return pod.labels.get("k8s-app") == "cilium" or pod.labels.get("app.kubernetes.io/name") == "cilium-agent"
+            return DataPath(kind=CALICO, evidence=why)
+    kind = next(kind for kind in IN_KERNEL_MAPS if kind.is_agent(agent.labels))
+    return DataPath(kind=kind, evidence=f"pod {agent.namespace}/{agent.name} runs on node {node}, whose rules hold no Service")
 
 
 def _agent(cluster: Cluster, node: str) -> Pod | None:
-    pods = (p for p in cluster.host_network_pods(node) if _is_cilium(p) or p.labels.get("k8s-app") == "calico-node")
+    pods = (p for p in cluster.host_network_pods(node) if any(kind.is_agent(p.labels) for kind in IN_KERNEL_MAPS))
     return next(pods, None)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tracer.errors import ParseError
+from tracer.frontends.kinds import Replay
 from tracer.packet import Family
 from tracer.snapshot import Snapshot
 from tracer.snapshot.proxy_mode import ProxyMode, proxy_mode
@@ -52,10 +53,10 @@ def _without_rules(cluster: Cluster, node: str) -> ModeEvidence | None:
         path = data_path(cluster, cluster.stack(node))
     except ParseError:
         return None
-    if path is None:
+    if path.kind.replay is Replay.RULES:
         return None
     table = (f"{path.table.file} lists {len(path.table.frontends)} frontends",) if path.table is not None else ()
-    return ModeEvidence(mode="kernelspace" if path.kind == "hns" else "eBPF", evidence=(path.evidence, *table))
+    return ModeEvidence(mode=path.kind.mode, evidence=(path.evidence, *table))
 
 
 def _not_yet(snapshot: Snapshot, node: str, said: ProxyMode, held: Mapping[str, str]) -> str | None:

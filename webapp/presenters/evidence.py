@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tracer.frontends.kinds import LISTED
 from tracer.graph import Path
 from webapp.presenters.journey import Moment, endpoint_text, shown
 from webapp.presenters.rule_text import Token, chain_of, tokens, without_counters
 
 Json = Mapping[str, Any]
-_LISTED = ("hns", "cilium")  # entries of lists in JSON: what stands beside a line is a part of the same entry
 _NO_RULE = ("type ", "policy ", "comment ")
 
 
@@ -108,7 +108,7 @@ def _wanted(hits: Mapping[int, Json], known: Mapping[str, str]) -> set[int]:
 def _near(known: Mapping[str, str], number: int, hit: int, step: Json) -> bool:
     """Whether line *number* is a rule of the same chain as the rule of *step* on line *hit*."""
     text = known.get(str(number), "").strip()
-    if not text or step["table"] in _LISTED:
+    if not text or step["table"] in LISTED:  # what stands beside a line of JSON is a part of the same entry
         return False
     if step["table"] == "ipvs":
         return text.startswith(f"-a {step['chain']} ")

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from tests.made_cluster import DEFAULT_RULES
 from tracer.packet import Address, Packet
 from tracer.query import parse_protocol
+from tracer.simulate.departure import Departure, Recorded, SentByNode
 from tracer.simulate.fabric import Fabric
 from tracer.simulate.walk import Visit, Walk
 from tracer.snapshot import Snapshot
@@ -62,10 +63,10 @@ def outcomes_at_node(cluster: Cluster, packet: Packet) -> list[Outcome]:
     """Return how *packet* ends: the node sends the packet when it is its own, and receives it by eth0 when it is not."""
     fabric, stack = Fabric(cluster), cluster.stack(_NODE)
     own = stack.routing.is_local(packet.source)
-    visit = Visit(kind=StackKind.NODE, name=_NODE, node=_NODE, came_in=None if own else "eth0", packet_in=packet)
-    walk = Walk(packet=packet, visit=visit)
-    endings = fabric.nodes.send(walk, stack, source=packet.source) if own else fabric.nodes.receive(walk, stack, "eth0")
-    return [ending.outcome for ending in endings]
+    kind, name, node = (StackKind.NODE, _NODE, _NODE) if own else (StackKind.EXTERNAL, str(packet.source), None)
+    walk = Walk(packet=packet, visit=Visit(kind=kind, name=name, node=node, came_in=None, packet_in=packet))
+    sent: Departure = SentByNode(walk=walk, node=_NODE, source=packet.source) if own else Recorded(walk=walk, node=_NODE, device="eth0")
+    return [ending.outcome for ending in fabric.endings(sent)]
 
 
 def reached(outcome: Outcome, dialled: tuple[Address, int], *, health_check: bool, listed: bool) -> str:

@@ -58,12 +58,11 @@ def test_is_node_address(cluster: Cluster, address: str, expected: bool) -> None
     assert cluster.is_node_address(ip_address(address)) is expected
 
 
-def test_pods_and_load_balancers(cluster: Cluster) -> None:
-    pod, balancer = cluster.pod_with_ip(ip_address("10.1.1.3")), cluster.load_balancer(ip_address("203.0.113.100"))
-    assert (pod and pod.name, balancer and balancer.name) == ("web-1", "web")
+def test_pods(cluster: Cluster) -> None:
+    pod = cluster.pod_with_ip(ip_address("10.1.1.3"))
+    assert pod and pod.name == "web-1"
     assert cluster.pod_with_ip(ip_address("192.168.0.12")) is None
     assert [p.name for p in cluster.host_network_pods("n2")] == ["agent"]
-    assert cluster.load_balancer(ip_address("10.96.0.10")) is None
 
 
 NAMES = [

@@ -1,0 +1,99 @@
+"""The data paths: what a node can have for its Services, a row each, with all that is said of it anywhere.
+
+Rules and virtual servers are replayed packet by packet. Of what is no rule only a list is read, if a tool prints one: it is drawn, and what
+is beyond it ends in a named unknown. How a node is known to have one of them is told in ``topology.data_path``.
+Source: Cilium "Kubernetes Without kube-proxy"; projectcalico/calico felix/dataplane/linux/int_dataplane.go (the rule's comment).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tracer.frontends.cilium import FORWARD_CHAIN, parse_cilium
+from tracer.frontends.hns import parse_hns
+from tracer.frontends.model import FrontendTable
+
+
+class Replay(StrEnum):
+    """How far a data path is replayed."""
+
+    RULES = "rule by rule"
+    LIST = "as far as its list tells"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataPathKind:
+    """One data path. *name* is what steps have for their table, *mode* what the mode of a node with it is called.
+
+    *programs* are those that decide, and *kept* where they have what *wanted* would hold, as sentences have it. *files* list its Services,
+    *read* makes a table of them. *lacks* is the code of the reason without such a list, *beyond* where its knowledge ends.
+    A node is known to have it by the labels of *agents* of its own, by *chain* among its rules, or by a rule that says *says*.
+    """
+
+    name: str
+    replay: Replay = Replay.LIST
+    mode: str = ""
+    programs: str = ""
+    kept: str = ""
+    wanted: str = ""
+    files: tuple[str, ...] = ()
+    read: Callable[[Mapping[str, str]], FrontendTable] | None = None
+    lacks: str = ""
+    beyond: str = ""
+    agents: tuple[tuple[str, str], ...] = ()
+    chain: str = ""
+    says: str = ""
+
+    def is_agent(self, labels: Mapping[str, str]) -> bool:
+        """Return whether a pod with *labels* is its agent."""
+        return any(labels.get(label) == value for label, value in self.agents)
+
+
+def _cilium(texts: Mapping[str, str]) -> FrontendTable:
+    ((file, text),) = texts.items()
+    return parse_cilium(text, file)
+
+
+RULES = DataPathKind(name="rules", replay=Replay.RULES)
+CILIUM = DataPathKind(
+    name="cilium",
+    mode="eBPF",
+    programs="Cilium's eBPF programs",
+    kept="maps",
+    wanted="cilium-services.json (cilium-dbg service list -o json)",
+    files=("cilium-services.json",),
+    read=_cilium,
+    lacks="EBPF_MAPS_MISSING",
+    beyond="EBPF_NOT_REPLAYED",
+    agents=(("k8s-app", "cilium"), ("app.kubernetes.io/name", "cilium-agent")),
+    chain=FORWARD_CHAIN,
+)
+CALICO = DataPathKind(
+    name="calico",
+    mode="eBPF",
+    programs="Calico's eBPF programs",
+    kept="maps",
+    wanted="the maps (calico-node -bpf nat dump)",
+    lacks="EBPF_MAPS_MISSING",
+    beyond="EBPF_NOT_REPLAYED",
+    agents=(("k8s-app", "calico-node"),),
+    says="Pre-approved by BPF programs.",
+)
+HNS = DataPathKind(
+    name="hns",
+    mode="kernelspace",
+    programs="Windows' Host Networking Service",
+    kept="lists",
+    wanted="hns-policies.json and hns-endpoints.json",
+    files=("hns-policies.json", "hns-endpoints.json", "hnsdiag.txt"),
+    read=parse_hns,
+    lacks="WINDOWS_NOT_REPLAYED",
+    beyond="WINDOWS_NOT_REPLAYED",
+)
+KINDS = (RULES, HNS, CILIUM, CALICO)
+IN_KERNEL_MAPS = (CILIUM, CALICO)
+"""Those that replace kube-proxy on a Linux node, which is known by an agent and by the absence of rules."""
+LISTED = frozenset(kind.name for kind in KINDS if kind.read is not None)
+"""The tables of steps that are entries of a list, and not lines of rules."""

@@ -1,0 +1,45 @@
+"""A packet in a load balancer's stack: which nodes it may be passed on to, and the way of an answer back through it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tracer.conntrack import Connection
+from tracer.frozen import changed
+from tracer.simulate.departure import Accepted, Balanced, ProcessAt, Way
+from tracer.simulate.outside import OutsideHost
+from tracer.simulate.walk import Walk
+from tracer.stack_protocols import Balancer, Choice, End, StackId, TableId, TableKind
+from tracer.trace import StackKind, Unknown
+
+
+def balanced(walk: Walk, balancer: Balancer, went_out: str | None, process_at: ProcessAt) -> Iterator[Way]:
+    """Yield what becomes of a packet that comes to *balancer*, having left the stack before by device *went_out*."""
+    walk = walk.enter(StackKind.LOAD_BALANCER, balancer.name, node=None, came_in=None, went_out=went_out)
+    process = process_at(StackId(StackKind.LOAD_BALANCER, balancer.name), walk)
+    if process is not None:
+        yield Accepted(walk=walk, process=process, host=OutsideHost(walk.packet.destination))
+        return
+    walk = walk.note(balancer.note)
+    for choice in balancer.choices(walk):
+        if isinstance(choice, Unknown):
+            yield walk.unknown(choice)
+        elif isinstance(choice, End):
+            yield walk.end(choice.disposition, choice.reason)
+        else:
+            yield Balanced(walk=_passed_on(walk, balancer, choice), node=choice.node)
+
+
+def _passed_on(walk: Walk, balancer: Balancer, choice: Choice) -> Walk:
+    connection = Connection.begin(walk.packet).translated(choice.packet)
+    branch = changed(walk, packet=choice.packet, probability=walk.probability * choice.share)
+    return branch.with_entry(TableId(TableKind.BALANCER, balancer.name), connection)
+
+
+def passed_back(walk: Walk, balancer: Balancer, went_out: str | None) -> Walk | None:
+    """Return an answer as it leaves *balancer*, None when its request did not come that way."""
+    packet = balancer.back(walk)
+    if packet is None:
+        return None
+    entered = walk.enter(StackKind.LOAD_BALANCER, balancer.name, node=None, came_in=None, went_out=went_out)
+    return changed(entered, packet=packet).note("modelled: the answer passes the load balancer, which restores its own address")

@@ -1,0 +1,56 @@
+"""What the stacks of a cluster ask of it, answered once a question: who has an address, what a node has instead of rules, who accepts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tracer.kube.pod import Pod
+from tracer.packet import Address, Family
+from tracer.simulate.proxy import kube_proxy
+from tracer.stack_protocols import Passing, Process, StackId
+from tracer.topology.cluster import Cluster
+from tracer.topology.data_path import DataPath, data_path, unrecorded_rules
+from tracer.topology.stack import NodeStack
+from tracer.trace import Unknown
+
+Acceptor = Callable[[Cluster, StackId, Passing], Process | None]
+ACCEPTORS: tuple[Acceptor, ...] = (kube_proxy,)
+"""Who is asked, in turn, whose process accepts what was delivered to a stack."""
+
+
+class ClusterSurroundings:
+    """Answers for *cluster*, with the processes that *acceptors* know. For one question: what it found it keeps."""
+
+    def __init__(self, cluster: Cluster, acceptors: tuple[Acceptor, ...] = ACCEPTORS) -> None:
+        self._cluster = cluster
+        self._acceptors = acceptors
+        self._paths: dict[str, DataPath] = {}
+
+    def data_path(self, stack: NodeStack) -> DataPath:
+        """Return the data path of a node."""
+        if stack.name not in self._paths:
+            self._paths[stack.name] = data_path(self._cluster, stack)
+        return self._paths[stack.name]
+
+    def gap(self, stack: NodeStack, family: Family) -> Unknown | None:
+        """Return what keeps the rules of *stack* from being replayed for *family*, None when nothing does."""
+        return stack.gap(family) or unrecorded_rules(self._cluster, stack)
+
+    def process_at(self, host: StackId, walk: Passing) -> Process | None:
+        """Return the process that accepts a new connection that reached *host*, None when none does."""
+        if walk.answering or walk.midstream:
+            return None
+        found = (acceptor(self._cluster, host, walk) for acceptor in self._acceptors)
+        return next((process for process in found if process is not None), None)
+
+    def pods_sharing(self, node: str) -> tuple[Pod, ...]:
+        """Return the pods that use the stack of *node*."""
+        return self._cluster.host_network_pods(node)
+
+    def pod_with_ip(self, address: Address, node: str | None = None) -> Pod | None:
+        """Return the pod that owns *address*; of several, the one on *node*."""
+        return self._cluster.pod_with_ip(address, node)
+
+    def is_inside(self, address: Address) -> bool:
+        """Return whether a pod or a node of the cluster has *address*."""
+        return self._cluster.pod_with_ip(address) is not None or self._cluster.objects.node_with_ip(address) is not None
