@@ -52,6 +52,28 @@ def test_what_is_installed_is_imported(graph: ImportGraph) -> None:
     assert wanted - used - set(NOBODY_IMPORTS) == set()
 
 
+CIRCLES = {frozenset({"webapp.serving.preload", "webapp.serving.worker"})}
+"""Modules that import each other in a circle: to be parted. The list may only get shorter; the engine has none."""
+
+
+def circles(graph: ImportGraph) -> set[frozenset[str]]:
+    """Return each set of modules of which every one imports every other, be it by the others; what only a type checker reads counts."""
+    reached = {name: graph.find_downstream_modules(name) for name in graph.modules if name.split(".")[0] in ROOTS}
+    together = (frozenset({name, *(other for other in found if name in reached.get(other, ()))}) for name, found in reached.items())
+    return {modules for modules in together if len(modules) > 1}
+
+
+def test_no_modules_import_each_other_in_a_circle(graph: ImportGraph) -> None:
+    assert circles(graph) == CIRCLES
+
+
+def test_a_circle_is_seen_and_a_fork_is_none() -> None:
+    made = ImportGraph()
+    for importer, imported in (("a", "b"), ("b", "c"), ("c", "a"), ("d", "a"), ("e", "d"), ("e", "b"), ("f", "g"), ("g", "f")):
+        made.add_import(importer=f"tracer.{importer}", imported=f"tracer.{imported}")
+    assert circles(made) == {frozenset({"tracer.a", "tracer.b", "tracer.c"}), frozenset({"tracer.f", "tracer.g"})}
+
+
 # One violation of each contract by itself: a file, and the line that is added to it.
 VIOLATIONS = {
     "The engine's imports point one way": [("tracer/newcomer.py", "")],
