@@ -8,7 +8,6 @@ the brackets alone, so that nobody who walks a decoded value can meet one that i
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from functools import cache
 from math import isinf
@@ -71,25 +70,10 @@ def check_depth(text: str) -> None:
             raise NotJsonError(f"nested more than {NESTING} deep")
 
 
-_HALF = re.compile(r"\\u[dD][89abAB]|\\u[dD][c-fC-F]")
-_ESCAPES = re.compile(r"\\[^u]|(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})", re.DOTALL)
-REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-
-
-def whole_characters(text: str) -> str:
-    """Return the JSON *text* with the replacement character for each escape that is half a character, as the API server reads it.
-
-    Such a half has no UTF-8: whoever prints it would fail. Lengths stay. Source: Go's encoding/json, "unpaired surrogate".
-    """
-    if _HALF.search(text) is None:
-        return text
-    return _ESCAPES.sub(lambda found: "\\ufffd" if found[2] else found[0], text)
-
-
 def load_json(text: str) -> object:
     """Return the value of *text*. :raises ValueError: it is not JSON (then a JSONDecodeError with the place), or beyond a limit."""
     try:
         check_depth(text)
-        return decoder().decode(whole_characters(text))
+        return decoder().decode(text)
     except RecursionError:
         raise NotJsonError(f"nested more than {NESTING} deep") from None

@@ -387,8 +387,11 @@ def same_from_its_address(quiet: Page, browser: Browser, live_url: str, path: st
     clean = browser.new_context(base_url=live_url, viewport={"width": 1440, "height": 900})
     other = clean.new_page()
     other.goto(quiet.url)
-    other.wait_for_timeout(150)
-    there, here = normal(other), normal(quiet)
+    for _ in range(20):
+        other.wait_for_timeout(150)
+        there, here = normal(other), normal(quiet)
+        if here == there:
+            break
     clean.close()
     assert here == there, quiet.url
 

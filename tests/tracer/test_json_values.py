@@ -52,19 +52,3 @@ def test_brackets_in_strings_are_no_depth(value: object) -> None:
     text = json.dumps([value] * 40)  # enough brackets for the depth to be looked at, and never near the bound
     check_depth(text)
     assert load_json(text) == [value] * 40
-
-
-HALVES = [
-    (r'"\ud800"', "\N{REPLACEMENT CHARACTER}"),
-    (r'"a\uDFFFb"', "a\N{REPLACEMENT CHARACTER}b"),
-    (r'"\ud83d\ude00"', "\N{GRINNING FACE}"),
-    (r'"\ud800\ud83d\ude00"', "\N{REPLACEMENT CHARACTER}\N{GRINNING FACE}"),
-    (r'"\\ud800"', r"\ud800"),
-    (r'"\\\ud800"', "\\\N{REPLACEMENT CHARACTER}"),
-]
-
-
-@pytest.mark.parametrize(("text", "value"), HALVES)
-def test_half_a_character_is_replaced(text: str, value: str) -> None:
-    assert load_json(text) == value
-    assert load_json(f"{{{text}: [{text}]}}") == {value: [value]}

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 
 from tracer.errors import Fault, ParseError
 from tracer.frontends.model import Backend, Frontend, FrontendTable, line_of, ordered, protocol_numbered
-from tracer.json_values import check_depth, decoder, whole_characters
+from tracer.json_values import check_depth, decoder
 from tracer.packet import Address
 from tracer.query import parse_address
 
@@ -52,7 +52,7 @@ def _is_cut(value: Json) -> bool:
 
 def _objects(text: str, file: str) -> Iterator[Json]:
     """Yield every object of a JSON text, or of several behind each other, as hnsdiag prints them."""
-    text, decoding, at = whole_characters(text), decoder(), 0
+    decoding, at = decoder(), 0
     while (at := _next(text, at)) < len(text):
         try:
             value, end = decoding.raw_decode(text, at)

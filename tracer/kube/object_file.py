@@ -20,7 +20,6 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from tracer.errors import Fault, ParseError
-from tracer.json_values import load_json
 from tracer.kube.item_spans import Spans, find_spans, is_list, item_kind
 from tracer.kube.json_text import decode_json, decode_text
 from tracer.query import parse_address
@@ -80,7 +79,7 @@ def _address_key(raw: bytes) -> bytes | None:
 def _text_key(raw: bytes) -> bytes | None:
     """Return a string's text, escapes undone."""
     try:
-        return str(load_json(f'"{raw.decode()}"')).encode(errors="surrogatepass")
+        return str(json.loads(b'"' + raw + b'"')).encode(errors="surrogatepass")
     except ValueError:
         return None
 

@@ -108,4 +108,8 @@ class Renaming:
 
 
 def _json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, indent=1).encode() + b"\n"
+    """*value* as UTF-8, and with escapes where it holds half of a surrogate pair, which has none."""
+    try:
+        return json.dumps(value, ensure_ascii=False, indent=1).encode() + b"\n"
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=1).encode() + b"\n"

@@ -50,6 +50,11 @@ def test_what_every_cluster_has_stays() -> None:
 # --- objects -------------------------------------------------------------------------------------------------------------
 
 
+def test_half_a_surrogate_pair_stays_an_escape() -> None:
+    files, _ = renamed(**{"services.json": SERVICE | {"spec": {"clusterIP": "None", "ipFamilies": ["\ud800"]}}})
+    assert "\\ud800" in files["services.json"]
+
+
 def test_only_what_a_trace_needs_is_taken_over() -> None:
     pod = {
         "kind": "Pod",
