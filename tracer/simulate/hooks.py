@@ -124,13 +124,11 @@ class HookRunner:
 
     def _requested(self, walk: Walk, crossing: Crossing, hook: Hook, rest: Sequence[_Act | BaseChain]) -> Iterator[Passed | Ending]:
         """Let IPVS look at the packet: one for a real server elsewhere leaves this hook, and passes OUTPUT from its start."""
-        for way in ipvs.requested(walk, crossing, hook):
-            if isinstance(way, Ending):
-                yield way
-            elif way.leaves:
-                yield from self.run(way.walk, way.crossing, Hook.OUTPUT)
-            else:
-                yield from self._stages(way.walk, way.crossing, hook, rest)
+
+        def onward(walk: Walk, crossing: Crossing, leaves: bool) -> Iterator[Passed | Ending]:
+            return self.run(walk, crossing, Hook.OUTPUT) if leaves else self._stages(walk, crossing, hook, rest)
+
+        return relayed(ipvs.requested(walk, crossing, hook), onward)
 
     def _routed_again(self, before: Packet, ways: Iterator[Passed | Ending], *, whole: bool) -> Iterator[Passed | Ending]:
         """Route a packet of this stack again, at once, where NAT gave it another destination, or mangle (*whole*) changed what routing
@@ -138,13 +136,13 @@ class HookRunner:
 
         Source: nf_nat_ipv4_local_fn, ipt_mangle_out, ip6t_mangle_out, nf_route_table_hook4, ip_route_me_harder.
         """
-        for passed in ways:
-            after = before if isinstance(passed, Ending) else passed[0].packet
+
+        def onward(walk: Walk, crossing: Crossing) -> Iterator[Passed | Ending]:
+            after = walk.packet
             differs = after.destination != before.destination or (whole and (after.mark, after.source) != (before.mark, before.source))
-            if isinstance(passed, Ending) or not differs:
-                yield passed
-            else:
-                yield from self.reroute(*passed)
+            return self.reroute(walk, crossing) if differs else iter(((walk, crossing),))
+
+        return relayed(ways, onward)
 
     def _filtered(self, walk: Walk, crossing: Crossing, hook: Hook, chain: BaseChain) -> Iterator[Passed | Ending]:
         for leaf in self._leaves(chain, self._view(walk, crossing, hook), walk.visit.steps):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tracer.conntrack import Connection
 from tracer.frozen import changed
@@ -32,8 +32,7 @@ REQUESTS = {Hook.INPUT: 99, Hook.OUTPUT: -98}
 _SERVED = (Protocol.TCP, Protocol.UDP, Protocol.SCTP)
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(NamedTuple):
     """A packet that IPVS has looked at. *leaves*: it goes on from LOCAL_OUT by the crossing's route, not where it was."""
 
     walk: Walk
