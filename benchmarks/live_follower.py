@@ -54,10 +54,10 @@ def main(events: int) -> int:
 
 def looked(it: object) -> float:
     """Return how many seconds it takes this process to have the newest picture."""
-    from webapp.live import services
+    from webapp.live import live_sources
 
     begun = time.monotonic()
-    with services.using(it.row) as view:  # type: ignore[attr-defined]
+    with live_sources.using(it.row) as view:  # type: ignore[attr-defined]
         view.cluster.objects.service("default", "kubernetes")
     return time.monotonic() - begun
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.live_server import PROJECT, LiveServer, environment
 from tracer.trace import Trace
-from webapp.answers import document
+from webapp.answering.document import document
 
 _MAKE = """
 import json, sys, django

@@ -10,11 +10,13 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
-from webapp import access, services, socket_loop, sources
-from webapp.failures import cause_of, log_seldom
+from webapp.http import access, socket_loop
+from webapp.http.failures import cause_of, log_seldom
 from webapp.live import announce
-from webapp.live import services as live
+from webapp.live import live_sources as live
 from webapp.models import LiveSource
+from webapp.questions import sources
+from webapp.storing import stored_snapshots
 
 _REFUSED, _NOT_TEXT, _LATER = 4404, 1003, 1013
 """Close codes: nothing of that name is here; a frame that is no text; try again later (RFC 6455, 7.4.1, and IANA's registry)."""
@@ -72,13 +74,13 @@ class UploadProgress(_TextSocket):
         socket_loop.remember()
         job = self.scope["url_route"]["kwargs"]["job"]
         owner = access.scope_owner(self.scope)
-        if not access.scope_is_granted(self.scope) or not await sync_to_async(services.find_upload)(job, owner):
+        if not access.scope_is_granted(self.scope) or not await sync_to_async(stored_snapshots.find_upload)(job, owner):
             await self.close(code=_REFUSED)
             return
         # First the group, then the state: a change in between is told twice rather than never.
-        self._group = services.upload_group(job)
+        self._group = stored_snapshots.upload_group(job)
         await self.channel_layer.group_add(self._group, self.channel_name)
-        row = await sync_to_async(services.find_upload)(job, owner)
+        row = await sync_to_async(stored_snapshots.find_upload)(job, owner)
         if row is not None:
             await self._tell(row.to_dict())
 

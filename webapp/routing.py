@@ -5,7 +5,7 @@ from typing import Any, cast
 from django.urls import path, re_path
 
 from webapp.consumers import LiveUpdates, UploadProgress
-from webapp.gate import no_such_socket
+from webapp.http.gate import no_such_socket
 
 # Any: Django's types know of no callback that is an ASGI application, which is what Channels' router takes.
 websocket_urlpatterns: list[Any] = [

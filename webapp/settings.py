@@ -72,20 +72,20 @@ INSTALLED_APPS = [
     "webapp",
 ]
 MIDDLEWARE = [
-    "webapp.middleware.HealthMiddleware",
+    "webapp.http.middleware.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
-    "webapp.middleware.PlaceMiddleware",
+    "webapp.http.middleware.PlaceMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
-    "webapp.middleware.AccessKeyMiddleware",
-    "webapp.middleware.BodyLimitMiddleware",
+    "webapp.http.middleware.AccessKeyMiddleware",
+    "webapp.http.middleware.BodyLimitMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "webapp.middleware.MethodMiddleware",
+    "webapp.http.middleware.MethodMiddleware",
 ]
 ROOT_URLCONF = "webapp.urls"
 ASGI_APPLICATION = "webapp.asgi.application"
@@ -108,7 +108,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000
 # Always a file on disk: an upload is read in the background, after its request has ended.
-FILE_UPLOAD_HANDLERS = ["webapp.upload_handler.NamelessFileUploadHandler"]
+FILE_UPLOAD_HANDLERS = ["webapp.http.upload_handler.NamelessFileUploadHandler"]
 # Beside the data, not in /tmp, which may be memory.
 FILE_UPLOAD_TEMP_DIR = environment.folder(DATA_DIR / "incoming")
 
@@ -145,7 +145,8 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": DATA_DIR / "files"}},
     # Snapshots: any Django storage will do, for example django-storages' S3 (install it beside Hopline).
     "snapshots": environment.storage(
-        "HOPLINE_SNAPSHOT_STORAGE", {"BACKEND": "webapp.storage.DurableFolderStorage", "OPTIONS": {"location": DATA_DIR / "snapshots"}}
+        "HOPLINE_SNAPSHOT_STORAGE",
+        {"BACKEND": "webapp.storing.storage.DurableFolderStorage", "OPTIONS": {"location": DATA_DIR / "snapshots"}},
     ),
     "staticfiles": {
         "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
@@ -192,7 +193,7 @@ ACCESS_LOG = environment.flag("HOPLINE_ACCESS_LOG")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"hide": {"()": "webapp.log_filter.HideSecrets"}, "sockets": {"()": "webapp.log_filter.QuietSockets"}},
+    "filters": {"hide": {"()": "webapp.http.log_filter.HideSecrets"}, "sockets": {"()": "webapp.http.log_filter.QuietSockets"}},
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["hide"]}},
     "root": {"handlers": ["console"], "level": "INFO"},

@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from webapp import access
+from webapp.http import access
 
 handler400 = "webapp.views.errors.bad_request"
 handler500 = "webapp.views.errors.server_error"

@@ -27,8 +27,8 @@ from tracer.snapshot.layout import NODE_FILES
 from tracer.snapshot.summary import summarise
 from tracer.topology.cluster import Cluster
 from webapp.cluster import rbac_manifest
-from webapp.live.node_reader import READER_ARGV, unpacked_reading
-from webapp.node_commands import CONNTRACK, NODE_COMMANDS
+from webapp.reading.node_commands import CONNTRACK, NODE_COMMANDS
+from webapp.reading.node_reader import READER_ARGV, unpacked_reading
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 PROGRAM = DEPLOY / "node-reader/node_reader.py"

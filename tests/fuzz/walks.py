@@ -28,7 +28,7 @@ from tracer.snapshot.redact import remove_secrets
 from tracer.snapshot.rename import Renaming
 from tracer.snapshot.summary import summarise
 from tracer.topology.cluster import Cluster
-from webapp.file_checks import CHECKS
+from webapp.storing.file_checks import CHECKS
 from webapp.uploads import Limits, UploadError, check
 
 _DEMO = Path(__file__).parents[2] / "demo"

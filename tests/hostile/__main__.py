@@ -21,7 +21,7 @@ def main(name: str) -> int:
     from tracer.snapshot.redact import remove_secrets
     from tracer.snapshot.summary import summarise
     from tracer.topology.cluster import Cluster
-    from webapp.file_checks import CHECKS
+    from webapp.storing.file_checks import CHECKS
 
     made = INPUTS[name]()
     before = resource.getrusage(resource.RUSAGE_SELF)

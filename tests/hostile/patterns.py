@@ -35,7 +35,7 @@ BUILT: dict[tuple[str, str], dict[str, object]] = {
     ("tracer/netfilter/nft_sets.py", "compile"): {"types": ("ipv6_addr", "inet_proto", "inet_service")},
     ("tracer/snapshot/rename/dumps.py", "compile"): {"chain": "KUBE-SVC-AAAAAAAAAAAAAAAA"},
     ("webapp/presenters/page.py", "split"): {"sides": {"10.96.0.10": 1, "10.96.0.1": 2, "client": 3}},
-    ("webapp/trace_query.py", "fullmatch"): {},
+    ("webapp/questions/trace_query.py", "fullmatch"): {},
 }
 
 

@@ -25,10 +25,10 @@ OVER_LINES = {
     "tracer/kube/object_file.py": "JSON has white space between its tokens; each pattern begins with a name in quotes, so no run is walked twice",
     "tracer/snapshot/rename/addresses.py": "the same, in what ip -j prints",
     "tracer/snapshot/layout.py": "only the first 4,096 bytes of a file are looked at",
-    "webapp/exports.py": "our own style sheets, and one run that is replaced as a whole",
+    "webapp/exports/formats.py": "our own style sheets, and one run that is replaced as a whole",
 }
 # Texts that only we write.
-OURS = frozenset({"webapp/exports.py", "scripts/dead_code.py"})
+OURS = frozenset({"webapp/exports/formats.py", "scripts/dead_code.py"})
 
 
 def _file(found: Found) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from webapp.failed_keys import failed_keys
-from webapp.open_snapshots import opened
+from webapp.http.failed_keys import failed_keys
+from webapp.storing.open_snapshots import opened
 
 SERVICE = {
     "apiVersion": "v1",

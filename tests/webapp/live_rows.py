@@ -8,8 +8,9 @@ from typing import Any
 from tests.webapp.live.following import recorded
 from webapp.cluster import FOLLOWED_KINDS
 from webapp.live import journal, lease
-from webapp.live.store import Store, StoredChange
+from webapp.live.store import Store
 from webapp.models import LiveSource
+from webapp.reading.changes import StoredChange
 
 KINDS = {kind.plural: kind for kind in FOLLOWED_KINDS if kind.name is None}
 FROM, TO = "pod:default/client-5b59cb7b48-2bqm6", "svc:default/api:80"

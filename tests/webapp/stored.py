@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.webapp.made_rows import MINE
-from webapp import services
 from webapp.models import Snapshot
+from webapp.storing import stored_snapshots
 
 
 def service(name: str = "web", namespace: str = "shop", **spec: Any) -> dict[str, Any]:
@@ -32,4 +32,4 @@ def store(folder: Path, files: dict[str, Any], *, owner: str = MINE, name: str =
         target.parent.mkdir(parents=True, exist_ok=True)
         text = content if isinstance(content, str) else json.dumps({"apiVersion": "v1", "kind": "List", "items": content})
         target.write_text(text)
-    return services.store_snapshot(folder, name=name, owner=owner)
+    return stored_snapshots.store_snapshot(folder, name=name, owner=owner)

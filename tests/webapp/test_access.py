@@ -11,8 +11,8 @@ import pytest
 from django.test import Client
 
 from tests.live_server import PROJECT, environment
-from webapp import access
-from webapp.log_filter import HideSecrets, hide_secrets
+from webapp.http import access
+from webapp.http.log_filter import HideSecrets, hide_secrets
 
 KEY = "correct horse battery staple"
 BROWSER = {"accept": "text/html"}

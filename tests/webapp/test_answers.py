@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.made_traces import lb_trace
 from tracer.graph import build
-from webapp.answers import Answer, document
+from webapp.answering.document import Answer, document
 
 ASKED = {"detail": "chains", "group": "", "expand": (), "find": ""}
 

@@ -26,8 +26,8 @@ from webapp.cluster import (
     Unreachable,
     Verdict,
 )
-from webapp.live.node_reader import READER_ARGV, unpacked_reading
-from webapp.node_commands import NODE_COMMANDS
+from webapp.reading.node_commands import NODE_COMMANDS
+from webapp.reading.node_reader import READER_ARGV, unpacked_reading
 from webapp.recorded_api import Fault, Faults, RecordedApi, What
 
 PROXY = ("kube-system", "kube-proxy-shop-worker", "kube-proxy")

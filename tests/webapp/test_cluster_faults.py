@@ -14,7 +14,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.webapp.recorded_api import shop
-from webapp.cluster import BadAnswer, Busy, ClusterError, Connection, Denied, Event, Gone, Refused, TimedOut, TooLarge, Unreachable, answers
+from webapp.cluster import (
+    BadAnswer,
+    Busy,
+    ClusterError,
+    Connection,
+    Denied,
+    Event,
+    Gone,
+    Refused,
+    TimedOut,
+    TooLarge,
+    Unreachable,
+    responses,
+)
 from webapp.cluster import connection as cluster_connection
 from webapp.cluster import watch as cluster_watch
 from webapp.recorded_api import Fault, Faults, RecordedApi, What
@@ -311,7 +324,7 @@ def test_objects_that_no_cluster_has_are_left_out_if_somebody_is_told() -> None:
     ],
 )
 def test_what_a_server_says_is_made_fit_to_print(message: object, expected: str) -> None:
-    error = answers.of_status_object({"code": 500, "message": message}, hide=("Bearer s3cret", "s3cret"))
+    error = responses.of_status_object({"code": 500, "message": message}, hide=("Bearer s3cret", "s3cret"))
     assert str(error) == "The API server answered 500" + (f": {expected}" if expected else "")
 
 

@@ -14,14 +14,14 @@ from django.test import Client
 from tests.webapp.live.following import recorded
 from tests.webapp.live_rows import KeptCluster
 from tests.webapp.made_rows import MINE, OTHER, client_of
-from webapp import services
 from webapp.cluster import PERMISSIONS, Verdict, permissions
 from webapp.live import connecting
-from webapp.live import services as live
+from webapp.live import live_sources as live
 from webapp.live.connecting import Check, Contexts
 from webapp.models import LiveSource, Snapshot
-from webapp.node_commands import NODE_COMMANDS
+from webapp.reading.node_commands import NODE_COMMANDS
 from webapp.recorded_api import RecordedApi, serve
+from webapp.storing import stored_snapshots
 
 pytestmark = pytest.mark.django_db
 NODE = {
@@ -46,7 +46,7 @@ def offered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def timeline(demo: Path) -> Snapshot:
-    return services.store_snapshot(demo / "shop-timeline", name="shop-timeline")
+    return stored_snapshots.store_snapshot(demo / "shop-timeline", name="shop-timeline")
 
 
 # --- the list ----------------------------------------------------------------------------------------------------------

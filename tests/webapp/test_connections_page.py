@@ -12,8 +12,8 @@ import pytest
 from django.test import Client
 
 from tests.webapp.live_rows import KeptCluster
-from webapp import services
 from webapp.models import Snapshot
+from webapp.storing import stored_snapshots
 
 pytestmark = pytest.mark.django_db
 LIST = "/c/shop/connections"
@@ -22,7 +22,7 @@ LIST = "/c/shop/connections"
 @pytest.fixture(autouse=True)
 def shop(demo: Path) -> None:
     """Store the recorded shop as a demonstration cluster."""
-    services.load_demo(demo / "shop-iptables", "shop", "shop")
+    stored_snapshots.load_demo(demo / "shop-iptables", "shop", "shop")
 
 
 def links(client: Client, path: str) -> list[str]:
@@ -83,7 +83,7 @@ def test_what_is_no_connection_is_said_beside_it(client: Client, connection: str
 
 
 def test_a_snapshot_without_recordings_says_so(client: Client, small: Path) -> None:
-    services.load_demo(small, "small", "small")
+    stored_snapshots.load_demo(small, "small", "small")
     assert "No connections were recorded" in client.get("/c/small/connections").content.decode()
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
-from webapp import services
 from webapp.models import Snapshot
+from webapp.storing import stored_snapshots
 
 pytestmark = pytest.mark.django_db
 
@@ -18,14 +18,14 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def shop(demo: Path) -> Snapshot:
     """Return the recorded shop as a demonstration cluster."""
-    services.load_demo(demo / "shop-iptables", "shop", "shop")
+    stored_snapshots.load_demo(demo / "shop-iptables", "shop", "shop")
     return Snapshot.objects.get(id="shop")
 
 
 @pytest.fixture
 def pod(shop: Snapshot) -> str:
     """Return a pod of namespace production."""
-    with services.using_cluster(shop) as cluster:
+    with stored_snapshots.using_cluster(shop) as cluster:
         return next(f"pod:{p.namespace}/{p.name}" for p in cluster.objects.pods if p.namespace == "production")
 
 

@@ -16,10 +16,11 @@ import tracer.kube.kept_objects as kept_objects
 import tracer.kube.objects as recorded_objects
 from tests.webapp.live_rows import KeptCluster
 from tests.webapp.made_rows import MINE, client_of
-from webapp import examples, services
 from webapp.live.replica import replicas
 from webapp.models import LiveSource, Snapshot
-from webapp.open_snapshots import opened
+from webapp.questions import examples
+from webapp.storing import stored_snapshots
+from webapp.storing.open_snapshots import opened
 
 pytestmark = pytest.mark.django_db
 SHOP = "shop-iptables"
@@ -45,7 +46,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def shop(demo: Path) -> Snapshot:
     """Return the recorded shop as a session's own snapshot, which no process has opened."""
-    return services.store_snapshot(demo / SHOP, name="shop", owner=MINE)
+    return stored_snapshots.store_snapshot(demo / SHOP, name="shop", owner=MINE)
 
 
 def close_everything() -> None:
@@ -76,7 +77,7 @@ def test_no_page_of_a_stored_snapshot_reads_an_object(shop: Snapshot, decoded: l
 
 
 def test_a_demonstration_brings_its_examples(demo: Path, decoded: list[str]) -> None:
-    services.load_demo(demo / SHOP, SHOP, SHOP)
+    stored_snapshots.load_demo(demo / SHOP, SHOP, SHOP)
     decoded.clear()
     assert examples_on(Client().get("/").content.decode()) > 4
     assert decoded == []

@@ -14,9 +14,9 @@ import pytest
 from tests.frozen_links import made_document
 from tests.made_traces import Made, dropped_trace, lb_trace, unknown_trace
 from tracer.trace import Trace
-from webapp.answers import Answer
-from webapp.exports import ExportError, export, json_parts
-from webapp.trace_query import TraceQuery, parse
+from webapp.answering.document import Answer
+from webapp.exports.formats import ExportError, export, json_parts
+from webapp.questions.trace_query import TraceQuery, parse
 
 HOSTILE = Made(service='a"><script>alert(1)</script>/</text>{x|y}', pod='p</text>"; x -> y [label="z"] end\\').trace()
 TRACES = {"three": lb_trace(), "many": lb_trace(endpoints=60), "dropped": dropped_trace(), "unknown": unknown_trace(), "hostile": HOSTILE}
@@ -60,7 +60,7 @@ def test_png_is_twice_as_large_as_the_svg() -> None:
 
 def test_png_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     made("three", "svg")
-    monkeypatch.setattr("webapp.exports.subprocess.run", _missing)
+    monkeypatch.setattr("webapp.exports.formats.subprocess.run", _missing)
     with pytest.raises(ExportError, match="librsvg2-bin"):
         made("three", "png")
 

@@ -12,15 +12,8 @@ from django.test import Client
 
 from tests.live_server import LiveServer
 from tests.webapp.test_upload_socket import Socket
-from webapp.failed_keys import (
-    MOST_ADDRESSES,
-    SECONDS_A_TRY,
-    SECONDS_A_TRY_OF_ALL,
-    TRIES,
-    TRIES_OF_ALL,
-    FailedKeys,
-)
-from webapp.failed_keys import failed_keys as counted
+from webapp.http.failed_keys import MOST_ADDRESSES, SECONDS_A_TRY, SECONDS_A_TRY_OF_ALL, TRIES, TRIES_OF_ALL, FailedKeys
+from webapp.http.failed_keys import failed_keys as counted
 
 KEY = "correct horse battery staple"
 RIGHT, WRONG = {"authorization": f"Bearer {KEY}"}, {"authorization": "Bearer wrong"}

@@ -16,9 +16,9 @@ from redis.exceptions import ConnectionError as RedisAway
 
 from tests.conftest import PROJECT
 from tests.live_server import environment, free_port
-from webapp import failures
-from webapp.failures import FAILURES, cause_of
-from webapp.patience import patiently
+from webapp.http import failures
+from webapp.http.failures import FAILURES, cause_of
+from webapp.storing.patience import patiently
 
 
 def sqlite(name: str) -> Exception:
@@ -85,7 +85,7 @@ def test_a_page_that_needs_it_says_so(client: Client, monkeypatch: pytest.Monkey
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("webapp.services.visible_snapshots", fail)
+    monkeypatch.setattr("webapp.storing.stored_snapshots.visible_snapshots", fail)
     answer = client.get("/snapshots")
     assert answer.status_code == status
     assert words in answer.content.decode()

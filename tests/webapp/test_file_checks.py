@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import DEMO
 from tracer.snapshot.layout import LINUX_FILES
-from webapp.file_checks import CHECKS
+from webapp.storing.file_checks import CHECKS
 
 IPTABLES = "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -s 10.0.0.1/32 -j DROP\n-A FORWARD -j ACCEPT\nCOMMIT\n"
 NFT = """\

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from webapp import services
-from webapp.first_question import first_question
 from webapp.models import Snapshot
+from webapp.questions.first_question import first_question
+from webapp.storing import stored_snapshots
 
 pytestmark = pytest.mark.django_db
 
 
 def stored(path: Path) -> Snapshot:
-    return services.store_snapshot(path, name="x")
+    return stored_snapshots.store_snapshot(path, name="x")
 
 
 def test_it_is_the_first_service_whose_endpoints_change_asked_by_a_pod_that_stays(demo: Path) -> None:

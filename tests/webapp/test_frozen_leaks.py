@@ -24,8 +24,8 @@ from tests.webapp.conftest import SERVICE, write_cluster
 from tests.webapp.live_rows import ASKED as ASKED_LIVE
 from tests.webapp.live_rows import KeptCluster
 from tests.webapp.made_rows import MINE, OTHER, client_of, made_link
-from webapp import services
 from webapp.models import LiveSource, TraceLink, UploadJob
+from webapp.storing import stored_snapshots
 from webapp.views.trace import PARTS
 
 pytestmark = pytest.mark.django_db
@@ -52,10 +52,10 @@ _VISITORS: dict[str, Callable[[], Client]] = {
 @pytest.fixture
 def marked(tmp_path: Path) -> str:
     """Freeze an answer of a cluster that has more than it needs, beside rows of everybody and of sessions; return its path."""
-    row = services.store_snapshot(_cluster(tmp_path / "marked"), name="the frozen one", owner=MINE)
+    row = stored_snapshots.store_snapshot(_cluster(tmp_path / "marked"), name="the frozen one", owner=MINE)
     other = write_cluster(tmp_path / "other")
     for owner, mark in (("", EVERYBODY), (OTHER, "mark-of-a-session"), (MINE, "mark-of-the-maker")):
-        services.store_snapshot(other, name=f"{mark} snapshot", owner=owner)
+        stored_snapshots.store_snapshot(other, name=f"{mark} snapshot", owner=owner)
         LiveSource.objects.create(name=f"{mark} cluster", owner=owner, kind=LiveSource.Kind.CONTEXT, context=f"{mark} context")
         if owner:
             UploadJob.objects.create(owner=owner, name=f"{mark} upload", text=f"{mark} text")
@@ -194,7 +194,7 @@ def test_the_crawl_finds_a_mark_where_there_is_one(marked: str) -> None:
 
 
 def test_the_lines_beside_are_kept_unless_they_are_left_out(tmp_path: Path) -> None:
-    row = services.store_snapshot(_cluster(tmp_path / "c"), name="c", owner=MINE)
+    row = stored_snapshots.store_snapshot(_cluster(tmp_path / "c"), name="c", owner=MINE)
     with_them, without = freeze(row.id, ASKED), freeze(row.id, ASKED, without="neighbours")
     pages = ["".join(Client().get(f"{path}?step={n}").content.decode() for n in (1, 2, 3)) for path in (with_them, without)]
     assert [BESIDE in page for page in pages] == [True, False]
@@ -206,7 +206,7 @@ def test_the_lines_beside_are_kept_unless_they_are_left_out(tmp_path: Path) -> N
 
 
 def test_the_form_says_what_a_link_holds(tmp_path: Path) -> None:
-    row = services.store_snapshot(_cluster(tmp_path / "c"), name="c", owner=MINE)
+    row = stored_snapshots.store_snapshot(_cluster(tmp_path / "c"), name="c", owner=MINE)
     page = client_of(MINE).get(f"/c/{row.id}/trace?{ASKED}").content.decode()
     form = re.search(r'<form[^>]*/trace/freeze".*?</form>', page, re.DOTALL)[0]
     assert re.search(r'<input type="checkbox" name="without" value="neighbours">', form)

@@ -17,11 +17,11 @@ from django.db import OperationalError
 from django.test import Client
 
 from tests.live_server import PROJECT, environment
-from webapp import services, storage, upload_jobs
-from webapp.container import ContainerWriter
-from webapp.failures import cause_of
+from webapp.http.failures import cause_of
+from webapp.http.upload_handler import NamelessFileUploadHandler
 from webapp.models import Snapshot, UploadJob
-from webapp.upload_handler import NamelessFileUploadHandler
+from webapp.storing import storage, stored_snapshots, upload_jobs
+from webapp.storing.container import ContainerWriter
 from webapp.uploads import UploadError
 
 NO_ROOM = OSError(errno.ENOSPC, "No space left on device")
@@ -57,24 +57,24 @@ def left(data: Path) -> list[str]:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_storing_says_it_and_leaves_nothing(small: Path, settings, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
-    first = services.store_snapshot(small)
+    first = stored_snapshots.store_snapshot(small)
     before = left(settings.DATA_DIR)
     owner, name, error = MOMENTS[moment]
     with monkeypatch.context() as patched:
         patched.setattr(owner, name, fail(error))
         with pytest.raises(UploadError, match="disk of this server is full") as caught:
-            services.store_snapshot(small)
+            stored_snapshots.store_snapshot(small)
     assert caught.value.status == 507
     assert left(settings.DATA_DIR) == before
     assert [row.id for row in Snapshot.objects.all()] == [first.id]
-    services.store_snapshot(small)
+    stored_snapshots.store_snapshot(small)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_another_fault_is_not_called_a_full_disk(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ContainerWriter, "add", fail(OSError(errno.EIO, "Input/output error")))
     with pytest.raises(OSError, match="Input/output"):
-        services.store_snapshot(small)
+        stored_snapshots.store_snapshot(small)
 
 
 def test_it_is_recognised_through_what_was_made_of_it() -> None:
@@ -95,7 +95,7 @@ def test_it_is_recognised_through_what_was_made_of_it() -> None:
 def test_an_upload_that_cannot_be_kept_is_told_and_gone(settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload_jobs.fcntl, "flock", fail(NO_ROOM))
     with pytest.raises(UploadError) as caught:
-        services.start_upload(SimpleUploadedFile("a.json", b"{}"), name="", owner="me")
+        stored_snapshots.start_upload(SimpleUploadedFile("a.json", b"{}"), name="", owner="me")
     assert (caught.value.status, UploadJob.objects.count(), left(settings.DATA_DIR)) == (507, 0, [])
 
 
@@ -124,10 +124,10 @@ _REAL = """
 import os, sys, pathlib, django
 django.setup()
 from django.conf import settings
-from webapp import services
+from webapp.storing import stored_snapshots
 from webapp.uploads import UploadError
 source, filler = pathlib.Path(sys.argv[1]), settings.DATA_DIR / "filler"
-first = services.store_snapshot(source)
+first = stored_snapshots.store_snapshot(source)
 def left():
     return sorted(path.name for folder in ("incoming", "snapshots") for path in (settings.DATA_DIR / folder).glob("*"))
 before = left()
@@ -139,14 +139,14 @@ with filler.open("wb", buffering=0) as file:
         pass
 for _ in range(3):
     try:
-        services.store_snapshot(source)
+        stored_snapshots.store_snapshot(source)
     except UploadError as error:
         assert error.status == 507, error
     else:
         raise AssertionError("it was stored")
     assert left() == before, left()
 filler.unlink()
-services.store_snapshot(source)
+stored_snapshots.store_snapshot(source)
 print("held")
 """
 

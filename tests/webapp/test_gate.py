@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from webapp.gate import is_own_origin, refusal_of
+from webapp.http.gate import is_own_origin, refusal_of
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,13 @@ from tests.frozen_links import made_document
 from tests.made_traces import Made, lb_trace
 from tracer.graph import Graph, build
 from tracer.trace import Trace
-from webapp import graph_svg
-from webapp.answers import Answer
-from webapp.graph_svg import LayoutError, layout_dot, picture
-from webapp.odds import exact_text, odds_text
+from webapp.answering.document import Answer
+from webapp.drawing import graph_svg
+from webapp.drawing.graph_svg import LayoutError, layout_dot, picture
+from webapp.drawing.odds import exact_text, odds_text
+from webapp.drawing.shapes import outline
 from webapp.presenters.page import trace_page
-from webapp.shapes import outline
-from webapp.trace_query import TraceQuery, parse
+from webapp.questions.trace_query import TraceQuery, parse
 
 HOSTILE = Made(service='a"><script>alert(1)</script>/</text>{x|y}', pod='p</text>"; x -> y [label="z"] \\N').trace()
 

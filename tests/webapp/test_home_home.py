@@ -8,13 +8,13 @@ import pytest
 
 from tests.conftest import DEMO
 from tests.webapp.made_rows import MINE, OTHER, client_of, made_link, made_snapshot
-from webapp import services
+from webapp.storing import stored_snapshots
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_it_works(client):
-    services.load_demo(DEMO / "shop-iptables", "shop-iptables", "shop-iptables")
+    stored_snapshots.load_demo(DEMO / "shop-iptables", "shop-iptables", "shop-iptables")
     page = client.get("/").content.decode()
     sample = "/c/shop-iptables/trace?from=external:203.0.113.10&amp;to=198.51.100.10:443"
     assert page.count(f'href="{sample}"') == 2, "the button and the first thing to try"
@@ -23,7 +23,7 @@ def test_it_works(client):
 
 
 def test_every_link_to_try_answers(client):
-    services.load_demo(DEMO / "shop-iptables", "shop-iptables", "shop-iptables")
+    stored_snapshots.load_demo(DEMO / "shop-iptables", "shop-iptables", "shop-iptables")
     page = client.get("/").content.decode()
     links = [part.partition('"')[0].replace("&amp;", "&") for part in page.split('class="try" href="')[1:]]
     assert [client.get(link).status_code for link in links] == [200] * 9
@@ -31,7 +31,7 @@ def test_every_link_to_try_answers(client):
 
 @pytest.mark.parametrize("name", ["shop-nftables", "shop-ipvs", "shop-userspace-v1.20"])
 def test_every_mode_that_is_modelled_has_traces_to_try(client, name):
-    services.load_demo(DEMO / name, name, name)
+    stored_snapshots.load_demo(DEMO / name, name, name)
     page = client.get("/").content.decode()
     assert "not modelled yet" not in page
     link = page.partition('class="try" href="')[2].partition('"')[0].replace("&amp;", "&")
@@ -45,7 +45,7 @@ def test_a_mode_that_is_not_modelled_is_said(client, tmp_path):
     shutil.copytree(DEMO / "shop-iptables", folder)
     for file in folder.glob("nodes/*/kube-proxy-mode.txt"):
         file.write_text("kernelspace\n")
-    services.load_demo(folder, "windows", "windows")
+    stored_snapshots.load_demo(folder, "windows", "windows")
     page = client.get("/").content.decode()
     assert "kernelspace: not modelled yet" in page
     assert 'class="try"' not in page

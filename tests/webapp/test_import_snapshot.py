@@ -11,10 +11,10 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from tests.webapp.conftest import SECRET, SERVICE, write_cluster
-from webapp import services
 from webapp.management.commands.load_demo import demonstration_clusters
 from webapp.models import Snapshot
-from webapp.snapshot_store import open_container
+from webapp.storing import stored_snapshots
+from webapp.storing.snapshot_store import open_container
 
 pytestmark = pytest.mark.django_db
 
@@ -33,7 +33,7 @@ def test_a_refusal_has_code_2_and_every_reason(tmp_path: Path) -> None:
 
 
 def test_delete_removes_row_and_bytes(small: Path, own_storage: Path) -> None:
-    row = services.store_snapshot(small)
+    row = stored_snapshots.store_snapshot(small)
     call_command("delete_snapshot", row.id)
     assert not Snapshot.objects.exists()
     assert list(own_storage.iterdir()) == []
@@ -90,7 +90,7 @@ def test_a_timeline_loses_its_secrets_too(tmp_path: Path) -> None:
     lines = [{"type": "ADDED", "object": one} for one in (SECRET, SERVICE)]
     (tmp_path / "t/services.watch.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (tmp_path / "t/secrets.list.json").write_text(json.dumps({"kind": "SecretList", "items": [SECRET]}))
-    row = services.store_snapshot(tmp_path / "t")
+    row = stored_snapshots.store_snapshot(tmp_path / "t")
     with contextlib.closing(open_container(row)) as files:
         stored = {name: files[name] for name in files}
     assert not any(b"aHVudGVy" in content for content in stored.values())

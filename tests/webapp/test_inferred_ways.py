@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from tests.made_cluster import MadeCluster
-from webapp import services
+from webapp.storing import stored_snapshots
 
 IP_FILES = {"ip-addr.json", "ip-link.json", "ip-route.json", "ip6-route.json", "ip-rule.json", "ip6-rule.json"}
 
@@ -22,7 +22,7 @@ def stored(folder: Path, *, without: set[str]) -> str:
     for path, content in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
-    return services.store_snapshot(folder).id
+    return stored_snapshots.store_snapshot(folder).id
 
 
 def steps_of(page: str) -> str:

@@ -13,8 +13,8 @@ import pytest
 from tests.live_server import PROJECT, environment
 
 _KILL_AT = {
-    "while files are read": "from webapp.container import ContainerWriter as C; kill_in(C, 'add', 2)",
-    "before the container ends": "from webapp.container import ContainerWriter as C; kill_in(C, 'finish', 1)",
+    "while files are read": "from webapp.storing.container import ContainerWriter as C; kill_in(C, 'add', 2)",
+    "before the container ends": "from webapp.storing.container import ContainerWriter as C; kill_in(C, 'finish', 1)",
     "before the file has its name": "kill_in(os, 'link', 1)",
     "before the row is written": "from webapp.models import Snapshot as S; kill_in(S, 'save', 1)",
     "before the row is committed": "from django.db.backends.base.base import BaseDatabaseWrapper as W; kill_in(W, '_commit', 1)",
@@ -35,7 +35,7 @@ def kill_in(owner, name, nth):
         return whole(*args, **kwargs)
     setattr(owner, name, killing)
 
-from webapp import services
+from webapp.storing import stored_snapshots as services
 exec(sys.argv[2])
 with transaction.atomic() if "commit" in sys.argv[2] else __import__("contextlib").nullcontext():
     services.store_snapshot(Path(sys.argv[1]), name="second", owner="me")
@@ -62,7 +62,7 @@ def test_a_process_killed_in_mid_store_leaves_nothing_half_written(small: Path, 
         assert database.execute("SELECT id FROM webapp_snapshot").fetchall() == [(first.stdout.strip(),)]
 
     subprocess.run(
-        [sys.executable, "-c", "import django; django.setup(); from webapp import services; services.clean_up()"],
+        [sys.executable, "-c", "import django; django.setup(); from webapp.storing import stored_snapshots; stored_snapshots.clean_up()"],
         cwd=PROJECT,
         env=env,
         check=True,

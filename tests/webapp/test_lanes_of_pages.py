@@ -12,9 +12,10 @@ from django.http import HttpResponse
 from django.test import Client
 
 from tests.webapp.made_rows import MINE, OTHER, client_of
-from webapp import services, trace_answers
-from webapp.answers import AnswerCache
+from webapp.answering import trace_answers
+from webapp.answering.document import AnswerCache
 from webapp.models import Snapshot
+from webapp.storing import stored_snapshots
 from webapp.work import place
 from webapp.work.lanes import Lane
 from webapp.work.place import ELSEWHERE
@@ -33,7 +34,7 @@ def _nowhere() -> Iterator[None]:
 @pytest.fixture
 def demo(demo: Path) -> Snapshot:
     """Return the recorded shop as a demonstration cluster."""
-    services.load_demo(demo / "shop-iptables", "shop", "shop")
+    stored_snapshots.load_demo(demo / "shop-iptables", "shop", "shop")
     return Snapshot.objects.get(id="shop")
 
 
@@ -65,7 +66,7 @@ def test_pages_answer_what_is_stored_and_nothing_else(client: Client, demo: Snap
 
 def test_an_answer_of_a_snapshot_that_was_deleted_meanwhile_is_not_kept(client: Client, demo: Snapshot) -> None:
     assert lane_wanted(client, Lane.QUICK, f"/c/{demo.id}/trace?{QUESTION}") == ""
-    services.remove_snapshot(demo)
+    stored_snapshots.remove_snapshot(demo)
     assert [work() for work in place.take_afterwards()] == [False]
     assert not list((settings.DATA_DIR / "answers").glob("*/*"))
 

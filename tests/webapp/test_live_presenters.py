@@ -17,7 +17,7 @@ from webapp.models import LiveSource
 from webapp.presenters.facts import MOST_ENDS, facts
 from webapp.presenters.shown import Shown, end_of
 from webapp.presenters.source import freshness
-from webapp.presenters.timeline import FASTEST, SLOWEST, position_of, settled_at, timeline
+from webapp.presenters.timeline_bar import FASTEST, SLOWEST, position_of, settled_at, timeline
 from webapp.recorded_api import playback
 
 NOW = 1_795_203_500.0

@@ -11,9 +11,9 @@ from asgiref.testing import ApplicationCommunicator
 from django.db import OperationalError
 
 from tests.webapp.test_upload_socket import session_cookie
-from webapp import socket_loop
 from webapp.asgi import application
 from webapp.consumers import merged
+from webapp.http import socket_loop
 from webapp.live import announce
 from webapp.models import LiveSource
 

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from tests.webapp.live_rows import ASKED, KeptCluster
-from webapp.live import services as live
+from webapp.live import live_sources as live
 from webapp.models import LiveSource
 
 pytestmark = pytest.mark.django_db
@@ -55,9 +55,9 @@ def test_every_page_of_a_snapshot_is_there(client: Client, shop: KeptCluster, pa
 
 
 def test_a_snapshot_has_nothing_of_it(client: Client, demo) -> None:
-    from webapp import services
+    from webapp.storing import stored_snapshots
 
-    services.load_demo(demo / "shop-iptables", "still", "still")
+    stored_snapshots.load_demo(demo / "shop-iptables", "still", "still")
     text = client.get("/c/still/trace").content.decode()
     assert "live.js" not in text
     assert "data-depends" not in text
@@ -166,9 +166,9 @@ def test_it_404s_for_an_unknown_source_with_near_names(client: Client, shop: Kep
 
 
 def test_the_switcher_asks_the_same_elsewhere(client: Client, shop: KeptCluster, demo) -> None:
-    from webapp import services
+    from webapp.storing import stored_snapshots
 
-    services.load_demo(demo / "shop-iptables", "still", "still")
+    stored_snapshots.load_demo(demo / "shop-iptables", "still", "still")
     assert f"/c/still/trace?{ASKED}" in html.unescape(page(client, shop))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.live_server import LiveServer, live_server
-from webapp.gate import LONGEST_ADDRESS
+from webapp.http.gate import LONGEST_ADDRESS
 
 HEADERS = ("content-security-policy", "x-content-type-options", "x-frame-options", "referrer-policy")
 FORM = b"application/x-www-form-urlencoded"

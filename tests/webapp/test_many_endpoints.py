@@ -15,7 +15,7 @@ from django.test import Client
 from tests.conftest import PROJECT
 from tests.made_cluster import MadeCluster
 from tracer.probability import from_text
-from webapp import services
+from webapp.storing import stored_snapshots
 
 ENDPOINTS = 500  # 31 bits a draw: about 470 draws have more than 4300 digits
 
@@ -49,7 +49,7 @@ def test_the_odds_are_exact_and_sum_to_one(folder: Path) -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("more", ["", "&step=6&paths=one&seed=3"])
 def test_the_page_draws_them(client: Client, folder: Path, more: str) -> None:
-    row = services.store_snapshot(folder)
+    row = stored_snapshots.store_snapshot(folder)
     page = client.get(f"/c/{row.id}/trace?from=pod:default/client&to=10.96.0.10:80{more}")
     assert page.status_code == 200
     assert max(map(len, page.content.decode().split())) < 1000
@@ -60,7 +60,7 @@ def test_behind_a_load_balancer_and_three_nodes_it_stays_small(client: Client, t
     cluster = MadeCluster(nodes=3)
     pods = [cluster.pod(f"web-{n}", n % 3 + 1) for n in range(ENDPOINTS)]
     cluster.service("web", pods, type="LoadBalancer", node_port=30080, lb_ip="198.51.100.7")
-    row = services.store_snapshot(written(cluster, tmp_path))
+    row = stored_snapshots.store_snapshot(written(cluster, tmp_path))
     page = client.get(f"/c/{row.id}/trace?from=external:203.0.113.10&to=198.51.100.7:80")
     text = page.content.decode()
     boxes = re.findall(r'<a class="n k-(?!way)', text)

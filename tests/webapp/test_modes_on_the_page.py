@@ -13,7 +13,7 @@ from django.test import Client
 
 from tests.made_findings import Spoiled, shop
 from tests.tracer.frontends.test_frontends import CILIUM, windows, without_kube_proxy
-from webapp import services
+from webapp.storing import stored_snapshots
 
 pytestmark = pytest.mark.django_db
 ASKED = "from=external:203.0.113.10&to=198.51.100.10:443"
@@ -21,7 +21,7 @@ ASKED = "from=external:203.0.113.10&to=198.51.100.10:443"
 
 def page_at(client: Client, folder: Path, asked: str, title: str) -> str:
     """Return the page of a question to the snapshot in *folder*, at the step that *title* names."""
-    services.load_demo(folder, "shop", "shop")
+    stored_snapshots.load_demo(folder, "shop", "shop")
     listed = client.get(f"/c/shop/trace?{asked}").content.decode()
     step = re.search(rf'<span class="no">([0-9]+)</span><span class="ti">{title}', listed)
     assert step, re.findall(r'<span class="ti">([^<]*)', listed)
@@ -54,14 +54,14 @@ def test_nftables_draws_before_it_rewrites(client: Client, demo: Path) -> None:
 
 
 def test_nftables_counts_the_elements_of_a_verdict_map(client: Client, demo: Path) -> None:
-    services.load_demo(demo / "shop-nftables", "shop", "shop")
+    stored_snapshots.load_demo(demo / "shop-nftables", "shop", "shop")
     text = client.get("/c/shop/trace?from=node:shop-worker&to=svc:production/backend-api:80").content.decode()
     assert re.search(r'<span class="ti">Endpoint [1-4] of 4 picked', text)
 
 
 def test_json_alone_counts_them_too(client: Client, demo: Path, tmp_path: Path) -> None:
     shutil.copytree(demo / "shop-nftables", tmp_path / "shop", ignore=shutil.ignore_patterns("nft-ruleset.txt"))
-    services.load_demo(tmp_path / "shop", "shop", "shop")
+    stored_snapshots.load_demo(tmp_path / "shop", "shop", "shop")
     text = client.get("/c/shop/trace?from=node:shop-worker&to=svc:production/backend-api:80").content.decode()
     assert re.search(r'<span class="ti">Endpoint [1-4] of 4 picked', text)
 
@@ -124,7 +124,7 @@ def test_userspace_shows_the_hop_through_the_proxy(client: Client, demo: Path) -
 
 
 def test_a_proxy_without_an_endpoint_closes(client: Client, demo: Path) -> None:
-    services.load_demo(demo / "shop-userspace-v1.20", "shop", "shop")
+    stored_snapshots.load_demo(demo / "shop-userspace-v1.20", "shop", "shop")
     text = client.get("/c/shop/trace?from=node:shop-worker&to=svc:default/typo:80").content.decode()
     assert "Closed at step" in text
     assert "makes a new one" not in text
@@ -142,7 +142,7 @@ def test_the_node_says_its_mode_and_what_tells_it(client: Client, demo: Path, mo
 def test_a_frozen_answer_keeps_pods_and_modes(client: Client, demo: Path) -> None:
     page(client, demo, "shop-ipvs", "Pod receives")
     link = client.post("/c/shop/trace/freeze", {"query": ASKED, "expires": ""})["Location"]
-    services.Snapshot.objects.all().delete()
+    stored_snapshots.Snapshot.objects.all().delete()
     text = client.get(link).content.decode()
     assert text.count('class="dot"') == 3
     assert "is-ready" in text

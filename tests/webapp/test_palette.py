@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from webapp.exports import tokens
+from webapp.exports.formats import tokens
 
 # Machado, Oliveira & Fernandes 2009, severity 1.0.
 VISION = {

@@ -10,8 +10,8 @@ import pytest
 
 from tests.webapp.made_rows import MINE, OTHER, client_of, made_snapshot
 from tests.webapp.stored import pod, service, store
-from webapp import services
-from webapp.snapshot_store import open_container
+from webapp.storing import stored_snapshots
+from webapp.storing.snapshot_store import open_container
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NODE = {
@@ -54,7 +54,7 @@ def test_a_file_that_is_cut_short_is_stored_to_the_cut_and_quoted(tmp_path):
     text = json.dumps({"kind": "List", "items": [service(), {"kind": "Pod", "spec": "hunter2"}]}, indent=1)
     (tmp_path / "in").mkdir()
     (tmp_path / "in/cluster.json").write_text(text[:-30])
-    row = services.store_snapshot(tmp_path / "in", owner=MINE)
+    row = stored_snapshots.store_snapshot(tmp_path / "in", owner=MINE)
     (fault,) = row.summary["faults"]
     assert fault["faults"][0]["line"] == text[:-30].count("\n") + 1
     assert [said for said in row.summary["removed"] if "cannot be read" in said]

@@ -11,8 +11,8 @@ from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.container import Container, ContainerError, ContainerWriter
-from webapp.storage import DurableFolderStorage, held_folder, sweep_folders
+from webapp.storing.container import Container, ContainerError, ContainerWriter
+from webapp.storing.storage import DurableFolderStorage, held_folder, sweep_folders
 
 FILES = st.dictionaries(st.text(min_size=1, max_size=30), st.binary(max_size=2_000), max_size=8)
 

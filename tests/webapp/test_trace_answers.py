@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 import tracer.simulate
-from webapp import examples, services, trace_answers
-from webapp.open_snapshots import opened
-from webapp.trace_query import from_params
+from webapp.answering import trace_answers
+from webapp.questions import examples
+from webapp.questions.trace_query import from_params
+from webapp.storing import stored_snapshots
+from webapp.storing.open_snapshots import opened
 
 pytestmark = pytest.mark.django_db
 
@@ -44,7 +46,7 @@ def in_threads(*calls) -> None:
 
 
 def test_one_snapshot_is_traced_by_one_thread_at_a_time(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    row = services.store_snapshot(small, owner="me")
+    row = stored_snapshots.store_snapshot(small, owner="me")
     watched = OneAtATime(tracer.simulate.trace)
     monkeypatch.setattr(tracer.simulate, "trace", watched)
     queries = [from_params({"from": ["node:node-a"], "to": [f"10.96.0.10:{80 + n}"]}) for n in range(4)]
@@ -53,7 +55,7 @@ def test_one_snapshot_is_traced_by_one_thread_at_a_time(small: Path, monkeypatch
 
 
 def test_examples_are_looked_for_while_nothing_else_reads_the_snapshot(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    row = services.store_snapshot(small, owner="me")
+    row = stored_snapshots.store_snapshot(small, owner="me")
     del row.summary["examples"]
     watched = OneAtATime(examples.find_examples)
     monkeypatch.setattr(examples, "find_examples", watched)

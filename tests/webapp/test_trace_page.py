@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from tests.frozen_links import made_document
 from tests.made_traces import dropped_trace, lb_trace, unknown_trace
-from webapp import services
 from webapp.models import Snapshot, TraceLink
+from webapp.storing import stored_snapshots
 
 pytestmark = pytest.mark.django_db
 ASKED = "from=external:203.0.113.10&to=198.51.100.10:443"
@@ -22,7 +22,7 @@ ASKED = "from=external:203.0.113.10&to=198.51.100.10:443"
 @pytest.fixture
 def shop(demo: Path) -> Snapshot:
     """Return the recorded shop as a demonstration cluster."""
-    services.load_demo(demo / "shop-iptables", "shop", "shop")
+    stored_snapshots.load_demo(demo / "shop-iptables", "shop", "shop")
     return Snapshot.objects.get(id="shop")
 
 

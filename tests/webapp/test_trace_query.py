@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tracer.packet import Protocol
 from tracer.query import FlowState, Resolver, parse_destination, parse_source
-from webapp.trace_query import DETAILS, GROUPS, LATER, SORTS, VIEWS, TraceQuery, from_params, parse
+from webapp.questions.trace_query import DETAILS, GROUPS, LATER, SORTS, VIEWS, TraceQuery, from_params, parse
 
 NAMES = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True)
 PORTS = st.integers(1, 65535)

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from tests.made_cluster import MadeCluster
 from tracer.trace import Trace
-from webapp.trace_text import trace_text
+from webapp.exports.trace_text import trace_text
 
 
 def cluster() -> MadeCluster:

@@ -13,8 +13,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError
 from django.utils import timezone
 
-from webapp import services, upload_jobs
 from webapp.models import Snapshot, UploadJob
+from webapp.storing import stored_snapshots, upload_jobs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -38,7 +38,7 @@ def is_soon_empty(folder: Path) -> bool:
 
 
 def upload(content: bytes, name: str = "cluster.json", owner: str = "me") -> UploadJob:
-    return services.start_upload(SimpleUploadedFile(name, content), name="", owner=owner)
+    return stored_snapshots.start_upload(SimpleUploadedFile(name, content), name="", owner=owner)
 
 
 def test_an_upload_becomes_its_owners_snapshot(small: Path, settings) -> None:
@@ -66,7 +66,7 @@ def test_an_error_of_ours_is_logged_and_said_without_its_details(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("an internal detail")
 
-    monkeypatch.setattr(services, "store_snapshot", fail)
+    monkeypatch.setattr(stored_snapshots, "store_snapshot", fail)
     row = wait_for(upload(b"{}"))
     assert (row.state, row.status) == ("failed", 500)
     assert "internal detail" not in row.problems[0]
@@ -77,9 +77,9 @@ def test_an_error_of_ours_is_logged_and_said_without_its_details(
 
 def test_only_the_owner_finds_the_upload(small: Path) -> None:
     job = upload((small / "services.json").read_bytes())
-    assert services.find_upload(job.id, "me")
-    assert services.find_upload(job.id, "you") is None
-    assert services.find_upload(job.id, "") is None
+    assert stored_snapshots.find_upload(job.id, "me")
+    assert stored_snapshots.find_upload(job.id, "you") is None
+    assert stored_snapshots.find_upload(job.id, "") is None
     wait_for(job)
 
 
@@ -89,7 +89,7 @@ def test_an_upload_whose_server_was_killed_is_told_to_have_failed(settings) -> N
     incoming = settings.DATA_DIR / "incoming"
     incoming.mkdir(parents=True)
     (incoming / f"{dead.id}.kept").write_bytes(b"half")
-    services.clean_up()
+    stored_snapshots.clean_up()
     row = UploadJob.objects.get()
     assert (row.id, row.state, row.status) == (dead.id, "failed", 503)
     assert "Upload it again" in row.problems[0]
@@ -101,38 +101,38 @@ def test_a_folder_that_a_killed_process_left_keeps_no_server_from_starting(setti
     left.mkdir(parents=True)
     os.utime(left, (0, 0))
     (left / "services.json").write_bytes(b"{}")
-    services.clean_up()
+    stored_snapshots.clean_up()
     assert list((settings.DATA_DIR / "incoming").iterdir()) == []
 
 
 def test_clean_up_leaves_a_running_upload_alone(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = services.store_snapshot
+    whole = stored_snapshots.store_snapshot
 
     def store(path: Path, **more: object) -> Snapshot:
-        services.clean_up()
+        stored_snapshots.clean_up()
         return whole(path, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(services, "store_snapshot", store)
+    monkeypatch.setattr(stored_snapshots, "store_snapshot", store)
     assert wait_for(upload((small / "services.json").read_bytes())).state == "done"
 
 
 def test_an_upload_whose_file_is_elsewhere_and_that_has_been_silent_for_long_has_failed() -> None:
     job = UploadJob.objects.create(owner="me", name="x")
     UploadJob.objects.update(updated_at=timezone.now() - timedelta(minutes=14))
-    assert services.find_upload(job.id, "me").state == "reading"
+    assert stored_snapshots.find_upload(job.id, "me").state == "reading"
     UploadJob.objects.update(updated_at=timezone.now() - timedelta(minutes=16))
-    assert services.find_upload(job.id, "me").state == "failed"
+    assert stored_snapshots.find_upload(job.id, "me").state == "failed"
 
 
 def test_an_upload_that_somebody_reads_goes_on_whatever_the_clock_says(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, states = services.store_snapshot, []
+    whole, states = stored_snapshots.store_snapshot, []
 
     def store(path: Path, **more: object) -> Snapshot:
         UploadJob.objects.update(updated_at=timezone.now() - timedelta(hours=5))
-        states.extend([services.find_upload(path.stem, "me").state, *[row.state for row in services.reading_uploads("me")]])
+        states.extend([stored_snapshots.find_upload(path.stem, "me").state, *[row.state for row in stored_snapshots.reading_uploads("me")]])
         return whole(path, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(services, "store_snapshot", store)
+    monkeypatch.setattr(stored_snapshots, "store_snapshot", store)
     assert wait_for(upload((small / "services.json").read_bytes())).state == "done"
     assert states == ["reading", "reading"]
 
@@ -140,7 +140,10 @@ def test_an_upload_that_somebody_reads_goes_on_whatever_the_clock_says(small: Pa
 def test_an_upload_that_nobody_reads_any_more_says_so_to_whoever_looks(settings) -> None:
     incoming = settings.DATA_DIR / "incoming"
     incoming.mkdir(parents=True)
-    for look in (lambda job: services.find_upload(job.id, "me").state, lambda _: services.reading_uploads("me") or "failed"):
+    for look in (
+        lambda job: stored_snapshots.find_upload(job.id, "me").state,
+        lambda _: stored_snapshots.reading_uploads("me") or "failed",
+    ):
         job = UploadJob.objects.create(owner="me", name="x")
         (incoming / f"{job.id}.kept").write_bytes(b"half")
         assert look(job) == "failed"
@@ -149,13 +152,13 @@ def test_an_upload_that_nobody_reads_any_more_says_so_to_whoever_looks(settings)
 
 
 def test_what_was_said_to_have_failed_is_not_stored_after_all(small: Path, monkeypatch: pytest.MonkeyPatch, settings) -> None:
-    whole = services.store_snapshot
+    whole = stored_snapshots.store_snapshot
 
     def store(path: Path, **more: object) -> Snapshot:
         UploadJob.objects.filter(id=path.stem).update(state="failed", problems=["It was given up."])
         return whole(path, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(services, "store_snapshot", store)
+    monkeypatch.setattr(stored_snapshots, "store_snapshot", store)
     row = wait_for(upload((small / "services.json").read_bytes()))
     assert is_soon_empty(settings.DATA_DIR / "incoming")
     assert (row.problems, Snapshot.objects.count()) == (["It was given up."], 0)
@@ -175,7 +178,7 @@ def test_a_disk_or_database_that_is_away_is_said_without_a_traceback(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(services, "store_snapshot", fail)
+    monkeypatch.setattr(stored_snapshots, "store_snapshot", fail)
     row = wait_for(upload(b"{}"))
     assert (row.state, row.status) == ("failed", status)
     assert said in row.problems[0]
@@ -191,7 +194,7 @@ def test_what_could_not_be_said_is_said_when_the_database_is_back(settings, monk
     job = upload(b"{}")
     incoming = settings.DATA_DIR / "incoming"
     deadline = time.monotonic() + 10
-    while services.find_upload(job.id, "me").state != "failed":
+    while stored_snapshots.find_upload(job.id, "me").state != "failed":
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert "nothing was stored" in UploadJob.objects.get(id=job.id).problems[0]

@@ -10,9 +10,9 @@ import pytest
 from asgiref.testing import ApplicationCommunicator
 from django.conf import settings as django_settings
 
-from webapp import upload_jobs
 from webapp.asgi import application
 from webapp.models import UploadJob
+from webapp.storing import upload_jobs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -21,12 +21,12 @@ from kubernetes.client import Configuration
 from kubernetes.client.rest import RESTClientObject
 from kubernetes.utils.keepalive import tcp_keepalive_socket_options
 
-from webapp.cluster import answers, credentials, remote_program
+from webapp.cluster import credentials, remote_program, responses
 from webapp.cluster.errors import BadAnswer, Denied, Gone, Refused, Unreachable, said
-from webapp.cluster.kept import Unfit, called, is_named, without_copies
 from webapp.cluster.kinds import FollowedKind
 from webapp.cluster.permissions import Permission, Verdict
 from webapp.cluster.remote_program import Output
+from webapp.cluster.trimmed import Unfit, called, is_named, without_copies
 from webapp.cluster.watch import Watch
 
 _CONNECT_SECONDS = 10
@@ -114,7 +114,7 @@ class Connection:
 
     def version(self) -> dict[str, object]:
         """Return what ``/version`` says, for example ``gitVersion``. :raises ClusterError: no answer, or not this one."""
-        return answers.decode(self._get("/version", most_bytes=_MOST_SMALL_BYTES))
+        return responses.decode(self._get("/version", most_bytes=_MOST_SMALL_BYTES))
 
     def list_page(self, kind: FollowedKind, *, limit: int = 500, continue_: str | None = None, unfit: Unfit | None = None) -> Page:
         """Return one page of at most *limit* objects; without *continue_* the first.
@@ -195,7 +195,7 @@ class Connection:
             "spec": {"resourceAttributes": {k: v for k, v in attributes.items() if v}},
         }
         try:
-            value = answers.decode(self._request("POST", _REVIEW, body=body, most_bytes=_MOST_SMALL_BYTES))
+            value = responses.decode(self._request("POST", _REVIEW, body=body, most_bytes=_MOST_SMALL_BYTES))
         except (Denied, Refused, Gone, BadAnswer) as error:
             return Verdict(allowed=None, reason=str(error))
         return _verdict(value)
@@ -210,7 +210,7 @@ class Connection:
     ) -> bytes:
         deadline = time.monotonic() + _ANSWER_SECONDS
         response = self._send(method, path, query, read_seconds=_SILENT_SECONDS, body=body, headers={"Accept-Encoding": "gzip"})
-        return answers.read_all(response, most_bytes=most_bytes, deadline=deadline)
+        return responses.read_all(response, most_bytes=most_bytes, deadline=deadline)
 
     def _start_watch(self, kind: FollowedKind, query: dict[str, str | None], seconds: int) -> urllib3.BaseHTTPResponse:
         response = self._send("GET", kind.path, query, read_seconds=_SILENT_SECONDS)
@@ -246,8 +246,8 @@ class Connection:
                 preload_content=False,
             )
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise answers.of_exception(error) from None
-        answers.check(response, hide=_secrets(signed))
+            raise responses.of_exception(error) from None
+        responses.check(response, hide=_secrets(signed))
         return response
 
     def _check_open(self) -> None:
@@ -275,7 +275,7 @@ def _secrets(headers: dict[str, str]) -> tuple[str, ...]:
 
 
 def _page(kind: FollowedKind, raw: bytes, unfit: Unfit | None) -> Page:
-    value = answers.decode(raw)
+    value = responses.decode(raw)
     metadata, items = value.get("metadata"), value.get("items") or []
     version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
     if not isinstance(metadata, dict) or not isinstance(items, list) or not isinstance(version, str) or not version:

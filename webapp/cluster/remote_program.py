@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from webapp.cluster import answers
+from webapp.cluster import responses
 from webapp.cluster.errors import BadAnswer, ClusterError, NoSuchProgram, Refused, TimedOut, TooLarge, Unreachable, said
 
 _PROTOCOLS = (Subprotocol("v5.channel.k8s.io"), Subprotocol("v4.channel.k8s.io"))
@@ -144,7 +144,7 @@ def _cause(error: Exception, hide: tuple[str, ...], timeout: float) -> ClusterEr
     if isinstance(error, TimeoutError):
         return TimedOut(f"The program did not end within {timeout:g} s.")
     if isinstance(error, InvalidStatus):
-        return answers.of_status(error.response.status_code, _message(error.response.body, hide))
+        return responses.of_status(error.response.status_code, _message(error.response.body, hide))
     if isinstance(error, PayloadTooBig):
         return TooLarge(f"A piece of the program's output is larger than {_MOST_FRAME_BYTES:,} bytes.")
     if isinstance(error, InvalidHandshake):
@@ -154,7 +154,7 @@ def _cause(error: Exception, hide: tuple[str, ...], timeout: float) -> ClusterEr
         if too_big:
             return TooLarge(f"A piece of the program's output is larger than {_MOST_FRAME_BYTES:,} bytes.")
         return Unreachable("The connection broke before the program's end was told.")
-    return answers.of_exception(error)
+    return responses.of_exception(error)
 
 
 def _message(body: bytes | bytearray | None, hide: tuple[str, ...]) -> str:

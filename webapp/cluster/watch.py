@@ -15,9 +15,9 @@ from typing import Any
 
 import urllib3
 
-from webapp.cluster import answers
+from webapp.cluster import responses
 from webapp.cluster.errors import BadAnswer, TimedOut, TooLarge, Unreachable
-from webapp.cluster.kept import Unfit, called, is_named, without_copies
+from webapp.cluster.trimmed import Unfit, called, is_named, without_copies
 
 MOST_LINE_BYTES = 16 << 20
 """An object in etcd has at most 1.5 MB, its JSON with managedFields a few times that."""
@@ -123,7 +123,7 @@ class Watch:
         deadline = time.monotonic() + self._seconds + _GRACE_SECONDS
         parts: list[bytes] = []
         size = 0
-        for data in answers.chunks(response):
+        for data in responses.chunks(response):
             *ends, rest = data.split(b"\n")
             for end in ends:
                 self._check_length(size + len(end))
@@ -145,10 +145,10 @@ class Watch:
             raise TooLarge(f"An event of the API server is larger than {self._most_line_bytes:,} bytes.")
 
     def _event(self, line: bytes) -> Event:
-        value = answers.decode(line)
+        value = responses.decode(line)
         kind, thing = value.get("type"), value.get("object")
         if kind == "ERROR":
-            raise answers.of_status_object(thing, hide=self._hide())
+            raise responses.of_status_object(thing, hide=self._hide())
         metadata = thing.get("metadata") if isinstance(thing, dict) else None
         version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
         if kind not in EVENT_TYPES or not isinstance(thing, dict) or not isinstance(version, str) or not version:

@@ -13,17 +13,14 @@ from typing import Any
 from webapp.cluster import Connection
 from webapp.collecting.cluster_objects import Say
 from webapp.collecting.collection import Collection, How
-from webapp.live.messages import FileRead
-from webapp.live.node_reader import ReadFrom, commands, read_node
-from webapp.live.paths import ObjectPath
-from webapp.live.places import Places
-from webapp.live.same_reading import as_kept
-from webapp.live.store import StoredChange
-from webapp.node_commands import NodeCommand
+from webapp.reading.changes import FileRead, StoredChange
+from webapp.reading.node_commands import NodeCommand
+from webapp.reading.node_reader import ReadFrom, commands, read_node
+from webapp.reading.paths import ObjectPath
+from webapp.reading.places import NO_PROXY, NO_READER, Places
+from webapp.reading.same_reading import as_kept
 
 WINDOWS = "A Windows node: only Linux nodes are read. Run hnsdiag list all there, and add what it prints as hnsdiag.txt."
-NO_PROXY = "No kube-proxy pod runs there: it may be a service of the system, or something else does its work."
-NO_READER = "No pod of the node reader runs there."
 NO_NODE = "There is no such node."
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from webapp import cluster
 from webapp.cluster import FOLLOWED_KINDS, Connection, FollowedKind
 from webapp.collecting.collection import Collection
-from webapp.collecting.kept import kept
+from webapp.reading.stored_parts import kept
 
 Say = Callable[[str], None]
 _ATTEMPTS = 3

@@ -15,7 +15,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from webapp import socket_loop
+from webapp.http import socket_loop
 from webapp.live.playback import position_at, step_at
 from webapp.models import LiveSource
 

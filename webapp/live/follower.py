@@ -17,21 +17,20 @@ from django.utils import timezone
 from tracer.errors import TracerError
 from webapp import cluster
 from webapp.cluster import Connection
-from webapp.collecting.cluster_nodes import NO_PROXY, NO_READER
 from webapp.live import announce, journal
 from webapp.live.backoff import Backoff, Pace
 from webapp.live.connecting import connection_of
 from webapp.live.messages import VersionRead
-from webapp.live.paths import ObjectPath, parse_path
-from webapp.live.places import Places
 from webapp.live.player import Player
 from webapp.live.readings import Readings
 from webapp.live.rhythm import PLAYED, Rhythm
-from webapp.live.store import StoredChange
 from webapp.live.stream import Outbox, Stopped, Stream
 from webapp.live.taping import Taping
 from webapp.live.writer import Writer
 from webapp.models import LiveSource
+from webapp.reading.changes import StoredChange
+from webapp.reading.paths import ObjectPath, parse_path
+from webapp.reading.places import NO_PROXY, NO_READER, Places
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from webapp import zstd
-from webapp.live.store import StoredChange
 from webapp.models import LiveItem, LiveSource
+from webapp.reading.changes import StoredChange
 
 _LEVEL = 3
 _KEPT_FOR = timedelta(hours=1)

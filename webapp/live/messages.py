@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from webapp.reading.changes import NodeRead
+
 if TYPE_CHECKING:
     from webapp.cluster import FollowedKind
 
@@ -68,33 +70,6 @@ class Failed:
     kind: FollowedKind
     text: str
     for_good: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileRead:
-    """What came of reading one file of a node. *content* None: *error* says why; *is_lacking*: the container has no program for it.
-
-    *read_at*: when the reading began (Unix seconds); *seconds* how long it took.
-    """
-
-    name: str
-    content: bytes | None = field(repr=False)
-    error: str = ""
-    is_lacking: bool = False
-    read_at: float
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeRead:
-    """One reading of a node. *pod* is where (``NS/NAME``), *error* what made it end before its end."""
-
-    node: str
-    pod: str
-    files: tuple[FileRead, ...]
-    error: str = ""
-    read_at: float
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

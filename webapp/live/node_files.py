@@ -12,11 +12,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from webapp.live.messages import FileRead, NodeRead
-from webapp.live.paths import FilePath, ObjectPath, parse_path
-from webapp.live.same_reading import as_kept, is_same
-from webapp.live.store import Store, StoredChange
-from webapp.node_commands import NODE_COMMANDS
+from webapp.live.store import Store
+from webapp.reading.changes import FileRead, NodeRead, StoredChange
+from webapp.reading.node_commands import NODE_COMMANDS
+from webapp.reading.paths import FilePath, ObjectPath, parse_path
+from webapp.reading.same_reading import as_kept, is_same
 
 _KINDS = ("Service", "EndpointSlice")
 _RULES = frozenset(command.file for command in NODE_COMMANDS if command.prints_rules)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from webapp.models import Snapshot
-from webapp.snapshot_store import open_container
+from webapp.storing.snapshot_store import open_container
 
 if TYPE_CHECKING:
     from webapp.recorded_api import Playback, Timeline

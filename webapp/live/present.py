@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from webapp.live.paths import FOLDERS, VERSION, FilePath, ObjectPath, parse_path
+from webapp.reading.paths import FOLDERS, VERSION, FilePath, ObjectPath, parse_path
 
 
 def snapshot_files(bodies: Mapping[str, bytes], about: Mapping[str, Any] | None = None) -> dict[str, bytes]:

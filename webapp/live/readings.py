@@ -14,13 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from webapp.cluster import Connection
-from webapp.collecting.cluster_nodes import NO_PROXY
 from webapp.live.backoff import Backoff
-from webapp.live.messages import NodeRead
-from webapp.live.node_reader import ReadFrom, commands, read_node
 from webapp.live.rhythm import Rhythm, Rounds
 from webapp.live.stream import Stopped
-from webapp.node_commands import NodeCommand
+from webapp.reading.changes import NodeRead
+from webapp.reading.node_commands import NodeCommand
+from webapp.reading.node_reader import ReadFrom, commands, read_node
+from webapp.reading.places import NO_PROXY
 
 logger = logging.getLogger(__name__)
 

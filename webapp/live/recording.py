@@ -20,9 +20,9 @@ from typing import Any
 from tracer.kube.kinds import BY_NAME
 from tracer.snapshot.layout import KINDS
 from tracer.snapshot.timeline import Step
-from webapp.collecting.kept import kept
 from webapp.live.step_titles import Happened, title_of
-from webapp.node_commands import NODE_COMMANDS
+from webapp.reading.node_commands import NODE_COMMANDS
+from webapp.reading.stored_parts import kept
 
 QUIET_SECONDS = 4.0
 """A step ends when neither an event nor a changed node file came for so long …"""

@@ -20,8 +20,8 @@ from django.conf import settings
 from tracer.changes import Change, FileChange, ObjectChange
 from tracer.topology.followed import FollowedCluster
 from webapp.live.journal import unpacked
-from webapp.live.paths import FilePath, ObjectPath, parse_path
 from webapp.models import LiveItem, LiveSource
+from webapp.reading.paths import FilePath, ObjectPath, parse_path
 
 if TYPE_CHECKING:
     from tracer.topology.cluster import Cluster

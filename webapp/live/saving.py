@@ -9,12 +9,13 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from webapp import __version__, services
+from webapp import __version__
 from webapp.live import announce, lease
 from webapp.live.journal import unpacked
 from webapp.live.present import snapshot_files
 from webapp.models import LiveItem, LiveSource, Snapshot
-from webapp.storage import held_folder
+from webapp.storing import stored_snapshots
+from webapp.storing.storage import held_folder
 
 
 def files_of(row: LiveSource) -> dict[str, bytes]:
@@ -33,7 +34,7 @@ def save(row: LiveSource, *, owner: str, name: str) -> Snapshot:
             file = made / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
-        return services.store_snapshot(made, name=called, owner=owner)
+        return stored_snapshots.store_snapshot(made, name=called, owner=owner)
 
 
 def about(row: LiveSource) -> dict[str, Any]:

@@ -13,22 +13,9 @@ from typing import Any
 
 from tracer.kube.configmap import is_wanted
 from tracer.kube.kinds import BY_NAME
-from webapp.collecting.kept import kept
-from webapp.live.paths import FilePath, ObjectPath, parse_path, refs_of
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredChange:
-    """One part of the cluster before and after, None where it is not there. *refs* name it as it was and as it is.
-
-    *seen_at*: when the follower learnt it, or read the file (Unix seconds).
-    """
-
-    path: str
-    refs: tuple[str, ...]
-    before: bytes | None
-    after: bytes | None
-    seen_at: float
+from webapp.reading.changes import StoredChange
+from webapp.reading.paths import FilePath, ObjectPath, parse_path, refs_of
+from webapp.reading.stored_parts import kept
 
 
 @dataclass(slots=True, kw_only=True)

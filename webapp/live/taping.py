@@ -17,12 +17,13 @@ from typing import Any
 from django.conf import settings
 from django.db import Error, connection, transaction
 
-from webapp.live.paths import FilePath, ObjectPath, parse_path
 from webapp.live.present import snapshot_files
 from webapp.live.recording import MOST_BYTES, Recorder, RecordingFull
-from webapp.live.store import Store, StoredChange
+from webapp.live.store import Store
 from webapp.models import LiveSource
-from webapp.storage import HeldFolder
+from webapp.reading.changes import StoredChange
+from webapp.reading.paths import FilePath, ObjectPath, parse_path
+from webapp.storing.storage import HeldFolder
 from webapp.uploads import Limits
 
 logger = logging.getLogger(__name__)
@@ -159,12 +160,12 @@ def _store(source: str, recorder: Recorder, held: HeldFolder | None, recorded: d
 
 
 def _stored(recorder: Recorder, recorded: dict[str, Any], error: str) -> str:
-    from webapp import services
+    from webapp.storing import stored_snapshots
 
     folder = recorder.finish(time.time())
     if not recorder.steps:
         raise RecordingFull(error or "Not even the cluster as it was could be recorded.")
-    return services.store_snapshot(folder, name=str(recorded.get("name") or "Recording"), owner=str(recorded.get("owner") or "")).id
+    return stored_snapshots.store_snapshot(folder, name=str(recorded.get("name") or "Recording"), owner=str(recorded.get("owner") or "")).id
 
 
 def _say(source: str, recorded: Mapping[str, Any], said: dict[str, Any]) -> bool:

@@ -19,14 +19,15 @@ from webapp import cluster
 from webapp.live import announce, journal
 from webapp.live.backoff import Backoff
 from webapp.live.freshness import Freshness
-from webapp.live.messages import Begun, Failed, Happened, LeftOut, Listed, Message, NodeRead, Resumed, VersionRead
+from webapp.live.messages import Begun, Failed, Happened, LeftOut, Listed, Message, Resumed, VersionRead
 from webapp.live.node_files import NodeFiles
-from webapp.live.paths import FOLDERS, VERSION, ObjectPath, parse_path
-from webapp.live.places import node_of
-from webapp.live.store import Store, StoredChange, UnfitObject, encoded
+from webapp.live.store import Store, UnfitObject, encoded
 from webapp.live.stream import Outbox
 from webapp.live.taping import Taping
 from webapp.models import LiveItem, LiveSource
+from webapp.reading.changes import NodeRead, StoredChange
+from webapp.reading.paths import FOLDERS, VERSION, ObjectPath, parse_path
+from webapp.reading.places import node_of
 
 logger = logging.getLogger(__name__)
 

@@ -15,12 +15,12 @@ from django.utils.http import urlencode
 from tracer.snapshot.layout import KINDS
 from tracer.snapshot.missing import Missing, missing_from
 from tracer.snapshot.proxy_mode import proxy_mode
-from webapp import sources
 from webapp.cluster import FOLLOWED_KINDS, SYSTEM_NAMESPACE, permissions, rbac_manifest
 from webapp.live.connecting import Check
 from webapp.models import LiveSource
-from webapp.node_commands import CONNTRACK, NODE_COMMANDS
 from webapp.presenters.source import Freshness, freshness
+from webapp.questions import sources
+from webapp.reading.node_commands import CONNTRACK, NODE_COMMANDS
 
 READINGS = MappingProxyType(
     {

@@ -10,8 +10,8 @@ from urllib.parse import quote
 from tracer.conntrack import FlowTuple
 from tracer.conntrack_list import Entry
 from webapp.models import LiveSource
-from webapp.sources import Source
-from webapp.trace_query import TraceQuery
+from webapp.questions.sources import Source
+from webapp.questions.trace_query import TraceQuery
 
 MOST_ROWS = 200
 

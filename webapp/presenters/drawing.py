@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tracer.graph import BoxKind, EdgeKind, Graph
-from webapp.graph_svg import MARGIN_X, MARGIN_Y, Picture, PlacedBox, PlacedEdge, PlacedRegion, PlacedWay, picture
-from webapp.odds import odds_text
+from webapp.drawing.graph_svg import MARGIN_X, MARGIN_Y, Picture, PlacedBox, PlacedEdge, PlacedRegion, PlacedWay, picture
+from webapp.drawing.odds import odds_text
+from webapp.drawing.shapes import chip_words
 from webapp.presenters.journey import Moment
 from webapp.presenters.tape import Tape, tape
-from webapp.shapes import chip_words
-from webapp.trace_query import TraceQuery
+from webapp.questions.trace_query import TraceQuery
 
 TAPE_GAP = 16.0
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tracer.packet import Protocol
 from tracer.query import FlowState, Resolver
-from webapp.trace_query import FieldError, TraceQuery
+from webapp.questions.trace_query import FieldError, TraceQuery
 
 KINDS = (("external", "External client"), ("node", "Node"), ("pod", "Pod"))
 PROTOCOLS = (Protocol.TCP.value, Protocol.UDP.value, Protocol.SCTP.value)
@@ -105,7 +105,7 @@ def problems(query: TraceQuery, errors: Sequence[FieldError], path: str) -> tupl
 
 
 def _near(query: TraceQuery, error: FieldError, path: str) -> list[Near]:
-    from webapp.trace_query import parse
+    from webapp.questions.trace_query import parse
 
     found = []
     for name in error.near:

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from tracer.graph import Path
-from webapp.odds import exact_text, odds_text
+from webapp.drawing.odds import exact_text, odds_text
 from webapp.presenters.evidence import Evidence, evidence
 from webapp.presenters.journey import FIELDS, Moment, endpoint_text, shown
 from webapp.presenters.reasons_for import Advice, advice

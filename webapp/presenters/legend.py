@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from tracer.graph import BoxKind
-from webapp.shapes import small_outline
+from webapp.drawing.shapes import small_outline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,9 +13,9 @@ from typing import Any
 
 from tracer.graph import Graph, Path, matches, most_likely
 from tracer.query import parse_destination, parse_protocol
-from webapp.answers import Answer
-from webapp.graph_svg import LayoutError
-from webapp.odds import odds_text
+from webapp.answering.document import Answer
+from webapp.drawing.graph_svg import LayoutError
+from webapp.drawing.odds import odds_text
 from webapp.presenters.drawing import Drawing, drawing
 from webapp.presenters.facts import facts
 from webapp.presenters.inspector import Inspector, inspector
@@ -25,7 +25,7 @@ from webapp.presenters.reasons_for import reason_url
 from webapp.presenters.shown import Shown, end_of
 from webapp.presenters.steps import StepItem, step_items
 from webapp.presenters.verdict import Verdict, unchecked, verdict
-from webapp.trace_query import TraceQuery
+from webapp.questions.trace_query import TraceQuery
 
 Json = Mapping[str, Any]
 EXPORTS = (("svg", "SVG picture"), ("png", "PNG picture"), ("dot", "DOT graph"), ("mmd", "Mermaid"), ("json", "JSON answer"))

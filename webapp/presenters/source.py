@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 
 from django.urls import reverse
 
-from webapp import sources
 from webapp.live.announce import standing
 from webapp.models import LiveSource, Snapshot
-from webapp.presenters.timeline import Timeline, timeline
-from webapp.sources import Source
+from webapp.presenters.timeline_bar import Timeline, timeline
+from webapp.questions import sources
+from webapp.questions.sources import Source
 
 MOST_OTHERS = 12
 

@@ -13,7 +13,7 @@ from tracer.explain.explanation import Severity
 from tracer.graph import Path
 from tracer.probability import from_text
 from tracer.trace import Finding, Reason
-from webapp.odds import odds_text
+from webapp.drawing.odds import odds_text
 
 Json = Mapping[str, Any]
 

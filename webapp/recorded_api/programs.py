@@ -11,7 +11,7 @@ import tarfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from webapp.node_commands import CONNTRACK, NODE_COMMANDS
+from webapp.reading.node_commands import CONNTRACK, NODE_COMMANDS
 
 _FILES = {command.argv: command.file for command in (*NODE_COMMANDS, CONNTRACK)}
 _READER = ("hopline-node-reader",)

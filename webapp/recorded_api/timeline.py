@@ -18,8 +18,8 @@ from tracer.snapshot.layout import NODE_FILES
 from tracer.snapshot.snapshot import Snapshot
 from tracer.snapshot.timeline import STEPS, Step, file_after_step, is_timeline, read_steps
 from webapp import zstd
-from webapp.cluster.kept import is_named
-from webapp.node_commands import CONNTRACK, NODE_COMMANDS
+from webapp.cluster.trimmed import is_named
+from webapp.reading.node_commands import CONNTRACK, NODE_COMMANDS
 from webapp.recorded_api.fields import key_of
 from webapp.recorded_api.resources import RESOURCES
 

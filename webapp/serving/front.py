@@ -22,14 +22,14 @@ from django.http import QueryDict
 from django.urls import Resolver404, resolve
 
 from webapp import __version__
-from webapp.access import raw_session
-from webapp.failures import FAILURES, RETRY_AFTER, log_seldom
-from webapp.gate import App, Receive, Scope, Send, refuse
+from webapp.http.access import raw_session
+from webapp.http.failures import FAILURES, RETRY_AFTER, log_seldom
+from webapp.http.gate import App, Receive, Scope, Send, refuse
+from webapp.questions.trace_query import from_params
 from webapp.serving.disk_share import DiskShare, NoShare
 from webapp.serving.fair_queue import Full
 from webapp.serving.pool import Ask, Pool
 from webapp.serving.reply import Failed, Reply
-from webapp.trace_query import from_params
 from webapp.work.lanes import lane_of
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from typing import Any, cast
 
-from webapp.http_protocol import HttpProtocol
+from webapp.http.protocol import HttpProtocol
 
 HEAD_SECONDS = 15.0
 """From the connection, or the first byte of a request, until its headers are whole."""

@@ -16,7 +16,7 @@ _CHUNK = 1 << 18
 
 
 class Failed(Exception):
-    """There is no answer; *why* is a key of :data:`webapp.failures.FAILURES`."""
+    """There is no answer; *why* is a key of :data:`webapp.http.failures.FAILURES`."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)

@@ -17,14 +17,15 @@ import uvicorn
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
-from webapp import services, socket_loop, upload_jobs
-from webapp.body_limit import BodyLimit
-from webapp.failures import cause_of, log_seldom
-from webapp.gate import App, Gate
+from webapp.http import socket_loop
+from webapp.http.body_limit import BodyLimit
+from webapp.http.failures import cause_of, log_seldom
+from webapp.http.gate import App, Gate
 from webapp.live import wake
 from webapp.serving.front import DatabaseHealth, Front
 from webapp.serving.http_limits import BoundedHttp
 from webapp.serving.pool import Pool
+from webapp.storing import stored_snapshots, upload_jobs
 from webapp.work.lanes import Lane, lanes
 
 logger = logging.getLogger(__name__)
@@ -182,7 +183,7 @@ def _database_trouble() -> str:
 def _tidy() -> None:
     """Remove what could not be removed, and say what could not be said, while the database was away."""
     try:
-        services.clean_up()
+        stored_snapshots.clean_up()
     except (OSError, DatabaseError, InterfaceError) as error:
         logger.warning("not everything could be tidied up: %s", error)
     finally:

@@ -11,14 +11,15 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from webapp import services, sources
-from webapp.access import current_owner, ensure_owner
-from webapp.first_question import first_question
-from webapp.live import services as live
+from webapp.http.access import current_owner, ensure_owner
+from webapp.live import live_sources as live
 from webapp.models import LiveSource, Snapshot
 from webapp.presenters.clusters import PROGRAMS, READINGS, checked, cluster_page, cluster_row, manifest
 from webapp.presenters.source import source_head
-from webapp.presenters.timeline import timeline as bar
+from webapp.presenters.timeline_bar import timeline as bar
+from webapp.questions import sources
+from webapp.questions.first_question import first_question
+from webapp.storing import stored_snapshots
 from webapp.views.errors import not_found
 from webapp.views.form_fields import posted_name
 from webapp.views.htmx_request import HtmxHttpRequest
@@ -69,7 +70,7 @@ def play(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     The page begins to play when it shows an answer (``#play``): what changes first is not missed while the recording is read.
     """
     try:
-        timeline = services.get_snapshot(slug, current_owner(request))
+        timeline = stored_snapshots.get_snapshot(slug, current_owner(request))
     except Snapshot.DoesNotExist:
         return not_found(request, "There is no such timeline.", [("Snapshots", reverse("snapshots"))])
     try:
@@ -114,7 +115,7 @@ def save(request: HtmxHttpRequest, source: str) -> HttpResponse:
         return row
     try:
         made = live.save_snapshot(row, ensure_owner(request), posted_name(request))
-    except services.StoreError as error:
+    except stored_snapshots.StoreError as error:
         messages.error(request, " ".join(error.problems)[:_MOST_SAID], extra_tags="bad")
         return HttpResponseRedirect(reverse("cluster", args=[row.id]))
     return HttpResponseRedirect(reverse("snapshot", args=[made.id]))

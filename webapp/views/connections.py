@@ -12,11 +12,11 @@ from django.views.decorators.http import require_safe
 from tracer.conntrack_list import parse_conntrack
 from tracer.errors import TracerError
 from tracer.kube.near import nearest
-from webapp import sources
-from webapp.access import current_owner
+from webapp.http.access import current_owner
 from webapp.presenters.connections import ConnectionList, connection_list, node_choices, read_at
 from webapp.presenters.source import source_head
-from webapp.sources import Source
+from webapp.questions import sources
+from webapp.questions.sources import Source
 from webapp.views.errors import not_found
 from webapp.views.htmx_request import HtmxHttpRequest
 from webapp.views.trace import find

@@ -13,10 +13,10 @@ from django.views.decorators.http import require_safe
 
 from tracer.errors import QueryError, TracerError
 from tracer.query import Resolver
-from webapp import sources
-from webapp.access import current_owner
+from webapp.http.access import current_owner
 from webapp.presenters.dns import TYPES, DnsQuestion, dns_page, known_names
 from webapp.presenters.source import source_head
+from webapp.questions import sources
 from webapp.views.htmx_request import HtmxHttpRequest
 from webapp.views.trace import find
 

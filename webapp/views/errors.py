@@ -12,8 +12,8 @@ from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
 from django.views import defaults
 
-from webapp.failures import FAILURES, answer, cause_of
-from webapp.refusals import log_refusal
+from webapp.http.failures import FAILURES, answer, cause_of
+from webapp.http.refusals import log_refusal
 from webapp.views.htmx_request import HtmxHttpRequest
 
 

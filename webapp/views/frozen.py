@@ -12,14 +12,16 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from webapp import services, sources, stored_answers, trace_answers
-from webapp.access import current_owner, ensure_owner, request_is_granted
-from webapp.answers import Answer, AnswerCache
-from webapp.frozen_document import has_neighbours, to_freeze
+from webapp.answering import trace_answers
+from webapp.answering.document import Answer, AnswerCache
+from webapp.answering.trace_answers import NotAnswered
+from webapp.http.access import current_owner, ensure_owner, request_is_granted
 from webapp.models import Snapshot, TraceLink
 from webapp.presenters.page import trace_page
-from webapp.trace_answers import NotAnswered
-from webapp.trace_query import from_params, parse
+from webapp.questions import sources
+from webapp.questions.trace_query import from_params, parse
+from webapp.storing import stored_answers, stored_snapshots
+from webapp.storing.frozen_document import has_neighbours, to_freeze
 from webapp.views.errors import not_found, refused
 from webapp.views.htmx_request import HtmxHttpRequest
 from webapp.views.trace import export_response, find, hidden_fields, moment, respond
@@ -48,7 +50,7 @@ def freeze(request: HtmxHttpRequest, source: str) -> HttpResponse:
     kept = {"text": str(query), "query": found.answer["query"]}
     stored = row if isinstance(row, Snapshot) else None
     document = to_freeze(found.document, neighbours=not without)
-    link = services.create_link(document=document, query=kept, owner=ensure_owner(request), snapshot=stored, expires=expires)
+    link = stored_snapshots.create_link(document=document, query=kept, owner=ensure_owner(request), snapshot=stored, expires=expires)
     messages.success(request, "This link always shows this answer. Copy it from the address bar.", extra_tags="ok")
     return HttpResponseRedirect(query.look().url(reverse("frozen", args=[link.token])))
 
@@ -100,10 +102,10 @@ def _answer(link: TraceLink) -> Answer:
 
 def _open(request: HtmxHttpRequest, token: str) -> TraceLink | HttpResponse:
     try:
-        return services.read_link(token)
+        return stored_snapshots.read_link(token)
     except TraceLink.DoesNotExist:
         return not_found(request, "There is no such link.")
-    except services.LinkGone as gone:
+    except stored_snapshots.LinkGone as gone:
         return render(request, "410.html", {"link": gone.link}, status=410)
 
 

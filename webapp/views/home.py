@@ -7,11 +7,11 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from webapp import demonstrations, services
-from webapp.access import current_owner
-from webapp.coverage import Coverage
-from webapp.live import services as live
+from webapp.http.access import current_owner
+from webapp.live import live_sources as live
 from webapp.presenters.clusters import cluster_row
+from webapp.questions.coverage import Coverage
+from webapp.storing import demonstrations, stored_snapshots
 from webapp.views.htmx_request import HtmxHttpRequest
 from webapp.views.links import LinkRow
 
@@ -23,7 +23,7 @@ _RECENT = 5
 def home(request: HtmxHttpRequest) -> HttpResponse:
     """Show the demonstration clusters as cards, the three ways in, and this session's recent snapshots and links."""
     owner = current_owner(request)
-    found = [Coverage(row=row, owner=owner) for row in services.visible_snapshots(owner)]
+    found = [Coverage(row=row, owner=owner) for row in stored_snapshots.visible_snapshots(owner)]
     followed = [cluster_row(row) for row in live.sources(owner)]
     demos = sorted((one for one in found if one.row.is_demo), key=lambda one: demonstrations.rank(one.row.id))
     context = {
@@ -32,6 +32,6 @@ def home(request: HtmxHttpRequest) -> HttpResponse:
         "timeline": next((one for one in demos if one.steps), None),
         "others": [one for one in demos if not one.is_modelled],
         "own": [one for one in found if not one.row.is_demo][:_RECENT],
-        "links": [LinkRow.of(link) for link in services.visible_links(owner)[:_RECENT]],
+        "links": [LinkRow.of(link) for link in stored_snapshots.visible_links(owner)[:_RECENT]],
     }
     return render(request, "home/index.html", context)

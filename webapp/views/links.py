@@ -13,9 +13,9 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from tracer.errors import QueryError
 from tracer.query import query_from_dict
-from webapp import services
-from webapp.access import current_owner
+from webapp.http.access import current_owner
 from webapp.models import TraceLink
+from webapp.storing import stored_snapshots
 from webapp.views.errors import not_found
 from webapp.views.htmx_request import HtmxHttpRequest
 
@@ -39,7 +39,7 @@ class LinkRow:
 @require_safe
 def index(request: HtmxHttpRequest) -> HttpResponse:
     """List the links that this browser session made."""
-    rows = [LinkRow.of(link) for link in services.visible_links(current_owner(request))]
+    rows = [LinkRow.of(link) for link in stored_snapshots.visible_links(current_owner(request))]
     return render(request, "links/index.html", {"rows": rows})
 
 
@@ -48,11 +48,11 @@ def index(request: HtmxHttpRequest) -> HttpResponse:
 def revoke(request: HtmxHttpRequest, token: str) -> HttpResponse:
     """Ask whether to close the link for good, and close it. Another session's link is not found."""
     owner = current_owner(request)
-    link = services.visible_links(owner).filter(token=token).first()
+    link = stored_snapshots.visible_links(owner).filter(token=token).first()
     if link is None:
         return not_found(request, "This browser session has made no such link.", [("Your links", reverse("links"))])
     if request.method == "POST":
-        services.revoke_link(token, owner)
+        stored_snapshots.revoke_link(token, owner)
         messages.success(request, "The link is closed. Whoever opens it is told that it was revoked.", extra_tags="ok")
         return HttpResponseRedirect(reverse("links"))
     return render(request, "links/revoke.html", {"row": LinkRow.of(link)})

@@ -16,11 +16,12 @@ from django.utils.cache import patch_cache_control
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
-from webapp import socket_loop, sources
-from webapp.access import current_owner
-from webapp.live import services as live
+from webapp.http import socket_loop
+from webapp.http.access import current_owner
+from webapp.live import live_sources as live
 from webapp.models import LiveSource
-from webapp.presenters.timeline import position_of, settled_at, speed_of
+from webapp.presenters.timeline_bar import position_of, settled_at, speed_of
+from webapp.questions import sources
 from webapp.views.htmx_request import HtmxHttpRequest
 
 ALIVE_EVERY = 20.0

@@ -13,13 +13,13 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from tracer.kube.near import nearest
-from webapp import services
-from webapp.access import current_owner, ensure_owner
-from webapp.collect_commands import COLLECT_STEPS, SCRIPT_STEP
-from webapp.coverage import Coverage
-from webapp.demonstrations import rank
+from webapp.http.access import current_owner, ensure_owner
 from webapp.models import Snapshot, UploadJob
 from webapp.presenters.source import source_head
+from webapp.questions.coverage import Coverage
+from webapp.reading.collect_commands import COLLECT_STEPS, SCRIPT_STEP
+from webapp.storing import stored_snapshots
+from webapp.storing.demonstrations import rank
 from webapp.views.errors import not_found
 from webapp.views.form_fields import posted_name
 from webapp.views.htmx_request import HtmxHttpRequest
@@ -32,11 +32,11 @@ _ARCHIVE_TYPES = {"tar.zst": "application/zstd", "tar.gz": "application/gzip"}
 def index(request: HtmxHttpRequest) -> HttpResponse:
     """List this session's snapshots and the demonstration clusters, with the form to add one."""
     owner = current_owner(request)
-    rows = list(services.visible_snapshots(owner))
+    rows = list(stored_snapshots.visible_snapshots(owner))
     context = {
         "own": [Coverage(row=row, owner=owner) for row in rows if not row.is_demo],
         "demos": [Coverage(row=row, owner=owner) for row in sorted(rows, key=lambda row: rank(row.id)) if row.is_demo],
-        "reading": services.reading_uploads(owner),
+        "reading": stored_snapshots.reading_uploads(owner),
         **_form_context(),
     }
     return render(request, "snapshots/index.html", context)
@@ -52,8 +52,8 @@ def new(request: HtmxHttpRequest) -> HttpResponse:
     if file is None or not file.size:
         return _problems(request, ["No file was chosen, or it is empty. Choose an archive or one JSON or YAML file."], 422)
     try:
-        job = services.start_upload(file, name=posted_name(request), owner=ensure_owner(request))
-    except services.StoreError as error:
+        job = stored_snapshots.start_upload(file, name=posted_name(request), owner=ensure_owner(request))
+    except stored_snapshots.StoreError as error:
         return _problems(request, error.problems, error.status)
     if request.htmx:
         return render(request, "snapshots/_job.html", {"job": job}, status=202)
@@ -64,7 +64,7 @@ def new(request: HtmxHttpRequest) -> HttpResponse:
 @require_safe
 def upload(request: HtmxHttpRequest, job: str) -> HttpResponse:
     """Show how far the upload is; sends to the snapshot when it is done."""
-    found = services.find_upload(job, current_owner(request))
+    found = stored_snapshots.find_upload(job, current_owner(request))
     if found is None:
         return not_found(request, "This browser session has no such upload.", [("Your snapshots", reverse("snapshots"))])
     if found.state == UploadJob.State.DONE and found.snapshot_id:
@@ -110,9 +110,9 @@ def delete(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     if not row.is_deletable_by(owner):
         return render(request, "403.html", status=403)
     if request.method != "POST":
-        links = services.visible_links(owner).filter(snapshot=row).count()
+        links = stored_snapshots.visible_links(owner).filter(snapshot=row).count()
         return render(request, "snapshots/delete.html", {"row": row, "links": links})
-    services.delete_snapshot(row, owner)
+    stored_snapshots.delete_snapshot(row, owner)
     messages.success(request, f"Deleted {row.name}.", extra_tags="ok")
     return HttpResponseRedirect(reverse("snapshots"))
 
@@ -129,15 +129,15 @@ def download(request: HtmxHttpRequest, slug: str) -> HttpResponseBase:
         return not_found(request, "Snapshots can be downloaded as tar.gz or tar.zst.")
     name = f"{slugify(row.name) or 'snapshot'}.{form}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return StreamingHttpResponse(services.download(row, form), content_type=_ARCHIVE_TYPES[form], headers=headers)
+    return StreamingHttpResponse(stored_snapshots.download(row, form), content_type=_ARCHIVE_TYPES[form], headers=headers)
 
 
 def _find(request: HtmxHttpRequest, slug: str) -> Snapshot | HttpResponse:
     owner = current_owner(request)
     try:
-        return services.get_snapshot(slug, owner)
+        return stored_snapshots.get_snapshot(slug, owner)
     except Snapshot.DoesNotExist:
-        names = {row.id: row.name for row in services.visible_snapshots(owner)}
+        names = {row.id: row.name for row in stored_snapshots.visible_snapshots(owner)}
         near = [(names[name], reverse("snapshot", args=[name])) for name in nearest(slug, names)]
         return not_found(request, f"There is no snapshot {slug[:60]}, or it belongs to another browser session.", near)
 

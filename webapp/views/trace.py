@@ -15,19 +15,21 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from tracer.kube.near import nearest
-from webapp import services, sources, trace_answers
-from webapp.access import current_owner
-from webapp.answers import Answer
-from webapp.examples import example_links, is_quick
-from webapp.exports import CONTENT_TYPES, ExportError, export, json_parts
+from webapp.answering import trace_answers
+from webapp.answering.document import Answer
+from webapp.answering.trace_answers import NotAnswered
+from webapp.exports.formats import CONTENT_TYPES, ExportError, export, json_parts
+from webapp.http.access import current_owner
 from webapp.models import LiveSource
 from webapp.presenters.form import KINDS, PROTOCOLS, RESOLVERS, STATES, problems, question_form, summary
 from webapp.presenters.page import TracePage, trace_page
 from webapp.presenters.shown import Shown
 from webapp.presenters.source import connection_of, source_head
-from webapp.sources import Source
-from webapp.trace_answers import NotAnswered
-from webapp.trace_query import FieldError, TraceQuery, from_params, is_form
+from webapp.questions import sources
+from webapp.questions.examples import example_links, is_quick
+from webapp.questions.sources import Source
+from webapp.questions.trace_query import FieldError, TraceQuery, from_params, is_form
+from webapp.storing import stored_snapshots
 from webapp.views.errors import not_found
 from webapp.views.htmx_request import HtmxHttpRequest
 from webapp.work import place
@@ -43,7 +45,7 @@ SHOWN_ANSWER, HAD_ANSWER = "Hopline-Answer", "Hopline-Had"
 @require_safe
 def start(request: HtmxHttpRequest) -> HttpResponse:
     """Go to the trace form of the newest own snapshot, or of the first demonstration cluster."""
-    rows = services.visible_snapshots(current_owner(request))
+    rows = stored_snapshots.visible_snapshots(current_owner(request))
     first = rows.filter(is_demo=False).first() or rows.first()
     return HttpResponseRedirect(reverse("trace", args=[first.id]) if first else reverse("home"))
 

@@ -12,8 +12,9 @@ from tracer.snapshot import layout
 from tracer.snapshot.rename import objects
 from tracer.topology import followed
 from webapp.cluster import FOLLOWED_KINDS
-from webapp.collect_commands import COLLECT_STEPS
-from webapp.live import paths, step_titles
+from webapp.live import step_titles
+from webapp.reading import paths
+from webapp.reading.collect_commands import COLLECT_STEPS
 from webapp.recorded_api.resources import RESOURCES
 
 BY_HAND = ("collect.sh", "deploy/rbac-exec.yaml", "deploy/rbac-daemonset.yaml", "docs/snapshot-format.md", "docs/operations.md")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from webapp.node_commands import CONNTRACK, NODE_COMMANDS
+from webapp.reading.node_commands import CONNTRACK, NODE_COMMANDS
 
 PROJECT = Path(__file__).resolve().parents[3]
 SCRIPT = PROJECT / "collect.sh"

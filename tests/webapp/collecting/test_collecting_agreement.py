@@ -15,8 +15,8 @@ from tracer.kube import configmap, kept_parts
 from tracer.kube.known_programs import PROGRAMS
 from tracer.snapshot.redact import remove_secrets
 from webapp.cluster.kinds import FOLLOWED_KINDS
-from webapp.collecting.kept import kept
 from webapp.live.store import Store
+from webapp.reading.stored_parts import kept
 
 MARK = "MARK"
 TEXT = SCRIPT.read_text()

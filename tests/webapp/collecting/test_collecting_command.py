@@ -23,7 +23,7 @@ from tracer.snapshot.summary import summarise
 from tracer.topology.cluster import Cluster
 from webapp import uploads
 from webapp.cluster import Permission, permissions
-from webapp.collecting.kept import kept
+from webapp.reading.stored_parts import kept
 from webapp.recorded_api import RecordedApi, RunningServer, Timeline, serve
 
 Serve = Callable[..., RunningServer]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-from webapp.collecting.kept import kept
+from webapp.reading.stored_parts import kept
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 

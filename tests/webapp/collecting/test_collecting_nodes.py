@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from webapp.cluster import Output, Unreachable
-from webapp.collecting.cluster_nodes import NO_READER, NodeReadings, take_nodes
+from webapp.collecting.cluster_nodes import NodeReadings, take_nodes
 from webapp.collecting.collection import Collection, Entry, How, report
+from webapp.reading.places import NO_READER
 
 NODES = [{"metadata": {"name": name}, "status": {"nodeInfo": {"operatingSystem": "linux"}}} for name in ("a", "b", "c")]
 READER = {"app.kubernetes.io/name": "hopline-node-reader"}

@@ -23,8 +23,8 @@ from tracer.snapshot.summary import summarise
 from tracer.topology.cluster import Cluster
 from webapp import uploads
 from webapp.cluster import FOLLOWED_KINDS
-from webapp.collecting.kept import kept
-from webapp.node_commands import CONNTRACK, NODE_COMMANDS
+from webapp.reading.node_commands import CONNTRACK, NODE_COMMANDS
+from webapp.reading.stored_parts import kept
 
 NODE = {"kind": "Node", "metadata": {}, "status": {"nodeInfo": {"operatingSystem": "linux"}}}
 SERVICE = {"kind": "Service", "metadata": {"name": "a<b", "namespace": "d"}, "spec": {"clusterIP": "10.96.0.1", "ports": [{"port": 80}]}}

@@ -218,7 +218,7 @@ def _prepared(room: Room, folder: Path) -> tuple[str, str]:
         (folder / "made" / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / "made" / path).write_bytes(content)
     code = (
-        "from pathlib import Path; from webapp import services; from webapp.live import services as live\n"
+        "from pathlib import Path; from webapp.storing import stored_snapshots as services; from webapp.live import live_sources as live\n"
         f"print(services.store_snapshot(Path({str(folder / 'made')!r})).id, live.connect('recorded', readings='none').id)"
     )
     slug, source = room.run(code).split()

@@ -8,11 +8,11 @@ import random
 import pytest
 
 from tests.webapp.live.following import HASTY, followed, fresh, recorded, stored, until
-from webapp.live import services
+from webapp.live import live_sources
 from webapp.live.journal import unpacked
-from webapp.live.paths import VERSION
 from webapp.live.store import encoded
 from webapp.models import LiveItem
+from webapp.reading.paths import VERSION
 from webapp.recorded_api import Fault, Faults, RecordedApi, Timeline, What
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -27,7 +27,7 @@ def replica_objects(source: str) -> dict[tuple[str, str, str], bytes]:
     """Return what this process's engine model holds, as the files it would write."""
     from webapp.models import LiveSource
 
-    with services.using(LiveSource.objects.get(id=source)) as view:
+    with live_sources.using(LiveSource.objects.get(id=source)) as view:
         files = dict(view.cluster.snapshot.files)
     found = {}
     for path, content in files.items():
@@ -68,8 +68,8 @@ def test_a_change_of_one_service_is_one_generation_that_names_it(timeline: Timel
         service["spec"] = service["spec"] | {"sessionAffinity": "ClientIP"}
         api.change("MODIFIED", "services", service)
         it.until(lambda: it.row.generation == before + 1, "one more generation")
-        assert services.changes_since(it.row, before) == ("svc/default/api",)
-        with services.using(it.row) as view:
+        assert live_sources.changes_since(it.row, before) == ("svc/default/api",)
+        with live_sources.using(it.row) as view:
             assert view.generation == before + 1
             changed = view.cluster.objects.service("default", "api")
             assert changed is not None

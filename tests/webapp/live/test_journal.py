@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from webapp.live import journal, services
-from webapp.live.store import StoredChange
+from webapp.live import journal, live_sources
 from webapp.models import LiveItem, LiveSource
+from webapp.reading.changes import StoredChange
 
 pytestmark = pytest.mark.django_db
 
@@ -66,31 +66,31 @@ def test_changes_since_names_what_changed_once(source: LiveSource) -> None:
     journal.write(source.id, "me", [change("b", b"2")])
     journal.write(source.id, "me", [change("a", None)])
     source.refresh_from_db()
-    assert services.changes_since(source, 1) == ("svc/shop/b", "svc/shop/a")
-    assert services.changes_since(source, 2) == ("svc/shop/a",)
-    assert services.changes_since(source, 3) == ()
-    assert services.changes_since(source, 99) == ("*",)
+    assert live_sources.changes_since(source, 1) == ("svc/shop/b", "svc/shop/a")
+    assert live_sources.changes_since(source, 2) == ("svc/shop/a",)
+    assert live_sources.changes_since(source, 3) == ()
+    assert live_sources.changes_since(source, 99) == ("*",)
 
 
 def test_who_knows_the_cluster_before_it_was_connected_anew_is_told_everything() -> None:
-    row = services.connect("prod")
+    row = live_sources.connect("prod")
     LiveSource.objects.update(lease_holder="me")
     first = journal.write(row.id, "me", [change("a", b"1")])
     LiveSource.objects.all().delete()
-    row = services.connect("prod")
+    row = live_sources.connect("prod")
     assert row.generation == 0, "nothing is known yet"
     LiveSource.objects.update(lease_holder="me")
     then = journal.write(row.id, "me", [change("b", b"1")])
     assert then > first
     row.refresh_from_db()
-    assert services.messages(row, since=first)[-1] == {"type": "generation", "gen": then, "changed": ["*"]}
-    assert services.messages(row, since=0)[-1]["changed"] == ["*"]
+    assert live_sources.messages(row, since=first)[-1] == {"type": "generation", "gen": then, "changed": ["*"]}
+    assert live_sources.messages(row, since=0)[-1]["changed"] == ["*"]
 
 
 def test_too_many_changes_are_everything(source: LiveSource) -> None:
     journal.write(source.id, "me", [change(f"s{n}", b"x") for n in range(301)])
     source.refresh_from_db()
-    assert services.changes_since(source, 0) == ("*",)
+    assert live_sources.changes_since(source, 0) == ("*",)
 
 
 def test_what_is_gone_is_forgotten_after_an_hour_and_that_is_known(source: LiveSource) -> None:
@@ -101,6 +101,6 @@ def test_what_is_gone_is_forgotten_after_an_hour_and_that_is_known(source: LiveS
     assert [row.path for row in LiveItem.objects.all()] == ["objects/services/shop/b.json"]
     source.refresh_from_db()
     assert source.told_from == 2
-    assert services.changes_since(source, 1) == ("*",)
-    assert services.changes_since(source, 2) == ("svc/shop/b",)
+    assert live_sources.changes_since(source, 1) == ("*",)
+    assert live_sources.changes_since(source, 2) == ("svc/shop/b",)
     assert journal.prune(source.id) == 0

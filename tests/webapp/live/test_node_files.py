@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import pytest
 
-from webapp.live.messages import FileRead, NodeRead
 from webapp.live.node_files import NodeFiles
 from webapp.live.store import Store
+from webapp.reading.changes import FileRead, NodeRead
 
 OLD, NEW = b"*nat\n-A X -j OLD\nCOMMIT\n", b"*nat\n-A X -j NEW\nCOMMIT\n"
 PATH = "nodes/n1/iptables-save.txt"

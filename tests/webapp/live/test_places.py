@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from webapp.live.node_reader import ReadFrom
-from webapp.live.places import Places
-from webapp.live.store import StoredChange
+from webapp.reading.changes import StoredChange
+from webapp.reading.node_reader import ReadFrom
+from webapp.reading.places import Places
 
 
 def pod(name: str, node: str | None, *, phase: str = "Running", labels: dict[str, str] | None = None, **metadata: Any) -> dict[str, Any]:

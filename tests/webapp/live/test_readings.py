@@ -15,14 +15,14 @@ import pytest
 from tests.webapp.live.following import followed, recorded, until
 from webapp import cluster
 from webapp.cluster import Output
-from webapp.live import services
+from webapp.live import live_sources
 from webapp.live.journal import unpacked
-from webapp.live.messages import NodeRead
-from webapp.live.node_reader import ReadFrom, commands, read_node, unpacked_reading
 from webapp.live.readings import Readings
 from webapp.live.rhythm import Rhythm
 from webapp.models import LiveItem
-from webapp.node_commands import CONNTRACK, NODE_COMMANDS
+from webapp.reading.changes import NodeRead
+from webapp.reading.node_commands import CONNTRACK, NODE_COMMANDS
+from webapp.reading.node_reader import ReadFrom, commands, read_node, unpacked_reading
 from webapp.recorded_api import Fault, Faults, RecordedApi, What
 
 QUICK = Rhythm(quiet=0.02, longest=0.1, again=(), period=60.0, slow_period=60.0, gap=0.01, cost=0.0)
@@ -168,7 +168,7 @@ def test_what_hangs_comes_last_the_next_time() -> None:
 
 
 def test_a_reading_ends_after_its_time_and_the_next_begins_where_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webapp.live.node_reader.READING_SECONDS", 0.25)
+    monkeypatch.setattr("webapp.reading.node_reader.READING_SECONDS", 0.25)
 
     def answer(pod: str, argv: tuple[str, ...]) -> Output:
         time.sleep(0.1)
@@ -184,7 +184,7 @@ def test_a_reading_ends_after_its_time_and_the_next_begins_where_it_ended(monkey
 
 
 def test_no_program_gets_more_time_than_the_reading_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webapp.live.node_reader.READING_SECONDS", 30.0)
+    monkeypatch.setattr("webapp.reading.node_reader.READING_SECONDS", 30.0)
     given: list[float] = []
 
     class Slow:
@@ -194,7 +194,7 @@ def test_no_program_gets_more_time_than_the_reading_has(monkeypatch: pytest.Monk
             return printed()
 
     clock = [0.0]
-    monkeypatch.setattr("webapp.live.node_reader.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("webapp.reading.node_reader.time.monotonic", lambda: clock[0])
     found = read_node(Slow(), "n1", place("n1"), commands(slow=False, conntrack=False))  # type: ignore[arg-type]
     assert given == [20.0, 18.0, 6.0]
     assert (len(found.files), found.error) == (3, "The reading was ended after 30 s, before ipvsadm.")
@@ -359,7 +359,7 @@ def test_rules_are_read_through_the_api_server_and_follow_the_objects() -> None:
     with followed(api, readings="exec") as it:
         it.until(lambda: len(it.row.nodes) == 4, "all nodes are read")
         assert node_file(it.source, "shop-worker", "conntrack.txt") is None
-        services.read_conntrack(it.row, "shop-worker")
+        live_sources.read_conntrack(it.row, "shop-worker")
         it.follower.look(it.row)
         it.until(lambda: node_file(it.source, "shop-worker", "conntrack.txt") is not None, "the connections are read")
         api.advance_to(timeline.length)

@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 
 from tracer.changes import Change
-from webapp.live import journal, services
+from webapp.live import journal, live_sources
 from webapp.live.replica import Replica, Replicas
 from webapp.live.store import Store
 from webapp.models import LiveItem, LiveSource
@@ -135,7 +135,7 @@ def test_a_source_that_was_disconnected_raises(source: LiveSource) -> None:
 def reconnected(name: str) -> LiveSource:
     """Connect *name* anew, as another process would: this one's picture is told nothing."""
     LiveSource.objects.filter(context=name).delete()
-    row = services.connect(name)
+    row = live_sources.connect(name)
     LiveSource.objects.update(lease_holder="me")
     return row
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from tests.webapp.live_rows import KeptCluster
 from tests.webapp.made_rows import MINE
-from webapp.live import saving, services
+from webapp.live import live_sources, saving
 from webapp.live.lease import LEASE
 from webapp.models import LiveSource
 
@@ -72,5 +72,5 @@ def test_what_is_being_connected_again_is_no_newer_than_its_news(kept: KeptClust
 def test_the_saved_snapshot_is_called_after_that_moment() -> None:
     kept = KeptCluster()
     LiveSource.objects.filter(id=kept.row.id).update(state="stale", state_since=STALE, changed_at=CHANGED)
-    row = services.save_snapshot(kept.row, MINE)
+    row = live_sources.save_snapshot(kept.row, MINE)
     assert (row.taken_at, row.name) == (CHANGED, f"shop, {CHANGED:%Y-%m-%d %H:%M:%S}")

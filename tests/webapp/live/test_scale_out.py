@@ -95,7 +95,7 @@ def test_one_follows_both_tell_and_the_other_takes_over(variables: dict[str, str
     with serve(api, token=TOKEN) as cluster, two_servers(tmp_path, variables) as (first, second):
         (tmp_path / "kubeconfig").write_text(cluster.kubeconfig())
         source = in_project(
-            tmp_path, variables, "from webapp.live import services; print(services.connect('recorded', readings='none').id)"
+            tmp_path, variables, "from webapp.live import live_sources; print(live_sources.connect('recorded', readings='none').id)"
         )
         until(lambda: state(first, source)["state"] == "live", "the cluster is followed")
         watches = [entry for entry in cluster.faults.log if entry[:2] == ("watch", "services")]
@@ -127,7 +127,7 @@ def test_a_server_that_stops_hands_over_at_once(variables: dict[str, str], tmp_p
     with serve(api, token=TOKEN) as cluster, two_servers(tmp_path, variables) as (first, second):
         (tmp_path / "kubeconfig").write_text(cluster.kubeconfig())
         source = in_project(
-            tmp_path, variables, "from webapp.live import services; print(services.connect('recorded', readings='none').id)"
+            tmp_path, variables, "from webapp.live import live_sources; print(live_sources.connect('recorded', readings='none').id)"
         )
         until(lambda: state(first, source)["state"] == "live", "the cluster is followed")
         holder, survivor = sorted((first, second), key=lambda server: not is_holder(server, tmp_path, variables, source))

@@ -16,13 +16,13 @@ from django.utils import timezone
 
 from tests.webapp.live.following import DEMO, followed, recorded, until
 from tests.webapp.made_rows import MINE, OTHER
-from webapp import services as snapshots
-from webapp.live import announce, services
+from webapp.live import announce, live_sources
 from webapp.live.journal import unpacked
-from webapp.live.services import TooManyTimelines
+from webapp.live.live_sources import TooManyTimelines
 from webapp.live.supervisor import Supervisor
 from webapp.models import LiveItem, LiveSource, Snapshot
 from webapp.recorded_api import RecordedApi, serve
+from webapp.storing import stored_snapshots as snapshots
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
 
 
 def test_connect_makes_one_row_for_a_context(db: None) -> None:
-    row = services.connect("kind-shop")
+    row = live_sources.connect("kind-shop")
     assert (row.id, row.name, row.kind, row.context, row.wanted, row.state, row.owner) == (
         "kind-shop",
         "kind-shop",
@@ -51,26 +51,26 @@ def test_connect_makes_one_row_for_a_context(db: None) -> None:
         "connecting",
         "",
     )
-    again = services.connect("kind-shop", readings="none")
+    again = live_sources.connect("kind-shop", readings="none")
     assert (again.id, again.readings) == (row.id, "none")
-    inside = services.connect(None)
+    inside = live_sources.connect(None)
     assert (inside.id, inside.kind, inside.context) == ("in-cluster", "in-cluster", "")
     assert LiveSource.objects.count() == 2
 
 
 def test_connecting_what_is_followed_leaves_it_as_it_is(db: None) -> None:
-    row = services.connect("c")
+    row = live_sources.connect("c")
     since = timezone.now() - timedelta(hours=1)
     LiveSource.objects.update(state="live", state_text="well", state_since=since)
-    services.connect("c")
+    live_sources.connect("c")
     row.refresh_from_db()
     assert (row.state, row.state_text, row.state_since) == ("live", "well", since)
-    assert services.connect("c", readings="none").state == "connecting"
+    assert live_sources.connect("c", readings="none").state == "connecting"
 
 
 def test_connecting_writes_nothing_that_is_its_followers(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the follower writes between the look at the row and its saving stays."""
-    services.connect("c")
+    live_sources.connect("c")
     real = LiveSource.save
 
     def late(row: LiveSource, **how: object) -> None:
@@ -78,27 +78,27 @@ def test_connecting_writes_nothing_that_is_its_followers(db: None, monkeypatch: 
         real(row, **how)
 
     monkeypatch.setattr(LiveSource, "save", late)
-    services.connect("c", readings="none")
+    live_sources.connect("c", readings="none")
     row = LiveSource.objects.get()
     assert (row.generation, row.lease_holder, row.heads, row.nodes) == (7, "somebody", {"pods": {}}, {"n1": {}})
 
 
 def test_who_connects_a_moment_later_overwrites_nothing(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = services._free_slug
+    real = live_sources._free_slug
 
     def slow(name: str) -> str:
-        monkeypatch.setattr(services, "_free_slug", real)
+        monkeypatch.setattr(live_sources, "_free_slug", real)
         found = real(name)
-        services.connect(name)
+        live_sources.connect(name)
         return found
 
-    monkeypatch.setattr(services, "_free_slug", slow)
+    monkeypatch.setattr(live_sources, "_free_slug", slow)
     with pytest.raises(IntegrityError), transaction.atomic():
-        services._connected("c", LiveSource.Readings.NONE)
+        live_sources._connected("c", LiveSource.Readings.NONE)
 
 
 def test_who_connects_a_moment_later_gets_the_others_row(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, tried = services._connected, []
+    real, tried = live_sources._connected, []
 
     def beaten(context: str | None, readings: LiveSource.Readings) -> LiveSource:
         tried.append(real(context, readings))
@@ -106,55 +106,55 @@ def test_who_connects_a_moment_later_gets_the_others_row(db: None, monkeypatch: 
             raise IntegrityError
         return tried[-1]
 
-    monkeypatch.setattr(services, "_connected", beaten)
-    assert services.connect("c") == tried[0]
+    monkeypatch.setattr(live_sources, "_connected", beaten)
+    assert live_sources.connect("c") == tried[0]
 
 
 def test_a_slug_that_is_taken_is_not_taken_twice(timeline: Snapshot) -> None:
     Snapshot.objects.filter(id=timeline.id).update(id="prod")
-    assert services.connect("Prod").id not in ("prod", "")
-    assert len(services.connect("???").id) == 16
+    assert live_sources.connect("Prod").id not in ("prod", "")
+    assert len(live_sources.connect("???").id) == 16
 
 
 def test_clusters_are_everybodys_and_timelines_their_sessions(timeline: Snapshot) -> None:
-    cluster, mine, theirs = services.connect("c"), services.play(timeline, MINE), services.play(timeline, OTHER)
-    assert [row.id for row in services.sources(MINE)] == [cluster.id, mine.id]
-    assert [row.id for row in services.sources("")] == [cluster.id]
-    assert services.get(mine.id, MINE).id == mine.id
+    cluster, mine, theirs = live_sources.connect("c"), live_sources.play(timeline, MINE), live_sources.play(timeline, OTHER)
+    assert [row.id for row in live_sources.sources(MINE)] == [cluster.id, mine.id]
+    assert [row.id for row in live_sources.sources("")] == [cluster.id]
+    assert live_sources.get(mine.id, MINE).id == mine.id
     with pytest.raises(LiveSource.DoesNotExist):
-        services.get(theirs.id, MINE)
+        live_sources.get(theirs.id, MINE)
     with pytest.raises(LiveSource.DoesNotExist):
-        services.get("nobody", MINE)
+        live_sources.get("nobody", MINE)
 
 
 def test_who_looks_is_noted_and_wakes_a_timeline_that_was_put_to_sleep(timeline: Snapshot) -> None:
-    row = services.play(timeline, MINE)
+    row = live_sources.play(timeline, MINE)
     long_ago = timezone.now() - timedelta(hours=1)
     LiveSource.objects.update(wanted=False, watched_at=long_ago)
-    assert row.id not in [r.id for r in services.sources(MINE)]
-    services.get(row.id, MINE)
+    assert row.id not in [r.id for r in live_sources.sources(MINE)]
+    live_sources.get(row.id, MINE)
     row.refresh_from_db()
     assert row.wanted
     assert row.watched_at > long_ago
 
 
 def test_a_sleeping_timeline_waits_for_room(timeline: Snapshot, settings) -> None:
-    mine, theirs = services.play(timeline, MINE), services.play(timeline, OTHER)
+    mine, theirs = live_sources.play(timeline, MINE), live_sources.play(timeline, OTHER)
     LiveSource.objects.filter(id=mine.id).update(wanted=False)
     settings.TIMELINES_MAX = 1
-    assert services.get(mine.id, MINE).wanted is False
+    assert live_sources.get(mine.id, MINE).wanted is False
     LiveSource.objects.filter(id=theirs.id).update(wanted=False)
-    assert services.get(mine.id, MINE).wanted is True
+    assert live_sources.get(mine.id, MINE).wanted is True
 
 
 def test_disconnect_forgets_everything(timeline: Snapshot, told: list[dict[str, object]]) -> None:
-    row = services.play(timeline, MINE)
+    row = live_sources.play(timeline, MINE)
     LiveItem.objects.create(source=row, path="version.json", generation=1, seen_at=0.0)
-    services.disconnect(row)
+    live_sources.disconnect(row)
     assert not LiveSource.objects.exists()
     assert not LiveItem.objects.exists()
     assert (told[0]["source"], told[0]["state"]) == (row.id, "stopped")
-    with pytest.raises(LiveSource.DoesNotExist), services.using(row):
+    with pytest.raises(LiveSource.DoesNotExist), live_sources.using(row):
         pass
 
 
@@ -162,20 +162,20 @@ def test_disconnect_forgets_everything(timeline: Snapshot, told: list[dict[str, 
 
 
 def test_a_timeline_is_played_once_for_a_session(timeline: Snapshot, settings) -> None:
-    row = services.play(timeline, MINE)
-    assert services.play(timeline, MINE).id == row.id
+    row = live_sources.play(timeline, MINE)
+    assert live_sources.play(timeline, MINE).id == row.id
     assert row.playback["steps"][1]["title"] == "api scaled from 3 to 5"
     assert row.playback["playing"] is True
     settings.TIMELINES_MAX = 1
-    services.play(timeline, MINE)
+    live_sources.play(timeline, MINE)
     with pytest.raises(TooManyTimelines):
-        services.play(timeline, OTHER)
+        live_sources.play(timeline, OTHER)
     with pytest.raises(ValueError, match="session"):
-        services.play(timeline, "")
+        live_sources.play(timeline, "")
 
 
 def test_playing_again_writes_nothing_that_is_its_followers(timeline: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
-    services.play(timeline, MINE)
+    live_sources.play(timeline, MINE)
     real = LiveSource.save
 
     def late(row: LiveSource, **how: object) -> None:
@@ -183,17 +183,17 @@ def test_playing_again_writes_nothing_that_is_its_followers(timeline: Snapshot, 
         real(row, **how)
 
     monkeypatch.setattr(LiveSource, "save", late)
-    services.play(timeline, MINE)
+    live_sources.play(timeline, MINE)
     row = LiveSource.objects.get()
     assert (row.generation, row.lease_holder, row.state) == (7, "somebody", "live")
 
 
 def test_a_sleeping_timeline_is_not_woken_by_steering_beyond_the_limit(timeline: Snapshot, settings) -> None:
-    mine = services.play(timeline, MINE)
-    services.play(timeline, OTHER)
+    mine = live_sources.play(timeline, MINE)
+    live_sources.play(timeline, OTHER)
     LiveSource.objects.filter(id=mine.id).update(wanted=False)
     settings.TIMELINES_MAX = 1
-    services.control(mine, playing=True)
+    live_sources.control(mine, playing=True)
     assert LiveSource.objects.get(id=mine.id).wanted is False
 
 
@@ -206,61 +206,61 @@ def test_who_counts_timelines_waits_for_who_begins_one(timeline: Snapshot, monke
         return real(rows, **how)
 
     monkeypatch.setattr(QuerySet, "select_for_update", noted)
-    row = services.play(timeline, MINE)
+    row = live_sources.play(timeline, MINE)
     assert locked[0] == (Snapshot, {"no_key": True})
     LiveSource.objects.update(wanted=False)
     locked.clear()
-    services.get(row.id, MINE)
+    live_sources.get(row.id, MINE)
     assert locked == [(Snapshot, {"no_key": True})]
 
 
 def test_an_ordinary_snapshot_is_a_timeline_of_one_moment(small: Path, db: None) -> None:
-    row = services.play(snapshots.store_snapshot(small, owner=""), MINE)
+    row = live_sources.play(snapshots.store_snapshot(small, owner=""), MINE)
     assert [step["title"] for step in row.playback["steps"]] == ["as it was"]
     assert row.playback["duration"] == 0.0
 
 
 def test_a_timeline_is_steered(timeline: Snapshot, told: list[dict[str, object]]) -> None:
-    row = services.play(timeline, MINE)
-    message = services.control(row, position=10.0, playing=False)
+    row = live_sources.play(timeline, MINE)
+    message = live_sources.control(row, position=10.0, playing=False)
     assert (message["position"], message["playing"], message["step"], message["title"]) == (
         10.0,
         False,
         2,
         "one api pod fails its readiness probe",
     )
-    message = services.control(row, speed=10.0, playing=True)
+    message = live_sources.control(row, speed=10.0, playing=True)
     assert (message["playing"], message["speed"]) == (True, 10.0)
     time.sleep(0.05)
-    assert services.control(row)["position"] > 10.4
-    assert services.control(row, position=1e9, playing=False)["position"] == row.playback["duration"]
+    assert live_sources.control(row)["position"] > 10.4
+    assert live_sources.control(row, position=1e9, playing=False)["position"] == row.playback["duration"]
     assert [entry["type"] for entry in told] == ["playback"] * 4
     with pytest.raises(ValueError, match="only a timeline"):
-        services.control(services.connect("c"), playing=True)
+        live_sources.control(live_sources.connect("c"), playing=True)
 
 
 # --- what a browser is told ----------------------------------------------------------------------------------------------------
 
 
 def test_messages_say_state_playback_and_what_changed(timeline: Snapshot) -> None:
-    row = services.play(timeline, MINE)
+    row = live_sources.play(timeline, MINE)
     LiveSource.objects.update(generation=7, state="live", lease_until=timezone.now() + timedelta(seconds=9))
     LiveItem.objects.create(source=row, path="objects/services/a/b.json", generation=7, seen_at=0.0, refs="svc/a/b")
-    state, playback, generation = services.messages(row, since=6)
+    state, playback, generation = live_sources.messages(row, since=6)
     assert (state["type"], state["state"], state["gen"]) == ("source", "live", 7)
     assert playback["type"] == "playback"
     assert generation == {"type": "generation", "gen": 7, "changed": ["svc/a/b"]}
-    assert [m["type"] for m in services.messages(row, since=7)] == ["source", "playback"]
-    assert [m["type"] for m in services.messages(row)] == ["source", "playback"]
-    json.dumps(services.messages(row, since=0))
+    assert [m["type"] for m in live_sources.messages(row, since=7)] == ["source", "playback"]
+    assert [m["type"] for m in live_sources.messages(row)] == ["source", "playback"]
+    json.dumps(live_sources.messages(row, since=0))
 
 
 def test_a_picture_that_nobody_keeps_fresh_is_stale(db: None) -> None:
-    row = services.connect("c")
+    row = live_sources.connect("c")
     LiveSource.objects.update(state="live", lease_until=timezone.now() - timedelta(seconds=1))
     row.refresh_from_db()
-    assert services.message(row)["state"] == "stale"
-    assert "No server follows it" in services.message(row)["text"]
+    assert live_sources.message(row)["state"] == "stale"
+    assert "No server follows it" in live_sources.message(row)["text"]
 
 
 # --- keeping -------------------------------------------------------------------------------------------------------------------
@@ -273,9 +273,9 @@ def test_the_present_moment_is_an_ordinary_snapshot() -> None:
         it.until_live()
         it.until_current()
         it.until(lambda: len(it.row.nodes) == 4, "all nodes are read")
-        row = services.save_snapshot(it.row, MINE, "now")
+        row = live_sources.save_snapshot(it.row, MINE, "now")
         assert (row.name, row.owner) == ("now", MINE)
-        with snapshots.using_cluster(row) as cluster, services.using(it.row) as view:
+        with snapshots.using_cluster(row) as cluster, live_sources.using(it.row) as view:
             assert [s.key for s in cluster.objects.services] == [s.key for s in view.cluster.objects.services]
             assert set(cluster.node_names) == set(view.cluster.node_names)
             text = cluster.snapshot.node_file("shop-worker", "iptables-save.txt")
@@ -295,9 +295,9 @@ def test_a_followed_cluster_is_recorded_into_a_timeline() -> None:
         it.until_live()
         it.until_current()
         it.until(lambda: len(it.row.nodes) == 4, "all nodes are read")
-        services.start_recording(it.row, MINE, "a recording")
+        live_sources.start_recording(it.row, MINE, "a recording")
         with pytest.raises(ValueError, match="being recorded"):
-            services.start_recording(it.row, MINE)
+            live_sources.start_recording(it.row, MINE)
         it.follower.look(it.row)
         it.until(lambda: it.follower._taping._recorder is not None, "the recording begins")
         api.advance_to(timeline.steps[1].position)
@@ -305,12 +305,12 @@ def test_a_followed_cluster_is_recorded_into_a_timeline() -> None:
         wanted = timeline.node_file("shop-worker", "iptables-save.txt", timeline.steps[1].position, lag=0.0)
         rules = LiveItem.objects.filter(source=it.source, path="nodes/shop-worker/iptables-save.txt")
         it.until(lambda: unpacked(rules.get().body_zstd) == wanted, "the rules are read")
-        services.stop_recording(it.row)
+        live_sources.stop_recording(it.row)
         it.follower.look(it.row)
         it.until(lambda: it.row.recording["state"] == "stored", "the recording is stored")
         stored = Snapshot.objects.get(id=it.row.recording["snapshot"])
         assert (stored.name, stored.owner) == ("a recording", MINE)
-        played = RecordedApi(services.open_timeline(stored))
+        played = RecordedApi(live_sources.open_timeline(stored))
         assert {o["metadata"]["name"] for o in played.objects("pods")} == {
             o["metadata"]["name"] for o in RecordedApi(timeline).objects("pods")
         }
@@ -318,7 +318,7 @@ def test_a_followed_cluster_is_recorded_into_a_timeline() -> None:
         assert {o["metadata"]["name"] for o in played.objects("pods")} == {o["metadata"]["name"] for o in api.objects("pods")}
         assert played.timeline.node_file("shop-worker", "iptables-save.txt", played.timeline.length, lag=0.0) == wanted
         with pytest.raises(ValueError, match="not being recorded"):
-            services.stop_recording(it.row)
+            live_sources.stop_recording(it.row)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -326,7 +326,7 @@ def test_a_recording_survives_the_end_of_its_follower_but_not_its_death() -> Non
     api = RecordedApi(recorded())
     with followed(api) as it:
         it.until_live()
-        services.start_recording(it.row, MINE, "cut short")
+        live_sources.start_recording(it.row, MINE, "cut short")
         it.follower.look(it.row)
         it.until(lambda: it.follower._taping._recorder is not None, "the recording begins")
         source = it.source
@@ -356,28 +356,28 @@ def kubeconfig(tmp_path: Path, settings) -> Iterator[tuple[RecordedApi, Path]]:
 
 
 def test_contexts_are_the_kubeconfigs(kubeconfig: tuple[RecordedApi, Path], settings) -> None:
-    found = services.contexts()
+    found = live_sources.contexts()
     assert (found.names, found.current, found.error) == (("recorded",), "recorded", "")
     settings.KUBECONFIG = "/nowhere"
-    assert "no kubeconfig" in services.contexts().error
+    assert "no kubeconfig" in live_sources.contexts().error
     settings.KUBECONFIG = ""
-    assert services.contexts().error == "HOPLINE_KUBECONFIG is not set."
+    assert live_sources.contexts().error == "HOPLINE_KUBECONFIG is not set."
 
 
 def test_check_says_permission_by_permission(kubeconfig: tuple[RecordedApi, Path]) -> None:
-    found = services.check("recorded")
+    found = live_sources.check("recorded")
     assert found.error == ""
     assert (found.version or {}).get("gitVersion", "").startswith("v1.")
     allowed = {permission.to_text(): verdict.allowed for permission, verdict in found.verdicts}
     assert allowed["list services"] is True
     assert allowed["watch nodes"] is False
     assert {"create pods/exec in kube-system", "create pods/exec in hopline"} <= allowed.keys()
-    assert "has no context" in services.check("other").error
+    assert "has no context" in live_sources.check("other").error
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_context_is_followed_by_the_supervisor(kubeconfig: tuple[RecordedApi, Path]) -> None:
-    row = services.connect("recorded", readings="none")
+    row = live_sources.connect("recorded", readings="none")
     supervisor = Supervisor()
     supervisor.start()
     try:

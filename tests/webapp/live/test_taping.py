@@ -13,13 +13,13 @@ import pytest
 from tests.webapp.live.following import until
 from tests.webapp.live_rows import KeptCluster
 from tests.webapp.made_rows import MINE
-from webapp import services as snapshots
-from webapp.live import services, taping
+from webapp.live import live_sources, taping
 from webapp.live.present import snapshot_files
 from webapp.live.recording import Recorder
-from webapp.live.store import StoredChange
 from webapp.live.taping import Taping
 from webapp.models import LiveSource, Snapshot
+from webapp.reading.changes import StoredChange
+from webapp.storing import stored_snapshots as snapshots
 
 pytestmark = pytest.mark.django_db(transaction=True)
 RULES = "nodes/shop-worker/iptables-save.txt"
@@ -33,7 +33,7 @@ class Taped:
         self.taping = Taping(self.kept.row.id)
 
     def begin(self) -> Taped:
-        services.start_recording(self.row, MINE, "one")
+        live_sources.start_recording(self.row, MINE, "one")
         self.tick(self.row.recording)
         return self
 
@@ -76,14 +76,14 @@ def may_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
 def test_what_is_being_stored_is_not_ended_again(may_store: threading.Event) -> None:
     taped = Taped().begin()
-    services.stop_recording(taped.row)
+    live_sources.stop_recording(taped.row)
     storing = taped.row.recording
     taped.tick(storing)
     taped.tick(storing)
     taped.tick(storing, by=Taping(taped.row.id))
     assert taped.row.recording | {"error": ""} == storing | {"error": ""}
     with pytest.raises(ValueError, match="being recorded"):
-        services.start_recording(taped.row, MINE, "two")
+        live_sources.start_recording(taped.row, MINE, "two")
     may_store.set()
     stored = taped.until("stored")
     assert (stored["error"], Snapshot.objects.get(id=stored["snapshot"]).name) == ("", "one")
@@ -96,7 +96,7 @@ def test_what_is_being_stored_is_not_ended_again(may_store: threading.Event) -> 
 def test_a_row_read_before_the_end_begins_nothing(may_store: threading.Event) -> None:
     taped = Taped().begin()
     recording = taped.row.recording
-    services.stop_recording(taped.row)
+    live_sources.stop_recording(taped.row)
     taped.tick(taped.row.recording)
     taped.tick(recording)
     assert taped.taping._recorder is None
@@ -106,7 +106,7 @@ def test_a_row_read_before_the_end_begins_nothing(may_store: threading.Event) ->
 
 def test_what_was_stored_says_nothing_of_the_next_recording(may_store: threading.Event) -> None:
     taped = Taped().begin()
-    services.stop_recording(taped.row)
+    live_sources.stop_recording(taped.row)
     taped.tick(taped.row.recording)
     other = taped.row.recording | {"id": "another", "state": "recording", "name": "two"}
     LiveSource.objects.filter(id=taped.row.id).update(recording=other)
@@ -118,7 +118,7 @@ def test_what_was_stored_says_nothing_of_the_next_recording(may_store: threading
 
 def test_stored_is_the_last_word_where_another_process_gave_up(may_store: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
     taped = Taped().begin()
-    services.stop_recording(taped.row)
+    live_sources.stop_recording(taped.row)
     taped.tick(taped.row.recording)
     monkeypatch.setattr(taping, "_ended", set())
     taped.tick(taped.row.recording, by=Taping(taped.row.id))
@@ -142,7 +142,7 @@ def test_a_full_recording_ends_at_once_and_is_stored(may_store: threading.Event,
     may_store.set()
     stored = taped.until("stored")
     assert f"{settings.UPLOAD_MAX_ENTRIES:,} files" in stored["error"]
-    assert len(services.open_timeline(Snapshot.objects.get(id=stored["snapshot"])).steps) == 1
+    assert len(live_sources.open_timeline(Snapshot.objects.get(id=stored["snapshot"])).steps) == 1
 
 
 def test_a_cluster_that_is_too_large_to_be_recorded_is_said_so(settings: Any) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from webapp.cluster import FOLLOWED_KINDS, FollowedKind
-from webapp.live.messages import FileRead, Happened, NodeRead
+from webapp.live.messages import Happened
 from webapp.live.stream import Outbox
 from webapp.live.writer import Writer
 from webapp.models import LiveItem, LiveSource
+from webapp.reading.changes import FileRead, NodeRead
 
 KINDS = {kind.plural: kind for kind in FOLLOWED_KINDS}
 

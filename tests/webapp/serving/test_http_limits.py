@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 from websockets.sync.client import connect
 
-from webapp import body_limit
+from webapp.http import body_limit
 from webapp.serving import front, http_limits
 from webapp.serving.http_limits import BoundedHttp
 from webapp.serving.pool import Pool

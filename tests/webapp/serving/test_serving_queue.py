@@ -14,7 +14,7 @@ from django.urls import get_resolver
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.failures import FAILURES
+from webapp.http.failures import FAILURES
 from webapp.serving import front, wire
 from webapp.serving.disk_share import UPLOADS_AT_ONCE, DiskShare
 from webapp.serving.fair_queue import FairQueue, Full

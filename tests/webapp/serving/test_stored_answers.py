@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from webapp import stored_answers
+from webapp.storing import stored_answers
 from webapp.work import place
 from webapp.work.lanes import Lane
 from webapp.work.place import Elsewhere

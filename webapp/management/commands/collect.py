@@ -17,11 +17,11 @@ from webapp.cluster import Connection
 from webapp.collecting.cluster_nodes import NodeReadings, take_nodes
 from webapp.collecting.cluster_objects import take_objects, take_version
 from webapp.collecting.collection import Collection, How, report
-from webapp.collecting.kept import SENTENCE
 from webapp.collecting.redacting import SENTENCE as REDACTED
 from webapp.collecting.redacting import key_in, redact, write_names
 from webapp.collecting.target import BadTarget, Target, target_at
 from webapp.management.commands.redact import add_redaction
+from webapp.reading.stored_parts import SENTENCE
 from webapp.uploads import FolderFiles, Limits
 
 

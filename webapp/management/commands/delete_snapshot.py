@@ -7,8 +7,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from webapp import services
 from webapp.models import Snapshot
+from webapp.storing import stored_snapshots
 
 
 class Command(BaseCommand):
@@ -25,4 +25,4 @@ class Command(BaseCommand):
         row = Snapshot.objects.filter(id=id).first()
         if row is None:
             raise CommandError(f"There is no snapshot {id}.", returncode=2)
-        services.remove_snapshot(row)
+        stored_snapshots.remove_snapshot(row)

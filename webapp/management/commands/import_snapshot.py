@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from webapp import services
+from webapp.storing import stored_snapshots
 
 
 class Command(BaseCommand):
@@ -29,8 +29,8 @@ class Command(BaseCommand):
         """Store the snapshot."""
         progress = self._tell if verbosity and sys.stderr.isatty() else None
         try:
-            row = services.store_snapshot(path, name=name, progress=progress)
-        except services.StoreError as error:
+            row = stored_snapshots.store_snapshot(path, name=name, progress=progress)
+        except stored_snapshots.StoreError as error:
             raise CommandError("\n".join(error.problems), returncode=2) from error
         self.stdout.write(row.id)
 

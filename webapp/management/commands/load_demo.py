@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from webapp import services
+from webapp.storing import stored_snapshots
 
 
 class Command(BaseCommand):
@@ -21,8 +21,8 @@ class Command(BaseCommand):
         """Load every cluster of the demo folder."""
         for slug, path in demonstration_clusters(settings.DEMO_DIR):
             try:
-                changed = services.load_demo(path, slug, slug)
-            except services.StoreError as error:
+                changed = stored_snapshots.load_demo(path, slug, slug)
+            except stored_snapshots.StoreError as error:
                 raise CommandError(f"{path}: " + "\n".join(error.problems)) from error
             if changed and verbosity:
                 self.stdout.write(f"Loaded {slug}")

@@ -12,10 +12,11 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError
 
-from webapp import access, services
-from webapp.failures import FAILURES, cause_of
-from webapp.log_filter import hide_secrets
+from webapp.http import access
+from webapp.http.failures import FAILURES, cause_of
+from webapp.http.log_filter import hide_secrets
 from webapp.serving.serve import serve
+from webapp.storing import stored_snapshots
 
 MOST_WORKERS = 256
 
@@ -40,7 +41,7 @@ class Command(BaseCommand):
         settings.DATA_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             call_command("migrate", interactive=False, verbosity=0)
-            for name in services.clean_up():
+            for name in stored_snapshots.clean_up():
                 self.stderr.write(f"Removed {name}, which a stopped process left unfinished.")
             if not no_demo:
                 call_command("load_demo", verbosity=verbosity, stdout=self.stdout)

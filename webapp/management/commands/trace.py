@@ -23,8 +23,8 @@ from tracer.stations import stations_of
 from tracer.topology.cluster import Cluster
 from tracer.trace import Trace
 from webapp import uploads
-from webapp.presenters.sample import sampled
-from webapp.trace_text import trace_text
+from webapp.answering.sample import sampled
+from webapp.exports.trace_text import trace_text
 
 
 class _UsageError(Exception):

@@ -1,0 +1,148 @@
+"""The answer document: one plain dict that every panel, export and frozen link works from.
+
+``{"answer": the contract with steps and stations, "rules": {file: {line: text}}, "snapshot": {…}, "engine_version": …,
+"nodes": {name: {"zone"}}}``. The live page makes it fresh and keeps the last few; a frozen link stores it.
+:class:`Answer` is the document with what is derived from it once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
+from typing import Any, Protocol
+
+from tracer.graph import Graph, Path, build, paths_of
+from tracer.stations import stations_of
+from tracer.trace import Trace
+from webapp.answering.sample import sampled
+
+Json = Mapping[str, Any]
+NEIGHBOURS = 3
+KEPT_ANSWERS = 16
+KEPT_OUTCOMES = 6000
+KEPT_GRAPHS = 8
+FORMAT = 1
+
+
+class Lines(Protocol):
+    """Where the text of a file's lines comes from: the engine's snapshot."""
+
+    def lines(self, path: str) -> Sequence[str]:
+        """Return the lines of *path*, the first one at index 0."""
+
+
+class Answer:
+    """An answer document and what is derived from it; immutable after it is made, shared between requests."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.document = document
+        self._graphs = lru_cache(maxsize=KEPT_GRAPHS)(self._graph)
+
+    @property
+    def answer(self) -> Json:
+        """Return the contract's answer."""
+        found: Json = self.document["answer"]
+        return found
+
+    @property
+    def generation(self) -> str:
+        """Return the generation of the followed cluster that was answered from, "" for a snapshot."""
+        return str(self.document.get("live", {}).get("generation", ""))
+
+    @cached_property
+    def paths(self) -> tuple[Path, ...]:
+        """Return the outcomes as paths for the graph."""
+        return paths_of(self.answer, self.document.get("pods") or {})
+
+    def graph(self, *, follow: str, detail: str, group: str, expand: Sequence[str], find: str) -> Graph:
+        """Return the picture of the answer, see :func:`tracer.graph.build`; the last few are kept: every step of a path has the same."""
+        return self._graphs(follow, detail, group, tuple(expand), find)
+
+    def _graph(self, follow: str, detail: str, group: str, expand: tuple[str, ...], find: str) -> Graph:
+        return build(
+            self.answer,
+            paths=self.paths,
+            follow=follow,
+            detail=detail,
+            group=group,
+            expand=expand,
+            zones=self.zones,
+            modes=self.modes,
+            find=find,
+        )
+
+    @property
+    def zones(self) -> Mapping[str, str]:
+        """Return the zone of each node that has one."""
+        return {name: node["zone"] for name, node in self.document.get("nodes", {}).items() if node.get("zone")}
+
+    @property
+    def modes(self) -> Mapping[str, str]:
+        """Return kube-proxy's mode on each node where it is known."""
+        return {name: node["mode"] for name, node in self.document.get("nodes", {}).items() if node.get("mode")}
+
+    def sample(self, seed: int) -> Answer:
+        """Return the answer with one outcome only: the one that ``random.Random(seed)`` comes to, walking the tree in order."""
+        return Answer(self.document | {"answer": sampled(self.answer, seed)})
+
+
+def document(trace: Trace, lines: Lines, *, snapshot: Json, engine_version: str, zones: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the answer document of *trace*. *snapshot* has id, name, digest and taken_at; *lines* gives the rules' neighbours."""
+    answer = trace.to_dict(with_steps=True)
+    for outcome, stations in zip(answer["outcomes"], stations_of(trace), strict=True):
+        outcome["stations"] = [station.to_dict() for station in stations]
+    return {
+        "format": FORMAT,
+        "answer": answer,
+        "rules": _neighbours(trace, lines),
+        "snapshot": dict(snapshot),
+        "engine_version": engine_version,
+        "nodes": {name: {"zone": zone} for name, zone in sorted((zones or {}).items())},
+    }
+
+
+def _neighbours(trace: Trace, lines: Lines) -> dict[str, dict[str, str]]:
+    """Return the lines around every step's rule, by file and line number (as text: the document is JSON)."""
+    wanted: dict[str, set[int]] = {}
+    for file, line in set(_places(trace)):
+        wanted.setdefault(file, set()).update(range(line - NEIGHBOURS, line + NEIGHBOURS + 1))
+    found: dict[str, dict[str, str]] = {}
+    for file in sorted(wanted):
+        text = lines.lines(file)
+        found[file] = {str(number): text[number - 1] for number in sorted(wanted[file]) if 1 <= number <= len(text)}
+    return found
+
+
+def _places(trace: Trace) -> Iterator[tuple[str, int]]:
+    for outcome in trace.outcomes:
+        for hop in [*outcome.hops, *(outcome.reply.hops if outcome.reply else ())]:
+            yield from ((step.file, step.line) for step in hop.steps if step.file and step.line)
+
+
+class AnswerCache:
+    """The last answers by (snapshot digest, question), bounded by count and by outcomes: one large answer must not crowd out memory."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, ...], Answer] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[str, ...]) -> Answer | None:
+        """Return the answer under *key*, or None."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def put(self, key: tuple[str, ...], answer: Answer) -> None:
+        """Keep *answer* under *key* and drop the oldest ones beyond the bounds."""
+        with self._lock:
+            self._kept[key] = answer
+            self._kept.move_to_end(key)
+            while len(self._kept) > 1 and (len(self._kept) > KEPT_ANSWERS or _outcomes(self._kept.values()) > KEPT_OUTCOMES):
+                self._kept.popitem(last=False)
+
+
+def _outcomes(answers: Iterable[Answer]) -> int:
+    return sum(len(answer.answer["outcomes"]) for answer in answers)

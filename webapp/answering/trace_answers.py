@@ -1,0 +1,147 @@
+"""The use case behind the trace page: one question to one snapshot or followed cluster, answered and kept for the next steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tracer.errors import QueryError, TooMuchWork, TracerError
+from webapp import __version__
+from webapp.answering.document import Answer, AnswerCache, document
+from webapp.answering.surroundings import surroundings
+from webapp.models import LiveSource, Snapshot
+from webapp.questions import sources
+from webapp.questions.sources import Source
+from webapp.questions.trace_query import FieldError, TraceQuery
+from webapp.storing import stored_answers, stored_snapshots
+from webapp.work import place
+from webapp.work.lanes import Lane
+from webapp.work.place import Elsewhere
+
+if TYPE_CHECKING:
+    from tracer.topology.cluster import Cluster
+    from tracer.trace import Trace
+
+QUICK_WORK = 150_000
+"""How much work (tracer.limits) a question may be that is answered where quick ones are; about as many microseconds."""
+
+_kept = AnswerCache()
+# Answers of followed clusters that a page may still show, while the cluster is further.
+_shown = AnswerCache()
+
+
+class NotAnswered(Exception):
+    """The question cannot be answered; *errors* say why and name what was probably meant. *missing*: something asked for does not exist."""
+
+    def __init__(self, *errors: FieldError, missing: bool) -> None:
+        super().__init__("; ".join(error.message for error in errors))
+        self.errors = errors
+        self.missing = missing
+
+
+def answer(row: Source, query: TraceQuery, shown: str = "") -> Answer:
+    """Return the answer to *query* in the source *row*, from the last few answers when it is among them.
+
+    That of a followed cluster is kept until something it depends on changes; ``document["live"]`` then says what that is, and of which
+    generation it is. *shown* is the generation of an answer that a page shows: that one is returned while it is known.
+    :raises NotAnswered: the question names something that does not exist, or the source cannot be read.
+    """
+    try:
+        if isinstance(row, LiveSource):
+            return _shown.get((row.id, str(query.question()), shown)) or _of_followed(row, query)
+        return _of_snapshot(row, query)
+    except QueryError as error:
+        missing = error.code.endswith("_NOT_FOUND")
+        raise NotAnswered(FieldError(field=error.field or "to", message=_sentence(str(error)), near=error.near), missing=missing) from error
+    except TracerError as error:
+        problems = [FieldError(field="", message=line) for line in str(error).splitlines() if line.strip()]
+        raise NotAnswered(*problems[:20], missing=False) from error
+
+
+def _of_snapshot(row: Snapshot, query: TraceQuery) -> Answer:
+    question = str(query.question())
+    key = (row.digest, question, __version__)
+    found = _kept.get(key) or _stored(row, question, key)
+    if found is None:
+        place.belongs_in(Lane.QUICK, Lane.HEAVY, Lane.LIVE)
+        with stored_snapshots.using_cluster(row) as cluster:
+            # Whoever asked the same a moment before has answered it by now.
+            found = _kept.get(key)
+            if found is None:
+                found = Answer(_document(cluster, _traced(cluster, query), _snapshot(row)))
+                _kept.put(key, found)
+                _store(row, question, found)
+    if found.document["snapshot"]["id"] != row.id:
+        # The same bytes stored twice: the answer is the same, the name on it is not.
+        found = Answer(found.document | {"snapshot": _snapshot(row)})
+    return found
+
+
+def _stored(row: Snapshot, question: str, key: tuple[str, ...]) -> Answer | None:
+    """Return the answer that another process has stored, None where there is none, or no other process."""
+    if place.here() is None:
+        return None
+    with stored_answers.one_large_at_a_time(stored_answers.size(row.digest, question)):
+        if found := _kept.get(key):
+            return found
+        document = stored_answers.get(row.digest, question)
+        if document is None:
+            return None
+        found = Answer(document)
+        _kept.put(key, found)
+        return found
+
+
+def _store(row: Snapshot, question: str, found: Answer) -> None:
+    """Keep the answer for the other processes, once it has been sent."""
+    if place.here() in (Lane.QUICK, Lane.HEAVY):
+        place.afterwards(lambda: _put_while_there(row.digest, question, found))
+
+
+def _put_while_there(digest: str, question: str, found: Answer) -> bool:
+    """Store the answer, unless its snapshot was deleted while it was worked out: then nothing of it is left."""
+    if not stored_answers.put(digest, question, found.document):
+        return False
+    if Snapshot.objects.filter(digest=digest).exists():
+        return True
+    stored_answers.forget(digest)
+    return False
+
+
+def _of_followed(row: LiveSource, query: TraceQuery) -> Answer:
+    from tracer.explain.dependencies import dependencies_of
+
+    with sources.using_live(row) as view:
+        key = ("answer", str(query.question()))
+        found: Answer | None = view.answers.get(key)
+        if found is None:
+            traced = _traced(view.cluster, query)
+            dependencies = dependencies_of(view.cluster, traced)
+            moment: dict[str, object] = {"id": row.id, "name": row.name, "digest": "", "taken_at": view.at.isoformat() if view.at else None}
+            depends = {"generation": view.generation, "depends": sorted(dependencies.refs)}
+            found = Answer(_document(view.cluster, traced, moment) | {"live": depends})
+            view.answers.keep(key, found, dependencies)
+            _shown.put((row.id, str(query.question()), str(view.generation)), found)
+        return found
+
+
+def _traced(cluster: Cluster, query: TraceQuery) -> Trace:
+    from tracer.explain.findings import diagnose
+    from tracer.simulate import trace
+
+    try:
+        return diagnose(cluster, trace(cluster, query.to_query(), patience=QUICK_WORK if place.here() is Lane.QUICK else None))
+    except TooMuchWork:
+        raise Elsewhere(Lane.HEAVY) from None
+
+
+def _document(cluster: Cluster, traced: Trace, snapshot: dict[str, object]) -> dict[str, object]:
+    found = document(traced, cluster.snapshot, snapshot=snapshot, engine_version=__version__)
+    return found | surroundings(cluster, traced)
+
+
+def _snapshot(row: Snapshot) -> dict[str, object]:
+    return {"id": row.id, "name": row.name, "digest": row.digest, "taken_at": row.taken_at.isoformat() if row.taken_at else None}
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?")) else ".")

@@ -1,0 +1,1 @@
+"""An answer as a file: JSON, DOT, Mermaid, SVG, PNG, text."""

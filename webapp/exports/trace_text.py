@@ -1,0 +1,131 @@
+"""A trace as a tree for a terminal: shared beginnings once, odds at every fork, the verdict at every leaf."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+
+from tracer.packet import Packet
+from tracer.trace import Disposition, Finding, Hop, Outcome, Step, Trace
+from webapp.drawing.odds import is_long
+
+_WORDS = {
+    Disposition.DELIVERED: "delivered",
+    Disposition.REJECTED: "rejected: the client sees a refusal",
+    Disposition.DROPPED: "dropped: the client sees a timeout",
+    Disposition.UNREACHABLE: "unreachable: no route",
+    Disposition.LOST: "lost: nobody owns the address",
+    Disposition.CLOSED: "closed: accepted, then closed",
+    Disposition.LOOP: "loop: the packet goes in circles",
+    Disposition.UNRESOLVED: "unresolved: the name has no address",
+    Disposition.UNKNOWN: "unknown: the snapshot lacks what is needed",
+}
+
+
+def trace_text(trace: Trace, *, with_steps: bool) -> str:
+    """Return *trace* as indented text. *with_steps* lists every rule that matched, with file and line."""
+    query = trace.query
+    count = len(trace.outcomes)
+    lines = [f"{query.source} -> {query.destination} {query.protocol.value}: {count} {'path' if count == 1 else 'paths'}"]
+    lines += _tree([(outcome, list(_passages(outcome, with_steps=with_steps))) for outcome in trace.outcomes])
+    lines += [f"unknown: {unknown.text} [{unknown.code}]" for unknown in trace.unknowns]
+    return "\n".join(lines)
+
+
+def _tree(branches: Sequence[tuple[Outcome, list[str]]]) -> Iterator[str]:
+    """Yield the lines of some branches: what they share, then each group of those that go on alike, whatever the depth."""
+    waiting = [("", branches, "", 0)]
+    while waiting:
+        head, group, indent, at = waiting.pop()
+        yield from [head] if head else ()
+        shared = _shared(group, at)
+        yield from (indent + line for line in group[0][1][at:shared])
+        if len(group) == 1:
+            yield from (indent + line for line in _verdict(group[0][0]))
+            continue
+        for alike in reversed(_alike(group, shared)):
+            total = sum((outcome.probability for outcome, _ in alike), Fraction(0))
+            waiting.append((f"{indent}+- {_odds(total, alike)}", alike, indent + "|  ", shared))
+
+
+def _shared(branches: Sequence[tuple[Outcome, list[str]]], at: int) -> int:
+    """The place from which on the branches, alike before *at*, are no longer alike: the end of the shortest at most."""
+    first, shortest = branches[0][1], min(len(lines) for _, lines in branches)
+    while at < shortest and all(lines[at] == first[at] for _, lines in branches):
+        at += 1
+    return at
+
+
+def _alike(branches: Sequence[tuple[Outcome, list[str]]], at: int) -> list[list[tuple[Outcome, list[str]]]]:
+    groups: dict[object, list[tuple[Outcome, list[str]]]] = {}
+    for number, (outcome, lines) in enumerate(branches):
+        groups.setdefault(lines[at] if at < len(lines) else number, []).append((outcome, lines))
+    if len(groups) == 1:
+        return [[branch] for branch in branches]
+    return list(groups.values())
+
+
+def _odds(total: Fraction, group: Sequence[tuple[Outcome, list[str]]]) -> str:
+    if any(outcome.conditions for outcome, _ in group):
+        return "odds unknown"
+    nearest = total.limit_denominator(1000)
+    exact = "" if nearest == total or is_long(total) else f" (exactly {total})"
+    sign = "" if nearest == total else "~"
+    return f"{sign}{nearest}{exact}"
+
+
+def _passages(outcome: Outcome, *, with_steps: bool) -> Iterator[str]:
+    for hop in outcome.hops:
+        yield _hop(hop)
+        yield from (f"    {note}" for note in hop.notes)
+        for step in hop.steps:
+            if with_steps:
+                yield f"    {_step(step)}"
+            elif step.rewrote:
+                yield f"    {_rewrite(step)}"
+
+
+def _hop(hop: Hop) -> str:
+    came = f" in {hop.came_in}" if hop.came_in else ""
+    went = f" out {hop.went_out}" if hop.went_out else ""
+    return f"{hop.kind.value} {hop.name}{came}{went}: {_packet(hop.packet_in)}"
+
+
+def _packet(packet: Packet) -> str:
+    source_port = "random" if packet.source_port_random else packet.source_port or "any"
+    return f"{_shown(packet.source, source_port)} > {_shown(packet.destination, packet.destination_port)}"
+
+
+def _shown(address: object, port: object) -> str:
+    text = str(address)
+    return f"[{text}]:{port}" if ":" in text else f"{text}:{port}"
+
+
+def _step(step: Step) -> str:
+    if step.policy is not None:
+        return f"{step.table} {step.chain}: policy {step.policy}"
+    if step.event is not None:
+        return f"{step.hook}: conntrack {step.event} {_rewrite(step)}"
+    changed = f"  ({_rewrite(step)})" if step.rewrote else ""
+    return f"{step.table} {step.file}:{step.line} {step.rule}  => {step.verdict}{changed}"
+
+
+def _rewrite(step: Step) -> str:
+    return ", ".join(f"{name} {before} -> {after}" for name, (before, after) in step.rewrote.items())
+
+
+def _verdict(outcome: Outcome) -> Iterator[str]:
+    yield f"= {_WORDS[outcome.disposition]}"
+    if outcome.reason:
+        yield f"  {outcome.reason.text} [{outcome.reason.code}]"
+    if outcome.source_seen:
+        yield f"  source seen: {_shown(outcome.source_seen[0], outcome.source_seen[1] or 'any')}"
+    if outcome.listener and outcome.listener.value != "declared":
+        yield f"  listener {outcome.listener.value}: whether anything listens there is not certain"
+    if outcome.reply:
+        yield f"  reply: {outcome.reply.disposition.value}" + (f" ({outcome.reply.reason.text})" if outcome.reply.reason else "")
+    for finding in outcome.findings:
+        yield f"  finding: {finding.text} [{finding.code}]"
+        if isinstance(finding, Finding) and finding.fix:
+            yield f"    fix: {finding.fix}"
+    yield from (f"  if: {condition}" for condition in outcome.conditions)

@@ -1,0 +1,1 @@
+"""Which cluster is asked and what: the query of an address, sources, examples."""

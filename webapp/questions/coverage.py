@@ -1,0 +1,176 @@
+"""What a stored snapshot holds, as its pages show it: the summary's values in the order and the words of a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tracer.kube.kinds import BY_NAME
+from webapp.models import Snapshot
+from webapp.questions.examples import ExampleLink, example_links, is_quick, trace_url
+from webapp.storing import demonstrations
+
+MODELLED_MODES = frozenset({"iptables", "nftables", "ipvs", "userspace"})
+"""The kube-proxy modes whose rules the engine evaluates."""
+# What a table of files shows first; others a node has follow by name.
+_FILE_ORDER = (
+    "iptables-save.txt",
+    "ip6tables-save.txt",
+    "nft-ruleset.json",
+    "nft-ruleset.txt",
+    "ipvsadm-save.txt",
+    "ipset-save.txt",
+    "ip-addr.json",
+    "ip-link.json",
+    "ip-rule.json",
+    "ip-route.json",
+    "ip6-route.json",
+    "sysctl.txt",
+    "conntrack.txt",
+    "kube-proxy-mode.txt",
+)
+_USUAL = frozenset(
+    {"iptables-save.txt", "ip6tables-save.txt", "ip-addr.json", "ip-link.json", "ip-rule.json", "ip-route.json", "sysctl.txt"}
+)
+_MOST_NODES_ACROSS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRow:
+    """One kind of node file, and for each node in the table's order whether it is there."""
+
+    name: str
+    present: tuple[bool, ...]
+
+    @property
+    def count(self) -> int:
+        """Return how many nodes have it."""
+        return sum(self.present)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """One snapshot's summary, ready for a template. *owner* is who looks at it."""
+
+    row: Snapshot
+    owner: str = ""
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Return the summary that was stored with the snapshot."""
+        summary: dict[str, Any] = self.row.summary
+        return summary
+
+    @property
+    def may_delete(self) -> bool:
+        """Return whether the viewer may delete the snapshot."""
+        return self.row.is_deletable_by(self.owner)
+
+    @property
+    def trace_url(self) -> str:
+        """Return the address of the trace form for this snapshot, or "" while there is none."""
+        return trace_url(self.row)
+
+    @property
+    def steps(self) -> tuple[dict[str, Any], ...]:
+        """Return a timeline's steps (step, title, at), none for an ordinary snapshot."""
+        return tuple((self.summary.get("timeline") or {}).get("steps", ()))
+
+    @property
+    def sentence(self) -> str:
+        """Return what a demonstration cluster is for."""
+        return demonstrations.SENTENCES.get(self.row.id, "") if self.row.is_demo else ""
+
+    # --- objects and nodes -----------------------------------------------------------------------------------------------
+
+    @property
+    def objects(self) -> tuple[tuple[str, str], ...]:
+        """Return each kind of object with its count in digits, the usual kinds first."""
+        counts: dict[str, int] = self.summary.get("objects", {})
+        known = [kind for kind in BY_NAME if kind in counts]
+        return tuple((kind, f"{counts[kind]:,}") for kind in (*known, *sorted(set(counts) - set(known))))
+
+    @property
+    def services_text(self) -> str:
+        """Return how many Services there are."""
+        return f"{self.summary.get('objects', {}).get('Service', 0):,}"
+
+    @property
+    def pods_text(self) -> str:
+        """Return how many Pods there are."""
+        return f"{self.summary.get('objects', {}).get('Pod', 0):,}"
+
+    @property
+    def nodes(self) -> tuple[dict[str, Any], ...]:
+        """Return the nodes of the summary: name, has_object, files, kube_proxy (mode and source, or None)."""
+        return tuple(self.summary.get("nodes", ()))
+
+    @property
+    def files(self) -> tuple[FileRow, ...]:
+        """Return the table of node files: those that some node has, and those that are usual and missing everywhere."""
+        held = [set(node["files"]) for node in self.nodes]
+        names = set().union(*held, _USUAL) if held else set()
+        ordered = [name for name in _FILE_ORDER if name in names]
+        ordered += sorted(names - set(ordered))
+        return tuple(FileRow(name=name, present=tuple(name in files for files in held)) for name in ordered)
+
+    @property
+    def is_wide(self) -> bool:
+        """Return whether there are too many nodes for one column each."""
+        return len(self.nodes) > _MOST_NODES_ACROSS
+
+    # --- modes -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """Return the kube-proxy modes of its nodes."""
+        return tuple(self.summary.get("modes", ()))
+
+    @property
+    def modes_text(self) -> str:
+        """Return the modes in words."""
+        return ", ".join(self.modes) or "mode not known"
+
+    @property
+    def is_modelled(self) -> bool:
+        """Return whether every known mode is one that the engine evaluates."""
+        return set(self.modes) <= MODELLED_MODES
+
+    # --- what is wrong or missing ----------------------------------------------------------------------------------------
+
+    @property
+    def missing(self) -> tuple[dict[str, Any], ...]:
+        """Return the gaps, the ones that limit most first: what, nodes, limits, sentence."""
+        return tuple(self.summary.get("missing", ()))
+
+    @property
+    def faults(self) -> tuple[dict[str, Any], ...]:
+        """Return the faulty files: file, count, and the first faults with line, message and the text with a caret."""
+        return tuple(self.summary.get("faults", ()))
+
+    @property
+    def fault_count(self) -> int:
+        """Return how many faults there are in all files."""
+        return sum(entry["count"] for entry in self.faults)
+
+    @property
+    def unknown_files(self) -> tuple[str, ...]:
+        """Return the files that no layout knows; they are not stored."""
+        return tuple(self.summary.get("unknown_files", ()))
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """Return what was left out before storage: a sentence or two for each file."""
+        return tuple(self.summary.get("removed", ()))
+
+    # --- traces to try ---------------------------------------------------------------------------------------------------
+
+    @property
+    def examples_wait(self) -> bool:
+        """Return whether finding the examples takes longer than a page should wait."""
+        return not is_quick(self.row)
+
+    @property
+    def examples(self) -> tuple[ExampleLink, ...]:
+        """Return the traces to try."""
+        return example_links(self.row)

@@ -1,0 +1,172 @@
+"""Reading one node once: each documented file by its program, run in kube-proxy's container (or all of them by our own reader's).
+
+No shell and no pipe; a program that is missing, fails or prints too much costs its own file, not the others'. One that hangs ends the
+reading, with what was read before it: a kubelet that answers nobody would hang the next program too, and a worker for minutes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tracer.snapshot.layout import NODE_FILES
+from webapp import cluster
+from webapp.cluster import Connection
+from webapp.reading.changes import FileRead, NodeRead
+from webapp.reading.node_commands import CONNTRACK, NODE_COMMANDS, NodeCommand
+from webapp.reading.same_reading import as_kept
+
+PROGRAM_SECONDS = 20.0
+READER_SECONDS = READING_SECONDS = 60.0
+"""So long a whole reading of a node may take, by our reader or program by program."""
+MOST_BYTES = 64 << 20
+READER_ARGV = ("hopline-node-reader",)
+_REPORT = "reading.json"
+_LACKING = "The container has no program"
+"""How our reader begins to say the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadFrom:
+    """The pod that a node is read from: kube-proxy's, or (*is_reader*) our DaemonSet's."""
+
+    namespace: str
+    pod: str
+    container: str | None
+    is_reader: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.pod}"
+
+
+def commands(*, slow: bool, conntrack: bool, lacking: Iterable[str] = ()) -> tuple[NodeCommand, ...]:
+    """Return what is to be read: what follows events; with *slow* the rest too; *lacking* are files whose program was missing lately."""
+    without = frozenset(lacking)
+    wanted = tuple(c for c in NODE_COMMANDS if (slow or c.follows_events) and c.file not in without)
+    return (*wanted, CONNTRACK) if conntrack else wanted
+
+
+def read_node(connection: Connection, node: str, place: ReadFrom, wanted: tuple[NodeCommand, ...]) -> NodeRead:
+    """Return what *node*'s programs print now. Never raises: what failed is said in the reading."""
+    started, begun = time.time(), time.monotonic()
+    try:
+        files = _by_reader(connection, place, wanted) if place.is_reader else _one_by_one(connection, place, wanted)
+        error = ""
+    except _Ended as ended:
+        files, error = ended.files, ended.text
+    return NodeRead(node=node, pod=str(place), files=files, error=error, read_at=started, seconds=time.monotonic() - begun)
+
+
+class _Ended(Exception):
+    """The reading cannot go on; *files* were read before."""
+
+    def __init__(self, text: str, files: tuple[FileRead, ...] = ()) -> None:
+        super().__init__(text)
+        self.text, self.files = text, files
+
+
+def _one_by_one(connection: Connection, place: ReadFrom, wanted: tuple[NodeCommand, ...]) -> tuple[FileRead, ...]:
+    files: list[FileRead] = []
+    until = time.monotonic() + READING_SECONDS
+    for command in wanted:
+        left = until - time.monotonic()
+        if left <= 0:
+            raise _Ended(f"The reading was ended after {READING_SECONDS:g} s, before {command.argv[0]}.", tuple(files))
+        try:
+            files.append(_file(connection, place, command, min(PROGRAM_SECONDS, left)))
+        except cluster.TimedOut as error:
+            text = f"{command.argv[0]}: {error}"
+            raise _Ended(text, (*files, _hung(command, text, left))) from None
+        except (cluster.Denied, cluster.Refused, cluster.Unreachable) as error:
+            raise _Ended(str(error), tuple(files)) from None
+    return tuple(files)
+
+
+def _hung(command: NodeCommand, text: str, left: float) -> FileRead:
+    seconds = min(PROGRAM_SECONDS, left)
+    return FileRead(name=command.file, content=None, error=text, read_at=time.time() - seconds, seconds=seconds)
+
+
+def _file(connection: Connection, place: ReadFrom, command: NodeCommand, timeout: float) -> FileRead:
+    """Return what one program printed. :raises Denied, Refused, Unreachable: no other program will fare better.
+
+    NB: the API server's own silence, and a kubelet's, look like a program that hangs (TimedOut).
+    """
+    started = time.time()
+
+    def failed(text: str, *, is_lacking: bool = False, seconds: float = 0.0) -> FileRead:
+        return FileRead(name=command.file, content=None, error=text, is_lacking=is_lacking, read_at=started, seconds=seconds)
+
+    try:
+        output = connection.exec(place.namespace, place.pod, place.container, command.argv, timeout=timeout, most_bytes=MOST_BYTES)
+    except cluster.NoSuchProgram:
+        return failed(f"{_LACKING} {command.argv[0]}.", is_lacking=True)
+    except (cluster.TooLarge, cluster.BadAnswer) as error:
+        return failed(str(error))
+    # "sysctl -a" ends with an error for every setting that nobody may read; the network's are what counts.
+    is_enough = command.file == "sysctl.txt" and bool(as_kept(command.file, output.stdout))
+    if output.exit_code != 0 and not is_enough:
+        said = output.stderr.strip().splitlines()
+        return failed(f"{command.argv[0]} ended with {output.exit_code}{': ' + said[-1][:300] if said else ''}", seconds=output.seconds)
+    if command.file.endswith(".json") and not output.stdout.strip():
+        return failed("Nothing was printed.", seconds=output.seconds)
+    return FileRead(name=command.file, content=output.stdout, read_at=started, seconds=output.seconds)
+
+
+# --- our own reader ----------------------------------------------------------------------------------------------------------
+
+
+def _by_reader(connection: Connection, place: ReadFrom, wanted: tuple[NodeCommand, ...]) -> tuple[FileRead, ...]:
+    """Return what the reader's archive holds: every documented file, whatever was *wanted*; conntrack only when it was."""
+    argv = (*READER_ARGV, "--conntrack") if CONNTRACK in wanted else READER_ARGV
+    started = time.time()
+    try:
+        output = connection.exec(place.namespace, place.pod, place.container, argv, timeout=READER_SECONDS, most_bytes=2 * MOST_BYTES)
+    except cluster.ClusterError as error:
+        raise _Ended(str(error)) from None
+    if output.exit_code != 0:
+        raise _Ended(f"The node reader ended with {output.exit_code}: {output.stderr.strip()[-300:]}")
+    try:
+        return unpacked_reading(output.stdout, started)
+    except (tarfile.TarError, ValueError, EOFError) as error:
+        raise _Ended(f"The node reader's archive cannot be read: {error}") from None
+
+
+def unpacked_reading(archive: bytes, read_at: float) -> tuple[FileRead, ...]:
+    """Return the files of a reader's tar. Names that are not documented are left out; nothing is written anywhere.
+
+    :raises TarError, ValueError: it is no such archive.
+    """
+    contents: dict[str, bytes] = {}
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as tar:
+        for member in tar:
+            name = member.name.removeprefix("./")
+            if member.isfile() and (name in NODE_FILES or name == _REPORT):
+                file = tar.extractfile(member)
+                contents[name] = file.read() if file else b""
+    report = _report(contents.pop(_REPORT, None))
+    names = sorted({*contents, *(name for name in report if name in NODE_FILES)})
+    return tuple(_from_report(name, contents.get(name), report.get(name), read_at) for name in names)
+
+
+def _report(text: bytes | None) -> dict[str, dict[str, object]]:
+    if text is None:
+        raise ValueError(f"it has no {_REPORT}")
+    value = json.loads(text)
+    files = value.get("files") if isinstance(value, dict) else None
+    if not isinstance(files, dict):
+        raise ValueError(f"its {_REPORT} says nothing of files")
+    return {str(name): said for name, said in files.items() if isinstance(said, dict)}
+
+
+def _from_report(name: str, content: bytes | None, said: dict[str, object] | None, read_at: float) -> FileRead:
+    error, seconds = str((said or {}).get("error") or ""), (said or {}).get("seconds")
+    taken = float(seconds) if isinstance(seconds, int | float) else 0.0
+    if content is None or error:
+        text = error or "The node reader left it out."
+        return FileRead(name=name, content=None, error=text, is_lacking=text.startswith(_LACKING), read_at=read_at, seconds=taken)
+    return FileRead(name=name, content=content, read_at=read_at, seconds=taken)

@@ -1,0 +1,1 @@
+"""What is stored: snapshots, uploads, answers, and where."""
