@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 from typing import Protocol as TypingProtocol
 
 from tracer.limits import Budget
-from tracer.netfilter.evaluate import Annotator, Evaluation, Leaf, StepList
+from tracer.netfilter.evaluate import Annotator, XtablesLanguage, in_words
 from tracer.netfilter.iptables_save import Chain
-from tracer.netfilter.kept_runs import KeptRuns
+from tracer.netfilter.leaf import Leaf, StepList
+from tracer.netfilter.rule_language import Base, RuleLanguage
 from tracer.netfilter.view import View
+from tracer.netfilter.walk import RuleWalk
 
 
 class BaseChain(TypingProtocol):
@@ -28,6 +31,9 @@ class BaseChain(TypingProtocol):
     def routes_again(self) -> bool:
         """Return whether the kernel looks up a new way out where the chain, in OUTPUT, changed what routing looks at."""
 
+    def language(self, budget: Budget) -> RuleLanguage[Any, Any, Any]:
+        """Return what the walk asks of the chain's rules, within *budget*: for a walk of its own, or for ``KeptRuns``."""
+
     def run(self, view: View, steps: StepList | None, budget: Budget | None = None) -> Iterator[Leaf]:
         """Yield every way the chain ends for *view*, within *budget*."""
 
@@ -40,6 +46,11 @@ class XtablesChain:
     family: str
     priority: int
     annotate: Annotator
+    words: Base = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Say once what every walk says of the chain."""
+        object.__setattr__(self, "words", in_words(self.chain, self.family))
 
     @property
     def is_nat(self) -> bool:
@@ -51,10 +62,10 @@ class XtablesChain:
         """Return whether this is a chain of the mangle table. Source: ipt_mangle_out; iptables-nft makes it of type route."""
         return self.chain.table.name == "mangle"
 
+    def language(self, budget: Budget) -> XtablesLanguage:
+        """Return what the walk asks of the chain's rules, within *budget*."""
+        return XtablesLanguage(self.chain, self.family, self.annotate, budget, self.words)
+
     def run(self, view: View, steps: StepList | None, budget: Budget | None = None) -> Iterator[Leaf]:
         """Yield every way the chain ends for *view*, within *budget*."""
-        return Evaluation(self.chain, self.family, self.annotate, budget=budget).run(view, steps)
-
-    def kept(self, budget: Budget | None = None) -> KeptRuns:
-        """Return what walks the chain for one question with many packets: it gives the same, and keeps what the first ones found."""
-        return KeptRuns(self.chain, self.family, self.annotate, budget)
+        return RuleWalk(self.language(budget or Budget())).run(view, steps)

@@ -1,10 +1,10 @@
 """The straight walks of one base chain, kept while one question is answered.
 
 Of a Service with hundreds of endpoints, hundreds of packets cross the same chains, and most take the same way. A walk that never splits
-depends on nothing but the answers to what it asked: its matches, what an index found, the marks where a target changed them. So a packet
-is asked the same, in the same order; as long as its answers were given before, it goes where those led. The first new answer, or
-anything that is not simply yes or no, means a walk of its own. Which rules match is thus still asked of every packet; only what follows
-from the answers is not worked out again.
+depends on nothing but the answers to what it asked: what the parts of rules said and did, and what an index found. So a packet is asked
+the same, in the same order; as long as its answers were given before, it goes where those led. The first new answer, or one that is
+drawn or not known, means a walk of its own. Which rules match is thus still asked of every packet; only what follows from the answers is
+not worked out again.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any
 
-from tracer.limits import Budget
-from tracer.netfilter import matches
-from tracer.netfilter import model as m
-from tracer.netfilter.altered_view import marked, marks_of
-from tracer.netfilter.evaluate import Annotator, Asked, Evaluation, Event, KnownSteps, Leaf, StepList
-from tracer.netfilter.iptables_save import Chain
+from tracer.netfilter.effects import Alters, Draws
+from tracer.netfilter.leaf import Leaf, StepList
+from tracer.netfilter.rule_language import RuleLanguage
 from tracer.netfilter.view import View
+from tracer.netfilter.walk import Event, KnownSteps, RuleWalk
 from tracer.trace import Step
 
 _ONE = Fraction(1)
@@ -41,21 +40,20 @@ class _Straight:
 
 @dataclass(slots=True)
 class _Node:
-    """One question, with where each answer led; or the end."""
+    """One question (a part and its rule, see ``walk.Event``), with where each answer led; or the end."""
 
-    asked: Asked | None = None
+    part: Any = None
+    rule: Any = None
     answers: dict[object, _Node] = field(default_factory=dict)
     end: _Straight | None = None
 
 
 class KeptRuns:
-    """Walks *base* as :class:`Evaluation` does, and keeps the straight walks. For one question only: what is kept is never let go."""
+    """Walks a base chain as :class:`RuleWalk` does, and keeps the straight walks. For one question: what is kept is never let go."""
 
-    def __init__(self, base: Chain, family: str, annotate: Annotator, budget: Budget | None = None) -> None:
-        self._base = base
-        self._family = family
-        self._annotate = annotate
-        self._budget = budget or Budget()
+    def __init__(self, language: RuleLanguage[Any, Any, Any]) -> None:
+        self._language = language
+        self._budget = language.budget
         self._known = KnownSteps()
         self._first = _Node()
 
@@ -65,7 +63,7 @@ class KeptRuns:
         if kept is not None and not self._budget.is_spent:
             yield kept
             return
-        walk = Evaluation(self._base, self._family, self._annotate, self._known, self._budget)
+        walk = RuleWalk(self._language, self._known)
         for leaf in walk.run(view, steps):
             if walk.events is not None and leaf.probability == _ONE and not leaf.conditions and not leaf.unknowns:
                 self._keep(walk.events, leaf, steps)
@@ -79,8 +77,7 @@ class KeptRuns:
         straight, view = found
         end = straight.leaf
         self._budget.spend(len(straight.steps))
-        steps = straight.after(steps)
-        return Leaf(end.verdict, view, steps, _ONE, target=end.target, rule=end.rule, by_policy=end.by_policy, where=end.where)
+        return Leaf(end.verdict, view, straight.after(steps), _ONE, target=end.target, by_policy=end.by_policy, where=end.where)
 
     def accepted(self, view: Callable[[], View], steps: StepList | None) -> StepList | None:
         """Return the steps behind *steps* where it is known that the chain accepts the packet as it is, else None.
@@ -104,28 +101,30 @@ class KeptRuns:
         node: _Node | None = self._first
         while node is not None and node.end is None:
             self._budget.spend(1)
-            asked = node.asked
-            answer: object
-            if isinstance(asked, Chain):
-                answer = None if asked.index is None else tuple(asked.index.candidates(view.packet))
-            elif isinstance(asked, m.SetMark | m.CopyMark):
-                answer, view = marks_of(view), marked(asked, view)
-            elif asked is None:
+            if node.part is None and node.rule is None:
                 return None
-            else:
-                if isinstance(asked, m.SetMatch) and view.sets and (kept := view.sets.get(asked.name)):
-                    self._budget.spend(kept.cost(view.sets))
-                answer = matches.test(asked, view)
-                if answer is not True and answer is not False:
+            answer = self._answer(node, view)
+            if answer is not True and answer is not False:
+                if isinstance(answer, Draws):
                     return None
+                if isinstance(answer, Alters):
+                    view, answer = answer.view, answer.told
             node = node.answers.get(answer)
         return None if node is None or node.end is None else (node.end, view)
 
+    def _answer(self, node: _Node, view: View) -> object:
+        if node.rule is None:
+            return self._language.order(node.part, view.packet)
+        if node.part is None:
+            return self._language.end(node.rule, view)
+        return self._language.ask(node.part, node.rule, view)
+
     def _keep(self, events: list[Event], leaf: Leaf, before: StepList | None) -> None:
         node = self._first
-        for asked, answer in events:
-            node.asked = asked
-            node = node.answers.setdefault(answer, _Node())
+        for part, rule, answer in events:
+            node.part, node.rule = part, rule
+            key = answer if answer is True or answer is False or not isinstance(answer, Alters) else answer.told
+            node = node.answers.setdefault(key, _Node())
         node.end = _Straight(leaf, tuple(_since(leaf.steps, before)))
 
 

@@ -11,8 +11,8 @@ from fractions import Fraction
 from ipaddress import IPv4Address, IPv6Address
 
 from tracer.netfilter import nft_model as n
-from tracer.netfilter.nft_set_index import Absent, OwnPort, Value, same, unknown
-from tracer.netfilter.nft_values import Evaluator, fib_is_routed
+from tracer.netfilter.nft_set_index import Absent, OwnPort, Value, constant, same, unknown
+from tracer.netfilter.nft_values import Evaluator, fib_is_routed, label_memory
 from tracer.netfilter.view import UnknownAnswer, View
 
 
@@ -24,6 +24,8 @@ def holds(statement: n.Compare, view: View, values: Evaluator) -> bool | Fractio
         if routed is None:
             return unknown("the routes that fib asks for are not known")
         return routed != (statement.operator == "!=")
+    if _has_label(statement, view):
+        return True
     total, missing = Fraction(0), None
     for share, value in values.ways(statement.left, view):
         answer = _holds(statement, value, view, values)
@@ -34,6 +36,14 @@ def holds(statement: n.Compare, view: View, values: Evaluator) -> bool | Fractio
     if missing is not None:
         return missing
     return True if total == 1 else False if total == 0 else total
+
+
+def _has_label(statement: n.Compare, view: View) -> bool:
+    """Whether this very flow was given the label that is asked for. NB: of a new one an earlier connection may have been remembered."""
+    left, right, connection = statement.left, statement.right, view.connection
+    if not (isinstance(left, n.Ct) and left.key == "label" and statement.operator == "in") or connection is None or view.state == "NEW":
+        return False
+    return isinstance(right, int | n.Word) and label_memory(constant(right), connection) in view.recent
 
 
 def holds_together(group: Sequence[n.Compare], view: View, values: Evaluator) -> bool | UnknownAnswer:

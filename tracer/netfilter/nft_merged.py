@@ -8,7 +8,7 @@ Source: payload_can_merge and stmt_reduce, nftables 1.0.6 (``nft --debug=netlink
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from tracer.netfilter import nft_model as n
@@ -28,7 +28,20 @@ _FIELDS = {
 }
 
 
-def joined(statements: Sequence[n.Statement], at: int) -> tuple[n.Compare, ...]:
+Merged = tuple[n.Compare, ...]
+"""Comparisons that nft may have loaded as one."""
+
+
+def merged(statements: Sequence[n.Statement]) -> Iterator[n.Statement | Merged]:
+    """Yield the statements of a rule; those that nft may have loaded as one together."""
+    at = 0
+    while at < len(statements):
+        group = joined(statements, at)
+        yield group if len(group) > 1 else statements[at]
+        at += max(1, len(group))
+
+
+def joined(statements: Sequence[n.Statement], at: int) -> Merged:
     """Return the comparisons from *at* on that nft may have loaded as one; fewer than two where there is nothing to join."""
     found: list[n.Compare] = []
     begin = end = 0

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from tracer.errors import ParseError
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.model import Hook
-from tracer.netfilter.nft_evaluate import NftAnnotator, NftBaseChain, no_names
+from tracer.netfilter.nft_evaluate import NftAnnotator, NftBaseChain, Parts, no_names
 from tracer.netfilter.nft_json import parse_json
 from tracer.netfilter.nft_rule_line import XTABLES
 from tracer.netfilter.nft_text import parse_text
@@ -31,6 +31,7 @@ class NftRules:
     ruleset: n.NftRuleset
     annotate: NftAnnotator = no_names
     _indexes: dict[int, Indexes] = field(default_factory=dict)
+    _parts: Parts = field(default_factory=dict)
 
     @classmethod
     def from_listing(cls, text: str, file: str, annotate: NftAnnotator = no_names) -> NftRules:
@@ -54,7 +55,7 @@ class NftRules:
     def _of_table(self, table: n.NftTable, hook: Hook, family: Family) -> Iterator[NftBaseChain]:
         indexes = self._indexes.setdefault(id(table), {})
         for chain in reversed(table.chains.values()):
-            made = NftBaseChain(chain, table, self.ruleset.file, indexes, self.annotate)
+            made = NftBaseChain(chain, table, self.ruleset.file, indexes, self.annotate, parts=self._parts)
             if table.family in (family.value, "inet") and chain.hook == hook.value:
                 yield made
             elif table.family in ("netdev", "inet") and (chain.hook, hook) in _DEVICE_HOOKS:

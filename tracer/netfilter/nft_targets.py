@@ -12,6 +12,7 @@ from tracer.netfilter import model as m
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.nft_print import element_text
 from tracer.netfilter.nft_set_index import Value
+from tracer.netfilter.nft_values import label_memory
 from tracer.netfilter.view import View
 from tracer.packet import Family, Packet, Protocol
 
@@ -89,6 +90,8 @@ def assigned(target: n.Expression, value: Value, view: View) -> View | None:
             return replace(view, packet=replace(view.packet, mark=value & 0xFFFFFFFF))
         case n.Ct(key="mark") if isinstance(value, int):
             return view if view.connection is None else replace(view, connection_mark=value & 0xFFFFFFFF)
+        case n.Ct(key="label") if view.connection is not None:
+            return replace(view, recent=view.recent | {label_memory(value, view.connection)})
         case (
             n.Meta(key="nftrace" | "priority" | "pkttype" | "secmark")
             | n.Ct(key="event" | "helper" | "secmark" | "timeout" | "expectation" | "label")

@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv6Address
 from itertools import islice, product
 from math import prod
 
+from tracer.conntrack import Connection
 from tracer.limits import Budget
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.model import RpfilterMatch
@@ -29,6 +30,12 @@ def numgen_shares(mod: int) -> tuple[Fraction, ...]:
     """Return the exact odds of each value of ``numgen random mod N``: the kernel scales 32 random bits. Source: reciprocal_scale."""
     ends = [-(-i * _DRAW // mod) for i in range(mod + 1)]
     return tuple(Fraction(ends[i + 1] - ends[i], _DRAW) for i in range(mod))
+
+
+def label_memory(label: Value, connection: Connection) -> tuple[str, str]:
+    """Return how the walk remembers that a rule gave *connection* a label. NB: no rule takes one away. Source: nft_ct.c."""
+    flow = connection.original
+    return f"ct label {label}", f"{flow.protocol} {flow.source} {flow.source_port} {flow.destination} {flow.destination_port}"
 
 
 # A literal is kept beside its index, so that no other object takes over its id.

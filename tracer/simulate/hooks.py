@@ -14,9 +14,9 @@ from tracer.conntrack import Connection
 from tracer.frozen import changed
 from tracer.limits import Budget
 from tracer.netfilter import model as m
-from tracer.netfilter.base_chain import BaseChain, XtablesChain
-from tracer.netfilter.evaluate import Leaf, StepList
+from tracer.netfilter.base_chain import BaseChain
 from tracer.netfilter.kept_runs import KeptRuns
+from tracer.netfilter.leaf import Leaf, StepList
 from tracer.netfilter.model import Hook, Priority
 from tracer.netfilter.translate import Addresses, Translation, manipulates_source, translate
 from tracer.netfilter.view import View
@@ -150,11 +150,9 @@ class HookRunner:
 
     def _leaves(self, chain: BaseChain, view: View, steps: StepList | None) -> Iterator[Leaf]:
         """Every way the chain ends, from what earlier packets found where that tells it."""
-        if not isinstance(chain, XtablesChain):
-            return chain.run(view, steps, self.budget)
         kept = self._runs.get(id(chain))
         if kept is None:
-            kept = self._runs[id(chain)] = chain, chain.kept(self.budget)  # the chain is held so that its id stays its own
+            kept = self._runs[id(chain)] = chain, KeptRuns(chain.language(self.budget))  # the chain is held so that its id stays its own
         return kept[1].run(view, steps)
 
     def _view(self, walk: Walk, crossing: Crossing, hook: Hook) -> View:

@@ -8,8 +8,8 @@ from fractions import Fraction
 
 from tracer.conntrack import Connection, FlowTuple
 from tracer.frozen import changed
-from tracer.netfilter.evaluate import StepList
 from tracer.netfilter.ipset_save import IpSet
+from tracer.netfilter.leaf import StepList
 from tracer.packet import Address, Packet
 from tracer.routing import is_unnamed
 from tracer.stack_protocols import Process, TableId

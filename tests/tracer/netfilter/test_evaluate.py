@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tracer.netfilter.viewing import chain, leaves, packet, view
-from tracer.netfilter.evaluate import Evaluation, Leaf
+from tracer.netfilter.evaluate import XtablesLanguage
 from tracer.netfilter.iptables_save import parse_dump
+from tracer.netfilter.leaf import Leaf
+from tracer.netfilter.walk import RuleWalk
 
 
 def steps(leaf: Leaf) -> list[str]:
@@ -180,9 +182,9 @@ def test_bad_rule_is_unknown_only_if_it_might_match() -> None:
 def test_truncated_chain_is_unknown_at_its_end() -> None:
     text = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -s 10.0.0.9 -j ACCEPT\n-A INPUT -s 10.0.0.8 -j DROP\n"
     cut = parse_dump(text, "f").tables["filter"].chains["INPUT"]
-    (leaf,) = Evaluation(cut, "ip").run(view())
+    (leaf,) = RuleWalk(XtablesLanguage(cut, "ip")).run(view())
     assert leaf.verdict == "accept"
-    (leaf,) = Evaluation(cut, "ip").run(view(packet("10.0.0.7")))
+    (leaf,) = RuleWalk(XtablesLanguage(cut, "ip")).run(view(packet("10.0.0.7")))
     assert (leaf.verdict, leaf.unknowns[0].code) == ("unknown", "TRUNCATED_DUMP")
 
 

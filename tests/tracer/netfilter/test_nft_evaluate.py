@@ -11,7 +11,7 @@ import pytest
 from tests.tracer.netfilter.viewing import KnownTypes, packet, view
 from tracer.conntrack import Connection
 from tracer.netfilter import model as m
-from tracer.netfilter.evaluate import Leaf
+from tracer.netfilter.leaf import Leaf
 from tracer.netfilter.model import Hook
 from tracer.netfilter.nft_rules import NftRules
 from tracer.netfilter.nft_text import parse_text
@@ -270,6 +270,17 @@ def test_what_a_rule_takes_out_of_a_set_is_gone() -> None:
     parts = "\tset seen {\n\t\ttype ipv4_addr\n\t\tflags dynamic,timeout\n\t\telements = { 10.0.0.9 timeout 1m expires 30s }\n\t}\n"
     assert [leaf.verdict for leaf in leaves("ip saddr @seen drop", parts=parts)] == ["drop"]
     assert [leaf.verdict for leaf in leaves("delete @seen { ip saddr }\nip saddr @seen drop", parts=parts)] == ["accept"]
+
+
+def test_a_label_that_this_flow_was_given_is_known_of_what_follows() -> None:
+    first = tracked()
+    (leaf,) = leaves("ct label set 28", first)
+    later = replace(leaf.view, state="ESTABLISHED", reply=True)
+    assert matched("ct label 28", later) is True
+    assert matched("ct label 29", later) is None  # another rule set, or an earlier packet, may have given it
+    assert matched("ct label 28", leaf.view) is None  # of a new packet an earlier connection may be remembered
+    assert matched("ct label 28", replace(later, connection=Connection.begin(packet(source_port=4001)))) is None
+    assert matched("ct label 28", replace(first, state="ESTABLISHED")) is None
 
 
 def test_notrack_is_untracked() -> None:

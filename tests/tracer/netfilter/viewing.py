@@ -6,10 +6,12 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
-from tracer.netfilter.evaluate import Evaluation, Leaf
+from tracer.netfilter.evaluate import XtablesLanguage
 from tracer.netfilter.iptables_save import Chain, parse_dump
+from tracer.netfilter.leaf import Leaf
 from tracer.netfilter.model import Hook
 from tracer.netfilter.view import View
+from tracer.netfilter.walk import RuleWalk
 from tracer.packet import Address, Packet, Protocol
 
 
@@ -64,4 +66,4 @@ def chain(rules: str, *, policy: str = "ACCEPT", indexed: bool = True) -> Chain:
 
 def leaves(rules: str, seen: View | None = None, *, policy: str = "ACCEPT", indexed: bool = True) -> list[Leaf]:
     """Return every way the chain of *rules* ends."""
-    return list(Evaluation(chain(rules, policy=policy, indexed=indexed), "ip").run(seen or view()))
+    return list(RuleWalk(XtablesLanguage(chain(rules, policy=policy, indexed=indexed), "ip")).run(seen or view()))

@@ -11,7 +11,7 @@ import pytest
 from tests.made_cluster import MadeCluster
 from tracer.errors import TracerError
 from tracer.netfilter.base_chain import BaseChain
-from tracer.netfilter.evaluate import Leaf, StepList
+from tracer.netfilter.leaf import Leaf, StepList
 from tracer.netfilter.view import View
 from tracer.packet import Protocol
 from tracer.query import Destination, FlowState, Query, parse_source
