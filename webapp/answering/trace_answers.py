@@ -108,17 +108,20 @@ def _put_while_there(digest: str, question: str, found: Answer) -> bool:
 
 
 def _of_followed(row: LiveSource, query: TraceQuery) -> Answer:
-    from tracer.explain.dependencies import dependencies_of
+    from tracer.explain.dependencies import WatchedCluster, watched_dependencies
 
     with sources.using_live(row) as view:
         key = ("answer", str(query.question()))
         found: Answer | None = view.answers.get(key)
         if found is None:
-            traced = _traced(view.cluster, query)
-            dependencies = dependencies_of(view.cluster, traced)
+            # Worked out once, on a cluster that notes what it is asked: what the page shows and what it rests on cannot drift apart.
+            watched = WatchedCluster(view.cluster)
+            traced = _traced(watched, query)
+            around = _document(watched, traced, {})
+            dependencies = watched_dependencies(watched, traced)
             moment: dict[str, object] = {"id": row.id, "name": row.name, "digest": "", "taken_at": view.at.isoformat() if view.at else None}
             depends = {"generation": view.generation, "depends": sorted(dependencies.refs)}
-            found = Answer(_document(view.cluster, traced, moment) | {"live": depends})
+            found = Answer(around | {"snapshot": moment, "live": depends})
             view.answers.keep(key, found, dependencies)
             _shown.put((row.id, str(query.question()), str(view.generation)), found)
         return found

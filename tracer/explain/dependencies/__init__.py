@@ -6,7 +6,7 @@ it changes something that was asked for. Nothing is said of changes by hand: wha
 
 from __future__ import annotations
 
-from tracer.explain.dependencies.dependencies import Dependencies, dependencies_of
+from tracer.explain.dependencies.dependencies import Dependencies, dependencies_of, watched_dependencies
 from tracer.explain.dependencies.watched_cluster import WatchedCluster
 
-__all__ = ["Dependencies", "WatchedCluster", "dependencies_of"]
+__all__ = ["Dependencies", "WatchedCluster", "dependencies_of", "watched_dependencies"]
