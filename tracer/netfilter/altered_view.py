@@ -11,11 +11,6 @@ from tracer.netfilter import model as m
 from tracer.netfilter.view import View
 
 
-def marks_of(view: View) -> tuple[int, int, bool]:
-    """Return what a target that sets marks looks at: the packet's mark, the connection's, and whether there is a connection."""
-    return view.packet.mark, view.connection_mark, view.connection is None
-
-
 def marked(target: m.SetMark | m.CopyMark, view: View) -> View:
     """Return the view after a MARK or CONNMARK target. Source: xt_mark.c, xt_connmark.c."""
     mark, connection_mark = view.packet.mark, view.connection_mark

@@ -1,6 +1,6 @@
 """What an answer rests on, and which changes touch it.
 
-Strategy: the question is answered once more by a cluster that notes what it is asked (``WatchedCluster``); a change touches the answer when
+Strategy: the question is answered by a cluster that notes what it is asked (``WatchedCluster``); a change touches the answer when
 it changes something that was asked for. Nothing is said of changes by hand: what the walk and the findings never looked at cannot matter.
 """
 
