@@ -31,11 +31,12 @@ _DEMO = Path(__file__).parents[2] / "demo"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
-    """One reader: *read* takes a text, *seeds* are true inputs."""
+    """One reader: *read* takes a text, *seeds* are true inputs. Of all inputs it gets *weight* parts: the fewer the more one costs."""
 
     name: str
     read: Callable[[str], object]
     seeds: tuple[str, ...]
+    weight: int = 16
 
 
 def _node_file(cluster: str, name: str) -> str:
@@ -99,11 +100,11 @@ def readers() -> tuple[Reader, ...]:
         Reader(name="sysctl", read=parse_sysctl, seeds=("\n".join(_node_file("shop-iptables", "sysctl.txt").split("\n")[:20]),)),
         Reader(name="objects (JSON)", read=_objects, seeds=tuple(_items((demo / f).read_text(), 1) for f in _OBJECT_FILES)),
         Reader(name="objects (YAML)", read=_yaml_objects, seeds=(yaml,)),
-        Reader(name="summary, secrets, renaming", read=sum_up, seeds=(_items((demo / "services.json").read_text(), 2), yaml)),
+        Reader(name="summary, secrets, renaming", read=sum_up, seeds=(_items((demo / "services.json").read_text(), 2), yaml), weight=4),
         Reader(name="cilium service list", read=lambda text: parse_cilium(text, "fuzz"), seeds=(_CILIUM,)),
         Reader(name="hns", read=lambda text: parse_hns({"hns-policies.json": text}), seeds=(_HNS,)),
         Reader(name="archives", read=open_archive, seeds=archives()),
-        *(Reader(name=walk.name, read=walk.read, seeds=(walk.seed,)) for walk in walks()),
+        *(Reader(name=walk.name, read=walk.read, seeds=(walk.seed,), weight=1) for walk in walks()),
         Reader(name="resolv.conf", read=parse_resolv_conf, seeds=("nameserver 10.96.0.10\nsearch a.svc.cluster.local svc.cluster.local\noptions ndots:5\n",)),
         Reader(name="Corefile", read=parse_corefile, seeds=(corefile, "a.b:53 {\n  rewrite name exact x.y z.w\n  hosts {\n    10.0.0.1 a\n    fallthrough\n  }\n  forward . /etc/resolv.conf\n}\n")),
     )  # fmt: skip
