@@ -23,7 +23,7 @@ parallel=4
 target=''
 temporary=''
 
-# What is asked of each node: the file, then the program and its arguments (webapp/reading/node_commands.py is the same list; a test compares them).
+# What is asked of each node: the file, then the program and its arguments (tracer/snapshot/node_files.py is the same list; a test compares them).
 node_commands='iptables-save.txt iptables-save
 ip6tables-save.txt ip6tables-save
 nft-ruleset.json nft -j list ruleset

@@ -31,6 +31,17 @@ class Family(StrEnum):
     IP6 = "ip6"
 
 
+def host_text(host: object) -> str:
+    """Return an address, or a name, as it stands in front of a port: IPv6 in brackets. Source: RFC 3986, 3.2.2."""
+    text = str(host)
+    return f"[{text}]" if ":" in text else text
+
+
+def endpoint_text(host: object, port: object) -> str:
+    """Return ``address:port``, for IPv6 ``[address]:port``: everywhere but in rules, which are spelled as their programs do."""
+    return f"{host_text(host)}:{port}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packet:
     """One packet's header and its mark.

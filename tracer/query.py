@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from tracer.errors import QueryError
-from tracer.packet import Address, Protocol
+from tracer.packet import Address, Protocol, host_text
 
 
 class SourceKind(StrEnum):
@@ -67,9 +67,9 @@ class Destination:
     def __str__(self) -> str:
         if self.service:
             return f"svc:{self.service[0]}/{self.service[1]}" + (f":{self.port}" if self.port is not None else "")
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = host_text(self.host)
         if self.given is not None:
-            host += f"=[{self.given}]" if self.given.version == 6 else f"={self.given}"
+            host += f"={host_text(self.given)}"
         return host if self.port is None else f"{host}:{self.port}"
 
 

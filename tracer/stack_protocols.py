@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import NamedTuple, Protocol
 
 from tracer.conntrack import Connection
-from tracer.packet import Address, Packet
+from tracer.packet import Address, Packet, endpoint_text
 from tracer.trace import Disposition, Reason, StackKind, Unknown
 
 
@@ -111,7 +111,7 @@ class Target:
     port: int
 
     def __str__(self) -> str:
-        return f"[{self.address}]:{self.port}" if self.address.version == 6 else f"{self.address}:{self.port}"
+        return endpoint_text(self.address, self.port)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

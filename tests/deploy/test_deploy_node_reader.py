@@ -23,11 +23,10 @@ from tests.oracle.netns import CommandFailed, Namespace, why_not
 from tracer.query import Query, parse_destination, parse_source
 from tracer.simulate import trace
 from tracer.snapshot import Snapshot
-from tracer.snapshot.layout import NODE_FILES
+from tracer.snapshot.node_files import BY_NAME, LEGACY_IP6TABLES, LEGACY_IPTABLES, NODE_FILES, PROXY_VERSION, Reading
 from tracer.snapshot.summary import summarise
 from tracer.topology.cluster import Cluster
 from webapp.cluster import rbac_manifest
-from webapp.reading.node_commands import CONNTRACK, NODE_COMMANDS
 from webapp.reading.node_reader import READER_ARGV, unpacked_reading
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
@@ -192,7 +191,7 @@ def test_the_follower_reads_what_it_prints(node: Namespace) -> None:
     files = {file.name: file for file in unpacked_reading(printed, read_at=1.0)}
     assert b"DNAT" in (files["iptables-save.txt"].content or b"")
     assert files["kube-proxy-mode.txt"].error == "kube-proxy does not answer on 127.0.0.1:10249"
-    assert set(files) <= NODE_FILES
+    assert set(files) <= set(BY_NAME)
 
 
 # --- its parts -----------------------------------------------------------------------------------------------------------
@@ -250,11 +249,10 @@ def test_a_dump_has_rules_or_not(program: ModuleType, dump: bytes, expected: boo
 
 def test_its_commands_are_those_of_the_other_readings(program: ModuleType) -> None:
     ours = dict((*program.COMMANDS, program.IPVS, program.CONNTRACK))
-    others = {command.file: command.argv for command in (*NODE_COMMANDS, CONNTRACK)}
-    assert {name: argv for name, argv in ours.items() if name != "ss.txt"} == {name: others[name] for name in ours if name != "ss.txt"}
-    read_otherwise = {"iptables-save.txt", "ip6tables-save.txt", "sysctl.txt", "resolv.conf"}
-    assert set(others) - set(ours) - read_otherwise == {"kube-proxy-version.txt"}
-    assert {name for name, _ in program.readings(conntrack=True)} <= NODE_FILES
+    assert ours == {name: BY_NAME[name].argv for name in ours}
+    beside_others = {LEGACY_IPTABLES.name, LEGACY_IP6TABLES.name}
+    brought = {name for name, _ in program.readings(conntrack=True)} | beside_others
+    assert brought == {file.name for file in NODE_FILES if file.reading is not Reading.NEVER} - {PROXY_VERSION.name}
 
 
 def test_it_is_one_file_of_the_standard_library_without_a_shell() -> None:

@@ -28,7 +28,6 @@ from tracer.snapshot.redact import remove_secrets
 from tracer.snapshot.rename import Renaming
 from tracer.snapshot.summary import summarise
 from tracer.topology.cluster import Cluster
-from webapp.storing.file_checks import CHECKS
 from webapp.uploads import Limits, UploadError, check
 
 _DEMO = Path(__file__).parents[2] / "demo"
@@ -76,7 +75,7 @@ def sum_up(text: str) -> None:
     files, _ = remove_secrets({**made(), "services.json": text.encode("utf-8", "surrogatepass")})
     snapshot = Snapshot.from_files(files)
     with contextlib.suppress(TracerError):
-        summarise(snapshot, CHECKS)
+        summarise(snapshot)
     for _ in Renaming(snapshot, b"k" * 32).files():
         pass
 

@@ -21,7 +21,6 @@ def main(name: str) -> int:
     from tracer.snapshot.redact import remove_secrets
     from tracer.snapshot.summary import summarise
     from tracer.topology.cluster import Cluster
-    from webapp.storing.file_checks import CHECKS
 
     made = INPUTS[name]()
     before = resource.getrusage(resource.RUSAGE_SELF)
@@ -31,7 +30,7 @@ def main(name: str) -> int:
     snapshot = Snapshot.from_files(files)
     codes: set[str] = set()
     try:
-        summarise(snapshot, CHECKS)
+        summarise(snapshot)
     except TracerError as error:
         codes.add(error.code)
     cluster = Cluster.from_snapshot(snapshot)

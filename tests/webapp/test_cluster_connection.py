@@ -12,6 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.webapp.recorded_api import shop
+from tracer.snapshot.node_files import READ
 from webapp.cluster import (
     FOLLOWED_KINDS,
     BadAnswer,
@@ -26,7 +27,6 @@ from webapp.cluster import (
     Unreachable,
     Verdict,
 )
-from webapp.reading.node_commands import NODE_COMMANDS
 from webapp.reading.node_reader import READER_ARGV, unpacked_reading
 from webapp.recorded_api import Fault, Faults, RecordedApi, What
 
@@ -156,9 +156,9 @@ def test_our_reader_says_as_much_as_single_programs_do() -> None:
     with shop.served(api=RecordedApi(shop.timeline(), readers=True)) as (_, connection):
         where = ("hopline", "hopline-node-reader-shop-worker", "node-reader")
         files = {file.name: file.content for file in unpacked_reading(connection.exec(*where, READER_ARGV).stdout, 0.0)}
-        for command in NODE_COMMANDS:
-            if command.file in files:
-                assert connection.exec(*PROXY, command.argv).stdout == files[command.file]
+        for command in READ:
+            if command.name in files:
+                assert connection.exec(*PROXY, command.argv).stdout == files[command.name]
         assert {"iptables-save.txt", "ip6tables-save.txt", "ip-route.json"} <= set(files)
 
 

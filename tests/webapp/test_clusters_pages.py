@@ -14,12 +14,12 @@ from django.test import Client
 from tests.webapp.live.following import recorded
 from tests.webapp.live_rows import KeptCluster
 from tests.webapp.made_rows import MINE, OTHER, client_of
+from tracer.snapshot.node_files import READ
 from webapp.cluster import PERMISSIONS, Verdict, permissions
 from webapp.live import connecting
 from webapp.live import live_sources as live
 from webapp.live.connecting import Check, Contexts
 from webapp.models import LiveSource, Snapshot
-from webapp.reading.node_commands import NODE_COMMANDS
 from webapp.recorded_api import RecordedApi, serve
 from webapp.storing import stored_snapshots
 
@@ -180,7 +180,7 @@ def test_nothing_is_asked_after_the_deadline(monkeypatch: pytest.MonkeyPatch) ->
 def test_it_says_what_exec_allows_and_what_is_run(client: Client) -> None:
     text = client.get("/clusters").content.decode()
     assert "can run any program in any pod of that namespace" in text
-    for command in NODE_COMMANDS:
+    for command in READ:
         assert f"<code>{' '.join(command.argv)}</code>" in text
 
 

@@ -17,6 +17,7 @@ from tracer.dns.server import DnsServer
 from tracer.dns.service_import import Imports, ServiceImport
 from tracer.errors import ParseError
 from tracer.kube.configmap import ConfigMap
+from tracer.kube.endpoints import ready_addresses
 from tracer.kube.objects import Objects
 from tracer.kube.pod import Pod
 from tracer.kube.service import Service
@@ -101,8 +102,7 @@ class ClusterDns:
         """The address of the pod that answers: any endpoint of the DNS Service will do, they serve the same zone."""
         if self.service is None:
             return ()
-        slices = self._objects.slices_of(*self.service.key)
-        return tuple(a for s in slices for e in s.endpoints if e.ready for a in e.addresses)[:1]
+        return ready_addresses(self._objects.slices_of(*self.service.key))[:1]
 
     @cached_property
     def service(self) -> Service | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tracer.kube.pod import Pod
 from tracer.kube.service import Service
-from tracer.packet import Address
+from tracer.packet import Address, endpoint_text
 
 _ALWAYS = ("default", "kubernetes")
 
@@ -55,9 +55,8 @@ def _variables(service: Service, address: Address) -> Iterator[tuple[str, str]]:
     for port in service.ports:
         if port.name:
             yield f"{prefix}_SERVICE_PORT_{variable_name(port.name)}", str(port.port)
-    shown = f"[{address}]" if address.version == 6 else str(address)
     for number, port in enumerate(service.ports):
-        url = f"{port.protocol.value}://{shown}:{port.port}"
+        url = f"{port.protocol.value}://{endpoint_text(address, port.port)}"
         if number == 0:
             yield f"{prefix}_PORT", url
         own = f"{prefix}_PORT_{port.port}_{port.protocol.value.upper()}"

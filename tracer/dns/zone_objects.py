@@ -12,6 +12,7 @@ from functools import cached_property
 
 from tracer.dns.kubernetes_options import KubernetesOptions
 from tracer.dns.service_import import SOURCE_CLUSTER_LABEL, Imports
+from tracer.kube.endpoints import ready_endpoints
 from tracer.kube.endpointslice import EndpointSlice
 from tracer.kube.objects import Objects
 from tracer.kube.pod import Pod
@@ -133,8 +134,8 @@ class ZoneObjects:
             if self._options.labels is not None and named is None and not self._options.labels.matches(item.labels):
                 continue
             ports = tuple(ZonePort(name=p.name, protocol=p.protocol.value, number=p.port) for p in item.ports) or NO_PORTS
-            for endpoint in item.endpoints:
-                for address in endpoint.addresses if endpoint.ready else ():
+            for endpoint in ready_endpoints((item,)):
+                for address in endpoint.addresses:
                     pod = endpoint.target_ref.name if endpoint.target_ref is not None else None
                     yield ZoneEndpoint(
                         service=(item.namespace, named if named is not None else item.service or ""),

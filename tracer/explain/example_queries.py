@@ -10,6 +10,7 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+from tracer.kube.endpoints import ready_endpoints
 from tracer.kube.endpointslice import Endpoint
 from tracer.kube.node import Node
 from tracer.kube.objects import Objects
@@ -59,7 +60,7 @@ class _Cluster:
 
     def endpoints(self, service: Service) -> tuple[Endpoint, ...]:
         """Return the ready endpoints of *service*."""
-        return tuple(e for s in self._objects.slices_of(*service.key) for e in s.endpoints if e.ready)
+        return ready_endpoints(self._objects.slices_of(*service.key))
 
     def pods_behind(self, service: Service) -> tuple[Pod, ...]:
         """Return the pods that are ready endpoints of *service*, without those on the host's network."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from tracer.frozen import changed
+from tracer.kube.endpoints import ready_endpoints, stays
 from tracer.kube.node import Node
 from tracer.kube.objects import Objects
 from tracer.kube.service import AddressOf, Service, ServicePort, TrafficPolicy
@@ -72,7 +73,7 @@ class ServiceBalancer:
         if self.service.external_traffic_policy is not TrafficPolicy.LOCAL:
             return nodes
         slices = self.objects.slices_of(self.service.namespace, self.service.name)
-        local = {e.node_name for s in slices for e in s.endpoints if e.ready and not e.terminating}
+        local = {e.node_name for e in ready_endpoints(slices) if stays(e)}
         return [n for n in nodes if n.name in local]
 
     def back(self, walk: Passing) -> Packet | None:

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from tracer.ipvs.model import RealServer, VirtualServer, endpoint_text
-from tracer.packet import Address, Protocol
+from tracer.ipvs.model import RealServer, VirtualServer
+from tracer.packet import Address, Protocol, endpoint_text
 from tracer.query import parse_address
 
 _SERVER = re.compile(r"^(?P<protocol>TCP|UDP|SCTP|FWM)\s+(?P<where>\S+)\s+(?P<rest>.*)$", re.ASCII)

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from tracer.errors import Fault, Faults
-from tracer.ipvs.model import Forwarding, RealServer, VirtualServer, endpoint_text
-from tracer.packet import Address, Protocol
+from tracer.ipvs.model import Forwarding, RealServer, VirtualServer
+from tracer.packet import Address, Protocol, endpoint_text
 from tracer.query import parse_address
 
 _SERVICE_OPTIONS = {

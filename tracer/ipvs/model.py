@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from tracer.errors import Fault
-from tracer.packet import Address, Packet, Protocol
+from tracer.packet import Address, Packet, Protocol, endpoint_text
 
 _FTP_DATA = 20
 
@@ -110,8 +110,3 @@ class VirtualServers:
 
     def _at(self, packet: Packet, port: int) -> VirtualServer | None:
         return self._by_key.get((packet.protocol, packet.destination, port, None, packet.destination.version))
-
-
-def endpoint_text(address: Address | None, port: int) -> str:
-    """Return ``address:port`` as ipvsadm prints it, an IPv6 address in brackets."""
-    return f"[{address}]:{port}" if address is not None and address.version == 6 else f"{address}:{port}"

@@ -1,5 +1,7 @@
-"""Which endpoints of a Service port a node uses, and why not the others, as kube-proxy 1.36 decides.
+"""Which endpoints a Service has and a node uses, and why not the others: the one place that asks an endpoint for its conditions.
 
+*Ready* ones are what DNS names, balancers' health checks count and proxies prefer; *usable* ones are the ready, or where there are none
+those that still serve while they terminate (KEP-1669); *in use* is what kube-proxy 1.36 decides for one port on one node.
 Two sets: *cluster* endpoints, used where the policy is Cluster, and *local* ones, used where it is Local.
 Topology hints narrow the first only.
 This predicts what kube-proxy should have programmed; a trace follows the rules themselves.
@@ -8,14 +10,113 @@ Source: pkg/proxy/topology.go, pkg/proxy/serviceport.go, pkg/proxy/endpointslice
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol, TypeVar
 
-from tracer.kube.endpointslice import EndpointSlice
+from tracer.kube.endpointslice import Endpoint, EndpointSlice
 from tracer.kube.objects import Objects
 from tracer.kube.service import Service, ServicePort, TrafficPolicy
-from tracer.packet import Address
+from tracer.packet import Address, endpoint_text
+
+
+class Conditions(Protocol):
+    """What an EndpointSlice says of an endpoint's state."""
+
+    @property
+    def ready(self) -> bool: ...
+    @property
+    def serving(self) -> bool: ...
+    @property
+    def terminating(self) -> bool: ...
+
+
+E = TypeVar("E", bound=Conditions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """One endpoint with the *port* that its slice gives it for the Service port that was asked for."""
+
+    address: Address
+    port: int
+    endpoint: Endpoint
+    slice: str = ""
+
+    @property
+    def target(self) -> tuple[Address, int]:
+        """Return (address, port)."""
+        return (self.address, self.port)
+
+    @property
+    def ready(self) -> bool:
+        """Return whether proxies prefer it."""
+        return self.endpoint.ready
+
+    @property
+    def serving(self) -> bool:
+        """Return whether it answers, ready or not."""
+        return self.endpoint.serving
+
+    @property
+    def terminating(self) -> bool:
+        """Return whether its pod is being deleted."""
+        return self.endpoint.terminating
+
+    def __str__(self) -> str:
+        reference = self.endpoint.target_ref
+        shown = endpoint_text(self.address, self.port)
+        return f"{shown} (pod {reference.name})" if reference and reference.kind == "Pod" else shown
+
+
+def ready_of(endpoints: Iterable[E]) -> tuple[E, ...]:
+    """Return those of *endpoints* that are ready."""
+    return tuple(e for e in endpoints if e.ready)
+
+
+def ready_endpoints(slices: Iterable[EndpointSlice]) -> tuple[Endpoint, ...]:
+    """Return the endpoints of *slices* that are ready, in their order."""
+    return ready_of(endpoint for found in slices for endpoint in found.endpoints)
+
+
+def ready_addresses(slices: Iterable[EndpointSlice]) -> tuple[Address, ...]:
+    """Return the addresses of the endpoints that are ready, in the order of the slices."""
+    return tuple(address for endpoint in ready_endpoints(slices) for address in endpoint.addresses)
+
+
+def stays(endpoint: Conditions) -> bool:
+    """Return whether an endpoint is ready and not on its way out: health checks count it, and the userspace proxy knows it."""
+    return endpoint.ready and not endpoint.terminating
+
+
+def serves_on(endpoint: Conditions) -> bool:
+    """Return whether an endpoint is used only when no ready one is left: it still serves while it terminates (KEP-1669)."""
+    return endpoint.serving and endpoint.terminating
+
+
+def usable(endpoints: Sequence[E]) -> tuple[E, ...]:
+    """Return those of *endpoints* that a proxy should use: the ready ones, else those that serve on."""
+    return ready_of(endpoints) or tuple(e for e in endpoints if serves_on(e))
+
+
+def state_text(endpoint: Conditions) -> str:
+    """Return why an endpoint is not ready, in a word or two."""
+    return "terminating" if endpoint.terminating else "not ready"
+
+
+def number_in(found: EndpointSlice, port: ServicePort) -> int | None:
+    """Return the number that a slice gives *port* at its endpoints, None where it gives none."""
+    return next((p.port for p in found.ports if p.name == port.name and p.protocol is port.protocol), None)
+
+
+def listed_on(slices: Iterable[EndpointSlice], port: ServicePort, *, version: int) -> Iterator[Listed]:
+    """Yield the endpoints of one family behind *port*, whatever their state, in the order of the slices; one may stand in several."""
+    for found in slices:
+        number = number_in(found, port) if found.address_type == f"IPv{version}" else None
+        for endpoint in found.endpoints if number is not None else ():
+            if number is not None and endpoint.addresses:
+                yield Listed(address=endpoint.addresses[0], port=number, endpoint=endpoint, slice=found.name)
 
 
 class Topology(StrEnum):
@@ -42,13 +143,8 @@ class PortEndpoint:
     zone: str | None = None
     slice: str = ""
 
-    @property
-    def is_serving_terminating(self) -> bool:
-        """Return whether the endpoint is used only when no ready one is left."""
-        return self.serving and self.terminating
-
     def __str__(self) -> str:
-        return f"[{self.address}]:{self.port}" if self.address.version == 6 else f"{self.address}:{self.port}"
+        return endpoint_text(self.address, self.port)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,27 +196,28 @@ def endpoints_in_use(objects: Objects, service: Service, port: ServicePort, *, n
 def port_endpoints(slices: Iterable[EndpointSlice], port: ServicePort, *, node: str, version: int) -> tuple[PortEndpoint, ...]:
     """Return the endpoints behind *port*, ordered by address. One that stands in several slices counts once, its readiest entry."""
     found: dict[tuple[Address, int], PortEndpoint] = {}
-    for item in slices:
-        numbers = [p.port for p in item.ports if p.name == port.name and p.protocol is port.protocol and p.port is not None]
-        for endpoint in item.endpoints if item.address_type == f"IPv{version}" else ():
-            for number in numbers[:1] if endpoint.addresses else ():
-                entry = PortEndpoint(
-                    address=endpoint.addresses[0],
-                    port=number,
-                    ready=endpoint.ready,
-                    serving=endpoint.serving,
-                    terminating=endpoint.terminating,
-                    is_local=endpoint.node_name == node,
-                    zone_hints=endpoint.zone_hints,
-                    node_hints=endpoint.node_hints,
-                    node_name=endpoint.node_name,
-                    zone=endpoint.zone,
-                    slice=item.name,
-                )
-                known = found.get((entry.address, number))
-                if known is None or (entry.ready, entry.serving) > (known.ready, known.serving):
-                    found[(entry.address, number)] = entry
+    for listed in listed_on(slices, port, version=version):
+        known = found.get(listed.target)
+        if known is None or (listed.ready, listed.serving) > (known.ready, known.serving):
+            found[listed.target] = _seen_from(node, listed)
     return tuple(sorted(found.values(), key=lambda e: (int(e.address), e.port)))
+
+
+def _seen_from(node: str, listed: Listed) -> PortEndpoint:
+    endpoint = listed.endpoint
+    return PortEndpoint(
+        address=listed.address,
+        port=listed.port,
+        ready=endpoint.ready,
+        serving=endpoint.serving,
+        terminating=endpoint.terminating,
+        is_local=endpoint.node_name == node,
+        zone_hints=endpoint.zone_hints,
+        node_hints=endpoint.node_hints,
+        node_name=endpoint.node_name,
+        zone=endpoint.zone,
+        slice=listed.slice,
+    )
 
 
 def categorise(
@@ -135,21 +232,19 @@ def categorise(
     cluster: tuple[PortEndpoint, ...] | None = None
     if uses_cluster:
         topology, reason = _topology(endpoints, node, zone, honour_node_hints=honour_node_hints)
-        cluster = tuple(e for e in endpoints if e.ready and _is_hinted(e, topology, node, zone))
+        cluster = tuple(e for e in ready_of(endpoints) if _is_hinted(e, topology, node, zone))
         # Hints are given up where they leave nothing, so here nothing is ready anywhere.
-        cluster = cluster or tuple(e for e in endpoints if e.is_serving_terminating)
+        cluster = cluster or usable(endpoints)
     local: tuple[PortEndpoint, ...] | None = None
     if uses_local:
-        mine = [e for e in endpoints if e.is_local]
-        local = tuple(e for e in mine if e.ready) or tuple(e for e in mine if e.is_serving_terminating)
-    usable = any(e.ready or e.is_serving_terminating for e in endpoints)
+        local = usable([e for e in endpoints if e.is_local])
     chosen = {*(cluster or ()), *(local or ())}
     reachable = tuple(e for e in endpoints if e in chosen)
     return EndpointsInUse(
         cluster=cluster,
         local=local,
         reachable=reachable,
-        has_any=bool(cluster) or (uses_local and usable),
+        has_any=bool(cluster) or (uses_local and bool(usable(endpoints))),
         topology=topology,
         topology_reason=reason,
         why_not={str(e): _why_not(e, endpoints, topology, zone) for e in endpoints if e not in chosen},
@@ -158,7 +253,7 @@ def categorise(
 
 def _topology(endpoints: Sequence[PortEndpoint], node: str, zone: str, *, honour_node_hints: bool) -> tuple[Topology, str]:
     """Return how hints narrow the endpoints, and in words why, or why not."""
-    ready = [e for e in endpoints if e.ready]
+    ready = ready_of(endpoints)
     if not ready:
         return Topology.NONE, "no endpoint is ready, hints are not looked at"
     if honour_node_hints and all(e.node_hints for e in ready) and any(node in e.node_hints for e in ready):
@@ -182,10 +277,10 @@ def _is_hinted(endpoint: PortEndpoint, topology: Topology, node: str, zone: str)
 
 
 def _why_not(endpoint: PortEndpoint, endpoints: Sequence[PortEndpoint], topology: Topology, zone: str) -> str:
-    if not endpoint.ready and not endpoint.is_serving_terminating:
+    if not endpoint.ready and not serves_on(endpoint):
         return "it is terminating and no longer serving" if endpoint.terminating else "it is not ready"
     if not endpoint.ready:
-        return "it is terminating, and ready endpoints are left" if any(e.ready for e in endpoints) else "it is terminating on another node"
+        return "it is terminating, and ready endpoints are left" if ready_of(endpoints) else "it is terminating on another node"
     if topology is Topology.SAME_NODE:
         return f"it is hinted for node {', '.join(endpoint.node_hints)}"
     if topology is Topology.SAME_ZONE:

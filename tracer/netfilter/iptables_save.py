@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tracer.errors import Fault, Faults, ParseError
+from tracer.netfilter.hook_order import BUILT_IN_CHAINS, CHAINS_OF_TABLE
 from tracer.netfilter.index import ChainIndex, pinned_matches
 from tracer.netfilter.model import Rule, UnmodelledTarget
 from tracer.netfilter.rule_shapes import ShapeReader
@@ -22,14 +23,7 @@ _OF_NFT = re.compile(r"\(nf_tables\)|xtables-save|-nft-save", re.ASCII)
 _UNLISTED = re.compile(r"# Table `(\w+)' (?:is incompatible|contains incompatible base-chains), use 'nft' tool", re.ASCII)
 _LEGACY = re.compile(r"# Warning: ip6?tables-legacy tables present", re.ASCII)
 TABLES = ("raw", "mangle", "nat", "filter", "security", "broute")
-BUILT_IN = {
-    "raw": ("PREROUTING", "OUTPUT"),
-    "mangle": ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"),
-    "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"),
-    "filter": ("INPUT", "FORWARD", "OUTPUT"),
-    "security": ("INPUT", "FORWARD", "OUTPUT"),
-}
-_HOOKS = frozenset(BUILT_IN["mangle"])
+_HOOKS = frozenset(BUILT_IN_CHAINS)
 _LONG = 24  # chains of at least this many rules are looked up by index
 
 
@@ -232,7 +226,7 @@ def _declare(dump: Dump, table: Table | None, members: dict[str, list[int]], lin
     name, policy = found.groups()
     if policy == "-":
         # iptables-restore reads '-' of a built-in chain as: leave the policy alone, and ACCEPT is what a new table has.
-        policy = "ACCEPT" if name in BUILT_IN.get(table.name, ()) else None
+        policy = "ACCEPT" if name in CHAINS_OF_TABLE.get(table.name, ()) else None
     chain = table.chains.get(name)
     if chain is None:
         chain = table.chains[name] = Chain(name, policy, table, number)
@@ -243,7 +237,7 @@ def _chain_of(dump: Dump, table: Table, name: str, number: int, line: str) -> Ch
     chain = table.chains.get(name)
     if chain is None:
         dump.faults.append(Fault(file=dump.file, line=number, column=3, message=f"chain {name!r} was not declared", text=line))
-        chain = table.chains[name] = Chain(name, "ACCEPT" if name in BUILT_IN.get(table.name, ()) else None, table, None)
+        chain = table.chains[name] = Chain(name, "ACCEPT" if name in CHAINS_OF_TABLE.get(table.name, ()) else None, table, None)
     return chain
 
 
@@ -252,7 +246,7 @@ def _end(dump: Dump, table: Table | None, number: int) -> None:
     if table is None:
         return
     table.truncated = True
-    for name in BUILT_IN.get(table.name, ()):
+    for name in CHAINS_OF_TABLE.get(table.name, ()):
         if name not in table.chains and not any(c.numbers for c in table.chains.values()):
             table.chains[name] = Chain(name, "ACCEPT", table, None)
     message = f"table {table.name} has no COMMIT: the dump is cut off"

@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 from tracer.netfilter import nft_model as n
+from tracer.packet import host_text
 
 TIMES = ("hour", "day", "time")
 """The meta keys that ask for the time."""
@@ -124,8 +125,7 @@ def _queue(value: dict[str, Any]) -> str:
 
 
 def _tproxy(value: dict[str, Any]) -> str:
-    family, address = value.get("family"), str(value.get("addr", ""))
-    host = f"[{address}]" if ":" in address else address
+    family, host = value.get("family"), host_text(value.get("addr", ""))
     port = f":{value['port']}" if "port" in value else ""
     return f"tproxy{f' {family}' if family else ''} to {host}{port}"
 

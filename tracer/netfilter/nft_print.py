@@ -11,7 +11,7 @@ from typing import assert_never
 
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.nft_words import DSCP, TCP_FLAGS
-from tracer.packet import Address
+from tracer.packet import Address, host_text
 
 _BARE_META = frozenset({"iif", "oif", "iifname", "oifname", "iifgroup", "oifgroup"})
 _DSCP_NAMES = {value: name for name, value in reversed(DSCP.items()) if name != "be"}
@@ -166,9 +166,9 @@ def _nat_target(statement: n.Nat) -> str:
     if statement.port is None:
         return address
     if isinstance(statement.address, IPv6Address):
-        address = f"[{address}]"
+        address = host_text(address)
     elif isinstance(statement.address, n.Interval) and isinstance(statement.address.low, IPv6Address):
-        address = f"[{statement.address.low}]-[{statement.address.high}]"
+        address = f"{host_text(statement.address.low)}-{host_text(statement.address.high)}"
     return f"{address}:{expression_text(statement.port)}"
 
 

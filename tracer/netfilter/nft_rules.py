@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from tracer.errors import ParseError
 from tracer.netfilter import nft_model as n
+from tracer.netfilter.hook_order import BUILT_IN_CHAINS
 from tracer.netfilter.model import Hook
 from tracer.netfilter.nft_evaluate import NftAnnotator, NftBaseChain, Parts, no_names
 from tracer.netfilter.nft_json import parse_json
@@ -21,7 +22,6 @@ from tracer.netfilter.nft_values import Indexes
 from tracer.packet import Family
 
 _DEVICE_HOOKS = {("ingress", Hook.PREROUTING): -(1 << 32), ("egress", Hook.POSTROUTING): 1 << 32}
-_XTABLES_CHAINS = frozenset({"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"})
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class NftRules:
         for position, table in enumerate(self.ruleset.tables):
             held = (table.family, table.name) in listed and table.name in XTABLES
             chains = self._of_table(table, hook, family)
-            found += [(position, c) for c in chains if not (held and c.chain.name in _XTABLES_CHAINS)]
+            found += [(position, c) for c in chains if not (held and c.chain.name in BUILT_IN_CHAINS)]
         return found
 
     def _of_table(self, table: n.NftTable, hook: Hook, family: Family) -> Iterator[NftBaseChain]:
@@ -80,4 +80,4 @@ def is_xtables(table: n.NftTable) -> bool:
     """Return whether *table* is one that iptables-nft keeps: its name, and chains named as the built-in ones."""
     if table.family not in ("ip", "ip6") or table.name not in XTABLES:
         return False
-    return all(chain.name in _XTABLES_CHAINS for chain in table.chains.values() if chain.is_base)
+    return all(chain.name in BUILT_IN_CHAINS for chain in table.chains.values() if chain.is_base)

@@ -17,6 +17,7 @@ from tracer.routing import ResultKind
 from tracer.simulate.departure import Departure, Recorded, SentByNode, SentByPod
 from tracer.simulate.ipvs import connections_of
 from tracer.simulate.start import begun
+from tracer.snapshot.node_files import CONNTRACK
 from tracer.stack_protocols import TableId, TableKind
 from tracer.topology.cluster import Cluster
 from tracer.trace import StackKind
@@ -31,8 +32,8 @@ def recorded_entry(cluster: Cluster, node: str, line: int) -> Entry:
         raise QueryError(
             f"no node {node} in this cluster", code="NODE_NOT_FOUND", field="connection", near=cluster.objects.near_names("Node", node)
         )
-    text = cluster.snapshot.node_file(node, "conntrack.txt")
-    path = cluster.snapshot.path_of(node, "conntrack.txt")
+    text = cluster.snapshot.node_file(node, CONNTRACK.name)
+    path = cluster.snapshot.path_of(node, CONNTRACK.name)
     if text is None:
         raise QueryError(f"no connections are recorded: {path} is missing", code="CONNECTION_NOT_FOUND", field="connection")
     entries, _ = parse_conntrack(text, path)

@@ -27,6 +27,7 @@ from tracer.simulate.node import NodeWalk
 from tracer.simulate.process import accepted
 from tracer.simulate.surroundings import ACCEPTORS, Acceptor, ClusterSurroundings
 from tracer.simulate.walk import Ending, Walk
+from tracer.snapshot.node_files import SYSCTL
 from tracer.stack_protocols import Balancer, TableId, TableKind
 from tracer.topology.arp import arp_answerers
 from tracer.topology.cluster import Cluster, Port
@@ -153,7 +154,7 @@ class Fabric:
         if bridged and not nf_call and neighbour and neighbour.node_name == node and neighbour is not pod:
             if nf_call is None:
                 text = f"whether frames on bridge {device} pass the node's rules (net.bridge.bridge-nf-call-iptables in sysctl.txt)"
-                return iter([entered.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": node, "file": "sysctl.txt"}))])
+                return iter([entered.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": node, "file": SYSCTL.name}))])
             return self._to_pod(entered.note(f"bridged by {device}, past the node's rules"), neighbour, device)
         return self._received(entered, stack, device, phys_in="?" if bridged and nf_call else None)
 

@@ -12,9 +12,8 @@ from fractions import Fraction
 from typing import Protocol
 
 from tracer.frontends.model import Backend, Frontend
-from tracer.ipvs.model import endpoint_text
 from tracer.kube.pod import Pod
-from tracer.packet import Address
+from tracer.packet import Address, endpoint_text
 from tracer.simulate.crossing import rewritten
 from tracer.simulate.walk import Ending, Walk
 from tracer.topology.data_path import DataPath

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from tracer.conntrack import Connection
 from tracer.frozen import changed
-from tracer.ipvs.model import Forwarding, RealServer, VirtualServer, VirtualServers, endpoint_text
+from tracer.ipvs.model import Forwarding, RealServer, VirtualServer, VirtualServers
 from tracer.ipvs.schedule import Choice, choices
 from tracer.netfilter.model import Hook
-from tracer.packet import Address, Protocol
+from tracer.packet import Address, Protocol, endpoint_text
 from tracer.routing import ResultKind, RouteResult
 from tracer.simulate.crossing import Crossing, rewritten
 from tracer.simulate.walk import Ending, Walk

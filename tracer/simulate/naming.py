@@ -17,12 +17,14 @@ from tracer.dns.resolv_conf import ResolvConf
 from tracer.dns.resolver import Asked, Candidate, Resolution, Result, candidates, resolve
 from tracer.dns.zone_name import SVC, parse_zone_name
 from tracer.errors import ParseError
+from tracer.kube.endpoints import ready_endpoints
 from tracer.kube.pod import Pod
 from tracer.kube.service import Service
 from tracer.limits import Budget
 from tracer.packet import Address, Protocol
 from tracer.query import Destination, Query, Resolver, SourceKind
 from tracer.simulate.start import source_exists
+from tracer.snapshot.node_files import RESOLVER
 from tracer.topology.cluster import Cluster
 from tracer.trace import Disposition, Lookup, Outcome, Reason, Trace, Unknown
 
@@ -42,7 +44,7 @@ def dns_of(cluster: Cluster) -> ClusterDns:
     found = _KNOWN.get(cluster)
     if found is None:
         snapshot = cluster.snapshot
-        found = _KNOWN[cluster] = ClusterDns(cluster.objects, lambda node: snapshot.node_file(node, "resolv.conf"))
+        found = _KNOWN[cluster] = ClusterDns(cluster.objects, lambda node: snapshot.node_file(node, RESOLVER.name))
     return found
 
 
@@ -218,7 +220,7 @@ def empty_headless(cluster: Cluster, resolution: Resolution) -> Service | None:
         service = cluster.objects.service(asked.namespace, asked.service)
         if service is None or not service.headless:
             continue
-        if not any(e.ready for s in cluster.objects.slices_of(*service.key) for e in s.endpoints):
+        if not ready_endpoints(cluster.objects.slices_of(*service.key)):
             return service
     return None
 
@@ -242,7 +244,7 @@ def _outside(cluster: Cluster, query: Query, why: str, trace: Tracing, lookups: 
         return replace(found, query=query, lookups=lookups)
     name = query.destination.host
     text = f"{name} is not resolved further: {why}. Give it an address to trace on: {name}=ADDRESS:{query.destination.port}"
-    code = "RESOLV_CONF_NOT_RECORDED" if "resolv.conf" in why and not lookups else "NAME_OUTSIDE_CLUSTER"
+    code = "RESOLV_CONF_NOT_RECORDED" if RESOLVER.name in why and not lookups else "NAME_OUTSIDE_CLUSTER"
     return _unknown(query, code, text, lookups)
 
 

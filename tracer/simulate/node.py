@@ -24,6 +24,7 @@ from tracer.simulate.departure import Accepted, Departure, Routed, SentByNode, W
 from tracer.simulate.frontends import without_rules
 from tracer.simulate.hooks import HookRunner
 from tracer.simulate.walk import Ending, Visit, Walk
+from tracer.snapshot.node_files import IP_ADDR, IP_LINK
 from tracer.stack_protocols import Passing, Process, StackId
 from tracer.topology.data_path import DataPath
 from tracer.topology.stack import NodeStack
@@ -139,7 +140,7 @@ class NodeWalk:
         picked = source or stack.routing.source_address(result, walk.packet.destination)
         if picked is None:
             text = f"which source address node {stack.name} picks: its addresses are not in the snapshot (ip-addr.json)"
-            yield walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": stack.name, "file": "ip-addr.json"}))
+            yield walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": stack.name, "file": IP_ADDR.name}))
             return
         packet = changed(walk.packet, source=picked)
         visit = changed(walk.visit, packet_in=packet)
@@ -265,7 +266,7 @@ class NodeWalk:
             hairpin = self._hairpin(crossing)
             if hairpin is None:
                 text = f"whether the bridge {crossing.in_device} sends a packet back out of the port it came in by (ip-link.json, ip -d)"
-                yield walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": crossing.stack.name, "file": "ip-link.json"}))
+                yield walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": crossing.stack.name, "file": IP_LINK.name}))
                 return
             if not hairpin:
                 text = f"Bridge {crossing.in_device} does not send a packet back out of the port it came in by: hairpin mode is off"

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
+from tracer.kube.endpoints import listed_on, stays
 from tracer.kube.objects import Objects
 from tracer.stack_protocols import Dial, Passing, Process, StackId, Target
 from tracer.topology.cluster import Cluster
@@ -27,15 +28,8 @@ def dialled(objects: Objects, port: ProxyPort) -> tuple[Target, ...]:
     """
     service = port.service
     version = service.cluster_ips[0].version if service.cluster_ips else 4
-    found = (
-        Target(address=endpoint.addresses[0], port=listed.port)
-        for slice_ in objects.slices_of(service.namespace, service.name)
-        for listed in slice_.ports
-        if listed.name == port.port.name and listed.protocol is port.port.protocol and listed.port is not None
-        for endpoint in slice_.endpoints
-        if endpoint.ready and not endpoint.terminating and endpoint.addresses and endpoint.addresses[0].version == version
-    )
-    return tuple(dict.fromkeys(found))
+    listed = listed_on(objects.slices_of(service.namespace, service.name), port.port, version=version)
+    return tuple(dict.fromkeys(Target(address=found.address, port=found.port) for found in listed if stays(found)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

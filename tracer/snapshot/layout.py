@@ -15,43 +15,11 @@ from enum import StrEnum
 
 from tracer.kube import kinds
 from tracer.kube.json_text import to_utf8
+from tracer.snapshot import node_files
 from tracer.snapshot.timeline import BASE, is_recording, is_timeline
 
 KINDS = {kind.plural: kind.name for kind in kinds.KINDS}
 """Plural → kind, as the files of a snapshot are named."""
-
-LINUX_FILES = frozenset(
-    {
-        "iptables-save.txt",
-        "ip6tables-save.txt",
-        "iptables-legacy-save.txt",
-        "ip6tables-legacy-save.txt",
-        "nft-ruleset.json",
-        "nft-ruleset.txt",
-        "ipvsadm-save.txt",
-        "ipvsadm-conn.txt",
-        "ipvsadm-list.txt",
-        "ipvsadm-stats.txt",
-        "ipvsadm-persistent.txt",
-        "ipset-save.txt",
-        "ipset-list.txt",
-        "kube-proxy-mode.txt",
-        "kube-proxy-version.txt",
-        "ip-addr.json",
-        "ip-link.json",
-        "ip-route.json",
-        "ip6-route.json",
-        "ip-rule.json",
-        "ip6-rule.json",
-        "ip-neigh.json",
-        "conntrack.txt",
-        "sysctl.txt",
-        "resolv.conf",
-        "ss.txt",
-    }
-)
-"""What the kernel and the programs of a Linux node say."""
-NODE_FILES = LINUX_FILES | {"hns-endpoints.json", "hns-policies.json", "hnsdiag.txt", "cilium-services.json"}
 
 
 class Bundle(StrEnum):
@@ -112,19 +80,7 @@ _OTHER_PLURALS = {
     "ingress": "ingresses",
     "endpointslice": "endpointslices",
 }
-_BUGTOOL = {
-    "iptables-save--c": "iptables-save.txt",
-    "iptables-nft-save--c": "iptables-save.txt",
-    "iptables-legacy-save--c": "iptables-legacy-save.txt",
-    "ip6tables-save--c": "ip6tables-save.txt",
-    "ip6tables-nft-save--c": "ip6tables-save.txt",
-    "ip6tables-legacy-save--c": "ip6tables-legacy-save.txt",
-    "ipset-list": "ipset-list.txt",
-    "sysctl--a": "sysctl.txt",
-    "ip--j-a": "ip-addr.json",
-    "ip--j--d--s-l": "ip-link.json",
-    "ip---json-rule": "ip-rule.json",
-}
+_BUGTOOL = {word: file.name for file in node_files.NODE_FILES for word in file.bugtool}
 _DEFAULT_BACK_END = ("iptables-save--c", "ip6tables-save--c")
 _LOOKS_LIKE_OBJECTS = re.compile(rb"(?:^|[\s{,\"'])(?:kind|apiVersion|items)[\"']?\s*:|^\s*\[")
 
@@ -184,7 +140,7 @@ class _Sorter:
         )
 
     def sort(self, path: str) -> None:
-        if self._prefix and is_recording(path, NODE_FILES):
+        if self._prefix and is_recording(path, node_files.BY_NAME):
             self._recording.append(path)
         elif not path.startswith(self._prefix) or not self._known(path, path.removeprefix(self._prefix)):
             self._unknown.append(path)
@@ -208,7 +164,7 @@ class _Sorter:
         self._objects.append((0 if kind else 1, ObjectPath(path=path, kind=kind)))
 
     def _node_file(self, path: str, match: re.Match[str]) -> bool:
-        if match["name"] not in NODE_FILES:
+        if match["name"] not in node_files.BY_NAME:
             return False
         self._seen.add(Bundle.HOPLINE)
         self._nodes.setdefault(match["node"], {})[match["name"]] = path

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from tracer.packet import Family
 from tracer.snapshot.layout import KINDS
+from tracer.snapshot.node_files import DUMPS, IPTABLES, NFT_JSON, NFT_LISTINGS, NODE_FILES, VIRTUAL_SERVERS, WAYS, names
 from tracer.snapshot.proxy_mode import ProxyMode
 from tracer.snapshot.snapshot import Snapshot
 from tracer.snapshot.taken_at import read_errors
@@ -38,24 +40,15 @@ _OBJECTS = {
     "NetworkPolicy": "policies are not looked at",
 }
 
-_NODE_FILES = (
-    ("ip-route.json", "a packet that leaves the node for another network ends in unknown there"),
-    ("ip-addr.json", "the node's own addresses are those of its Node object only"),
-    ("ip-link.json", "whether a pod can reach itself through its bridge, and which devices a packet passes, is unknown"),
-    ("ip-rule.json", "the kernel's own three routing rules are assumed"),
-    ("sysctl.txt", "kernel settings (rp_filter, bridge-nf-call-iptables, forwarding) are assumed to be kube-proxy's usual ones"),
-    ("conntrack.txt", "connections that exist already cannot be followed"),
-)
-_ROUTING = ("ip-addr.json", "ip-link.json", "ip-route.json", "ip6-route.json")
+_FILES = sorted((file for file in NODE_FILES if file.limits and file.mode is None), key=lambda file: not file.ends_walks)
+_ROUTING = names(WAYS)
 _INFERRED = (
     "routes are inferred from the nodes' addresses, their pod networks and where pods run, and every hop says so; "
     "what cannot be inferred ends in unknown there"
 )
-_RULES = {
-    "iptables-save.txt": ("IPv4", 4, ("iptables-save.txt", "iptables-legacy-save.txt")),
-    "ip6tables-save.txt": ("IPv6", 6, ("ip6tables-save.txt", "ip6tables-legacy-save.txt")),
-}
-_BOTH_FAMILIES = ("nft-ruleset.json", "nft-ruleset.txt")
+_OF_FAMILY = {4: DUMPS[Family.IP], 6: DUMPS[Family.IP6]}
+_OF_BOTH = names(NFT_LISTINGS)
+_RULES = (*_OF_BOTH, *names(DUMPS[Family.IP]), *names(DUMPS[Family.IP6]))
 
 
 def missing_from(snapshot: Snapshot, counts: Mapping[str, int], modes: Mapping[str, ProxyMode | None]) -> tuple[Missing, ...]:
@@ -75,26 +68,25 @@ def _objects(snapshot: Snapshot, counts: Mapping[str, int]) -> Iterable[Missing]
 
 
 def _rules(snapshot: Snapshot, modes: Mapping[str, ProxyMode | None]) -> Iterable[Missing]:
-    bare = _without(snapshot, snapshot.node_names, (*_BOTH_FAMILIES, *(f for _, _, files in _RULES.values() for f in files)))
+    bare = _without(snapshot, snapshot.node_names, _RULES)
     if bare:
         limits = "a packet that crosses the node ends in unknown there"
-        yield Missing(what="rules (iptables-save.txt or nft-ruleset.json)", nodes=bare, limits=limits)
+        yield Missing(what=f"rules ({IPTABLES.name} or {NFT_JSON.name})", nodes=bare, limits=limits)
     ruled = tuple(n for n in snapshot.node_names if n not in bare)
     versions = {ip.version for node in snapshot.objects.nodes for ip in node.ips}
-    for what, (family, version, files) in _RULES.items():
-        lacking = _without(snapshot, ruled, (*_BOTH_FAMILIES, *files))
+    for version, dumps in _OF_FAMILY.items():
+        lacking = _without(snapshot, ruled, (*_OF_BOTH, *names(dumps)))
         if lacking and version in versions:
-            yield Missing(what=what, nodes=lacking, limits=f"{family} packets end in unknown there")
-    ipvs = _without(snapshot, tuple(n for n, mode in modes.items() if mode and mode.mode == "ipvs"), ("ipvsadm-save.txt",))
-    if ipvs:
-        limits = "kube-proxy runs in IPVS mode there, and where that sends a packet is not in the rules"
-        yield Missing(what="ipvsadm-save.txt", nodes=ipvs, limits=limits)
+            yield Missing(what=dumps[0].name, nodes=lacking, limits=dumps[0].limits)
+    in_mode = tuple(n for n, mode in modes.items() if mode and mode.mode == VIRTUAL_SERVERS.mode)
+    if ipvs := _without(snapshot, in_mode, (VIRTUAL_SERVERS.name,)):
+        yield Missing(what=VIRTUAL_SERVERS.name, nodes=ipvs, limits=VIRTUAL_SERVERS.limits)
 
 
-def _without(snapshot: Snapshot, nodes: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
-    """Return those of *nodes* that have none of the files *names*."""
-    names = tuple(names)
-    return tuple(node for node in nodes if not any(snapshot.has_node_file(node, n) for n in names))
+def _without(snapshot: Snapshot, nodes: Iterable[str], files: Iterable[str]) -> tuple[str, ...]:
+    """Return those of *nodes* that have none of the *files*."""
+    wanted = tuple(files)
+    return tuple(node for node in nodes if not any(snapshot.has_node_file(node, n) for n in wanted))
 
 
 def _files(snapshot: Snapshot) -> Iterable[Missing]:
@@ -102,10 +94,10 @@ def _files(snapshot: Snapshot) -> Iterable[Missing]:
     inferred = tuple(n for n in _without(snapshot, nodes, _ROUTING) if (node := snapshot.objects.node(n)) and node.internal_ips)
     if inferred:
         yield Missing(what=f"routing ({', '.join(_ROUTING)})", nodes=inferred, limits=_INFERRED)
-    for name, limits in _NODE_FILES:
-        lacking = tuple(n for n in _without(snapshot, nodes, (name,)) if name not in _ROUTING or n not in inferred)
+    for file in _FILES:
+        lacking = tuple(n for n in _without(snapshot, nodes, (file.name,)) if file not in WAYS or n not in inferred)
         if lacking:
-            yield Missing(what=name, nodes=lacking, limits=limits)
+            yield Missing(what=file.name, nodes=lacking, limits=file.limits)
 
 
 def _unread(snapshot: Snapshot) -> Iterable[Missing]:
@@ -122,7 +114,7 @@ def _unread(snapshot: Snapshot) -> Iterable[Missing]:
         yield Missing(what=what, nodes=tuple(where), limits=limits)
 
 
-def _listed(names: tuple[str, ...], most: int = 5) -> str:
-    if len(names) <= most:
-        return ", ".join(names)
-    return f"{', '.join(names[:most])} and {len(names) - most} more nodes"
+def _listed(nodes: tuple[str, ...], most: int = 5) -> str:
+    if len(nodes) <= most:
+        return ", ".join(nodes)
+    return f"{', '.join(nodes[:most])} and {len(nodes) - most} more nodes"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tracer.errors import ParseError
+from tracer.snapshot.node_files import IPTABLES, LEGACY_IPTABLES, NFT_JSON, NFT_TEXT, PROXY_MODE, VIRTUAL_SERVERS
 from tracer.snapshot.snapshot import Snapshot
 from tracer.snapshot.yaml_documents import read_yaml
 
@@ -26,8 +27,8 @@ def proxy_mode(snapshot: Snapshot, node: str) -> ProxyMode | None:
 
 
 def _from_file(snapshot: Snapshot, node: str) -> ProxyMode | None:
-    said = (_text(snapshot, node, "kube-proxy-mode.txt") or "").strip().lower()
-    return ProxyMode(mode=said, source=snapshot.path_of(node, "kube-proxy-mode.txt")) if said in MODES else None
+    said = (_text(snapshot, node, PROXY_MODE.name) or "").strip().lower()
+    return ProxyMode(mode=said, source=snapshot.path_of(node, PROXY_MODE.name)) if said in MODES else None
 
 
 def _from_config_map(snapshot: Snapshot, node: str) -> ProxyMode | None:
@@ -57,17 +58,17 @@ def _configured(text: str) -> str | None:
 
 def _from_rules(snapshot: Snapshot, node: str) -> ProxyMode | None:
     """Return the mode whose tables the node holds. IPVS keeps a few iptables rules of kube-proxy's, so it is asked first."""
-    for name, mark, mode in (
-        ("ipvsadm-save.txt", "-A -", "ipvs"),
-        ("nft-ruleset.json", '"kube-proxy"', "nftables"),
-        ("nft-ruleset.txt", " kube-proxy {", "nftables"),
-        ("iptables-save.txt", ":KUBE-PORTALS-CONTAINER ", "userspace"),
-        ("iptables-save.txt", ":KUBE-SVC-", "iptables"),
-        ("iptables-legacy-save.txt", ":KUBE-SVC-", "iptables"),
+    for file, mark, mode in (
+        (VIRTUAL_SERVERS, "-A -", "ipvs"),
+        (NFT_JSON, '"kube-proxy"', "nftables"),
+        (NFT_TEXT, " kube-proxy {", "nftables"),
+        (IPTABLES, ":KUBE-PORTALS-CONTAINER ", "userspace"),
+        (IPTABLES, ":KUBE-SVC-", "iptables"),
+        (LEGACY_IPTABLES, ":KUBE-SVC-", "iptables"),
     ):
-        text = _text(snapshot, node, name)
+        text = _text(snapshot, node, file.name)
         if text is not None and mark in text:
-            return ProxyMode(mode=mode, source=snapshot.path_of(node, name))
+            return ProxyMode(mode=mode, source=snapshot.path_of(node, file.name))
     return None
 
 

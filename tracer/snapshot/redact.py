@@ -22,7 +22,8 @@ from tracer.kube.item_spans import Spans, find_spans, is_list, item_kind
 from tracer.kube.json_text import decode_text, to_utf8
 from tracer.kube.kept_parts import KEPT_KINDS, kept_parts
 from tracer.kube.kinds import KINDS
-from tracer.snapshot.layout import NODE_FILES, Layout, looks_like_objects, recognise
+from tracer.snapshot import node_files
+from tracer.snapshot.layout import Layout, looks_like_objects, recognise
 from tracer.snapshot.timeline import STEPS, file_after_step
 from tracer.snapshot.yaml_documents import read_yaml
 
@@ -169,7 +170,7 @@ def _roles(layout: Layout) -> dict[str, _Role]:
     for path in layout.recording:
         if path == STEPS:
             roles[path] = _Role(keys=_STEP)
-        elif file_after_step(path, NODE_FILES) is not None:
+        elif file_after_step(path, node_files.BY_NAME) is not None:
             roles[path] = _Role(is_dump=True)
         else:
             roles[path] = _Role(kind=_PLURALS.get(path.partition(".")[0]))

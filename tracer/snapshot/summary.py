@@ -1,7 +1,6 @@
 """What a snapshot holds, what is missing from it and what that limits, and every fault of its files.
 
-Made once, when a snapshot is stored: it reads everything. The parsers of node files are handed in (*checks*), so that this module needs
-none of them.
+Made once, when a snapshot is stored: it reads everything.
 """
 
 from __future__ import annotations
@@ -13,13 +12,11 @@ from datetime import datetime
 from tracer.errors import Fault, ParseError, SnapshotError
 from tracer.kube.json_text import decode_json
 from tracer.snapshot.missing import Missing, missing_from
+from tracer.snapshot.node_files import BY_NAME, NodeFile
 from tracer.snapshot.proxy_mode import ProxyMode, proxy_mode
 from tracer.snapshot.snapshot import Snapshot
 from tracer.snapshot.taken_at import collected_by, kubernetes_version, taken_at
 from tracer.snapshot.timeline import STEPS, Step, read_steps
-
-Check = Callable[[str, str], tuple[Fault, ...]]
-"""Given a file's text and path, returns its faults."""
 
 Progress = Callable[[str, int, int], None]
 """Told the node that is being read, which one it is (from 1), and of how many."""
@@ -89,10 +86,8 @@ class Summary:
         }
 
 
-def summarise(
-    snapshot: Snapshot, checks: Mapping[str, Check] | None = None, progress: Progress | None = None, *, met: tuple[Fault, ...] = ()
-) -> Summary:
-    """Return the summary of *snapshot*. *checks* by documented file name are asked for each node's file; JSON files are decoded anyway.
+def summarise(snapshot: Snapshot, progress: Progress | None = None, *, met: tuple[Fault, ...] = ()) -> Summary:
+    """Return the summary of *snapshot*. Each node's file is checked as the table of node files says; JSON files are decoded anyway.
 
     *met* are the faults that were met when the files were stored: what could not be read was not, so only they say what was wrong.
 
@@ -103,7 +98,7 @@ def summarise(
     counts = objects.check_all()
     if not counts.get("Service"):
         _refuse(_as_read(objects.faults, met))
-    faults = _as_read((*objects.faults, *_node_faults(snapshot, checks or {}, progress)), met)
+    faults = _as_read((*objects.faults, *_node_faults(snapshot, progress)), met)
     timeline, broken = _timeline(snapshot)
     moment, source = taken_at(snapshot)
     modes = {n: proxy_mode(snapshot, n) for n in snapshot.node_names}
@@ -152,24 +147,24 @@ def _node(snapshot: Snapshot, name: str, mode: ProxyMode | None) -> NodeSummary:
     return NodeSummary(name=name, has_object=snapshot.objects.node(name) is not None, files=files, mode=mode)
 
 
-def _node_faults(snapshot: Snapshot, checks: Mapping[str, Check], progress: Progress | None) -> list[Fault]:
+def _node_faults(snapshot: Snapshot, progress: Progress | None) -> list[Fault]:
     found: list[Fault] = []
     nodes = sorted(snapshot.node_files)
     for place, node in enumerate(nodes, 1):
         if progress is not None:
             progress(node, place, len(nodes))
         for name in sorted(snapshot.node_files[node]):
-            found.extend(_file_faults(snapshot, node, name, checks.get(name)))
+            found.extend(_file_faults(snapshot, node, BY_NAME[name]))
     return found
 
 
-def _file_faults(snapshot: Snapshot, node: str, name: str, check: Check | None) -> tuple[Fault, ...]:
-    path = snapshot.path_of(node, name)
+def _file_faults(snapshot: Snapshot, node: str, file: NodeFile) -> tuple[Fault, ...]:
+    path = snapshot.path_of(node, file.name)
     try:
         text = snapshot.text(path)
-        if check is not None:
-            return check(text, path)
-        if name.endswith(".json") and text.strip():
+        if file.check is not None:
+            return file.check(text, path)
+        if file.name.endswith(".json") and text.strip():
             decode_json(text, path)
     except ParseError as error:
         return error.faults

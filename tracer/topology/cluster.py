@@ -15,6 +15,7 @@ from tracer.limits import Limits
 from tracer.packet import Address
 from tracer.routing import IPVS_DUMMY, Placement
 from tracer.snapshot import Snapshot
+from tracer.snapshot.node_files import HELD_ADDRESSES, names
 from tracer.topology.names import RuleNames
 from tracer.topology.stack import NodeStack
 from tracer.topology.virtual_names import VirtualNames
@@ -31,7 +32,7 @@ def _pod_networks(nodes: Iterable[Node]) -> Iterator[tuple[Network, Address]]:
 
 # What is worked out of all objects of a kind, and the files that say which addresses a node holds.
 _DERIVED = {"node_names": "Node", "_ports": "Node", "_host_pods": "Pod"}
-_HELD_FILES = frozenset({"ip-addr.json", "ip-link.json"})
+_HELD_FILES = frozenset(names(HELD_ADDRESSES))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,17 +13,14 @@ from tracer.frontends.kinds import CALICO, CILIUM, HNS, IN_KERNEL_MAPS, RULES, D
 from tracer.frontends.model import FrontendTable
 from tracer.kube.pod import Pod
 from tracer.packet import Family
+from tracer.snapshot.node_files import FILES_OF_MODE, IPTABLES, LEGACY_IPTABLES, NFT_TEXT, names
 from tracer.snapshot.proxy_mode import proxy_mode
 from tracer.topology.cluster import Cluster
 from tracer.topology.stack import NodeStack
 from tracer.trace import Unknown
 
-_RULE_FILES = ("iptables-save.txt", "nft-ruleset.txt", "iptables-legacy-save.txt")
-RULES_OF_MODE = {
-    "nftables": ("nft-ruleset.txt", "nft-ruleset.json"),
-    "ipvs": ("ipvsadm-save.txt",),
-    "iptables": ("iptables-save.txt", "iptables-legacy-save.txt"),
-}
+_RULE_FILES = names((IPTABLES, NFT_TEXT, LEGACY_IPTABLES))
+RULES_OF_MODE = {mode: names(files) for mode, files in FILES_OF_MODE.items()}
 """The files that hold the Service rules of a mode of kube-proxy's."""
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from tracer.kube.objects import Objects
 from tracer.netfilter import model as m
-from tracer.packet import Address
+from tracer.packet import Address, endpoint_text, host_text
 
 _COMMENT = re.compile(r"(?P<ns>[a-z0-9-]{1,63})/(?P<name>[a-z0-9.-]{1,253})(?::(?P<port>[a-z0-9-]{1,63}))?(?=$|[ ])", re.ASCII)
 
@@ -63,8 +63,7 @@ class RuleNames:
         address = chosen.low
         if address is None:
             return {}
-        shown = f"[{address}]" if address.version == 6 else str(address)
-        names = {"endpoint": f"{shown}:{chosen.ports.low}" if chosen.ports else shown}
+        names = {"endpoint": endpoint_text(address, chosen.ports.low) if chosen.ports else host_text(address)}
         for pod in self._objects.pods_with_ip(address):
             if not pod.host_network and not pod.has_ended:
                 names["pod"] = f"{pod.namespace}/{pod.name}"

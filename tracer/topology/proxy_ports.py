@@ -15,6 +15,7 @@ from tracer.kube.service import Service, ServicePort
 from tracer.netfilter import model as m
 from tracer.netfilter.iptables_save import Chain
 from tracer.packet import Packet, Protocol
+from tracer.snapshot.node_files import SOCKETS
 from tracer.topology.cluster import Cluster
 from tracer.topology.stack import NodeStack
 
@@ -49,14 +50,14 @@ def proxy_port(cluster: Cluster, stack: NodeStack, packet: Packet) -> ProxyPort 
     for rule in _rules_to(stack, packet, port):
         if found := _service_port(cluster, rule, packet.protocol):
             return ProxyPort(service=found[0], port=found[1], rule=rule)
-    if cluster.snapshot.has_node_file(stack.name, "ss.txt"):
+    if cluster.snapshot.has_node_file(stack.name, SOCKETS.name):
         for service, named in cluster.objects.services_with_node_port(port, packet.protocol):
             return ProxyPort(service=service, port=named, held=True)
     return None
 
 
 def _is_proxys(cluster: Cluster, stack: NodeStack, protocol: Protocol, port: int) -> bool:
-    text = cluster.snapshot.node_file(stack.name, "ss.txt")
+    text = cluster.snapshot.node_file(stack.name, SOCKETS.name)
     if text is None:
         return stack.mode == "userspace"
     return any(x["netid"] == protocol.value and int(x["port"]) == port for x in _PROXY_SOCKET.finditer(text))

@@ -11,6 +11,7 @@ from tracer.ipvs.ipvsadm_save import parse_virtual_servers
 from tracer.ipvs.model import VirtualServers
 from tracer.netfilter.base_chain import BaseChain, XtablesChain
 from tracer.netfilter.evaluate import Annotator, no_names
+from tracer.netfilter.hook_order import HOOKS
 from tracer.netfilter.ipset_save import IpSet, parse_sets
 from tracer.netfilter.iptables_save import Dump, parse_dump
 from tracer.netfilter.model import Hook, Priority
@@ -21,38 +22,21 @@ from tracer.packet import Address, Family, Packet, Protocol
 from tracer.query import parse_address
 from tracer.routing import PlacedRouting, Placement, Routing
 from tracer.snapshot import Snapshot
+from tracer.snapshot import node_files as files
+from tracer.snapshot.node_files import NodeFile
 from tracer.topology.virtual_names import VirtualAnnotator, no_virtual_names
 from tracer.trace import Unknown
 
-_HOOKS: dict[Hook, tuple[tuple[Priority, str], ...]] = {
-    Hook.PREROUTING: ((Priority.RAW, "raw"), (Priority.MANGLE, "mangle"), (Priority.NAT_DST, "nat")),
-    Hook.INPUT: ((Priority.MANGLE, "mangle"), (Priority.FILTER, "filter"), (Priority.SECURITY, "security"), (Priority.NAT_SRC, "nat")),
-    Hook.FORWARD: ((Priority.MANGLE, "mangle"), (Priority.FILTER, "filter"), (Priority.SECURITY, "security")),
-    Hook.OUTPUT: (
-        (Priority.RAW, "raw"),
-        (Priority.MANGLE, "mangle"),
-        (Priority.NAT_DST, "nat"),
-        (Priority.FILTER, "filter"),
-        (Priority.SECURITY, "security"),
-    ),
-    Hook.POSTROUTING: ((Priority.MANGLE, "mangle"), (Priority.NAT_SRC, "nat")),
-}
-_RULE_FILES = {
-    Family.IP: ("iptables-save.txt", "iptables-legacy-save.txt"),
-    Family.IP6: ("ip6tables-save.txt", "ip6tables-legacy-save.txt"),
-}
-_NFT_FILES = frozenset({"nft-ruleset.txt", "nft-ruleset.json"})
-_WHERE_THINGS_ARE = ("ip-addr.json", "ip-link.json", "ip-route.json", "ip6-route.json")
+_RULE_FILES = {family: files.names(dumps) for family, dumps in files.DUMPS.items()}
+_NFT_FILES = frozenset(files.names(files.NFT_LISTINGS))
 _READ_FROM = {
-    "routing": frozenset(
-        {"ip-addr.json", "ip-link.json", "ip-route.json", "ip6-route.json", "ip-rule.json", "ip6-rule.json", "sysctl.txt"}
-    ),
+    "routing": frozenset(files.names(files.ROUTING)),
     "nft": _NFT_FILES,
-    "sets": frozenset({"ipset-save.txt"}),
-    "virtual_servers": frozenset({"ipvsadm-save.txt", "ipvsadm-list.txt"}),
-    "remembered_clients": frozenset({"ipvsadm-conn.txt"}),
-    "mode": frozenset({"kube-proxy-mode.txt"}),
-    "sockets": frozenset({"ss.txt"}),
+    "sets": frozenset({files.SETS.name}),
+    "virtual_servers": frozenset({files.VIRTUAL_SERVERS.name, files.VIRTUAL_COUNTERS.name}),
+    "remembered_clients": frozenset({files.VIRTUAL_CLIENTS.name}),
+    "mode": frozenset({files.PROXY_MODE.name}),
+    "sockets": frozenset({files.SOCKETS.name}),
 }
 _MATCHED_SET = re.compile(r" --match-set (KUBE-\S+) ", re.ASCII)
 _SOCKET = re.compile(
@@ -99,10 +83,10 @@ class NodeStack:
             kernel=self.kernel,
             place=self._place,
         )
-        for derived, files in _READ_FROM.items():
-            if derived == "routing" and self.is_placed and "ipvsadm-save.txt" in names:
+        for derived, read_from in _READ_FROM.items():
+            if derived == "routing" and self.is_placed and files.VIRTUAL_SERVERS.name in names:
                 continue
-            if derived in self.__dict__ and files.isdisjoint(names):
+            if derived in self.__dict__ and read_from.isdisjoint(names):
                 stack.__dict__[derived] = self.__dict__[derived]
         stack._dumps = {f: dumps for f, dumps in self._dumps.items() if not {*_RULE_FILES[f]} & {*names}}
         if not _NFT_FILES & {*names}:
@@ -114,8 +98,11 @@ class NodeStack:
         """Return whether the stack's routing has been asked for, and was inferred from objects."""
         return "routing" in self.__dict__ and bool(self.routing.inferred_from)
 
-    def _file(self, name: str) -> str | None:
-        return self._snapshot.node_file(self.name, name)
+    def _file(self, file: NodeFile) -> str | None:
+        return self._snapshot.node_file(self.name, file.name)
+
+    def _path(self, file: NodeFile) -> str:
+        return self._snapshot.path_of(self.name, file.name)
 
     @cached_property
     def routing(self) -> Routing:
@@ -123,25 +110,16 @@ class NodeStack:
 
         Where none of them was recorded, they are inferred from what the objects say of the node, if they do.
         """
-        has_none = not any(self._snapshot.has_node_file(self.name, name) for name in _WHERE_THINGS_ARE)
+        has_none = not any(self._snapshot.has_node_file(self.name, name) for name in files.names(files.WAYS))
         placement = self._place(self) if self._place is not None and has_none else None
         if placement is not None:
             return self._inferred(placement)
         return Routing.from_texts(
-            self.name,
-            ip_addr=self._file("ip-addr.json"),
-            ip_link=self._file("ip-link.json"),
-            ip_route=self._file("ip-route.json"),
-            ip6_route=self._file("ip6-route.json"),
-            ip_rule=self._file("ip-rule.json"),
-            ip6_rule=self._file("ip6-rule.json"),
-            sysctl=self._file("sysctl.txt"),
-            kernel=self.kernel,
-            folder=f"nodes/{self.name}/",
+            self.name, **{file.word: self._file(file) for file in files.ROUTING}, kernel=self.kernel, folder=f"nodes/{self.name}/"
         )
 
     def _inferred(self, placement: Placement) -> Routing:
-        texts = {"ip_rule": self._file("ip-rule.json"), "ip6_rule": self._file("ip6-rule.json"), "sysctl": self._file("sysctl.txt")}
+        texts = {file.word: self._file(file) for file in files.ROUTING if file not in files.WAYS}
         return PlacedRouting(self.name, placement, texts=texts, kernel=self.kernel, folder=f"nodes/{self.name}/")
 
     @staticmethod
@@ -153,10 +131,10 @@ class NodeStack:
         """Return the stack's xtables dumps of one family: the nft back end's first, then the legacy one's."""
         if family not in self._dumps:
             found = []
-            for name in _RULE_FILES[family]:
-                text = self._file(name)
+            for file in files.DUMPS[family]:
+                text = self._file(file)
                 if text is not None:
-                    found.append(parse_dump(text, self._snapshot.path_of(self.name, name), indexed=self._indexed))
+                    found.append(parse_dump(text, self._path(file), indexed=self._indexed))
             self._dumps[family] = tuple(found)
         return self._dumps[family]
 
@@ -166,7 +144,7 @@ class NodeStack:
         if key not in self._chains:
             found: list[tuple[int, int, BaseChain]] = []
             for dump in self.dumps(family):
-                for priority, table in _HOOKS[hook]:
+                for priority, table in HOOKS[hook]:
                     if table in dump.tables and hook.name in dump.tables[table].chains:
                         chain = XtablesChain(dump.tables[table].chains[hook.name], family.value, _priority(dump, priority), self._annotate)
                         found.append((chain.priority, -self._position(family, table), chain))
@@ -183,48 +161,46 @@ class NodeStack:
     @cached_property
     def nft(self) -> NftRules | None:
         """Return the node's native nftables rules, None when the snapshot has no listing of them."""
-        for name in ("nft-ruleset.txt", "nft-ruleset.json"):
-            text = self._file(name)
+        for file in files.NFT_LISTINGS:
+            text = self._file(file)
             if text is not None:
-                return NftRules.from_listing(text, self._snapshot.path_of(self.name, name), self._annotate_nft)
+                return NftRules.from_listing(text, self._path(file), self._annotate_nft)
         return None
 
     @cached_property
     def sets(self) -> Mapping[str, IpSet] | None:
         """Return the node's ipsets by name, None when the snapshot has none of its readings."""
-        text = self._file("ipset-save.txt")
-        if text is None:
-            return None
-        return parse_sets(text, self._snapshot.path_of(self.name, "ipset-save.txt"))[0]
+        text = self._file(files.SETS)
+        return None if text is None else parse_sets(text, self._path(files.SETS))[0]
 
     @cached_property
     def virtual_servers(self) -> VirtualServers | None:
         """Return the node's IPVS servers, with the connections that were counted for them; None when the snapshot has no listing."""
-        text = self._file("ipvsadm-save.txt")
+        text = self._file(files.VIRTUAL_SERVERS)
         if text is None:
             return None
-        file = self._snapshot.path_of(self.name, "ipvsadm-save.txt")
+        file = self._path(files.VIRTUAL_SERVERS)
         servers, faults = parse_virtual_servers(text, file)
-        counted = with_counters(servers, parse_counters(self._file("ipvsadm-list.txt") or ""))
+        counted = with_counters(servers, parse_counters(self._file(files.VIRTUAL_COUNTERS) or ""))
         return VirtualServers(counted, file, faults) if counted or faults else None
 
     @cached_property
     def remembered_clients(self) -> tuple[RecordedConnection, ...]:
         """Return the templates by which IPVS remembers persistent clients, as ipvsadm-conn.txt lists them."""
-        text = self._file("ipvsadm-conn.txt")
+        text = self._file(files.VIRTUAL_CLIENTS)
         return tuple(c for c in parse_connections(text) if c.is_template) if text else ()
 
     @cached_property
     def mode(self) -> str | None:
         """Return what kube-proxy-mode.txt says in small letters, None when it is absent."""
-        text = self._file("kube-proxy-mode.txt")
+        text = self._file(files.PROXY_MODE)
         return text.strip().lower() if text else None
 
     def gap(self, family: Family) -> Unknown | None:
         """Return what keeps this stack from being replayed for *family*, or None when its rules are all there and modelled."""
         dumps = self.dumps(family)
-        file = "nft-ruleset.txt" if self.mode == "nftables" else _RULE_FILES[family][0]
-        if (not dumps or self.mode == "nftables") and self.nft is None:
+        file = files.NFT_TEXT.name if self.mode == files.NFT_TEXT.mode else _RULE_FILES[family][0]
+        if (not dumps or self.mode == files.NFT_TEXT.mode) and self.nft is None:
             text = f"No rules recorded for node {self.name}: {file} is missing"
             return Unknown(code="NO_RULES", text=text, at={"node": self.name, "file": file})
         if found := self._virtual_gap():
@@ -245,7 +221,7 @@ class NodeStack:
         """A table that iptables-save could not list, and no nft listing has."""
         for table, line in dump.unlisted.items():
             if self.nft is None or self.nft.position(family.value, table) < 0:
-                file = self._snapshot.path_of(self.name, "nft-ruleset.txt")
+                file = self._path(files.NFT_TEXT)
                 text = (
                     f"{dump.file}:{line}: iptables-save could not list table {table} of node {self.name}, which rules of nft are in: "
                     f"{file} is missing"
@@ -254,8 +230,8 @@ class NodeStack:
         return None
 
     def _virtual_gap(self) -> Unknown | None:
-        file = self._snapshot.path_of(self.name, "ipvsadm-save.txt")
-        if self.mode == "ipvs" and not self._snapshot.has_node_file(self.name, "ipvsadm-save.txt"):
+        file = self._path(files.VIRTUAL_SERVERS)
+        if self.mode == files.VIRTUAL_SERVERS.mode and not self._snapshot.has_node_file(self.name, files.VIRTUAL_SERVERS.name):
             text = f"node {self.name} runs kube-proxy in ipvs mode, and its virtual servers are not recorded: {file} is missing"
             return Unknown(code="NO_RULES", text=text, at={"node": self.name, "file": file})
         if self.virtual_servers is not None and self.virtual_servers.faults:
@@ -263,7 +239,7 @@ class NodeStack:
             text = f"{file}:{fault.line} could not be read ({fault.message}): which virtual servers the node has is not known"
             return Unknown(code="BAD_RULE", text=text, at={"node": self.name, "file": file, "line": fault.line})
         if self.virtual_servers is not None and (lost := self._lost_set()):
-            sets = self._snapshot.path_of(self.name, "ipset-save.txt")
+            sets = self._path(files.SETS)
             why = "is missing" if self.sets is None else f"lacks {lost}: it is cut off"
             text = f"kube-proxy's rules on node {self.name} ask ipsets at every turn, whose members are not recorded: {sets} {why}"
             return Unknown(code="NO_RULES", text=text, at={"node": self.name, "file": sets})
@@ -278,29 +254,28 @@ class NodeStack:
 
     def unknown_way(self, destination: Address, reason: str | None) -> Unknown:
         """Return what nobody can say of the way to *destination*, with the file that would tell; *reason* is routing's own."""
-        name = "ip_route" if destination.version == 4 else "ip6_route"
+        routes = files.IP_ROUTE if destination.version == 4 else files.IP6_ROUTE
         asked = f"where node {self.name} routes {destination}"
-        if name not in self.routing.missing:
+        if routes.word not in self.routing.missing:
             return Unknown(code="DATA_MISSING", text=f"{asked}: {reason}" if reason else asked, at={"node": self.name})
-        file = self._snapshot.path_of(self.name, f"{name.replace('_', '-')}.json")
-        fault = next(iter(self.routing.faults.get(name, ())), None)
+        file = self._path(routes)
+        fault = next(iter(self.routing.faults.get(routes.word, ())), None)
         text = f"{asked}: {file} " + (f"cannot be read ({fault.message})" if fault else "is missing")
         return Unknown(code="NO_ROUTES", text=text, at={"node": self.name, "file": file})
 
     def assumed_rules(self, version: int) -> str | None:
         """Return what is assumed of the routing rules where they are not recorded, None where they are."""
-        name = "ip_rule" if version == 4 else "ip6_rule"
-        if name not in self.routing.missing:
+        rules = files.IP_RULE if version == 4 else files.IP6_RULE
+        if rules.word not in self.routing.missing:
             return None
-        file = self._snapshot.path_of(self.name, f"{name.replace('_', '-')}.json")
-        return f"assumed: no routing rules but the kernel's own ({file} is missing)"
+        return f"assumed: no routing rules but the kernel's own ({self._path(rules)} is missing)"
 
     def assumed_legacy(self, family: Family) -> str | None:
         """Return what is assumed of the legacy back end's tables where iptables-save only says that there are some."""
         told = next((d for d in self.dumps(family) if d.speaks_of_legacy is not None), None)
         if told is None or any(d.is_legacy for d in self.dumps(family)):
             return None
-        missing = self._snapshot.path_of(self.name, _RULE_FILES[family][1])
+        missing = self._path(files.DUMPS[family][1])
         return f"assumed: the tables of the legacy back end ({told.file}:{told.speaks_of_legacy}) have no rules ({missing} is missing)"
 
     def redirect_address(self, device: str, version: int) -> Address | None:
@@ -316,7 +291,7 @@ class NodeStack:
     @cached_property
     def sockets(self) -> tuple[tuple[str, str, int], ...] | None:
         """Return (protocol, local address, port) of every listening socket in ss.txt, None when it is absent."""
-        text = self._file("ss.txt")
+        text = self._file(files.SOCKETS)
         if text is None:
             return None
         return tuple((x["netid"], x["local"], int(x["port"])) for x in _SOCKET.finditer(text))

@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from tracer.snapshot.node_files import HNS_ENDPOINTS, IPTABLES, NodeFile
 from webapp.cluster import Connection
 from webapp.collecting.cluster_objects import Say
 from webapp.collecting.collection import Collection, How
 from webapp.reading.changes import FileRead, StoredChange
-from webapp.reading.node_commands import NodeCommand
 from webapp.reading.node_reader import ReadFrom, commands, read_node
 from webapp.reading.paths import ObjectPath
 from webapp.reading.places import NO_PROXY, NO_READER, Places
@@ -53,9 +53,9 @@ def take_nodes(connection: Connection, objects: Mapping[str, list[dict[str, Any]
                 continue
             place = places.get(node)
             if system == "windows":
-                _unread(into, say, f"nodes/{node}/hns-endpoints.json", WINDOWS, is_lacking=True)
+                _unread(into, say, f"nodes/{node}/{HNS_ENDPOINTS.name}", WINDOWS, is_lacking=True)
             elif place is None:
-                _unread(into, say, f"nodes/{node}/iptables-save.txt", NO_READER if how.how == "daemonset" else NO_PROXY)
+                _unread(into, say, f"nodes/{node}/{IPTABLES.name}", NO_READER if how.how == "daemonset" else NO_PROXY)
             else:
                 running.append(workers.submit(_read, connection, node, place, wanted, into, say))
     for reading in running:
@@ -90,12 +90,12 @@ def _unread(into: Collection, say: Say, path: str, error: str, *, is_lacking: bo
     say(f"  {path.split('/')[1]}: {error}")
 
 
-def _read(connection: Connection, node: str, place: ReadFrom, wanted: tuple[NodeCommand, ...], into: Collection, say: Say) -> None:
+def _read(connection: Connection, node: str, place: ReadFrom, wanted: tuple[NodeFile, ...], into: Collection, say: Say) -> None:
     reading = read_node(connection, node, place, wanted)
     for file in reading.files:
         _keep(node, file, into)
     if reading.error:
-        unread = [command.file for command in wanted] if not place.is_reader else ["iptables-save.txt"]
+        unread = [file.name for file in wanted] if not place.is_reader else [IPTABLES.name]
         for name in unread:
             if name not in {file.name for file in reading.files}:
                 into.miss(f"nodes/{node}/{name}", reading.error, reading.read_at)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
-from tracer.snapshot.layout import NODE_FILES
+from tracer.snapshot.node_files import BY_NAME
 
 _MISSING_BY_NATURE = ("The container has no program", "IPVS is not loaded", "kube-proxy does not answer", "Nothing was printed")
 
@@ -109,7 +109,7 @@ def report(entries: Iterable[Entry], most: int = 30) -> str:
 
 def _checked(path: str) -> str:
     parts = path.split("/")
-    is_node_file = len(parts) == 3 and parts[0] == "nodes" and parts[2] in NODE_FILES and parts[1] not in ("", ".", "..")
+    is_node_file = len(parts) == 3 and parts[0] == "nodes" and parts[2] in BY_NAME and parts[1] not in ("", ".", "..")
     if not is_node_file and not (len(parts) == 1 and path.endswith(".json")):
         raise ValueError(f"{path!r} is no file of a collected snapshot")
     return path

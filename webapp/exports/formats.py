@@ -21,7 +21,7 @@ from webapp.answering.document import Answer
 from webapp.drawing.graph_svg import LayoutError
 from webapp.drawing.odds import odds_text
 from webapp.presenters.drawing import drawing
-from webapp.presenters.journey import Moment, endpoint_text, journey
+from webapp.presenters.journey import Moment, journey, side_text
 from webapp.presenters.page import trace_page
 from webapp.presenters.verdict import verdict
 from webapp.questions.trace_query import TraceQuery
@@ -306,7 +306,7 @@ def _sequence(answer: Answer, moments: tuple[Moment, ...]) -> str:
     for moment in moments:
         here = names[f"{moment.stack.get('kind')}|{moment.stack.get('name')}"]
         if before and before != here:
-            flow = f"{endpoint_text(moment.before, 'source')} to {endpoint_text(moment.before, 'destination')}"
+            flow = f"{side_text(moment.before, 'source')} to {side_text(moment.before, 'destination')}"
             lines.append(f"  {before}{'-->>' if moment.reply else '->>'}{here}: {_mermaid_text(flow)}")
         if moment.kind not in ("send", "receive"):
             lines.append(f"  Note over {here}: {moment.n} {_mermaid_text(moment.title)}")

@@ -12,15 +12,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tracer.snapshot.node_files import READ
 from webapp.live.store import Store
 from webapp.reading.changes import FileRead, NodeRead, StoredChange
-from webapp.reading.node_commands import NODE_COMMANDS
 from webapp.reading.paths import FilePath, ObjectPath, parse_path
 from webapp.reading.same_reading import as_kept, is_same
 
 _KINDS = ("Service", "EndpointSlice")
-_RULES = frozenset(command.file for command in NODE_COMMANDS if command.prints_rules)
-_WAYS = frozenset(command.file for command in NODE_COMMANDS if command.follows_events) - _RULES
+_RULES = frozenset(file.name for file in READ if file.prints_rules)
+_WAYS = frozenset(file.name for file in READ if file.follows_events) - _RULES
 """Addresses, links and routes: with every pod one of each comes and goes."""
 _MOVING = (*_KINDS, "Pod", "Node")
 _RACE_SECONDS, _TOLD_EVERY = 70.0, 8.0

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from tracer.snapshot.node_files import NodeFile
 from webapp.cluster import Connection
 from webapp.live.backoff import Backoff
 from webapp.live.rhythm import Rhythm, Rounds
 from webapp.live.stream import Stopped
 from webapp.reading.changes import NodeRead
-from webapp.reading.node_commands import NodeCommand
 from webapp.reading.node_reader import ReadFrom, commands, read_node
 from webapp.reading.places import NO_PROXY
 
@@ -144,7 +144,7 @@ class Readings:
         is_slow = node.slow_due <= now
         lacking = [name for name, until in node.lacking.items() if until > now]
         wanted = commands(slow=is_slow, conntrack=node.wants_conntrack, lacking=lacking)
-        wanted = tuple(sorted(wanted, key=lambda command: node.put_off.get(command.file, 0)))
+        wanted = tuple(sorted(wanted, key=lambda file: node.put_off.get(file.name, 0)))
         node.wants_conntrack = False
         node.due = now + self._rhythm.period
         if is_slow:
@@ -152,7 +152,7 @@ class Readings:
         workers = self._doubtful if node.backoff.failures else self._well
         workers.submit(self._read, node, wanted)
 
-    def _read(self, node: _Node, wanted: tuple[NodeCommand, ...]) -> None:
+    def _read(self, node: _Node, wanted: tuple[NodeFile, ...]) -> None:
         reading = None
         try:
             reading = read_node(self._connection, node.name, node.place, wanted)

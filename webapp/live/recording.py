@@ -19,9 +19,9 @@ from typing import Any
 
 from tracer.kube.kinds import BY_NAME
 from tracer.snapshot.layout import KINDS
+from tracer.snapshot.node_files import READ
 from tracer.snapshot.timeline import Step
 from webapp.live.step_titles import Happened, title_of
-from webapp.reading.node_commands import NODE_COMMANDS
 from webapp.reading.stored_parts import kept
 
 QUIET_SECONDS = 4.0
@@ -33,7 +33,7 @@ MOST_FILES = 20_000
 _STEPS = "steps.json"
 _FIRST_TITLE = "as it was"
 _NODE_FILE = re.compile(r"nodes/(?P<node>[^/]+)/(?P<name>[^/]+)")
-_WATCHED = frozenset(command.file for command in NODE_COMMANDS if command.follows_events)
+_WATCHED = frozenset(file.name for file in READ if file.follows_events)
 _PLURALS = {kind: plural for plural, kind in KINDS.items()}
 
 

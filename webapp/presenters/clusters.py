@@ -14,13 +14,14 @@ from django.utils.http import urlencode
 
 from tracer.snapshot.layout import KINDS
 from tracer.snapshot.missing import Missing, missing_from
+from tracer.snapshot.node_files import CONNTRACK, READ
 from tracer.snapshot.proxy_mode import proxy_mode
 from webapp.cluster import FOLLOWED_KINDS, SYSTEM_NAMESPACE, permissions, rbac_manifest
 from webapp.live.connecting import Check
 from webapp.models import LiveSource
 from webapp.presenters.source import Freshness, freshness
 from webapp.questions import sources
-from webapp.reading.node_commands import CONNTRACK, NODE_COMMANDS
+from webapp.reading.node_commands import CONNTRACK
 
 READINGS = MappingProxyType(
     {
@@ -30,9 +31,8 @@ READINGS = MappingProxyType(
     }
 )
 """How the rules of nodes are read, in words."""
-PROGRAMS = tuple(" ".join(command.argv) for command in (*NODE_COMMANDS, CONNTRACK))
+PROGRAMS = tuple(" ".join(file.argv) for file in (*READ, CONNTRACK))
 """All that is ever run on a node, as it is run."""
-_CONNTRACK = CONNTRACK.file
 _SINGULAR = MappingProxyType({kind.key: kind.key.replace(kind.plural, kind.kind.lower(), 1) for kind in FOLLOWED_KINDS})
 
 
@@ -183,7 +183,7 @@ def _kinds(heads: Mapping[str, Any]) -> Iterator[KindCount]:
 
 def _node(row: LiveSource, name: str, told: Mapping[str, Any]) -> NodeReading:
     files = told.get("files", {})
-    connections = files.get(_CONNTRACK, {})
+    connections = files.get(CONNTRACK.name, {})
     url = f"{reverse('connections', args=[row.id])}?{urlencode({'node': name})}"
     return NodeReading(
         name=name,

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from tracer.conntrack import FlowTuple
 from tracer.conntrack_list import Entry
+from tracer.packet import endpoint_text, host_text
 from webapp.models import LiveSource
 from webapp.questions.sources import Source
 from webapp.questions.trace_query import TraceQuery
@@ -82,9 +83,8 @@ def _becomes(entry: Entry) -> str:
 
 
 def _end(flow: FlowTuple, side: str) -> str:
-    address, port = str(getattr(flow, side)), getattr(flow, f"{side}_port")
-    host = f"[{address}]" if ":" in address else address
-    return f"{host}:{port}" if isinstance(port, int) else host
+    address, port = getattr(flow, side), getattr(flow, f"{side}_port")
+    return endpoint_text(address, port) if isinstance(port, int) else host_text(address)
 
 
 def read_at(row: Source, node: str, name: str) -> datetime | None:

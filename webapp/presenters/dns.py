@@ -12,6 +12,7 @@ from tracer.dns.names import absolute, is_valid, reverse_name
 from tracer.dns.resolver import Asked, Resolution
 from tracer.dns.service_environment import ServiceVariables, service_environment
 from tracer.errors import QueryError
+from tracer.packet import endpoint_text
 from tracer.query import Destination, Query, Resolver, Source, SourceKind, parse_address, parse_source
 from tracer.simulate.naming import Client, dns_of, looked_up
 
@@ -155,8 +156,7 @@ def _aligned(records: tuple[Record, ...]) -> Iterator[str]:
 
 
 def _row(asked: Asked, source: str, trace_path: str) -> Row:
-    server = f"[{asked.server}]:53" if asked.server.version == 6 else f"{asked.server}:53"
-    given = {"from": source, "to": server} | ({} if asked.over_tcp else {"protocol": "udp"})
+    given = {"from": source, "to": endpoint_text(asked.server, 53)} | ({} if asked.over_tcp else {"protocol": "udp"})
     return Row(
         asked=asked,
         answers=", ".join(r.rdata for r in asked.answer.answer),

@@ -11,7 +11,7 @@ from typing import Any
 
 from tracer.frontends.kinds import LISTED
 from tracer.graph import Path
-from webapp.presenters.journey import Moment, endpoint_text, shown
+from webapp.presenters.journey import Moment, shown, side_text
 from webapp.presenters.rule_text import Token, chain_of, tokens, without_counters
 
 Json = Mapping[str, Any]
@@ -133,14 +133,14 @@ def _origin(moment: Moment) -> str:
 def _facts(document: Json, outcome: Json, moment: Moment, path: Path) -> Iterator[Line]:
     begins = not document["answer"]["query"].get("connection")
     protocol = shown(moment.before, "protocol").lower()
-    flow = f"{protocol} {endpoint_text(moment.before, 'source')} > {endpoint_text(moment.before, 'destination')}"
+    flow = f"{protocol} {side_text(moment.before, 'source')} > {side_text(moment.before, 'destination')}"
     if moment.kind == "dns":
         yield from _looked_up(moment)
     elif moment.kind in ("send", "reply", "receive"):
         flags = " SYN" if moment.title.endswith(" SYN") else " SYN-ACK" if moment.reply and begins and protocol == "tcp" else ""
         yield fact(flow + flags)
     elif moment.kind == "load-balancer":
-        yield fact(f"{endpoint_text(moment.before, 'destination')} → {endpoint_text(moment.after, 'destination')}")
+        yield fact(f"{side_text(moment.before, 'destination')} → {side_text(moment.after, 'destination')}")
         yield from (fact(note) for note in moment.notes)
     elif moment.kind == "deliver":
         place = outcome.get("destination") or {}
@@ -154,8 +154,8 @@ def _facts(document: Json, outcome: Json, moment: Moment, path: Path) -> Iterato
             listener = {"declared": "a container declares this port", "undeclared": "no container declares this port"}
             yield fact(f"port {place.get('port')}: {listener.get(outcome['listener'], 'whether something listens is not known')}")
     elif moment.kind == "un-nat":
-        yield fact(f"{endpoint_text(moment.before, 'source')} > {endpoint_text(moment.before, 'destination')}")
-        yield fact(f"{endpoint_text(moment.after, 'source')} > {endpoint_text(moment.after, 'destination')}")
+        yield fact(f"{side_text(moment.before, 'source')} > {side_text(moment.before, 'destination')}")
+        yield fact(f"{side_text(moment.after, 'source')} > {side_text(moment.after, 'destination')}")
     elif moment.stack.get("kind") == "proxy" and moment.kind == "chain":
         yield from (fact(note) for note in moment.notes)
     elif outcome.get("reason"):

@@ -11,7 +11,7 @@ from typing import Any
 from tracer.graph import Path
 from webapp.drawing.odds import exact_text, odds_text
 from webapp.presenters.evidence import Evidence, evidence
-from webapp.presenters.journey import FIELDS, Moment, endpoint_text, shown
+from webapp.presenters.journey import FIELDS, Moment, shown, side_text
 from webapp.presenters.reasons_for import Advice, advice
 from webapp.presenters.rule_text import Meaning, meanings
 from webapp.presenters.verdict import rule_sentence, sentence
@@ -222,7 +222,7 @@ def _exactly(moment: Moment, paths: Sequence[Path], followed: Path) -> str:
 
 
 def _effect(moment: Moment, outcome: Json, moments: Sequence[Moment], picks: Sequence[PickRow]) -> str:
-    after_source, after_destination = endpoint_text(moment.after, "source"), endpoint_text(moment.after, "destination")
+    after_source, after_destination = side_text(moment.after, "source"), side_text(moment.after, "destination")
     name = str(moment.stack.get("name", ""))
     match moment.kind:
         case "send":
@@ -290,7 +290,7 @@ def _mode(document: Json, moment: Moment) -> str:
 def _passing(moment: Moment, name: str) -> str:
     names = [step["names"] for step in moment.steps if step.get("names")]
     if moment.stack.get("kind") == "proxy":
-        new = f"{endpoint_text(moment.after, 'source')} to {endpoint_text(moment.after, 'destination')}"
+        new = f"{side_text(moment.after, 'source')} to {side_text(moment.after, 'destination')}"
         return f"The process accepts the connection and makes a new one, from {new}."
     count = len(moment.steps)
     rules = f"{count} {'rule' if count == 1 else 'rules'}"

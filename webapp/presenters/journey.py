@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tracer.packet import endpoint_text, host_text
+
 Json = Mapping[str, Any]
 FIELDS = ("source", "source_port", "destination", "destination_port", "protocol", "mark")
 
@@ -176,9 +178,7 @@ def shown(packet: Json, name: str) -> str:
     return "–" if value is None else str(value)
 
 
-def endpoint_text(packet: Json, side: str) -> str:
+def side_text(packet: Json, side: str) -> str:
     """Return ``address:port`` of the packet's *side* (source or destination), IPv6 in brackets."""
-    address = str(packet.get(side, ""))
-    host = f"[{address}]" if ":" in address else address
-    port = shown(packet, f"{side}_port")
-    return host if port == "–" else f"{host}:{port}"
+    address, port = packet.get(side, ""), shown(packet, f"{side}_port")
+    return host_text(address) if port == "–" else endpoint_text(address, port)

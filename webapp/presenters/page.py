@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from tracer.graph import Graph, Path, matches, most_likely
+from tracer.packet import endpoint_text, host_text
 from tracer.query import parse_destination, parse_protocol
 from webapp.answering.document import Answer
 from webapp.drawing.graph_svg import LayoutError
@@ -218,8 +219,7 @@ def _question_url(query: TraceQuery, panel: Inspector, path: str) -> str:
     if not panel.questions or query.source is None:
         return ""
     server, transport = panel.questions[0].server, panel.questions[0].transport
-    host = f"[{server}]" if ":" in server else server
-    asked = TraceQuery(source=query.source, destination=parse_destination(f"{host}:53"), protocol=parse_protocol(transport))
+    asked = TraceQuery(source=query.source, destination=parse_destination(endpoint_text(server, 53)), protocol=parse_protocol(transport))
     return asked.url(path)
 
 
@@ -349,8 +349,8 @@ def _ends(answer: Json) -> tuple[str, str]:
     source = query["from"].get("ip") or "/".join(filter(None, (query["from"].get("namespace"), query["from"].get("name"))))
     to = query["to"]
     service = to.get("service")
-    host = f"{service['namespace']}/{service['name']}" if service else f"[{to['host']}]" if ":" in str(to["host"]) else to["host"]
-    return str(source), f"{host}:{to['port']}" if to.get("port") else str(host)
+    host = f"{service['namespace']}/{service['name']}" if service else host_text(to["host"])
+    return str(source), f"{host}:{to['port']}" if to.get("port") else host
 
 
 def _title(answer: Json, said: Verdict) -> str:

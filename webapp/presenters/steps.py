@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from webapp.presenters.journey import Moment, endpoint_text, shown
+from webapp.presenters.journey import Moment, shown, side_text
 
 Json = Mapping[str, Any]
 
@@ -55,9 +55,9 @@ def _item(moment: Moment, first: Json, urls: Mapping[int, str], current: int, *,
     sides = {"source": "d", "destination": "s"} if moment.reply else {"source": "s", "destination": "d"}
     changes = []
     if moment.changes_source:
-        changes.append((sides["source"], "src", endpoint_text(moment.after, "source")))
+        changes.append((sides["source"], "src", side_text(moment.after, "source")))
     if moment.changes_destination:
-        changes.append((sides["destination"], "dst", endpoint_text(moment.after, "destination")))
+        changes.append((sides["destination"], "dst", side_text(moment.after, "destination")))
     if moment.kind == "dns":
         changes.append(("", "asks", moment.question))
     if moment.changed == ("mark",):

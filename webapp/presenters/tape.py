@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from webapp.presenters.journey import Moment, endpoint_text, shown
+from webapp.presenters.journey import Moment, shown, side_text
 
 ROW_HEIGHT = 23.0
 MARK_HEIGHT = 19.0
@@ -68,10 +68,10 @@ def tape(moments: Sequence[Moment], place: Place, width: float, top: float) -> T
     if back and there:
         first = there[0].before
         segments += _row(
-            back, "source", "dst", rows["rsrc"], place, width, forward=False, label="src", original=endpoint_text(first, "destination")
+            back, "source", "dst", rows["rsrc"], place, width, forward=False, label="src", original=side_text(first, "destination")
         )
         segments += _row(
-            back, "destination", "src", rows["rdst"], place, width, forward=False, label="dst", original=endpoint_text(first, "source")
+            back, "destination", "src", rows["rdst"], place, width, forward=False, label="dst", original=side_text(first, "source")
         )
     marks = tuple(_marks(there, place, rows["mark"]))
     bottom = rows["mark"] + MARK_HEIGHT if marks or back else rows["dst"] + ROW_HEIGHT
@@ -102,13 +102,13 @@ def _row(
 ) -> list[Segment]:
     """Return one ribbon's pieces. A forward ribbon points right, an answer's points left."""
     label = label or css
-    original = original or endpoint_text(moments[0].before, side)
+    original = original or side_text(moments[0].before, side)
     pieces: list[tuple[int, float, str, str]] = [
-        (moments[0].n, 0.0 if forward else width, endpoint_text(moments[0].before, side), _owner(moments[0], side))
+        (moments[0].n, 0.0 if forward else width, side_text(moments[0].before, side), _owner(moments[0], side))
     ]
     for moment in moments:
         if getattr(moment, f"changes_{side}"):
-            pieces.append((moment.n, place(moment.n), endpoint_text(moment.after, side), _owner(moment, side)))
+            pieces.append((moment.n, place(moment.n), side_text(moment.after, side), _owner(moment, side)))
     found = []
     for at, (step, start, value, owner) in enumerate(pieces):
         last = at == len(pieces) - 1

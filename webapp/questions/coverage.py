@@ -6,32 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from tracer.kube.kinds import BY_NAME
+from tracer.snapshot.node_files import NODE_FILES, Listed
 from webapp.models import Snapshot
 from webapp.questions.examples import ExampleLink, example_links, is_quick, trace_url
 from webapp.storing import demonstrations
 
 MODELLED_MODES = frozenset({"iptables", "nftables", "ipvs", "userspace"})
 """The kube-proxy modes whose rules the engine evaluates."""
-# What a table of files shows first; others a node has follow by name.
-_FILE_ORDER = (
-    "iptables-save.txt",
-    "ip6tables-save.txt",
-    "nft-ruleset.json",
-    "nft-ruleset.txt",
-    "ipvsadm-save.txt",
-    "ipset-save.txt",
-    "ip-addr.json",
-    "ip-link.json",
-    "ip-rule.json",
-    "ip-route.json",
-    "ip6-route.json",
-    "sysctl.txt",
-    "conntrack.txt",
-    "kube-proxy-mode.txt",
-)
-_USUAL = frozenset(
-    {"iptables-save.txt", "ip6tables-save.txt", "ip-addr.json", "ip-link.json", "ip-rule.json", "ip-route.json", "sysctl.txt"}
-)
+_FIRST = tuple(file.name for file in NODE_FILES if file.listed is not Listed.BY_NAME)
+_USUAL = frozenset(file.name for file in NODE_FILES if file.listed is Listed.ALWAYS)
 _MOST_NODES_ACROSS = 8
 
 
@@ -110,7 +93,7 @@ class Coverage:
         """Return the table of node files: those that some node has, and those that are usual and missing everywhere."""
         held = [set(node["files"]) for node in self.nodes]
         names = set().union(*held, _USUAL) if held else set()
-        ordered = [name for name in _FILE_ORDER if name in names]
+        ordered = [name for name in _FIRST if name in names]
         ordered += sorted(names - set(ordered))
         return tuple(FileRow(name=name, present=tuple(name in files for files in held)) for name in ordered)
 

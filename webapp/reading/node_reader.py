@@ -13,11 +13,10 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tracer.snapshot.layout import NODE_FILES
+from tracer.snapshot.node_files import BY_NAME, CONNTRACK, READ, SYSCTL, NodeFile
 from webapp import cluster
 from webapp.cluster import Connection
 from webapp.reading.changes import FileRead, NodeRead
-from webapp.reading.node_commands import CONNTRACK, NODE_COMMANDS, NodeCommand
 from webapp.reading.same_reading import as_kept
 
 PROGRAM_SECONDS = 20.0
@@ -43,14 +42,14 @@ class ReadFrom:
         return f"{self.namespace}/{self.pod}"
 
 
-def commands(*, slow: bool, conntrack: bool, lacking: Iterable[str] = ()) -> tuple[NodeCommand, ...]:
+def commands(*, slow: bool, conntrack: bool, lacking: Iterable[str] = ()) -> tuple[NodeFile, ...]:
     """Return what is to be read: what follows events; with *slow* the rest too; *lacking* are files whose program was missing lately."""
     without = frozenset(lacking)
-    wanted = tuple(c for c in NODE_COMMANDS if (slow or c.follows_events) and c.file not in without)
+    wanted = tuple(f for f in READ if (slow or f.follows_events) and f.name not in without)
     return (*wanted, CONNTRACK) if conntrack else wanted
 
 
-def read_node(connection: Connection, node: str, place: ReadFrom, wanted: tuple[NodeCommand, ...]) -> NodeRead:
+def read_node(connection: Connection, node: str, place: ReadFrom, wanted: tuple[NodeFile, ...]) -> NodeRead:
     """Return what *node*'s programs print now. Never raises: what failed is said in the reading."""
     started, begun = time.time(), time.monotonic()
     try:
@@ -69,7 +68,7 @@ class _Ended(Exception):
         self.text, self.files = text, files
 
 
-def _one_by_one(connection: Connection, place: ReadFrom, wanted: tuple[NodeCommand, ...]) -> tuple[FileRead, ...]:
+def _one_by_one(connection: Connection, place: ReadFrom, wanted: tuple[NodeFile, ...]) -> tuple[FileRead, ...]:
     files: list[FileRead] = []
     until = time.monotonic() + READING_SECONDS
     for command in wanted:
@@ -86,12 +85,12 @@ def _one_by_one(connection: Connection, place: ReadFrom, wanted: tuple[NodeComma
     return tuple(files)
 
 
-def _hung(command: NodeCommand, text: str, left: float) -> FileRead:
+def _hung(command: NodeFile, text: str, left: float) -> FileRead:
     seconds = min(PROGRAM_SECONDS, left)
-    return FileRead(name=command.file, content=None, error=text, read_at=time.time() - seconds, seconds=seconds)
+    return FileRead(name=command.name, content=None, error=text, read_at=time.time() - seconds, seconds=seconds)
 
 
-def _file(connection: Connection, place: ReadFrom, command: NodeCommand, timeout: float) -> FileRead:
+def _file(connection: Connection, place: ReadFrom, command: NodeFile, timeout: float) -> FileRead:
     """Return what one program printed. :raises Denied, Refused, Unreachable: no other program will fare better.
 
     NB: the API server's own silence, and a kubelet's, look like a program that hangs (TimedOut).
@@ -99,7 +98,7 @@ def _file(connection: Connection, place: ReadFrom, command: NodeCommand, timeout
     started = time.time()
 
     def failed(text: str, *, is_lacking: bool = False, seconds: float = 0.0) -> FileRead:
-        return FileRead(name=command.file, content=None, error=text, is_lacking=is_lacking, read_at=started, seconds=seconds)
+        return FileRead(name=command.name, content=None, error=text, is_lacking=is_lacking, read_at=started, seconds=seconds)
 
     try:
         output = connection.exec(place.namespace, place.pod, place.container, command.argv, timeout=timeout, most_bytes=MOST_BYTES)
@@ -108,19 +107,19 @@ def _file(connection: Connection, place: ReadFrom, command: NodeCommand, timeout
     except (cluster.TooLarge, cluster.BadAnswer) as error:
         return failed(str(error))
     # "sysctl -a" ends with an error for every setting that nobody may read; the network's are what counts.
-    is_enough = command.file == "sysctl.txt" and bool(as_kept(command.file, output.stdout))
+    is_enough = command is SYSCTL and bool(as_kept(command.name, output.stdout))
     if output.exit_code != 0 and not is_enough:
         said = output.stderr.strip().splitlines()
         return failed(f"{command.argv[0]} ended with {output.exit_code}{': ' + said[-1][:300] if said else ''}", seconds=output.seconds)
-    if command.file.endswith(".json") and not output.stdout.strip():
+    if command.name.endswith(".json") and not output.stdout.strip():
         return failed("Nothing was printed.", seconds=output.seconds)
-    return FileRead(name=command.file, content=output.stdout, read_at=started, seconds=output.seconds)
+    return FileRead(name=command.name, content=output.stdout, read_at=started, seconds=output.seconds)
 
 
 # --- our own reader ----------------------------------------------------------------------------------------------------------
 
 
-def _by_reader(connection: Connection, place: ReadFrom, wanted: tuple[NodeCommand, ...]) -> tuple[FileRead, ...]:
+def _by_reader(connection: Connection, place: ReadFrom, wanted: tuple[NodeFile, ...]) -> tuple[FileRead, ...]:
     """Return what the reader's archive holds: every documented file, whatever was *wanted*; conntrack only when it was."""
     argv = (*READER_ARGV, "--conntrack") if CONNTRACK in wanted else READER_ARGV
     started = time.time()
@@ -145,11 +144,11 @@ def unpacked_reading(archive: bytes, read_at: float) -> tuple[FileRead, ...]:
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as tar:
         for member in tar:
             name = member.name.removeprefix("./")
-            if member.isfile() and (name in NODE_FILES or name == _REPORT):
+            if member.isfile() and (name in BY_NAME or name == _REPORT):
                 file = tar.extractfile(member)
                 contents[name] = file.read() if file else b""
     report = _report(contents.pop(_REPORT, None))
-    names = sorted({*contents, *(name for name in report if name in NODE_FILES)})
+    names = sorted({*contents, *(name for name in report if name in BY_NAME)})
     return tuple(_from_report(name, contents.get(name), report.get(name), read_at) for name in names)
 
 

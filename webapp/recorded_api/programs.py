@@ -11,9 +11,9 @@ import tarfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from webapp.reading.node_commands import CONNTRACK, NODE_COMMANDS
+from tracer.snapshot.node_files import CONNTRACK, READ
 
-_FILES = {command.argv: command.file for command in (*NODE_COMMANDS, CONNTRACK)}
+_FILES = {file.argv: file.name for file in (*READ, CONNTRACK)}
 _READER = ("hopline-node-reader",)
 _READER_WITH_CONNTRACK = (*_READER, "--conntrack")
 _PROGRAMS = frozenset(argv[0] for argv in _FILES)
@@ -48,7 +48,7 @@ def run_reader(argv: tuple[str, ...], names: Iterable[str], read: Callable[[str]
         return None
     if argv not in (_READER, _READER_WITH_CONNTRACK):
         return Printed(stderr=b"usage: hopline-node-reader [--conntrack] > reading.tar\n", exit_code=2)
-    found = {name: read(name) for name in names if name != CONNTRACK.file or argv == _READER_WITH_CONNTRACK}
+    found = {name: read(name) for name in names if name != CONNTRACK.name or argv == _READER_WITH_CONNTRACK}
     report = {name: {"seconds": 0.0} | ({"error": "Not recorded yet."} if content is None else {}) for name, content in found.items()}
     files = {name: content for name, content in found.items() if content is not None}
     return Printed(stdout=_tar(files | {"reading.json": json.dumps({"files": report}).encode()}))

@@ -14,19 +14,18 @@ from dataclasses import dataclass, field
 
 from tracer.errors import ParseError, SnapshotError
 from tracer.kube.kinds import Kind
-from tracer.snapshot.layout import NODE_FILES
+from tracer.snapshot import node_files
 from tracer.snapshot.snapshot import Snapshot
 from tracer.snapshot.timeline import STEPS, Step, file_after_step, is_timeline, read_steps
 from webapp import zstd
 from webapp.cluster.trimmed import is_named
-from webapp.reading.node_commands import CONNTRACK, NODE_COMMANDS
 from webapp.recorded_api.fields import key_of
 from webapp.recorded_api.resources import RESOURCES
 
 _LEAD = 0.3
 _APART = 0.05
 _MOST_OF_THE_WINDOW = 0.5
-_CHANGING = frozenset(command.file for command in (*NODE_COMMANDS, CONNTRACK) if command.follows_events or command is CONNTRACK)
+_CHANGING = frozenset(file.name for file in (*node_files.READ, node_files.CONNTRACK) if file.follows_events or file is node_files.CONNTRACK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,7 +241,7 @@ def _spread(before: float, position: float, count: int) -> list[float]:
 def _files_after(files: Mapping[str, bytes]) -> dict[tuple[str, str], tuple[tuple[int, bytes], ...]]:
     found: dict[tuple[str, str], list[tuple[int, bytes]]] = {}
     for path in files:
-        if (after := file_after_step(path, NODE_FILES)) is not None:
+        if (after := file_after_step(path, node_files.BY_NAME)) is not None:
             step, node, name = after
             found.setdefault((node, name), []).append((step, zstd.packed(files[path], level=1)))
     return {key: tuple(sorted(steps, key=lambda pair: pair[0])) for key, steps in found.items()}

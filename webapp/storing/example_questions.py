@@ -11,14 +11,16 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tracer.errors import QueryError, TracerError
+from tracer.packet import Family
 from tracer.query import parse_destination, parse_source
+from tracer.snapshot.node_files import DUMPS, NFT_LISTINGS, names
 from webapp import __version__
 
 if TYPE_CHECKING:
     from tracer.explain.example_queries import ExampleQuery
     from tracer.kube.objects import Objects
 
-_RULES = frozenset({"iptables-save.txt", "iptables-legacy-save.txt", "nft-ruleset.json", "nft-ruleset.txt"})
+_RULES = frozenset(names((*DUMPS[Family.IP], *NFT_LISTINGS)))
 
 
 def find_examples(objects: Objects, node_files: Mapping[str, Iterable[str]]) -> dict[str, Any]:

@@ -27,7 +27,6 @@ from tracer.snapshot.summary import summarise
 from webapp.models import Snapshot
 from webapp.storing.container import Container, ContainerWriter
 from webapp.storing.example_questions import find_examples
-from webapp.storing.file_checks import CHECKS
 from webapp.storing.patience import patiently
 from webapp.uploads import Source
 
@@ -206,7 +205,7 @@ def summary_of(what: Written, progress: Progress) -> tuple[dict[str, Any], datet
 
     progress("Reading objects", 0, 0)
     recorded = RecordedSnapshot.from_files(what.container)
-    summary = summarise(recorded, CHECKS, told, met=what.faults)
+    summary = summarise(recorded, told, met=what.faults)
     stored = summary.to_dict() | {
         "version": SUMMARY_VERSION,
         "source_digest": what.source_digest,

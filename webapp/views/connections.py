@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 from tracer.conntrack_list import parse_conntrack
 from tracer.errors import TracerError
 from tracer.kube.near import nearest
+from tracer.snapshot.node_files import CONNTRACK
 from webapp.http.access import current_owner
 from webapp.presenters.connections import ConnectionList, connection_list, node_choices, read_at
 from webapp.presenters.source import source_head
@@ -21,7 +22,7 @@ from webapp.views.errors import not_found
 from webapp.views.htmx_request import HtmxHttpRequest
 from webapp.views.trace import find
 
-FILE = "conntrack.txt"
+FILE = CONNTRACK.name
 LONGEST_SEARCH = 100
 
 

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 import pytest
 
 from tracer.ipvs.ipvsadm_save import parse_virtual_servers, to_text
-from tracer.ipvs.model import Forwarding, VirtualServer, VirtualServers, endpoint_text
+from tracer.ipvs.model import Forwarding, VirtualServer, VirtualServers
 from tracer.ipvs.schedule import choices
 from tracer.packet import Packet, Protocol
 
@@ -58,11 +58,6 @@ def test_a_node_keeps_the_file_and_its_faults():
     kept = VirtualServers(iter(servers), "nodes/n1/ipvsadm-save.txt", iter(faults))
     assert (kept.file, len(kept.servers), len(kept.faults)) == ("nodes/n1/ipvsadm-save.txt", 1, 1)
     assert (faults[0].column, faults[0].text) == (6, "-A -f x")
-
-
-def test_endpoints_are_spelled_as_ipvsadm_does():
-    assert endpoint_text(ip_address("10.0.0.1"), 80) == "10.0.0.1:80"
-    assert endpoint_text(ip_address("fd00::1"), 80) == "[fd00::1]:80"
 
 
 @pytest.mark.parametrize(

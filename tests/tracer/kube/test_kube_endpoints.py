@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.live_server import PROJECT
 from tracer.kube.endpoints import (
     PortEndpoint,
     Topology,
@@ -17,6 +19,9 @@ from tracer.kube.endpoints import (
     endpoints_in_use,
     is_externally_accessible,
     port_endpoints,
+    state_text,
+    stays,
+    usable,
     uses_cluster_endpoints,
     uses_local_endpoints,
 )
@@ -184,3 +189,43 @@ def test_an_endpoint_in_two_slices_counts_once_and_the_ready_entry_wins() -> Non
     port = Service.from_dict({"metadata": {"name": "svc"}, "spec": {"ports": [{"name": "http", "port": 80}]}}).ports[0]
     found = port_endpoints(objects.slices_of("ns", "svc"), port, node="n1", version=4)
     assert [(str(e), e.ready, e.slice) for e in found] == [("10.0.0.1:8080", True, "new")]
+
+
+# --- one place ------------------------------------------------------------------------------------------------------------------------
+
+ELSEWHERE = {
+    "tracer/explain/findings/affinity.py": "of one endpoint that a rule remembers",
+    "tracer/explain/findings/rules_and_objects.py": "of one endpoint that a rule chose",
+    "tracer/topology/endpoint_times.py": "when each state was seen first; it asks none",
+}
+
+
+def test_nobody_else_asks_an_endpoint_for_its_conditions() -> None:
+    """Findings, examples, names, balancers, proxies and walks ask here; a pod's own readiness is another question."""
+    asked = re.compile(r"\b(?:e|x|endpoint|listed|found)\.(?:endpoint\.)?(?:ready|serving|terminating)\b")
+    found = {
+        m.relative_to(PROJECT).as_posix(): asked.findall(m.read_text())
+        for root in ("tracer", "webapp")
+        for m in PROJECT.glob(f"{root}/**/*.py")
+    }
+    assert {name for name, places in found.items() if places} - {"tracer/kube/endpoints.py"} == set(ELSEWHERE)
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [("r", "r"), ("rs", "r"), ("st", "s"), ("sn", "s"), ("nt", ""), ("", "")],
+)
+def test_what_is_usable(states: str, expected: str) -> None:
+    """Of ready (r), serving while it terminates (s), terminating and not serving (t), and not ready (n) endpoints."""
+    made: dict[str, dict[str, bool]] = {
+        "r": {},
+        "s": {"ready": False, "terminating": True},
+        "t": {"ready": False, "serving": False, "terminating": True},
+        "n": {"ready": False, "serving": False},
+    }
+    endpoints = {state: plain(f"10.0.0.{place}", **made[state]) for place, state in enumerate(states, 1)}
+    assert usable(list(endpoints.values())) == tuple(endpoints[state] for state in expected)
+    assert {state for state, e in endpoints.items() if stays(e)} == {"r"} & {*states}
+    assert [state_text(endpoints[state]) for state in states if state != "r"] == [
+        "not ready" if state == "n" else "terminating" for state in states if state != "r"
+    ]

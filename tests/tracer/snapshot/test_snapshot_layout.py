@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tracer.snapshot.layout import NODE_FILES, Bundle, recognise
+from tracer.snapshot.layout import Bundle, recognise
+from tracer.snapshot.node_files import BY_NAME
 
 OBJECT = b'{"kind": "List", "items": []}'
 
@@ -62,8 +63,8 @@ def test_what_is_not_known_is_listed(path: str) -> None:
 
 
 def test_every_documented_node_file_is_known() -> None:
-    layout = recognise({f"nodes/n/{name}": b"" for name in NODE_FILES} | {"nodes/m.example/ss.txt": b""})
-    assert set(layout.node_files["n"]) == NODE_FILES
+    layout = recognise({f"nodes/n/{name}": b"" for name in BY_NAME} | {"nodes/m.example/ss.txt": b""})
+    assert set(layout.node_files["n"]) == set(BY_NAME)
     assert layout.node_files["m.example"] == {"ss.txt": "nodes/m.example/ss.txt"}
     assert layout.unknown == ()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tracer.errors import Fault, ParseError, SnapshotError
+from tracer.errors import ParseError, SnapshotError
 from tracer.snapshot import Snapshot
 from tracer.snapshot.summary import summarise
 
@@ -150,16 +150,13 @@ def test_what_the_collector_could_not_read_is_said() -> None:
 
 
 def test_faults_are_kept_by_file() -> None:
-    def check(text: str, path: str) -> tuple[Fault, ...]:
-        return tuple(
-            Fault(file=path, line=n, column=0, message="bad", text=line)
-            for n, line in enumerate(text.split("\n"), 1)
-            if line.startswith("!")
-        )
-
-    files = {"nodes/n1/iptables-save.txt": "*nat\n" + "!bad\n" * 60, "nodes/n1/ip-addr.json": "[", "pods.json": '{"kind": "Pod"}'}
+    files = {
+        "nodes/n1/iptables-save.txt": "*nat\n:PREROUTING ACCEPT [0:0]\n" + "!bad\n" * 60 + "COMMIT\n",
+        "nodes/n1/ip-addr.json": "[",
+        "pods.json": '{"kind": "Pod"}',
+    }
     told: list[tuple[str, int, int]] = []
-    summary = summarise(snapshot(**files), {"iptables-save.txt": check}, lambda *said: told.append(said))
+    summary = summarise(snapshot(**files), lambda *said: told.append(said))
     assert [(f.file, f.count, len(f.faults)) for f in summary.faults] == [
         ("nodes/n1/ip-addr.json", 1, 1),
         ("nodes/n1/iptables-save.txt", 60, 50),

@@ -8,7 +8,7 @@ import pytest
 
 from tracer.errors import ParseError
 from tracer.snapshot import Snapshot
-from tracer.snapshot.layout import NODE_FILES
+from tracer.snapshot.node_files import BY_NAME
 from tracer.snapshot.summary import summarise
 from tracer.snapshot.timeline import Step, file_after_step, is_recording, is_timeline, read_steps
 
@@ -68,8 +68,8 @@ def test_a_timeline_has_steps_and_a_base(paths: tuple[str, ...], expected: bool)
     ],
 )
 def test_files_after_a_step(path: str, expected: tuple[int, str, str] | None) -> None:
-    assert file_after_step(path, NODE_FILES) == expected
-    assert is_recording(path, NODE_FILES) is (expected is not None)
+    assert file_after_step(path, BY_NAME) == expected
+    assert is_recording(path, BY_NAME) is (expected is not None)
 
 
 def test_the_summary_says_the_steps() -> None:

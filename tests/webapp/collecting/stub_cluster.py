@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from webapp.reading.node_commands import CONNTRACK, NODE_COMMANDS
+from tracer.snapshot.node_files import CONNTRACK, READ
 
 PROJECT = Path(__file__).resolve().parents[3]
 SCRIPT = PROJECT / "collect.sh"
@@ -46,7 +46,7 @@ def collect(
         make_kubectl(folder)
     log = folder / "log.jsonl"
     log.write_text("")
-    commands = {command.file: command.argv for command in (*NODE_COMMANDS, CONNTRACK)}
+    commands = {file.name: file.argv for file in (*READ, CONNTRACK)}
     environment = {
         "PATH": path or os.environ["PATH"],
         "HOME": str(folder),

@@ -19,11 +19,11 @@ from tests.webapp.collecting.stub_cluster import SCRIPT, Ran, collect, has, make
 from tracer.query import Query, parse_destination, parse_source
 from tracer.simulate import trace
 from tracer.snapshot import Snapshot
+from tracer.snapshot.node_files import CONNTRACK, READ
 from tracer.snapshot.summary import summarise
 from tracer.topology.cluster import Cluster
 from webapp import uploads
 from webapp.cluster import FOLLOWED_KINDS
-from webapp.reading.node_commands import CONNTRACK, NODE_COMMANDS
 from webapp.reading.stored_parts import kept
 
 NODE = {"kind": "Node", "metadata": {}, "status": {"nodeInfo": {"operatingSystem": "linux"}}}
@@ -105,7 +105,7 @@ def test_it_reads_the_same_files_by_the_same_commands_as_the_rest_of_hopline() -
     assert table
     assert conntrack
     found = [shlex.split(line) for line in (*table[1].splitlines(), conntrack[1])]
-    assert found == [[command.file, *command.argv] for command in (*NODE_COMMANDS, CONNTRACK)]
+    assert found == [[file.name, *file.argv] for file in (*READ, CONNTRACK)]
 
 
 def test_it_asks_for_the_kinds_that_are_followed(small: Path, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_it_only_reads_and_never_asks_for_secrets(small: Path, tmp_path: Path) -
     assert {call[0] for call in ran.calls} == {"get", "exec"}
     assert not any("secret" in word.lower() for call in ran.calls for word in call)
     programs = {tuple(call[call.index("--") + 1 :]) for call in ran.calls if call[0] == "exec"}
-    assert programs == {command.argv for command in (*NODE_COMMANDS, CONNTRACK)}
+    assert programs == {file.argv for file in (*READ, CONNTRACK)}
     assert not any(word in ("-i", "-t", "-it", "--stdin", "--tty", "sh") for call in ran.calls for word in call)
 
 
@@ -309,7 +309,7 @@ def test_a_program_that_never_ends_is_given_up(small: Path, tmp_path: Path) -> N
 
 
 def test_a_node_that_answers_nothing_does_not_hold_the_others_for_long(small: Path, tmp_path: Path) -> None:
-    programs = sorted({command.argv[0] for command in NODE_COMMANDS})
+    programs = sorted({file.argv[0] for file in READ})
     ran = collect(tmp_path, small, "--node", "node-a", "--timeout", "5", "out", sleeps=programs)
     assert sum(call[0] == "exec" for call in ran.calls) == 2
     assert about(tmp_path / "out")["files"]["nodes/node-a/sysctl.txt"]["error"] == "Not tried: two programs before did not end."

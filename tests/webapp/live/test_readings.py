@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.webapp.live.following import followed, recorded, until
+from tracer.snapshot.node_files import CONNTRACK, READ
 from webapp import cluster
 from webapp.cluster import Output
 from webapp.live import live_sources
@@ -21,7 +22,6 @@ from webapp.live.readings import Readings
 from webapp.live.rhythm import Rhythm
 from webapp.models import LiveItem
 from webapp.reading.changes import NodeRead
-from webapp.reading.node_commands import CONNTRACK, NODE_COMMANDS
 from webapp.reading.node_reader import ReadFrom, commands, read_node, unpacked_reading
 from webapp.recorded_api import Fault, Faults, RecordedApi, What
 
@@ -68,7 +68,7 @@ def test_every_documented_program_is_run_once_at_first() -> None:
     programs = Programs(lambda pod, argv: printed())
     with reading(programs, ("n1",)) as (_, told):
         until(lambda: len(told) == 1, "a reading")
-        assert [file.name for file in told[0].files] == [command.file for command in NODE_COMMANDS]
+        assert [file.name for file in told[0].files] == [file.name for file in READ]
         assert (told[0].pod, told[0].error) == ("kube-system/proxy-n1", "")
 
 
@@ -79,7 +79,7 @@ def test_events_bring_what_follows_events() -> None:
         readings.note_events()
         until(lambda: len(told) == 4, "a round")
         assert {reading.node for reading in told[2:]} == {"n1", "n2"}
-        assert {file.name for file in told[3].files} == {c.file for c in NODE_COMMANDS if c.follows_events}
+        assert {file.name for file in told[3].files} == {c.name for c in READ if c.follows_events}
 
 
 def test_a_program_that_is_lacking_is_not_asked_for_again_soon() -> None:
@@ -97,7 +97,7 @@ def test_a_program_that_is_lacking_is_not_asked_for_again_soon() -> None:
         ]
         readings.note_events()
         until(lambda: len(told) == 2, "a round")
-        assert ("proxy-n1", "nft") not in programs.run[len(NODE_COMMANDS) :]
+        assert ("proxy-n1", "nft") not in programs.run[len(READ) :]
 
 
 def test_nodes_that_hang_do_not_hold_the_others() -> None:
@@ -163,7 +163,7 @@ def test_what_hangs_comes_last_the_next_time() -> None:
         until(lambda: len(told) >= 2, "a second reading")
         assert [file.name for file in told[0].files] == ["iptables-save.txt", "ip6tables-save.txt", "nft-ruleset.json"]
         assert told[1].files[-1].name == "nft-ruleset.json"
-        assert {file.name for file in told[1].files if file.content is not None} == {c.file for c in NODE_COMMANDS} - {"nft-ruleset.json"}
+        assert {file.name for file in told[1].files if file.content is not None} == {c.name for c in READ} - {"nft-ruleset.json"}
         assert {r.error for r in told} == {"nft: did not end"}
 
 
@@ -213,7 +213,7 @@ def test_a_node_that_failed_is_tried_again_and_then_read_whole() -> None:
         readings._nodes["n1"].backoff._first = 0.01
         until(lambda: len(told) == 3, "a third reading")
         assert [r.error for r in told] == ["no such pod", "no such pod", ""]
-        assert len(told[2].files) == len(NODE_COMMANDS)
+        assert len(told[2].files) == len(READ)
 
 
 def test_a_node_that_nobody_can_read_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,10 +260,10 @@ def test_connections_are_read_only_when_asked_for() -> None:
         assert readings.ask_conntrack("n1")
         assert not readings.ask_conntrack("nobody")
         until(lambda: len(told) == 2, "the reading asked for")
-        assert CONNTRACK.file in {file.name for file in told[1].files}
+        assert CONNTRACK.name in {file.name for file in told[1].files}
         readings.note_events()
         until(lambda: len(told) == 3, "a round")
-        assert CONNTRACK.file not in {file.name for file in told[2].files}
+        assert CONNTRACK.name not in {file.name for file in told[2].files}
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_a_program_that_fails_costs_its_own_file(answer: Callable[[], Output], e
     found = read_node(programs, "n1", place("n1"), commands(slow=False, conntrack=False))  # type: ignore[arg-type]
     assert found.error == ""
     assert {file.name: file.error for file in found.files}["iptables-save.txt"] == error
-    assert {file.name for file in found.files if file.content is not None} == {c.file for c in commands(slow=False, conntrack=False)} - {
+    assert {file.name for file in found.files if file.content is not None} == {c.name for c in commands(slow=False, conntrack=False)} - {
         "iptables-save.txt"
     }
 

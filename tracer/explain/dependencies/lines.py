@@ -16,6 +16,7 @@ from tracer.ipvs.model import VirtualServers
 from tracer.netfilter.iptables_save import Chain, Dump
 from tracer.netfilter.nft_model import NftChain, NftRuleset
 from tracer.netfilter.rule_text import strip_counters
+from tracer.snapshot.node_files import BY_NAME, Holds
 from tracer.trace import Step, Trace
 
 T = TypeVar("T")
@@ -39,13 +40,14 @@ class _Reader(Protocol):
 
 
 def _reader(content: bytes, name: str) -> _Reader | None:
-    if name.startswith("nft-ruleset"):
+    holds = BY_NAME[name].holds if name in BY_NAME else None
+    if holds is Holds.NFT:
         ruleset = nft_of(content, name)
         return _InNft(ruleset) if ruleset else None
-    if name == "ipvsadm-save.txt":
+    if holds is Holds.VIRTUAL_SERVERS:
         servers = virtual_servers_of(content, name)
         return _InServers(servers) if servers else None
-    dump = dump_of(content, name) if name.endswith(("tables-save.txt", "tables-legacy-save.txt")) else None
+    dump = dump_of(content, name) if holds is Holds.XTABLES else None
     return _InDump(dump) if dump else None
 
 

@@ -11,18 +11,11 @@ from dataclasses import dataclass, replace
 from tracer.explain.dependencies.facets import once
 from tracer.packet import Address
 from tracer.routing import RouteType, Routing
+from tracer.snapshot.node_files import HELD_ADDRESSES, ROUTING, names
 
-_ARGUMENTS = {
-    "ip-addr.json": "ip_addr",
-    "ip-link.json": "ip_link",
-    "ip-route.json": "ip_route",
-    "ip6-route.json": "ip6_route",
-    "ip-rule.json": "ip_rule",
-    "ip6-rule.json": "ip6_rule",
-    "sysctl.txt": "sysctl",
-}
-ROUTING_FILES = tuple(_ARGUMENTS)
-HOLDING_FILES = ("ip-addr.json", "ip-link.json")
+_ARGUMENTS = {file.name: file.word for file in ROUTING}
+ROUTING_FILES = names(ROUTING)
+HOLDING_FILES = names(HELD_ADDRESSES)
 _VIRTUAL_KINDS = ("dummy",)
 _OF_DEVICE = re.compile(r"net\.ipv[46]\.(?:conf|neigh)\.(?P<device>.+)\.[a-z0-9_]+", re.ASCII)
 _COUNTS_BY_ITSELF = frozenset({"net.netfilter.nf_conntrack_count"})

@@ -24,6 +24,7 @@ from tracer.netfilter.nft_rules import NftRules
 from tracer.packet import Address, Family
 from tracer.routing import Routing
 from tracer.snapshot import Snapshot
+from tracer.snapshot.node_files import NFT_LISTINGS, SETS, VIRTUAL_CLIENTS, VIRTUAL_COUNTERS, VIRTUAL_SERVERS, names
 from tracer.topology.cluster import Cluster, Port
 from tracer.topology.stack import NodeStack
 from tracer.topology.virtual_names import VirtualNames
@@ -148,7 +149,7 @@ class WatchedStack(NodeStack):
             return WatchedRouting(found, self._note)
         # Inferred from Node objects, the virtual servers and, address by address, the pods.
         self._reads.note_object(Asked("Node", ALL))
-        self._note("ipvsadm-save.txt", Whole())
+        self._note(VIRTUAL_SERVERS.name, Whole())
         return WatchedRouting(found, self._note_placed)
 
     def _note_placed(self, name: str, facet: Facet) -> None:
@@ -170,7 +171,7 @@ class WatchedStack(NodeStack):
     @cached_property
     def nft(self) -> NftRules | None:
         """Return the node's native nftables rules, watched."""
-        for name in ("nft-ruleset.txt", "nft-ruleset.json"):
+        for name in names(NFT_LISTINGS):
             self._note(name, Presence())
         found = self._inner.nft
         if found is None:
@@ -181,22 +182,22 @@ class WatchedStack(NodeStack):
     @cached_property
     def sets(self) -> Mapping[str, IpSet] | None:
         """Return the node's ipsets, watched."""
-        self._note("ipset-save.txt", Presence())
+        self._note(SETS.name, Presence())
         found = self._inner.sets
-        return None if found is None else watched_sets(dict(found), partial(self._note, "ipset-save.txt"))
+        return None if found is None else watched_sets(dict(found), partial(self._note, SETS.name))
 
     @cached_property
     def virtual_servers(self) -> VirtualServers | None:
         """Return the node's IPVS servers, watched."""
-        self._note("ipvsadm-save.txt", Presence())
-        self._note("ipvsadm-list.txt", Whole())
+        self._note(VIRTUAL_SERVERS.name, Presence())
+        self._note(VIRTUAL_COUNTERS.name, Whole())
         found = self._inner.virtual_servers
-        return None if found is None else WatchedServers(found, partial(self._note, "ipvsadm-save.txt"))
+        return None if found is None else WatchedServers(found, partial(self._note, VIRTUAL_SERVERS.name))
 
     @cached_property
     def remembered_clients(self) -> tuple[RecordedConnection, ...]:
         """Return the templates by which IPVS remembers persistent clients."""
-        self._note("ipvsadm-conn.txt", Whole())
+        self._note(VIRTUAL_CLIENTS.name, Whole())
         return self._inner.remembered_clients
 
 

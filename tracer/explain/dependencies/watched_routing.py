@@ -9,6 +9,7 @@ from tracer.explain.dependencies.facets import Facet, Presence, Whole
 from tracer.explain.dependencies.routing_facets import ROUTING_FILES, Common, Covering, Device, Devices
 from tracer.packet import Address, Protocol
 from tracer.routing import InterfaceAddress, Link, PolicyRule, Route, RouteResult, Routing, SourceVerdict
+from tracer.snapshot.node_files import IP6_ROUTE, IP_ADDR, IP_LINK, IP_ROUTE, names
 
 Note = Callable[[str, Facet], None]
 
@@ -41,7 +42,7 @@ class WatchedRouting(Routing):
     @property
     def addresses(self) -> tuple[InterfaceAddress, ...]:
         """Return the stack's addresses."""
-        self._note("ip-addr.json", Devices())
+        self._note(IP_ADDR.name, Devices())
         return self._inner.addresses
 
     def addresses_of(self, device: str) -> tuple[InterfaceAddress, ...]:
@@ -52,8 +53,8 @@ class WatchedRouting(Routing):
     @property
     def links(self) -> tuple[Link, ...]:
         """Return the stack's devices."""
-        self._note("ip-link.json", Devices())
-        self._note("ip-addr.json", Devices())
+        self._note(IP_LINK.name, Devices())
+        self._note(IP_ADDR.name, Devices())
         return self._inner.links
 
     def link(self, name: str) -> Link | None:
@@ -74,7 +75,7 @@ class WatchedRouting(Routing):
 
     def routes(self, version: int) -> tuple[Route, ...]:
         """Return the family's routes."""
-        for file in ("ip-addr.json", "ip-route.json", "ip6-route.json"):
+        for file in names((IP_ADDR, IP_ROUTE, IP6_ROUTE)):
             self._note(file, Whole())
         return self._inner.routes(version)
 

@@ -49,7 +49,7 @@ def _pinned(case: Case, subject: Subject, passage: Passage, pins: list[_Pin]) ->
     address = at.hop.packet_in.source
     seconds = next((p.seconds for p in pins if p.seconds is not None), subject.service.session_affinity_timeout)
     listed = case.endpoints.at(target)
-    gone = case.endpoints.known and (listed is None or not listed.endpoint.ready)
+    gone = case.endpoints.known and (listed is None or not listed.ready)
     shared = case.sent is not None and address != case.sent.source
     asked = next((p.mark for p in pins if p.asks), None)
     lead = f"Service {subject.name} has session affinity: "

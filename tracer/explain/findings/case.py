@@ -12,9 +12,10 @@ from typing import TypeVar
 from tracer.errors import ParseError
 from tracer.explain.catalogue import severity_of
 from tracer.explain.explanation import Severity
-from tracer.explain.findings.endpoints import Endpoints, Listed, Target, endpoints_of
+from tracer.explain.findings.endpoints import Endpoints, Target, endpoints_of
 from tracer.explain.findings.passage import Mark, Passage, passage_of
 from tracer.explain.findings.subject import Subject, subject_of
+from tracer.kube.endpoints import Listed
 from tracer.kube.objects import Objects
 from tracer.kube.pod import Pod
 from tracer.netfilter import model as m

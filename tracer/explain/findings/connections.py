@@ -14,6 +14,7 @@ from tracer.explain.findings.case import Case, finding, owner_text, some, target
 from tracer.explain.findings.passage import Mark, Passage
 from tracer.explain.findings.subject import Subject
 from tracer.packet import Packet, Protocol
+from tracer.snapshot.node_files import CONNTRACK
 from tracer.trace import Finding, Hop
 
 
@@ -39,7 +40,7 @@ def _followed(case: Case, subject: Subject, passage: Passage) -> Iterator[Findin
     target = target_of(at)
     if target is None or case.endpoints.at(target) is not None:
         return
-    where = f"{case.path(node, 'conntrack.txt')}:{line}"
+    where = f"{case.path(node, CONNTRACK.name)}:{line}"
     text = (
         f"This connection to Service {subject.name} is bound to {target[0]} port {target[1]} on node {node} ({where}), which is no "
         "endpoint of "
@@ -62,7 +63,7 @@ def _remembered(case: Case, subject: Subject, passage: Passage, hop: Hop) -> Ite
 
 
 def _entries(case: Case, node: str, packet: Packet) -> tuple[Entry, ...]:
-    text = case.node_text(node, "conntrack.txt")
+    text = case.node_text(node, CONNTRACK.name)
     if text is None or f"dst={packet.destination} " not in text:
         return ()
     return tuple(entries_towards(text, packet.destination))
@@ -82,7 +83,7 @@ def _is_stuck(entry: Entry) -> bool:
 
 def _finding(case: Case, subject: Subject, hop: Hop, entries: list[Entry], code: str, at: Mark | None) -> Finding:
     node, packet = hop.node or hop.name, hop.packet_in
-    path = case.path(node, "conntrack.txt")
+    path = case.path(node, CONNTRACK.name)
     asked = case.trace.query.source_port
     own = [e for e in entries if e.original.source == packet.source and asked in (None, e.original.source_port)]
     shown = own or entries

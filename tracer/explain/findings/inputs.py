@@ -10,6 +10,7 @@ from tracer.explain.findings.passage import Passage
 from tracer.explain.findings.subject import WayIn
 from tracer.packet import Protocol
 from tracer.query import SourceKind
+from tracer.snapshot.node_files import CONNTRACK, IP_LINK, SYSCTL
 from tracer.trace import Finding
 
 
@@ -32,17 +33,17 @@ def _missing(case: Case, passage: Passage) -> Iterator[str]:
             yield "whether the rules fit the endpoints (endpointslices.json)"
         if case.sent is not None and case.sent.protocol is not Protocol.TCP:
             for node in nodes:
-                if case.node_text(node, "conntrack.txt") is None:
-                    yield f"connections that node {node} remembers ({case.path(node, 'conntrack.txt')})"
+                if case.node_text(node, CONNTRACK.name) is None:
+                    yield f"connections that node {node} remembers ({case.path(node, CONNTRACK.name)})"
         yield from _ports(case, passage, nodes)
     if place is not None and place.kind == "pod" and not case.holds("NetworkPolicy"):
         yield "whether a NetworkPolicy denies it (networkpolicies.json)"
     if case.trace.query.source.kind is SourceKind.NODE and passage.snats and nodes and not case.stack(passage.nodes[0]).routing.links:
-        yield f"whether it leaves node {nodes[0]} by VXLAN ({case.path(nodes[0], 'ip-link.json')})"
+        yield f"whether it leaves node {nodes[0]} by VXLAN ({case.path(nodes[0], IP_LINK.name)})"
 
 
 def _ports(case: Case, passage: Passage, nodes: list[str]) -> Iterator[str]:
     by_node_port = case.subject is not None and (case.subject.way is WayIn.NODE_PORT or passage.through_load_balancer)
     if by_node_port and nodes and case.cluster.stack(nodes[0]).routing.local_port_range is None:
-        file = case.path(nodes[0], "sysctl.txt")
+        file = case.path(nodes[0], SYSCTL.name)
         yield f"whether the node port is one of node {nodes[0]}'s own source ports (ip_local_port_range in {file})"

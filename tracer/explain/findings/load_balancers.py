@@ -14,6 +14,7 @@ from tracer.explain.findings.subject import Subject, WayIn
 from tracer.kube.service import Service, ServiceType
 from tracer.packet import Address, Protocol
 from tracer.query import SourceKind
+from tracer.snapshot.node_files import SYSCTL
 from tracer.trace import Disposition, Finding
 
 
@@ -147,7 +148,7 @@ def _in_range(case: Case, name: str, port: int, node: str, more: str) -> Iterato
         return
     text = (
         f"Node port {port} of Service {name} lies in the range from which node {node} takes source ports of its own connections "
-        f"(net.ipv4.ip_local_port_range {limits[0]}-{limits[1]}, {case.path(node, 'sysctl.txt')}): a connection of the node that draws it "
+        f"(net.ipv4.ip_local_port_range {limits[0]}-{limits[1]}, {case.path(node, SYSCTL.name)}): a connection of the node that draws it "
         f"gets answers that the node port's rule takes away, and hangs.{more}"
     )
     fix = f"Reserve the node ports (net.ipv4.ip_local_reserved_ports={port} or the whole range), or make the two ranges disjoint."

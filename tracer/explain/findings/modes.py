@@ -11,8 +11,10 @@ from tracer.explain.explanation import Severity
 from tracer.explain.findings.case import Case, finding, some
 from tracer.explain.findings.passage import Mark, Passage, marks
 from tracer.explain.findings.subject import WayIn
-from tracer.ipvs.model import RealServer, VirtualServer, endpoint_text
+from tracer.ipvs.model import RealServer, VirtualServer
+from tracer.packet import endpoint_text
 from tracer.query import SourceKind
+from tracer.snapshot.node_files import VIRTUAL_COUNTERS, VIRTUAL_SERVERS
 from tracer.topology.mode import mode_of
 from tracer.trace import Disposition, Finding, Hop, StackKind
 
@@ -63,7 +65,7 @@ def _drained(case: Case, mark: Mark) -> Iterator[Finding]:
         node = mark.hop.node or mark.hop.name
         text = (
             f"Virtual server {server.name} of node {node} drains {some([endpoint_text(r.address, r.port) for r in drained])} (weight 0). "
-            f"Whether connections that a client may reuse are left is not known: {case.path(node, 'ipvsadm-list.txt')} is missing"
+            f"Whether connections that a client may reuse are left is not known: {case.path(node, VIRTUAL_COUNTERS.name)} is missing"
         )
         yield finding(
             code="IPVS_CONNECTION_REUSED",
@@ -84,7 +86,7 @@ def _reused(case: Case, mark: Mark, server: VirtualServer, held: tuple[RealServe
         f"these connections again meets the old real server, or waits a second for a new one ({mode})"
     )
     fix = f"Use Linux 5.9 or later with {_REUSE}=1 on node {node}, and keep connections open in the client."
-    evidence = tuple(f"{case.path(node, 'ipvsadm-save.txt')}:{r.line} {r.text}" for r in held)
+    evidence = tuple(f"{case.path(node, VIRTUAL_SERVERS.name)}:{r.line} {r.text}" for r in held)
     return finding(code="IPVS_CONNECTION_REUSED", text=text, fix=fix, at=mark, evidence=evidence)
 
 

@@ -10,6 +10,7 @@ from tracer.explain.explanation import Severity
 from tracer.explain.findings.case import Case, finding, some
 from tracer.explain.findings.linux_release import release
 from tracer.explain.findings.passage import Passage
+from tracer.kube.endpoints import ready_addresses
 from tracer.kube.near import nearest
 from tracer.kube.service import Service, ServiceType
 from tracer.query import SourceKind, parse_address
@@ -161,7 +162,7 @@ def _race(case: Case) -> Iterator[Finding]:
     server, service = parse_address(sent[0].server), dns_of(case.cluster).service
     if server is None or service is None or server not in service.cluster_ips:
         return
-    ready = [a for s in case.objects.slices_of(*service.key) for e in s.endpoints if e.ready for a in e.addresses]
+    ready = ready_addresses(case.objects.slices_of(*service.key))
     node = case.client_pod.node_name if case.client_pod is not None else case.trace.query.source.name
     found = case.cluster.node(node or "")
     version = found.kernel_version if found else None

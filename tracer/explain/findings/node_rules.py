@@ -15,6 +15,7 @@ from tracer.explain.findings.passage import Mark, Passage
 from tracer.netfilter import model as m
 from tracer.netfilter.iptables_save import Chain, Dump
 from tracer.packet import Family, Protocol
+from tracer.snapshot.node_files import SYSCTL
 from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Finding, Hop
 
@@ -136,9 +137,7 @@ def _invalid(case: Case, passage: Passage) -> Iterator[Finding]:
     if affected is False or (liberal is not None and liberal.strip() != "0"):
         return
     setting = (
-        f"{_LIBERAL} is 0"
-        if liberal
-        else f"{_LIBERAL} is not recorded in {case.path(stack.name, 'sysctl.txt')} (the kernel's default is 0)"
+        f"{_LIBERAL} is 0" if liberal else f"{_LIBERAL} is not recorded in {case.path(stack.name, SYSCTL.name)} (the kernel's default is 0)"
     )
     about = f" of Service {case.subject.name}" if case.subject else ""
     text = (

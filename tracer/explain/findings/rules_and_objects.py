@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from tracer.explain.explanation import Severity
 from tracer.explain.findings.ages import Lag, lag_of
 from tracer.explain.findings.case import Case, failed, finding, owner_text, some, target_of
-from tracer.explain.findings.endpoints import Listed, Target
+from tracer.explain.findings.endpoints import Target
 from tracer.explain.findings.passage import Mark, Passage
 from tracer.explain.findings.subject import Subject, WayIn
+from tracer.kube.endpoints import Listed, state_text
+from tracer.packet import endpoint_text
 from tracer.trace import Disposition, Finding, StackKind
 
 _RESTART = (
@@ -47,7 +49,7 @@ def _translated(case: Case, subject: Subject, passage: Passage) -> Iterator[Find
     listed = case.endpoints.at(target)
     if listed is None:
         yield _removed(case, subject, at, target)
-    elif not listed.endpoint.ready and listed not in case.endpoints.usable() and listed not in case.endpoints.usable(node):
+    elif not listed.ready and listed not in case.endpoints.usable() and listed not in case.endpoints.usable(node):
         yield _not_ready(case, subject, at, listed)
     if case.complete:
         if node not in case.unchosen:
@@ -56,16 +58,12 @@ def _translated(case: Case, subject: Subject, passage: Passage) -> Iterator[Find
             yield _behind(case, subject, at, case.unchosen[node])
 
 
-def _shown(target: Target) -> str:
-    return f"[{target[0]}]:{target[1]}" if target[0].version == 6 else f"{target[0]}:{target[1]}"
-
-
 def _removed(case: Case, subject: Subject, at: Mark, target: Target) -> Finding:
     owner = owner_text(case, target[0])
     who = "nobody has that address" if owner == "nobody" else f"that address belongs to {owner}, which the Service does not list"
     text = (
-        f"Node {at.hop.node} sends the packet for Service {subject.name} to {_shown(target)} at {at.where}, but no EndpointSlice of "
-        f"the Service lists it, and {who}"
+        f"Node {at.hop.node} sends the packet for Service {subject.name} to {endpoint_text(*target)} at {at.where}, but no "
+        f"EndpointSlice of the Service lists it, and {who}"
     )
     lag = lag_of(case, at, subject, [target[0]], seen="seen to go")
     return _aged(lag, code="STALE_RULE_FOR_REMOVED_POD", text=text, severity=None, at=at)
@@ -81,13 +79,12 @@ def _aged(lag: Lag | None, *, code: str, text: str, severity: Severity | None, a
 
 
 def _not_ready(case: Case, subject: Subject, at: Mark, listed: Listed) -> Finding:
-    state = "terminating" if listed.endpoint.terminating else "not ready"
     text = (
         f"Node {at.hop.node} sends the packet for Service {subject.name} to {listed} at {at.where}, which the EndpointSlice lists "
-        f"as {state}: "
+        f"as {state_text(listed)}: "
         f"the rules are older than the objects"
     )
-    lag = lag_of(case, at, subject, [listed.address], seen=f"seen to be {state}")
+    lag = lag_of(case, at, subject, [listed.address], seen=f"seen to be {state_text(listed)}")
     return _aged(lag, code="RULES_BEHIND_OBJECTS", text=text, severity=None, at=at)
 
 

@@ -12,6 +12,7 @@ from tracer.explain.explanation import Severity
 from tracer.explain.findings.case import Case, failed, finding, some
 from tracer.explain.findings.passage import Passage
 from tracer.explain.findings.subject import Subject, WayIn
+from tracer.kube.endpoints import ready_of, state_text
 from tracer.kube.endpointslice import Endpoint
 from tracer.kube.pod import Pod
 from tracer.trace import Disposition, Finding, Listener
@@ -61,7 +62,7 @@ def _sentence(text: str) -> str:
 
 def _misnamed(case: Case, subject: Subject) -> tuple[str, str] | None:
     """Why endpoints without a port are no endpoints, when that is it: the target port is a name that no container declares."""
-    port, portless = subject.port, [e for e in case.endpoints.portless if e.ready]
+    port, portless = subject.port, ready_of(case.endpoints.portless)
     if port is None or not portless or not isinstance(port.target_port, str):
         return None
     pods = [p for p in (_pod_of(case, subject, e) for e in portless) if p is not None]
@@ -145,7 +146,7 @@ def _state(case: Case, subject: Subject, endpoint: Endpoint) -> str:
     if pod is not None:
         return f"pod {pod.name} on {pod.node_name or 'no node'} {_pod_state(pod)}"
     address = str(endpoint.addresses[0]) if endpoint.addresses else "?"
-    return f"{address} is listed as {'terminating' if endpoint.terminating else 'not ready'}"
+    return f"{address} is listed as {state_text(endpoint)}"
 
 
 def _pod_state(pod: Pod) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tracer.kube.service import AddressOf, Service, ServicePort, TrafficPolicy
-from tracer.packet import Address, Packet
+from tracer.packet import Address, Packet, endpoint_text
 from tracer.topology.cluster import Cluster
 
 
@@ -56,8 +56,7 @@ class Subject:
     @property
     def target(self) -> str:
         """Return the dialled address and port as text."""
-        shown = f"[{self.address}]" if self.address.version == 6 else str(self.address)
-        return f"{shown}:{self.number}"
+        return endpoint_text(self.address, self.number)
 
 
 def subject_of(cluster: Cluster, packet: Packet, *, from_node: bool) -> Subject | None:

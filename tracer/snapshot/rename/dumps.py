@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import re
 
-from tracer.snapshot.layout import LINUX_FILES
+from tracer.snapshot.node_files import BY_NAME, NODE_FILES, Holds
 from tracer.snapshot.rename.addresses import Addresses
 from tracer.snapshot.rename.keyed import drawn
 from tracer.snapshot.rename.words import Words
 
-TAKEN = LINUX_FILES
+TAKEN = frozenset(file.name for file in NODE_FILES if file.data_path is None)
 """The node files that are taken over. Lists of other data paths (Windows, Cilium) hold names in too many places."""
+_WITHOUT_NAMES = (Holds.WAYS, Holds.POLICY_ROUTING, Holds.NEIGHBOURS)
 
 _COMMENTS = (
     "a accept accepted active address addresses all allow and are as at balancing be before block by chain check cidr "
@@ -67,22 +68,23 @@ class Dumps:
 
     def renamed(self, name: str, text: str) -> str:
         """Return the text of the node file *name* with as many lines, each under other names."""
-        if name in ("kube-proxy-mode.txt", "kube-proxy-version.txt"):
+        holds = BY_NAME[name].holds
+        if holds is Holds.PROXY:
             return text
-        if name == "resolv.conf":
+        if holds is Holds.RESOLVER:
             text = _SEARCH.sub(lambda match: match[1] + self._words.in_name(match[2]), text)
-        elif name == "ss.txt":
+        elif holds is Holds.SOCKETS:
             text = _PROCESS.sub(lambda match: self._words.in_name(match[0]), text)
-        elif not name.startswith("ip-") and not name.startswith("ip6-"):
-            text = self._rules(name, text)
+        elif holds not in _WITHOUT_NAMES:
+            text = self._rules(holds, text)
         return self._addresses.in_text(text)
 
-    def _rules(self, name: str, text: str) -> str:
+    def _rules(self, holds: Holds, text: str) -> str:
         text = _SAID.sub(lambda match: match["before"] + self._comment(match["said"]), text)
         text = _HASHED.sub(lambda match: match[1] + self._hash(match[2], 16), text)
-        if name.startswith("nft-"):
+        if holds is Holds.NFT:
             return _NFT_NAME.sub(self._nft_name, text)
-        return self._chains(text) if "tables" in name else text
+        return self._chains(text) if holds is Holds.XTABLES else text
 
     def _comment(self, said: str) -> str:
         return _IN_COMMENT.sub(self._in_comment, said)

@@ -12,6 +12,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError
 
+from tracer.packet import endpoint_text
 from webapp.http import access
 from webapp.http.failures import FAILURES, cause_of
 from webapp.http.log_filter import hide_secrets
@@ -52,8 +53,7 @@ class Command(BaseCommand):
         if workers is not None:
             os.environ["HOPLINE_WORKERS"] = str(workers)
             settings.WORKERS = workers
-        shown = f"[{host}]" if ":" in host else host
-        self.stdout.write(f"Hopline is at http://{shown}:{port} (Ctrl-C stops it)")
+        self.stdout.write(f"Hopline is at http://{endpoint_text(host, port)} (Ctrl-C stops it)")
         ended = serve(host, port)
         if ended:
             sys.exit(ended)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tracer.snapshot import Snapshot
-from tracer.snapshot.layout import NODE_FILES
+from tracer.snapshot.node_files import BY_NAME
 from tracer.snapshot.rename import Renaming
 from tracer.snapshot.rename.addresses import Addresses
 from tracer.snapshot.rename.dumps import TAKEN, Dumps
@@ -168,12 +168,12 @@ def test_names_of_nft_chains_are_renamed_with_their_addresses() -> None:
 
 
 def test_every_node_file_is_taken_over_or_said() -> None:
-    assert TAKEN < NODE_FILES
-    files, renaming = renamed(**{f"nodes/acme-1/{name}": "" for name in NODE_FILES} | {"notes.txt": "hunter2"})
+    assert set(BY_NAME) > TAKEN
+    files, renaming = renamed(**{f"nodes/acme-1/{name}": "" for name in BY_NAME} | {"notes.txt": "hunter2"})
     assert {name.rpartition("/")[2] for name in files if name.startswith("nodes/")} == TAKEN
     assert {name.split("/")[1] for name in files if name.startswith("nodes/")} == {W("acme-1")}
     left = "\n".join(renaming.left_out)
-    assert all(f"nodes/acme-1/{name}" in left for name in NODE_FILES - TAKEN)
+    assert all(f"nodes/acme-1/{name}" in left for name in set(BY_NAME) - TAKEN)
     assert "notes.txt" in left
 
 

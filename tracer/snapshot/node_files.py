@@ -1,0 +1,417 @@
+"""The one table of the files that a node has in a snapshot: what each is called and holds, who checks it, how and how often it is read.
+
+Every list of node files is drawn from it: layouts, what an upload checks, what live readings, ``manage.py collect`` and the recorded API
+run, what a stack reads, what redacting does with the text, what is said where one is missing, and the order in which pages list them.
+Shell and the node reader have their own copies, and tests compare them. No command writes anything, and none needs a shell.
+Docs: docs/snapshot-format.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
+
+from tracer.conntrack_list import parse_conntrack
+from tracer.errors import Fault, ParseError
+from tracer.frontends.cilium import parse_cilium
+from tracer.frontends.hns import parse_hns
+from tracer.frontends.kinds import CILIUM, HNS
+from tracer.ipvs.ipvsadm_save import parse_virtual_servers
+from tracer.netfilter import iptables_save
+from tracer.netfilter.ipset_save import parse_sets
+from tracer.netfilter.nft_rules import NftRules
+from tracer.packet import Family
+from tracer.routing.parse import parse_addresses, parse_links, parse_routes, parse_rules, parse_sysctl
+
+Check = Callable[[str, str], tuple[Fault, ...]]
+"""Given a file's text and path, returns its faults."""
+
+
+class Holds(StrEnum):
+    """What is in a file; whoever handles all files of a kind alike asks for this and not for names."""
+
+    XTABLES = "rules, as iptables-save prints them"
+    NFT = "rules, as nft lists them"
+    VIRTUAL_SERVERS = "virtual servers"
+    SETS = "ipsets"
+    CLIENTS = "connections and counters of virtual servers"
+    WAYS = "addresses, devices and routes"
+    POLICY_ROUTING = "policy routing rules"
+    NEIGHBOURS = "neighbours"
+    SETTINGS = "kernel settings"
+    CONNECTIONS = "recorded connections"
+    PROXY = "what kube-proxy says of itself"
+    RESOLVER = "the resolver's configuration"
+    SOCKETS = "sockets"
+    FRONTENDS = "what a data path without rules lists"
+
+
+class Reading(Enum):
+    """How often Hopline reads a file from a node that it follows."""
+
+    WITH_EVENTS = auto()
+    """Soon after Services or pods change, and every so often: it changes with them."""
+    SLOWLY = auto()
+    """Every few minutes."""
+    ON_DEMAND = auto()
+    """Only when somebody asks for it."""
+    BY_READER = auto()
+    """Whenever our node reader runs; kube-proxy's own container cannot print it."""
+    NEVER = auto()
+    """Only where somebody adds it."""
+
+
+class Listed(Enum):
+    """Where a page lists a file among those that nodes have."""
+
+    ALWAYS = auto()
+    """First, in the table's order, where no node has it too: every node has one."""
+    FIRST = auto()
+    """First, in the table's order."""
+    BY_NAME = auto()
+    """After those, by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeFile:
+    """One file of a node. *family*: the only one it speaks of, if any. *mode*: kube-proxy's, whose Service rules it holds.
+
+    *argv* prints it. *check* finds its faults when it is stored; without, *unchecked* says why there is none.
+    *limits* says what cannot be known without it; *ends_walks*: a walk ends there, where others go on with an assumption.
+    *is_preferred*: of two files that say the same it is asked. *data_path*: whose list it is. *bugtool*: cilium-bugtool's names for it.
+    """
+
+    name: str
+    holds: Holds
+    reading: Reading = Reading.NEVER
+    argv: tuple[str, ...] = ()
+    family: Family | None = None
+    mode: str | None = None
+    data_path: str | None = None
+    check: Check | None = None
+    unchecked: str = ""
+    limits: str = ""
+    ends_walks: bool = False
+    is_preferred: bool = False
+    listed: Listed = Listed.BY_NAME
+    bugtool: tuple[str, ...] = ()
+
+    @property
+    def follows_events(self) -> bool:
+        """Return whether it changes with Services and pods, and is read when they do."""
+        return self.reading is Reading.WITH_EVENTS
+
+    @property
+    def prints_rules(self) -> bool:
+        """Return whether it is read for kube-proxy's own work: rules, sets, virtual servers."""
+        return self.follows_events and self.holds is not Holds.WAYS
+
+    @property
+    def word(self) -> str:
+        """Return its name as an identifier, which ``tracer.routing`` calls its text by: ``ip6_route``."""
+        return self.name.partition(".")[0].replace("-", "_")
+
+
+# --- who checks -----------------------------------------------------------------------------------------------------------------------
+
+
+def _by_parsing(parse: Callable[[str, str], object]) -> Check:
+    def check(text: str, path: str) -> tuple[Fault, ...]:
+        try:
+            parse(text, path)
+        except ParseError as error:
+            return error.faults
+        return ()
+
+    return check
+
+
+def _check_nft(text: str, path: str) -> tuple[Fault, ...]:
+    return NftRules.from_listing(text, path).ruleset.check()
+
+
+def _check_virtual_servers(text: str, path: str) -> tuple[Fault, ...]:
+    return parse_virtual_servers(text, path)[1]
+
+
+def _check_sets(text: str, path: str) -> tuple[Fault, ...]:
+    return parse_sets(text, path)[1]
+
+
+def _check_connections(text: str, path: str) -> tuple[Fault, ...]:
+    return parse_conntrack(text, path)[1]
+
+
+@_by_parsing
+def _check_hns(text: str, path: str) -> None:
+    lost = parse_hns({path: text}).incomplete
+    if lost is not None:
+        raise ParseError(Fault(file=path, line=None, column=None, message=lost.removeprefix(f"{path} ")))
+
+
+_NOTHING_READ = "nothing is read of it"
+_OF_HEADINGS = "a list with headings: what is no entry is passed over"
+
+# --- the table ------------------------------------------------------------------------------------------------------------------------
+
+IPTABLES = NodeFile(
+    name="iptables-save.txt",
+    holds=Holds.XTABLES,
+    family=Family.IP,
+    mode="iptables",
+    reading=Reading.WITH_EVENTS,
+    argv=("iptables-save",),
+    check=iptables_save.check,
+    limits="IPv4 packets end in unknown there",
+    ends_walks=True,
+    listed=Listed.ALWAYS,
+    bugtool=("iptables-save--c", "iptables-nft-save--c"),
+)
+IP6TABLES = NodeFile(
+    name="ip6tables-save.txt",
+    holds=Holds.XTABLES,
+    family=Family.IP6,
+    mode="iptables",
+    reading=Reading.WITH_EVENTS,
+    argv=("ip6tables-save",),
+    check=iptables_save.check,
+    limits="IPv6 packets end in unknown there",
+    ends_walks=True,
+    listed=Listed.ALWAYS,
+    bugtool=("ip6tables-save--c", "ip6tables-nft-save--c"),
+)
+NFT_JSON = NodeFile(
+    name="nft-ruleset.json",
+    holds=Holds.NFT,
+    mode="nftables",
+    reading=Reading.WITH_EVENTS,
+    argv=("nft", "-j", "list", "ruleset"),
+    check=_check_nft,
+    listed=Listed.FIRST,
+)
+NFT_TEXT = NodeFile(name="nft-ruleset.txt", holds=Holds.NFT, mode="nftables", check=_check_nft, is_preferred=True, listed=Listed.FIRST)
+VIRTUAL_SERVERS = NodeFile(
+    name="ipvsadm-save.txt",
+    holds=Holds.VIRTUAL_SERVERS,
+    mode="ipvs",
+    reading=Reading.WITH_EVENTS,
+    argv=("ipvsadm", "-S", "-n"),
+    check=_check_virtual_servers,
+    limits="kube-proxy runs in IPVS mode there, and where that sends a packet is not in the rules",
+    ends_walks=True,
+    listed=Listed.FIRST,
+)
+SETS = NodeFile(
+    name="ipset-save.txt",
+    holds=Holds.SETS,
+    reading=Reading.WITH_EVENTS,
+    argv=("ipset", "save"),
+    check=_check_sets,
+    listed=Listed.FIRST,
+)
+IP_ADDR = NodeFile(
+    name="ip-addr.json",
+    holds=Holds.WAYS,
+    reading=Reading.WITH_EVENTS,
+    argv=("ip", "-j", "addr"),
+    check=_by_parsing(parse_addresses),
+    limits="the node's own addresses are those of its Node object only",
+    listed=Listed.ALWAYS,
+    bugtool=("ip--j-a",),
+)
+IP_LINK = NodeFile(
+    name="ip-link.json",
+    holds=Holds.WAYS,
+    reading=Reading.WITH_EVENTS,
+    argv=("ip", "-d", "-j", "link"),
+    check=_by_parsing(parse_links),
+    limits="whether a pod can reach itself through its bridge, and which devices a packet passes, is unknown",
+    listed=Listed.ALWAYS,
+    bugtool=("ip--j--d--s-l",),
+)
+IP_RULE = NodeFile(
+    name="ip-rule.json",
+    holds=Holds.POLICY_ROUTING,
+    family=Family.IP,
+    reading=Reading.SLOWLY,
+    argv=("ip", "-j", "rule"),
+    check=_by_parsing(parse_rules),
+    limits="the kernel's own three routing rules are assumed",
+    listed=Listed.ALWAYS,
+    bugtool=("ip---json-rule",),
+)
+IP6_RULE = NodeFile(
+    name="ip6-rule.json",
+    holds=Holds.POLICY_ROUTING,
+    family=Family.IP6,
+    reading=Reading.SLOWLY,
+    argv=("ip", "-6", "-j", "rule"),
+    check=_by_parsing(parse_rules),
+)
+IP_ROUTE = NodeFile(
+    name="ip-route.json",
+    holds=Holds.WAYS,
+    reading=Reading.WITH_EVENTS,
+    argv=("ip", "-j", "route", "show", "table", "all"),
+    check=_by_parsing(parse_routes),
+    limits="a packet that leaves the node for another network ends in unknown there",
+    ends_walks=True,
+    listed=Listed.ALWAYS,
+)
+IP6_ROUTE = NodeFile(
+    name="ip6-route.json",
+    holds=Holds.WAYS,
+    family=Family.IP6,
+    reading=Reading.WITH_EVENTS,
+    argv=("ip", "-6", "-j", "route", "show", "table", "all"),
+    check=_by_parsing(parse_routes),
+    listed=Listed.FIRST,
+)
+SYSCTL = NodeFile(
+    name="sysctl.txt",
+    holds=Holds.SETTINGS,
+    reading=Reading.SLOWLY,
+    argv=("sysctl", "-a"),
+    check=_by_parsing(parse_sysctl),
+    limits="kernel settings (rp_filter, bridge-nf-call-iptables, forwarding) are assumed to be kube-proxy's usual ones",
+    listed=Listed.ALWAYS,
+    bugtool=("sysctl--a",),
+)
+CONNTRACK = NodeFile(
+    name="conntrack.txt",
+    holds=Holds.CONNECTIONS,
+    reading=Reading.ON_DEMAND,
+    argv=("conntrack", "-L", "-o", "extended"),
+    check=_check_connections,
+    limits="connections that exist already cannot be followed",
+    listed=Listed.FIRST,
+)
+"""Read only when somebody asks for it: it is large, and it says who talks to whom."""
+PROXY_MODE = NodeFile(
+    name="kube-proxy-mode.txt",
+    holds=Holds.PROXY,
+    reading=Reading.BY_READER,
+    unchecked="one word, and any other than a mode of kube-proxy's says nothing",
+    listed=Listed.FIRST,
+)
+RESOLVER = NodeFile(
+    name="resolv.conf",
+    holds=Holds.RESOLVER,
+    reading=Reading.SLOWLY,
+    argv=("cat", "/etc/resolv.conf"),
+    unchecked="resolvers pass over lines that they do not know, and so do we",
+)
+PROXY_VERSION = NodeFile(
+    name="kube-proxy-version.txt",
+    holds=Holds.PROXY,
+    reading=Reading.SLOWLY,
+    argv=("kube-proxy", "--version"),
+    unchecked=_NOTHING_READ,
+)
+SOCKETS = NodeFile(name="ss.txt", holds=Holds.SOCKETS, reading=Reading.BY_READER, argv=("ss", "-ltnu"), unchecked=_OF_HEADINGS)
+LEGACY_IPTABLES = NodeFile(
+    name="iptables-legacy-save.txt",
+    holds=Holds.XTABLES,
+    family=Family.IP,
+    mode="iptables",
+    reading=Reading.BY_READER,
+    argv=("iptables-legacy-save",),
+    check=iptables_save.check,
+    bugtool=("iptables-legacy-save--c",),
+)
+LEGACY_IP6TABLES = NodeFile(
+    name="ip6tables-legacy-save.txt",
+    holds=Holds.XTABLES,
+    family=Family.IP6,
+    mode="iptables",
+    reading=Reading.BY_READER,
+    argv=("ip6tables-legacy-save",),
+    check=iptables_save.check,
+    bugtool=("ip6tables-legacy-save--c",),
+)
+VIRTUAL_COUNTERS = NodeFile(name="ipvsadm-list.txt", holds=Holds.CLIENTS, argv=("ipvsadm", "-L", "-n"), unchecked=_OF_HEADINGS)
+VIRTUAL_CLIENTS = NodeFile(name="ipvsadm-conn.txt", holds=Holds.CLIENTS, argv=("ipvsadm", "-L", "-c", "-n"), unchecked=_OF_HEADINGS)
+CILIUM_SERVICES = NodeFile(
+    name=CILIUM.files[0],
+    holds=Holds.FRONTENDS,
+    data_path=CILIUM.name,
+    argv=("cilium-dbg", "service", "list", "-o", "json"),
+    check=_by_parsing(parse_cilium),
+)
+HNS_POLICIES, HNS_ENDPOINTS, HNS_LIST = (
+    NodeFile(name=name, holds=Holds.FRONTENDS, data_path=HNS.name, check=_check_hns, argv=("hnsdiag", "list", "all", "-df"))
+    for name in HNS.files
+)
+NODE_FILES = (
+    IPTABLES,
+    IP6TABLES,
+    NFT_JSON,
+    NFT_TEXT,
+    VIRTUAL_SERVERS,
+    SETS,
+    IP_ADDR,
+    IP_LINK,
+    IP_RULE,
+    IP6_RULE,
+    IP_ROUTE,
+    IP6_ROUTE,
+    SYSCTL,
+    CONNTRACK,
+    PROXY_MODE,
+    RESOLVER,
+    PROXY_VERSION,
+    SOCKETS,
+    LEGACY_IPTABLES,
+    LEGACY_IP6TABLES,
+    VIRTUAL_COUNTERS,
+    VIRTUAL_CLIENTS,
+    NodeFile(name="ipvsadm-stats.txt", holds=Holds.CLIENTS, argv=("ipvsadm", "-L", "-n", "--stats"), unchecked=_NOTHING_READ),
+    NodeFile(
+        name="ipvsadm-persistent.txt", holds=Holds.CLIENTS, argv=("ipvsadm", "-L", "-n", "--persistent-conn"), unchecked=_NOTHING_READ
+    ),
+    NodeFile(name="ipset-list.txt", holds=Holds.SETS, argv=("ipset", "list"), unchecked=_NOTHING_READ, bugtool=("ipset-list",)),
+    NodeFile(name="ip-neigh.json", holds=Holds.NEIGHBOURS, argv=("ip", "-j", "neigh"), unchecked=_NOTHING_READ),
+    CILIUM_SERVICES,
+    HNS_POLICIES,
+    HNS_ENDPOINTS,
+    HNS_LIST,
+)
+"""All files, in the order in which they are read and listed."""
+
+# --- what is drawn from it ------------------------------------------------------------------------------------------------------------
+
+BY_NAME: Mapping[str, NodeFile] = {file.name: file for file in NODE_FILES}
+
+
+def holding(*what: Holds) -> tuple[NodeFile, ...]:
+    """Return the files that hold one of *what*, those that are asked first in front."""
+    return tuple(sorted((file for file in NODE_FILES if file.holds in what), key=lambda file: not file.is_preferred))
+
+
+def names(files: tuple[NodeFile, ...]) -> tuple[str, ...]:
+    """Return the names of *files*."""
+    return tuple(file.name for file in files)
+
+
+def of_data_path(kind: str) -> tuple[NodeFile, ...]:
+    """Return the lists that the tools of the data path *kind* print."""
+    return tuple(file for file in NODE_FILES if file.data_path == kind)
+
+
+DUMPS = {family: tuple(file for file in holding(Holds.XTABLES) if file.family is family) for family in Family}
+"""A family's xtables dumps: the nft back end's, then the legacy one's."""
+NFT_LISTINGS = holding(Holds.NFT)
+WAYS = holding(Holds.WAYS)
+"""Without any of them a node's routing is inferred."""
+HELD_ADDRESSES = (IP_ADDR, IP_LINK)
+"""They say which addresses a node holds, and at which device."""
+ROUTING = holding(Holds.WAYS, Holds.POLICY_ROUTING, Holds.SETTINGS)
+"""What a node's routing is read from."""
+FILES_OF_MODE = {
+    mode: tuple(file for file in (*DUMPS[Family.IP], *NFT_LISTINGS, VIRTUAL_SERVERS) if file.mode == mode)
+    for mode in ("nftables", "ipvs", "iptables")
+}
+"""The files that hold the IPv4 Service rules of a mode of kube-proxy's; the first is the one to ask for where all are missing."""
+READ = tuple(sorted((f for f in NODE_FILES if f.reading in (Reading.WITH_EVENTS, Reading.SLOWLY)), key=lambda f: not f.follows_events))
+"""What is read from a node without being asked for, what follows events first."""
