@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 
 import pytest
 
-from tracer.packet import Family, Packet, Protocol
+from tests.live_server import PROJECT
+from tracer.packet import Family, Packet, Protocol, endpoint_text, host_text
 
 NUMBERS = {Protocol.TCP: 6, Protocol.UDP: 17, Protocol.SCTP: 132, Protocol.ICMP: 1, Protocol.ICMPV6: 58}
 
@@ -36,3 +38,24 @@ def test_a_drawn_port_is_said_to_be_random_and_not_shown() -> None:
         protocol=Protocol.TCP, source=ip_address("10.0.0.1"), destination=ip_address("10.0.0.2"), source_port=4000, source_port_random=True
     )
     assert (packet.to_dict()["source_port"], packet.to_dict()["source_port_random"]) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("host", "spelled"),
+    [
+        (ip_address("10.0.0.1"), "10.0.0.1"),
+        (ip_address("fd00::1"), "[fd00::1]"),
+        ("fd00::1%eth0", "[fd00::1%eth0]"),
+        ("web.shop", "web.shop"),
+    ],
+)
+def test_an_endpoint_is_spelled_with_brackets_where_colons_are(host: object, spelled: str) -> None:
+    assert host_text(host) == spelled
+    assert endpoint_text(host, 80) == f"{spelled}:80"
+    assert endpoint_text(host, "any") == f"{spelled}:any"
+
+
+def test_nobody_else_spells_an_endpoint() -> None:
+    bracketed = re.compile(r"""f["']\[\{|\}\]:[{0-9]""")
+    modules = (*PROJECT.glob("tracer/**/*.py"), *PROJECT.glob("webapp/**/*.py"))
+    assert [m.name for m in modules if bracketed.search(m.read_text())] == ["packet.py"]

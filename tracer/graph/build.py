@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
+from tracer.dispositions import WORDS
 from tracer.graph.detail import detailed, short_chain
 from tracer.graph.fold import Nodes, Row, fold_nodes, fold_rows, squeeze
 from tracer.graph.model import Box, BoxKind, Edge, EdgeKind, Graph, Region, Way, stable_id
 from tracer.graph.paths import Json, Path, Stop, is_event, most_likely, paths_of
+from tracer.trace import Disposition
 
 BUDGET = 60
 ALL_NODES = "nodes"
@@ -28,15 +30,6 @@ _KINDS = {
     "node": BoxKind.HOST,
 }
 _BEFORE_NODES = (BoxKind.CLIENT, BoxKind.LOAD_BALANCER, BoxKind.DNS)
-_END_WORDS = {
-    "dropped": "Dropped",
-    "rejected": "Rejected",
-    "unreachable": "No route",
-    "lost": "Lost",
-    "closed": "Closed",
-    "loop": "Loops",
-    "unresolved": "No address",
-}
 _ENDS = {"pod": BoxKind.POD, "endpoint": BoxKind.POD, "node": BoxKind.PROCESS, "external": BoxKind.OUTSIDE}
 
 
@@ -375,7 +368,8 @@ def _words(stop: Stop, path: Path, kind: BoxKind, *, alone: bool) -> tuple[str, 
             return stop.stack.split(" on ")[0], "connects anew"
         return stop.stack, "sends on" if stop.within else "forwards"
     if kind in (BoxKind.DROP, BoxKind.REJECT, BoxKind.UNKNOWN):
-        return _END_WORDS.get(path.disposition, "Unknown"), stop.chain or stop.subtitle
+        words = WORDS.get(path.disposition)
+        return words.box if words and words.box else WORDS[Disposition.UNKNOWN].box, stop.chain or stop.subtitle
     if kind is BoxKind.DNS:
         return "DNS", stop.subtitle
     if stop.real_server:

@@ -5,21 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
-from tracer.packet import Packet
-from tracer.trace import Disposition, Finding, Hop, Outcome, Step, Trace
+from tracer.dispositions import WORDS
+from tracer.packet import Packet, endpoint_text
+from tracer.trace import Finding, Hop, Outcome, Step, Trace
 from webapp.drawing.odds import is_long
-
-_WORDS = {
-    Disposition.DELIVERED: "delivered",
-    Disposition.REJECTED: "rejected: the client sees a refusal",
-    Disposition.DROPPED: "dropped: the client sees a timeout",
-    Disposition.UNREACHABLE: "unreachable: no route",
-    Disposition.LOST: "lost: nobody owns the address",
-    Disposition.CLOSED: "closed: accepted, then closed",
-    Disposition.LOOP: "loop: the packet goes in circles",
-    Disposition.UNRESOLVED: "unresolved: the name has no address",
-    Disposition.UNKNOWN: "unknown: the snapshot lacks what is needed",
-}
 
 
 def trace_text(trace: Trace, *, with_steps: bool) -> str:
@@ -93,12 +82,7 @@ def _hop(hop: Hop) -> str:
 
 def _packet(packet: Packet) -> str:
     source_port = "random" if packet.source_port_random else packet.source_port or "any"
-    return f"{_shown(packet.source, source_port)} > {_shown(packet.destination, packet.destination_port)}"
-
-
-def _shown(address: object, port: object) -> str:
-    text = str(address)
-    return f"[{text}]:{port}" if ":" in text else f"{text}:{port}"
+    return f"{endpoint_text(packet.source, source_port)} > {endpoint_text(packet.destination, packet.destination_port)}"
 
 
 def _step(step: Step) -> str:
@@ -115,11 +99,12 @@ def _rewrite(step: Step) -> str:
 
 
 def _verdict(outcome: Outcome) -> Iterator[str]:
-    yield f"= {_WORDS[outcome.disposition]}"
+    line = WORDS[outcome.disposition].line
+    yield f"= {outcome.disposition.value}{line and f': {line}'}"
     if outcome.reason:
         yield f"  {outcome.reason.text} [{outcome.reason.code}]"
     if outcome.source_seen:
-        yield f"  source seen: {_shown(outcome.source_seen[0], outcome.source_seen[1] or 'any')}"
+        yield f"  source seen: {endpoint_text(outcome.source_seen[0], outcome.source_seen[1] or 'any')}"
     if outcome.listener and outcome.listener.value != "declared":
         yield f"  listener {outcome.listener.value}: whether anything listens there is not certain"
     if outcome.reply:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from tracer.dispositions import WORDS
 from tracer.explain.catalogue import explain, severity_here, severity_of, worst_finding
 from tracer.explain.explanation import Severity
 from tracer.graph import Path
@@ -17,28 +18,6 @@ from webapp.drawing.odds import odds_text
 
 Json = Mapping[str, Any]
 
-_WORDS = {
-    "delivered": "Delivered",
-    "dropped": "Dropped",
-    "rejected": "Rejected",
-    "unreachable": "No route",
-    "lost": "Lost",
-    "closed": "Closed",
-    "loop": "Loops",
-    "unresolved": "Name does not resolve",
-    "unknown": "Unknown",
-}
-_SEEN = {
-    "delivered": "The client connects.",
-    "dropped": "The client hears nothing and runs into a timeout.",
-    "rejected": "The client is refused at once.",
-    "unreachable": "The client gets “no route to host”.",
-    "lost": "Nobody owns the address the packet is sent to: the client runs into a timeout, or gets “host unreachable”.",
-    "closed": "The client connects and is cut off at once.",
-    "loop": "The client runs into a timeout.",
-    "unresolved": "The client gets a name error.",
-    "unknown": "",
-}
 _PHRASES = {
     "CLIENT_IP_LOST": "the client IP is lost",
     "TARGET_PORT_UNPROVEN": "no container declares this port",
@@ -133,7 +112,7 @@ def _mixed(answer: Json, paths: Sequence[Path], followed: Path) -> Verdict:
     cause = _worst([worst])
     step = cause_step(worst, cause.code if cause else "")
     lit = f"{len(good)} of {len(outcomes)} paths deliver" if good else f"{len({_word(o) for o in bad})} ways to end, none delivers"
-    code, said = (cause.code, cause.text) if cause else ("", _SEEN[worst["disposition"]])
+    code, said = (cause.code, cause.text) if cause else ("", WORDS[worst["disposition"]].sees)
     others = tuple(_ways(outcomes))
     return Verdict(
         head="Depends on the path:",
@@ -156,7 +135,7 @@ def _ways(outcomes: Sequence[Json]) -> Iterator[tuple[str, str, str]]:
         those = [outcome for outcome in outcomes if _word(outcome) == word]
         share = sum((from_text(outcome["probability"]) for outcome in those), Fraction(0))
         best = min(those, key=lambda o: (-from_text(o["probability"]), o["id"]))
-        yield _WORDS.get(word, word.capitalize()), odds_text(share) if sure else "", best["id"]
+        yield WORDS[word].title if word in WORDS else word.capitalize(), odds_text(share) if sure else "", best["id"]
 
 
 def _findings(outcome: Json) -> list[Reason]:
@@ -236,11 +215,11 @@ def _headline(outcome: Json, finding: Reason | None, step: int) -> tuple[str, st
         said = phrase(finding.code) if finding else ""
         return ("Delivered, but", f"{said} at step {step}") if said else ("Delivered", "")
     if word == "unknown":
-        return "Unknown:", "the snapshot lacks what is needed"
+        return f"{WORDS[word].title}:", WORDS[word].line
     if word == "unresolved":
-        return _WORDS[word], ""
+        return WORDS[word].title, ""
     said = phrase(finding.code) if finding else ""
-    head = f"{_WORDS[word]} at step {step}"
+    head = f"{WORDS[word].title} at step {step}"
     return (f"{head}:", said) if said and finding and finding.code not in (*_BY_RULE, "NOT_OWNED", "NO_ROUTE") else (head, "")
 
 
@@ -269,13 +248,13 @@ def _plain(outcome: Json) -> str:
     if outcome["disposition"] == "delivered" and place.get("name"):
         name = f"{place['namespace']}/{place['name']}" if place.get("namespace") else place["name"]
         return f"The packet reaches {place.get('kind', '')} {name}."
-    return str((outcome.get("reason") or {}).get("text") or _SEEN.get(outcome["disposition"], ""))
+    return str((outcome.get("reason") or {}).get("text") or WORDS[outcome["disposition"]].sees)
 
 
 def _extra(answer: Json, paths: Sequence[Path], outcome: Json) -> Iterator[str]:
     """Yield the sentences behind the first: how many paths, what the client sees, what was supposed."""
     if outcome["disposition"] not in ("delivered", "unknown") and outcome.get("reason"):
-        yield _SEEN[outcome["disposition"]]
+        yield WORDS[outcome["disposition"]].sees
     if outcome["disposition"] == "unknown":
         yield from (
             unknown["text"] for unknown in answer.get("unknowns") or () if unknown["text"] != (outcome.get("reason") or {}).get("text")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tracer.station import ENDS, Station, StationKind
+from tracer.stations.station import ENDS, Station, StationKind
 from tracer.trace import Disposition, Hop, Outcome, StackKind
 
 

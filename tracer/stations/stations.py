@@ -18,10 +18,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tracer.frozen import changed
-from tracer.lookup_stations import lookup_stations
 from tracer.packet import Protocol
-from tracer.reply_stations import reply_stations
-from tracer.station import ENDS, Station, StationKind
+from tracer.stations.lookup_stations import lookup_stations
+from tracer.stations.reply_stations import reply_stations
+from tracer.stations.station import ENDS, Station, StationKind
 from tracer.trace import Disposition, Hop, Lookup, Outcome, StackKind, Step, Trace
 
 ChainId = tuple[str, str, str, str]

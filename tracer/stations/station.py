@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tracer.dispositions import WORDS
 from tracer.trace import Disposition
 
 
@@ -55,14 +56,10 @@ class Station:
         return out | ({"reply": True} if self.reply else {})
 
 
+_KINDS = {True: StationKind.REJECT, False: StationKind.DROP, None: StationKind.UNKNOWN}
 ENDS = {
-    Disposition.DROPPED: (StationKind.DROP, "Dropped"),
-    Disposition.REJECTED: (StationKind.REJECT, "Rejected"),
-    Disposition.UNREACHABLE: (StationKind.REJECT, "No route"),
-    Disposition.LOST: (StationKind.DROP, "Nobody owns this address"),
-    Disposition.CLOSED: (StationKind.REJECT, "Accepted, then closed"),
-    Disposition.LOOP: (StationKind.DROP, "The packet goes round in circles"),
-    Disposition.UNRESOLVED: (StationKind.REJECT, "Name does not resolve"),
-    Disposition.UNKNOWN: (StationKind.UNKNOWN, "Unknown from here on"),
+    disposition: (_KINDS[WORDS[disposition].is_told], WORDS[disposition].station)
+    for disposition in Disposition
+    if disposition is not Disposition.DELIVERED
 }
 """How a way that is not delivered ends: the kind of its last station and what it is called."""

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from tracer.query import parse_address
-from tracer.station import Station, StationKind
+from tracer.stations.station import Station, StationKind
 from tracer.trace import Lookup
 
 _SAID = {
