@@ -15,24 +15,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from tracer.errors import Fault, ParseError
-from tracer.kube.endpointslice import EndpointSlice
 from tracer.kube.fields import Origin
-from tracer.kube.node import Node
+from tracer.kube.kinds import BY_NAME, Model
 from tracer.kube.object_file import Aspect, RawObject
-from tracer.kube.objects import M, Model, Objects, read_object
-from tracer.kube.pod import Pod
-from tracer.kube.service import Service
-
-_DERIVED: Mapping[str, tuple[str, ...]] = {
-    "Service": ("services",),
-    "EndpointSlice": ("slices", "uses_legacy_endpoints"),
-    "Endpoints": ("slices", "uses_legacy_endpoints"),
-    "Pod": ("pods", "host_network_pods"),
-    "Node": ("nodes",),
-    "Namespace": ("namespaces",),
-    "NetworkPolicy": ("network_policies", "_policies_by_namespace"),
-    "ConfigMap": ("config_maps",),
-}
+from tracer.kube.objects import M, Objects, read_object
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +41,8 @@ class Replaced:
 class _Shelf:
     """All objects of one kind, by ``namespace/name``, in that order."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: str) -> None:
+        self._keys = BY_NAME[kind].keys if kind in BY_NAME else None
         self.kept: dict[str, _Kept] = {}
         self._order: list[str] = []
         self._having: dict[tuple[Aspect, str], set[str]] = {}
@@ -63,15 +50,20 @@ class _Shelf:
     def put(self, name: str, kept: _Kept | None) -> _Kept | None:
         """Keep *kept* under *name*, or nothing. Return what was there."""
         before = self.kept.pop(name, None)
-        for key in _index_keys(before):
+        for key in self._keys_of(before):
             self._forget(key, name)
-        for key in _index_keys(kept):
+        for key in self._keys_of(kept):
             self._having.setdefault(key, set()).add(name)
         if kept is not None:
             self.kept[name] = kept
         if (before is None) is not (kept is None):
             self._reorder(name, kept is not None)
         return before
+
+    def _keys_of(self, kept: _Kept | None) -> set[tuple[Aspect, str]]:
+        """Return every value that a look-up may find the object by."""
+        models = kept.models if kept is not None and self._keys is not None else ()
+        return {key for model in models for key in (self._keys(model) if self._keys is not None else ())}
 
     def _forget(self, key: tuple[Aspect, str], name: str) -> None:
         names = self._having.get(key)
@@ -95,27 +87,6 @@ class _Shelf:
         return (self.kept[name] for name in self._order)
 
 
-def _index_keys(kept: _Kept | None) -> set[tuple[Aspect, str]]:
-    """Return every value that a look-up may find the object by."""
-    return {key for model in kept.models for key in _keys_of(model)} if kept is not None else set()
-
-
-def _keys_of(model: Model) -> Iterator[tuple[Aspect, str]]:
-    match model:
-        case Service():
-            yield from ((Aspect.ADDRESS, str(address)) for address, _ in model.addresses)
-            yield from ((Aspect.NODE_PORT, str(port.node_port)) for port in model.ports if port.node_port is not None)
-        case EndpointSlice():
-            yield from ((Aspect.ADDRESS, str(address)) for endpoint in model.endpoints for address in endpoint.addresses)
-            yield (Aspect.NAME if model.legacy else Aspect.SERVICE_NAME, model.service or "")
-        case Pod():
-            yield from ((Aspect.ADDRESS, str(address)) for address in model.ips)
-            if model.host_network:
-                yield (Aspect.HOST_NETWORK, "true")
-        case Node():
-            yield from ((Aspect.ADDRESS, str(address)) for address in model.ips)
-
-
 class KeptObjects(Objects):
     """The API objects of a followed cluster. Not for several threads at once: who changes it while others look holds a lock."""
 
@@ -128,12 +99,12 @@ class KeptObjects(Objects):
         """Keep *value* as the object of that kind and name, or forget it (None). Return what was there before."""
         key = f"{namespace}/{name}" if namespace else name
         kept = None if value is None else _read(kind, value, origin)
-        before = self._shelves.setdefault(kind, _Shelf()).put(key, kept)
+        before = self._shelves.setdefault(kind, _Shelf(kind)).put(key, kept)
         self._faulty.pop((kind, key), None)
         if kept is not None and kept.faults:
             self._faulty[kind, key] = kept.faults
         says_the_same = before is not None and kept is not None and bool(kept.models) and kept.models == before.models
-        for derived in () if says_the_same else _DERIVED.get(kind, ()):
+        for derived in BY_NAME[kind].derived if kind in BY_NAME and not says_the_same else ():
             self.__dict__.pop(derived, None)
         return Replaced(text=None if before is None else before.text, says_the_same=says_the_same)
 

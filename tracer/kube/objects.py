@@ -12,9 +12,10 @@ from functools import cached_property
 from typing import TypeVar
 
 from tracer.errors import Fault, ParseError
-from tracer.kube.configmap import ConfigMap, is_wanted
-from tracer.kube.endpointslice import Endpoint, EndpointSlice, slices_from_endpoints
+from tracer.kube.configmap import ConfigMap
+from tracer.kube.endpointslice import Endpoint, EndpointSlice
 from tracer.kube.fields import Origin
+from tracer.kube.kinds import BY_NAME, Model
 from tracer.kube.namespace import Namespace
 from tracer.kube.near import nearest
 from tracer.kube.networkpolicy import NetworkPolicy
@@ -25,32 +26,13 @@ from tracer.kube.service import AddressOf, Service, ServicePort
 from tracer.limits import FAULTS, REFUSED
 from tracer.packet import Address, Protocol
 
-Model = Service | EndpointSlice | Node | Pod | Namespace | NetworkPolicy | ConfigMap
 M = TypeVar("M", Service, EndpointSlice, Node, Pod, Namespace, NetworkPolicy, ConfigMap)
 
 
 def read_object(raw: RawObject, origin: Origin) -> tuple[Model, ...]:
     """Return what one API object says; nothing for a kind that is not modelled. :raises ParseError: a field has the wrong type."""
-    match raw.kind:
-        case "Service":
-            return (Service.from_dict(raw.value, origin),)
-        case "EndpointSlice":
-            return (EndpointSlice.from_dict(raw.value, origin),)
-        case "Endpoints":
-            return slices_from_endpoints(raw.value, origin)
-        case "Pod":
-            return (Pod.from_dict(raw.value, origin),)
-        case "Node":
-            return (Node.from_dict(raw.value, origin),)
-        case "Namespace":
-            return (Namespace.from_dict(raw.value, origin),)
-        case "NetworkPolicy":
-            return (NetworkPolicy.from_dict(raw.value, origin),)
-        case "ConfigMap":
-            metadata = raw.value.get("metadata")
-            wanted = isinstance(metadata, Mapping) and is_wanted(metadata.get("namespace"), metadata.get("name"))
-            return (ConfigMap.from_dict(raw.value, origin),) if wanted else ()
-    return ()
+    kind = BY_NAME.get(raw.kind)
+    return kind.read(raw.value, origin) if kind is not None and kind.read is not None else ()
 
 
 class Objects:

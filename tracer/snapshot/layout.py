@@ -61,10 +61,11 @@ class Layout:
 
 _EXT = r"\.(?:json|ya?ml)"
 _PLURAL = "|".join(KINDS)
+_BUNDLE_WORDS = {kind.bundle_word: kind.name for kind in kinds.KINDS if kind.bundle_word}
 _NODE_FILE = re.compile(r"nodes/(?P<node>[^/]+)/(?P<name>[^/]+)")
 _TOP = re.compile(rf"(?P<kinds>{_PLURAL}){_EXT}")
 _ANY_TOP = re.compile(rf"[^/]+{_EXT}")
-_TROUBLESHOOT = re.compile(rf"(?:.*/)?cluster-resources/(?P<kinds>{_PLURAL}|network-policy|ingress|endpointslice)(?:/[^/]+)?\.json")
+_TROUBLESHOOT = re.compile(rf"(?:.*/)?cluster-resources/(?P<kinds>{_PLURAL}|{'|'.join(_BUNDLE_WORDS)})(?:/[^/]+)?\.json")
 _MUST_GATHER = re.compile(
     rf"(?:.*/)?(?:namespaces/[^/]+/[a-z0-9.]+/(?P<kinds>{_PLURAL})|cluster-scoped-resources/core/(?P<cluster>nodes|namespaces)/[^/]+)\.ya?ml"
 )
@@ -75,11 +76,6 @@ _CILIUM_NODE = re.compile(
 )
 _CLUSTER_INFO = re.compile(rf"(?P<namespace>[^/]+)/(?P<kinds>{_PLURAL}){_EXT}")
 _VERSION = re.compile(r"(?:(?:.*/)?cluster-info/cluster_version\.json|version\.json|(?:.*/)?k8s-version(?:-[0-9-]+)?\.txt)")
-_OTHER_PLURALS = {
-    "network-policy": "networkpolicies",
-    "ingress": "ingresses",
-    "endpointslice": "endpointslices",
-}
 _BUGTOOL = {word: file.name for file in node_files.NODE_FILES for word in file.bugtool}
 _DEFAULT_BACK_END = ("iptables-save--c", "ip6tables-save--c")
 _LOOKS_LIKE_OBJECTS = re.compile(rb"(?:^|[\s{,\"'])(?:kind|apiVersion|items)[\"']?\s*:|^\s*\[")
@@ -216,4 +212,4 @@ def _one_back_end(named: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _kind_of(word: str) -> str:
-    return KINDS[_OTHER_PLURALS.get(word, word)]
+    return _BUNDLE_WORDS[word] if word in _BUNDLE_WORDS else KINDS[word]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from tracer.kube.kinds import KINDS
 from tracer.packet import Family
-from tracer.snapshot.layout import KINDS
 from tracer.snapshot.node_files import DUMPS, IPTABLES, NFT_JSON, NFT_LISTINGS, NODE_FILES, VIRTUAL_SERVERS, WAYS, names
 from tracer.snapshot.proxy_mode import ProxyMode
 from tracer.snapshot.snapshot import Snapshot
@@ -32,15 +32,10 @@ class Missing:
         return {"what": self.what, "nodes": list(self.nodes), "limits": self.limits, "sentence": self.sentence}
 
 
-_OBJECTS = {
-    "EndpointSlice": "which pods stand behind a Service is known from rules only, and load balancers cannot tell which nodes are healthy",
-    "Node": "which node has which address is known from its own files only, and load balancers cannot tell where to send",
-    "Pod": "an address cannot be told to be a pod's, no trace can start from a pod, and no port can be told to be declared",
-    "Namespace": "NetworkPolicies that select namespaces by other labels than the name cannot be judged",
-    "NetworkPolicy": "policies are not looked at",
-}
+_OBJECTS = tuple(kind for kind in KINDS if kind.limits)
 
 _FILES = sorted((file for file in NODE_FILES if file.limits and file.mode is None), key=lambda file: not file.ends_walks)
+_LEGACY = "the older Endpoints objects are read instead; they know no zones, no hints and no terminating endpoints"
 _ROUTING = names(WAYS)
 _INFERRED = (
     "routes are inferred from the nodes' addresses, their pod networks and where pods run, and every hop says so; "
@@ -58,13 +53,11 @@ def missing_from(snapshot: Snapshot, counts: Mapping[str, int], modes: Mapping[s
 
 def _objects(snapshot: Snapshot, counts: Mapping[str, int]) -> Iterable[Missing]:
     asked = {o.kind for o in snapshot.layout.objects}
-    plural = {kind: word for word, kind in KINDS.items()}
-    for kind, limits in _OBJECTS.items():
-        if counts.get(kind) or kind in asked:
+    for kind in _OBJECTS:
+        if counts.get(kind.name) or kind.name in asked:
             continue
-        if kind == "EndpointSlice" and counts.get("Endpoints"):
-            limits = "the older Endpoints objects are read instead; they know no zones, no hints and no terminating endpoints"
-        yield Missing(what=plural[kind], limits=limits)
+        is_replaced = kind.name == "EndpointSlice" and counts.get("Endpoints")
+        yield Missing(what=kind.plural, limits=_LEGACY if is_replaced else kind.limits)
 
 
 def _rules(snapshot: Snapshot, modes: Mapping[str, ProxyMode | None]) -> Iterable[Missing]:

@@ -15,6 +15,7 @@ from django.db import connection as database
 from django.utils import timezone
 
 from tracer.errors import TracerError
+from tracer.kube.kinds import moving
 from webapp import cluster
 from webapp.cluster import Connection
 from webapp.live import announce, journal
@@ -34,7 +35,7 @@ from webapp.reading.places import NO_PROXY, NO_READER, Places
 
 logger = logging.getLogger(__name__)
 
-_RULED_BY = frozenset({"Service", "EndpointSlice", "Node", "Pod", "NetworkPolicy", "Namespace"})
+_RULED_BY = moving()
 """Kinds whose changes rules or routes follow."""
 _VERSION_EVERY, _VERSION_RETRY = 120.0, 15.0
 _REFUSED_TIMES = 4

@@ -12,17 +12,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tracer.kube.kinds import Follows, moving
 from tracer.snapshot.node_files import READ
 from webapp.live.store import Store
 from webapp.reading.changes import FileRead, NodeRead, StoredChange
 from webapp.reading.paths import FilePath, ObjectPath, parse_path
 from webapp.reading.same_reading import as_kept, is_same
 
-_KINDS = ("Service", "EndpointSlice")
+_KINDS = moving(Follows.SERVICE_RULES)
 _RULES = frozenset(file.name for file in READ if file.prints_rules)
 _WAYS = frozenset(file.name for file in READ if file.follows_events) - _RULES
 """Addresses, links and routes: with every pod one of each comes and goes."""
-_MOVING = (*_KINDS, "Pod", "Node")
+_MOVING = moving(Follows.SERVICE_RULES, Follows.WAYS)
 _RACE_SECONDS, _TOLD_EVERY = 70.0, 8.0
 """So long after the last change of an object rules that are still the old ones are told so often …"""
 _TOLD_LATER_EVERY = 50.0

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from tracer.kube.kinds import KINDS
+
 _WORDS = {"ADDED": "added", "MODIFIED": "changed", "DELETED": "deleted"}
-CAUSES_FIRST = ("Service", "Node", "NetworkPolicy", "Ingress", "ConfigMap", "Namespace", "Pod", "EndpointSlice")
+CAUSES_FIRST = tuple(kind.name for kind in sorted(KINDS, key=lambda kind: kind.cause_rank or 0) if kind.cause_rank is not None)
 _MOST_PARTS = 3
 _LONGEST = 120
 

@@ -187,7 +187,7 @@ def test_it_can_be_stored_as_json() -> None:
             "kube_proxy": {"mode": "iptables", "source": "nodes/n1/iptables-save.txt"},
         }
     ]
-    assert stored["faults"][0]["faults"][0]["printed"] == "pods.json:1: Pod None: metadata.name: is missing"
+    assert stored["faults"][-1]["faults"][0]["printed"] == "pods.json:1: Pod None: metadata.name: is missing"
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,12 @@ from tracer.errors import Fault, ParseError
 from tracer.kube.configmap import ConfigMap
 from tracer.kube.endpointslice import Endpoint, EndpointSlice
 from tracer.kube.fields import Origin
+from tracer.kube.kinds import BY_NAME, Model
 from tracer.kube.namespace import Namespace
 from tracer.kube.networkpolicy import NetworkPolicy
 from tracer.kube.node import Node
-from tracer.kube.object_file import RawObject
-from tracer.kube.objects import Model, Objects, read_object
+from tracer.kube.object_file import Aspect, RawObject
+from tracer.kube.objects import Objects, read_object
 from tracer.kube.pod import Pod
 from tracer.kube.service import AddressOf, Service, ServicePort
 from tracer.packet import Address, Protocol
@@ -205,17 +206,13 @@ def _said(change: ObjectChange, value: Mapping[str, object] | None) -> object:
     return models or (value if change.kind != "ConfigMap" else None)
 
 
+_ASKED_BY = {Aspect.ADDRESS: "address", Aspect.NODE_PORT: "node port", Aspect.HOST_NETWORK: "host network"}
+
+
 def _keys(model: Model) -> Iterator[Asked]:
-    match model:
-        case Service():
-            yield from (Asked("Service", "address", str(address)) for address, _ in model.addresses)
-            yield from (Asked("Service", "node port", str(port.node_port)) for port in model.ports if port.node_port is not None)
-        case EndpointSlice():
-            yield from (Asked("EndpointSlice", "address", str(address)) for e in model.endpoints for address in e.addresses)
-            yield Asked("EndpointSlice", "service", f"{model.namespace}/{model.service}")
-        case Pod():
-            yield from (Asked("Pod", "address", str(address)) for address in model.ips)
-            if model.host_network:
-                yield Asked("Pod", "host network")
-        case Node():
-            yield from (Asked("Node", "address", str(address)) for address in model.ips)
+    kind = BY_NAME[type(model).__name__]
+    for aspect, key in kind.keys(model) if kind.keys is not None else ():
+        if isinstance(model, EndpointSlice) and aspect is not Aspect.ADDRESS:
+            yield Asked(kind.name, "service", f"{model.namespace}/{key}")
+        else:
+            yield Asked(kind.name, _ASKED_BY[aspect], "" if aspect is Aspect.HOST_NETWORK else key)
