@@ -394,11 +394,6 @@ def names(files: tuple[NodeFile, ...]) -> tuple[str, ...]:
     return tuple(file.name for file in files)
 
 
-def of_data_path(kind: str) -> tuple[NodeFile, ...]:
-    """Return the lists that the tools of the data path *kind* print."""
-    return tuple(file for file in NODE_FILES if file.data_path == kind)
-
-
 DUMPS = {family: tuple(file for file in holding(Holds.XTABLES) if file.family is family) for family in Family}
 """A family's xtables dumps: the nft back end's, then the legacy one's."""
 NFT_LISTINGS = holding(Holds.NFT)

@@ -21,7 +21,6 @@ from webapp.live.connecting import Check
 from webapp.models import LiveSource
 from webapp.presenters.source import Freshness, freshness
 from webapp.questions import sources
-from webapp.reading.node_commands import CONNTRACK
 
 READINGS = MappingProxyType(
     {
