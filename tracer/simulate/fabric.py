@@ -27,7 +27,7 @@ from tracer.simulate.node import NodeWalk
 from tracer.simulate.process import accepted
 from tracer.simulate.surroundings import ACCEPTORS, Acceptor, ClusterSurroundings
 from tracer.simulate.walk import Ending, Walk
-from tracer.snapshot.node_files import SYSCTL
+from tracer.snapshot.node_files import IP_ADDR, SYSCTL
 from tracer.stack_protocols import Balancer, TableId, TableKind
 from tracer.topology.arp import arp_answerers
 from tracer.topology.cluster import Cluster, Port
@@ -137,7 +137,7 @@ class Fabric:
         if port is not None and port.device is None and self.cluster.stack(port.node).routing.addresses:
             held = "none of whose devices holds that address"
             if self.cluster.stack(port.node).routing.inferred_from:
-                held = f"whose devices were not recorded ({self.cluster.snapshot.path_of(port.node, 'ip-addr.json')} is missing)"
+                held = f"whose devices were not recorded ({self.cluster.snapshot.path_of(port.node, IP_ADDR.name)} is missing)"
             text = f"how the network outside brings {destination} to node {port.node}, {held}"
             return iter([walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": port.node}))])
         return self._to_node(walk, port, None)

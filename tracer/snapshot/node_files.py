@@ -340,8 +340,7 @@ CILIUM_SERVICES = NodeFile(
     check=_by_parsing(parse_cilium),
 )
 HNS_POLICIES, HNS_ENDPOINTS, HNS_LIST = (
-    NodeFile(name=name, holds=Holds.FRONTENDS, data_path=HNS.name, check=_check_hns)
-    for name in HNS.files
+    NodeFile(name=name, holds=Holds.FRONTENDS, data_path=HNS.name, check=_check_hns) for name in HNS.files
 )
 NODE_FILES = (
     IPTABLES,

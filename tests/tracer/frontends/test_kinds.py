@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import PROJECT
 from tracer.explain.catalogue import explain
 from tracer.frontends.kinds import IN_KERNEL_MAPS, KINDS, LISTED, RULES, DataPathKind, Replay
-from tracer.snapshot.layout import NODE_FILES
+from tracer.snapshot.node_files import BY_NAME
 
 DRAWN = [kind for kind in KINDS if kind is not RULES]
 
@@ -25,7 +25,7 @@ def test_names_are_unique_and_only_rules_are_replayed() -> None:
 def test_a_row_says_everything_that_sentences_need(kind: DataPathKind) -> None:
     assert all((kind.mode, kind.programs, kind.kept, kind.wanted, kind.lacks, kind.beyond))
     assert all(explain(code) is not None for code in (kind.lacks, kind.beyond))
-    assert set(kind.files) <= NODE_FILES
+    assert set(kind.files) <= set(BY_NAME)
     assert (kind.read is not None) == bool(kind.files)
 
 
