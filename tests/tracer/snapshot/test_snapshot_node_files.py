@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from webapp.collect_commands import COLLECT_STEPS
+from webapp.reading.collect_commands import COLLECT_STEPS
 
 from tests.conftest import DEMO, PROJECT
 from tracer.errors import Fault
