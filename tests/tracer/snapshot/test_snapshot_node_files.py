@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from webapp.reading.collect_commands import COLLECT_STEPS
 
 from tests.conftest import DEMO, PROJECT
 from tracer.errors import Fault
@@ -16,6 +15,7 @@ from tracer.kube.kinds import KINDS
 from tracer.snapshot import Snapshot
 from tracer.snapshot.node_files import BY_NAME, CONNTRACK, NODE_FILES, READ, Reading
 from tracer.snapshot.summary import summarise
+from webapp.reading.collect_commands import COLLECT_STEPS
 
 IPTABLES = "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -s 10.0.0.1/32 -j DROP\n-A FORWARD -j ACCEPT\nCOMMIT\n"
 NFT = """\
