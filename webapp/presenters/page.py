@@ -123,43 +123,42 @@ class TracePage:
     legend: Legend
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Looked:
+    """What a page is drawn from: the answer as it is looked at, the path that is followed, and where on it the reader stands."""
+
+    shown: Answer
+    query: TraceQuery
+    here: TraceQuery
+    path: str
+    paths: tuple[Path, ...]
+    followed: Path
+    outcome: Json
+    moments: tuple[Moment, ...]
+    said: Verdict
+    step: int
+
+
 def trace_page(answer: Answer, query: TraceQuery, path: str, before: Shown = NOTHING) -> TracePage:
     """Return the page for *answer* looked at as *query* says; *path* is the page's own path, to which its addresses belong.
 
     *before* is what the browser shows by now: that is followed on where *query* names nothing else, or nothing that there is.
     """
-    shown = answer if query.seed is None else answer.sample(query.seed)
-    paths = shown.paths
-    followed = before.among(paths, query.follow) or most_likely(paths)
-    if query.follow and before.path:
-        query = query.but(follow=followed.id)
-    outcome = shown.answer["outcomes"][followed.index]
-    moments = journey(outcome, shown.answer.get("lookups") or ())
-    said = verdict(shown.answer, paths, followed)
-    step = _step(query if query.step else query.but(step=before.step), said, moments)
-    here = query.but(step=step)
-    graph = shown.graph(follow=followed.id, detail=query.detail, group=query.group, expand=query.expand, find=query.find)
+    looked = _looked(answer, query, path, before)
+    query, here, step, moments, outcome = looked.query, looked.here, looked.step, looked.moments, looked.outcome
+    graph = looked.shown.graph(follow=looked.followed.id, detail=query.detail, group=query.group, expand=query.expand, find=query.find)
     picture, failed = _draw(graph, moments, here, path, step)
     urls = {moment.n: query.but(step=moment.n, find="").url(path) for moment in moments}
     there, back = step_items(moments, urls, step, with_rules=query.detail == "rules")
-    panel = inspector(shown.document, outcome, moments, step, paths, followed)
+    panel = inspector(looked.shown.document, outcome, moments, step, looked.paths, looked.followed)
     return TracePage(
         query=query,
         here=here,
-        verdict=said,
-        verdict_url=_verdict_url(query, said, path),
-        verdict_parts=tuple(_coloured(said.text, moments)),
-        detail_parts=tuple(_coloured(said.detail, moments)),
-        reason_url=reason_url(said.code),
-        others=tuple((word, odds, query.but(follow=best, step=None).url(path)) for word, odds, best in said.others),
-        heading=_heading(paths, query),
-        following=_following(paths, followed, query),
         folded=_folded(graph),
         folds=tuple(_folds(graph, here, path)),
-        notes=(*graph.notes, *_unmatched(query, paths)),
+        notes=(*graph.notes, *_unmatched(query, looked.paths)),
         drawing=picture,
         graph_error=failed,
-        smaller_url=here.but(group="zone", expand=()).url(path),
         there=there,
         back=back,
         has_reply="reply" in outcome,
@@ -169,29 +168,87 @@ def trace_page(answer: Answer, query: TraceQuery, path: str, before: Shown = NOT
         steps_url=_transport(urls, step, len(moments)),
         picks=tuple((row, query.but(follow=row.follow, step=None).url(path)) for row in panel.picks),
         question_url=_question_url(query, panel, path),
-        details=tuple(_choices(here, path, "detail", (("objects", "objects only"), ("chains", "chains"), ("rules", "every rule")))),
-        views=tuple(_choices(here, path, "view", (("steps", "Steps"), ("graph", "Graph")))),
-        exports=tuple(
+        **_words(looked),
+        **_choices_of(looked),
+        **_record(looked),
+    )
+
+
+def _looked(answer: Answer, query: TraceQuery, path: str, before: Shown) -> _Looked:
+    shown = answer if query.seed is None else answer.sample(query.seed)
+    paths = shown.paths
+    followed = before.among(paths, query.follow) or most_likely(paths)
+    if query.follow and before.path:
+        query = query.but(follow=followed.id)
+    outcome = shown.answer["outcomes"][followed.index]
+    moments = journey(outcome, shown.answer.get("lookups") or ())
+    said = verdict(shown.answer, paths, followed)
+    step = _step(query if query.step else query.but(step=before.step), said, moments)
+    return _Looked(
+        shown=shown,
+        query=query,
+        here=query.but(step=step),
+        path=path,
+        paths=paths,
+        followed=followed,
+        outcome=outcome,
+        moments=moments,
+        said=said,
+        step=step,
+    )
+
+
+def _words(looked: _Looked) -> dict[str, Any]:
+    """The fields that say what came of the question, and of which one."""
+    said, shown, query, path = looked.said, looked.shown, looked.query, looked.path
+    return {
+        "verdict": said,
+        "verdict_url": _verdict_url(query, said, path),
+        "verdict_parts": tuple(_coloured(said.text, looked.moments)),
+        "detail_parts": tuple(_coloured(said.detail, looked.moments)),
+        "reason_url": reason_url(said.code),
+        "others": tuple((word, odds, query.but(follow=best, step=None).url(path)) for word, odds, best in said.others),
+        "heading": _heading(looked.paths, query),
+        "following": _following(looked.paths, looked.followed, query),
+        "conditions": looked.followed.conditions,
+        "unknowns": tuple(dict.fromkeys(item["text"] for item in shown.answer.get("unknowns") or ())),
+        "unchecked": unchecked(shown.answer),
+        "title": _title(shown.answer, said),
+        "question": " → ".join(_ends(shown.answer)),
+        "facts": facts(said.whole, looked.paths),
+        "legend": legend(with_reply="reply" in looked.outcome, with_dns=bool(shown.answer.get("lookups"))),
+    }
+
+
+def _choices_of(looked: _Looked) -> dict[str, Any]:
+    """The fields by which the reader looks otherwise: detail, views, exports, the list of all paths."""
+    query, here, path = looked.query, looked.here, looked.path
+    listed = "all" in query.expand
+    return {
+        "smaller_url": here.but(group="zone", expand=()).url(path),
+        "details": tuple(_choices(here, path, "detail", (("objects", "objects only"), ("chains", "chains"), ("rules", "every rule")))),
+        "views": tuple(_choices(here, path, "view", (("steps", "Steps"), ("graph", "Graph")))),
+        "exports": tuple(
             (suffix, label, here.url(f"{path}/trace.{suffix}" if path.startswith("/t/") else f"{path}.{suffix}"))
             for suffix, label in EXPORTS
         ),
-        table=_table(shown, paths, followed, here, path) if "all" in query.expand else None,
-        list_url=here.but(expand=tuple(sorted({*query.expand, "all"}))).url(path) if len(paths) > 1 else "",
-        self_url=here.url(path),
-        conditions=followed.conditions,
-        unknowns=tuple(dict.fromkeys(item["text"] for item in shown.answer.get("unknowns") or ())),
-        unchecked=unchecked(shown.answer),
-        title=_title(shown.answer, said),
-        question=" → ".join(_ends(shown.answer)),
-        affinity=shown.document.get("affinity") or {},
-        follow=f"{followed.id}.{end_of(followed)}",
-        facts=facts(said.whole, paths),
-        depends=_depends(shown.document),
-        generation=shown.generation,
-        taken_at=str(shown.document.get("snapshot", {}).get("taken_at") or ""),
-        engine_version=str(shown.document.get("engine_version", "")),
-        legend=legend(with_reply="reply" in outcome, with_dns=bool(shown.answer.get("lookups"))),
-    )
+        "table": _table(looked.shown, looked.paths, looked.followed, here, path) if listed else None,
+        "list_url": here.but(expand=tuple(sorted({*query.expand, "all"}))).url(path) if len(looked.paths) > 1 else "",
+        "self_url": here.url(path),
+    }
+
+
+def _record(looked: _Looked) -> dict[str, Any]:
+    """The fields that a live page and a frozen one keep: of which moment the answer is, and what it rests on."""
+    document = looked.shown.document
+    return {
+        "affinity": document.get("affinity") or {},
+        "follow": f"{looked.followed.id}.{end_of(looked.followed)}",
+        "depends": _depends(document),
+        "generation": looked.shown.generation,
+        "taken_at": str(document.get("snapshot", {}).get("taken_at") or ""),
+        "engine_version": str(document.get("engine_version", "")),
+    }
 
 
 def _depends(document: Json) -> str:

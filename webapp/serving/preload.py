@@ -15,7 +15,7 @@ import tracer.graph  # noqa: E402
 import tracer.simulate  # noqa: E402
 import tracer.snapshot  # noqa: E402
 import tracer.topology.cluster  # noqa: E402, F401
-from webapp.serving.worker import Handler  # noqa: E402
+from webapp.serving.handler import Handler  # noqa: E402
 
 handler = Handler()
 # Imports every view.

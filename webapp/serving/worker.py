@@ -20,33 +20,17 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
-from django.core import signals
-from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.db import connections
-from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.urls import set_script_prefix
 
 from webapp.serving import wire
+from webapp.serving.handler import Handler
 from webapp.work import place
 from webapp.work.lanes import Lane, LaneLimits
 from webapp.work.place import ELSEWHERE, SPENT
 
 logger = logging.getLogger(__name__)
 _CHUNK = 1 << 16
-
-
-class Handler(ASGIHandler):
-    """Django's own handler, called from a thread that may block."""
-
-    def __init__(self) -> None:
-        self.load_middleware(is_async=False)
-
-    def request_of(self, scope: dict[str, Any], body: IO[bytes]) -> tuple[HttpRequest | None, HttpResponseBase | None]:
-        """Return the request in *scope*, or what is wrong with it."""
-        set_script_prefix(get_script_prefix(scope))
-        signals.request_started.send(sender=self.__class__, scope=scope)
-        return self.create_request(scope, body)
 
 
 @dataclass(frozen=True, slots=True)
