@@ -42,7 +42,7 @@ def settle(page) -> None:
     page.locator("[hx-trigger=load]").first.wait_for(state="detached")
 
 
-@pytest.mark.parametrize(("path", "width", "theme"), [(path, *look) for path, look in diagonal(PAGES, LOOKS, 4)])
+@pytest.mark.parametrize(("path", "width", "theme"), [(path, *look) for path, look in diagonal(PAGES, LOOKS, 6)])
 def test_a1_a7_s2(sized, path, width):
     response = sized.goto(path)
     settle(sized)

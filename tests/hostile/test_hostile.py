@@ -17,7 +17,7 @@ from tests.sizes import every
 SECONDS, BYTES = 15, 500_000_000
 
 
-@pytest.mark.parametrize("name", every(INPUTS, 5))
+@pytest.mark.parametrize("name", every(INPUTS, 8))
 def test_a_hostile_input_stays_within_bounds(name: str) -> None:
     made = INPUTS[name]()
     command = [sys.executable, "-m", "tests.hostile", name]

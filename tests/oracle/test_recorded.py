@@ -15,6 +15,7 @@ from tests.oracle.engine import Engine
 from tests.oracle.nft_kernel import NftEngine
 from tests.oracle.recording import FOLDER, Recording, read
 from tests.oracle.report import shown
+from tests.sizes import FULL, every
 from tracer.netfilter import matches
 from tracer.netfilter import model as m
 from tracer.netfilter.nft_values import Evaluator
@@ -29,7 +30,7 @@ _LARGEST = 3_000_000  # bytes of all recordings
 def disagreements(recording: Recording, ends: Counter[str], *, most: int = 10) -> list[str]:
     """Return how engine and recorded kernel disagree, *most* of it, and count the ends on which they agree."""
     found: list[str] = []
-    for one in recording.sets:
+    for one in every(recording.sets, 2):
         engine = (NftEngine if one.loaded.backend == "native" else Engine)(recording.files, one.loaded)
         for shot, observed in one.shots:
             answer = engine.ask(shot)
@@ -49,7 +50,7 @@ def test_the_engine_does_what_the_kernel_did(name: str) -> None:
     wrong = disagreements(read(name), ends)
     assert not wrong, f"{len(wrong)} disagreements or more; the first:\n{wrong[0]}"
     # Not a recording of nothing: packets came to every kind of end, and to an unknown one rarely.
-    assert ends.total() >= 2000, ends
+    assert ends.total() >= (2000 if FULL else 1000), ends
     assert not {end for end in ("delivered", "dropped", "lost", "rejected", "unreachable") if ends[end] < 10}, ends
     assert ends["unknown"] < 0.05 * ends.total(), ends
 

@@ -6,11 +6,13 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
+from itertools import product
 from typing import Any
 
 import pytest
 
 from tests.made_traces import dropped_trace, lb_trace, unknown_trace
+from tests.sizes import every
 from tracer.graph import BUDGET, BoxKind, EdgeKind, Graph, build, most_likely, paths_of
 from tracer.stations import stations_of
 from tracer.trace import Disposition, Lookup, Outcome, Reason, Trace
@@ -61,9 +63,10 @@ def test_without_zones_many_endpoints_fold_by_node() -> None:
     assert build(answer(lb_trace(endpoints=60))).folded_by == "node"
 
 
-@pytest.mark.parametrize("detail", ["objects", "chains", "rules"])
-@pytest.mark.parametrize("group", ["", "node", "zone", "none"])
-@pytest.mark.parametrize("expand", [(), ("nodes",), ("all", "nodes")])
+@pytest.mark.parametrize(
+    ("detail", "group", "expand"),
+    every(product(["objects", "chains", "rules"], ["", "node", "zone", "none"], [(), ("nodes",), ("all", "nodes")]), 5),
+)
 def test_never_more_boxes_than_the_budget(detail: str, group: str, expand: tuple[str, ...]) -> None:
     graph = build(answer(lb_trace(endpoints=60)), detail=detail, group=group, expand=expand, zones=ZONES)
     assert 5 <= len(graph.boxes) <= BUDGET

@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 from tests.live_server import PROJECT, environment, free_port
+from tests.sizes import every
 
 TESTS = ("test_models.py", "test_services.py", "test_upload_jobs.py", "test_upload_socket.py", "test_import_snapshot.py")
 LIVE_TESTS = ("live/test_journal.py", "live/test_lease.py", "live/test_replica.py", "live/test_follower.py", "live/test_supervisor.py")
@@ -121,7 +122,7 @@ def compose_environment(postgres: int, redis: int) -> dict[str, str]:
 def test_storage_and_sockets_on_postgresql_and_redis(postgres: int, redis: int, tmp_path: Path) -> None:
     env = environment(tmp_path, **compose_environment(postgres, redis))
     env.pop("DJANGO_SETTINGS_MODULE")
-    tests = [f"tests/webapp/{name}" for name in (*TESTS, *LIVE_TESTS)]
+    tests = [f"tests/webapp/{name}" for name in (*TESTS, *every(LIVE_TESTS, 2))]
     command = [
         sys.executable,
         "-m",

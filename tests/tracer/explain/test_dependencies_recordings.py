@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import DEMO
+from tests.sizes import every
 from tests.tracer.explain.test_dependencies import Kept
 from tests.tracer.topology.test_followed import questions
 from tracer.changes import Change, FileChange, ObjectChange
@@ -72,7 +73,7 @@ def file_change(followed: FollowedCluster, rng: random.Random) -> Change | None:
     return FileChange(node=node, name=name, before=None, after="\n".join(lines).encode())
 
 
-@pytest.mark.parametrize("name", MODES)
+@pytest.mark.parametrize("name", every(MODES, 2))
 @pytest.mark.parametrize("without_ip", [False, True])
 def test_what_no_random_change_of_a_recording_touched_is_still_the_answer(name: str, without_ip: bool) -> None:
     if not (DEMO / name).is_dir():

@@ -114,7 +114,7 @@ def files(shared: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def queries(shared: Path) -> list[str]:
-    return every(truth.queries("shop-iptables.connections.json.gz").splitlines(), 3)
+    return every(truth.queries("shop-iptables.connections.json.gz").splitlines(), 6)
 
 
 @pytest.fixture(scope="module")

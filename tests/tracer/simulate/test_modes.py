@@ -144,7 +144,7 @@ def base(shared: Path) -> dict[Key, frozenset[Answer]]:
     return Recording(shared / "recordings" / BASE).answers()
 
 
-@pytest.mark.parametrize("name", every(RECORDINGS, 4))
+@pytest.mark.parametrize("name", every(RECORDINGS, 7))
 def test_differences_are_explained(shared: Path, base: dict[Key, frozenset[Answer]], name: str):
     recording = Recording(shared / "recordings" / name)
     answers = recording.answers()
