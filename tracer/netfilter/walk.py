@@ -26,6 +26,8 @@ from tracer.trace import Step, Unknown
 _ONE, _HALF, _NONE = Fraction(1), Fraction(1, 2), Fraction(0)
 # What a split, or a rule that is only noted, costs of a question's budget beside what the language says; and each condition that it copies.
 _SPLIT, _CONDITION = 20, 10
+# How many in a row can be open with the packet the same: odds, what is not known, odds. Any more is one with one of those.
+_ALIKE = 3
 _PLAIN = (Jumps, Ends, Passes, Returns)
 _UNREADABLE = Ends("unknown", None)
 
@@ -231,11 +233,20 @@ class RuleWalk(Generic[C, R, P]):
                 yield from self._refused(doing)
                 return
             if answer is not True:
-                doing = changed(doing, opens=_opened(doing.opens, answer, doing.cursor.view))
-                self.events = None
+                doing = self._left_open(doing, answer)
+                if self._budget.is_spent:
+                    yield self._given_up([doing.cursor])
+                    return
             doing = changed(doing, at=doing.at + 1)
             answer = self._answer(doing)
         yield from self._ended(doing, answer)
+
+    def _left_open(self, doing: _Doing[R], answer: Fraction | UnknownAnswer) -> _Doing[R]:
+        """The rule with one more that it hangs on. NB: a hostile one hangs on thousands, and each time all of them are copied."""
+        self.events = None
+        opens = _opened(doing.opens, answer, doing.cursor.view)
+        self._budget.spend(len(opens) + sum(len(one.question) for one in opens[-_ALIKE:] if not isinstance(one.question, Fraction)))
+        return changed(doing, opens=opens)
 
     def _refused(self, doing: _Doing[R]) -> Iterator[_Way]:
         """A part said no: what the rule still hangs on is settled, but for what decides whether the packet was changed."""
@@ -243,7 +254,7 @@ class RuleWalk(Generic[C, R, P]):
         while opens and opens[-1].otherwise == doing.cursor.view:
             opens = opens[:-1]
         decided, others = self._decided(changed(doing, opens=opens))
-        yield decided.cursor
+        yield self._given_up([decided.cursor]) if decided.opens else decided.cursor
         yield from others
 
     def _ended(self, doing: _Doing[R], effect: Ends | Jumps | Returns | Passes | Draws) -> Iterator[_Way | _Doing[R]]:
@@ -251,7 +262,9 @@ class RuleWalk(Generic[C, R, P]):
             yield self._noted(doing, effect)
             return
         doing, others = self._decided(doing)
-        if isinstance(effect, Draws):
+        if doing.opens:
+            yield self._given_up([doing.cursor])
+        elif isinstance(effect, Draws):
             self.events = None
             yield from self._drawn(doing, effect)
         else:
@@ -272,12 +285,17 @@ class RuleWalk(Generic[C, R, P]):
     # -- splits -------------------------------------------------------------------------------------------------------------------
 
     def _decided(self, doing: _Doing[R]) -> tuple[_Doing[R], list[_Cursor]]:
-        """The way on which everything holds that the rule hangs on, and those on which something does not, the last first."""
+        """The way on which everything holds that the rule hangs on, and those on which something does not, the last first.
+
+        Once the budget is spent the rest is left open.
+        """
         others: list[_Cursor] = []
-        for opened in doing.opens:
+        opens = doing.opens
+        while len(others) < len(opens) and not self._budget.is_spent:
+            opened = opens[len(others)]
             doing, other = self._split(doing, opened.question)
             others.append(changed(other, view=opened.otherwise))
-        return changed(doing, opens=()), others[::-1]
+        return changed(doing, opens=opens[len(others) :]), others[::-1]
 
     def _split(self, doing: _Doing[R], question: Fraction | tuple[UnknownAnswer, ...]) -> tuple[_Doing[R], _Cursor]:
         cursor = doing.cursor
@@ -408,7 +426,8 @@ def _opened(opens: tuple[_Open, ...], question: Fraction | UnknownAnswer, view: 
         if opens and isinstance(opens[-1].question, Fraction) and opens[-1].otherwise is view:
             return (*opens[:-1], _Open(opens[-1].question * question, view))
         return (*opens, _Open(question, view))
-    for i, one in enumerate(opens):
+    for i in range(len(opens) - 1, max(-1, len(opens) - 1 - _ALIKE), -1):
+        one = opens[i]
         if not isinstance(one.question, Fraction) and one.otherwise is view:
             return (*opens[:i], _Open((*one.question, question), view), *opens[i + 1 :])
     return (*opens, _Open((question,), view))

@@ -332,3 +332,29 @@ def test_a_rule_with_too_many_ways_is_given_up() -> None:
     found = native("numgen random mod 90 vmap { 0-50 : drop, 51-80 : accept }", budget=Budget(Limits(ways=40)))
     assert sum(leaf.probability for leaf in found) == 1
     assert found[-1].unknowns[-1].code == "UNSUPPORTED"
+
+
+@pytest.mark.parametrize("end", ["drop", "meta mark 5 drop"])
+@pytest.mark.parametrize("number", [3, 400])
+def test_a_rule_that_hangs_on_too_much_is_given_up_when_the_budget_is_spent(number: int, end: str) -> None:
+    """Each part is open with another packet: as many splits as parts, each of which copies the conditions before it."""
+    hanging = " ".join(f"add @s{i} {{ ip saddr }} ct label {i % 100}" for i in range(number)) + f" add @seen {{ ip saddr }} {end}"
+    sets = "".join(f"\tset s{i} {{\n\t\ttype ipv4_addr\n\t\tflags dynamic,timeout\n\t}}\n" for i in range(number))
+    xtables = " ".join(f"-m recent --set --name r{i} -m nosuch{i}" for i in range(number)) + " -m recent --set --name r"
+    text = f"*filter\n:INPUT ACCEPT [0:0]\n-A INPUT {xtables} {'-m mark --mark 5 ' if 'mark' in end else ''}-j DROP\nCOMMIT\n"
+    chain = XtablesChain(parse_dump(text, "f").tables["filter"].chains["INPUT"], "ip", 0, lambda rule: {})
+    for budget in (Budget(Limits(work=40_000)), Budget(Limits(work=40_000))), (Budget(), Budget()):
+        for found in (list(chain.run(SEEN, None, budget[0])), native(hanging, parts=PARTS + sets, budget=budget[1])):
+            assert sum(leaf.probability for leaf in found) == 1
+        is_given_up = number == 400 and budget[0].limits.work == 40_000
+        for left in budget:
+            assert left.left > (-10_000 if is_given_up else 0), "it goes on although nothing is left"
+            assert left.is_spent is is_given_up
+
+
+def test_what_a_rule_hangs_on_is_paid_for_where_the_packet_stays_the_same() -> None:
+    text = f"*filter\n:INPUT ACCEPT [0:0]\n-A INPUT {' '.join(f'-m nosuch{i}' for i in range(400))} -j DROP\nCOMMIT\n"
+    chain = XtablesChain(parse_dump(text, "f").tables["filter"].chains["INPUT"], "ip", 0, lambda rule: {})
+    assert [leaf.verdict for leaf in chain.run(SEEN, None, Budget())] == ["drop", "accept"]
+    (given_up,) = chain.run(SEEN, None, Budget(Limits(work=40_000)))
+    assert (given_up.probability, given_up.unknowns[-1].code) == (1, "UNSUPPORTED")
