@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -32,6 +33,10 @@ class Asked(NamedTuple):
     key: str = ""
 
 
+UNREADABLE = Asked(ALL, "faults")
+"""Which objects cannot be read: of whatever kind, and whoever they are."""
+
+
 class WatchedObjects(Objects):
     """Answers as *objects* do, and notes what was asked."""
 
@@ -43,6 +48,7 @@ class WatchedObjects(Objects):
     @property
     def faults(self) -> tuple[Fault, ...]:
         """Return the faults met so far."""
+        self._note(UNREADABLE)
         return self._inner.faults
 
     def check_all(self) -> Mapping[str, int]:
@@ -188,6 +194,8 @@ def asked_of(change: ObjectChange) -> frozenset[Asked]:
     own = "/".join(part for part in (change.namespace, change.name) if part)
     found = {Asked(kind, ALL), Asked(change.kind, ALL), Asked(kind, "name", own), Asked(kind, "namespace", change.namespace)}
     for said in (before, after):
+        if isinstance(said, _Unreadable):
+            found.add(UNREADABLE)
         for model in said if isinstance(said, tuple) else ():
             found.update(_keys(model))
     if (change.before is None) is not (change.after is None):
@@ -195,14 +203,21 @@ def asked_of(change: ObjectChange) -> frozenset[Asked]:
     return frozenset(found)
 
 
+@dataclass(frozen=True, slots=True)
+class _Unreadable:
+    """An object that cannot be read."""
+
+    value: Mapping[str, object]
+
+
 def _said(change: ObjectChange, value: Mapping[str, object] | None) -> object:
-    """What the engine reads of an object: its models; the object itself where there is no model, or it cannot be read."""
+    """What the engine reads of an object: its models; the object itself where there is no model, and so marked where it cannot be read."""
     if value is None:
         return None
     try:
         models = read_object(RawObject(kind=change.kind, value=value), Origin())
     except ParseError:
-        return value
+        return _Unreadable(value)
     return models or (value if change.kind != "ConfigMap" else None)
 
 

@@ -13,10 +13,15 @@ import pytest
 from tests.made_cluster import MadeCluster
 from tests.tracer.explain.dependencies.watching import Ask, check, cluster_of
 from tracer.changes import Change, ObjectChange
+from tracer.explain.dependencies import dependencies_of
 from tracer.explain.dependencies.watched_objects import Asked, asked_of
 from tracer.kube.objects import Objects
 from tracer.packet import Protocol
+from tracer.query import Query, parse_destination, parse_source
+from tracer.simulate import trace
 from tracer.topology.cluster import Cluster
+from tracer.topology.followed import FollowedCluster
+from tracer.topology.followed import changes_of as all_of
 
 Json = dict[str, Any]
 FILES = {
@@ -142,7 +147,7 @@ LOOKUPS: dict[str, tuple[Ask, ...]] = {
     "others": (lambda c: [raw.value for raw, _ in c.objects.others("Ingress")],),
 }
 UNWATCHED = {"faults", "near_names", "uses_legacy_endpoints"}
-"""What is said of faults and near names stands beside an answer; Endpoints have a test of their own below."""
+"""Near names stand beside an answer; faults and Endpoints have tests of their own below."""
 
 
 def test_every_look_up_has_a_row() -> None:
@@ -181,6 +186,26 @@ def test_the_first_endpoint_slice_touches_who_asked_whether_there_are_any() -> N
     check("uses_legacy_endpoints", lambda c: c.objects.uses_legacy_endpoints, base, steps)
     check("slices_of", lambda c: c.objects.slices_of("default", "web"), base, steps)
     check("endpoints_with_address", lambda c: c.objects.endpoints_with_address(ip_address("10.1.1.2")), base, steps)
+
+
+def test_an_object_that_cannot_be_read_touches_who_asked_for_an_address_that_nobody_has() -> None:
+    """It may be whose address that is, so the answer names it: whichever object it is, and whatever else it says."""
+    followed = FollowedCluster()
+    followed.apply(list(all_of(cluster_of(files_of(made_objects())).snapshot)), now=1.0)
+    query = Query(source=parse_source("external:203.0.113.9"), destination=parse_destination("198.51.100.77:80"))
+    other = {**BROKEN, "metadata": {"namespace": "other", "name": "far"}}
+    mended = {**WEB, "metadata": other["metadata"], "spec": {"clusterIP": "10.96.0.77"}}
+    ends = []
+    for value in (other, mended, other, None):
+        answer = trace(followed.cluster, query)
+        rests_on = dependencies_of(followed.cluster, answer)
+        metadata = other["metadata"]
+        change = ObjectChange(kind="Service", namespace=metadata["namespace"], name=metadata["name"], before=None, after=value)
+        (done,) = followed.apply([change], now=2.0)
+        ends.append([outcome.disposition.value for outcome in answer.outcomes])
+        assert trace(followed.cluster, query).outcomes != answer.outcomes
+        assert rests_on.touched_by(done), value
+    assert ends == [["lost"], ["unknown"], ["lost"], ["unknown"]]
 
 
 WEB = {"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "default", "name": "web"}, "spec": {"clusterIP": "10.96.0.10"}}
