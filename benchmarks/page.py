@@ -30,7 +30,8 @@ sys.path.insert(0, str(PROJECT))
 
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.conftest import CHROMIUM_FLAGS, chromium_path
+from tests.browser.conftest import CHROMIUM_FLAGS
+from tests.conftest import chromium_path
 from tests.live_server import environment, free_port, live_server
 from tests.made_cluster import MadeCluster
 
