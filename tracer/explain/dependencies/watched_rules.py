@@ -108,6 +108,7 @@ class WatchedChain(Chain):
 
     inner: Chain = field(kw_only=True)
     note: Note = field(kw_only=True)
+    _built: ChainIndex | None = field(default=None, init=False, repr=False, compare=False)
 
     def _all(self) -> None:
         self.note(Rules(self.table.name, self.name))
@@ -127,7 +128,9 @@ class WatchedChain(Chain):
         if not self.table.dump.indexed:
             self._all()
             return None
-        found = self.inner.index or ChainIndex([self.inner.text(i) for i in range(len(self.numbers))])
+        if self._built is None:
+            self._built = self.inner.index or ChainIndex([self.inner.text(i) for i in range(len(self.numbers))])
+        found = self._built
         table, name = self.table.name, self.name
         return _WatchedIndex(found, lambda packet: self.note(Rules(table, name, _asked_for(packet))))
 

@@ -14,6 +14,8 @@ import pytest
 from tests.made_cluster import MadeCluster
 from tests.tracer.explain.dependencies.watching import Ask, answered, check, cluster_of, dependencies_of_asking
 from tracer.changes import Change, FileChange, ObjectChange
+from tracer.explain.dependencies import WatchedCluster
+from tracer.explain.dependencies.watched_rules import _WatchedIndex
 from tracer.netfilter.model import Hook
 from tracer.packet import Family, Packet, Protocol
 from tracer.routing import RouteResult, Routing
@@ -421,3 +423,15 @@ def test_which_stack_a_node_has_rests_on_its_object(before: Cluster) -> None:
     value = json.loads(before.snapshot.files["nodes.json"])["items"][0]
     other = {**value, "status": {**value["status"], "nodeInfo": {"kernelVersion": "6.1.0"}}}
     assert asked.touched_by(ObjectChange(kind="Node", namespace="", name="n1", before=value, after=other))
+
+
+def test_a_short_chain_gets_its_index_once() -> None:
+    """Each packet asks for it, and hundreds of packets cross the chains of a Service with hundreds of endpoints."""
+    made = MadeCluster(1)
+    made.service("web", [made.pod("web-1", 1)])
+    (dump, *_) = WatchedCluster(made.cluster()).stack("n1").dumps(Family.IP)
+    chain = dump.tables["nat"].chains["KUBE-SERVICES"]
+    (one, other) = (chain.index, chain.index)
+    assert isinstance(one, _WatchedIndex)
+    assert isinstance(other, _WatchedIndex)
+    assert one._inner is other._inner
