@@ -101,7 +101,11 @@ class Engine:
 def _is_sure(step: Step, outcome: Outcome) -> bool:
     if step.condition is None:
         return True
-    return any(c.startswith(f"{step.file}:{step.line} matches") for c in outcome.conditions)
+    # Where it changed nothing it is passed without a condition: then, of several passes, which ones are meant is not said.
+    meant = sum(c.startswith(f"{step.file}:{step.line} matches") for c in outcome.conditions)
+    hops = (*outcome.hops, *(outcome.reply.hops if outcome.reply else ()))
+    passes = sum((s.file, s.line) == (step.file, step.line) and s.condition is not None for hop in hops for s in hop.steps)
+    return meant >= passes
 
 
 def _source(shot: Shot) -> Source:
