@@ -27,6 +27,7 @@ def mutated(text: str, chance: random.Random) -> str:
     return text
 
 
+_MOST_PLACES = 100_000
 _VALUES: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 2**31, 2**63, 10**39, 10**400, 0.5, -0.0, 1e300, float("inf"), float("nan"), "", "x", "10.0.0.1", "::1", "80", "é\ud800",
     "a/b", "\x00", "9" * 500, [], [[]], [None], ["x", 1], {}, {"": {}}, {"items": None}, {"kind": ["List"]}, {"name": {}}, "A" * 3000,
@@ -41,7 +42,7 @@ def _retyped(text: str, chance: random.Random) -> str:
         return text
     for _ in range(chance.randint(1, 3)):
         holders = _holders(value)
-        if not holders:
+        if not holders or len(holders) > _MOST_PLACES:
             break
         holder, key = chance.choice(holders)
         if not (key in holder if isinstance(holder, dict) else key < len(holder)):
@@ -60,6 +61,8 @@ def _retyped(text: str, chance: random.Random) -> str:
                 holder[key] = [holder[key]] if chance.random() < 0.5 else {"x": holder[key]}
         else:
             holder[key] = chance.choice(_VALUES)
+    if len(_holders(value)) > _MOST_PLACES:
+        return text
     try:
         return json.dumps(value, indent=chance.choice((None, 1)))
     except (ValueError, RecursionError):
@@ -67,10 +70,13 @@ def _retyped(text: str, chance: random.Random) -> str:
 
 
 def _holders(value: Any) -> list[tuple[Any, Any]]:
-    """Every place in *value*, as its list or object and the index or name there."""
+    """Every place in *value*, as its list or object and the index or name there; not many more than ``_MOST_PLACES`` of them.
+
+    What is there hundreds of times within what is there hundreds of times is one value in memory, and gigabytes as text.
+    """
     found: list[tuple[Any, Any]] = []
     waiting = [value]
-    while waiting:
+    while waiting and len(found) <= _MOST_PLACES:
         item = waiting.pop()
         places = list(item.items()) if isinstance(item, dict) else list(enumerate(item)) if isinstance(item, list) else []
         found += [(item, key) for key, _ in places]

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from tests.fuzz import mutate
 from tests.fuzz.readers import Reader, readers
 from tests.fuzz.run import escapes
 
@@ -24,3 +25,10 @@ def test_the_seeds_are_true_inputs(reader: Reader) -> None:
     for seed in reader.seeds:
         assert len(seed) > 20
         reader.read(seed)
+
+
+def test_what_is_there_hundreds_of_times_in_itself_is_not_written_out() -> None:
+    value: list[object] = ["x"]
+    for _ in range(4):
+        value = [value] * 300
+    assert len(mutate._holders(value)) < mutate._MOST_PLACES + 400
