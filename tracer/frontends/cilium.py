@@ -8,6 +8,7 @@ Source: cilium/cilium api/v1/models/{service,service_spec,service_status,fronten
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 
 from tracer.errors import Fault, ParseError
@@ -18,6 +19,7 @@ from tracer.query import parse_address
 Json = Mapping[str, object]
 FORWARD_CHAIN = "CILIUM_FORWARD"
 """The chain that Cilium's agent makes in table filter of its node, with kube-proxy and without. Source: cilium pkg/datapath/iptables."""
+_ADDRESSES = re.compile(r'"ip": "([^"\n]*)"')
 
 
 def parse_cilium(text: str, file: str) -> FrontendTable:
@@ -48,7 +50,7 @@ def _frontend(item: Json, text: str, file: str) -> Frontend | None:
         flags=tuple(f"{k} {v}" for k, v in flags.items() if isinstance(v, str)),
         text=json.dumps(spec, sort_keys=True),
         file=file,
-        line=line_of(text, f'"ip": "{front.get("ip")}"'),
+        line=line_of(text, str(front.get("ip")), _ADDRESSES),
         scope=str(front.get("scope") or ""),
     )
 
