@@ -1,0 +1,157 @@
+"""Inputs that people really had, each with what must hold: a case stands for a kind of fault, and none may come back.
+
+``cases/`` has them as they are handed on, one folder each; judge.py says how an ``expect.json`` is read.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+import re
+import tarfile
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from tests.field_cases.judge import answer_faults, import_faults, one_of, patterns
+
+pytestmark = pytest.mark.django_db
+
+CASES = Path(__file__).parent / "cases"
+NOT_READ, ATTACH, KERNEL = "Never certain of what was not read", "Whatever people attach opens", "More of the kernel"
+OPEN: dict[str, str] = {
+    "addresses-hidden": NOT_READ,
+    "admin-policy-first": NOT_READ,
+    "antrea": NOT_READ,
+    "archive-in-archive": ATTACH,
+    "cilium-sysdump-services": ATTACH,
+    "closed-port-of-a-node": NOT_READ,
+    "cluster-info-dump-to-stdout": ATTACH,
+    "corefile-zonal": NOT_READ,
+    "deciding-line-broken": NOT_READ,
+    "dump-is-an-error": NOT_READ,
+    "dump-is-empty": NOT_READ,
+    "dump-is-grep": NOT_READ,
+    "dump-is-iptables-L": NOT_READ,
+    "dump-is-iptables-S": NOT_READ,
+    "dump-of-filter-only": NOT_READ,
+    "dump-of-nat-only": NOT_READ,
+    "egress-masqueraded": NOT_READ,
+    "filter-part-indented": NOT_READ,
+    "final-dot-for-no-name": NOT_READ,
+    "foreign-drop-in-raw": NOT_READ,
+    "hostport-is-not-stale": NOT_READ,
+    "ip-rule-is-an-error": NOT_READ,
+    "ipvsadm-listing": ATTACH,
+    "kindnet-queue": NOT_READ,
+    "kubectl-said-forbidden": NOT_READ,
+    "kubectl-table": NOT_READ,
+    "legacy-tables-present": NOT_READ,
+    "limit-before-log": NOT_READ,
+    "manifests": ATTACH,
+    "mark-drop-names-its-cause": NOT_READ,
+    "masquerade-without-addresses": NOT_READ,
+    "nft-progname": NOT_READ,
+    "nft-prompt-line": NOT_READ,
+    "nft-terse": NOT_READ,
+    "node-device-without-carrier": NOT_READ,
+    "node-folders-without-nodes": ATTACH,
+    "node-lacks-a-pod-route": NOT_READ,
+    "node-port-sockets-not-recorded": NOT_READ,
+    "objects-deep-in-folders": ATTACH,
+    "objects-in-a-txt": ATTACH,
+    "ovn-kubernetes": NOT_READ,
+    "own-nft-table-is-not-stale": NOT_READ,
+    "pod-address-from-outside": NOT_READ,
+    "pod-device-without-carrier": NOT_READ,
+    "reject-words": NOT_READ,
+    "rp-filter-names-the-rule": NOT_READ,
+    "second-comment-speaks": NOT_READ,
+    "service-deleted-rules-left": NOT_READ,
+    "service-proxy-name": NOT_READ,
+    "services-of-one-namespace": NOT_READ,
+    "sidecar": KERNEL,
+    "symlink-in-archive": ATTACH,
+    "table-header-lost": NOT_READ,
+    "two-dumps-in-one-file": NOT_READ,
+    "two-folders-around": ATTACH,
+    "unsupported-revision": NOT_READ,
+    "vendor-collector": ATTACH,
+}
+"""Cases that do not hold yet, each with the issue that it waits for. One that holds has to leave this table."""
+
+
+def _told(page: bytes) -> str:
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", page.decode(errors="replace"))))
+
+
+class _Checked:
+    """One case: what its folder says, and what the program makes of it."""
+
+    def __init__(self, folder: Path, client: Any) -> None:
+        self._case = json.loads((folder / "expect.json").read_text(encoding="utf-8"))
+        self._path = folder / self._case.get("snapshot", "snapshot")
+        self._client = client
+
+    def faults(self) -> list[str]:
+        """Return everything that does not hold, in words."""
+        found = []
+        if "import" in self._case:
+            found += [f"import: {fault}" for fault in one_of(import_faults, self._stored("/snapshots/{}"), self._case["import"])]
+        questions = self._case.get("questions", [])
+        for asked, answer in zip(questions, self._answers(questions), strict=True):
+            found += [f"{asked['question']}: {fault}" for fault in one_of(answer_faults, answer, asked["must"])]
+            if told := asked.get("told"):
+                page = self._stored("/c/{}/trace?" + urlencode(asked["question"]))["text"]
+                found += [f"{asked['question']}: the page: {fault}" for fault in patterns(told, page)]
+        return found
+
+    def _answers(self, questions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if not questions:
+            return []
+        out, lines = io.StringIO(), "".join(json.dumps({"id": str(n), **q["question"]}) + "\n" for n, q in enumerate(questions))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sys.stdin", io.StringIO(lines))
+            try:
+                call_command("trace", str(self._path), "--batch", "-", stdout=out)
+            except CommandError as error:
+                return [{"error": {"message": str(error)}}] * len(questions)
+            except SystemExit:
+                pass  # an answer is an error: its line says which
+        return [json.loads(line) for line in out.getvalue().splitlines()]
+
+    def _stored(self, page: str) -> dict[str, Any]:
+        """Import it: whether it was accepted, what is said on the *page*, and the stored files' bytes."""
+        out = io.StringIO()
+        try:
+            call_command("import_snapshot", str(self._path), stdout=out)
+        except CommandError as refusal:
+            return {"accepted": False, "page": "", "stored": b"", "text": str(refusal), "crashed": False}
+        slug = out.getvalue().split()[-1]
+        shown = _told(self._client.get(page.format(slug)).content)
+        archive = b"".join(self._client.get(f"/snapshots/{slug}/download"))
+        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+            stored = b"\n".join((files.extractfile(m) or io.BytesIO()).read() for m in files if m.isfile())
+        return {"accepted": True, "page": shown, "text": shown, "stored": stored, "crashed": False}
+
+
+@pytest.mark.parametrize("slug", sorted(folder.name for folder in CASES.iterdir()))
+def test_what_must_hold_holds(slug: str, client: Any, own_storage: Path) -> None:
+    faults = _Checked(CASES / slug, client).faults()
+    if issue := OPEN.get(slug):
+        assert faults, f"{slug} holds: take it out of OPEN ({issue})"
+        pytest.xfail(f"{issue}: {faults[0][:120]}")
+    assert not faults
+
+
+def test_every_open_case_is_one() -> None:
+    assert set(OPEN) <= {folder.name for folder in CASES.iterdir()}
+
+
+def test_the_cases_are_those_that_are_handed_on(shared: Path) -> None:
+    handed = {folder.name for folder in (shared / "cases").iterdir() if folder.is_dir()}
+    assert handed <= {folder.name for folder in CASES.iterdir()}
