@@ -34,10 +34,11 @@ class Disposition(StrEnum):
 
 
 class Listener(StrEnum):
-    """Whether something is known to listen at the destination port."""
+    """Whether something is known to listen at the destination port; *ABSENT*: the recorded sockets show that nothing does."""
 
     DECLARED = "declared"
     UNDECLARED = "undeclared"
+    ABSENT = "absent"
     UNKNOWN = "unknown"
 
 

@@ -28,6 +28,30 @@ REASONS = (
         sources=(kubernetes_docs("Debug Services", "tasks/debug/debug-application/debug-service/"),),
     ),
     Explanation(
+        code="NOBODY_LISTENS",
+        severity=Severity.FAULT,
+        theme=Theme.ENDING,
+        title="Nothing listens on the port",
+        sentence="The packet reaches the node, and the node's list of sockets has none that takes it.",
+        meaning=(
+            "The kernel answers for the port: with a reset for TCP, with an ICMP error (port unreachable) for UDP. The client is refused.",
+            "A socket takes a packet by its protocol, port, address and family: one on 0.0.0.0 takes no IPv6, one on 127.0.0.1 nothing "
+            "from outside, one that is bound to a device only what comes in by it.",
+        ),
+        confirm=(
+            Check(look_for="No line with that port, or only lines with other addresses.", command="ss -ltnup"),
+            Check(look_for="The refusal itself.", command="nc -vz -w 3 ADDRESS PORT"),
+        ),
+        fix=(
+            Remedy(action="Start the process, or have it listen on that address and family.", trade_off="None, if it belongs there."),
+            Remedy(
+                action="Dial a port that is listened on; a node port is served by kube-proxy's rules, not by a process.",
+                trade_off="Its Service has to have that node port, in the family of the address.",
+            ),
+        ),
+        sources=(manual("ss(8)"), kernel("net/ipv4/inet_hashtables.c"), kernel("net/ipv4/udp.c")),
+    ),
+    Explanation(
         code="RULE_DROP",
         severity=Severity.FAULT,
         theme=Theme.ENDING,

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 
 from tracer.frozen import changed
 from tracer.packet import Packet
+from tracer.refusals import refusal
 from tracer.simulate.departure import Departure, LeftForNode, SentByNode, SentByPod, SentFromOutside, Way
 from tracer.simulate.fabric import Fabric
 from tracer.simulate.walk import Ending, Visit, Walk
 from tracer.stack_protocols import Process
-from tracer.trace import Disposition, Hop, Outcome, Place, Reason, Reply, StackKind, Unknown
+from tracer.trace import Disposition, Hop, Listener, Outcome, Place, Reason, Reply, StackKind, Unknown
 
 
 def answered(fabric: Fabric, ending: Ending) -> Iterator[Ending]:
@@ -34,7 +35,7 @@ def _told(fabric: Fabric, ending: Ending, asked: Walk, place: Place, passed_on: 
     waiting = asked.accepted[-1] if asked.accepted else None
     first = ending.outcome.hops[0 if waiting is None else waiting.next_hop]
     for back in _walk_back(fabric, asked, place):
-        reply = _reply(back, first.packet_in, _sender(first))
+        reply = _reply(back, first.packet_in, _sender(first), ending.outcome.listener)
         told = _after(ending, back)
         if passed_on is not None:
             reply = _joined(passed_on, reply)
@@ -143,8 +144,8 @@ def _from_elsewhere(fabric: Fabric, walk: Walk) -> Way:
     return walk.unknown(Unknown(code="DATA_MISSING", text=text))
 
 
-def _reply(back: Ending, sent: Packet, client: Place) -> Reply:
-    """What became of the answer, as the client sees it."""
+def _reply(back: Ending, sent: Packet, client: Place, listener: Listener | None) -> Reply:
+    """What became of the answer, as the client sees it; where nothing listens it is the kernel's refusal."""
     outcome, packet = back.outcome, back.walk.packet
     if outcome.disposition is not Disposition.DELIVERED:
         return Reply(disposition=outcome.disposition, reason=outcome.reason, hops=outcome.hops)
@@ -163,7 +164,10 @@ def _reply(back: Ending, sent: Packet, client: Place) -> Reply:
         )
         reason = Reason(code="REPLY_BYPASSES_NAT", text=text)
         return Reply(disposition=Disposition.LOST, source=packet.source, source_port=port, reason=reason, hops=outcome.hops)
-    reason = Reason(code="DELIVERED", text=f"The client sees the answer come from {packet.source} port {port}, which it dialled")
+    text = f"The client sees the answer come from {packet.source} port {port}, which it dialled"
+    if listener is Listener.ABSENT:
+        text = f"The client is refused: {refusal(sent.protocol)} comes from {packet.source} port {port}, which it dialled"
+    reason = Reason(code="DELIVERED", text=text)
     return Reply(disposition=Disposition.DELIVERED, source=packet.source, source_port=port, reason=reason, hops=outcome.hops)
 
 

@@ -18,6 +18,7 @@ from tracer.kube.pod import Pod
 from tracer.limits import Budget
 from tracer.netfilter.model import Hook
 from tracer.packet import Address, Family, Packet
+from tracer.refusals import refusal
 from tracer.routing import ResultKind, RouteResult, SourceCheck, shown_device
 from tracer.simulate.crossing import Crossing, Passed, relayed
 from tracer.simulate.departure import Accepted, Departure, Routed, SentByNode, Way
@@ -229,9 +230,9 @@ class NodeWalk:
         packet, name = walk.packet, crossing.stack.name
         port = packet.destination_port
         pods = [p for p in self._around.pods_sharing(name) if port is not None and p.declares(port, packet.protocol)]
-        listening = crossing.stack.listens(packet)
-        listener = Listener.DECLARED if pods or listening else Listener.UNKNOWN if listening is None else Listener.UNDECLARED
-        pod = pods[0] if len(pods) == 1 else None
+        listening = True if walk.answering else crossing.stack.listens(packet, crossing.in_device)
+        listener = _listener(listening, is_declared=bool(pods))
+        pod = pods[0] if len(pods) == 1 and listener is Listener.DECLARED else None
         place = Place(
             kind="node",
             namespace=pod.namespace if pod else None,
@@ -240,9 +241,9 @@ class NodeWalk:
             ip=packet.destination,
             port=port,
         )
-        who = f"pod {pod.namespace}/{pod.name}, which shares the stack of node {name}" if pod else f"a process of node {name}"
-        reason = Reason(code="DELIVERED", text=f"Handed to {who}, at {packet.destination} port {port}")
-        return walk.end(Disposition.DELIVERED, reason, destination=place, listener=listener)
+        text = f"Handed to {_process(crossing.stack, packet, listener, pod)}"
+        code = "NOBODY_LISTENS" if listener is Listener.ABSENT else "DELIVERED"
+        return walk.end(Disposition.DELIVERED, Reason(code=code, text=text), destination=place, listener=listener)
 
     def _forward(self, walk: Walk, crossing: Crossing, result: RouteResult) -> Iterator[Way]:
         stack = crossing.stack
@@ -311,6 +312,25 @@ class NodeWalk:
         if walk.packet.destination == before.destination:
             return self._deliver(walk, crossing)
         return self._route_in(walk, crossing)
+
+
+def _listener(listening: bool | None, *, is_declared: bool) -> Listener:
+    """Who listens on a port of a node: its sockets say so where they were recorded, else only what a pod of its stack declares."""
+    if listening is None:
+        return Listener.DECLARED if is_declared else Listener.UNKNOWN
+    return Listener.DECLARED if listening else Listener.ABSENT
+
+
+def _process(stack: NodeStack, packet: Packet, listener: Listener, pod: Pod | None) -> str:
+    """Who a packet for the node itself is handed to, in words."""
+    at = f"at {packet.destination} port {packet.destination_port}"
+    if pod is not None:
+        return f"pod {pod.namespace}/{pod.name}, which shares the stack of node {stack.name}, {at}"
+    if listener is Listener.UNKNOWN:
+        return f"node {stack.name}, {at}; {stack.unheard(packet)}"
+    if listener is Listener.ABSENT:
+        return f"node {stack.name}, {at}, where nothing listens (ss.txt): the kernel answers with {refusal(packet.protocol)}"
+    return f"a process of node {stack.name}, {at}"
 
 
 def _reroute(walk: Walk, crossing: Crossing) -> Iterator[Passed | Ending]:

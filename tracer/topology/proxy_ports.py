@@ -7,7 +7,6 @@ Source: pkg/proxy/userspace/proxier.go, pkg/proxy/userspace/port_allocator.go, K
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,15 +14,10 @@ from tracer.kube.service import Service, ServicePort
 from tracer.netfilter import model as m
 from tracer.netfilter.iptables_save import Chain
 from tracer.packet import Packet, Protocol
-from tracer.snapshot.node_files import SOCKETS
 from tracer.topology.cluster import Cluster
 from tracer.topology.stack import NodeStack
 
-_PROXY_SOCKET = re.compile(
-    r"^(?P<netid>tcp|udp)[ \t]+(?:LISTEN|UNCONN)[ \t]+\S+[ \t]+\S+[ \t]+\S+:(?P<port>[0-9]{1,5})"
-    r'[ \t]+\S+[ \t]+users:\(\("(?:kube-proxy|hyperkube)"',
-    re.ASCII | re.MULTILINE,
-)
+_PROXIES = ("kube-proxy", "hyperkube")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,25 +36,31 @@ class ProxyPort:
         return f"{self.service.namespace}/{self.service.name}:{shown}"
 
 
-def proxy_port(cluster: Cluster, stack: NodeStack, packet: Packet) -> ProxyPort | None:
-    """Return what kube-proxy's process does with a packet that reached a socket of *stack*; None when it is not kube-proxy's."""
-    port = packet.destination_port
-    if port is None or not _is_proxys(cluster, stack, packet.protocol, port):
+def proxy_port(cluster: Cluster, stack: NodeStack, packet: Packet, device: str | None = None) -> ProxyPort | None:
+    """Return what kube-proxy's process does with a packet that reached a socket of *stack*; None when it is not kube-proxy's.
+
+    *device* is the one that the packet came in by. NB: a list without processes does not say whose a socket is; then a node port of a
+    Service that somebody listens on is held by kube-proxy, for which such ports are reserved.
+    """
+    port, sockets = packet.destination_port, stack.sockets
+    socket = sockets.of(packet, device) if sockets is not None else None
+    if port is None or (sockets is not None and socket is None):
         return None
-    for rule in _rules_to(stack, packet, port):
-        if found := _service_port(cluster, rule, packet.protocol):
-            return ProxyPort(service=found[0], port=found[1], rule=rule)
-    if cluster.snapshot.has_node_file(stack.name, SOCKETS.name):
+    may_be = sockets is None or not sockets.shows_programs
+    is_proxys = (socket is not None and socket.program in _PROXIES) or (may_be and stack.mode == "userspace")
+    if is_proxys and (found := _redirected(cluster, stack, packet, port)):
+        return found
+    if socket is not None and (is_proxys or may_be):
         for service, named in cluster.objects.services_with_node_port(port, packet.protocol):
             return ProxyPort(service=service, port=named, held=True)
     return None
 
 
-def _is_proxys(cluster: Cluster, stack: NodeStack, protocol: Protocol, port: int) -> bool:
-    text = cluster.snapshot.node_file(stack.name, SOCKETS.name)
-    if text is None:
-        return stack.mode == "userspace"
-    return any(x["netid"] == protocol.value and int(x["port"]) == port for x in _PROXY_SOCKET.finditer(text))
+def _redirected(cluster: Cluster, stack: NodeStack, packet: Packet, port: int) -> ProxyPort | None:
+    for rule in _rules_to(stack, packet, port):
+        if found := _service_port(cluster, rule, packet.protocol):
+            return ProxyPort(service=found[0], port=found[1], rule=rule)
+    return None
 
 
 def _rules_to(stack: NodeStack, packet: Packet, port: int) -> Iterator[m.Rule]:

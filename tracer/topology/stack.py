@@ -18,12 +18,12 @@ from tracer.netfilter.model import Hook, Priority
 from tracer.netfilter.nft_evaluate import NftAnnotator
 from tracer.netfilter.nft_evaluate import no_names as no_names_nft
 from tracer.netfilter.nft_rules import NftRules
-from tracer.packet import Address, Family, Packet, Protocol
-from tracer.query import parse_address
+from tracer.packet import Address, Family, Packet
 from tracer.routing import PlacedRouting, Placement, Routing
 from tracer.snapshot import Snapshot
 from tracer.snapshot import node_files as files
 from tracer.snapshot.node_files import NodeFile
+from tracer.topology.sockets import Sockets, parse_sockets
 from tracer.topology.virtual_names import VirtualAnnotator, no_virtual_names
 from tracer.trace import Unknown
 
@@ -39,9 +39,6 @@ _READ_FROM = {
     "sockets": frozenset({files.SOCKETS.name}),
 }
 _MATCHED_SET = re.compile(r" --match-set (KUBE-\S+) ", re.ASCII)
-_SOCKET = re.compile(
-    r"^(?P<netid>tcp|udp|sctp)[ \t]+(?:LISTEN|UNCONN)[ \t]+\S+[ \t]+\S+[ \t]+(?P<local>\S+):(?P<port>[0-9]{1,5})\s", re.ASCII | re.MULTILINE
-)
 
 
 class NodeStack:
@@ -289,31 +286,27 @@ class NodeStack:
         return None
 
     @cached_property
-    def sockets(self) -> tuple[tuple[str, str, int], ...] | None:
-        """Return (protocol, local address, port) of every listening socket in ss.txt, None when it is absent."""
+    def sockets(self) -> Sockets | None:
+        """Return the node's listening sockets, None when they were not recorded: a list without an entry is none."""
         text = self._file(files.SOCKETS)
-        if text is None:
-            return None
-        return tuple((x["netid"], x["local"], int(x["port"])) for x in _SOCKET.finditer(text))
+        found = parse_sockets(text) if text is not None else None
+        return found if found is not None and found.asked else None
 
-    def listens(self, packet: Packet) -> bool | None:
-        """Return whether a socket of the node takes *packet*; None when ss.txt is absent or the port is not known."""
-        if self.sockets is None or packet.destination_port is None or packet.protocol is Protocol.SCTP:
-            return None
-        for protocol, local, port in self.sockets:
-            if protocol == packet.protocol.value and port == packet.destination_port and _covers(local, packet.destination):
-                return True
-        return False
+    def listens(self, packet: Packet, device: str | None = None) -> bool | None:
+        """Return whether a socket of the node takes *packet*, which came in by *device*; None when that is not known."""
+        return None if self.sockets is None else self.sockets.hears(packet, device)
+
+    def unheard(self, packet: Packet) -> str:
+        """Return why it is not known whether a socket takes *packet*."""
+        path, sockets = self._path(files.SOCKETS), self.sockets
+        if sockets is None:
+            said = "is missing" if self._file(files.SOCKETS) is None else "lists nothing that can be read"
+        elif sockets.unread is not None:
+            said = f"has a line that cannot be read, line {sockets.unread}"
+        else:
+            said = f"does not tell for {packet.protocol.value} port {packet.destination_port} of {packet.destination}"
+        return f"whether a process listens there is not recorded ({path} {said})"
 
 
 def _priority(dump: Dump, priority: Priority) -> Priority:
     return Priority.SECURITY_OF_NFT if priority is Priority.SECURITY and not dump.is_legacy else priority
-
-
-def _covers(local: str, address: Address) -> bool:
-    host = local.strip("[]").partition("%")[0]
-    parsed = parse_address(host)
-    if host == "*" or (parsed is not None and parsed.is_unspecified):
-        return host == "*" or parsed is None or parsed.version == 6 or address.version == 4
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return address in (parsed, mapped)

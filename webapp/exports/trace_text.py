@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from tracer.dispositions import WORDS
 from tracer.packet import Packet, endpoint_text
-from tracer.trace import Finding, Hop, Outcome, Step, Trace
+from tracer.trace import Finding, Hop, Listener, Outcome, Step, Trace
 from webapp.drawing.odds import is_long
 
 
@@ -105,7 +105,9 @@ def _verdict(outcome: Outcome) -> Iterator[str]:
         yield f"  {outcome.reason.text} [{outcome.reason.code}]"
     if outcome.source_seen:
         yield f"  source seen: {endpoint_text(outcome.source_seen[0], outcome.source_seen[1] or 'any')}"
-    if outcome.listener and outcome.listener.value != "declared":
+    if outcome.listener is Listener.ABSENT:
+        yield "  listener absent: nothing listens there"
+    elif outcome.listener and outcome.listener is not Listener.DECLARED:
         yield f"  listener {outcome.listener.value}: whether anything listens there is not certain"
     if outcome.reply:
         yield f"  reply: {outcome.reply.disposition.value}" + (f" ({outcome.reply.reason.text})" if outcome.reply.reason else "")

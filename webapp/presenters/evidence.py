@@ -15,6 +15,11 @@ from webapp.presenters.journey import Moment, shown, side_text
 from webapp.presenters.rule_text import Token, chain_of, tokens, without_counters
 
 Json = Mapping[str, Any]
+_LISTENERS = {
+    "declared": "a container declares this port, or a socket listens",
+    "undeclared": "no container declares this port",
+    "absent": "nothing listens, by the node's list of sockets",
+}
 _NO_RULE = ("type ", "policy ", "comment ")
 
 
@@ -151,8 +156,7 @@ def _facts(document: Json, outcome: Json, moment: Moment, path: Path) -> Iterato
         if path.state:
             yield fact(f"the pod is {path.state}")
         if outcome.get("listener"):
-            listener = {"declared": "a container declares this port", "undeclared": "no container declares this port"}
-            yield fact(f"port {place.get('port')}: {listener.get(outcome['listener'], 'whether something listens is not known')}")
+            yield fact(f"port {place.get('port')}: {_LISTENERS.get(outcome['listener'], 'whether something listens is not known')}")
     elif moment.kind == "un-nat":
         yield fact(f"{side_text(moment.before, 'source')} > {side_text(moment.before, 'destination')}")
         yield fact(f"{side_text(moment.after, 'source')} > {side_text(moment.after, 'destination')}")

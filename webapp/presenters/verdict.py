@@ -212,6 +212,8 @@ def _headline(outcome: Json, finding: Reason | None, step: int) -> tuple[str, st
     if word == "delivered":
         if outcome.get("listener") == "undeclared" and (finding is None or finding.code == "TARGET_PORT_UNPROVEN"):
             return "Delivered, but", "no container declares this port"
+        if finding is None and _is_unheard(outcome):
+            return "Delivered to the node;", "whether a process listens is not recorded"
         said = phrase(finding.code) if finding else ""
         return ("Delivered, but", f"{said} at step {step}") if said else ("Delivered", "")
     if word == "unknown":
@@ -238,17 +240,22 @@ def rule_sentence(outcome: Json, code: str) -> str:
 def _icon(outcome: Json, finding: Reason | None) -> str:
     word = _word(outcome)
     if word == "delivered":
-        but = finding is not None or outcome.get("listener") == "undeclared"
+        but = finding is not None or outcome.get("listener") == "undeclared" or _is_unheard(outcome)
         return "but" if but else "ok"
     return "unknown" if word == "unknown" else "bad"
 
 
 def _plain(outcome: Json) -> str:
     place = outcome.get("destination") or {}
-    if outcome["disposition"] == "delivered" and place.get("name"):
+    if outcome["disposition"] == "delivered" and place.get("name") and not _is_unheard(outcome):
         name = f"{place['namespace']}/{place['name']}" if place.get("namespace") else place["name"]
         return f"The packet reaches {place.get('kind', '')} {name}."
     return str((outcome.get("reason") or {}).get("text") or WORDS[outcome["disposition"]].sees)
+
+
+def _is_unheard(outcome: Json) -> bool:
+    """Whether the packet reached a node of which nobody recorded who listens."""
+    return outcome.get("listener") == "unknown" and (outcome.get("destination") or {}).get("kind") == "node"
 
 
 def _extra(answer: Json, paths: Sequence[Path], outcome: Json) -> Iterator[str]:

@@ -18,7 +18,7 @@ from tracer.query import Destination, Query, Source, SourceKind
 from tracer.simulate import trace
 from tracer.snapshot import Snapshot
 from tracer.topology.cluster import Cluster
-from tracer.trace import Disposition, Outcome
+from tracer.trace import Disposition, Listener, Outcome
 
 CLIENT = {4: ipaddress.ip_address("203.0.113.10"), 6: ipaddress.ip_address("2001:db8:c::10")}
 ASKING = ("client", "api")
@@ -157,6 +157,8 @@ class Recording:
             return Answer(sees=_SEES[outcome.disposition])
         if outcome.reason and outcome.reason.code == "PROXY_HOLDS_PORT":
             return Answer(sees="silence")
+        if outcome.listener is Listener.ABSENT:
+            return Answer(sees="refused")
         if outcome.reply and outcome.reply.disposition is not Disposition.DELIVERED:
             return Answer(sees="timeout")
         place = outcome.destination

@@ -112,6 +112,8 @@ EXPLAINS: dict[str, Callable[[Change], bool]] = {
     "internal-policy-ignored": _internal_policy_ignored,
     "ipv4-only": lambda c: c.key.version == 6 and c.key.way == "cluster IP" and c.turns("connected", "nobody there"),
     "node-port-held": lambda c: c.key.version == 6 and c.key.way == "node port" and _sees(c.after) == {"silence"},
+    "node-port-of-ipv4-only": lambda c: c.key.version == 6 and c.key.way == "node port" and c.turns("connected", "refused"),
+    "sockets-recorded": lambda c: c.turns("a port of the node's own", "refused"),
     "external-ip-not-from-node": lambda c: _from_node(c) and c.key.way == "external IP" and c.turns("connected", "nobody there"),
     "source-ranges-leak": _source_ranges_leak,
     "node-is-the-client": lambda c: "the client" in _sources(c.before) and c.becomes(source="a node"),

@@ -344,6 +344,7 @@ STACK: dict[str, tuple[Ask, ...]] = {
     "assumed_legacy": (),
     "redirect_address": tuple(lambda c, v=v: c.stack("n1").redirect_address("eth0", v) for v in (4, 6)),
     "listens": (lambda c: c.stack("n1").listens(packet("10.1.1.9", NODE[0], port=22)),),
+    "unheard": (lambda c: c.stack("n1").unheard(packet("10.1.1.9", NODE[0], port=22)),),
 }
 
 

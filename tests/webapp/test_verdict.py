@@ -1,0 +1,53 @@
+"""The headline of an answer and the sentences below it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.made_cluster import MadeCluster
+from tracer.explain.findings import diagnose
+from tracer.graph import paths_of
+from tracer.query import Query, parse_destination, parse_protocol, parse_source
+from tracer.simulate import trace
+from tracer.stations import stations_of
+from webapp.presenters.verdict import Verdict, verdict
+
+SOCKETS = "Netid State  Recv-Q Send-Q Local Address:Port  Peer Address:Port Process\ntcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:*\n"
+CLIENT = "external:203.0.113.9"
+
+
+def told(made: MadeCluster, source: str, to: str, protocol: str = "tcp") -> Verdict:
+    """The verdict of one question, told from its first path."""
+    cluster = made.cluster()
+    query = Query(source=parse_source(source), destination=parse_destination(to), protocol=parse_protocol(protocol))
+    found = diagnose(cluster, trace(cluster, query))
+    answer = found.to_dict()
+    for outcome, stations in zip(answer["outcomes"], stations_of(found), strict=True):
+        outcome["stations"] = [station.to_dict() for station in stations]
+    paths = paths_of(answer, {})
+    return verdict(answer, paths, paths[0])
+
+
+def cluster() -> MadeCluster:
+    made = MadeCluster(2)
+    made.pod("client", 1)
+    made.service("web", [made.pod("web", 2)], type="NodePort", node_port=30080)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("sockets", "port", "head", "icon", "said"),
+    [
+        (None, 22, "Delivered to the node; whether a process listens is not recorded", "but", "nodes/n1/ss.txt is missing"),
+        (SOCKETS, 22, "Delivered", "ok", "node n1"),
+        (SOCKETS, 23, "Delivered, but nothing listens on the port at step ", "but", "the kernel answers with a reset"),
+    ],
+)
+def test_who_listens_on_a_node_is_in_the_headline(sockets: str | None, port: int, head: str, icon: str, said: str):
+    made = cluster()
+    if sockets is not None:
+        made.node(1).texts["ss.txt"] = sockets
+    found = told(made, CLIENT, f"192.168.0.11:{port}")
+    assert found.whole.startswith(head)
+    assert found.icon == icon
+    assert said in found.text + found.detail
