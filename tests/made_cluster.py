@@ -46,7 +46,10 @@ class MadePod:
 
 @dataclass(kw_only=True)
 class MadeNode:
-    """One node. *rules* are added in front of kube-proxy's: (table, line) pairs; *sysctl*, *routes*, *links* add to what is printed."""
+    """One node. *rules* are added in front of kube-proxy's: (table, line) pairs; *sysctl*, *routes*, *links* add to what is printed.
+
+    *held* are addresses that its devices hold and its Node object does not list: (device, address, bits).
+    """
 
     number: int
     cni: str = "route"
@@ -57,6 +60,8 @@ class MadeNode:
     policies: dict[str, str] = field(default_factory=dict)
     sysctl: dict[str, str] = field(default_factory=dict)
     routes: list[Json] = field(default_factory=list)
+    pod_cidrs: tuple[str, ...] = ()
+    held: list[tuple[str, str, int]] = field(default_factory=list)
     rules_of_routing: list[Json] = field(default_factory=list)
     without: set[str] = field(default_factory=set)
     texts: dict[str, str] = field(default_factory=dict)
@@ -79,13 +84,15 @@ class MadeNode:
         """Return the Node object."""
         addresses = [{"type": "InternalIP", "address": self.ip(v)} for v in (4, 6)] + [{"type": "Hostname", "address": self.name}]
         metadata = {"name": self.name, "labels": self.labels}
-        return {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": {}, "status": {"addresses": addresses}}
+        spec: Json = {"podCIDRs": list(self.pod_cidrs)} if self.pod_cidrs else {}
+        return {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": spec, "status": {"addresses": addresses}}
 
     # -- what ip(8) prints --------------------------------------------------------------------------------------------------------
 
     def _devices(self) -> list[tuple[str, list[tuple[str, int]]]]:
         gateways = [(f"10.1.{self.number}.1", 24), (f"fd00:1:{self.number}::1", 64)]
         found = [("lo", [("127.0.0.1", 8), ("::1", 128)]), ("eth0", [(self.ip(), 24), (self.ip(6), 64)])]
+        found += [(device, [(address, bits)]) for device, address, bits in self.held]
         if self.cni == "bridge":
             return [*found, ("cbr0", gateways), *((self.device(p), []) for p in self.pods if not p.host_network)]
         hosts = [(address, 32 if ":" not in address else 128) for address, _ in gateways]

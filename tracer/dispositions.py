@@ -72,7 +72,16 @@ WORDS: Mapping[str, Words] = {
         is_told=False,
         sees="Nobody owns the address the packet is sent to: the client runs into a timeout, or gets “host unreachable”.",
         seen="timeout, or host unreachable",
-        meaning="routed to an address that nobody in the snapshot owns",
+        meaning="routed to an address that the cluster itself should have, and nobody in the snapshot does",
+    ),
+    Disposition.LEAVES: Words(
+        title="Leaves the cluster",
+        box="Outside",
+        station="Leaves the cluster",
+        line="what is beyond the cluster is not recorded",
+        sees="What the client sees is up to the host outside.",
+        seen="up to the host outside",
+        meaning="sent out of the cluster, to an address that nobody in the snapshot has or needs to have",
     ),
     Disposition.CLOSED: Words(
         title="Closed",

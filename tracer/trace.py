@@ -27,6 +27,7 @@ class Disposition(StrEnum):
     DROPPED = "dropped"
     UNREACHABLE = "unreachable"
     LOST = "lost"
+    LEAVES = "leaves"
     CLOSED = "closed"
     LOOP = "loop"
     UNRESOLVED = "unresolved"
@@ -206,7 +207,7 @@ class Hop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a packet ended: *kind* is pod, node, external or endpoint (see trace-json.md)."""
+    """Where a packet ended: *kind* is pod, node, external, endpoint or outside (see trace-json.md)."""
 
     kind: str
     ip: Address
@@ -248,6 +249,7 @@ class Outcome:
 
     *conditions* are the things the snapshot cannot tell that had to hold on the way here. Where there are any, the probability is
     only a share of the whole, split evenly so that the sum stays 1; it is no estimate, and pages show no odds for it.
+    *left_from* is the node that a packet left the cluster from.
     """
 
     probability: Fraction
@@ -261,6 +263,7 @@ class Outcome:
     hops: tuple[Hop, ...] = ()
     conditions: tuple[str, ...] = ()
     findings: tuple[Reason, ...] = ()
+    left_from: str | None = None
 
     @property
     def id(self) -> str:
@@ -279,6 +282,8 @@ class Outcome:
         out["reason"] = self.reason.to_dict() if self.reason else None
         out["destination"] = self.destination.to_dict() if self.destination else None
         out["source_seen"] = {"ip": str(self.source_seen[0]), "port": self.source_seen[1]} if self.source_seen else None
+        if self.left_from:
+            out["left_from"] = self.left_from
         if self.listener:
             out["listener"] = self.listener.value
         if self.reject_with:

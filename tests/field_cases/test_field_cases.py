@@ -39,7 +39,6 @@ OPEN: dict[str, str] = {
     "dump-is-iptables-S": NOT_READ,
     "dump-of-filter-only": NOT_READ,
     "dump-of-nat-only": NOT_READ,
-    "egress-masqueraded": NOT_READ,
     "filter-part-indented": NOT_READ,
     "final-dot-for-no-name": NOT_READ,
     "foreign-drop-in-raw": NOT_READ,

@@ -48,14 +48,14 @@ def oklab(colour: str, vision: tuple[tuple[float, ...], ...]) -> tuple[float, fl
 
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("ground", ["paper", "surface"])
-@pytest.mark.parametrize("ink", ["ink", "ink2", "ink3", "src", "dst", "dns", "ok", "bad", "warn"])
+@pytest.mark.parametrize("ink", ["ink", "ink2", "ink3", "src", "dst", "dns", "ok", "bad", "warn", "out"])
 def test_text_is_readable(theme: str, ground: str, ink: str) -> None:
     colours = tokens(THEMES[theme])
     assert contrast(colours[ink], colours[ground]) >= 4.5
 
 
 @pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize("ink", ["src", "dst", "dns", "ok", "bad", "warn"])
+@pytest.mark.parametrize("ink", ["src", "dst", "dns", "ok", "bad", "warn", "out"])
 def test_text_is_readable_on_its_own_tint(theme: str, ink: str) -> None:
     colours = tokens(THEMES[theme])
     assert contrast(colours[ink], colours[f"{ink}T"]) >= 4.5
@@ -65,7 +65,16 @@ def test_text_is_readable_on_its_own_tint(theme: str, ink: str) -> None:
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize(
     ("text", "ground"),
-    [("onfill", "src"), ("onfill", "dst"), ("onfill", "bad"), ("onink", "ink"), ("ink2", "sunk"), ("ink3", "sunk"), ("ink2", "warnT")],
+    [
+        ("onfill", "src"),
+        ("onfill", "dst"),
+        ("onfill", "bad"),
+        ("onfill", "out"),
+        ("onink", "ink"),
+        ("ink2", "sunk"),
+        ("ink3", "sunk"),
+        ("ink2", "warnT"),
+    ],
 )
 def test_text_is_readable_on_what_it_is_drawn_on(theme: str, text: str, ground: str) -> None:
     colours = tokens(THEMES[theme])

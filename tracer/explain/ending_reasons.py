@@ -180,8 +180,9 @@ REASONS = (
         title="Nobody owns the address",
         sentence="The packet is routed to an address that nobody in the snapshot owns.",
         meaning=(
-            "A route leads there, but no pod, node, load balancer or endpoint of the snapshot has the address. The host on that network "
-            "finds no neighbour, and the client sees a timeout or 'host unreachable'.",
+            "A route leads there, and the cluster itself should have the address: it is of the pods' or the Services' range, a Service "
+            "names it, or a rule made it of a Service's. No pod, node, load balancer or endpoint of the snapshot has it. The host on that "
+            "network finds no neighbour, and the client sees a timeout or 'host unreachable'.",
             "Common causes: a rule still names a pod that is gone, or an address inside the Service range that no Service has.",
         ),
         confirm=(
@@ -195,11 +196,13 @@ REASONS = (
         code="LEAVES_CLUSTER",
         severity=Severity.INFO,
         theme=Theme.ENDING,
-        title="Leaves the cluster",
+        title="Goes to somebody outside",
         sentence="The packet is handed to a network outside the snapshot.",
         meaning=(
             "The last node sent the packet through its default route or an external link, to an address that is not part of the cluster. "
             "What happens beyond is not recorded, so Hopline stops here and claims nothing.",
+            "The source that it leaves with is what the host outside sees. Where that is a node's address, the way of an answer through "
+            "the cluster is walked as if one came; where it is a pod's, the network outside has to know pod addresses.",
         ),
         confirm=(Check(look_for="The device and gateway used.", command="ip route get ADDRESS"),),
         sources=(kubernetes_docs("Cluster Networking", "concepts/cluster-administration/networking/"),),

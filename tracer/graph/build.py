@@ -25,6 +25,7 @@ _KINDS = {
     "snat": BoxKind.SNAT,
     "drop": BoxKind.DROP,
     "reject": BoxKind.REJECT,
+    "leave": BoxKind.OUTSIDE,
     "unknown": BoxKind.UNKNOWN,
     "service": BoxKind.SERVICE,
     "node": BoxKind.HOST,
@@ -167,7 +168,7 @@ class _Draft:
         kind = _kind(stop, path, self.answer)
         title, subtitle = _words(stop, path, kind, alone=not row)
         return Box(
-            id=stable_id("n", stop.key, "" if stop.kind == "deliver" else row),
+            id=stable_id("n", stop.key, "" if stop.kind in ("deliver", "leave") else row),
             kind=kind,
             title=title,
             subtitle=subtitle,
@@ -185,12 +186,12 @@ class _Draft:
         kind = _kind(stop, path, self.answer)
         chain = short_chain(stop.chain, alone=True)
         things = {BoxKind.POD: "pods", BoxKind.PROCESS: "nodes", BoxKind.OUTSIDE: "hosts"}
-        if stop.kind == "deliver":
+        if stop.kind in ("deliver", "leave"):
             title, subtitle = f"{row.targets} {things.get(kind, 'ends')}", row.label
         else:
             same = chain == stop.chain
             title, subtitle = chain if same else f"{row.targets} {chain}", row.label if stop.kind in ("drop", "reject", "unknown") else ""
-        entry = "" if stop.kind == "deliver" else path.entry
+        entry = "" if stop.kind in ("deliver", "leave") else path.entry
         return Box(
             id=stable_id("n", row.fold, entry, stop.kind, position),
             kind=kind,
@@ -355,7 +356,7 @@ def _chips(stop: Stop) -> tuple[str, ...]:
 
 def _words(stop: Stop, path: Path, kind: BoxKind, *, alone: bool) -> tuple[str, str]:
     """Return the two lines of a box."""
-    if stop.kind == "deliver":
+    if stop.kind in ("deliver", "leave"):
         return path.title, path.subtitle
     if kind is BoxKind.CLIENT:
         if stop.stack_kind == "external":

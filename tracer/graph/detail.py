@@ -55,7 +55,7 @@ def _objects(stops: Sequence[Stop]) -> tuple[Stop, ...]:
 def _object(stop: Stop, before: tuple[str, ...]) -> tuple[str, ...]:
     """Return the object a stop belongs to: the Service that chooses and rewrites, the node that does the rest, or the stop itself."""
     passes = stop.kind == "chain" and not stop.chain and not stop.way
-    if stop.stack_kind != "node" or passes or stop.kind in ("send", "deliver", "drop", "reject", "unknown"):
+    if stop.stack_kind != "node" or passes or stop.kind in ("send", "deliver", "leave", "drop", "reject", "unknown"):
         return ("self", stop.key)
     if stop.kind in ("pick", "dnat") and stop.service:
         return ("service", stop.service, str(stop.hop))

@@ -17,7 +17,7 @@ from tracer.frozen import changed
 from tracer.probability import rounded_texts
 
 Json = Mapping[str, Any]
-_EVENTS = frozenset({"dns", "send", "load-balancer", "pick", "mark", "dnat", "snat", "deliver", "reject", "drop", "unknown"})
+_EVENTS = frozenset({"dns", "send", "load-balancer", "pick", "mark", "dnat", "snat", "deliver", "leave", "reject", "drop", "unknown"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +163,7 @@ def _stop(station: Json, hops: Sequence[Json], outcome: Json) -> Stop:
         subtitle, part = "to the proxy", ""
     key = (
         _target(outcome, hops)[0]
-        if kind == "deliver"
+        if kind in ("deliver", "leave")
         else "|".join((kind, str(stack.get("kind", "")), name, str(station.get("hook", "")), str(station.get("chain", "")), part))
     )
     return Stop(
@@ -249,6 +249,8 @@ def _target(outcome: Json, hops: Sequence[Json]) -> tuple[str, str, str, str]:
         node = str(place.get("node") or "")
         identity = "|".join(("to", place.get("kind", ""), str(place.get("namespace", "")), str(name), str(place.get("ip", "")), node))
         return identity, str(name), str(place.get("ip", "")), node
+    if place and outcome.get("left_from"):
+        return f"to|{place['kind']}||{place['ip']}|", str(place["ip"]), "outside the cluster", str(outcome["left_from"])
     last = hops[-1] if hops else {}
     code = (outcome.get("reason") or {}).get("code", "")
     identity = "|".join(

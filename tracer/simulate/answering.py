@@ -21,9 +21,16 @@ from tracer.trace import Disposition, Hop, Listener, Outcome, Place, Reason, Rep
 def answered(fabric: Fabric, ending: Ending) -> Iterator[Ending]:
     """Return *ending* with its reply, once for every way the reply can go; an ending without delivery has none."""
     place = ending.outcome.destination
-    if ending.outcome.disposition is not Disposition.DELIVERED or place is None:
+    if place is None or not _answers(fabric, ending):
         return iter([ending])
     return _told(fabric, ending, ending.walk, place, None)
+
+
+def _answers(fabric: Fabric, ending: Ending) -> bool:
+    """Whether the way of an answer is walked: of what was delivered; of what left the cluster, where its source is a node's address."""
+    if ending.outcome.left_from is not None:
+        return fabric.cluster.is_node_address(ending.walk.packet.source)
+    return ending.outcome.disposition is Disposition.DELIVERED
 
 
 def _told(fabric: Fabric, ending: Ending, asked: Walk, place: Place, passed_on: Reply | None) -> Iterator[Ending]:
@@ -147,6 +154,9 @@ def _from_elsewhere(fabric: Fabric, walk: Walk) -> Way:
 def _reply(back: Ending, sent: Packet, client: Place, listener: Listener | None) -> Reply:
     """What became of the answer, as the client sees it; where nothing listens it is the kernel's refusal."""
     outcome, packet = back.outcome, back.walk.packet
+    if outcome.disposition is Disposition.LEAVES:
+        text = f"The answer goes to {packet.destination}, which nobody in the snapshot owns"
+        return Reply(disposition=Disposition.LOST, reason=Reason(code="NOT_OWNED", text=text), hops=outcome.hops)
     if outcome.disposition is not Disposition.DELIVERED:
         return Reply(disposition=outcome.disposition, reason=outcome.reason, hops=outcome.hops)
     seen = (packet.source, packet.source_port)

@@ -16,7 +16,7 @@ from tracer.front.service_balancer import balancer_at
 from tracer.frozen import changed
 from tracer.kube.pod import Pod
 from tracer.limits import Budget
-from tracer.packet import Address
+from tracer.packet import Address, Packet
 from tracer.routing import ResultKind, shown_device
 from tracer.simulate import departure as d
 from tracer.simulate import outside
@@ -30,6 +30,7 @@ from tracer.simulate.walk import Ending, Walk
 from tracer.snapshot.node_files import IP_ADDR, SYSCTL
 from tracer.stack_protocols import Balancer, TableId, TableKind
 from tracer.topology.arp import arp_answerers
+from tracer.topology.belonging import why_the_clusters
 from tracer.topology.cluster import Cluster, Port
 from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Reason, StackKind, Unknown
@@ -37,6 +38,12 @@ from tracer.trace import Disposition, Reason, StackKind, Unknown
 _MOST_HOPS = 32
 _PROCESS = 300
 """What a process on the way costs, behind the first: no rule pays for it."""
+
+
+def _sent(walk: Walk) -> Packet:
+    """The packet as its sender sent it; behind a process that accepted, the one that the process made."""
+    first = walk.accepted[-1].next_hop if walk.accepted else 0
+    return walk.hops[first].packet_in if first < len(walk.hops) else walk.visit.packet_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +124,20 @@ class Fabric:
             return self._to_balancer(walk, balancer, None)
         if answering := arp_answerers(self.cluster, destination):
             return self._by_arp(walk, answering, None)
-        text = f"{destination} is no address of a node or a load balancer: outside the cluster nobody owns it"
-        return iter([self._unclaimed(walk) or walk.end(Disposition.LOST, Reason(code="NOT_OWNED", text=text))])
+        return iter([self._unclaimed(walk) or self._not_found(walk)])
+
+    def _not_found(self, walk: Walk) -> Ending:
+        """The end of a packet from outside for an address that no node and no load balancer of the snapshot is known to take."""
+        destination = walk.packet.destination
+        if holders := self.cluster.ports_of(destination):
+            held = f"node {holders[0].node} holds and its Node object does not list"
+            text = f"whether the network outside brings {destination} to the cluster, an address that {held}"
+            return walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": holders[0].node}))
+        if why := why_the_clusters(self.cluster, destination, _sent(walk)):
+            text = f"{destination} is no address of a node or a load balancer, so nobody outside takes it; {why}"
+            return walk.end(Disposition.LOST, Reason(code="NOT_OWNED", text=text))
+        text = f"{destination} is no address of the cluster: the packet does not come to it"
+        return outside.beyond(walk, None, Reason(code="LEAVES_CLUSTER", text=text), left_from=None)
 
     def _stays_outside(self, walk: Walk) -> Ending | None:
         """The end of what a process outside sends and no node sees: it has no address to dial from, or answers a client outside."""
@@ -186,7 +205,7 @@ class Fabric:
             return self._to_node(walk, port, device)
         if pod is not None and pod.node_name == node:
             return self._to_own_pod(walk, pod, device, through_itself=port is not None)
-        return self._beyond(walk, node, device, pod)
+        return self._beyond(walk, routed, device, pod)
 
     def _to_own_pod(self, walk: Walk, pod: Pod, device: str | None, *, through_itself: bool) -> Iterator[Way]:
         """A pod of this node, by a gateway: the node itself (as Cilium's cilium_host), or a router, which a node's own pods never need."""
@@ -200,9 +219,9 @@ class Fabric:
         )
         return iter([walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": str(pod.node_name), "pod": name}))])
 
-    def _beyond(self, walk: Walk, node: str, device: str | None, pod: Pod | None) -> Iterator[Way]:
+    def _beyond(self, walk: Walk, routed: d.Routed, device: str | None, pod: Pod | None) -> Iterator[Way]:
         """The next hop is no node: a router, or an address on the link that no node holds."""
-        destination = walk.packet.destination
+        destination, node = walk.packet.destination, routed.node
         port = self.cluster.port_of(destination)
         if port is not None:
             yield from self._to_node(walk, port, device)
@@ -222,7 +241,7 @@ class Fabric:
         elif answering := arp_answerers(self.cluster, destination):
             yield from self._by_arp(walk, answering, device)
         else:
-            yield self._lost(walk, node, device)
+            yield self._left_behind(walk, routed)
 
     def _by_arp(self, walk: Walk, answering: tuple[Port, ...], went_out: str | None) -> Iterator[Way]:
         """No device of the link holds the address, but nodes answer for it: which one the sender hears first is not known."""
@@ -265,13 +284,17 @@ class Fabric:
             return walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"file": "pods.json"}))
         return None
 
-    def _lost(self, walk: Walk, node: str, device: str | None) -> Ending:
+    def _left_behind(self, walk: Walk, routed: d.Routed) -> Ending:
+        """The end of a packet that leaves *routed*'s node for an address that nobody of the snapshot has."""
         if unclaimed := self._unclaimed(walk):
             return unclaimed
-        destination = walk.packet.destination
-        owners = "no pod, node, endpoint or load balancer of the snapshot"
-        text = f"Node {node} sends the packet out of {shown_device(device)} to {destination}, which {owners} owns"
-        return walk.end(Disposition.LOST, Reason(code="LEAVES_CLUSTER", text=text), went_out=device)
+        destination, device = walk.packet.destination, routed.route.device
+        sends = f"Node {routed.node} sends the packet out of {shown_device(device)} to {destination}"
+        if why := why_the_clusters(self.cluster, destination, _sent(walk)):
+            text = f"{sends}, which no pod, node, endpoint or load balancer of the snapshot owns; {why}"
+            return walk.end(Disposition.LOST, Reason(code="NOT_OWNED", text=text), went_out=device)
+        text = f"{sends}, which is no address of the cluster, from {walk.packet.source}: what is beyond is not recorded"
+        return outside.beyond(walk, device, Reason(code="LEAVES_CLUSTER", text=text), left_from=routed.node)
 
     # -- into the next stack ------------------------------------------------------------------------------------------------------
 

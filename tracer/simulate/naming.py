@@ -294,14 +294,14 @@ def _percent(share: Fraction) -> str:
 def _is_lost(outcome: Outcome) -> bool:
     if outcome.disposition is Disposition.UNKNOWN or outcome.conditions:
         return False
-    if outcome.disposition is not Disposition.DELIVERED:
+    if outcome.disposition not in (Disposition.DELIVERED, Disposition.LEAVES):
         return True
     return outcome.reply is not None and outcome.reply.disposition not in (Disposition.DELIVERED, Disposition.UNKNOWN)
 
 
 def _end_of(outcome: Outcome) -> Reason:
     reason = outcome.reason
-    if outcome.disposition is Disposition.DELIVERED and outcome.reply is not None:
+    if outcome.disposition in (Disposition.DELIVERED, Disposition.LEAVES) and outcome.reply is not None:
         reason = outcome.reply.reason
     return reason or Reason(code="DNS_BLOCKED", text=f"the packet ends as {outcome.disposition.value}")
 

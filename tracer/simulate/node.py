@@ -276,7 +276,7 @@ class NodeWalk:
         if target is None and walk.packet.destination != walk.visit.packet_in.destination:
             looked = f"Node {crossing.stack.name} looks on bridge {result.device} for {walk.packet.destination}"
             text = f"{looked}, which nobody in the snapshot owns"
-            yield walk.end(Disposition.LOST, Reason(code="LEAVES_CLUSTER", text=text), went_out=result.device)
+            yield walk.end(Disposition.LOST, Reason(code="NOT_OWNED", text=text), went_out=result.device)
             return
         crossing = changed(crossing, out_device=result.device, phys_out="?", bridged=True)
         bridged = walk.note(f"bridged by {result.device}, not routed")

@@ -39,6 +39,14 @@ def to_client(walk: Walk, went_out: str | None) -> Ending:
     return walk.end(Disposition.DELIVERED, reason, destination=place, listener=Listener.UNKNOWN)
 
 
+def beyond(walk: Walk, went_out: str | None, reason: Reason, *, left_from: str | None) -> Ending:
+    """Return the end of a packet for somebody outside of whom the snapshot knows nothing; *left_from* is the node it left from."""
+    packet = walk.packet
+    place = Place(kind="outside", ip=packet.destination, port=packet.destination_port)
+    walk = walk.enter(StackKind.EXTERNAL, str(packet.destination), node=None, came_in=None, went_out=went_out)
+    return walk.end(Disposition.LEAVES, reason, destination=place, left_from=left_from)
+
+
 def to_endpoint(walk: Walk, namespace: str, service: str | None, node: str | None, went_out: str | None) -> Ending:
     """Return the end of a packet at an endpoint of a Service that no Pod object owns."""
     packet = walk.packet

@@ -111,10 +111,11 @@ class Walk:
         listener: Listener | None = None,
         reject_with: str | None = None,
         went_out: str | None = None,
+        left_from: str | None = None,
     ) -> Ending:
         """Return the end of this branch."""
         seen: tuple[Address, int | None] | None = None
-        if disposition is Disposition.DELIVERED:
+        if disposition in (Disposition.DELIVERED, Disposition.LEAVES):
             port = self.packet.source_port if self.source_port_certain and not self.packet.source_port_random else None
             seen = (self.packet.source, port)
         outcome = Outcome(
@@ -127,6 +128,7 @@ class Walk:
             reject_with=reject_with,
             hops=self.left(went_out),
             conditions=self.conditions,
+            left_from=left_from,
         )
         return Ending(outcome, self)
 

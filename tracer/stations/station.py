@@ -23,6 +23,7 @@ class StationKind(StrEnum):
     DELIVER = "deliver"
     REJECT = "reject"
     DROP = "drop"
+    LEAVE = "leave"
     UNKNOWN = "unknown"
     REPLY = "reply"
     UN_NAT = "un-nat"
@@ -57,8 +58,9 @@ class Station:
 
 
 _KINDS = {True: StationKind.REJECT, False: StationKind.DROP, None: StationKind.UNKNOWN}
+_OWN = {Disposition.LEAVES: StationKind.LEAVE}
 ENDS = {
-    disposition: (_KINDS[WORDS[disposition].is_told], WORDS[disposition].station)
+    disposition: (_OWN.get(disposition) or _KINDS[WORDS[disposition].is_told], WORDS[disposition].station)
     for disposition in Disposition
     if disposition is not Disposition.DELIVERED
 }

@@ -139,7 +139,7 @@ def _hop_stations(hop: Hop, index: int, chains: RandomChains, *, last: bool, out
         return
     if hop.kind is not StackKind.NODE:
         # A pod's or a client's own stack: its rules, if it has any, belong to what it does there.
-        if index and not (last and outcome.disposition is Disposition.DELIVERED):
+        if index and not (last and outcome.disposition in (Disposition.DELIVERED, Disposition.LEAVES)):
             yield Station(n=0, kind=StationKind.CHAIN, title=f"Passes {hop.name}", hop=index, steps=_all(hop))
         return
     yield from _node_stations(hop, index, chains, arrives=last and outcome.disposition is Disposition.DELIVERED)

@@ -188,6 +188,7 @@ def json_parts(answer: Answer, query: TraceQuery) -> Iterator[bytes]:
 
 _SHAPES = {
     BoxKind.CLIENT: "oval",
+    BoxKind.OUTSIDE: "oval",
     BoxKind.LOAD_BALANCER: "hexagon",
     BoxKind.DNS: "parallelogram",
     BoxKind.PICK: "cds",

@@ -103,6 +103,8 @@ def _verdict(outcome: Outcome) -> Iterator[str]:
     yield f"= {outcome.disposition.value}{line and f': {line}'}"
     if outcome.reason:
         yield f"  {outcome.reason.text} [{outcome.reason.code}]"
+    if outcome.left_from:
+        yield f"  leaves the cluster from node {outcome.left_from}"
     if outcome.source_seen:
         yield f"  source seen: {endpoint_text(outcome.source_seen[0], outcome.source_seen[1] or 'any')}"
     if outcome.listener is Listener.ABSENT:

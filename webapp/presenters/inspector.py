@@ -252,7 +252,7 @@ def _effect(moment: Moment, outcome: Json, moments: Sequence[Moment], picks: Seq
             seen = (outcome.get("source_seen") or {}).get("ip") or moment.after.get("source")
             who = {"pod": "The pod", "node": "The node"}.get(str((outcome.get("destination") or {}).get("kind")), "The receiver")
             return f"{who} sees {seen} as its client."
-        case "drop" | "reject" | "unknown":
+        case "drop" | "reject" | "unknown" | "leave":
             reason = outcome.get("reason") or {}
             return rule_sentence(outcome, reason.get("code", "")) or sentence(str(reason.get("text") or moment.title))
         case "reply":

@@ -148,7 +148,7 @@ def _settles(station: Json, rest: Sequence[Json]) -> bool:
     here = [other for other in rest if other["hop"] == station["hop"]]
     if station["kind"] in ("snat", "load-balancer", "un-nat"):
         return not any(other["kind"] in ("snat", "un-nat") for other in here)
-    return not here and station["kind"] not in ("send", "deliver", "drop", "reject", "unknown")
+    return not here and station["kind"] not in ("send", "deliver", "leave", "drop", "reject", "unknown")
 
 
 def _where(station: Json, hop: Json) -> str:

@@ -57,10 +57,14 @@ _REPLY = (LegendLine(css="rep", label="Reply"),)
 
 
 @cache
-def legend(*, with_reply: bool = False, with_dns: bool = False) -> Legend:
-    """Return the legend; *with_reply* adds what only an answer's way back draws, *with_dns* what only a name's look-up does."""
+def legend(*, with_reply: bool = False, with_dns: bool = False, with_outside: bool = False) -> Legend:
+    """Return the legend; *with_reply* adds what only an answer's way back draws, *with_dns* what only a name's look-up does.
+
+    *with_outside* adds what stands for somebody outside the cluster, where the picture has one that is no client.
+    """
     shapes = (*_SHAPES, *(((BoxKind.CONNTRACK, "Connection table"),) if with_reply else ()))
     shapes += ((BoxKind.DNS, "DNS server"),) if with_dns else ()
+    shapes += ((BoxKind.OUTSIDE, "Outside the cluster"),) if with_outside else ()
     return Legend(
         shapes=tuple(LegendShape(kind=kind, label=label, paths=small_outline(kind)) for kind, label in shapes),
         lines=(*_LINES, *(_REPLY if with_reply else ()), *(_DNS if with_dns else ())),

@@ -216,7 +216,11 @@ def _words(looked: _Looked) -> dict[str, Any]:
         "title": _title(shown.answer, said),
         "question": " → ".join(_ends(shown.answer)),
         "facts": facts(said.whole, looked.paths),
-        "legend": legend(with_reply="reply" in looked.outcome, with_dns=bool(shown.answer.get("lookups"))),
+        "legend": legend(
+            with_reply="reply" in looked.outcome,
+            with_dns=bool(shown.answer.get("lookups")),
+            with_outside=bool(looked.outcome.get("left_from")),
+        ),
     }
 
 
@@ -346,6 +350,8 @@ def _reply_note(outcome: Json) -> str:
         return ""
     if outcome["disposition"] == "delivered":
         return "The way back is not modelled yet."
+    if outcome["disposition"] == "leaves":
+        return "Whether an answer comes, and finds its way back, is not recorded: the packet leaves with an address that is no node's."
     return "The refusal is the answer." if outcome["disposition"] == "rejected" else "Nothing comes back from here."
 
 

@@ -101,7 +101,9 @@ def verdict(answer: Json, paths: Sequence[Path], followed: Path) -> Verdict:
 
 def _word(outcome: Json) -> str:
     reply = (outcome.get("reply") or {}).get("disposition", "delivered")
-    return "no answer" if outcome["disposition"] == "delivered" and reply != "delivered" else str(outcome["disposition"])
+    if outcome["disposition"] == "leaves" and reply == "unknown":
+        return "leaves"
+    return "no answer" if outcome["disposition"] in ("delivered", "leaves") and reply != "delivered" else str(outcome["disposition"])
 
 
 def _mixed(answer: Json, paths: Sequence[Path], followed: Path) -> Verdict:
@@ -218,7 +220,7 @@ def _headline(outcome: Json, finding: Reason | None, step: int) -> tuple[str, st
         return ("Delivered, but", f"{said} at step {step}") if said else ("Delivered", "")
     if word == "unknown":
         return f"{WORDS[word].title}:", WORDS[word].line
-    if word == "unresolved":
+    if word in ("unresolved", "leaves"):
         return WORDS[word].title, ""
     said = phrase(finding.code) if finding else ""
     head = f"{WORDS[word].title} at step {step}"
@@ -242,7 +244,7 @@ def _icon(outcome: Json, finding: Reason | None) -> str:
     if word == "delivered":
         but = finding is not None or outcome.get("listener") == "undeclared" or _is_unheard(outcome)
         return "but" if but else "ok"
-    return "unknown" if word == "unknown" else "bad"
+    return {"unknown": "unknown", "leaves": "out"}.get(word, "bad")
 
 
 def _plain(outcome: Json) -> str:
@@ -278,7 +280,7 @@ def _at_proxy(station: Json, outcome: Json) -> bool:
 def cause_step(outcome: Json, code: str) -> int:
     """Return the number of the station that causes finding *code* on this outcome: the last one of the way there by default."""
     stations = [station for station in outcome.get("stations") or () if not station.get("reply")]
-    if (outcome.get("reply") or {}).get("disposition", "delivered") != "delivered" and outcome["disposition"] == "delivered":
+    if _word(outcome) == "no answer":
         return int(outcome["stations"][-1]["n"])
     for finding in outcome.get("findings") or ():
         if finding["code"] == code and "step" in finding and not finding.get("reply"):

@@ -58,7 +58,7 @@ def test_routing_rules_that_are_assumed_are_said(without: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("services", "disposition"), [(None, Disposition.UNKNOWN), (b'{"kind": "ServiceList", "items": []}', Disposition.LOST)]
+    ("services", "disposition"), [(None, Disposition.UNKNOWN), (b'{"kind": "ServiceList", "items": []}', Disposition.LEAVES)]
 )
 def test_without_services_nobody_can_tell_a_load_balancers_address(services: bytes | None, disposition: Disposition) -> None:
     cluster = made()

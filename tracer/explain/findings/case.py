@@ -241,7 +241,7 @@ def finding(
 
 def failed(outcome: Outcome) -> bool:
     """Return whether the packet did not arrive, and the snapshot says so."""
-    return outcome.disposition not in (Disposition.DELIVERED, Disposition.UNKNOWN)
+    return outcome.disposition not in (Disposition.DELIVERED, Disposition.LEAVES, Disposition.UNKNOWN)
 
 
 def owner_text(case: Case, address: Address) -> str:

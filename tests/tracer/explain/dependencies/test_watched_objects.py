@@ -205,7 +205,7 @@ def test_an_object_that_cannot_be_read_touches_who_asked_for_an_address_that_nob
         ends.append([outcome.disposition.value for outcome in answer.outcomes])
         assert trace(followed.cluster, query).outcomes != answer.outcomes
         assert rests_on.touched_by(done), value
-    assert ends == [["lost"], ["unknown"], ["lost"], ["unknown"]]
+    assert ends == [["leaves"], ["unknown"], ["leaves"], ["unknown"]]
 
 
 WEB = {"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "default", "name": "web"}, "spec": {"clusterIP": "10.96.0.10"}}

@@ -1,0 +1,61 @@
+"""A packet that leaves the cluster, on the page and in its exports: neutral, with the source it leaves with and the node it left from."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from django.test import Client
+
+from tests.made_cluster import MadeCluster
+from webapp.exports.trace_text import trace_text
+from webapp.storing import stored_snapshots
+
+
+def made(*, masquerade: bool = True) -> MadeCluster:
+    cluster = MadeCluster(1)
+    cluster.pod("client", 1)
+    cluster.service("web", [cluster.pod("web-1", 1)])
+    if masquerade:
+        cluster.node(1).rules += [("nat", "-A POSTROUTING -o eth0 -j MASQUERADE")]
+    return cluster
+
+
+def address(folder: Path, cluster: MadeCluster, suffix: str = "") -> str:
+    for path, content in cluster.files().items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+    return f"/c/{stored_snapshots.store_snapshot(folder).id}/trace{suffix}?from=pod:default/client&to=203.0.113.53:53"
+
+
+@pytest.mark.django_db
+def test_the_page_is_neutral(client: Client, tmp_path: Path) -> None:
+    page = client.get(address(tmp_path, made())).content.decode()
+    verdict = page.partition('id="verdict"')[2].partition("</section>")[0]
+    assert '<h1 id="vt">Leaves the cluster</h1>' in verdict and 'class="vi out"' in verdict
+    assert "Node n1 sends the packet out of eth0" in re.sub(r"<[^>]+>", "", verdict) and "up to the host outside" in verdict
+    assert "k-outside" in page and "Outside the cluster" in page
+    assert "k-drop" not in page.partition('id="legend"')[0]
+    assert "The client sees the answer come from 203.0.113.53" in client.get(f"{address(tmp_path, made())}&step=99").content.decode()
+
+
+@pytest.mark.django_db
+def test_without_a_nodes_address_no_answer_is_shown(client: Client, tmp_path: Path) -> None:
+    page = client.get(address(tmp_path, made(masquerade=False))).content.decode()
+    assert "the packet leaves with an address that is no node" in page
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("suffix", "said"), [(".dot", "oval"), (".mmd", "203.0.113.53"), (".json", '"left_from": "n1"'), (".svg", "k-outside")]
+)
+def test_the_exports_say_it(client: Client, tmp_path: Path, suffix: str, said: str) -> None:
+    content = b"".join(client.get(address(tmp_path, made(), suffix))).decode()
+    assert said in content and "203.0.113.53" in content
+
+
+def test_the_terminal_says_from_where() -> None:
+    lines = trace_text(made().trace("pod:default/client", "203.0.113.53:53"), with_steps=False).splitlines()
+    assert "= leaves: what is beyond the cluster is not recorded" in lines
+    assert "  leaves the cluster from node n1" in lines and "  source seen: 192.168.0.11:any" in lines
