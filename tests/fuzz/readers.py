@@ -92,6 +92,7 @@ def readers() -> tuple[Reader, ...]:
         Reader(name="ipvsadm -Lc", read=lambda text: list(parse_connections(text)), seeds=(_node_file("shop-ipvs", "ipvsadm-conn.txt"),)),
         Reader(name="conntrack -L", read=lambda text: parse_conntrack(text, "fuzz"), seeds=(_lines(_node_file("shop-iptables", "conntrack.txt"), 1, 8),)),
         Reader(name="nft list ruleset", read=lambda text: parse_text(text, "fuzz"), seeds=(nft[:1500], nft[6000:8500])),
+        Reader(name="pasted", read=lambda text: parse_text(text, "fuzz"), seeds=(f"root@n1:~# nft -t list ruleset\n{nft[:900]}root@n1:~# \n", "> ```\n" + "".join(f"> {x}\n" for x in nft[:600].splitlines()))),
         Reader(name="nft -j list ruleset", read=lambda text: parse_json(text, "fuzz"), seeds=(_items(_node_file("shop-nftables", "nft-ruleset.json"), 9),)),
         Reader(name="ip addr", read=parse_addresses, seeds=(_items(_node_file("shop-iptables", "ip-addr.json"), 2),)),
         Reader(name="ip link", read=parse_links, seeds=(_items(_node_file("shop-iptables", "ip-link.json"), 2),)),

@@ -18,8 +18,9 @@ from tracer.netfilter import nft_model as n
 from tracer.netfilter.nft_deferred import Deferred
 from tracer.netfilter.nft_expressions import typed_by
 from tracer.netfilter.nft_json_words import TIMES, meter, metered, timed, with_quoted_names, without_model
+from tracer.netfilter.nft_partial import listing_in, mark_what_is_left_out
 from tracer.netfilter.nft_print import expression_text, rule_text, statement_text
-from tracer.netfilter.nft_statements import REJECTS, parse_statements
+from tracer.netfilter.nft_statements import REJECT_CODES, REJECTS, parse_statements
 from tracer.netfilter.nft_typing import typed, typed_elements, types_of
 from tracer.netfilter.nft_words import DSCP, TCP_FLAGS, atom, number, port_word
 
@@ -45,18 +46,28 @@ def parse_json(text: str, file: str) -> n.NftRuleset:
 
     :raises ParseError: the text is not JSON, or not a listing of nftables.
     """
-    try:
-        value = load_json(text)
-    except ValueError as error:
-        line = getattr(error, "lineno", None)
-        raise ParseError(Fault(file=file, line=line, column=None, message=f"not JSON: {error}")) from None
+    value, commands = _loaded(text, file)
     if not isinstance(value, dict) or not isinstance(value.get("nftables"), list):
         raise ParseError(Fault(file=file, line=None, column=None, message="not a listing of nftables"))
     reader = _Reader(n.NftRuleset(file))
     for item in value["nftables"]:
         reader.item(item)
     reader.mark_dynamic_sets()
+    mark_what_is_left_out(reader.ruleset, commands)
     return reader.ruleset
+
+
+def _loaded(text: str, file: str) -> tuple[object, list[tuple[int, str]]]:
+    """The listing's value, and the commands typed around it. :raises ParseError: what is not around it is not JSON."""
+    try:
+        return load_json(text), []
+    except ValueError:
+        listing, commands = listing_in(text)
+    try:
+        return load_json(listing), commands
+    except ValueError as error:
+        message = "two listings in one file: which is the node's is not said" if "Extra data" in str(error) else f"not JSON: {error}"
+        raise ParseError(Fault(file=file, line=getattr(error, "lineno", None), column=None, message=message)) from None
 
 
 class _Reader:
@@ -129,7 +140,7 @@ class _Reader:
         found.auto_merge = bool(value.get("auto-merge"))
         self.table(value).sets[found.name] = found
         elements = value.get("elem", ())
-        found.elements = Deferred(lambda: self.elements(found, elements))
+        found.elements = Deferred(lambda: self.elements(found, elements)) if elements else []
 
     def elements(self, found: n.NftSet, elements: Any) -> tuple[n.Element, ...]:
         kinds = tuple("name" if t in _NAMES else "" for t in found.key_types)
@@ -204,7 +215,7 @@ def _statement(kind: str, value: Any, family: str) -> n.Statement:
             return _match(value)
         case "vmap":
             key, data = _expression(value["key"]), _set_or_reference(value["data"], has_value=True)
-            return n.VerdictMap(key, _named(key, data) if isinstance(data, n.SetLiteral) else data)
+            return n.VerdictMap(key, _keyed(key, data))
         case "dnat" | "snat" | "masquerade" | "redirect":
             return _nat(kind, value or {})
         case "mangle":
@@ -246,6 +257,14 @@ def _match(value: dict[str, Any]) -> n.Statement:
     return n.Compare(str(value["op"]), left, typed(left, right))
 
 
+def _keyed(left: n.Expression, found: n.SetLiteral | n.SetReference) -> n.SetLiteral | n.SetReference:
+    """A map beside *left*, the keys of its elements by the types of that."""
+    if isinstance(found, n.SetReference):
+        return found
+    keys = typed(left, _named(left, found))
+    return keys if isinstance(keys, n.SetLiteral) else found
+
+
 def _named(left: n.Expression, found: n.SetLiteral) -> n.SetLiteral:
     """The elements of a set beside *left*, names of devices quoted."""
     kinds = tuple(typed_by(part) for part in (left.parts if isinstance(left, n.Concat) else (left,)))
@@ -274,6 +293,7 @@ def _reject(value: dict[str, Any], family: str) -> n.Reject:
     if kind == "tcp reset":
         return n.Reject("tcp-reset", "with tcp reset")
     code = str(value.get("expr", "port-unreachable"))
+    code = REJECT_CODES.get(kind, {}).get(code, code)
     spelled = REJECTS.get(kind, {}).get(code)
     if spelled is None:
         raise _Unreadable(f"reject with {kind} {code}")
@@ -420,7 +440,7 @@ def _operation(name: str, inner: Any, kind: str) -> n.Expression:
             return n.SetLiteral(tuple(_element(e, has_value=False, kind=kind) for e in (inner if isinstance(inner, list) else [inner])))
         case "map":
             looked_up, data = _expression(inner["key"]), _set_or_reference(inner["data"], has_value=True)
-            return n.MapLookup(looked_up, _named(looked_up, data) if isinstance(data, n.SetLiteral) else data)
+            return n.MapLookup(looked_up, _keyed(looked_up, data))
         case _ if name in _OPERATORS:
             first, *others = inner
             found_left = _expression(first, kind)

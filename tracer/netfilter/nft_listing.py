@@ -15,8 +15,8 @@ from tracer.netfilter.nft_deferred import Deferred
 from tracer.netfilter.nft_rule_line import FAMILIES, BadHeader, base_header, read_rule
 from tracer.netfilter.nft_sets import defer_set
 
-_TABLE = re.compile(r"table (\S+) (\S+) \{(?: # handle [0-9]+)?\n", re.ASCII)
-_BLOCK = re.compile(r"\t(\S+) (?:(\S+) )*?(\S+) \{(?: # handle [0-9]+)?\n", re.ASCII)
+_TABLE = re.compile(r"table (\S+) (\S+) \{(?: #[^\n]*)?\n", re.ASCII)
+_BLOCK = re.compile(r"\t(\S+) (?:(\S+) )*?(\S+) \{(?: #[^\n]*)?\n", re.ASCII)
 _SAID = re.compile(r'\t(?:comment "([^"\n]*)"|flags ([^\n;]*));?\n', re.ASCII)
 _SKIPPED = frozenset({"counter", "quota", "limit", "ct", "flowtable", "secmark", "synproxy", "tunnel"})
 

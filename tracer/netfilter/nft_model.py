@@ -334,7 +334,8 @@ class NftChain:
 class NftSet:
     """A named set or map. *key_types* are the parts of its key type; *value_type* None for a set, ``verdict`` for a verdict map.
 
-    *unread*: its text could not be read. NB: true only once ``elements`` were asked for. *typeof* is how the types were written, where
+    *unread*: its text could not be read. NB: true only once ``elements`` were asked for. *unlisted*: the listing has none of its elements,
+    and that says nothing about them. *typeof* is how the types were written, where
     not by their names. What a JSON listing leaves out does not count when models are compared.
     """
 
@@ -349,6 +350,7 @@ class NftSet:
     comment: str | None = None
     line: int | None = field(default=None, compare=False)
     unread: bool = False
+    unlisted: bool = field(default=False, compare=False)
     typeof: str | None = field(default=None, compare=False)
 
 
@@ -371,12 +373,14 @@ class NftRuleset:
 
     *faults* are those found so far: rules and elements are read when they are first asked for. *incomplete* is the first fault behind
     which whole chains may be missing (the listing is cut off, or holds something that is no part of one), None when there is none.
+    *terse* says that sets were listed without their elements.
     """
 
     file: str = field(compare=False)
     tables: list[NftTable] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=Faults, compare=False)
     incomplete: Fault | None = field(default=None, compare=False)
+    terse: Fault | None = field(default=None, compare=False)
 
     def check(self) -> tuple[Fault, ...]:
         """Read everything and return every fault, in the order of lines."""

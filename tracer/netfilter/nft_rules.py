@@ -35,8 +35,12 @@ class NftRules:
 
     @classmethod
     def from_listing(cls, text: str, file: str, annotate: NftAnnotator = no_names) -> NftRules:
-        """Return the rules of ``nft list ruleset``, or of its JSON form where *file* is named so. What cannot be read is incomplete."""
-        if not file.endswith(".json"):
+        """Return the rules of ``nft list ruleset``, or of its JSON form where *text* is JSON. What cannot be read is incomplete.
+
+        The file's name decides where the text does not tell.
+        """
+        is_json = text.startswith("{") if text[:1] in ("{", "t") else file.endswith(".json")
+        if not is_json:
             return cls(parse_text(text, file), annotate)
         try:
             return cls(parse_json(text, file), annotate)

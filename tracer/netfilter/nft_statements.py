@@ -33,6 +33,14 @@ REJECTS = {
         "admin-prohibited": "icmp-admin-prohibited",
     },
 }
+REJECT_CODES = {
+    "icmp": {"0": "net-unreachable", "1": "host-unreachable", "2": "prot-unreachable", "3": "port-unreachable", "9": "net-prohibited",
+             "10": "host-prohibited", "13": "admin-prohibited"},
+    "icmpv6": {"0": "no-route", "1": "admin-prohibited", "3": "addr-unreachable", "4": "port-unreachable", "5": "policy-fail",
+               "6": "reject-route"},
+    "icmpx": {"0": "no-route", "1": "port-unreachable", "2": "host-unreachable", "3": "admin-prohibited"},
+}  # fmt: skip
+"""What ``nft -n`` prints in their place. Source: icmp.h, icmpv6.h, nf_tables.h (NFT_REJECT_ICMPX_*)."""
 # fmt: on
 _CONSTANTS = (n.Word, n.Prefix, n.Interval, int, IPv4Address, IPv6Address, n.SetLiteral, n.SetReference)
 
@@ -95,7 +103,7 @@ class _Parser(ExpressionParser):
             kind = self.take("the kind of ICMP error").text
             self.accept("type")
             code = self.take("the ICMP code").text
-        spelled = REJECTS.get(kind, {}).get(code)
+        spelled = REJECTS.get(kind, {}).get(REJECT_CODES.get(kind, {}).get(code, code))
         if spelled is None:
             raise self.error(f"no reject is called {kind} {code}")
         return n.Reject(spelled, self.text_from(start + 1))

@@ -10,32 +10,47 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 from tracer.errors import Fault, ParseError
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.nft_listing import NotAListing, cut_listing
+from tracer.netfilter.nft_partial import commented, listing_in, mark_what_is_left_out
 from tracer.netfilter.nft_rule_line import FAMILIES, BadHeader, base_header, read_rule
 from tracer.netfilter.nft_sets import read_set
 
-_OPENED = re.compile(r"\{[ \t]+# handle [0-9]+$", re.ASCII)
 _QUOTED = re.compile(r'"[^"]*"')
+_SHOWN = 100
+"""How much of a line that cannot be placed is told."""
 
 
 def parse_text(text: str, file: str) -> n.NftRuleset:
     """Return the rule set that *text* lists; it keeps every fault, with line and caret. Never raises."""
     try:
-        return cut_listing(text, file)
+        ruleset, commands = cut_listing(text, file), commented(text)
     except NotAListing:
-        reader = _Reader(n.NftRuleset(file))
-        reader.read(text.split("\n"))
-        reader.mark_dynamic_sets()
-        return reader.ruleset
+        ruleset, commands = _pasted(text, file)
+    mark_what_is_left_out(ruleset, commands)
+    return ruleset
+
+
+def _pasted(text: str, file: str) -> tuple[n.NftRuleset, list[tuple[int, str]]]:
+    """The rule set of a text that is not laid out as nft prints it, at least not from its first line on."""
+    listing, commands = listing_in(text)
+    if listing != text:
+        with suppress(NotAListing):
+            return cut_listing(listing, file), commands
+    reader = _Reader(n.NftRuleset(file))
+    reader.read(listing.split("\n"))
+    reader.mark_dynamic_sets()
+    return reader.ruleset, commands
 
 
 @dataclass(slots=True)
 class _Reader:
     ruleset: n.NftRuleset
+    blocks: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def read(self, lines: list[str]) -> None:
         statements = _joined(lines)
@@ -50,7 +65,8 @@ class _Reader:
             elif words[0] in ("flush", "destroy", "delete"):
                 self.removal(words, line, number_)
             else:
-                self.lost(number_, line, "not a table, and not a command that adds something: it may hold further rules")
+                said = f"{line.strip()[:_SHOWN]!r} is not a table, and not a command that adds something"
+                self.lost(number_, line, f"{said}: it may hold further rules")
 
     def mark_dynamic_sets(self) -> None:
         """Give every set that a rule updates the flag ``dynamic``, as the kernel does: scripts leave it out."""
@@ -81,6 +97,9 @@ class _Reader:
 
     def table_block(self, words: list[str], line: int, lines: Iterator[tuple[int, str]]) -> None:
         family, name = _named(words[1:-1])
+        if (first := self.blocks.setdefault((family, name), line)) != line:
+            message = f"table {family} {name} stands here and at line {first}: these are two listings, and which is the node's is not said"
+            self.lost(line, f"table {family} {name} {{", message)
         table = self.table(family, name, line)
         for at, text in lines:
             if text == "}":
@@ -190,8 +209,10 @@ class _Reader:
         """``flush ruleset``, and what is done to a whole table; of anything else the effect is not followed."""
         if words[1:2] == ["ruleset"]:
             self.ruleset.tables.clear()
+            self.blocks.clear()
         elif words[1:2] == ["table"] and len(words) in (3, 4):
             key = _named(words[2:])
+            self.blocks.pop(key, None)
             for table in [t for t in self.ruleset.tables if (t.family, t.name) == key]:
                 if words[0] != "flush":
                     self.ruleset.tables.remove(table)
@@ -225,7 +246,7 @@ def _joined(lines: list[str]) -> Iterator[tuple[int, str]]:
         text = raw.strip()
         if not pending and (not text or (text.startswith("#") and "handle" not in text)):
             continue
-        text = _OPENED.sub("{", text)
+        text = _bare(text)
         if raw.endswith(" ") and text[-1:].isdigit():
             text += " "  # what read_rule knows an unprinted target by
         bare = _QUOTED.sub("", text)
@@ -239,6 +260,15 @@ def _joined(lines: list[str]) -> Iterator[tuple[int, str]]:
         pending, start, depth = "", 0, 0
     if pending:
         yield start, pending
+
+
+def _bare(text: str) -> str:
+    """The line without a comment behind what opens or closes a block, or ends a declaration (``{ # progname firewalld``)."""
+    if "#" not in text:
+        return text
+    place = _QUOTED.sub(lambda quoted: "_" * len(quoted[0]), text).find("#")
+    front = text[:place].rstrip() if place > 0 else ""
+    return front if front.endswith(("{", "}", ";")) else text
 
 
 def _opens_block(text: str) -> bool:

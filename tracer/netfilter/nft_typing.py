@@ -1,6 +1,8 @@
-"""Constants where an address or a port is asked for: service names become ports; any other word is refused, it would match nothing.
+"""Constants by the type that their place asks for: service names become ports, and numbers that stand for words those words.
 
-Listings print names only when they are asked to (``nft -S``, ``-N``), and scripts use variables.
+Any other word where an address or a port is due is refused: it would match nothing. Listings print names of ports and hosts only when they
+are asked to (``nft -S``, ``-N``), numbers for words likewise (``-n``), and scripts use variables.
+Source: datatype.c, ct.c, meta.c, fib.c of nftables 1.0.6; nf_conntrack_common.h, rtnetlink.h, if_ether.h, if_packet.h.
 """
 
 from __future__ import annotations
@@ -13,7 +15,20 @@ from tracer.netfilter import nft_model as n
 from tracer.netfilter.nft_words import port_word
 
 _ADDRESS, _PORT = "address", "port"
-_KINDS = {"ipv4_addr": _ADDRESS, "ipv6_addr": _ADDRESS, "inet_service": _PORT}
+_WORDS: dict[str, dict[int, str]] = {
+    "ct_state": {1: "invalid", 2: "established", 4: "related", 8: "new", 64: "untracked"},
+    "ct_status": {1: "expected", 2: "seen-reply", 4: "assured", 8: "confirmed", 16: "snat", 32: "dnat", 512: "dying"},
+    "ct_dir": {0: "original", 1: "reply"},
+    "nf_proto": {2: "ipv4", 10: "ipv6"},
+    "pkt_type": {0: "host", 1: "broadcast", 2: "multicast", 3: "other"},
+    "ether_type": {0x0800: "ip", 0x86DD: "ip6", 0x0008: "ip", 0xDD86: "ip6"},  # in JSON its bytes are the other way round
+    "fib_addrtype": dict(
+        enumerate(("unspec", "unicast", "local", "broadcast", "anycast", "multicast", "blackhole", "unreachable", "prohibit"))
+    ),
+}
+"""What ``nft -n`` prints as numbers, by type."""
+_BITS = frozenset({"ct_state", "ct_status"})
+_KINDS = {"ipv4_addr": _ADDRESS, "ipv6_addr": _ADDRESS, "inet_service": _PORT} | {kind: kind for kind in _WORDS}
 
 
 def typed(left: n.Expression, right: n.Expression) -> n.Expression:
@@ -34,9 +49,34 @@ def _kinds_of(left: n.Expression) -> tuple[str, ...]:
             return (_ADDRESS,)
         case n.Payload(field="sport" | "dport") | n.Ct(key="proto-src" | "proto-dst"):
             return (_PORT,)
+        case n.Ct(key=key) if key in _OF_CT:
+            return (_OF_CT[key],)
+        case n.Meta(key=key) if key in _OF_META:
+            return (_OF_META[key],)
+        case n.Fib(result="type"):
+            return ("fib_addrtype",)
         case n.Binary(left=inner):
             return _kinds_of(inner)
     return ("",)
+
+
+_OF_CT = {"state": "ct_state", "status": "ct_status", "direction": "ct_dir", "l3proto": "nf_proto"}
+_OF_META = {"nfproto": "nf_proto", "pkttype": "pkt_type", "protocol": "ether_type"}
+
+
+def _spelled(kind: str, number: int) -> n.Expression:
+    """The word that *number* stands for, or those of its bits; the number itself where it stands for none."""
+    words = _WORDS[kind]
+    if number in words:
+        return n.Word(words[number])
+    bits = [word for bit, word in words.items() if number & bit] if kind in _BITS else []
+    if not bits or number & ~sum(words):
+        return number
+    first, *others = bits
+    joined: n.Expression = n.Word(first)
+    for word in others:
+        joined = n.Binary("|", joined, n.Word(word))
+    return joined
 
 
 def _typed(kinds: tuple[str, ...], right: n.Expression) -> n.Expression:
@@ -46,6 +86,8 @@ def _typed(kinds: tuple[str, ...], right: n.Expression) -> n.Expression:
         if len(right.parts) != len(kinds):
             return right
         return n.Concat(tuple(_typed((kind,), part) for kind, part in zip(kinds, right.parts, strict=True)))
+    if len(kinds) == 1 and kinds[0] in _WORDS:
+        return _in_words(kinds, right)
     if isinstance(right, n.Word) and len(kinds) == 1 and kinds[0]:
         found = port_word(right) if kinds[0] == _PORT else right
         if isinstance(found, n.Word):
@@ -54,13 +96,22 @@ def _typed(kinds: tuple[str, ...], right: n.Expression) -> n.Expression:
     return right
 
 
+def _in_words(kinds: tuple[str, ...], right: n.Expression) -> n.Expression:
+    if isinstance(right, int):
+        return _spelled(kinds[0], right)
+    if isinstance(right, n.Binary) and right.operator == "|":
+        return n.Binary("|", _typed(kinds, right.left), _typed(kinds, right.right))
+    return right
+
+
 def _element(kinds: tuple[str, ...], element: n.Element) -> n.Element:
-    if isinstance(element.key, int | IPv4Address | IPv6Address | n.Wildcard):
+    if isinstance(element.key, n.Wildcard) or (isinstance(element.key, int | IPv4Address | IPv6Address) and kinds[:1] not in _ONE_WORD):
         return element
     key = _typed(kinds, element.key)
     return element if key is element.key else replace(element, key=key)
 
 
+_ONE_WORD = frozenset((kind,) for kind in _WORDS)
 _TYPES: dict[tuple[str, str], str] = {
     **{("ip", side): "ipv4_addr" for side in ("saddr", "daddr")},
     **{("ip6", side): "ipv6_addr" for side in ("saddr", "daddr")},
@@ -71,7 +122,8 @@ _TYPES: dict[tuple[str, str], str] = {
     ("meta", "l4proto"): "inet_proto",
     ("meta", "mark"): "mark",
     ("ct", "mark"): "mark",
-    ("ct", "state"): "ct_state",
+    **{("ct", key): kind for key, kind in _OF_CT.items()},
+    **{("meta", key): kind for key, kind in _OF_META.items()},
     **{("meta", name): "ifname" for name in ("iifname", "oifname")},
     **{("meta", name): "iface_index" for name in ("iif", "oif")},
 }

@@ -66,7 +66,7 @@ class Evaluator:
                 if named is None:
                     return None
                 index = SetIndex.of(named.elements)
-                if named.unread:
+                if named.unread or named.unlisted:
                     return None
                 self.indexes[key] = index, None
         return self.indexes[key][0]
@@ -85,9 +85,17 @@ class Evaluator:
                 return n.Element(n.Wildcard()) if here in view.recent else None
         index = self.index(found)
         if index is None:
-            return unknown(f"set {found.name if isinstance(found, n.SetReference) else ''} is not in the rule set", "DATA_MISSING")
+            return self._lost(found.name if isinstance(found, n.SetReference) else "")
         self.budget.spend(index.cost(key))
         return index.find(key)
+
+    def _lost(self, name: str) -> UnknownAnswer:
+        """What is said of a set whose elements are not known."""
+        named = self.table.sets.get(name)
+        if named is None:
+            return unknown(f"set {name} is not in the rule set", "DATA_MISSING")
+        why = "are not listed (nft -t, --terse)" if named.unlisted else "cannot be read"
+        return unknown(f"the elements of set {name} of table {self.table.family} {self.table.name} {why}", "DATA_MISSING")
 
     def ways(self, expression: n.Expression | n.Wildcard | n.VerdictValue, view: View) -> Ways:
         """Return the values that *expression* can have for the packet, with their odds."""

@@ -16,7 +16,7 @@ from tracer.packet import Family
 from tracer.snapshot.node_files import FILES_OF_MODE, IPTABLES, LEGACY_IPTABLES, NFT_TEXT, names
 from tracer.snapshot.proxy_mode import proxy_mode
 from tracer.topology.cluster import Cluster
-from tracer.topology.stack import NodeStack
+from tracer.topology.stack import PROXY_TABLE, NodeStack
 from tracer.trace import Unknown
 
 _RULE_FILES = names((IPTABLES, NFT_TEXT, LEGACY_IPTABLES))
@@ -129,7 +129,7 @@ def has_service_rules(stack: NodeStack) -> bool:
     """Return whether the node holds rules or virtual servers that kube-proxy made for Services."""
     if stack.virtual_servers is not None and stack.virtual_servers.servers:
         return True
-    if stack.nft is not None and any(t.name == "kube-proxy" and t.chains for t in stack.nft.ruleset.tables):
+    if stack.nft is not None and any(t.name == PROXY_TABLE and t.chains for t in stack.nft.ruleset.tables):
         return True
     prefixes = ("KUBE-SVC-", "KUBE-PORTALS-", "KUBE-SERVICES")
     return any(dump.count("nat", prefix) for family in Family for dump in stack.dumps(family) for prefix in prefixes)

@@ -16,7 +16,7 @@ from tracer.snapshot import Snapshot
 from tracer.snapshot.proxy_mode import ProxyMode, proxy_mode
 from tracer.topology.cluster import Cluster
 from tracer.topology.data_path import RULES_OF_MODE, data_path
-from tracer.topology.stack import NodeStack
+from tracer.topology.stack import PROXY_TABLE, NodeStack
 
 _CHAINS = {"userspace": "KUBE-PORTALS-", "iptables": "KUBE-SVC-"}
 
@@ -77,7 +77,7 @@ def _held(stack: NodeStack) -> Iterator[tuple[str, str]]:
         elif dummy := len(stack.routing.addresses_of("kube-ipvs0")):
             yield "ipvs", f"device kube-ipvs0 holds {dummy} addresses, which the node takes for its own"
         if stack.nft is not None:
-            tables = [t for t in stack.nft.ruleset.tables if t.name == "kube-proxy"]
+            tables = [t for t in stack.nft.ruleset.tables if t.name == PROXY_TABLE]
             if any(t.chains for t in tables):
                 yield "nftables", f"{stack.nft.ruleset.file} holds table {tables[0].family} kube-proxy"
         dumps = [d for family in Family for d in stack.dumps(family)]

@@ -38,6 +38,8 @@ _READ_FROM = {
     "mode": frozenset({files.PROXY_MODE.name}),
     "sockets": frozenset({files.SOCKETS.name}),
 }
+PROXY_TABLE = "kube-proxy"
+"""What kube-proxy calls its tables in nftables mode. Source: pkg/proxy/nftables/proxier.go."""
 _MATCHED_SET = re.compile(r" --match-set (KUBE-\S+) ", re.ASCII)
 
 
@@ -204,9 +206,8 @@ class NodeStack:
             return found
         if found := next((u for d in dumps if (u := self._unlisted(d, family)) is not None), None):
             return found
-        if self.nft is not None and (lost := self.nft.ruleset.incomplete):
-            text = f"{lost.file}{f':{lost.line}' if lost.line else ''}: {lost.message}; rules may be missing"
-            return Unknown(code="TRUNCATED_DUMP", text=text, at={"node": self.name, "file": lost.file, "line": lost.line})
+        if found := self._unlisted_by_nft():
+            return found
         if cut := next((d for d in dumps if d.truncated), None):
             seen = {t for d in dumps for t in d.tables}
             if missing := [t for t in ("raw", "mangle", "nat", "filter") if t not in seen]:
@@ -224,6 +225,21 @@ class NodeStack:
                     f"{file} is missing"
                 )
                 return Unknown(code="NO_RULES", text=text, at={"node": self.name, "file": file})
+        return None
+
+    def _unlisted_by_nft(self) -> Unknown | None:
+        """What the listing of nft's lacks, or hides."""
+        if self.nft is None:
+            return None
+        ruleset, in_mode = self.nft.ruleset, self.mode == files.NFT_TEXT.mode
+        lost = ruleset.incomplete or (ruleset.terse if in_mode else None)
+        if lost is not None:
+            text = f"{lost.file}{f':{lost.line}' if lost.line else ''}: {lost.message}; rules may be missing"
+            return Unknown(code="TRUNCATED_DUMP", text=text, at={"node": self.name, "file": lost.file, "line": lost.line})
+        if in_mode and not any(table.name == PROXY_TABLE for table in ruleset.tables):
+            held = "holds no table kube-proxy" if ruleset.tables else "is empty"
+            text = f"{ruleset.file} {held}, which a kube-proxy in {self.mode} mode has on every node: its rules were not recorded"
+            return Unknown(code="NO_RULES", text=text, at={"node": self.name, "file": ruleset.file})
         return None
 
     def _virtual_gap(self) -> Unknown | None:
