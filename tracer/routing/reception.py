@@ -79,9 +79,10 @@ class Reception:
             case ResultKind.BROADCAST:
                 return self._validate(destination=None, out=None)
             case ResultKind.UNICAST:
-                ways = {hop.device for hop in decision.nexthops if hop.share > 0}
-                verdicts = {self._validate(destination=destination, out=device) for device in ways}
-                return verdicts.pop() if len(verdicts) == 1 else (SourceCheck.UNKNOWN, "the check depends on the next hop")
+                ways = dict.fromkeys(hop.device for hop in decision.nexthops if hop.share > 0)
+                verdicts = [self._validate(destination=destination, out=device) for device in ways]
+                same = len({check for check, _ in verdicts}) == 1
+                return verdicts[0] if same else (SourceCheck.UNKNOWN, "the check depends on the next hop")
             case _:
                 # No route, or one that rejects: the packet ends there, its source is not looked at.
                 return SourceCheck.OK, ""
@@ -106,7 +107,7 @@ class Reception:
         if found.kind is ResultKind.UNKNOWN:
             return SourceCheck.UNKNOWN, found.unknown_reason or ""
         if found.kind in _NO_ROUTE:
-            return self._last_resort(rp_filter, f"there is no route back to {self._flow.source}")
+            return self._last_resort(rp_filter, f"there is no route back to {self._flow.source}{_by_what(found)}")
         if found.kind is ResultKind.LOCAL and not self._either("accept_local"):
             return SourceCheck.MARTIAN_SOURCE, f"{self._flow.source} is local to this stack, and accept_local is not set"
         if found.kind not in (ResultKind.UNICAST, ResultKind.LOCAL):
@@ -116,7 +117,8 @@ class Reception:
         if self._by_device is not None and not any(a.address.version == 4 for a in self._by_device.get(self._device, ())):
             return self._last_resort(rp_filter, f"{self._device} has no IPv4 address")
         if rp_filter == 1:
-            return SourceCheck.RP_FILTER, f"the way back to {self._flow.source} is not through {self._device} (strict rp_filter)"
+            back = f"the way back to {self._flow.source}" + (f" from {destination}" if destination is not None else "")
+            return SourceCheck.RP_FILTER, f"{back} is not through {self._device} (strict rp_filter){_by_what(found)}"
         return SourceCheck.OK, ""
 
     def _reversed(self, destination: Address | None, out: str | None) -> Flow:
@@ -160,4 +162,14 @@ class Reception:
         return bool(self._conf("all", key)) or bool(self._conf(self._device, key))
 
 
+def _by_what(found: Decision) -> str:
+    """What sends the way back elsewhere, or nowhere: the route with its device and table, and the policy rule that led to that table."""
+    rule = found.rule if found.rule is not None and found.rule.priority not in _STOCK_RULES else None
+    said = (f"route {found.route.to_text()!r}" if found.route is not None else "", f"policy rule {rule.to_text()!r}" if rule else "")
+    what = ", by ".join(word for word in said if word)
+    return f": {what}" if what else ""
+
+
+_STOCK_RULES = (0, 32766, 32767)
+"""The priorities of the rules that every stack has: tables local, main and default. Source: fib_default_rules_init() in fib_rules.c."""
 _NO_ROUTE = (ResultKind.NONE, ResultKind.BLACKHOLE, ResultKind.UNREACHABLE, ResultKind.PROHIBIT)

@@ -211,6 +211,45 @@ def test_recorded_sysctls() -> None:
     assert routing.bridge_nf_call(4) is True
 
 
+STRICT = "net.ipv4.conf.all.rp_filter = 1\n"
+ELSEWHERE = {"priority": 1536, "src": "10.0.0.1", "table": "2"}
+
+
+@pytest.mark.parametrize(
+    ("rules", "routes", "said"),
+    [
+        (None, [], "is not through eth0 (strict rp_filter): route '203.0.113.0/24 via 10.9.0.254 dev eth1'"),
+        (
+            [ELSEWHERE],
+            [{"dst": "default", "gateway": "10.9.0.254", "dev": "eth1", "table": "2"}],
+            "is not through eth0 (strict rp_filter): route 'default via 10.9.0.254 dev eth1 table 2', by policy rule '1536: from 10.0.0.1",
+        ),
+        (
+            [{"priority": 100, "src": "10.0.0.1", "action": "prohibit"}],
+            [],
+            "there is no route back to 203.0.113.9: policy rule '100: from 10.0.0.1",
+        ),
+        (
+            [ELSEWHERE],
+            [{"type": "blackhole", "dst": "default", "table": "2"}],
+            "there is no route back to 203.0.113.9: route 'blackhole default table 2', by policy rule '1536",
+        ),
+    ],
+)
+def test_the_reverse_path_filter_names_what_sends_the_way_back_elsewhere(
+    rules: list[dict[str, object]] | None, routes: list[dict[str, object]], said: str
+) -> None:
+    if rules is None:
+        routes = [{"dst": "203.0.113.0/24", "gateway": "10.9.0.254", "dev": "eth1"}]
+    more = json.dumps([{"flags": [], **route} for route in [*ROUTES, *routes]])
+    text = json.dumps(ADDRESSES)
+    policy = None if rules is None else json.dumps([*RULES, *rules])
+    routing = Routing.from_texts("n", ip_route=more, ip_addr=text, ip_rule=policy, sysctl=STRICT)
+    verdict = routing.validate_source(ip_address("203.0.113.9"), "eth0", ip_address("10.0.0.1"))
+    assert verdict.check is SourceCheck.RP_FILTER
+    assert said in verdict.reason
+
+
 ROUTE = st.builds(
     lambda number, length, gateway: {
         "dst": f"{IPv4Address(number >> (32 - length) << (32 - length) if length else 0)}/{length}",
