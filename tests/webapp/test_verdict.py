@@ -10,7 +10,7 @@ from tracer.graph import paths_of
 from tracer.query import Query, parse_destination, parse_protocol, parse_source
 from tracer.simulate import trace
 from tracer.stations import stations_of
-from webapp.presenters.verdict import Verdict, verdict
+from webapp.presenters.verdict import Verdict, rule_sentence, verdict
 
 SOCKETS = "Netid State  Recv-Q Send-Q Local Address:Port  Peer Address:Port Process\ntcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:*\n"
 CLIENT = "external:203.0.113.9"
@@ -51,3 +51,26 @@ def test_who_listens_on_a_node_is_in_the_headline(sockets: str | None, port: int
     assert found.whole.startswith(head)
     assert found.icon == icon
     assert said in found.text + found.detail
+
+
+HASH = '-m comment --comment "cali:nSZbcOoG1xPONxb8"'
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (
+            f'-A C {HASH} -m comment --comment "Configured DefaultEndpointToHostAction" -j DROP',
+            ": “Configured DefaultEndpointToHostAction”.",
+        ),
+        (f"-A C {HASH} -j DROP", "."),
+        ('-A C -m comment --comment "no thanks" -j DROP', ": “no thanks”."),
+        ('meta mark 0x00000001 drop comment "cali:abc; Drop if no policies passed packet"', ": “Drop if no policies passed packet”."),
+        ('ip daddr 10.0.0.1 drop comment "no thanks"', ": “no thanks”."),
+        ("-A C -j DROP", "."),
+    ],
+)
+def test_a_rule_speaks_for_itself(rule, said):
+    outcome = {"hops": [{"stack": {"name": "n1"}, "steps": [{"chain": "C", "rule": rule}]}]}
+    assert rule_sentence(outcome, "RULE_DROP") == f"A rule of C on node n1 drops the packet{said}"
+    assert rule_sentence(outcome, "NO_ROUTE") == ""

@@ -172,4 +172,79 @@ REASONS = (
         ),
         sources=(kubernetes_docs("Network Policies", "concepts/services-networking/network-policies/"),),
     ),
+    Explanation(
+        code="FOREIGN_RULE",
+        severity=Severity.WARNING,
+        theme=Theme.RULES,
+        title="A rule that is not the Service proxy's decides",
+        sentence="A rule of another program, or of somebody's own, takes or ends the packet for a Service.",
+        meaning=(
+            "Many programs write rules on a node: network plugins for hostPorts and policies, firewalls, container engines, people. "
+            "Whose a rule is, is told by the names of its table and chain and by its comment. One of theirs that translates a packet for a "
+            "Service to what is no endpoint of it, or drops it, is not out of date: restarting kube-proxy changes nothing.",
+            "In IPVS mode a cluster IP is an address of the node: a rule for the node's own addresses (a pod's hostPort) takes it too.",
+        ),
+        confirm=(
+            Check(
+                look_for="The rule, and what leads to it.", command="iptables-save | grep -nF CHAIN; nft -a list ruleset | grep -nF CHAIN"
+            ),
+        ),
+        fix=(
+            Remedy(action="Change the setting, policy or pod that the rule was written for.", trade_off="None."),
+            Remedy(action="Delete the rule.", trade_off="A program that wrote it writes it again."),
+        ),
+        sources=(issue("kubernetes/kubeadm#985"), issue("siderolabs/talos#9883")),
+    ),
+    Explanation(
+        code="MARKED_FOR_DROP",
+        severity=Severity.NOTICE,
+        theme=Theme.RULES,
+        title="Marked by one rule, ended by another",
+        sentence="The rule that ends the packet asks for a mark only: another rule gave it that mark, and that one is the reason.",
+        meaning=(
+            "Table nat cannot drop: until Kubernetes 1.25 kube-proxy marked there (KUBE-MARK-DROP) what KUBE-FIREWALL drops in filter. "
+            "Other programs use marks in the same way.",
+        ),
+        confirm=(Check(look_for="Who jumps to the chain that marks.", command="iptables-save | grep -F -- '-j KUBE-MARK-DROP'"),),
+        fix=(Remedy(action="Follow the rule that marked.", trade_off="None."),),
+        sources=(issue("weaveworks/weave#3568"),),
+    ),
+    Explanation(
+        code="RULES_FOR_REMOVED_SERVICE",
+        severity=Severity.WARNING,
+        theme=Theme.RULES,
+        title="Rules for a Service that is gone",
+        sentence="The node's rules take or refuse the packet for a Service, and no Service of the snapshot has this address and port.",
+        meaning=(
+            "The Service was deleted or changed, and the node's proxy has not removed its rules. They send to endpoints that nobody keeps "
+            "up to date, and the address may be given to another Service.",
+            "Where the snapshot does not hold every Service (one namespace, a part of a cluster) the Service may just be missing there.",
+        ),
+        confirm=(
+            Check(look_for="The address or node port.", command="kubectl get services -A -o wide | grep -F ADDRESS"),
+            _PROXY_LOG,
+        ),
+        fix=(_RESTART,),
+        sources=(issue("kubernetes/kubernetes#28674"),),
+    ),
+    Explanation(
+        code="SERVICE_OF_ANOTHER_PROXY",
+        severity=Severity.WARNING,
+        theme=Theme.RULES,
+        title="kube-proxy has to leave this Service alone",
+        sentence="A label gives the Service to another proxy, so kube-proxy makes no rules for it.",
+        meaning=(
+            "kube-proxy watches only Services and EndpointSlices without the labels service.kubernetes.io/service-proxy-name and "
+            "service.kubernetes.io/headless. With the first another program serves the Service, if there is one.",
+        ),
+        confirm=(
+            Check(look_for="The labels.", command="kubectl get service -n NAMESPACE SERVICE --show-labels"),
+            Check(look_for="The program that the label names.", command="kubectl get pods -A -o wide"),
+        ),
+        fix=(
+            Remedy(action="See to the program that the label names.", trade_off="None."),
+            Remedy(action="Take the label away.", trade_off="kube-proxy then makes rules for the Service, beside the other program's."),
+        ),
+        sources=(kubernetes_docs("Well-known labels", "reference/labels-annotations-taints/"),),
+    ),
 )

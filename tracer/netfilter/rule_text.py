@@ -16,6 +16,7 @@ from tracer.errors import Fault, ParseError
 from tracer.netfilter import match_options, target_options
 from tracer.netfilter import model as m
 from tracer.netfilter.match_options import Option
+from tracer.netfilter.rule_comments import spoken
 from tracer.netfilter.scalars import BadValue, address_mask, protocol
 
 _WORD = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"(?=\s|$)|([^\s"]+)(?=\s|$))', re.ASCII)
@@ -145,7 +146,8 @@ def _parse(text: str, number: int, chains: Container[str]) -> m.Rule:
     while reader.position < len(reader.words):
         _read_option(reader)
     matches = _built_matches(reader)
-    comment = next((x.text for x in matches if isinstance(x, m.CommentMatch)), None)
+    comments = [x.text for x in matches if isinstance(x, m.CommentMatch)]
+    comment = spoken(comments) if comments else None
     return m.Rule(text, number, chain, matches, _built_target(reader), comment=comment)
 
 

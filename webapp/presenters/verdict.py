@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,6 +11,7 @@ from tracer.dispositions import WORDS
 from tracer.explain.catalogue import explain, severity_here, severity_of, worst_finding
 from tracer.explain.explanation import Severity
 from tracer.graph import Path
+from tracer.netfilter.rule_comments import spoken_in
 from tracer.probability import from_text
 from tracer.trace import Finding, Reason
 from webapp.drawing.odds import odds_text
@@ -43,7 +43,6 @@ _BEGINNERS = ("node", "the", "a", "an", "it", "no", "this", "there", "nothing", 
 QUIET = (Severity.INFO,)
 UNCHECKED = "DATA_MISSING"
 _BY_RULE = ("RULE_DROP", "RULE_REJECT")
-_COMMENT = re.compile(r'--comment (?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<word>\S+))')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,9 +232,9 @@ def rule_sentence(outcome: Json, code: str) -> str:
     steps = hops[-1].get("steps") if hops else None
     if code not in _BY_RULE or not steps or not steps[-1].get("rule"):
         return ""
-    comment = _COMMENT.search(steps[-1]["rule"])
+    words = spoken_in(steps[-1]["rule"])
     does = "drops" if code == "RULE_DROP" else "rejects"
-    said = f": “{comment['quoted'] or comment['word']}”." if comment else "."
+    said = f": “{words}”." if words else "."
     return f"A rule of {steps[-1]['chain']} on node {hops[-1]['stack']['name']} {does} the packet{said}"
 
 

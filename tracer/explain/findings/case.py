@@ -15,15 +15,18 @@ from tracer.explain.explanation import Severity
 from tracer.explain.findings.endpoints import Endpoints, Target, endpoints_of
 from tracer.explain.findings.passage import Mark, Passage, passage_of
 from tracer.explain.findings.subject import Subject, subject_of
+from tracer.frontends.kinds import CILIUM
 from tracer.kube.endpoints import Listed
 from tracer.kube.objects import Objects
 from tracer.kube.pod import Pod
 from tracer.netfilter import model as m
 from tracer.netfilter.iptables_save import Chain, Dump
 from tracer.netfilter.model import Rule
+from tracer.netfilter.owners import CILIUM_MAPS, KUBE_PROXY, KUBE_ROUTER, Owner, owner_of
 from tracer.packet import Address, Family, Packet
 from tracer.query import FlowState, SourceKind, parse_address
 from tracer.topology.cluster import Cluster
+from tracer.topology.data_path import data_path
 from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Finding, Hop, Outcome, StackKind, Trace
 
@@ -180,6 +183,27 @@ class Case:
             return None
         position = bisect_left(chain.numbers, line)
         return chain.rule(position) if position < len(chain) and chain.numbers[position] == line else None
+
+    def owner(self, mark: Mark) -> Owner:
+        """Return whose the rule of a step is."""
+        found = owner_of(mark.step.table, mark.step.chain, mark.step.rule)
+        return self.proxy_at(mark.hop) if found is KUBE_PROXY else found
+
+    def is_of_proxy(self, mark: Mark | None) -> bool:
+        """Return whether a step is a rule of the program that makes the node's rules for Services."""
+        return mark is not None and mark.step.event is None and self.owner(mark).is_proxy
+
+    def proxy_at(self, hop: Hop) -> Owner:
+        """Return which program makes the rules for Services on the node of *hop*."""
+        return self.known.once(("proxy", hop.node or hop.name), lambda: self._proxy(hop))
+
+    def _proxy(self, hop: Hop) -> Owner:
+        stack = self.stack(hop)
+        if data_path(self.cluster, stack).kind is CILIUM:
+            return CILIUM_MAPS
+        dumps = [dump for family in Family for dump in stack.dumps(family)]
+        routes = any(dump.count("filter", "KUBE-ROUTER-SERVICES") for dump in dumps)
+        return KUBE_ROUTER if routes and not any(dump.count("nat", "KUBE-SERVICES") for dump in dumps) else KUBE_PROXY
 
     def is_about(self, mark: Mark | None, subject: Subject) -> bool:
         """Return whether the rule of a step is the subject's: it is known to stand for it, or asks for its address or port."""

@@ -95,8 +95,12 @@ def _asking(passage: Passage, snat: Mark) -> Mark | None:
 def _cause(case: Case, passage: Passage, snat: Mark, place: Place) -> tuple[str, str]:
     """Why the source was rewritten, and what can be done."""
     subject, asking = case.subject, _asking(passage, snat)
-    if asking is None and _marking(passage, snat) is None:
+    marking = asking or _marking(passage, snat)
+    if marking is None:
         return _unmarked(case, subject, place)
+    if not case.is_of_proxy(marking):
+        owner = case.owner(marking)
+        return f"because {marking.where} marked the packet, a rule {owner.of}", owner.undo
     where = f" (marked by {asking.where})" if asking else ""
     pod = case.client_pod
     if pod is not None and place.kind == "pod" and pod.key == (place.namespace, place.name):

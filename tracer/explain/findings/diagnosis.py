@@ -27,6 +27,7 @@ from tracer.explain.findings.replies import findings as _replies
 from tracer.explain.findings.rules_and_objects import findings as _rules_and_objects
 from tracer.explain.findings.service_endpoints import findings as _service_endpoints
 from tracer.explain.findings.split import findings as _split
+from tracer.explain.findings.whose_rules import findings as _whose_rules
 from tracer.topology.cluster import Cluster
 from tracer.trace import Finding, Outcome, Trace
 
@@ -39,6 +40,7 @@ THEMES: tuple[Theme, ...] = (
     _node_rules,
     _modes,
     _rules_and_objects,
+    _whose_rules,
     _hairpin,
     _replies,
     _connections,

@@ -40,7 +40,9 @@ def findings(case: Case, passage: Passage) -> Iterator[Finding]:
     else:
         text = f"{lead}. {chosen}, and no rule masquerades it: the pod gets a packet from its own address and drops it"
         fix = (
-            "Let kube-proxy masquerade hairpin traffic (a rule -s POD -j KUBE-MARK-MASQ for each endpoint is its default): check "
+            f"{at.where} is a rule {case.owner(at).of}: whoever wrote it has to masquerade what a pod sends to itself."
+            if at is not None and not case.is_of_proxy(at)
+            else "Let kube-proxy masquerade hairpin traffic (a rule -s POD -j KUBE-MARK-MASQ for each endpoint is its default): check "
             "what removed it."
         )
     yield finding(code=reason.code, text=text, fix=fix, at=at)

@@ -36,8 +36,8 @@ def _source_ranges(case: Case, subject: Subject, passage: Passage) -> Iterator[F
     if not ranges or case.sent is None or subject.way not in (WayIn.LOAD_BALANCER, WayIn.NODE_PORT):
         return
     listed, source = some([str(r) for r in ranges]), case.sent.source
-    at = passage.decided
-    if at is not None and subject.way is WayIn.LOAD_BALANCER and case.is_about(at, subject):
+    at = passage.cause
+    if at is not None and subject.way is WayIn.LOAD_BALANCER and case.is_of_proxy(at) and case.is_about(at, subject):
         arriving = at.hop.packet_in.source
         if not any(arriving in r for r in ranges):
             text = (

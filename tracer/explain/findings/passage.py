@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tracer.trace import Hop, Outcome, StackKind, Step
+
+# A rule that asks for a mark: iptables' value and mask, nft's mask, comparison and value.
+_WANTS_MARK = re.compile(
+    r"-m mark --mark (?P<value>0x[0-9a-f]{1,8})(?:/(?P<mask>0x[0-9a-f]{1,8}))?(?= |$)"
+    r"|\bmeta mark (?:(?:&|and) (?P<nft_mask>0x[0-9a-f]{1,8}) )?(?P<not>!= )?(?:== )?(?P<nft_value>0x[0-9a-f]{1,8})(?= |$)",
+    re.ASCII,
+)
+# A rule that marks whatever comes to its chain.
+_MARKS_ALL = re.compile(r'-A \S+ (?:-m comment --comment (?:"(?:[^"\\]|\\.)*"|\S+) )*-j MARK |(?:counter )?meta mark set ', re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +43,17 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """The way of one outcome. *decided*: the rule or policy that ended it, when one did."""
+    """The way of one outcome. *decided*: the rule or policy that ended it, when one did.
+
+    *cause* is the same, but where that rule ended what another one had marked: then it is the one that marked, or that called its chain.
+    """
 
     outcome: Outcome
     nodes: tuple[Hop, ...]
     dnats: tuple[Mark, ...]
     snats: tuple[Mark, ...]
     decided: Mark | None
+    cause: Mark | None
     through_load_balancer: bool
 
     @property
@@ -62,12 +76,14 @@ def passage_of(outcome: Outcome) -> Passage:
                 dnats.append(mark)
             if "source" in step.rewrote:
                 snats.append(mark)
+    decided = deciding(outcome.hops)
     return Passage(
         outcome=outcome,
         nodes=tuple(h for h in outcome.hops if h.kind is StackKind.NODE and h.node is not None),
         dnats=tuple(dnats),
         snats=tuple(snats),
-        decided=deciding(outcome.hops),
+        decided=decided,
+        cause=(_marking(decided) or decided) if decided is not None else None,
         through_load_balancer=any(h.kind is StackKind.LOAD_BALANCER for h in outcome.hops),
     )
 
@@ -87,3 +103,37 @@ def deciding(hops: Sequence[Hop]) -> Mark | None:
     step = hop.steps[-1]
     ended = step.verdict in ("drop", "reject") or (step.policy or "").upper() == "DROP"
     return Mark(hop, step, len(hops) - 1, len(hop.steps) - 1) if ended else None
+
+
+def _marking(at: Mark) -> Mark | None:
+    """Return the rule that gave the packet the mark for which the rule of *at* ended it, None where that asks for no mark, or none did."""
+    wanted = _wanted(at.step.rule or "")
+    if wanted is None:
+        return None
+    value, mask = wanted
+    for place in range(at.at_step - 1, -1, -1):
+        step = at.hop.steps[place]
+        before, after = (int(str(x), 16) for x in step.rewrote.get("mark", ("0", "0")))
+        if after & mask == value != before & mask:
+            return _caller(at, place) if _MARKS_ALL.match(step.rule or "") else Mark(at.hop, step, at.at_hop, place)
+    return None
+
+
+def _wanted(rule: str) -> tuple[int, int] | None:
+    """Return the bits that must be set for *rule* to match, and the mask; None where it asks for none."""
+    found = _WANTS_MARK.search(rule)
+    if found is None:
+        return None
+    value = int(found["value"] or found["nft_value"], 16)
+    mask = int(found["mask"] or found["nft_mask"] or "0xffffffff", 16)
+    if found["not"]:
+        value = mask if value == 0 and mask != 0xFFFFFFFF else 0
+    return (value, mask) if value else None
+
+
+def _caller(at: Mark, place: int) -> Mark:
+    """Return the step that led to the chain of step *place* of the hop, that step itself where none did."""
+    chain = at.hop.steps[place].chain
+    leads = (f"jump {chain}", f"goto {chain}")
+    found = next((i for i in range(place - 1, -1, -1) if at.hop.steps[i].verdict in leads), place)
+    return Mark(at.hop, at.hop.steps[found], at.at_hop, found)

@@ -15,34 +15,47 @@ from tracer.explain.findings.passage import Mark, Passage
 from tracer.explain.findings.subject import Subject, WayIn
 from tracer.kube.endpoints import Listed, state_text
 from tracer.packet import endpoint_text
-from tracer.trace import Disposition, Finding, StackKind
+from tracer.trace import Disposition, Finding, Hop, StackKind
 
-_RESTART = (
-    "Look at kube-proxy's log on node {node} for failed syncs and restart it there; take the snapshot again to rule out a moment's delay."
-)
-_READ_AGAIN = "Read the rules of node {node} again; if they still differ, look at its kube-proxy's log for failed syncs."
+_RESTART = "Look at {log} on node {node} for failed syncs and restart it there; take the snapshot again to rule out a moment's delay."
+_READ_AGAIN = "Read the rules of node {node} again; if they still differ, look at {log} there for failed syncs."
 
 
 def findings(case: Case, passage: Passage) -> Iterator[Finding]:
-    """Yield where the rules of this outcome's path and the objects differ."""
+    """Yield where the rules of this outcome's path and the objects differ. What is not the Service proxy's rule is no proof against it."""
     subject = case.subject
     if subject is None or any(h.kind is StackKind.PROXY for h in passage.outcome.hops):
         return  # a proxy process reads the objects itself: the rules only lead to it
+    at = chosen(case, subject, passage)
     if subject.port is None:
         yield from _no_such_port(case, subject, passage)
-    elif passage.dnats:
-        yield from _translated(case, subject, passage)
-    elif passage.decided is not None:
-        yield from _refused(case, subject, passage, passage.decided)
-    else:
+    elif at is not None:
+        if case.is_of_proxy(at):
+            yield from _translated(case, subject, at)
+    elif passage.cause is not None:
+        if case.is_of_proxy(passage.cause):
+            yield from _refused(case, subject, passage, passage.cause)
+    elif subject.other_proxy is None and not passage.dnats:
         yield from _untouched(case, subject, passage)
+
+
+def _advice(case: Case, hop: Hop, words: str = _RESTART) -> str:
+    return words.format(log=case.proxy_at(hop).log, node=hop.node)
 
 
 # -- the rules chose an endpoint ------------------------------------------------------------------------------------------------------
 
 
-def _translated(case: Case, subject: Subject, passage: Passage) -> Iterator[Finding]:
-    at = passage.dnats[0]
+def chosen(case: Case, subject: Subject, passage: Passage) -> Mark | None:
+    """Return the rule that took the packet from the Service's addresses, None when none did.
+
+    One that only leads from one of its addresses to another (OVN-Kubernetes' node ports, a balancer of somebody's own) is not yet it.
+    """
+    own = {address for address, _ in subject.service.addresses}
+    return next((at for at in passage.dnats if (target := target_of(at)) is None or target[0] not in own), None)
+
+
+def _translated(case: Case, subject: Subject, at: Mark) -> Iterator[Finding]:
     target, node = target_of(at), at.hop.node
     if target is None or node is None or at.step.event is not None or not case.endpoints.known:
         return
@@ -66,16 +79,17 @@ def _removed(case: Case, subject: Subject, at: Mark, target: Target) -> Finding:
         f"EndpointSlice of the Service lists it, and {who}"
     )
     lag = lag_of(case, at, subject, [target[0]], seen="seen to go")
-    return _aged(lag, code="STALE_RULE_FOR_REMOVED_POD", text=text, severity=None, at=at)
+    return _aged(case, lag, code="STALE_RULE_FOR_REMOVED_POD", text=text, severity=None, at=at)
 
 
-def _aged(lag: Lag | None, *, code: str, text: str, severity: Severity | None, at: Mark) -> Finding:
+def _aged(case: Case, lag: Lag | None, *, code: str, text: str, severity: Severity | None, at: Mark) -> Finding:
     """The finding with its age. Rules that were read before the change prove nothing against the proxy: then it is a notice."""
     if lag is None:
-        return finding(code=code, text=text, fix=_RESTART.format(node=at.hop.node), severity=severity, at=at)
+        return finding(code=code, text=text, fix=_advice(case, at.hop), severity=severity, at=at)
     if lag.is_early:
-        return finding(code=code, text=f"{text}. {lag.text}", fix=_READ_AGAIN.format(node=at.hop.node), severity=Severity.NOTICE, at=at)
-    return finding(code=code, text=f"{text}. {lag.text}", fix=_RESTART.format(node=at.hop.node), severity=severity, at=at)
+        again = _advice(case, at.hop, _READ_AGAIN)
+        return finding(code=code, text=f"{text}. {lag.text}", fix=again, severity=Severity.NOTICE, at=at)
+    return finding(code=code, text=f"{text}. {lag.text}", fix=_advice(case, at.hop), severity=severity, at=at)
 
 
 def _not_ready(case: Case, subject: Subject, at: Mark, listed: Listed) -> Finding:
@@ -85,7 +99,7 @@ def _not_ready(case: Case, subject: Subject, at: Mark, listed: Listed) -> Findin
         f"the rules are older than the objects"
     )
     lag = lag_of(case, at, subject, [listed.address], seen=f"seen to be {state_text(listed)}")
-    return _aged(lag, code="RULES_BEHIND_OBJECTS", text=text, severity=None, at=at)
+    return _aged(case, lag, code="RULES_BEHIND_OBJECTS", text=text, severity=None, at=at)
 
 
 def _missing(case: Case, subject: Subject, node: str) -> tuple[Listed, ...]:
@@ -120,7 +134,7 @@ def _behind(case: Case, subject: Subject, at: Mark, missing: tuple[Listed, ...])
         f"which the EndpointSlice lists as ready; they choose at {at.where} among others only"
     )
     lag = lag_of(case, at, subject, [x.address for x in missing], seen="first seen ready")
-    return _aged(lag, code="RULES_BEHIND_OBJECTS", text=text, severity=Severity.WARNING, at=at)
+    return _aged(case, lag, code="RULES_BEHIND_OBJECTS", text=text, severity=Severity.WARNING, at=at)
 
 
 # -- the rules refused it -------------------------------------------------------------------------------------------------------------
@@ -141,7 +155,7 @@ def _refused(case: Case, subject: Subject, passage: Passage, at: Mark) -> Iterat
         f"EndpointSlice lists {some(usable)} as ready"
     )
     lag = lag_of(case, at, subject, [x.address for x in usable], seen="first seen ready")
-    yield _aged(lag, code="RULES_BEHIND_OBJECTS", text=text, severity=Severity.FAULT, at=at)
+    yield _aged(case, lag, code="RULES_BEHIND_OBJECTS", text=text, severity=Severity.FAULT, at=at)
 
 
 # -- no rule took it ------------------------------------------------------------------------------------------------------------------
@@ -154,15 +168,15 @@ def _untouched(case: Case, subject: Subject, passage: Passage) -> Iterator[Findi
         return
     if subject.way is WayIn.NODE_PORT or passage.through_load_balancer:
         if (outcome.destination is not None and outcome.destination.kind == "node") or failed(outcome):
-            yield _no_node_port(case, subject, passage.last_node or node)
+            yield _no_node_port(case, subject, passage.nodes[-1])
     elif failed(outcome) or outcome.destination is None or outcome.destination.ip == subject.address:
         if case.endpoints.known and not case.endpoints.usable() and not failed(outcome):
             return
         text = (
             f"No rule of node {node} takes the packet to {subject.target}, the {subject.way} of Service {subject.name}: "
-            f"it is routed like any other packet{_ends(passage)}. {_behind_it(case)}"
+            f"it is routed like any other packet{_ends(passage)}. {behind_it(case)}"
         )
-        yield finding(code="NO_RULE_FOR_VIP", text=text, fix=_RESTART.format(node=node), evidence=_files(case, passage))
+        yield finding(code="NO_RULE_FOR_VIP", text=text, fix=_advice(case, passage.nodes[0]), evidence=_files(case, passage))
 
 
 def _ends(passage: Passage) -> str:
@@ -170,7 +184,8 @@ def _ends(passage: Passage) -> str:
     return f" ({reason.text})" if reason else ""
 
 
-def _behind_it(case: Case) -> str:
+def behind_it(case: Case) -> str:
+    """Return a sentence of what stands behind the Service."""
     usable = case.endpoints.usable()
     if not case.endpoints.known:
         return "The snapshot has no EndpointSlices, so whether the Service has endpoints is not known"
@@ -182,9 +197,10 @@ def _files(case: Case, passage: Passage) -> tuple[str, ...]:
     return tuple(d.file for d in case.stack(hop).dumps(hop.packet_in.family))
 
 
-def _no_node_port(case: Case, subject: Subject, node: str) -> Finding:
+def _no_node_port(case: Case, subject: Subject, hop: Hop) -> Finding:
+    node, proxy = hop.node, case.proxy_at(hop)
     number = subject.port.node_port if subject.port else subject.number
-    ready = _behind_it(case)
+    ready = behind_it(case)
     if subject.address.is_loopback:
         text = (
             f"Node {node} does not serve node port {number} of Service {subject.name} on {subject.address}: no rule takes the packet, "
@@ -199,7 +215,7 @@ def _no_node_port(case: Case, subject: Subject, node: str) -> Finding:
         f"processes, where nothing need listen. {ready}"
     )
     fix = (
-        "Dial an address that kube-proxy serves (nodePortAddresses), widen that setting, or look for failed syncs in its log on "
+        f"Dial an address that {proxy.name} serves (nodePortAddresses), widen that setting, or look for failed syncs in {proxy.log} on "
         f"node {node}."
     )
     return finding(code="NODEPORT_NOT_PROGRAMMED", text=text, fix=fix)

@@ -26,6 +26,8 @@ def findings(case: Case, passage: Passage) -> Iterator[Finding]:
     elif subject is not None and subject.port is not None and failed(outcome) and case.endpoints.known and not passage.dnats:
         if passage.last_node is None and not passage.through_load_balancer:
             return
+        if passage.cause is not None and passage.cause.step.policy is None and not case.is_of_proxy(passage.cause):
+            return  # somebody else's rule ended it, whatever stands behind the Service
         if not case.endpoints.usable():
             yield _nobody(case, subject, passage)
         elif _is_missing_here(case, subject, passage) and passage.last_node:
@@ -34,14 +36,14 @@ def findings(case: Case, passage: Passage) -> Iterator[Finding]:
 
 def _is_missing_here(case: Case, subject: Subject, passage: Passage) -> bool:
     """Whether the subject's own rule refused the packet on a node that its Local policy leaves without an endpoint."""
-    return subject.is_local and case.is_about(passage.decided, subject) and not case.endpoints.usable(passage.last_node)
+    return subject.is_local and case.is_about(passage.cause, subject) and not case.endpoints.usable(passage.last_node)
 
 
 # -- nobody ---------------------------------------------------------------------------------------------------------------------------
 
 
 def _nobody(case: Case, subject: Subject, passage: Passage) -> Finding:
-    at = passage.decided
+    at = passage.cause
     seen = {"rejected": "is refused", "dropped": "times out"}.get(passage.outcome.disposition.value, "gets no answer")
     ending = f"{_sentence(case.client)} {seen}" + (f" by {at.where} on node {passage.last_node}" if at else "")
     mismatched = case.known.once(("mismatch", subject.name, subject.port), lambda: _misnamed(case, subject))
@@ -161,10 +163,12 @@ def _pod_state(pod: Pod) -> str:
 
 
 def _not_here(case: Case, subject: Subject, passage: Passage, node: str) -> Finding:
-    at, port = passage.decided, subject.port
+    at, port = passage.cause, subject.port
     green = sorted({x.endpoint.node_name for x in case.endpoints.usable() if x.endpoint.node_name})
     ending = "times out" if passage.outcome.disposition is Disposition.DROPPED else "is refused"
     by = at.where if at else "no rule"
+    if at is not None and passage.decided is not None and passage.decided != at:
+        by = f"{passage.decided.where}, which drops what {at.where} marks"
     lead = f"{_sentence(case.client)} {ending} at node {node} by {by}: Service {subject.name} has {subject.policy_field} Local"
     if subject.way is WayIn.CLUSTER:
         text = f"{lead}, and node {node} runs no ready endpoint of it; ready ones are on {some(green) or 'no node'}"

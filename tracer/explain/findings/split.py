@@ -22,9 +22,9 @@ def findings(case: Case, passage: Passage) -> Iterator[Finding]:
     here, total = case.shares.get(node, {}), case.totals
     if uneven := _uneven(case, node, here):
         text = f"Node {node}'s own rules for Service {case.subject.name} do not share evenly: {uneven} ({at.where} is one of them)"
-        fix = (
-            f"kube-proxy gives every endpoint the same share: look for hand-made or half-written rules on node {node} and restart it there."
-        )
+        proxy = case.proxy_at(at.hop)
+        fix = f"{proxy.name} gives every endpoint the same share: look for hand-made or half-written rules on node {node}"
+        fix += " and restart it there." if case.is_of_proxy(at) else f"; {at.where} is none of its."
         yield finding(code="UNEVEN_SPLIT", text=text, fix=fix, at=at, evidence=_odds(passage))
     elif uneven := _uneven(case, None, total):
         text = (

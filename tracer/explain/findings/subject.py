@@ -24,6 +24,7 @@ class WayIn(StrEnum):
 
 
 _WAYS = {AddressOf.CLUSTER: WayIn.CLUSTER, AddressOf.EXTERNAL: WayIn.EXTERNAL, AddressOf.LOAD_BALANCER: WayIn.LOAD_BALANCER}
+_NOT_FOR_KUBE_PROXY = ("service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,15 @@ class Subject:
     def name(self) -> str:
         """Return ``namespace/name``."""
         return f"{self.service.namespace}/{self.service.name}"
+
+    @property
+    def other_proxy(self) -> str | None:
+        """Return which of its labels tells kube-proxy to leave the Service alone, as ``key: value``; None when none does.
+
+        Source: kube-proxy cmd/kube-proxy/app/server.go (the label selector of its informers).
+        """
+        labels = self.service.labels
+        return next((f"{label}: {labels[label]}" for label in _NOT_FOR_KUBE_PROXY if label in labels), None)
 
     @property
     def policy_field(self) -> str:

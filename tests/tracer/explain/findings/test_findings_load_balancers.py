@@ -14,9 +14,13 @@ def ranged(*ranges, local=False):
     made = published(local=local)
     made.edit("services.json", "web", lambda item: item["spec"].update(loadBalancerSourceRanges=list(ranges)))
     for node in made.nodes:
+        node.rules.append(("filter", ":KUBE-PROXY-FIREWALL"))
         for hook in ("INPUT", "FORWARD", "OUTPUT"):
-            text = f'-A {hook} ! -s {ranges[0]} -d 198.51.100.10/32 -p tcp -m comment --comment "default/web:p traffic not accepted"'
-            node.rules.append(("filter", f"{text} -m tcp --dport 80 -j DROP"))
+            node.rules.append(("filter", f"-A {hook} -m conntrack --ctstate NEW -j KUBE-PROXY-FIREWALL"))
+        text = (
+            f'-A KUBE-PROXY-FIREWALL ! -s {ranges[0]} -d 198.51.100.10/32 -p tcp -m comment --comment "default/web:p traffic not accepted"'
+        )
+        node.rules.append(("filter", f"{text} -m tcp --dport 80 -j DROP"))
         keeps = f"-A KUBE-SERVICES -s {ranges[0]} -d 198.51.100.10/32"
         made.change(f"nodes/{node.name}/iptables-save.txt", "-A KUBE-SERVICES -d 198.51.100.10/32", keeps)
     return made

@@ -145,9 +145,12 @@ def internal_local(node_with_pod=2):
     made.services[0].endpoints = [e for e in made.services[0].endpoints if e[1].number == node_with_pod]
     made.edit("services.json", "web", lambda item: item["spec"].update(internalTrafficPolicy="Local"))
     if node_with_pod == 2:
-        rule = '-A OUTPUT -d 10.96.0.10/32 -p tcp -m comment --comment "default/web:p has no local endpoints" -m tcp --dport 80 -j DROP'
-        made.node(1).rules += [("filter", rule), ("filter", rule.replace("OUTPUT", "FORWARD"))]
-        made.change("nodes/n1/iptables-save.txt", "-A KUBE-SERVICES -d 10.96.0.10/32", "-A KUBE-SERVICES -d 10.96.99.99/32")
+        rule = (
+            '-A KUBE-SERVICES -d 10.96.0.10/32 -p tcp -m comment --comment "default/web:p has no local endpoints" -m tcp --dport 80 -j DROP'
+        )
+        made.node(1).rules.append(("filter", rule))
+        taken = '-d {}/32 -p tcp -m comment --comment "default/web:p cluster IP"'
+        made.change("nodes/n1/iptables-save.txt", taken.format("10.96.0.10"), taken.format("10.96.99.99"))
     return made
 
 
