@@ -1,6 +1,7 @@
 """Inputs that people really had, each with what must hold: a case stands for a kind of fault, and none may come back.
 
-``cases/`` has them as they are handed on, one folder each; judge.py says how an ``expect.json`` is read.
+``cases/`` has them as they are handed on, one folder each, ``found/`` those that searches of public issue trackers came to, right or wrong
+(docs/field-cases.md); judge.py says how an ``expect.json`` is read.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from tests.field_cases.judge import answer_faults, import_faults, one_of, patter
 
 pytestmark = pytest.mark.django_db
 
-CASES = Path(__file__).parent / "cases"
+CASES, FOUND = (Path(__file__).parent / name for name in ("cases", "found"))
+FOLDERS = {folder.name: folder for folder in sorted((*CASES.iterdir(), *FOUND.iterdir()))}
 NOT_READ, ATTACH, KERNEL = "Never certain of what was not read", "Whatever people attach opens", "More of the kernel"
 OPEN: dict[str, str] = {
     "addresses-hidden": NOT_READ,
@@ -41,6 +43,7 @@ OPEN: dict[str, str] = {
     "dump-of-nat-only": NOT_READ,
     "filter-part-indented": NOT_READ,
     "final-dot-for-no-name": NOT_READ,
+    "forward-policy-of-docker": NOT_READ,
     "ip-rule-is-an-error": NOT_READ,
     "ipvsadm-listing": ATTACH,
     "kindnet-queue": NOT_READ,
@@ -48,8 +51,12 @@ OPEN: dict[str, str] = {
     "kubectl-table": NOT_READ,
     "legacy-tables-present": NOT_READ,
     "limit-before-log": NOT_READ,
+    "local-nodeport-grep": NOT_READ,
+    "local-nodeport-listing": NOT_READ,
+    "local-nodeport-shell-session": NOT_READ,
     "manifests": ATTACH,
     "masquerade-without-addresses": NOT_READ,
+    "no-masquerade-across-the-overlay": NOT_READ,
     "node-device-without-carrier": NOT_READ,
     "node-folders-without-nodes": ATTACH,
     "node-lacks-a-pod-route": NOT_READ,
@@ -125,9 +132,9 @@ class _Checked:
         return {"accepted": True, "page": shown, "text": shown, "stored": stored, "crashed": False}
 
 
-@pytest.mark.parametrize("slug", sorted(folder.name for folder in CASES.iterdir()))
+@pytest.mark.parametrize("slug", sorted(FOLDERS))
 def test_what_must_hold_holds(slug: str, client: Any, own_storage: Path) -> None:
-    faults = _Checked(CASES / slug, client).faults()
+    faults = _Checked(FOLDERS[slug], client).faults()
     if issue := OPEN.get(slug):
         assert faults, f"{slug} holds: take it out of OPEN ({issue})"
         pytest.xfail(f"{issue}: {faults[0][:120]}")
@@ -135,7 +142,13 @@ def test_what_must_hold_holds(slug: str, client: Any, own_storage: Path) -> None
 
 
 def test_every_open_case_is_one() -> None:
-    assert set(OPEN) <= {folder.name for folder in CASES.iterdir()}
+    assert set(OPEN) <= set(FOLDERS)
+
+
+def test_every_found_case_is_in_the_document() -> None:
+    told = (Path(__file__).parents[2] / "docs" / "field-cases.md").read_text(encoding="utf-8")
+    assert [folder.name for folder in FOUND.iterdir() if f"`{folder.name}`" not in told] == []
+    assert not {folder.name for folder in FOUND.iterdir()} & {folder.name for folder in CASES.iterdir()}
 
 
 def test_the_cases_are_those_that_are_handed_on(shared: Path) -> None:
