@@ -32,7 +32,6 @@ OPEN: dict[str, str] = {
     "archive-in-archive": ATTACH,
     "cilium-sysdump-services": ATTACH,
     "cluster-info-dump-to-stdout": ATTACH,
-    "corefile-zonal": NOT_READ,
     "deciding-line-broken": NOT_READ,
     "dump-is-an-error": NOT_READ,
     "dump-is-empty": NOT_READ,

@@ -64,7 +64,8 @@ def _holds(name: str, zone: str) -> bool:
 def parse_corefile(text: str, *, file: str = "Corefile", files: Mapping[str, str] | None = None) -> Corefile:
     """Return what a Corefile says. *files* are those it may import, by name.
 
-    :raises ParseError: the text is malformed, or CoreDNS would refuse to start with the plugin's options.
+    :raises ParseError: the text is malformed, or CoreDNS would refuse to start with the plugin's options. A plugin or property that Hopline
+        does not know is no such fault.
     """
     blocks = [b for raw in parse_blocks(text, file=file, files=files) for b in _server_blocks(raw)]
     for block in blocks:
@@ -161,10 +162,14 @@ def kubernetes_options(line: Line, block_zones: tuple[str, ...]) -> KubernetesOp
 def _kubernetes_option(option: Line, options: KubernetesOptions) -> KubernetesOptions:
     args = option.args
     match option.name:
-        case "endpoint_pod_names" | "noendpoints":
-            if args:
-                option.wrong_count()
-            return replace(options, endpoint_pod_names=True) if option.name == "endpoint_pod_names" else replace(options, no_endpoints=True)
+        case "endpoint_pod_names" | "noendpoints" | "zonal" if args:
+            option.wrong_count()
+        case "endpoint_pod_names":
+            return replace(options, endpoint_pod_names=True)
+        case "noendpoints":
+            return replace(options, no_endpoints=True)
+        case "zonal":
+            return replace(options, zonal=True)
         case "pods":
             return replace(options, pods=_pod_mode(option))
         case "namespaces":
@@ -191,7 +196,8 @@ def _kubernetes_option(option: Line, options: KubernetesOptions) -> KubernetesOp
         case "upstream" | "transfer" | "resyncperiod":
             pass  # of older CoreDNS, without effect or for zone transfers only
         case _:
-            option.refuse(f"unknown property '{option.name}'")
+            # NB: no fault of the Corefile: whoever runs it has a CoreDNS that knows the word.
+            return replace(options, unread=(*options.unread, option))
     return options
 
 
@@ -244,5 +250,10 @@ def external_options(line: Line, block_zones: tuple[str, ...]) -> ExternalOption
             case "fallthrough":
                 options = replace(options, fallthrough=fall_zones(option))
             case _:
-                option.refuse(f"unknown property '{option.name}'")
+                options = replace(options, unread=(*options.unread, option))
     return options
+
+
+def not_known(plugin: str, options: tuple[Line, ...]) -> tuple[str, ...]:
+    """Return what to say of the *options* of a plugin that Hopline does not know."""
+    return tuple(f"{' '.join(o.words)!r} of plugin {plugin} (Corefile line {o.line}), which Hopline does not know" for o in options)

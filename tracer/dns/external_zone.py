@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tracer.dns.corefile_text import Line
 from tracer.dns.message import ADDRESS_TYPES, Answer, Ask, Question, Rcode, Record, soa, without_repeats
 from tracer.dns.names import absolute, address_of_reverse, is_below, labels, longest_zone, without_zone
 from tracer.dns.target import Target, address_records, srv_records
@@ -20,7 +21,7 @@ DEFAULT_TTL = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExternalOptions:
-    """One ``k8s_external`` stanza; zones are absolute and in lower case."""
+    """One ``k8s_external`` stanza; zones are absolute and in lower case. *unread* are lines with a property that Hopline does not know."""
 
     zones: tuple[str, ...]
     apex: str = "dns"
@@ -28,6 +29,7 @@ class ExternalOptions:
     ttl: int = DEFAULT_TTL
     headless: bool = False
     fallthrough: tuple[str, ...] | None = None
+    unread: tuple[Line, ...] = ()
 
 
 class ExternalZone:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tracer.dns.corefile_text import Line
 from tracer.dns.names import is_below, is_reverse
 from tracer.kube.selector import LabelSelector
 
@@ -24,7 +25,8 @@ class KubernetesOptions:
     """One ``kubernetes`` stanza. Zones are absolute and in lower case.
 
     *fallthrough* None: name errors are final; else those below one of its zones go to the next plugin.
-    *namespaces* empty: all; *labels* and *namespace_labels* None: no selector.
+    *namespaces* empty: all; *labels* and *namespace_labels* None: no selector. *unread* are lines with a property that Hopline does not
+    know: CoreDNS may, and each of its answers may then be another.
     """
 
     zones: tuple[str, ...]
@@ -38,6 +40,8 @@ class KubernetesOptions:
     ignore_empty_service: bool = False
     fallthrough: tuple[str, ...] | None = None
     multicluster: tuple[str, ...] = ()
+    zonal: bool = False
+    unread: tuple[Line, ...] = ()
 
     @property
     def primary_zone(self) -> str:

@@ -64,7 +64,8 @@ class Answer:
     """A server's answer, by section.
 
     *plugin* is what answered. *outside* is a name that only a server outside the cluster can resolve, with *servers* as written in the
-    Corefile; the records are then complete up to that name. *why* says in words what an rcode alone does not.
+    Corefile; the records are then complete up to that name. *why* says in words what an rcode alone does not. *unread* is what of the
+    Corefile Hopline does not know and what this answer may depend on.
     """
 
     rcode: Rcode
@@ -76,6 +77,7 @@ class Answer:
     outside: str | None = None
     servers: tuple[str, ...] = ()
     why: str = ""
+    unread: tuple[str, ...] = ()
 
     @property
     def is_nodata(self) -> bool:

@@ -56,12 +56,19 @@ def parse_rewrites(lines: tuple[Line, ...]) -> tuple[Rewrite, ...]:
     return tuple(rule for line in lines for rule in _rules(line))
 
 
-def _rules(line: Line) -> list[Rewrite]:
-    # The long form writes the same words on the lines of a block.
+def unread_rewrites(lines: tuple[Line, ...]) -> tuple[Line, ...]:
+    """Return the ``rewrite`` lines whose kind of rule Hopline does not know: what they change is not known either."""
+    return tuple(line for line in lines if (words := _words(line)[0]) and words[0].lower() not in ("type", "name", *_HARMLESS))
+
+
+def _words(line: Line) -> tuple[list[str], bool]:
+    """The words of a rule, and whether the next one is asked too. The long form writes the same words on the lines of a block."""
     words = [*line.args, *(word for inner in line.block for word in inner.words)]
-    goes_on = words[:1] == ["continue"]
-    if words[:1] in (["continue"], ["stop"]):
-        words = words[1:]
+    return (words[1:], words[0] == "continue") if words[:1] in (["continue"], ["stop"]) else (words, False)
+
+
+def _rules(line: Line) -> list[Rewrite]:
+    words, goes_on = _words(line)
     if not words:
         line.wrong_count()
     match words[0].lower():
@@ -69,9 +76,7 @@ def _rules(line: Line) -> list[Rewrite]:
             return [_type_rule(line, words, goes_on=goes_on)]
         case "name":
             return [_name_rule(line, words[1:], goes_on=goes_on)]
-        case harmless if harmless in _HARMLESS:
-            return []
-    raise line.fault(f"invalid rule type {words[0]!r}")
+    return []  # no name and no type changes, or nobody knows what: unread_rewrites
 
 
 def _type_rule(line: Line, args: list[str], *, goes_on: bool) -> Rewrite:

@@ -13,14 +13,14 @@ from dataclasses import replace
 from functools import cached_property
 
 from tracer.dns.autopath import autopath, first_in_search_path
-from tracer.dns.corefile import Corefile, ServerBlock, external_options, kubernetes_options, plugin_zones
+from tracer.dns.corefile import Corefile, ServerBlock, external_options, kubernetes_options, not_known, plugin_zones
 from tracer.dns.corefile_text import Line
 from tracer.dns.external_zone import ExternalZone
 from tracer.dns.hosts_file import Hosts
 from tracer.dns.kubernetes_options import PodMode
 from tracer.dns.message import Answer, Ask, Question, Rcode, servfail, unknown
 from tracer.dns.names import is_below, longest_zone
-from tracer.dns.rewrite import Rewrite, parse_rewrites, rewritten_back
+from tracer.dns.rewrite import Rewrite, parse_rewrites, rewritten_back, unread_rewrites
 from tracer.dns.service_import import Imports
 from tracer.dns.zone import ClusterZone
 from tracer.kube.objects import Objects
@@ -129,16 +129,18 @@ class _Chain:
             case "cache":
                 return [self._cache(lines[0])]
             case "rewrite":
-                return [_rewrite(parse_rewrites(lines))]
+                return [_in_doubt(_rewrite(parse_rewrites(lines)), (".",), not_known(name, unread_rewrites(lines)))]
             case "autopath":
                 return [self._autopath(lines[0])]
             case "hosts":
                 return [_or_next(Hosts.parse(lines[0], self._block.zones).answer)]
             case "kubernetes" if self._cluster is not None:
-                return [_or_next(self._cluster.answer)]
+                options = self._cluster.options
+                return [_in_doubt(_or_next(self._cluster.answer), options.zones, not_known(name, options.unread))]
             case "k8s_external" if self._cluster is not None:
-                zone = ExternalZone(self._cluster, external_options(lines[0], self._block.zones), lookup=self._server.ask)
-                return [_or_next(zone.answer)]
+                said = external_options(lines[0], self._block.zones)
+                zone = ExternalZone(self._cluster, said, lookup=self._server.ask)
+                return [_in_doubt(_or_next(zone.answer), said.zones, not_known(name, said.unread))]
             case "forward" | "grpc":
                 return [_forward(line, self._block.zones) for line in lines]
             case "any":
@@ -268,8 +270,21 @@ def _dns64(question: Question, client: Address | None, following: Ask) -> Answer
     return answer
 
 
+def _in_doubt(plugin: Plugin, zones: tuple[str, ...], unread: tuple[str, ...]) -> Plugin:
+    """The plugin with words of its own that Hopline does not know: whatever is asked of its *zones* may be answered otherwise."""
+    if not unread:
+        return plugin
+
+    def doubting(question: Question, client: Address | None, following: Ask) -> Answer:
+        answer = plugin(question, client, following)
+        return answer if longest_zone(question.name, zones) is None else replace(answer, unread=(*answer.unread, *unread))
+
+    return doubting
+
+
 def _unknown_plugin(line: Line) -> Plugin:
     def plugin(question: Question, client: Address | None, following: Ask) -> Answer:
-        return unknown(line.name, f"plugin {line.name} (Corefile line {line.line}) is not modelled: it may answer before any other")
+        why = f"Hopline does not know plugin {line.name} (Corefile line {line.line}), which may answer before any other"
+        return unknown(line.name, why)
 
     return plugin

@@ -14,7 +14,7 @@ from tracer.dns.message import ADDRESS_TYPES, Answer, Ask, Question, Rcode, Reco
 from tracer.dns.names import absolute, address_of_reverse, is_below, is_reverse, longest_zone, without_zone
 from tracer.dns.service_import import Imports, ServiceImport
 from tracer.dns.target import Target, address_records, host_of, srv_records
-from tracer.dns.zone_name import POD, SVC, ZoneName, parse_zone_name
+from tracer.dns.zone_name import POD, SVC, ZonalName, ZoneName, parse_zonal_name, parse_zone_name
 from tracer.dns.zone_objects import ZoneEndpoint, ZoneObjects, ZonePort
 from tracer.kube.objects import Objects
 from tracer.kube.service import Service, ServiceType
@@ -157,6 +157,8 @@ class ClusterZone:
         name = question.name.lower()
         if name == f"{_NAME_SERVER}{zone.lower()}":
             return tuple(Target(host=a, owner=question.name) for _, a in self._own_addresses(zone) if _is_of(a, question.rdtype))
+        if self.options.zonal and (zonal := parse_zonal_name(name, zone)) is not None:
+            return self._zonal(zonal, zone)
         multicluster = zone.lower() in self.options.multicluster
         asked = parse_zone_name(name, zone, multicluster=multicluster)
         if asked is None:
@@ -199,6 +201,16 @@ class ClusterZone:
         ports = [p for p in self.objects.ports_of(service) if _fits(asked, p)]
         found = tuple(Target(host=ip, owner=owner, port=p.number) for p in ports for ip in service.cluster_ips)
         return found if ports else None
+
+    def _zonal(self, asked: ZonalName, zone: str) -> Targets | None:
+        """Return the endpoints of a headless Service in one topology zone; its own names are those without the zone."""
+        service = self.objects.service(asked.namespace, asked.service) if self.objects.is_exposed(asked.namespace) else None
+        if service is None or not service.headless:
+            return None
+        endpoints = self.objects.endpoints(*service.key)
+        there = tuple(e for e in endpoints if (e.topology_zone or "").lower() == asked.topology_zone)
+        chosen = there or (() if asked.pin else endpoints)
+        return tuple(_of_endpoints(chosen, ZoneName(), f"{service.name}.{service.namespace}.{SVC}.{zone}"))
 
     def _is_hidden(self, service: Service) -> bool:
         """Whether ``ignore empty_service`` hides the Service: it has a cluster IP and no endpoint."""

@@ -11,6 +11,7 @@ from tracer.dns.names import labels, without_zone
 
 SVC = "svc"
 POD = "pod"
+_ZONAL = ("pin", "prefer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,27 @@ def parse_zone_name(name: str, zone: str, *, multicluster: bool = False) -> Zone
     before = parts[:-3]
     found = ZoneName(kind=kind, namespace=rest[0], service=rest[1])
     return _with_front(found, before, multicluster=multicluster) if before else found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZonalName:
+    """A headless Service's name for one topology zone: *pin* asks for endpoints there only, else all will do where there is none."""
+
+    topology_zone: str
+    pin: bool
+    namespace: str
+    service: str
+
+
+def parse_zonal_name(name: str, zone: str) -> ZonalName | None:
+    """Return what a name of the form ``TOPOLOGY-ZONE.pin|prefer._zone.SERVICE.NAMESPACE.svc.ZONE`` asks, None for every other.
+
+    Source: CoreDNS 1.14.7, option ``zonal`` of plugin kubernetes.
+    """
+    parts = labels(without_zone(name.lower(), zone.lower()))
+    if len(parts) != 6 or parts[2] != "_zone" or parts[5] != SVC or parts[1] not in _ZONAL:
+        return None
+    return ZonalName(topology_zone=parts[0], pin=parts[1] == _ZONAL[0], namespace=parts[4], service=parts[3])
 
 
 def _with_front(found: ZoneName, before: tuple[str, ...], *, multicluster: bool) -> ZoneName:

@@ -43,6 +43,7 @@ class ZoneEndpoint:
     label: str
     ports: tuple[ZonePort, ...]
     cluster: str | None = None
+    topology_zone: str | None = None
 
 
 class ZoneObjects:
@@ -143,6 +144,7 @@ class ZoneObjects:
                         label=self._label(address, endpoint.hostname, pod),
                         ports=ports,
                         cluster=item.labels.get(SOURCE_CLUSTER_LABEL) if named is not None else None,
+                        topology_zone=endpoint.zone,
                     )
 
     def _label(self, address: Address, hostname: str | None, pod: str | None) -> str:

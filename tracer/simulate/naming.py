@@ -127,8 +127,17 @@ def traced_name(cluster: Cluster, query: Query, walk: Budgeted, budget: Budget) 
         why = resolution.why or f"{resolution.outside} is resolved outside the cluster"
         return _outside(cluster, query, why, trace, lookups)
     if resolution.result is not Result.FOUND:
-        return _ended(query, _reason(cluster, query, resolution), lookups)
-    return _dialled(cluster, query, client, resolution, lookups, trace, budget)
+        return _in_doubt(_ended(query, _reason(cluster, query, resolution), lookups), resolution)
+    return _in_doubt(_dialled(cluster, query, client, resolution, lookups, trace, budget), resolution)
+
+
+def _in_doubt(answer: Trace, resolution: Resolution) -> Trace:
+    """The answer on the condition that what Hopline does not know of the Corefile changes nothing of what was asked."""
+    unread = tuple(dict.fromkeys(words for asked in resolution.asked for words in asked.answer.unread))
+    if not unread:
+        return answer
+    said = tuple(f"CoreDNS answers as without {words}" for words in unread)
+    return replace(answer, outcomes=tuple(replace(o, conditions=(*said, *o.conditions)) for o in answer.outcomes))
 
 
 # --- the answer --------------------------------------------------------------------------------------------------------------

@@ -166,6 +166,40 @@ def test_a_corefile_that_coredns_refuses(files: dict[str, bytes]) -> None:
     assert [(o.disposition, o.reason and o.reason.code) for o in answer.outcomes] == [(Disposition.UNKNOWN, "COREFILE_INVALID")]
 
 
+STRANGE = {
+    "a property": ("pods insecure", "pods insecure\\n        newest_thing on"),
+    "a rule": ("cache 30", "rewrite flavour sweet sour\\n    cache 30"),
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+def test_words_that_hopline_does_not_know_are_no_fault_of_the_corefile(files: dict[str, bytes], kind: str) -> None:
+    plain, strange = traced(files, CLIENT, "api:80"), traced(files, CLIENT, "api:80", text("configmaps.json", *STRANGE[kind]))
+    assert [(o.disposition, o.destination) for o in strange.outcomes] == [(o.disposition, o.destination) for o in plain.outcomes]
+    for outcome in strange.outcomes:
+        assert len(outcome.conditions) == 1
+        assert "which Hopline does not know" in outcome.conditions[0]
+        assert "(Corefile line " in outcome.conditions[0]
+
+
+@pytest.mark.parametrize("to", ["10.96.0.10:53", "nothere.example.com.:80"])
+def test_a_property_that_cannot_matter_is_not_shown(files: dict[str, bytes], to: str) -> None:
+    answer = traced(files, CLIENT, to, text("configmaps.json", *STRANGE["a property"]))
+    assert not [c for o in answer.outcomes for c in o.conditions]
+    assert not [u for u in answer.unknowns if "does not know" in u.text]
+
+
+def test_a_plugin_that_hopline_does_not_know_may_answer_first(files: dict[str, bytes]) -> None:
+    answer = traced(files, CLIENT, "api:80", text("configmaps.json", "cache 30", "newest 30\\n    cache 30"))
+    assert [o.disposition for o in answer.outcomes] == [Disposition.UNKNOWN]
+    assert "Hopline does not know plugin newest (Corefile line" in answer.unknowns[0].text
+
+
+def test_zonal_changes_no_other_name(files: dict[str, bytes]) -> None:
+    answer = traced(files, CLIENT, "api:80", text("configmaps.json", "pods insecure", "pods insecure\\n        zonal"))
+    assert answer == traced(files, CLIENT, "api:80")
+
+
 # --- findings ----------------------------------------------------------------------------------------------------------------------
 
 
