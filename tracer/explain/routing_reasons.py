@@ -25,6 +25,61 @@ REASONS = (
         sources=(manual("ip-route(8)"), kernel("net/ipv4/fib_semantics.c")),
     ),
     Explanation(
+        code="NO_CARRIER",
+        severity=Severity.FAULT,
+        theme=Theme.ROUTING,
+        title="A link is down",
+        sentence="The packet has to pass a device that has no carrier, or that is shut.",
+        meaning=(
+            "A device without carrier keeps its routes (marked linkdown): the kernel asks for the neighbour three times into nothing and "
+            "then says 'host unreachable'. With a permanent neighbour entry, as flannel writes for its VXLAN, or on a device without ARP "
+            "it does not ask, and the packet vanishes. A device that is shut has no routes at all.",
+            "A veth has carrier while both its ends are up; a bridge while one of its ports has.",
+        ),
+        confirm=(
+            Check(look_for="NO-CARRIER, LOWERLAYERDOWN or a missing UP.", command="ip -d link show dev DEVICE"),
+            Check(look_for="linkdown or dead.", command="ip route show table all dev DEVICE"),
+        ),
+        fix=(
+            Remedy(action="ip link set dev DEVICE up, on both ends of the link.", trade_off="Find out first who shut it."),
+            Remedy(action="Recreate the pod whose device it is.", trade_off="Its connections end."),
+        ),
+        sources=(kernel("net/sched/sch_generic.c"), kernel("net/core/neighbour.c"), kernel("net/core/link_watch.c"), _SYSCTL),
+    ),
+    Explanation(
+        code="LINK_STATE_UNKNOWN",
+        severity=Severity.WARNING,
+        theme=Theme.ROUTING,
+        title="Whether the link works is not certain",
+        sentence="What was recorded of a link contradicts itself, or does not say whose link it is that is down.",
+        meaning=(
+            "Files of one node are read one after the other, so a route may be marked linkdown whose device has carrier in the next file. "
+            "And of a bridge's ports, or of devices that are shut, it is not recorded which pod is behind which.",
+        ),
+        confirm=(
+            Check(look_for="NO-CARRIER or a missing UP.", command="ip -d link show"),
+            Check(look_for="Which port has the pod's address.", command="bridge fdb show; ip neigh show"),
+        ),
+        sources=(manual("ip-link(8)"), manual("bridge(8)")),
+    ),
+    Explanation(
+        code="NEIGHBOUR_FAILED",
+        severity=Severity.WARNING,
+        theme=Theme.ROUTING,
+        title="The neighbour did not answer",
+        sentence="When the node asked last who has the next hop's address, nobody answered.",
+        meaning=(
+            "The kernel keeps such an entry (FAILED, INCOMPLETE) for about a minute, and asks again for the next packet: if nobody answers "
+            "then either, the sender is told 'host unreachable'. An entry that was made before the pod had its address says nothing of it, "
+            "so Hopline does not take it for proof. STALE, DELAY and PROBE are entries that were answered.",
+        ),
+        confirm=(
+            Check(look_for="FAILED after a new attempt.", command="ping -c 1 ADDRESS; ip neigh show ADDRESS"),
+            Check(look_for="Whether the pod's device is up and has the address.", command="kubectl exec -n NAMESPACE POD -- ip addr"),
+        ),
+        sources=(kernel("net/core/neighbour.c"), manual("ip-neighbour(8)")),
+    ),
+    Explanation(
         code="ROUTE_PROHIBITED",
         severity=Severity.FAULT,
         theme=Theme.ROUTING,

@@ -3,6 +3,7 @@
 from tracer.routing.model import (
     InterfaceAddress,
     Link,
+    Neighbour,
     NextHop,
     PolicyRule,
     ResultKind,
@@ -15,7 +16,7 @@ from tracer.routing.model import (
     is_unnamed,
     shown_device,
 )
-from tracer.routing.parse import parse_addresses, parse_links, parse_routes, parse_rules, parse_sysctl
+from tracer.routing.parse import parse_addresses, parse_links, parse_neighbours, parse_routes, parse_rules, parse_sysctl
 from tracer.routing.placed import IPVS_DUMMY, PlacedRouting, Placement
 from tracer.routing.stack import Routing
 from tracer.routing.sysctl import kernel_default
@@ -24,6 +25,7 @@ __all__ = [
     "IPVS_DUMMY",
     "InterfaceAddress",
     "Link",
+    "Neighbour",
     "NextHop",
     "PlacedRouting",
     "Placement",
@@ -40,6 +42,7 @@ __all__ = [
     "kernel_default",
     "parse_addresses",
     "parse_links",
+    "parse_neighbours",
     "parse_routes",
     "parse_rules",
     "parse_sysctl",

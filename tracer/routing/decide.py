@@ -7,11 +7,13 @@ Source: fib_rules.c, fib_trie.c, fib_semantics.c, ipv4/route.c, ip6_fib.c, ipv6/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from ipaddress import IPv6Address
 
+from tracer.packet import Address
 from tracer.routing.flow import LOOPBACK, Flow, matches, unknown_because
 from tracer.routing.model import DEFAULT_TABLE, Link, NextHop, PolicyRule, ResultKind, Route, RouteType, RuleAction
 from tracer.routing.parse import with_shares
@@ -143,7 +145,7 @@ class Decider:
         return None
 
     def _through4(self, route: Route, later: list[Route], flow: Flow) -> Decision | None:
-        usable = tuple(self._usable(hop, flow) for hop in route.nexthops)
+        usable = tuple(self._usable(route, hop, flow) for hop in route.nexthops)
         if flow.oif:
             hop = next((hop for hop, use in zip(route.nexthops, usable, strict=True) if use and hop.device == flow.oif), None)
             return None if hop is None else _decision(route, (hop,))
@@ -162,11 +164,45 @@ class Decider:
             return False
         return any(rival.gateway is not None and _rank(rival) == _rank(route) for rival in later)
 
-    def _usable(self, hop: NextHop, flow: Flow) -> bool:
-        if hop.dead:
+    def _usable(self, route: Route, hop: NextHop, flow: Flow) -> bool:
+        if hop.dead or self._is_down(route, hop):
             return False
         skipped = hop.linkdown and not flow.ignore_linkdown
         return not (skipped and hop.device is not None and self._ignores_linkdown(hop.device))
+
+    def _is_down(self, route: Route, hop: NextHop) -> bool:
+        """Whether the device is shut: the kernel flushes what leads over it, or marks one of several next hops dead.
+
+        NB: the routes to a shut device's own addresses stay. Source: fib_sync_down_dev(), fib_add_ifaddr(), rt6_disable_ip().
+        """
+        link = self._links.get(hop.device or "")
+        return route.type is RouteType.UNICAST and link is not None and link.is_down
+
+    # What a search passes over
+
+    @cached_property
+    def _passes_over_some(self) -> bool:
+        return any(self._why_unusable(route, hop) for route in self._tables.routes for hop in route.nexthops)
+
+    def _why_unusable(self, route: Route, hop: NextHop) -> str | None:
+        if hop.dead:
+            return "it is marked dead"
+        if self._is_down(route, hop):
+            return f"{hop.device} is shut"
+        if hop.linkdown and hop.device is not None and self._ignores_linkdown(hop.device):
+            return f"{hop.device} has no carrier, and ignore_routes_with_linkdown is set"
+        return None
+
+    def passed_over(self, destination: Address, chosen: Route | None) -> Iterator[tuple[Route, str]]:
+        """Yield the routes, more exact than *chosen* or as exact, that would lead to *destination* if their devices worked, and why not."""
+        if not self._passes_over_some:
+            return
+        for table in self._tables.tables.values():
+            for route in (r for routes in table.candidates(destination) for r in routes):
+                reasons = [self._why_unusable(route, hop) for hop in route.nexthops]
+                shorter = chosen is not None and route.destination.prefixlen < chosen.destination.prefixlen
+                if reasons and all(reasons) and not shorter:
+                    yield route, str(reasons[0])
 
     # IPv6: fib6_table_lookup(), find_rr_leaf(), fib6_select_path()
 
@@ -194,7 +230,7 @@ class Decider:
         return None
 
     def _score6(self, route: Route, hop: NextHop, flow: Flow) -> int:
-        if not self._usable(hop, flow):
+        if not self._usable(route, hop, flow):
             return -1
         on_device = flow.device_scope is None or hop.device == flow.device_scope
         if not on_device and flow.strict_device:
@@ -212,7 +248,7 @@ class Decider:
             return Decision(kind=ResultKind.UNREACHABLE, route=route)
         if len(route.nexthops) == 1:
             return _decision(route, route.nexthops)
-        hops = with_shares(route.nexthops, tuple(self._usable(hop, flow) for hop in route.nexthops))
+        hops = with_shares(route.nexthops, tuple(self._usable(route, hop, flow) for hop in route.nexthops))
         # Those that do not fit the device leave their part to the one that the search found.
         # NB: before Linux 6.15 (and its stable branches) the search's find also took the part of those before it.
         taken = [n for n, hop in enumerate(hops) if n != position and self._score6(route, hop, flow) < 0]

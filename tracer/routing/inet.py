@@ -147,6 +147,7 @@ class Inet:
             share=Fraction(1) if hop is None else hop.share,
             inferred=decision.route.inferred if decision.route is not None else False,
             unknown_reason=decision.unknown_reason,
+            linkdown=hop is not None and hop.linkdown,
         )
         if flow.source is not None or received or hop is None:
             return result
@@ -168,6 +169,10 @@ class Inet:
         if self._prefers_source_nexthop is None:
             return None
         return _by_source(hops, own) if self._prefers_source_nexthop else hops
+
+    def passed_over(self, destination: Address, chosen: Route | None) -> tuple[tuple[Route, str], ...]:
+        """Return the routes that a look-up passed over since their devices do not work, and why. See :meth:`Decider.passed_over`."""
+        return tuple(self._decider.passed_over(destination, chosen))
 
     # Source addresses
 

@@ -14,7 +14,7 @@ from ipaddress import IPv6Address
 from tracer.packet import Address
 from tracer.routing.decide import Decider, Decision
 from tracer.routing.flow import LOOPBACK, Flow
-from tracer.routing.model import InterfaceAddress, Link, NextHop, ResultKind, RouteResult, SourceCheck, SourceVerdict
+from tracer.routing.model import InterfaceAddress, Link, NextHop, ResultKind, Route, RouteResult, SourceCheck, SourceVerdict
 from tracer.routing.source import select_address6
 from tracer.routing.sysctl import Sysctls
 from tracer.routing.tables import FamilyTables
@@ -63,10 +63,15 @@ class Inet6:
             share=Fraction(1) if hop is None else hop.share,
             inferred=decision.route.inferred if decision.route is not None else False,
             unknown_reason=decision.unknown_reason,
+            linkdown=hop is not None and hop.linkdown,
         )
         if flow.source is not None or received or hop is None:
             return result
         return replace(result, source=self._preferred_source(decision, hop.device, flow.destination))
+
+    def passed_over(self, destination: Address, chosen: Route | None) -> tuple[tuple[Route, str], ...]:
+        """Return the routes that a look-up passed over since their devices do not work, and why. See :meth:`Decider.passed_over`."""
+        return tuple(self._decider.passed_over(destination, chosen))
 
     # Source addresses
 

@@ -16,6 +16,9 @@ Network = IPv4Network | IPv6Network
 
 SCOPES = {"global": 0, "universe": 0, "site": 200, "link": 253, "host": 254, "nowhere": 255}
 UNIVERSE, LINK_SCOPE, HOST = 0, 253, 254
+_WITHOUT_CARRIER = frozenset({"DOWN", "LOWERLAYERDOWN", "NOTPRESENT"})
+_WAITING = frozenset({"DORMANT", "TESTING"})
+TUNNELS = frozenset({"vxlan", "geneve", "ipip", "sit", "gre", "gretap", "ip6tnl", "ip6gre", "ip6gretap", "wireguard"})
 LOCAL_TABLE, MAIN_TABLE, DEFAULT_TABLE = "local", "main", "default"
 TABLE_NAMES = {"255": LOCAL_TABLE, "254": MAIN_TABLE, "253": DEFAULT_TABLE}
 
@@ -98,6 +101,9 @@ class Link:
     vxlan_id: int | None = None
     vxlan_local: Address | None = None
     vxlan_port: int | None = None
+    operstate: str | None = None
+    tunnel_over: str | None = None
+    tunnel_local: Address | None = None
 
     @property
     def up(self) -> bool:
@@ -105,9 +111,59 @@ class Link:
         return "UP" in self.flags
 
     @property
+    def is_down(self) -> bool:
+        """Return whether the device is known to be administratively down: it has no routes but those to its own addresses."""
+        return bool(self.flags) and not self.up
+
+    @property
+    def has_carrier(self) -> bool | None:
+        """Return whether frames leave a device that is up, None when the file does not say.
+
+        The kernel takes the queue of a device away when it writes operstate, and ip prints NO-CARRIER by operstate: a device that is
+        up and DOWN or LOWERLAYERDOWN sends nothing, whatever its other flags. DORMANT and TESTING are said of a device that has carrier.
+        Source: linkwatch_do_dev(), default_operstate() in net/core/link_watch.c, dev_get_flags(); iproute2's print_link_flags().
+        """
+        if not self.up:
+            return None
+        if self.operstate in _WITHOUT_CARRIER:
+            return False
+        if "NO-CARRIER" in self.flags and self.operstate not in _WAITING:
+            return False
+        return True if "LOWER_UP" in self.flags or self.operstate == "UP" else None
+
+    @property
+    def is_tunnel(self) -> bool:
+        """Return whether what leaves by the device is carried in packets of the stack itself."""
+        return self.kind in TUNNELS
+
+    @property
+    def resolves(self) -> bool:
+        """Return whether the kernel asks for a neighbour's link-layer address before it sends (ARP, neighbour discovery)."""
+        return not ({"NOARP", "POINTOPOINT"} & {*self.flags} or self.loopback)
+
+    @property
     def loopback(self) -> bool:
         """Return whether this is the loopback device."""
         return "LOOPBACK" in self.flags or self.name == "lo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour:
+    """What a stack knows of the link-layer address of *address* on *device*; *states* in ip's words (REACHABLE, STALE, FAILED …)."""
+
+    address: Address
+    device: str
+    states: tuple[str, ...] = ()
+
+    @property
+    def is_fixed(self) -> bool:
+        """Return whether the entry holds without asking: somebody wrote it, or the device has no such question."""
+        return bool({"PERMANENT", "NOARP"} & {*self.states})
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Return whether nobody answered when the kernel asked last. NB: STALE, DELAY and PROBE are entries that were answered once."""
+        return bool({"FAILED", "INCOMPLETE"} & {*self.states})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,6 +351,7 @@ class RouteResult:
     *gateway* is None when the destination is on the link; *next_hop* is then the destination itself.
     *device* of local delivery is ``lo`` for the stack's own packets and the input device for received ones.
     *source* is the packet's source if one was given, else the address the kernel picks for the stack's own packet.
+    *linkdown*: the next hop is marked so; the kernel takes it all the same, unless the device ignores such routes.
     """
 
     kind: ResultKind
@@ -308,6 +365,7 @@ class RouteResult:
     inferred: bool = False
     unknown_reason: str | None = None
     invalid_reason: str | None = None
+    linkdown: bool = False
 
     @property
     def next_hop(self) -> Address:

@@ -13,13 +13,16 @@ from fractions import Fraction
 
 from tracer.errors import Fault, Faults, ParseError
 from tracer.limits import HOPS
+from tracer.packet import Address
 from tracer.routing.entries import Entry, load_entries
 from tracer.routing.model import (
     MAIN_TABLE,
     SCOPES,
     TABLE_NAMES,
+    TUNNELS,
     InterfaceAddress,
     Link,
+    Neighbour,
     Network,
     NextHop,
     PolicyRule,
@@ -83,6 +86,27 @@ def _link(entry: Entry) -> Link:
         vxlan_id=vxlan.integer("id") if vxlan else None,
         vxlan_local=(vxlan.address("local") or vxlan.address("local6")) if vxlan else None,
         vxlan_port=vxlan.integer("port") if vxlan else None,
+        operstate=entry.text("operstate"),
+        tunnel_over=own.text("link") if own and kind in TUNNELS else None,
+        tunnel_local=_tunnel_local(own) if own and kind in TUNNELS else None,
+    )
+
+
+def _tunnel_local(own: Entry) -> Address | None:
+    """The address a tunnel sends from, None when it has none of its own ("any") or the device is no tunnel."""
+    text = own.text("local") or own.text("local6")
+    return own.as_address("local", text) if text and text != "any" else None
+
+
+def parse_neighbours(text: str, file: str = "ip-neigh.json") -> tuple[Neighbour, ...]:
+    """Return the entries of ``ip -j neigh``, in the file's order. :raises ParseError: not that format."""
+    return tuple(
+        Neighbour(
+            address=entry.as_address("dst", entry.required("dst")),
+            device=entry.required("dev"),
+            states=entry.words("state"),
+        )
+        for entry in load_entries(text, file)
     )
 
 

@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import Protocol, TypeVar
 
 from tracer.errors import Fault, ParseError
-from tracer.routing.model import InterfaceAddress, Link, PolicyRule, Route
-from tracer.routing.parse import parse_addresses, parse_links, parse_routes, parse_rules, parse_sysctl
+from tracer.routing.model import InterfaceAddress, Link, Neighbour, PolicyRule, Route
+from tracer.routing.parse import parse_addresses, parse_links, parse_neighbours, parse_routes, parse_rules, parse_sysctl
 
 T = TypeVar("T")
 
@@ -34,13 +34,15 @@ class Facts(Protocol):
     @property
     def sysctl(self) -> Mapping[str, str] | None: ...
     @property
+    def neighbours(self) -> tuple[Neighbour, ...] | None: ...
+    @property
     def missing(self) -> tuple[str, ...]: ...
     @property
     def faults(self) -> Mapping[str, tuple[Fault, ...]]: ...
 
 
 class Recorded:
-    """The files of one stack. *texts* is keyed ``ip_addr ip_link ip_route ip6_route ip_rule ip6_rule sysctl``."""
+    """The files of one stack. *texts* is keyed ``ip_addr ip_link ip_route ip6_route ip_rule ip6_rule sysctl ip_neigh``."""
 
     def __init__(self, texts: Mapping[str, str | None], *, folder: str = "") -> None:
         self._texts = {name: text for name, text in texts.items() if text is not None and text.strip()}
@@ -105,6 +107,11 @@ class Recorded:
     def sysctl(self) -> Mapping[str, str] | None:
         """Return the values of sysctl."""
         return self._parsed("sysctl", parse_sysctl)
+
+    @cached_property
+    def neighbours(self) -> tuple[Neighbour, ...] | None:
+        """Return the entries of ip-neigh; no answer needs them, so they are not among what is missing."""
+        return self._parsed("ip_neigh", parse_neighbours)
 
     @cached_property
     def missing(self) -> tuple[str, ...]:

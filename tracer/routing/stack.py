@@ -13,7 +13,7 @@ from tracer.routing.flow import Flow
 from tracer.routing.inet import Inet
 from tracer.routing.inet6 import Inet6
 from tracer.routing.infer import routes_of
-from tracer.routing.model import InterfaceAddress, Link, PolicyRule, ResultKind, Route, RouteResult, RouteType, SourceVerdict
+from tracer.routing.model import InterfaceAddress, Link, Neighbour, PolicyRule, ResultKind, Route, RouteResult, RouteType, SourceVerdict
 from tracer.routing.recorded import Facts, Recorded
 from tracer.routing.sysctl import Sysctls
 from tracer.routing.tables import FamilyTables, default_rules
@@ -42,6 +42,7 @@ class Routing:
         ip_rule: str | None = None,
         ip6_rule: str | None = None,
         sysctl: str | None = None,
+        ip_neigh: str | None = None,
         kernel: str | None = None,
         folder: str = "",
     ) -> Self:
@@ -58,6 +59,7 @@ class Routing:
             "ip_rule": ip_rule,
             "ip6_rule": ip6_rule,
             "sysctl": sysctl,
+            "ip_neigh": ip_neigh,
         }
         return cls(node, Recorded(texts, folder=folder), kernel=kernel)
 
@@ -100,6 +102,39 @@ class Routing:
     def link(self, name: str) -> Link | None:
         """Return the device called *name*, None if there is none."""
         return self._links_by_name.get(name)
+
+    def has_carrier(self, device: str) -> bool | None:
+        """Return whether frames leave the device called *device*, a bridge by one of its ports; None when that was not recorded."""
+        link = self.link(device)
+        if link is None:
+            return None
+        ports = self.bridge_ports(device) if link.is_bridge else ()
+        if link.up and ports and all(port.is_down or port.has_carrier is False for port in ports):
+            return False
+        return link.has_carrier
+
+    @cached_property
+    def _neighbours(self) -> dict[Address, tuple[Neighbour, ...]]:
+        found: dict[Address, tuple[Neighbour, ...]] = {}
+        for entry in self._facts.neighbours or ():
+            found[entry.address] = (*found.get(entry.address, ()), entry)
+        return found
+
+    def neighbours_at(self, address: Address) -> tuple[Neighbour, ...]:
+        """Return what the stack knows of who has *address* on any of its links; empty when that was not recorded."""
+        return self._neighbours.get(address, ())
+
+    def neighbour(self, address: Address, device: str) -> Neighbour | None:
+        """Return what the stack knows of who has *address* on *device*, None for nothing or when that was not recorded."""
+        return next((entry for entry in self.neighbours_at(address) if entry.device == device), None)
+
+    def passed_over(self, destination: Address, chosen: Route | None) -> tuple[tuple[Route, str], ...]:
+        """Return the routes to *destination* that look-ups pass over because their devices do not work, each with the reason.
+
+        Those that are less exact than *chosen*, which was taken instead, would not have been taken anyway.
+        """
+        inet = self._inet if destination.version == 4 else self._inet6
+        return inet.passed_over(destination, chosen)
 
     def addresses_of(self, device: str) -> tuple[InterfaceAddress, ...]:
         """Return the addresses that the device called *device* holds."""
@@ -173,6 +208,12 @@ class Routing:
         return Inet6(self._tables6, self._links_by_name, by_device, self.sysctls)
 
     # Look-ups
+
+    def devices_towards(self, address: Address) -> tuple[str, ...]:
+        """Return the devices of every route that covers *address*, in any table, whether or not it would be taken."""
+        tables = (self._tables4 if address.version == 4 else self._tables6).tables
+        found = (hop.device for t in tables.values() for routes in t.candidates(address) for r in routes for hop in r.nexthops)
+        return tuple(dict.fromkeys(device for device in found if device is not None))
 
     def lookup(
         self,

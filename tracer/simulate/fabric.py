@@ -17,9 +17,9 @@ from tracer.frozen import changed
 from tracer.kube.pod import Pod
 from tracer.limits import Budget
 from tracer.packet import Address, Packet
-from tracer.routing import ResultKind, shown_device
+from tracer.routing import ResultKind, RouteResult, shown_device
 from tracer.simulate import departure as d
-from tracer.simulate import outside
+from tracer.simulate import links, outside
 from tracer.simulate import pod as pods
 from tracer.simulate.balancing import balanced, passed_back
 from tracer.simulate.departure import Departure, Way
@@ -27,7 +27,7 @@ from tracer.simulate.node import NodeWalk
 from tracer.simulate.process import accepted
 from tracer.simulate.surroundings import ACCEPTORS, Acceptor, ClusterSurroundings
 from tracer.simulate.walk import Ending, Walk
-from tracer.snapshot.node_files import IP_ADDR, SYSCTL
+from tracer.snapshot.node_files import IP_ADDR, IP_LINK, SYSCTL
 from tracer.stack_protocols import Balancer, TableId, TableKind
 from tracer.topology.arp import arp_answerers
 from tracer.topology.belonging import why_the_clusters
@@ -165,6 +165,8 @@ class Fabric:
         walk, node, pod = left.walk, left.node, left.pod
         stack = self.cluster.stack(node)
         device = self._device_of(node, walk.packet.source)
+        if ended := links.cut_off(walk, stack, device):
+            return iter([ended])
         link = stack.routing.link(device) if device else None
         entered = walk.enter(StackKind.NODE, node, node=node, came_in=device, went_out="eth0")
         bridged = link is not None and link.is_bridge
@@ -202,7 +204,7 @@ class Fabric:
         if walk.answering and (through := self._back_through_balancer(walk, device)) is not walk:
             walk, device, port = through, None, self.cluster.port_of(destination)
         if port is not None and port.node != node:
-            return self._to_node(walk, port, device)
+            return self._to_node(walk, port, device, by=route if device else None)
         if pod is not None and pod.node_name == node:
             return self._to_own_pod(walk, pod, device, through_itself=port is not None)
         return self._beyond(walk, routed, device, pod)
@@ -217,6 +219,8 @@ class Fabric:
             f"how node {pod.node_name} reaches its own pod {name} at {address}: the routes that were read lead out of {device} instead, "
             "as they do when they are older than the pod"
         )
+        if shut := links.shut_veths(self.cluster.stack(str(pod.node_name)).routing):
+            text += f", or when its link is down: {', '.join(shut[:3])} of the node {'is' if len(shut) == 1 else 'are'} shut"
         return iter([walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": str(pod.node_name), "pod": name}))])
 
     def _beyond(self, walk: Walk, routed: d.Routed, device: str | None, pod: Pod | None) -> Iterator[Way]:
@@ -298,12 +302,36 @@ class Fabric:
 
     # -- into the next stack ------------------------------------------------------------------------------------------------------
 
-    def _to_node(self, walk: Walk, port: Port | None, went_out: str | None) -> Iterator[Way]:
+    def _to_node(self, walk: Walk, port: Port | None, went_out: str | None, *, by: RouteResult | None = None) -> Iterator[Way]:
         if port is None:
             text = f"which node holds {walk.packet.destination}: several claim it"
             return iter([walk.unknown(Unknown(code="DATA_MISSING", text=text))])
+        if ended := self._unheard(walk, port, by):
+            return iter([ended])
         entered = walk.enter(StackKind.NODE, port.node, node=port.node, came_in=port.device, went_out=went_out)
         return self._received(entered, self.cluster.stack(port.node), port.device)
+
+    def _unheard(self, walk: Walk, port: Port, by: RouteResult | None) -> Ending | None:
+        """The end of what is sent to a node whose device to the network does not work; a tunnel's packets come by that one too.
+
+        NB: an address of another device is answered for by every device of the node; only those of the network's own count here. Nor is
+        an IPv6 address left on a device that is shut.
+        """
+        stack = self.cluster.stack(port.node)
+        facing = self._facing_network(port.node)
+        device = (links.underlay(stack.routing, port.device) if port.device else None) or port.device
+        if device is None and len(facing) == 1:
+            device = facing[0]
+        if device is None or (device == port.device and device not in facing):
+            return None
+        sender = self.cluster.stack(walk.visit.name) if walk.visit.kind is StackKind.NODE else None
+        return links.unheard(walk, stack, device, sender, by)
+
+    def _facing_network(self, node: str) -> tuple[str, ...]:
+        """The devices that hold an address by which the cluster knows *node*."""
+        found = self.cluster.node(node)
+        held = (p.device for a in (found.ips if found else ()) for p in self.cluster.ports_of(a) if p.node == node)
+        return tuple(dict.fromkeys(device for device in held if device is not None))
 
     def _received(self, walk: Walk, stack: NodeStack, device: str | None, *, phys_in: str | None = None) -> Iterator[Way]:
         """A packet that has entered a node by a device."""
@@ -314,8 +342,32 @@ class Fabric:
         return self._nodes.receive(changed(walk, seen=walk.seen | {state}), stack, device, phys_in=phys_in)
 
     def _to_pod(self, walk: Walk, pod: Pod, went_out: str | None) -> Iterator[Way]:
+        if pod.node_name and went_out and (ended := self._behind_some_port(walk, pod, pod.node_name, went_out)):
+            return iter([ended])
         entered = walk.enter(StackKind.POD, pods.name_of(pod), node=None, came_in="eth0", went_out=went_out)
         return iter([pods.received(entered, pod, self._around.process_at)])
+
+    def _behind_some_port(self, walk: Walk, pod: Pod, node: str, bridge: str) -> Ending | None:
+        """Unknown where a bridge has ports without carrier and fewer others than pods: which pod is behind which port is not recorded."""
+        routing = self.cluster.stack(node).routing
+        link = routing.link(bridge)
+        ports = routing.bridge_ports(bridge) if link is not None and link.is_bridge else ()
+        dead = [port.name for port in ports if port.is_down or port.has_carrier is False]
+        if not dead:
+            return None
+        networks = [held.network for held in routing.addresses_of(bridge)]
+        pods_here = [
+            p
+            for p in self.cluster.objects.pods
+            if p.node_name == node and not p.host_network and not p.has_ended and any(a in n for a in p.ips for n in networks)
+        ]
+        if len(pods_here) <= len(ports) - len(dead):
+            return None
+        text = (
+            f"whether pod {pods.name_of(pod)} is behind a port that works: bridge {bridge} of node {node} has {len(ports)} ports for "
+            f"{len(pods_here)} pods, and {', '.join(dead[:3])} without carrier; whose port is whose is not recorded"
+        )
+        return walk.unknown(Unknown(code="LINK_STATE_UNKNOWN", text=text, at={"node": node, "file": IP_LINK.name}))
 
     def _to_balancer(self, walk: Walk, balancer: Balancer, went_out: str | None) -> Iterator[Way]:
         self._balancers[TableId(TableKind.BALANCER, balancer.name)] = balancer

@@ -24,6 +24,7 @@ from tracer.simulate.crossing import Crossing, Passed, relayed
 from tracer.simulate.departure import Accepted, Departure, Routed, SentByNode, Way
 from tracer.simulate.frontends import without_rules
 from tracer.simulate.hooks import HookRunner
+from tracer.simulate.links import passed_over_text, stopped
 from tracer.simulate.walk import Ending, Visit, Walk
 from tracer.snapshot.node_files import IP_ADDR, IP_LINK
 from tracer.stack_protocols import Passing, Process, StackId
@@ -301,7 +302,8 @@ class NodeWalk:
     def _left(self, walk: Walk, crossing: Crossing, *, result: RouteResult) -> Iterator[Way]:
         if result.kind is ResultKind.LOCAL or result.device == "lo":
             return self._loop_back(walk, crossing)
-        return iter([Routed(walk=changed(walk, header=crossing.header), node=crossing.stack.name, route=result)])
+        routed = Routed(walk=changed(walk, header=crossing.header), node=crossing.stack.name, route=result)
+        return iter([stopped(walk, crossing.stack, result) or routed])
 
     def _loop_back(self, walk: Walk, crossing: Crossing) -> Iterator[Way]:
         """Over lo a packet keeps its conntrack entry: nat PREROUTING is not asked again (its side is settled)."""
@@ -370,6 +372,8 @@ def _route_note(walk: Walk, result: RouteResult, stack: NodeStack) -> Walk:
     inferred = " (inferred from the node's addresses: its routes are not in the snapshot)" if result.inferred else ""
     if stack.routing.inferred_from:
         inferred = " (inferred)"
+    if passed := passed_over_text(stack, result):
+        walk = walk.note(passed)
     return walk.note(f"route: {result.route.to_text()}{inferred}")
 
 
@@ -380,7 +384,9 @@ def _no_way(walk: Walk, result: RouteResult, stack: NodeStack) -> Ending | None:
         case ResultKind.LOCAL | ResultKind.UNICAST:
             return None
         case ResultKind.NONE:
-            return walk.end(Disposition.UNREACHABLE, Reason(code="NO_ROUTE", text=f"Node {name} has no route to {destination}"))
+            passed = passed_over_text(stack, result)
+            text = f"Node {name} has no route to {destination}" + (f" ({passed})" if passed else "")
+            return walk.end(Disposition.UNREACHABLE, Reason(code="NO_ROUTE", text=text))
         case ResultKind.UNREACHABLE:
             return walk.end(
                 Disposition.UNREACHABLE, Reason(code="NO_ROUTE", text=f"Node {name} has an unreachable route for {destination}")

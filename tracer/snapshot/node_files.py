@@ -22,7 +22,7 @@ from tracer.netfilter import iptables_save
 from tracer.netfilter.ipset_save import parse_sets
 from tracer.netfilter.nft_rules import NftRules
 from tracer.packet import Family
-from tracer.routing.parse import parse_addresses, parse_links, parse_routes, parse_rules, parse_sysctl
+from tracer.routing.parse import parse_addresses, parse_links, parse_neighbours, parse_routes, parse_rules, parse_sysctl
 
 Check = Callable[[str, str], tuple[Fault, ...]]
 """Given a file's text and path, returns its faults."""
@@ -278,6 +278,12 @@ SYSCTL = NodeFile(
     listed=Listed.ALWAYS,
     bugtool=("sysctl--a",),
 )
+IP_NEIGH = NodeFile(
+    name="ip-neigh.json",
+    holds=Holds.NEIGHBOURS,
+    argv=("ip", "-j", "neigh"),
+    check=_by_parsing(parse_neighbours),
+)
 CONNTRACK = NodeFile(
     name="conntrack.txt",
     holds=Holds.CONNECTIONS,
@@ -370,7 +376,7 @@ NODE_FILES = (
         name="ipvsadm-persistent.txt", holds=Holds.CLIENTS, argv=("ipvsadm", "-L", "-n", "--persistent-conn"), unchecked=_NOTHING_READ
     ),
     NodeFile(name="ipset-list.txt", holds=Holds.SETS, argv=("ipset", "list"), unchecked=_NOTHING_READ, bugtool=("ipset-list",)),
-    NodeFile(name="ip-neigh.json", holds=Holds.NEIGHBOURS, argv=("ip", "-j", "neigh"), unchecked=_NOTHING_READ),
+    IP_NEIGH,
     CILIUM_SERVICES,
     HNS_POLICIES,
     HNS_ENDPOINTS,
@@ -400,7 +406,7 @@ WAYS = holding(Holds.WAYS)
 """Without any of them a node's routing is inferred."""
 HELD_ADDRESSES = (IP_ADDR, IP_LINK)
 """They say which addresses a node holds, and at which device."""
-ROUTING = holding(Holds.WAYS, Holds.POLICY_ROUTING, Holds.SETTINGS)
+ROUTING = holding(Holds.WAYS, Holds.POLICY_ROUTING, Holds.SETTINGS, Holds.NEIGHBOURS)
 """What a node's routing is read from."""
 FILES_OF_MODE = {
     mode: tuple(file for file in (*DUMPS[Family.IP], *NFT_LISTINGS, VIRTUAL_SERVERS) if file.mode == mode)

@@ -103,6 +103,10 @@ class NodeStack:
     def _path(self, file: NodeFile) -> str:
         return self._snapshot.path_of(self.name, file.name)
 
+    def path_of(self, file: NodeFile) -> str:
+        """Return where the snapshot has *file* of the node, or where it would be."""
+        return self._path(file)
+
     @cached_property
     def routing(self) -> Routing:
         """Return the stack's routes, rules, addresses and links; what is missing it says itself.

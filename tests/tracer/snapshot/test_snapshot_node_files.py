@@ -72,6 +72,7 @@ WRONG = [
     ("ip-link.json", '[{"ifindex": 1, "ifname": "lo", "flags": ["UP"]}]', '"ifindex": 1', '"ifindex": 0', None),
     ("ip-route.json", '[{"dst": "10.0.0.0/8", "dev": "eth0"}]', "10.0.0.0/8", "here", None),
     ("ip6-route.json", '[{"dst": "fd00::/64", "dev": "eth0"}]', "fd00::/64", "here", None),
+    ("ip-neigh.json", '[{"dst": "10.1.1.2", "dev": "eth0", "state": ["STALE"]}]', "10.1.1.2", "10.1.1", None),
     ("ip-rule.json", '[{"priority": 0, "src": "all", "table": "local"}]', '"local"', "7.5", None),
     ("ip6-rule.json", '[{"priority": 0, "src": "all", "table": "local"}]', '"local"', "7.5", None),
     ("cilium-services.json", "[]", "[]", '"none"', 1),
@@ -96,7 +97,6 @@ WITHOUT = {
     "ipset-list.txt",
     "kube-proxy-mode.txt",
     "kube-proxy-version.txt",
-    "ip-neigh.json",
     "resolv.conf",
     "ss.txt",
 }

@@ -81,6 +81,18 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
+class Neighbouring:
+    """What the stack knows of who has an address on its links."""
+
+    address: Address
+
+    def of(self, content: bytes | None, name: str) -> object:
+        """Return the entries, of every device."""
+        routing = _read(content, name)
+        return None if routing is None else routing.neighbours_at(self.address)
+
+
+@dataclass(frozen=True, slots=True)
 class Devices:
     """Every device with its addresses: for who looks through all of them."""
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection
 from ipaddress import IPv4Address, IPv6Address
 
 from tracer.explain.dependencies.facets import Facet, Presence, Whole
-from tracer.explain.dependencies.routing_facets import ROUTING_FILES, Common, Covering, Device, Devices
+from tracer.explain.dependencies.routing_facets import ROUTING_FILES, Common, Covering, Device, Devices, Neighbouring
 from tracer.packet import Address, Protocol
-from tracer.routing import InterfaceAddress, Link, PolicyRule, Route, RouteResult, Routing, SourceVerdict
-from tracer.snapshot.node_files import IP6_ROUTE, IP_ADDR, IP_LINK, IP_ROUTE, names
+from tracer.routing import InterfaceAddress, Link, Neighbour, PolicyRule, Route, RouteResult, Routing, SourceVerdict
+from tracer.snapshot.node_files import IP6_ROUTE, IP_ADDR, IP_LINK, IP_NEIGH, IP_ROUTE, names
 
 Note = Callable[[str, Facet], None]
 
@@ -26,10 +26,12 @@ class WatchedRouting(Routing):
             note(file, Common())
 
     def _asked(self, *addresses: Address | None, devices: Collection[str | None] = ()) -> None:
+        asked = [address for address in addresses if address is not None]
+        # NB: a route counts only while its device works, so the devices of those that were not taken decide as well.
+        devices = {*devices, *(device for address in asked for device in self._inner.devices_towards(address))}
         for file in ROUTING_FILES:
-            for address in addresses:
-                if address is not None:
-                    self._note(file, Covering(address))
+            for address in asked:
+                self._note(file, Covering(address))
             for device in devices:
                 if device is not None:
                     self._note(file, Device(device))
@@ -44,6 +46,21 @@ class WatchedRouting(Routing):
         """Return the stack's addresses."""
         self._note(IP_ADDR.name, Devices())
         return self._inner.addresses
+
+    def neighbours_at(self, address: Address) -> tuple[Neighbour, ...]:
+        """Return what the stack knows of who has *address*."""
+        self._note(IP_NEIGH.name, Neighbouring(address))
+        return self._inner.neighbours_at(address)
+
+    def passed_over(self, destination: Address, chosen: Route | None) -> tuple[tuple[Route, str], ...]:
+        """Return the routes that look-ups pass over."""
+        self._asked(destination)
+        return self._inner.passed_over(destination, chosen)
+
+    def devices_towards(self, address: Address) -> tuple[str, ...]:
+        """Return the devices of the routes that cover *address*."""
+        self._asked(address)
+        return self._inner.devices_towards(address)
 
     def addresses_of(self, device: str) -> tuple[InterfaceAddress, ...]:
         """Return the addresses of one device."""

@@ -10,7 +10,16 @@ import pytest
 
 from tests.made_cluster import MadeCluster
 from tracer.explain.dependencies.facets import Facet, differs
-from tracer.explain.dependencies.routing_facets import HOLDING_FILES, ROUTING_FILES, Common, Covering, Device, Devices, Holding
+from tracer.explain.dependencies.routing_facets import (
+    HOLDING_FILES,
+    ROUTING_FILES,
+    Common,
+    Covering,
+    Device,
+    Devices,
+    Holding,
+    Neighbouring,
+)
 
 EMPTY_RULES = '[{"priority": 0, "src": "all", "table": "local"}]'
 
@@ -31,7 +40,8 @@ def texts() -> dict[str, str]:
     for name in ("ip-route.json", "ip6-route.json"):
         local = [r | {"protocol": "kernel"} if r.get("type") == "local" else r for r in json.loads(found[name])]
         found[name] = json.dumps(local)
-    return found | {"ip-addr.json": json.dumps(addresses), "ip-link.json": json.dumps(links)}
+    neighbours = [{"dst": "10.7.0.1", "dev": "cbr0", "lladdr": "02:00:00:00:00:01", "state": ["STALE"]}]
+    return found | {"ip-addr.json": json.dumps(addresses), "ip-link.json": json.dumps(links), "ip-neigh.json": json.dumps(neighbours)}
 
 
 TEXTS = texts()
@@ -113,6 +123,9 @@ ROWS: list[tuple[Facet, str, str, bool]] = [
     (Holding(V4), "ip-link.json", linked("kube-ipvs0", linkinfo={"info_kind": "veth"}), True),
     (Holding(V4), "ip-link.json", linked("eth0", flags=["LOOPBACK", "UP", "LOWER_UP"], link_type="loopback"), True),
     (Holding(V4), "ip-link.json", linked("eth0", mtu=1400), False),
+    # Who has an address on the links.
+    (Neighbouring(V4), "ip-neigh.json", json.dumps([{"dst": str(V4), "dev": "cbr0", "state": ["FAILED"]}]), True),
+    (Neighbouring(V6), "ip-neigh.json", json.dumps([{"dst": str(V4), "dev": "cbr0", "state": ["FAILED"]}]), False),
 ]
 
 
@@ -128,7 +141,12 @@ def test_every_routing_file_is_read_as_itself(name: str) -> None:
     content = TEXTS[name].encode()
     nothing = b"[]" if name.endswith(".json") else b"x = 1\n"
     address = V6 if name.startswith("ip6") else V4
-    asked = {"ip-link.json": Devices(), "ip-route.json": Covering(address), "ip6-route.json": Covering(address)}.get(name, Common())
+    asked = {
+        "ip-link.json": Devices(),
+        "ip-route.json": Covering(address),
+        "ip6-route.json": Covering(address),
+        "ip-neigh.json": Neighbouring(V4),
+    }.get(name, Common())
     assert differs(asked, content, nothing, name)
     assert asked.of(content, name) is not None
     for facet in (Common(), Covering(V4), Device("eth0"), Devices(), Holding(V4)):

@@ -44,6 +44,9 @@ table inet own {
 """
 SERVERS = "-A -t 10.96.0.10:80 -s rr\n-a -t 10.96.0.10:80 -r 10.1.1.2:8080 -m -w 1\n-A -t 10.96.0.11:80 -s rr\n"
 SETS = "create KUBE-A hash:ip family inet hashsize 1024 maxelem 65536\nadd KUBE-A 10.0.0.1\ncreate KUBE-B hash:ip family inet hashsize 1024 maxelem 65536\nadd KUBE-B 10.0.0.2\n"
+NEIGHBOURS = json.dumps(
+    [{"dst": a, "dev": d, "lladdr": "02:00:00:00:00:01", "state": ["STALE"]} for a, d in (("10.1.1.2", "cbr0"), ("192.168.0.12", "eth0"))]
+)
 CONNECTIONS = """\
 IPVS connection entries
 pro expire state       source             virtual            destination
@@ -68,6 +71,7 @@ def made_files(*, with_routing: bool = True) -> Files:
     files |= {f"{folder}{name}": text.encode() for name, text in (("nft-ruleset.txt", NFT), ("ipvsadm-save.txt", SERVERS))}
     files |= {f"{folder}{name}": text.encode() for name, text in (("ipset-save.txt", SETS), ("ipvsadm-conn.txt", CONNECTIONS))}
     files[f"{folder}iptables-legacy-save.txt"] = LEGACY.encode()
+    files[f"{folder}ip-neigh.json"] = NEIGHBOURS.encode()
     files[f"{folder}ss.txt"] = b"tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:*\n"
     return {path: held for path, held in files.items() if with_routing or not re.search(r"n1/ip6?-(addr|link|route|rule)", path)}
 
@@ -104,6 +108,9 @@ def _other_entries(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if "flags" in entry and "mtu" in entry:
         yield entry | {"flags": [flag for flag in entry["flags"] if flag != "UP"]}
         yield {key: value for key, value in entry.items() if key != "master"}
+        yield entry | {"flags": ["NO-CARRIER", *(flag for flag in entry["flags"] if flag != "LOWER_UP")], "operstate": "DOWN"}
+    if "state" in entry:
+        yield entry | {"state": ["FAILED"]}
     if "priority" in entry:
         yield entry | {"table": "default"}
 
@@ -204,6 +211,11 @@ ROUTING: dict[str, tuple[Ask, ...]] = {
     "get": routed(lambda r, name: r.get(name), "net.ipv4.ip_forward"),
     "local_port_range": routed(lambda r, _: r.local_port_range, None),
     "missing": routed(lambda r, _: r.missing, None),
+    "has_carrier": routed(lambda r, name: r.has_carrier(name), "eth0", "cbr0"),
+    "neighbours_at": to_address(lambda r, a: r.neighbours_at(a), "10.1.1.2", "192.168.0.12"),
+    "neighbour": routed(lambda r, _: r.neighbour(ip_address("10.1.1.2"), "cbr0"), None),
+    "devices_towards": to_address(lambda r, a: r.devices_towards(a), *POD, *OUTSIDE),
+    "passed_over": to_address(lambda r, a: [(replace(x, index=-1), y) for x, y in r.passed_over(a, None)], *POD, *OUTSIDE),
     "port_hairpin": routed(lambda r, name: r.port_hairpin(name), "vethweb1"),
 }
 NOT_ASKED = {"from_texts", "faults", "inferred_from", "sysctls"}
@@ -343,6 +355,7 @@ STACK: dict[str, tuple[Ask, ...]] = {
     "assumed_rules": tuple(lambda c, v=v: c.stack("n1").assumed_rules(v) for v in (4, 6)),
     "assumed_legacy": (),
     "redirect_address": tuple(lambda c, v=v: c.stack("n1").redirect_address("eth0", v) for v in (4, 6)),
+    "path_of": (),
     "listens": (lambda c: c.stack("n1").listens(packet("10.1.1.9", NODE[0], port=22)),),
     "unheard": (lambda c: c.stack("n1").unheard(packet("10.1.1.9", NODE[0], port=22)),),
 }

@@ -1,0 +1,166 @@
+"""The last steps of a packet that leaves a stack: whether the device sends, and whether the neighbour answers who has the address.
+
+A device without carrier has routes all the same: its kernel asks for the neighbour into nothing, and after three questions tells the
+sender "host unreachable". Where it need not ask (a permanent entry, a device without ARP) the packet vanishes in the device's queue.
+An entry FAILED or INCOMPLETE says only that nobody answered when the kernel asked last; it asks again for the next packet. So it proves
+nothing of this packet, and the walk ends in unknown there; entries that have merely aged (STALE, DELAY, PROBE) say nothing at all.
+Source: dev_deactivate() in sch_generic.c, neigh_timer_handler(), __neigh_event_send(), neigh_carrier_down() in core/neighbour.c,
+arp_error_report(), ndisc_error_report(), Linux 6.18; measured in tests/tracer/simulate/test_links_kernel.py.
+"""
+
+from __future__ import annotations
+
+from tracer.packet import Address
+from tracer.routing import ResultKind, RouteResult, Routing
+from tracer.simulate.walk import Ending, Walk
+from tracer.snapshot.node_files import IP_ADDR, IP_LINK, IP_NEIGH, IP_ROUTE
+from tracer.topology.stack import NodeStack
+from tracer.trace import Disposition, Reason, Unknown
+
+
+def stopped(walk: Walk, stack: NodeStack, way: RouteResult) -> Ending | None:
+    """Return the end of a packet that *stack* cannot hand to the neighbour of *way*, None where nothing recorded keeps it from that."""
+    if way.kind is not ResultKind.UNICAST or way.device is None:
+        return None
+    carrier = stack.routing.has_carrier(way.device)
+    if way.linkdown and carrier:
+        return walk.unknown(_contradicting(stack, way))
+    if carrier is False or (way.linkdown and carrier is None):
+        return _without_carrier(walk, stack, way, way.device)
+    if (under := underlay(stack.routing, way.device)) is not None and (why := is_deaf(stack.routing, under)):
+        head = f"Node {stack.name} sends the packet into the tunnel {way.device}, whose own packets leave by {under}, which {why}"
+        head += f" ({told_by(stack)})"
+        return _unanswerable(walk, stack, way, head)
+    if (entry := stack.routing.neighbour(way.next_hop, way.device)) is not None and entry.is_unanswered:
+        return walk.unknown(_unanswered(stack, way, "/".join(entry.states)))
+    return None
+
+
+def _without_carrier(walk: Walk, stack: NodeStack, way: RouteResult, device: str) -> Ending:
+    marked = f"{stack.path_of(IP_ROUTE)} marks its route linkdown" if stack.routing.has_carrier(device) is None else told_by(stack)
+    return _unanswerable(walk, stack, way, f"Node {stack.name} sends the packet out of {device}, which has no carrier ({marked})")
+
+
+def _unanswerable(walk: Walk, stack: NodeStack, way: RouteResult, head: str) -> Ending:
+    """The end of a packet whose neighbour cannot answer: told to the sender, unless the node does not ask."""
+    if why := _asks_nobody(stack.routing, way):
+        text = f"{head}: {why}, so the packet vanishes and nobody is told"
+        return walk.end(Disposition.DROPPED, Reason(code="NO_CARRIER", text=text), went_out=way.device)
+    text = f"{head}: nobody answers the question who has {way.next_hop}, and the node says host unreachable"
+    return walk.end(Disposition.UNREACHABLE, Reason(code="NO_CARRIER", text=text), went_out=way.device)
+
+
+def _asks_nobody(routing: Routing, way: RouteResult) -> str:
+    """Why the stack sends by *way* without asking who has the next hop's address; empty where it asks."""
+    if way.device is None:
+        return ""
+    link, entry = routing.link(way.device), routing.neighbour(way.next_hop, way.device)
+    if entry is not None and entry.is_fixed:
+        return f"the node's entry for {way.next_hop} is {'/'.join(entry.states)}"
+    return f"{way.device} asks for no neighbour" if link is not None and not link.resolves else ""
+
+
+def _contradicting(stack: NodeStack, way: RouteResult) -> Unknown:
+    route = way.route.to_text() if way.route is not None else str(way.destination)
+    text = (
+        f"whether {way.device} of node {stack.name} has carrier: route {route} is marked linkdown in {stack.path_of(IP_ROUTE)}, and "
+        f"{told_by(stack)} shows the link up; they were read at different moments"
+    )
+    return Unknown(code="LINK_STATE_UNKNOWN", text=text, at={"node": stack.name, "file": stack.path_of(IP_LINK)})
+
+
+def _unanswered(stack: NodeStack, way: RouteResult, state: str) -> Unknown:
+    file = stack.path_of(IP_NEIGH)
+    text = (
+        f"whether {way.next_hop} answers node {stack.name} on {way.device}: {file} says {state}, so nobody did when the node asked last "
+        "(then the sender is told host unreachable); the node asks again for every new packet, and such an entry may be older than who "
+        "has the address now"
+    )
+    return Unknown(code="NEIGHBOUR_FAILED", text=text, at={"node": stack.name, "file": file})
+
+
+def cut_off(walk: Walk, stack: NodeStack, device: str | None) -> Ending | None:
+    """Return the end of what a pod of *stack* sends where the node's device towards it does not work, None where it does.
+
+    A node's end of a veth that is up without carrier says that the pod's own end is shut: the pod then has no route at all. Where the
+    node's end is shut, the pod asks for its gateway and nobody answers.
+    """
+    shut = () if device else shut_veths(stack.routing)
+    device = device or dead_device_towards(stack.routing, walk.packet.source)
+    if device is None and shut:
+        text = (
+            f"whether {walk.visit.name} reaches its node: node {stack.name} has no route to it, and {', '.join(shut[:3])} of the node "
+            f"{'is' if len(shut) == 1 else 'are'} shut ({told_by(stack)}): link down, if it is the pod's"
+        )
+        return walk.unknown(Unknown(code="LINK_STATE_UNKNOWN", text=text, at={"node": stack.name, "file": stack.path_of(IP_LINK)}))
+    why = is_deaf(stack.routing, device) if device else None
+    if device is None or why is None:
+        return None
+    link, head = stack.routing.link(device), f"{device} of node {stack.name}, towards {walk.visit.name}, {why} ({told_by(stack)})"
+    own_end_shut = link is not None and link.up and (not link.is_bridge or bool(stack.routing.bridge_ports(device)))
+    if own_end_shut:
+        text = f"{head}: the pod's own device is shut, and the pod has no route to {walk.packet.destination}"
+        return walk.end(Disposition.UNREACHABLE, Reason(code="NO_ROUTE", text=text))
+    text = f"{head}: nobody answers the pod when it asks for its gateway, and it gets host unreachable"
+    return walk.end(Disposition.UNREACHABLE, Reason(code="NO_CARRIER", text=text))
+
+
+def unheard(walk: Walk, stack: NodeStack, device: str, sender: NodeStack | None, way: RouteResult | None) -> Ending | None:
+    """Return the end of what is sent to *stack*, where it would come in by *device* and that does not work; None where it does.
+
+    *sender* is the node that sent it there by *way*; None for anybody else.
+    """
+    why = is_deaf(stack.routing, device)
+    if why is None:
+        return None
+    head = f"{device} of node {stack.name}, by which the packet would come in, {why} ({told_by(stack)})"
+    if sender is not None and way is not None:
+        return _unanswerable(walk, sender, way, head)
+    text = f"{head}: nobody answers for its address on that network, and who asks there says host unreachable"
+    return walk.end(Disposition.UNREACHABLE, Reason(code="NO_CARRIER", text=text))
+
+
+def shut_veths(routing: Routing) -> tuple[str, ...]:
+    """Return the devices towards pods that are shut; the kernel keeps no route over them, so whose they are is not recorded."""
+    return tuple(link.name for link in routing.links if link.kind in ("veth", "bridge") and link.is_down)
+
+
+def underlay(routing: Routing, device: str) -> str | None:
+    """Return the device by which a tunnel's own packets leave, as far as it is bound to one; None for a device that is no tunnel."""
+    link = routing.link(device)
+    if link is None or not link.is_tunnel:
+        return None
+    if link.tunnel_over is not None:
+        return link.tunnel_over
+    return routing.device_of(link.tunnel_local) if link.tunnel_local is not None else None
+
+
+def told_by(stack: NodeStack) -> str:
+    """Return the file that says which links of *stack* are up."""
+    return stack.path_of(IP_ADDR if "ip_link" in stack.routing.missing else IP_LINK)
+
+
+def is_deaf(routing: Routing, device: str) -> str | None:
+    """Return why nothing comes in by *device*, as the end of a sentence; None where it does, or that was not recorded."""
+    link = routing.link(device)
+    if link is not None and link.is_down:
+        return "is shut"
+    return "has no carrier" if routing.has_carrier(device) is False else None
+
+
+def dead_device_towards(routing: Routing, address: Address) -> str | None:
+    """Return the device whose own subnet or route holds *address*, a pod's, where that device does not work; None for any other."""
+    for held in routing.addresses:
+        is_near = held.address.version == address.version and held.prefix < address.max_prefixlen and address in held.network
+        if is_near and is_deaf(routing, held.device):
+            return held.device
+    for route, _ in routing.passed_over(address, None):
+        if route.gateway is None and route.device is not None and route.destination.prefixlen:
+            return route.device
+    return None
+
+
+def passed_over_text(stack: NodeStack, way: RouteResult) -> str:
+    """Return which routes the look-up behind *way* passed over, and why, as a sentence; empty where there is none."""
+    found = stack.routing.passed_over(way.destination, way.route)
+    return "; ".join(f"passed over: route {route.to_text()}, since {why}" for route, why in found[:3])
