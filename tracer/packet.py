@@ -9,6 +9,70 @@ from ipaddress import IPv4Address, IPv6Address
 Address = IPv4Address | IPv6Address
 
 
+class _UnsaidIPv4(IPv4Address):
+    """An address of a node, nobody recorded which. It is written in words, and equal to no address but itself.
+
+    Its number is that of an address which the node has: routes lead to the node by it. Whoever asks more of it has to ask :func:`unsaid`.
+    """
+
+    __slots__ = ("node",)
+
+    def __init__(self, address: int, node: str) -> None:
+        super().__init__(address)
+        self.node = node
+
+    def __str__(self) -> str:
+        return f"an address of node {self.node}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _UnsaidIPv4) and (self.node, int(self)) == (other.node, int(other))
+
+    def __hash__(self) -> int:
+        return hash((self.node, int(self)))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _UnsaidIPv4, (int(self), self.node)
+
+
+class _UnsaidIPv6(IPv6Address):
+    """The same of the other family."""
+
+    __slots__ = ("node",)
+
+    def __init__(self, address: int, node: str) -> None:
+        super().__init__(address)
+        self.node = node
+
+    def __str__(self) -> str:
+        return f"an address of node {self.node}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _UnsaidIPv6) and (self.node, int(self)) == (other.node, int(other))
+
+    def __hash__(self) -> int:
+        return hash((self.node, int(self)))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _UnsaidIPv6, (int(self), self.node)
+
+
+def an_address_of(node: str, address: Address) -> Address:
+    """Return what stands for some address of *node*, of the family of *address*, which is one that it has."""
+    return _UnsaidIPv4(int(address), node) if address.version == 4 else _UnsaidIPv6(int(address), node)
+
+
+def unsaid(address: Address) -> str | None:
+    """Return the node of which *address* is some address, nobody recorded which; None for an address that was."""
+    return address.node if isinstance(address, _UnsaidIPv4 | _UnsaidIPv6) else None
+
+
+def said(address: Address) -> Address:
+    """Return *address*, or for one that nobody recorded the one by which routes lead to its node."""
+    if isinstance(address, _UnsaidIPv4):
+        return IPv4Address(int(address))
+    return IPv6Address(int(address)) if isinstance(address, _UnsaidIPv6) else address
+
+
 class Protocol(StrEnum):
     """Transport protocols a trace can start with; the value is the spelling of ``/etc/protocols``."""
 
@@ -39,7 +103,8 @@ def host_text(host: object) -> str:
 
 def endpoint_text(host: object, port: object) -> str:
     """Return ``address:port``, for IPv6 ``[address]:port``: everywhere but in rules, which are spelled as their programs do."""
-    return f"{host_text(host)}:{port}"
+    text = host_text(host)
+    return f"{text}, port {port}" if " " in text else f"{text}:{port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

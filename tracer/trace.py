@@ -12,7 +12,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
-from tracer.packet import Address, Packet
+from tracer.packet import Address, Packet, unsaid
 from tracer.probability import to_text
 from tracer.query import Query
 
@@ -281,7 +281,7 @@ class Outcome:
         out: dict[str, object] = {"id": self.id, "probability": written.odds(self.probability), "disposition": self.disposition.value}
         out["reason"] = self.reason.to_dict() if self.reason else None
         out["destination"] = self.destination.to_dict() if self.destination else None
-        out["source_seen"] = {"ip": str(self.source_seen[0]), "port": self.source_seen[1]} if self.source_seen else None
+        out["source_seen"] = _seen(*self.source_seen) if self.source_seen else None
         if self.left_from:
             out["left_from"] = self.left_from
         if self.listener:
@@ -296,6 +296,12 @@ class Outcome:
             out["reply"] = self.reply.to_dict(with_steps=with_steps, written=written)
         out["hops"] = [h.to_dict(with_steps=with_steps, written=written) for h in self.hops]
         return out
+
+
+def _seen(address: Address, port: int | None) -> dict[str, object]:
+    """The source as trace-json.md writes it: where only its node is known, that."""
+    node = unsaid(address)
+    return {"ip": str(address), "port": port} if node is None else {"ip": None, "port": port, "node": node}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

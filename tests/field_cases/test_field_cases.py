@@ -54,7 +54,6 @@ OPEN: dict[str, str] = {
     "local-nodeport-listing": NOT_READ,
     "local-nodeport-shell-session": NOT_READ,
     "manifests": ATTACH,
-    "masquerade-without-addresses": NOT_READ,
     "no-masquerade-across-the-overlay": NOT_READ,
     "node-folders-without-nodes": ATTACH,
     "node-lacks-a-pod-route": NOT_READ,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from ipaddress import ip_address
 
 import pytest
 
 from tests.live_server import PROJECT
-from tracer.packet import Family, Packet, Protocol, endpoint_text, host_text
+from tracer.packet import Family, Packet, Protocol, an_address_of, endpoint_text, host_text, said, unsaid
 
 NUMBERS = {Protocol.TCP: 6, Protocol.UDP: 17, Protocol.SCTP: 132, Protocol.ICMP: 1, Protocol.ICMPV6: 58}
 
@@ -59,3 +60,14 @@ def test_nobody_else_spells_an_endpoint() -> None:
     bracketed = re.compile(r"""f["']\[\{|\}\]:[{0-9]""")
     modules = (*PROJECT.glob("tracer/**/*.py"), *PROJECT.glob("webapp/**/*.py"))
     assert [m.name for m in modules if bracketed.search(m.read_text())] == ["packet.py"]
+
+
+@pytest.mark.parametrize("text", ["192.0.2.11", "fd00::11"])
+def test_an_address_that_nobody_recorded(text: str) -> None:
+    known = ip_address(text)
+    some = an_address_of("n1", known)
+    assert (str(some), f"{some}", unsaid(some), unsaid(known)) == ("an address of node n1", "an address of node n1", "n1", None)
+    assert (some.version, said(some), said(known)) == (known.version, known, known)
+    assert some != known and known != some and some not in {known} and known not in {some}
+    assert some == an_address_of("n1", known) == pickle.loads(pickle.dumps(some)) and some != an_address_of("n2", known)
+    assert endpoint_text(some, 80) == "an address of node n1, port 80"

@@ -59,3 +59,13 @@ def test_the_terminal_says_from_where() -> None:
     lines = trace_text(made().trace("pod:default/client", "203.0.113.53:53"), with_steps=False).splitlines()
     assert "= leaves: what is beyond the cluster is not recorded" in lines
     assert "  leaves the cluster from node n1" in lines and "  source seen: 192.168.0.11:any" in lines
+
+
+@pytest.mark.django_db
+def test_an_address_of_which_only_the_node_is_known_is_said_in_words(client: Client, tmp_path: Path) -> None:
+    cluster = made()
+    cluster.node(1).without |= {"ip-addr.json"}
+    at = address(tmp_path, cluster)
+    assert "from an address of node n1: what is beyond" in re.sub(r"<[^>]+>", "", client.get(at).content.decode())
+    pages = [client.get(f"{at}&step={n}").content.decode() for n in range(1, 6)]
+    assert any("puts an address of its own (which one is not recorded) into the source field" in page for page in pages)

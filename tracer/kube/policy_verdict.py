@@ -15,7 +15,7 @@ from tracer.kube.namespace import NAME_LABEL
 from tracer.kube.networkpolicy import Direction, NetworkPolicy, PolicyRule, RulePeer, RulePort
 from tracer.kube.objects import Objects
 from tracer.kube.pod import Pod
-from tracer.packet import Address, Protocol
+from tracer.packet import Address, Protocol, unsaid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,12 @@ class PolicyPeer:
 
     @classmethod
     def of_address(cls, objects: Objects, address: Address) -> PolicyPeer:
-        """Return the end that *address* belongs to: a pod of its own network, a node, or somebody outside."""
+        """Return the end that *address* belongs to: a pod of its own network, a node, or somebody outside.
+
+        Of a node's address that nobody recorded only the node is known: no address block is taken to hold it.
+        """
+        if (some := unsaid(address)) is not None:
+            return cls(node=some)
         pod = next((p for p in objects.pods_with_ip(address) if not p.host_network), None)
         if pod is not None:
             return cls.of_pod(objects, pod, address)

@@ -14,7 +14,7 @@ import re
 from heapq import merge
 
 from tracer.netfilter import model as m
-from tracer.packet import Packet
+from tracer.packet import Packet, unsaid
 
 _QUOTED = r'(?:"(?:[^"\\]|\\.)*"|[^\s"]+)'
 _HEAD = re.compile(
@@ -96,6 +96,8 @@ class ChainIndex:
 
     def candidates(self, packet: Packet) -> list[int]:
         """Return, in order, the positions of the rules that *packet* may match."""
+        if unsaid(packet.destination) is not None:
+            return sorted(p for found in (self._always, *self._pinned.values()) for p in found)
         addressed = self._pinned.get(str(packet.destination), ())
         return list(merge(self._always, addressed, self._ported(packet)))
 

@@ -14,7 +14,7 @@ from tracer.netfilter import ipset_save
 from tracer.netfilter import model as m
 from tracer.netfilter.model import Hook
 from tracer.netfilter.view import UNKNOWN_PORT, UnknownAnswer, View, is_unnamed, is_version
-from tracer.packet import Address, Protocol
+from tracer.packet import Address, Protocol, unsaid
 
 Answer = bool | UnknownAnswer | Fraction
 
@@ -32,13 +32,20 @@ def _unknown(text: str, code: str = "UNKNOWN_MATCH") -> UnknownAnswer:
     return UnknownAnswer(code, text)
 
 
-def _in(address: Address, network: m.AddressMask) -> bool:
-    return is_version(address, network.version) and int(address) & network.mask == network.value
+def _in(address: Address, network: m.AddressMask, *, negated: bool) -> Answer:
+    if unsaid(address) is not None and is_version(address, network.version) and network.mask:
+        return not_said(address)
+    return (is_version(address, network.version) and int(address) & network.mask == network.value) != negated
+
+
+def not_said(address: Address) -> UnknownAnswer:
+    """Return the answer to whoever asks for an address of which only the node is known."""
+    return _unknown(f"which {address} the packet has is not in the snapshot (ip-addr.json)", "DATA_MISSING")
 
 
 def _address(match: m.AddressMatch, view: View) -> Answer:
     address = view.packet.source if match.side == "source" else view.packet.destination
-    return _in(address, match.network) != match.negated
+    return _in(address, match.network, negated=match.negated)
 
 
 def _interface(match: m.InterfaceMatch, view: View) -> Answer:
@@ -157,7 +164,7 @@ def _ct_address(match: m.CtAddressMatch, view: View) -> Answer:
     if view.connection is None:
         return match.with_state
     found = view.connection.original if match.tuple_name == "orig" else view.connection.reply
-    return _in(found.source if match.side == "source" else found.destination, match.network) != match.negated
+    return _in(found.source if match.side == "source" else found.destination, match.network, negated=match.negated)
 
 
 def _ct_port(match: m.CtPortMatch, view: View) -> Answer:
@@ -196,6 +203,10 @@ def _set(match: m.SetMatch, view: View) -> Answer:
     found = view.sets.get(match.name)
     if found is None:
         return _unknown(f"set {match.name} is not in ipset-save.txt", "DATA_MISSING")
+    asked = {"src": view.packet.source, "dst": view.packet.destination}
+    for address in (asked[side] for side in match.directions if side in asked):
+        if unsaid(address) is not None:
+            return not_said(address)
     answer = ipset_save.contains(found, set_key(view), match.directions, view.sets)
     if answer is None:
         return _unknown(f"set {match.name} ({found.type}) cannot be answered from the snapshot")
@@ -223,6 +234,8 @@ def _range(match: m.RangeMatch, view: View) -> Answer:
     address = view.packet.source if match.side == "source" else view.packet.destination
     if not is_version(address, match.version):
         return False
+    if unsaid(address) is not None:
+        return not_said(address)
     return (match.low <= int(address) <= match.high) != match.negated
 
 

@@ -18,7 +18,7 @@ from tracer.netfilter import nft_model as n
 from tracer.netfilter.model import RpfilterMatch
 from tracer.netfilter.nft_set_index import ABSENT, DRAWN_PORT, OWN_PORT, Absent, SetIndex, Value, Ways, constant, one, unknown
 from tracer.netfilter.view import UnknownAnswer, View, is_unnamed
-from tracer.packet import Address, Family, Protocol
+from tracer.packet import Address, Family, Protocol, unsaid
 
 _ONE = Fraction(1)
 _DRAW_BITS = 32
@@ -224,9 +224,9 @@ def _network_header(name: str, view: View) -> Value:
     packet = view.packet
     match name:
         case "saddr":
-            return packet.source
+            return _said(packet.source)
         case "daddr":
-            return packet.destination
+            return _said(packet.destination)
         case "protocol" | "nexthdr":
             return packet.protocol.number
         case "version":
@@ -238,6 +238,12 @@ def _network_header(name: str, view: View) -> Value:
         case "length" if view.length is not None:
             return view.length
     return unknown(f"the packet's {name} is not given")
+
+
+def _said(address: Address) -> Value:
+    if unsaid(address) is None:
+        return address
+    return unknown(f"which {address} the packet has is not in the snapshot (ip-addr.json)", "DATA_MISSING")
 
 
 def _transport_header(name: str, view: View) -> Value:
@@ -304,9 +310,9 @@ def _ct(expression: n.Ct, view: View) -> Value:
         case "protocol":
             return view.packet.protocol.number
         case "saddr" | "ip saddr" | "ip6 saddr":
-            return found.source
+            return _said(found.source)
         case "daddr" | "ip daddr" | "ip6 daddr":
-            return found.destination
+            return _said(found.destination)
         case "proto-src":
             return _port(found.source_port, found.source_port == "random")
         case "proto-dst":

@@ -16,7 +16,7 @@ from tracer.frozen import changed
 from tracer.netfilter import model as m
 from tracer.netfilter.model import Hook
 from tracer.netfilter.nat_hash import address_of_flow
-from tracer.packet import Address, Packet
+from tracer.packet import Address, Packet, unsaid
 
 _MOST_CHOICES = 64
 
@@ -50,6 +50,9 @@ def translate(target: m.Target, packet: Packet, hook: Hook, addresses: Addresses
     if isinstance(target, m.Dnat | m.Snat) and target.range.low is not None and target.range.low.version != packet.destination.version:
         yield Translation(None, missing=f"what an address of another family, {target.range.low}, does here: no kernel loads such a rule")
         return
+    if asked := _asks_for_unsaid(target, packet):
+        yield Translation(None, missing=f"which {asked} the packet has, on which the translation depends (ip-addr.json)")
+        return
     match target:
         case m.Dnat(range=chosen):
             yield from _destination(packet, chosen)
@@ -69,6 +72,14 @@ def translate(target: m.Target, packet: Packet, hook: Hook, addresses: Addresses
             yield _netmap(packet, network, source=manipulates_source(hook))
         case _:
             raise TypeError(f"{type(target).__name__} is not a NAT target")
+
+
+def _asks_for_unsaid(target: m.Target, packet: Packet) -> Address | None:
+    """The address of the packet that *target* looks at, where only its node is known."""
+    chosen = target.range if isinstance(target, m.Dnat | m.Snat) else None
+    if not isinstance(target, m.Netmap) and (chosen is None or chosen.low == chosen.high):
+        return None
+    return next((a for a in (packet.source, packet.destination) if unsaid(a) is not None), None)
 
 
 def _address(packet: Packet, chosen: m.NatRange, *, source: bool) -> Address:
@@ -121,6 +132,8 @@ def _source(packet: Packet, chosen: m.NatRange) -> Iterator[Translation]:
 
 def _holds(chosen: m.NatRange, packet: Packet) -> bool:
     """Whether the source is in the range already: then it stays. Source: nf_in_range in nf_nat_core.c."""
+    if unsaid(packet.source) is not None:
+        return chosen.low == packet.source  # the same stack's own: it masquerades twice
     if chosen.low is None or chosen.high is None or not int(chosen.low) <= int(packet.source) <= int(chosen.high):
         return False
     return chosen.ports is None or (packet.source_port is not None and packet.source_port in chosen.ports)

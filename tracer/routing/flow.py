@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tracer.packet import Address
+from tracer.packet import Address, unsaid
 from tracer.routing.model import PolicyRule, PortRange, is_unnamed
 
 LOOPBACK = "lo"
@@ -74,7 +74,7 @@ def _by_device(wanted: str | None, detached: bool, device: str | None) -> bool |
     return None if is_unnamed(device) and wanted != LOOPBACK and not detached else not detached and wanted == device
 
 
-def _within(rule: PolicyRule, flow: Flow) -> bool:
+def _within(rule: PolicyRule, flow: Flow) -> bool | None:
     # An absent source compares as zero in IPv4, and never matches in IPv6.
     if rule.destination is not None and flow.destination not in rule.destination:
         return False
@@ -82,7 +82,7 @@ def _within(rule: PolicyRule, flow: Flow) -> bool:
         return True
     if flow.source is None:
         return flow.destination.version == 4 and int(rule.source.network_address) == 0
-    return flow.source in rule.source
+    return flow.source in rule.source if unsaid(flow.source) is None else None
 
 
 def _is(wanted: int | None, value: int | None) -> bool | None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address
 
-from tracer.packet import Address
+from tracer.packet import Address, unsaid
 from tracer.routing.decide import Decider, Decision
 from tracer.routing.flow import LOOPBACK, Flow
 from tracer.routing.model import InterfaceAddress, ResultKind, SourceCheck, SourceVerdict
@@ -103,6 +103,8 @@ class Reception:
 
     def _full(self, destination: Address | None, out: str | None, rp_filter: int) -> tuple[SourceCheck, str]:
         """Return __fib_validate_source()'s verdict: where would a packet to the source go?"""
+        if rp_filter and unsaid(self._flow.source or _ZERO) is not None:
+            return SourceCheck.UNKNOWN, f"which {self._flow.source} the packet has, for which {self._device} is asked (rp_filter)"
         found = self._decider.decide(self._reversed(destination, out))
         if found.kind is ResultKind.UNKNOWN:
             return SourceCheck.UNKNOWN, found.unknown_reason or ""

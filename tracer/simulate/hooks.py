@@ -20,7 +20,7 @@ from tracer.netfilter.leaf import Leaf, StepList
 from tracer.netfilter.model import Hook, Priority
 from tracer.netfilter.translate import Addresses, Translation, manipulates_source, translate
 from tracer.netfilter.view import View
-from tracer.packet import Address, Family, Packet, Protocol
+from tracer.packet import Address, Family, Packet, Protocol, unsaid
 from tracer.routing import ResultKind
 from tracer.simulate import ipvs
 from tracer.simulate.crossing import Crossing, Passed, relayed, rewritten
@@ -242,9 +242,12 @@ class HookRunner:
         last = changed(walk.visit.steps.step, rewrote=rewrote)
         if drawn:
             last = changed(last, chance=way.share)
-        visit = changed(walk.visit, steps=StepList(last, walk.visit.steps.before))
+        steps = StepList(last, walk.visit.steps.before)
+        if unsaid(packet.source) is not None and packet.source != walk.packet.source:
+            walk = walk.note(f"masquerade takes {packet.source}: which one is not in the snapshot (ip-addr.json)")
         certain = walk.source_port_certain and not source
         odds = walk.probability if way.share == 1 else walk.probability * way.share
+        visit = changed(walk.visit, steps=steps)
         walk = changed(walk, packet=packet, visit=visit, probability=odds, source_port_certain=certain)
         return _settled(walk, crossing, crossing.connection.translated(packet), source=source)
 
@@ -365,6 +368,8 @@ def _reverse_path(match: m.RpfilterMatch, walk: Walk, crossing: Crossing) -> boo
     """Whether the way back to the source leaves by the device the packet came in by. Source: ipt_rpfilter.c, ip6t_rpfilter.c."""
     if crossing.in_device is None or crossing.in_device == "lo":
         return True
+    if unsaid(walk.packet.source) is not None:
+        return None
     results = crossing.stack.routing.lookup(walk.packet.source, mark=walk.packet.mark if match.valid_mark else 0)
     if not results or any(r.kind is ResultKind.UNKNOWN for r in results):
         return None

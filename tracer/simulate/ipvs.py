@@ -17,7 +17,7 @@ from tracer.frozen import changed
 from tracer.ipvs.model import Forwarding, RealServer, VirtualServer, VirtualServers
 from tracer.ipvs.schedule import Choice, choices
 from tracer.netfilter.model import Hook
-from tracer.packet import Address, Protocol, endpoint_text
+from tracer.packet import Address, Protocol, endpoint_text, said
 from tracer.routing import ResultKind, RouteResult
 from tracer.simulate.crossing import Crossing, rewritten
 from tracer.simulate.walk import Ending, Walk
@@ -145,7 +145,7 @@ def _pinned(walk: Walk, crossing: Crossing, server: VirtualServer) -> Choice | N
 
 def _client(server: VirtualServer, source: Address) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     """The clients that persistence takes for one."""
-    return ipaddress.ip_network(f"{source}/{server.granularity}", strict=False)
+    return ipaddress.ip_network(f"{said(source)}/{server.granularity}", strict=False)
 
 
 def _refused(walk: Walk, crossing: Crossing, hook: Hook, servers: VirtualServers, server: VirtualServer, choice: Choice) -> Ending:

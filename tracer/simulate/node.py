@@ -43,7 +43,8 @@ class _StackAddresses:
         crossing = self.crossing
         if crossing.route is None or crossing.route.device is None:
             return None
-        return crossing.stack.routing.masquerade_address(crossing.route.device, crossing.route, packet.destination)
+        known = crossing.stack.routing.masquerade_address(crossing.route.device, crossing.route, packet.destination)
+        return known or crossing.stack.some_address(packet.destination.version)
 
     def redirect(self, packet: Packet) -> Address | None:
         crossing = self.crossing
@@ -140,6 +141,8 @@ class NodeWalk:
             yield ended
             return
         picked = source or stack.routing.source_address(result, walk.packet.destination)
+        if picked is None and (picked := stack.some_address(walk.packet.destination.version)) is not None:
+            walk = walk.note(f"sent from {picked}: which one the kernel picks is not in the snapshot (ip-addr.json)")
         if picked is None:
             text = f"which source address node {stack.name} picks: its addresses are not in the snapshot (ip-addr.json)"
             yield walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": stack.name, "file": IP_ADDR.name}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tracer.kube.pod import Pod
-from tracer.packet import Address, Family
+from tracer.packet import Address, Family, unsaid
 from tracer.simulate.proxy import kube_proxy
 from tracer.stack_protocols import Passing, Process, StackId
 from tracer.topology.cluster import Cluster
@@ -53,4 +53,6 @@ class ClusterSurroundings:
 
     def is_inside(self, address: Address) -> bool:
         """Return whether a pod or a node of the cluster has *address*."""
+        if unsaid(address) is not None:
+            return True
         return self._cluster.pod_with_ip(address) is not None or self._cluster.objects.node_with_ip(address) is not None

@@ -12,7 +12,7 @@ from tracer.kube.node import Node
 from tracer.kube.objects import Objects
 from tracer.kube.pod import Pod
 from tracer.limits import Limits
-from tracer.packet import Address
+from tracer.packet import Address, said, unsaid
 from tracer.routing import IPVS_DUMMY, Placement
 from tracer.snapshot import Snapshot
 from tracer.snapshot.node_files import HELD_ADDRESSES, names
@@ -149,6 +149,8 @@ class Cluster:
 
     def ports_of(self, address: Address) -> tuple[Port, ...]:
         """Return every node and device that hold *address*; the loopback device and those that stand for no link do not count."""
+        if (node := unsaid(address)) is not None:
+            return tuple(p for p in self._ports.get(said(address), ()) if p.node == node)
         return self._ports.get(address, ())
 
     def port_of(self, address: Address) -> Port | None:
@@ -164,7 +166,7 @@ class Cluster:
 
         It can when a Node object lists the address, or when the device that holds it also holds one that is listed.
         """
-        if self.objects.node_with_ip(address):
+        if self.objects.node_with_ip(said(address)):
             return True
         port = self.port_of(address)
         if port is None or port.device is None:

@@ -18,7 +18,7 @@ from tracer.netfilter.model import Hook, Priority
 from tracer.netfilter.nft_evaluate import NftAnnotator
 from tracer.netfilter.nft_evaluate import no_names as no_names_nft
 from tracer.netfilter.nft_rules import NftRules
-from tracer.packet import Address, Family, Packet
+from tracer.packet import Address, Family, Packet, an_address_of
 from tracer.routing import PlacedRouting, Placement, Routing
 from tracer.snapshot import Snapshot
 from tracer.snapshot import node_files as files
@@ -120,6 +120,14 @@ class NodeStack:
         return Routing.from_texts(
             self.name, **{file.word: self._file(file) for file in files.ROUTING}, kernel=self.kernel, folder=f"nodes/{self.name}/"
         )
+
+    def some_address(self, version: int) -> Address | None:
+        """Return what stands for an address of the node that no file tells; None where its addresses were recorded, or it has none."""
+        if self._place is None or "ip_addr" not in self.routing.missing:
+            return None
+        placement = self._place(self)
+        own = next((a for a in placement.addresses if a.version == version), None) if placement is not None else None
+        return None if own is None else an_address_of(self.name, own)
 
     def _inferred(self, placement: Placement) -> Routing:
         texts = {file.word: self._file(file) for file in files.ROUTING if file not in files.WAYS}

@@ -247,7 +247,9 @@ def _effect(moment: Moment, outcome: Json, moments: Sequence[Moment], picks: Seq
             return f"The destination becomes {after_destination}."
         case "snat":
             gone = "" if moment.before.get("source") == moment.after.get("source") else f" {moment.before.get('source')} is gone."
-            return f"Node {name} puts its own address {moment.after.get('source')} into the source field.{gone}"
+            put = str(moment.after.get("source"))
+            own = f"its own address {put}" if " " not in put else "an address of its own (which one is not recorded)"
+            return f"Node {name} puts {own} into the source field.{gone}"
         case "deliver":
             seen = (outcome.get("source_seen") or {}).get("ip") or moment.after.get("source")
             who = {"pod": "The pod", "node": "The node"}.get(str((outcome.get("destination") or {}).get("kind")), "The receiver")

@@ -103,11 +103,11 @@ def test_every_hop_of_a_node_says_what_was_inferred_and_from_what() -> None:
         assert "?" not in str(outcome.to_dict(with_steps=True))
 
 
-def test_the_address_towards_pods_of_the_node_stays_unknown() -> None:
+def test_the_address_towards_pods_of_the_node_is_some_address_of_it() -> None:
     cluster = made()
     (outcome,) = cluster.trace("node:n1", "10.1.1.3:8080").outcomes
-    assert outcome.disposition is Disposition.UNKNOWN
-    assert "which source address node n1 picks" in (outcome.reason.text if outcome.reason else "")
+    assert outcome.disposition is Disposition.DELIVERED and outcome.source_seen is not None
+    assert str(outcome.source_seen[0]) == "an address of node n1"
 
 
 def test_an_address_of_the_nodes_own_pod_network_without_a_pod_stays_unknown() -> None:
@@ -137,7 +137,8 @@ def test_what_a_node_sends_through_a_tunnel_from_is_not_known(annotation: tuple[
         )
     cluster = Cluster.from_snapshot(Snapshot.from_files(files))
     (to_pod,) = trace(cluster, query("node:n1", "10.1.2.2:8080")).outcomes
-    assert (to_pod.disposition is Disposition.DELIVERED) is known
+    assert to_pod.disposition is Disposition.DELIVERED and to_pod.source_seen is not None
+    assert str(to_pod.source_seen[0]) == ("192.168.0.11" if known else "an address of node n1")
     # A pod keeps its own address, and the world outside is no tunnel's end.
     assert trace(cluster, query("pod:default/client", "10.1.2.2:8080")).outcomes[0].disposition is Disposition.DELIVERED
     (outside,) = trace(cluster, query("node:n1", "198.51.100.7:443")).outcomes

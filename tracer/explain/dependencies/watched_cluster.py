@@ -21,10 +21,10 @@ from tracer.kube.objects import Objects
 from tracer.netfilter.ipset_save import IpSet
 from tracer.netfilter.iptables_save import Dump
 from tracer.netfilter.nft_rules import NftRules
-from tracer.packet import Address, Family
+from tracer.packet import Address, Family, said
 from tracer.routing import Routing
 from tracer.snapshot import Snapshot
-from tracer.snapshot.node_files import NFT_LISTINGS, SETS, VIRTUAL_CLIENTS, VIRTUAL_COUNTERS, VIRTUAL_SERVERS, names
+from tracer.snapshot.node_files import IP_ADDR, NFT_LISTINGS, SETS, VIRTUAL_CLIENTS, VIRTUAL_COUNTERS, VIRTUAL_SERVERS, names
 from tracer.topology.cluster import Cluster, Port
 from tracer.topology.stack import NodeStack
 from tracer.topology.virtual_names import VirtualNames
@@ -152,6 +152,11 @@ class WatchedStack(NodeStack):
         self._note(VIRTUAL_SERVERS.name, Whole())
         return WatchedRouting(found, self._note_placed)
 
+    def some_address(self, version: int) -> Address | None:
+        """Return what stands for an address of the node that no file tells; the Node object is noted with the stack."""
+        self._note(IP_ADDR.name, Whole())
+        return self._inner.some_address(version)
+
     def _note_placed(self, name: str, facet: Facet) -> None:
         self._note(name, facet)
         if isinstance(facet, Covering):
@@ -225,6 +230,6 @@ class WatchedCluster(Cluster):
     def ports_of(self, address: Address) -> tuple[Port, ...]:
         """Return every node and device that hold *address*: whichever node it may be, its addresses say so."""
         self.reads.note_object(Asked("Node", "names"))
-        self.reads.note_object(Asked("Node", "address", str(address)))
-        self.reads.held.add(address)
+        self.reads.note_object(Asked("Node", "address", str(said(address))))
+        self.reads.held.add(said(address))
         return self._inner.ports_of(address)

@@ -13,7 +13,7 @@ from tracer.explain.findings.case import Case, finding
 from tracer.explain.findings.passage import Mark, Passage
 from tracer.explain.findings.subject import Subject, WayIn
 from tracer.netfilter import model as m
-from tracer.packet import Address
+from tracer.packet import Address, unsaid
 from tracer.trace import Disposition, Finding, Place
 
 _PLAIN_FIX = "Nothing, where the pod may see a node's address. Otherwise let the application carry the client's address itself."
@@ -65,6 +65,8 @@ def _who(place: Place) -> str:
 
 def _owned(case: Case, passage: Passage, address: Address) -> str:
     """The address with the node that has it; several nodes may hold one, such as a pod gateway's: then the last node that rewrote."""
+    if unsaid(address) is not None:
+        return str(address)
     port = case.cluster.port_of(address)
     node = port.node if port else next((s.hop.node for s in reversed(passage.snats) if case.stack(s.hop).routing.is_local(address)), None)
     return f"{address} (node {node})" if node else str(address)

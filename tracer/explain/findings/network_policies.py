@@ -11,6 +11,7 @@ from tracer.explain.findings.case import Case, finding
 from tracer.explain.findings.passage import Passage
 from tracer.kube.networkpolicy import Direction
 from tracer.kube.policy_verdict import DirectionVerdict, PolicyPeer, allowed
+from tracer.packet import Address
 from tracer.trace import Disposition, Finding, Place
 
 
@@ -33,7 +34,19 @@ def findings(case: Case, passage: Passage) -> Iterator[Finding]:
         verdict = allowed(case.objects, source=here, destination=there, port=place.port, protocol=sent.protocol)
         judged = verdict.egress if direction is Direction.EGRESS else verdict.ingress
         if not judged.allowed and not _itself(case, place):
-            yield _denied(judged, here, there, place)
+            yield _not_told(judged, here, seen) if _asks_for_address(judged, here) else _denied(judged, here, there, place)
+
+
+def _asks_for_address(judged: DirectionVerdict, source: PolicyPeer) -> bool:
+    """Whether an address block of a policy may hold *source*, of which only the node is known."""
+    rules = (rule for policy in judged.isolating for rule in policy.rules(judged.direction))
+    return source.address is None and any(peer.ip_block is not None for rule in rules for peer in rule.peers)
+
+
+def _not_told(judged: DirectionVerdict, source: PolicyPeer, seen: Address) -> Finding:
+    names = ", ".join(f"{p.namespace}/{p.name}" for p in judged.isolating)
+    text = f"Whether NetworkPolicy {names} lets {source} in is not checked: address blocks are asked for {seen} (ip-addr.json)"
+    return finding(code="DATA_MISSING", text=text, fix=f"Record ip -j addr on node {source.node}.")
 
 
 def _destination(case: Case, place: Place) -> PolicyPeer:

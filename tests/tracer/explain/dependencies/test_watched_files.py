@@ -354,6 +354,7 @@ STACK: dict[str, tuple[Ask, ...]] = {
     "unknown_way": tuple(lambda c, a=a: c.stack("n1").unknown_way(ip_address(a), None) for a in POD),
     "assumed_rules": tuple(lambda c, v=v: c.stack("n1").assumed_rules(v) for v in (4, 6)),
     "assumed_legacy": (),
+    "some_address": tuple(lambda c, v=v: c.stack("n1").some_address(v) for v in (4, 6)),
     "redirect_address": tuple(lambda c, v=v: c.stack("n1").redirect_address("eth0", v) for v in (4, 6)),
     "path_of": (),
     "listens": (lambda c: c.stack("n1").listens(packet("10.1.1.9", NODE[0], port=22)),),
