@@ -94,6 +94,11 @@ class Family(StrEnum):
     IP = "ip"
     IP6 = "ip6"
 
+    @classmethod
+    def of(cls, version: int) -> Family:
+        """Return the family of an IP version."""
+        return cls.IP if version == 4 else cls.IP6
+
 
 def host_text(host: object) -> str:
     """Return an address, or a name, as it stands in front of a port: IPv6 in brackets. Source: RFC 3986, 3.2.2."""

@@ -43,7 +43,6 @@ OPEN: dict[str, str] = {
     "filter-part-indented": NOT_READ,
     "final-dot-for-no-name": NOT_READ,
     "forward-policy-of-docker": NOT_READ,
-    "ip-rule-is-an-error": NOT_READ,
     "ipvsadm-listing": ATTACH,
     "kindnet-queue": NOT_READ,
     "kubectl-said-forbidden": NOT_READ,

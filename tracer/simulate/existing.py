@@ -18,6 +18,7 @@ from tracer.simulate.departure import Departure, Recorded, SentByNode, SentByPod
 from tracer.simulate.ipvs import connections_of
 from tracer.simulate.start import begun
 from tracer.snapshot.node_files import CONNTRACK
+from tracer.snapshot.unreadable import why_unread
 from tracer.stack_protocols import TableId, TableKind
 from tracer.topology.cluster import Cluster
 from tracer.trace import StackKind
@@ -32,10 +33,11 @@ def recorded_entry(cluster: Cluster, node: str, line: int) -> Entry:
         raise QueryError(
             f"no node {node} in this cluster", code="NODE_NOT_FOUND", field="connection", near=cluster.objects.near_names("Node", node)
         )
-    text = cluster.snapshot.node_file(node, CONNTRACK.name)
+    why = why_unread(cluster.snapshot, node, CONNTRACK)
+    text = cluster.snapshot.node_file(node, CONNTRACK.name) if why is None else None
     path = cluster.snapshot.path_of(node, CONNTRACK.name)
     if text is None:
-        raise QueryError(f"no connections are recorded: {path} is missing", code="CONNECTION_NOT_FOUND", field="connection")
+        raise QueryError(f"no connections are recorded: {path} {why or 'is missing'}", code="CONNECTION_NOT_FOUND", field="connection")
     entries, _ = parse_conntrack(text, path)
     found = next((e for e in entries if e.line == line), None)
     if found is None:

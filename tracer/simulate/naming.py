@@ -25,6 +25,7 @@ from tracer.packet import Address, Protocol
 from tracer.query import Destination, Query, Resolver, SourceKind
 from tracer.simulate.start import source_exists
 from tracer.snapshot.node_files import RESOLVER
+from tracer.snapshot.unreadable import why_unread
 from tracer.topology.cluster import Cluster
 from tracer.trace import Disposition, Lookup, Outcome, Reason, Trace, Unknown
 
@@ -44,7 +45,11 @@ def dns_of(cluster: Cluster) -> ClusterDns:
     found = _KNOWN.get(cluster)
     if found is None:
         snapshot = cluster.snapshot
-        found = _KNOWN[cluster] = ClusterDns(cluster.objects, lambda node: snapshot.node_file(node, RESOLVER.name))
+
+        def node_text(node: str) -> str | None:
+            return None if why_unread(snapshot, node, RESOLVER) else snapshot.node_file(node, RESOLVER.name)
+
+        found = _KNOWN[cluster] = ClusterDns(cluster.objects, node_text)
     return found
 
 
@@ -71,13 +76,20 @@ def client_of(cluster: Cluster, query: Query) -> Client:
     if pod is not None:
         found = dns.pod_conf(pod)
         conf = found.conf if not found.unknown else None
-        return Client(conf=conf, sources=_addresses(cluster, pod, pod.node_name), lacks=found.unknown, why=found.why)
+        lacks = found.unknown and _lacking_resolver(cluster, pod.node_name or "", found.unknown)
+        return Client(conf=conf, sources=_addresses(cluster, pod, pod.node_name), lacks=lacks, why=found.why)
     if query.source.kind is SourceKind.EXTERNAL:
         return Client(conf=None, lacks="how a client outside the cluster resolves names is not in the snapshot")
     node = query.source.name or ""
     conf = dns.node_conf(node)
-    lacks = "" if conf else f"nodes/{node}/resolv.conf is not in the snapshot"
+    lacks = "" if conf else _lacking_resolver(cluster, node, f"nodes/{node}/resolv.conf is not in the snapshot")
     return Client(conf=conf, sources=_addresses(cluster, None, node), lacks=lacks, why=f"resolv.conf of node {node}")
+
+
+def _lacking_resolver(cluster: Cluster, node: str, missing: str) -> str:
+    """What is said where a node's own resolver settings would tell: *missing*, or that the file there cannot be read."""
+    why = why_unread(cluster.snapshot, node, RESOLVER)
+    return f"{cluster.snapshot.path_of(node, RESOLVER.name)} {why}" if why else missing
 
 
 def _addresses(cluster: Cluster, pod: Pod | None, node: str | None) -> tuple[Address, ...]:

@@ -370,8 +370,8 @@ def _route_note(walk: Walk, result: RouteResult, stack: NodeStack) -> Walk:
     if result.route is None:
         return walk
     assumptions = (stack.assumed_rules(walk.packet.destination.version), stack.assumed_legacy(walk.packet.family))
-    for assumed in filter(None, assumptions):
-        walk = walk.note(assumed)
+    for said in (*filter(None, assumptions), *stack.unread(walk.packet.destination.version)):
+        walk = walk.note(said)
     inferred = " (inferred from the node's addresses: its routes are not in the snapshot)" if result.inferred else ""
     if stack.routing.inferred_from:
         inferred = " (inferred)"

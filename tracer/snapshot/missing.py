@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from tracer.kube.kinds import KINDS
 from tracer.packet import Family
-from tracer.snapshot.node_files import DUMPS, IPTABLES, NFT_JSON, NFT_LISTINGS, NODE_FILES, VIRTUAL_SERVERS, WAYS, names
+from tracer.snapshot.node_files import BY_NAME, DUMPS, IPTABLES, NFT_JSON, NFT_LISTINGS, NODE_FILES, VIRTUAL_SERVERS, WAYS, names
 from tracer.snapshot.proxy_mode import ProxyMode
 from tracer.snapshot.snapshot import Snapshot
 from tracer.snapshot.taken_at import read_errors
+from tracer.snapshot.unreadable import unread_files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,7 @@ _RULES = (*_OF_BOTH, *names(DUMPS[Family.IP]), *names(DUMPS[Family.IP6]))
 
 def missing_from(snapshot: Snapshot, counts: Mapping[str, int], modes: Mapping[str, ProxyMode | None]) -> tuple[Missing, ...]:
     """Return the gaps of *snapshot*, the ones that limit most first. *counts* are its objects by kind, *modes* its nodes' proxy modes."""
-    return (*_objects(snapshot, counts), *_rules(snapshot, modes), *_files(snapshot), *_unread(snapshot))
+    return (*_objects(snapshot, counts), *_rules(snapshot, modes), *_files(snapshot), *_unreadable(snapshot), *_unread(snapshot))
 
 
 def _objects(snapshot: Snapshot, counts: Mapping[str, int]) -> Iterable[Missing]:
@@ -91,6 +92,16 @@ def _files(snapshot: Snapshot) -> Iterable[Missing]:
         lacking = tuple(n for n in _without(snapshot, nodes, (file.name,)) if file not in WAYS or n not in inferred)
         if lacking:
             yield Missing(what=file.name, nodes=lacking, limits=file.limits)
+
+
+def _unreadable(snapshot: Snapshot) -> Iterable[Missing]:
+    """Yield the files that are there and hold nothing that can be read, one gap for all nodes on which that is so."""
+    nodes: dict[str, list[str]] = {}
+    for file, node, _ in unread_files(snapshot):
+        if file.limits:
+            nodes.setdefault(file.name, []).append(node)
+    for name, where in nodes.items():
+        yield Missing(what=f"readable {name}", nodes=tuple(sorted(where)), limits=BY_NAME[name].limits)
 
 
 def _unread(snapshot: Snapshot) -> Iterable[Missing]:

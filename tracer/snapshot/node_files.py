@@ -79,6 +79,7 @@ class NodeFile:
 
     *argv* prints it. *check* finds its faults when it is stored; without, *unchecked* says why there is none.
     *limits* says what cannot be known without it; *ends_walks*: a walk ends there, where others go on with an assumption.
+    *may_be_empty*: its command prints nothing where there is nothing; an empty file of another command was not taken.
     *is_preferred*: of two files that say the same it is asked. *data_path*: whose list it is. *bugtool*: cilium-bugtool's names for it.
     """
 
@@ -93,6 +94,7 @@ class NodeFile:
     unchecked: str = ""
     limits: str = ""
     ends_walks: bool = False
+    may_be_empty: bool = False
     is_preferred: bool = False
     listed: Listed = Listed.BY_NAME
     bugtool: tuple[str, ...] = ()
@@ -143,6 +145,30 @@ def _check_connections(text: str, path: str) -> tuple[Fault, ...]:
     return parse_conntrack(text, path)[1]
 
 
+def _wants(has: Callable[[str], bool], what: str) -> Check:
+    """The check of a file that is read line by line, whatever else is in it: one line at least has to be of its command's."""
+
+    def check(text: str, path: str) -> tuple[Fault, ...]:
+        line, shown = next(((n, x) for n, x in enumerate(text.splitlines(), 1) if x.strip()), (1, ""))
+        found = not shown or has(text)
+        return () if found else (Fault(file=path, line=line, column=0, message=what, text=shown[:_SHOWN]),)
+
+    return check
+
+
+def _has_word(*first: str) -> Callable[[str], bool]:
+    def has(text: str) -> bool:
+        return any(line.lstrip().startswith(("#", ";", *first)) for line in text.splitlines())
+
+    return has
+
+
+_SHOWN = 200
+"""How much of a line that is not of a file's command is shown."""
+MODES = ("iptables", "nftables", "ipvs", "userspace", "kernelspace")
+"""What a kube-proxy may say of itself."""
+
+
 @_by_parsing
 def _check_hns(text: str, path: str) -> None:
     lost = parse_hns({path: text}).incomplete
@@ -157,6 +183,7 @@ _OF_HEADINGS = "a list with headings: what is no entry is passed over"
 
 IPTABLES = NodeFile(
     name="iptables-save.txt",
+    may_be_empty=True,
     holds=Holds.XTABLES,
     family=Family.IP,
     mode="iptables",
@@ -170,6 +197,7 @@ IPTABLES = NodeFile(
 )
 IP6TABLES = NodeFile(
     name="ip6tables-save.txt",
+    may_be_empty=True,
     holds=Holds.XTABLES,
     family=Family.IP6,
     mode="iptables",
@@ -190,9 +218,12 @@ NFT_JSON = NodeFile(
     check=_check_nft,
     listed=Listed.FIRST,
 )
-NFT_TEXT = NodeFile(name="nft-ruleset.txt", holds=Holds.NFT, mode="nftables", check=_check_nft, is_preferred=True, listed=Listed.FIRST)
+NFT_TEXT = NodeFile(
+    name="nft-ruleset.txt", holds=Holds.NFT, mode="nftables", check=_check_nft, is_preferred=True, may_be_empty=True, listed=Listed.FIRST
+)
 VIRTUAL_SERVERS = NodeFile(
     name="ipvsadm-save.txt",
+    may_be_empty=True,
     holds=Holds.VIRTUAL_SERVERS,
     mode="ipvs",
     reading=Reading.WITH_EVENTS,
@@ -204,6 +235,7 @@ VIRTUAL_SERVERS = NodeFile(
 )
 SETS = NodeFile(
     name="ipset-save.txt",
+    may_be_empty=True,
     holds=Holds.SETS,
     reading=Reading.WITH_EVENTS,
     argv=("ipset", "save"),
@@ -286,6 +318,7 @@ IP_NEIGH = NodeFile(
 )
 CONNTRACK = NodeFile(
     name="conntrack.txt",
+    may_be_empty=True,
     holds=Holds.CONNECTIONS,
     reading=Reading.ON_DEMAND,
     argv=("conntrack", "-L", "-o", "extended"),
@@ -298,7 +331,7 @@ PROXY_MODE = NodeFile(
     name="kube-proxy-mode.txt",
     holds=Holds.PROXY,
     reading=Reading.BY_READER,
-    unchecked="one word, and any other than a mode of kube-proxy's says nothing",
+    check=_wants(lambda text: text.strip().lower() in MODES, f"not one of {', '.join(MODES)}"),
     listed=Listed.FIRST,
 )
 RESOLVER = NodeFile(
@@ -306,7 +339,7 @@ RESOLVER = NodeFile(
     holds=Holds.RESOLVER,
     reading=Reading.SLOWLY,
     argv=("cat", "/etc/resolv.conf"),
-    unchecked="resolvers pass over lines that they do not know, and so do we",
+    check=_wants(_has_word("nameserver", "search", "domain", "options", "sortlist"), "no line of a resolv.conf"),
 )
 PROXY_VERSION = NodeFile(
     name="kube-proxy-version.txt",
@@ -315,9 +348,16 @@ PROXY_VERSION = NodeFile(
     argv=("kube-proxy", "--version"),
     unchecked=_NOTHING_READ,
 )
-SOCKETS = NodeFile(name="ss.txt", holds=Holds.SOCKETS, reading=Reading.BY_READER, argv=("ss", "-ltnu"), unchecked=_OF_HEADINGS)
+SOCKETS = NodeFile(
+    name="ss.txt",
+    holds=Holds.SOCKETS,
+    reading=Reading.BY_READER,
+    argv=("ss", "-ltnu"),
+    check=_wants(_has_word("Netid", "State", "tcp", "udp", "sctp", "LISTEN", "UNCONN", "Active", "Proto"), "no line of ss"),
+)
 LEGACY_IPTABLES = NodeFile(
     name="iptables-legacy-save.txt",
+    may_be_empty=True,
     holds=Holds.XTABLES,
     family=Family.IP,
     mode="iptables",
@@ -328,6 +368,7 @@ LEGACY_IPTABLES = NodeFile(
 )
 LEGACY_IP6TABLES = NodeFile(
     name="ip6tables-legacy-save.txt",
+    may_be_empty=True,
     holds=Holds.XTABLES,
     family=Family.IP6,
     mode="iptables",
@@ -336,8 +377,12 @@ LEGACY_IP6TABLES = NodeFile(
     check=iptables_save.check,
     bugtool=("ip6tables-legacy-save--c",),
 )
-VIRTUAL_COUNTERS = NodeFile(name="ipvsadm-list.txt", holds=Holds.CLIENTS, argv=("ipvsadm", "-L", "-n"), unchecked=_OF_HEADINGS)
-VIRTUAL_CLIENTS = NodeFile(name="ipvsadm-conn.txt", holds=Holds.CLIENTS, argv=("ipvsadm", "-L", "-c", "-n"), unchecked=_OF_HEADINGS)
+VIRTUAL_COUNTERS = NodeFile(
+    name="ipvsadm-list.txt", holds=Holds.CLIENTS, may_be_empty=True, argv=("ipvsadm", "-L", "-n"), unchecked=_OF_HEADINGS
+)
+VIRTUAL_CLIENTS = NodeFile(
+    name="ipvsadm-conn.txt", holds=Holds.CLIENTS, may_be_empty=True, argv=("ipvsadm", "-L", "-c", "-n"), unchecked=_OF_HEADINGS
+)
 CILIUM_SERVICES = NodeFile(
     name=CILIUM.files[0],
     holds=Holds.FRONTENDS,
@@ -371,11 +416,19 @@ NODE_FILES = (
     LEGACY_IP6TABLES,
     VIRTUAL_COUNTERS,
     VIRTUAL_CLIENTS,
-    NodeFile(name="ipvsadm-stats.txt", holds=Holds.CLIENTS, argv=("ipvsadm", "-L", "-n", "--stats"), unchecked=_NOTHING_READ),
     NodeFile(
-        name="ipvsadm-persistent.txt", holds=Holds.CLIENTS, argv=("ipvsadm", "-L", "-n", "--persistent-conn"), unchecked=_NOTHING_READ
+        name="ipvsadm-stats.txt", holds=Holds.CLIENTS, may_be_empty=True, argv=("ipvsadm", "-L", "-n", "--stats"), unchecked=_NOTHING_READ
     ),
-    NodeFile(name="ipset-list.txt", holds=Holds.SETS, argv=("ipset", "list"), unchecked=_NOTHING_READ, bugtool=("ipset-list",)),
+    NodeFile(
+        name="ipvsadm-persistent.txt",
+        holds=Holds.CLIENTS,
+        may_be_empty=True,
+        argv=("ipvsadm", "-L", "-n", "--persistent-conn"),
+        unchecked=_NOTHING_READ,
+    ),
+    NodeFile(
+        name="ipset-list.txt", holds=Holds.SETS, may_be_empty=True, argv=("ipset", "list"), unchecked=_NOTHING_READ, bugtool=("ipset-list",)
+    ),
     IP_NEIGH,
     CILIUM_SERVICES,
     HNS_POLICIES,

@@ -162,6 +162,8 @@ def _file_faults(snapshot: Snapshot, node: str, file: NodeFile) -> tuple[Fault, 
     path = snapshot.path_of(node, file.name)
     try:
         text = snapshot.text(path)
+        if not text.strip() and not file.may_be_empty:
+            return (Fault(file=path, line=None, column=None, message="the file is empty: its command printed nothing"),)
         if file.check is not None:
             return file.check(text, path)
         if file.name.endswith(".json") and text.strip():

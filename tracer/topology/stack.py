@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
 
 from tracer.ipvs.ipvsadm_list import RecordedConnection, parse_connections, parse_counters, with_counters
@@ -23,6 +23,7 @@ from tracer.routing import PlacedRouting, Placement, Routing
 from tracer.snapshot import Snapshot
 from tracer.snapshot import node_files as files
 from tracer.snapshot.node_files import NodeFile
+from tracer.snapshot.unreadable import why_unread
 from tracer.topology.sockets import Sockets, parse_sockets
 from tracer.topology.virtual_names import VirtualAnnotator, no_virtual_names
 from tracer.trace import Unknown
@@ -40,6 +41,13 @@ _READ_FROM = {
 }
 PROXY_TABLE = "kube-proxy"
 """What kube-proxy calls its tables in nftables mode. Source: pkg/proxy/nftables/proxier.go."""
+_RESTED_ON = (*files.ROUTING, files.PROXY_MODE, files.SETS, files.VIRTUAL_CLIENTS, files.VIRTUAL_COUNTERS)
+"""What a walk goes on without, most often on an assumption."""
+_INSTEAD = {
+    files.Holds.POLICY_ROUTING: "the kernel's own routing rules are assumed",
+    files.Holds.PROXY: "kube-proxy's mode is told by its ConfigMap, or by the look of the rules",
+}
+"""What is gone by where such a file cannot be read, where the table of files does not say it."""
 _MATCHED_SET = re.compile(r" --match-set (KUBE-\S+) ", re.ASCII)
 
 
@@ -68,6 +76,7 @@ class NodeStack:
         self._indexed = indexed
         self._dumps: dict[Family, tuple[Dump, ...]] = {}
         self._chains: dict[tuple[Hook, Family], tuple[BaseChain, ...]] = {}
+        self._unread: dict[str, str | None] = {}
         self._redirects: dict[tuple[str, int], Address | None] = {}
 
     def renewed(self, names: Collection[str]) -> NodeStack:
@@ -107,6 +116,27 @@ class NodeStack:
         """Return where the snapshot has *file* of the node, or where it would be."""
         return self._path(file)
 
+    def why_unread(self, file: NodeFile) -> str | None:
+        """Return why *file* of this node is there and nothing of it counts, as what follows its name; None where it is absent or counts."""
+        if file.name not in self._unread:
+            self._unread[file.name] = why_unread(self._snapshot, self.name, file)
+        return self._unread[file.name]
+
+    def _counting(self, file: NodeFile) -> str | None:
+        """The text of a file of which anything counts."""
+        return None if self.why_unread(file) else self._file(file)
+
+    def _lacking(self, file: NodeFile) -> str:
+        """What is said of a file that would tell: that it is missing, empty, or cannot be read."""
+        return f"{self._path(file)} {self.why_unread(file) or 'is missing'}"
+
+    def unread(self, version: int) -> Iterator[str]:
+        """Yield what is to be said of each file that is there and cannot be read, of those that a walk of IP *version* rests on."""
+        for file in _RESTED_ON:
+            if file.family in (None, Family.of(version)) and (why := self.why_unread(file)):
+                instead = _INSTEAD.get(file.holds, file.limits if not file.ends_walks else "")
+                yield f"{self._path(file)} {why}" + (f": {instead}" if instead else "")
+
     @cached_property
     def routing(self) -> Routing:
         """Return the stack's routes, rules, addresses and links; what is missing it says itself.
@@ -118,7 +148,7 @@ class NodeStack:
         if placement is not None:
             return self._inferred(placement)
         return Routing.from_texts(
-            self.name, **{file.word: self._file(file) for file in files.ROUTING}, kernel=self.kernel, folder=f"nodes/{self.name}/"
+            self.name, **{file.word: self._counting(file) for file in files.ROUTING}, kernel=self.kernel, folder=f"nodes/{self.name}/"
         )
 
     def some_address(self, version: int) -> Address | None:
@@ -130,7 +160,7 @@ class NodeStack:
         return None if own is None else an_address_of(self.name, own)
 
     def _inferred(self, placement: Placement) -> Routing:
-        texts = {file.word: self._file(file) for file in files.ROUTING if file not in files.WAYS}
+        texts = {file.word: self._counting(file) for file in files.ROUTING if file not in files.WAYS}
         return PlacedRouting(self.name, placement, texts=texts, kernel=self.kernel, folder=f"nodes/{self.name}/")
 
     @staticmethod
@@ -181,7 +211,7 @@ class NodeStack:
     @cached_property
     def sets(self) -> Mapping[str, IpSet] | None:
         """Return the node's ipsets by name, None when the snapshot has none of its readings."""
-        text = self._file(files.SETS)
+        text = self._counting(files.SETS)
         return None if text is None else parse_sets(text, self._path(files.SETS))[0]
 
     @cached_property
@@ -198,13 +228,13 @@ class NodeStack:
     @cached_property
     def remembered_clients(self) -> tuple[RecordedConnection, ...]:
         """Return the templates by which IPVS remembers persistent clients, as ipvsadm-conn.txt lists them."""
-        text = self._file(files.VIRTUAL_CLIENTS)
+        text = self._counting(files.VIRTUAL_CLIENTS)
         return tuple(c for c in parse_connections(text) if c.is_template) if text else ()
 
     @cached_property
     def mode(self) -> str | None:
-        """Return what kube-proxy-mode.txt says in small letters, None when it is absent."""
-        text = self._file(files.PROXY_MODE)
+        """Return what kube-proxy-mode.txt says in small letters, None when it is absent or says something else."""
+        text = self._counting(files.PROXY_MODE)
         return text.strip().lower() if text else None
 
     def gap(self, family: Family) -> Unknown | None:
@@ -256,8 +286,9 @@ class NodeStack:
 
     def _virtual_gap(self) -> Unknown | None:
         file = self._path(files.VIRTUAL_SERVERS)
-        if self.mode == files.VIRTUAL_SERVERS.mode and not self._snapshot.has_node_file(self.name, files.VIRTUAL_SERVERS.name):
-            text = f"node {self.name} runs kube-proxy in ipvs mode, and its virtual servers are not recorded: {file} is missing"
+        if self.mode == files.VIRTUAL_SERVERS.mode and self.virtual_servers is None:
+            why = "is empty" if self._snapshot.has_node_file(self.name, files.VIRTUAL_SERVERS.name) else "is missing"
+            text = f"node {self.name} runs kube-proxy in ipvs mode, and its virtual servers are not recorded: {file} {why}"
             return Unknown(code="NO_RULES", text=text, at={"node": self.name, "file": file})
         if self.virtual_servers is not None and self.virtual_servers.faults:
             fault = self.virtual_servers.faults[0]
@@ -265,8 +296,8 @@ class NodeStack:
             return Unknown(code="BAD_RULE", text=text, at={"node": self.name, "file": file, "line": fault.line})
         if self.virtual_servers is not None and (lost := self._lost_set()):
             sets = self._path(files.SETS)
-            why = "is missing" if self.sets is None else f"lacks {lost}: it is cut off"
-            text = f"kube-proxy's rules on node {self.name} ask ipsets at every turn, whose members are not recorded: {sets} {why}"
+            why = self._lacking(files.SETS) if self.sets is None else f"{sets} lacks {lost}: it is cut off"
+            text = f"kube-proxy's rules on node {self.name} ask ipsets at every turn, whose members are not recorded: {why}"
             return Unknown(code="NO_RULES", text=text, at={"node": self.name, "file": sets})
         return None
 
@@ -283,15 +314,13 @@ class NodeStack:
         asked = f"where node {self.name} routes {destination}"
         if routes.word not in self.routing.missing:
             return Unknown(code="DATA_MISSING", text=f"{asked}: {reason}" if reason else asked, at={"node": self.name})
-        file = self._path(routes)
-        fault = next(iter(self.routing.faults.get(routes.word, ())), None)
-        text = f"{asked}: {file} " + (f"cannot be read ({fault.message})" if fault else "is missing")
+        file, text = self._path(routes), f"{asked}: {self._lacking(routes)}"
         return Unknown(code="NO_ROUTES", text=text, at={"node": self.name, "file": file})
 
     def assumed_rules(self, version: int) -> str | None:
-        """Return what is assumed of the routing rules where they are not recorded, None where they are."""
+        """Return what is assumed of the routing rules where they were not recorded; None where a file is there: see ``unread``."""
         rules = files.IP_RULE if version == 4 else files.IP6_RULE
-        if rules.word not in self.routing.missing:
+        if rules.word not in self.routing.missing or self.why_unread(rules):
             return None
         return f"assumed: no routing rules but the kernel's own ({self._path(rules)} is missing)"
 

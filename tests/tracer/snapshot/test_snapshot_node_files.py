@@ -81,6 +81,9 @@ WRONG = [
     ("hns-endpoints.json", '[{"ID": "A1", "IPAddress": "10.0.0.1"}]', "}]", "}", 1),
     ("hnsdiag.txt", '{"ID": "A1", "Policies": []}', '{"ID": "A1", "Policies": []}', "A1 | 10.0.0.1", None),
     ("sysctl.txt", "net.ipv4.ip_forward = 1\n", " = 1", "", 1),
+    ("kube-proxy-mode.txt", "iptables\n", "iptables", "curl: (7) Failed to connect", 1),
+    ("resolv.conf", "nameserver 10.0.0.1\n", "nameserver", "cat:", 1),
+    ("ss.txt", "Netid State Recv-Q Send-Q Local Peer\n", "Netid", "sh: ss: not found", 1),
 ]
 CUT = [
     ("iptables-save.txt", IPTABLES, "COMMIT\n"),
@@ -95,10 +98,7 @@ WITHOUT = {
     "ipvsadm-stats.txt",
     "ipvsadm-persistent.txt",
     "ipset-list.txt",
-    "kube-proxy-mode.txt",
     "kube-proxy-version.txt",
-    "resolv.conf",
-    "ss.txt",
 }
 """Lists of which lines are passed over that say nothing, and files of a word or two; JSON is decoded whoever reads it."""
 

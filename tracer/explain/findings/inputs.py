@@ -1,4 +1,5 @@
-"""DATA_MISSING: which checks could not be made for lack of a file, named with the file. Says nothing where nothing was left out."""
+"""DATA_MISSING, PARSE_ERROR: which checks could not be made for lack of a file, and which files of the nodes on the way are there and
+cannot be read. Says nothing where nothing was left out."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from tracer.trace import Finding
 
 def findings(case: Case, passage: Passage) -> Iterator[Finding]:
     """Yield one finding that lists what was not checked for the whole trace, on its first outcome that is known."""
+    yield from _unread(case, passage)
     if not case.judged or passage is not case.judged[0]:
         return
     missing = list(dict.fromkeys(m for p in case.judged for m in _missing(case, p)))
@@ -23,6 +25,18 @@ def findings(case: Case, passage: Passage) -> Iterator[Finding]:
         text = f"Not checked, because the snapshot lacks the input: {some(missing)}"
         fix = "Collect these files as well, and upload the snapshot anew."
         yield finding(code="DATA_MISSING", text=text, fix=fix, severity=Severity.INFO)
+
+
+def _unread(case: Case, passage: Passage) -> Iterator[Finding]:
+    """Say which files the way rests on that are there and hold nothing that can be read."""
+    if case.sent is None:
+        return
+    version = case.sent.destination.version
+    nodes = dict.fromkeys(h.node for h in passage.nodes if h.node)
+    unread = [said for node in nodes for said in case.cluster.stack(node).unread(version)]
+    if unread:
+        fix = "Take these files again, and look at what they hold before the snapshot is uploaded anew."
+        yield finding(code="PARSE_ERROR", text="; ".join(unread), fix=fix, severity=Severity.WARNING)
 
 
 def _missing(case: Case, passage: Passage) -> Iterator[str]:
