@@ -27,7 +27,6 @@ FOLDERS = {folder.name: folder for folder in sorted((*CASES.iterdir(), *FOUND.it
 NOT_READ, ATTACH, KERNEL = "Never certain of what was not read", "Whatever people attach opens", "More of the kernel"
 OPEN: dict[str, str] = {
     "addresses-hidden": NOT_READ,
-    "admin-policy-first": NOT_READ,
     "antrea": NOT_READ,
     "archive-in-archive": ATTACH,
     "cilium-sysdump-services": ATTACH,

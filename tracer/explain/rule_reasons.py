@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tracer.explain.explanation import Check, Explanation, Remedy, Severity, Theme, issue, kubernetes_docs, manual
+from tracer.explain.explanation import Check, Citation, Explanation, Remedy, Severity, Theme, issue, kubernetes_docs, manual
 
 _PROXY_LOG = Check(
     look_for="Failed syncs (iptables-restore, nft) in the log of that node's kube-proxy pod.",
@@ -171,6 +171,30 @@ REASONS = (
             Remedy(action="Correct the policy if the connection is meant to be allowed.", trade_off="None."),
         ),
         sources=(kubernetes_docs("Network Policies", "concepts/services-networking/network-policies/"),),
+    ),
+    Explanation(
+        code="POLICY_KIND_NOT_EVALUATED",
+        severity=Severity.NOTICE,
+        theme=Theme.RULES,
+        title="Policies of another kind may decide",
+        sentence="The snapshot holds policies of kinds that Hopline does not evaluate: they may allow or deny this connection.",
+        meaning=(
+            "AdminNetworkPolicy and the Admin tier of ClusterNetworkPolicy are asked before every NetworkPolicy, and their word ends the "
+            "decision; BaselineAdminNetworkPolicy and the Baseline tier only where no NetworkPolicy selects the pod. The own kinds of "
+            "Calico, Cilium, Antrea, OVN-Kubernetes and OpenShift have orders of their own. Where Calico made rules of them on the nodes, "
+            "those are followed, and nothing is said.",
+        ),
+        confirm=(
+            Check(
+                look_for="Policies of these kinds.",
+                command="kubectl api-resources -o name | grep -iE 'networkpolic|egressfirewall' | xargs -n 1 kubectl get -A",
+            ),
+        ),
+        fix=(Remedy(action="Follow the connection with the program's own tool.", trade_off="Each program has another."),),
+        sources=(
+            kubernetes_docs("Network Policies", "concepts/services-networking/network-policies/"),
+            Citation(label="Network Policy API", url="https://network-policy-api.sigs.k8s.io/"),
+        ),
     ),
     Explanation(
         code="FOREIGN_RULE",

@@ -19,8 +19,8 @@ from tracer.kube.kinds import BY_NAME
 from tracer.kube.known_programs import Program, is_listed, program_in
 
 OTHER_KINDS = (
-    "AdminNetworkPolicy BaselineAdminNetworkPolicy ClusterNetworkPolicy Event GRPCRoute GatewayClass IPAddress "
-    "IngressClass Lease ReferenceGrant "
+    "AdminNetworkPolicy BaselineAdminNetworkPolicy CiliumClusterwideNetworkPolicy CiliumNetworkPolicy ClusterNetworkPolicy EgressFirewall "
+    "EgressNetworkPolicy Event GRPCRoute GatewayClass GlobalNetworkPolicy IPAddress IngressClass Lease ReferenceGrant "
     "ServiceCIDR ServiceExport ServiceImport Status TCPRoute TLSRoute UDPRoute"
 )
 """Kinds that are kept beside those of the table of kinds: what stands beside them decides what they do."""

@@ -78,6 +78,8 @@ class Kind:
         return f"{self.group}/{self.version}" if self.group else self.version
 
 
+_NETWORKING, _GATEWAY = "networking.k8s.io", "gateway.networking.k8s.io"
+
 # --- what an object is found by ---------------------------------------------------------------------------------------------------------
 
 
@@ -118,9 +120,15 @@ def _read_config_map(value: Mapping[str, object], origin: Origin) -> tuple[Model
     return (ConfigMap.from_dict(value, origin),) if wanted else ()
 
 
+def _read_network_policy(value: Mapping[str, object], origin: Origin) -> tuple[Model, ...]:
+    """Return the NetworkPolicy. NB: Calico and Antrea call kinds of their own so too, and those say other things (other_policies.py)."""
+    version = value.get("apiVersion")
+    group = version.rpartition("/")[0] if isinstance(version, str) else ""
+    return (NetworkPolicy.from_dict(value, origin),) if group in ("", _NETWORKING, "extensions") else ()
+
+
 # --- the table ------------------------------------------------------------------------------------------------------------------------
 
-_NETWORKING, _GATEWAY = "networking.k8s.io", "gateway.networking.k8s.io"
 _OF_SLICES = ("slices", "uses_legacy_endpoints")
 KINDS = (
     Kind(
@@ -201,7 +209,7 @@ KINDS = (
         group=_NETWORKING,
         short_names=("netpol",),
         bundle_word="network-policy",
-        read=_one(NetworkPolicy.from_dict),
+        read=_read_network_policy,
         derived=("network_policies", "_policies_by_namespace"),
         limits="policies are not looked at",
         moves=(Follows.POLICY_RULES,),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -232,3 +234,61 @@ def test_what_is_malformed_is_refused(spec: dict[str, Any], message: str) -> Non
         NetworkPolicy.from_dict(policy(**spec))
     assert str(caught.value).startswith("NetworkPolicy shop/p: ") or str(caught.value).startswith(": NetworkPolicy shop/p: ")
     assert message in str(caught.value)
+
+
+# --- other programs' verdicts --------------------------------------------------------------------------------------------------------
+
+CASES = 149
+
+
+def load(shared: Path) -> list[dict[str, Any]]:
+    with gzip.open(shared / "conformance" / "networkpolicy_cases.json.gz", "rt") as file:
+        return list(json.load(file)["cases"])
+
+
+def objects_of(case: dict[str, Any]) -> Objects:
+    def made(pod: dict[str, Any]) -> dict[str, Any]:
+        declared = [
+            {"containerPort": p["port"], "protocol": p["protocol"]} | ({"name": p["name"]} if "name" in p else {}) for p in pod["ports"]
+        ]
+        status = {"podIP": pod["ips"][0], "podIPs": [{"ip": ip} for ip in pod["ips"]]} if pod["ips"] else {}
+        return {
+            "kind": "Pod",
+            "metadata": {k: pod[k] for k in ("namespace", "name", "labels")},
+            "spec": {"nodeName": "n1", "containers": [{"name": "c", "ports": declared}]},
+            "status": status,
+        }
+
+    namespaces = [{"kind": "Namespace", "metadata": namespace} for namespace in case["namespaces"]]
+    items = [*namespaces, *map(made, case["pods"]), *case["policies"]]
+    text = json.dumps({"kind": "List", "items": items}, indent=1).encode()
+    return Objects([ObjectFile("cluster.json", lambda: text)])
+
+
+def end_of(objects: Objects, word: str) -> PolicyPeer:
+    kind, _, name = word.partition(":")
+    if kind == "ip":
+        return PolicyPeer.of_address(objects, ip_address(name))
+    pod = objects.pod(*name.split("/", 1))
+    assert pod is not None, word
+    return PolicyPeer.of_pod(objects, pod)
+
+
+@pytest.mark.needs_shared
+def test_policies_are_judged_as_other_programs_do(shared: Path) -> None:
+    """Probes of Kubernetes' end-to-end tests, of plugins and of policy simulators: both halves of each verdict."""
+    wrong, probed, cases = [], 0, load(shared)
+    for case in cases:
+        objects = objects_of(case)
+        for probe in case["probes"]:
+            ends = [end_of(objects, probe[end]) for end in ("from", "to")]
+            protocol = Protocol(probe["protocol"].lower())
+            found = allowed(objects, source=ends[0], destination=ends[1], port=probe["port"], protocol=protocol)
+            got = {"allowed": found.allowed, "egress": found.egress.allowed, "ingress": found.ingress.allowed}
+            probed += 1
+            if got != {key: probe[key] for key in got}:
+                wrong.append(f"{case['id']}: {probe} got {got}: {'; '.join(found.refusals)}")
+        assert objects.faults == (), case["id"]
+    assert not wrong, f"{len(wrong)} of {probed} probes\n" + "\n".join(wrong[:20])
+    assert len(cases) == CASES
+    assert probed > 3000

@@ -1,4 +1,4 @@
-"""POLICY_NOT_SEEN_IN_RULES: NetworkPolicy objects deny what the rules deliver.
+"""POLICY_NOT_SEEN_IN_RULES: NetworkPolicy objects deny what the rules deliver. POLICY_KIND_NOT_EVALUATED: others may decide about it.
 
 Egress is judged with the pod that sends; ingress with the source that arrives, which is what an enforcing plugin could see.
 """
@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tracer.explain.findings.case import Case, finding
+from tracer.explain.explanation import Severity
+from tracer.explain.findings.case import Case, finding, some
 from tracer.explain.findings.passage import Passage
 from tracer.kube.networkpolicy import Direction
+from tracer.kube.other_policies import POLICY_KINDS, OtherPolicy, other_policies
 from tracer.kube.policy_verdict import DirectionVerdict, PolicyPeer, allowed
-from tracer.packet import Address
-from tracer.trace import Disposition, Finding, Place
+from tracer.packet import Address, Family, Packet
+from tracer.trace import Disposition, Finding, Hop, Outcome, Place
+
+_MOST = 3
 
 
 def findings(case: Case, passage: Passage) -> Iterator[Finding]:
@@ -21,7 +25,17 @@ def findings(case: Case, passage: Passage) -> Iterator[Finding]:
     place = outcome.destination
     if outcome.disposition is not Disposition.DELIVERED or place is None or sent is None or outcome.source_seen is None:
         return
-    if not case.objects.network_policies:
+    others = case.known.once(("other policies",), lambda: tuple(other_policies(case.objects)))
+    if any(_has_policy_rules(case, hop) for hop in passage.nodes):
+        others = ()  # they are rules here, which were followed
+    if others and not _itself(case, place) and (place.kind == "pod" or case.client_pod is not None):
+        yield _not_evaluated(others)
+    if case.objects.network_policies:
+        yield from _judged(case, outcome, place, sent, others)
+
+
+def _judged(case: Case, outcome: Outcome, place: Place, sent: Packet, others: tuple[OtherPolicy, ...]) -> Iterator[Finding]:
+    if outcome.source_seen is None:
         return
     seen = outcome.source_seen[0]
     there = _destination(case, place)
@@ -34,7 +48,7 @@ def findings(case: Case, passage: Passage) -> Iterator[Finding]:
         verdict = allowed(case.objects, source=here, destination=there, port=place.port, protocol=sent.protocol)
         judged = verdict.egress if direction is Direction.EGRESS else verdict.ingress
         if not judged.allowed and not _itself(case, place):
-            yield _not_told(judged, here, seen) if _asks_for_address(judged, here) else _denied(judged, here, there, place)
+            yield _not_told(judged, here, seen) if _asks_for_address(judged, here) else _denied(judged, here, there, place, others)
 
 
 def _asks_for_address(judged: DirectionVerdict, source: PolicyPeer) -> bool:
@@ -59,13 +73,41 @@ def _itself(case: Case, place: Place) -> bool:
     return case.client_pod is not None and place.kind == "pod" and case.client_pod.key == (place.namespace, place.name)
 
 
-def _denied(judged: DirectionVerdict, source: PolicyPeer, destination: PolicyPeer, place: Place) -> Finding:
+def _has_policy_rules(case: Case, hop: Hop) -> bool:
+    """Whether Calico makes rules of policies on the node of *hop*: a chain for each pod that it looks after."""
+    return any(dump.count("filter", "cali-tw-") for family in Family for dump in case.stack(hop).dumps(family))
+
+
+def _not_evaluated(others: tuple[OtherPolicy, ...]) -> Finding:
+    text = (
+        f"Policies of other kinds are in the snapshot, and Hopline does not evaluate them: {_named(others)}. "
+        "Whether they let this connection pass is not known"
+    )
+    fix = "Ask the program that enforces them, or try the connection; rules that they became are followed like any other."
+    return finding(code="POLICY_KIND_NOT_EVALUATED", text=text, fix=fix, evidence=tuple(map(str, others[:_MOST])))
+
+
+def _named(others: tuple[OtherPolicy, ...]) -> str:
+    return some([f"{other} (asked {other.kind.order})" for other in others], _MOST)
+
+
+def _beside(others: tuple[OtherPolicy, ...]) -> str:
+    """What may stand before the NetworkPolicy, read or not."""
+    if others:
+        return f"Before or beside it stand policies of other kinds, which Hopline does not evaluate: {_named(others)}"
+    kinds = ", ".join(dict.fromkeys(k.name for k in POLICY_KINDS if not k.is_namesake))
+    return f"Whether policies of other kinds ({kinds}) decide first is not in the snapshot"
+
+
+def _denied(
+    judged: DirectionVerdict, source: PolicyPeer, destination: PolicyPeer, place: Place, others: tuple[OtherPolicy, ...]
+) -> Finding:
     names = ", ".join(f"{p.namespace}/{p.name}" for p in judged.isolating)
     way = f"leave {source}" if judged.direction is Direction.EGRESS else f"enter {destination} from {source}"
     text = (
         f"NetworkPolicy {names} would not let this connection {way}, to {place.ip} port {place.port}, and no rule on the path enforces it: "
         f"{'; '.join(judged.refusals)}. If the network plugin enforces policies outside iptables, the connection fails although it "
-        "is shown as delivered"
+        f"is shown as delivered. {_beside(others)}"
     )
     fix = (
         "Find out whether the network plugin enforces NetworkPolicy: if it does, allow this connection in the policy; "
@@ -75,5 +117,6 @@ def _denied(judged: DirectionVerdict, source: PolicyPeer, destination: PolicyPee
         code="POLICY_NOT_SEEN_IN_RULES",
         text=text,
         fix=fix,
+        severity=Severity.NOTICE if others else None,
         evidence=tuple(f"NetworkPolicy {p.namespace}/{p.name}" for p in judged.isolating),
     )

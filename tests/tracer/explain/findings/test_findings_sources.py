@@ -218,3 +218,52 @@ def test_a_kernel_that_is_not_recorded_is_said():
 )
 def test_no_checksum_fault_there(made, source):
     assert "VXLAN_CHECKSUM" not in codes(made.diagnosed(source, IP))
+
+
+# -- policies of other kinds ----------------------------------------------------------------------------------------------------------
+
+ADMIN = ("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy", {"name": "allow-all"})
+CALICO = ("crd.projectcalico.org/v1", "NetworkPolicy", {"namespace": "default", "name": "default.deny"})
+CILIUM = ("cilium.io/v2", "CiliumNetworkPolicy", {"namespace": "default", "name": "l7"})
+
+
+def with_policies(made, *policies, deny=False):
+    made.added["policies.json"] = [{"apiVersion": v, "kind": k, "metadata": m, "spec": {}} for v, k, m in policies]
+    if deny:
+        denying = {"metadata": {"namespace": "default", "name": "deny"}, "spec": {"podSelector": {}, "policyTypes": ["Ingress"]}}
+        made.added["networkpolicies.json"] = [{"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"} | denying]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        (ADMIN, "ClusterNetworkPolicy allow-all (asked before every NetworkPolicy"),
+        (CALICO, "NetworkPolicy (crd.projectcalico.org) default/default.deny"),
+        (CILIUM, "CiliumNetworkPolicy default/l7"),
+    ],
+)
+def test_a_policy_of_another_kind_is_named(policy, said):
+    alone = with_policies(shop(), policy).diagnosed("pod:default/client-1", "10.1.2.2:8080")
+    assert said in the(alone, "POLICY_KIND_NOT_EVALUATED").text
+    assert "POLICY_NOT_SEEN_IN_RULES" not in codes(alone)
+    beside = with_policies(shop(), policy, deny=True).diagnosed("pod:default/client-1", "10.1.2.2:8080")
+    found = the(beside, "POLICY_NOT_SEEN_IN_RULES")
+    assert said in found.text
+    assert found.severity == "notice"
+
+
+def test_kinds_that_were_not_collected_are_named_beside_a_network_policy():
+    found = the(with_policies(shop(), deny=True).diagnosed("pod:default/client-1", "10.1.2.2:8080"), "POLICY_NOT_SEEN_IN_RULES")
+    assert "Whether policies of other kinds (AdminNetworkPolicy, BaselineAdminNetworkPolicy, ClusterNetworkPolicy" in found.text
+    assert found.severity == "warning"
+
+
+def test_policies_that_calico_made_rules_of_are_followed():
+    made = with_policies(shop(), CALICO)
+    made.node(1).rules += [("filter", ":cali-tw-cali0a1b2c3"), ("filter", "-A cali-tw-cali0a1b2c3 -j ACCEPT")]
+    assert "POLICY_KIND_NOT_EVALUATED" not in codes(made.diagnosed("pod:default/client-1", "10.1.2.2:8080"))
+
+
+def test_a_cluster_without_such_policies_is_fine():
+    assert codes(with_policies(shop()).diagnosed("pod:default/client-1", "10.1.2.2:8080")) == set()
