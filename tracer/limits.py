@@ -17,6 +17,8 @@ DIGITS = 40
 """How many characters a whole number may have."""
 HOPS = 256
 """How many next hops one route may have."""
+PEERS = 8
+"""How many other nodes are asked whether they have a route that a node lacks."""
 FAULTS = 1_000
 """How many faults of one text are kept; that there are more is kept as the last."""
 REFUSED = 10_000

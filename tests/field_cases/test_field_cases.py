@@ -54,7 +54,6 @@ OPEN: dict[str, str] = {
     "manifests": ATTACH,
     "no-masquerade-across-the-overlay": NOT_READ,
     "node-folders-without-nodes": ATTACH,
-    "node-lacks-a-pod-route": NOT_READ,
     "objects-deep-in-folders": ATTACH,
     "objects-in-a-txt": ATTACH,
     "ovn-kubernetes": NOT_READ,

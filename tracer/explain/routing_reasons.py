@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tracer.explain.explanation import Check, Explanation, Remedy, Severity, Theme, issue, kernel, manual, standard
+from tracer.explain.explanation import Check, Explanation, Remedy, Severity, Theme, issue, kernel, kubernetes_docs, manual, standard
 
 _ROUTE_GET = Check(look_for="What the kernel itself decides.", command="ip route get ADDRESS from SOURCE iif DEVICE")
 _SYSCTL = kernel("Documentation/networking/ip-sysctl.rst")
@@ -45,6 +45,30 @@ REASONS = (
             Remedy(action="Recreate the pod whose device it is.", trade_off="Its connections end."),
         ),
         sources=(kernel("net/sched/sch_generic.c"), kernel("net/core/neighbour.c"), kernel("net/core/link_watch.c"), _SYSCTL),
+    ),
+    Explanation(
+        code="POD_ROUTE_MISSING",
+        severity=Severity.FAULT,
+        theme=Theme.ROUTING,
+        title="A node lacks the route to another node's pods",
+        sentence="The node has no route to the pods of another node, though its peers have such routes.",
+        meaning=(
+            "Its packets to those pods go by the default route, to a router of which a snapshot holds nothing; most routers do not know "
+            "pod addresses. Where no node has such routes the network knows them itself, and none is missing.",
+        ),
+        confirm=(
+            _ROUTE_GET,
+            Check(look_for="The routes of a node that works, beside this one's.", command="ip route show table main"),
+            Check(
+                look_for="Whether the CNI's agent runs on the node.",
+                command="kubectl get pods -A -o wide --field-selector spec.nodeName=NODE",
+            ),
+        ),
+        fix=(
+            Remedy(action="Restart the CNI's agent on the node, and read its log.", trade_off="None, where the routes are gone anyway."),
+            Remedy(action="ip route add POD-NETWORK via NODE-ADDRESS", trade_off="By hand: lost at the next restart."),
+        ),
+        sources=(kubernetes_docs("Cluster Networking", "concepts/cluster-administration/networking/"), manual("ip-route(8)")),
     ),
     Explanation(
         code="LINK_STATE_UNKNOWN",

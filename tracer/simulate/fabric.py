@@ -32,6 +32,7 @@ from tracer.stack_protocols import Balancer, TableId, TableKind
 from tracer.topology.arp import arp_answerers
 from tracer.topology.belonging import why_the_clusters
 from tracer.topology.cluster import Cluster, Port
+from tracer.topology.pod_routes import lacked_route
 from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Reason, StackKind, Unknown
 
@@ -229,6 +230,10 @@ class Fabric:
         port = self.cluster.port_of(destination)
         if port is not None:
             yield from self._to_node(walk, port, device)
+        elif pod is not None and pod.node_name and (lacked := lacked_route(self.cluster, node, pod.node_name, destination)):
+            router = f"to {routed.route.next_hop}, of which nothing is recorded"
+            text = f"where the packet for {destination} ends: {lacked.text}; its default route hands it {router}"
+            yield walk.unknown(Unknown(code="POD_ROUTE_MISSING", text=text, at={"node": node}))
         elif pod is not None and pod.node_name and pod.node_name != node:
             note = f"the network takes {destination} to node {pod.node_name} (inferred: no node's route says so)"
             arrival = self._entrance(pod.node_name, destination)

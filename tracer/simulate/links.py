@@ -10,6 +10,8 @@ arp_error_report(), ndisc_error_report(), Linux 6.18; measured in tests/tracer/s
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tracer.packet import Address
 from tracer.routing import ResultKind, RouteResult, Routing
 from tracer.simulate.walk import Ending, Walk
@@ -18,8 +20,11 @@ from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Reason, Unknown
 
 
-def stopped(walk: Walk, stack: NodeStack, way: RouteResult) -> Ending | None:
-    """Return the end of a packet that *stack* cannot hand to the neighbour of *way*, None where nothing recorded keeps it from that."""
+def stopped(walk: Walk, stack: NodeStack, way: RouteResult, is_inside: Callable[[Address], bool]) -> Ending | None:
+    """Return the end of a packet that *stack* cannot hand to the neighbour of *way*, None where nothing recorded keeps it from that.
+
+    *is_inside*: whether somebody in the cluster has an address. Of one that nobody has, an entry that failed tells nothing new.
+    """
     if way.kind is not ResultKind.UNICAST or way.device is None:
         return None
     carrier = stack.routing.has_carrier(way.device)
@@ -32,6 +37,8 @@ def stopped(walk: Walk, stack: NodeStack, way: RouteResult) -> Ending | None:
         head += f" ({told_by(stack)})"
         return _unanswerable(walk, stack, way, head)
     if (entry := stack.routing.neighbour(way.next_hop, way.device)) is not None and entry.is_unanswered:
+        if way.gateway is None and not is_inside(way.next_hop):
+            return None
         return walk.unknown(_unanswered(stack, way, "/".join(entry.states)))
     return None
 

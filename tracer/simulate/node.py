@@ -306,7 +306,7 @@ class NodeWalk:
         if result.kind is ResultKind.LOCAL or result.device == "lo":
             return self._loop_back(walk, crossing)
         routed = Routed(walk=changed(walk, header=crossing.header), node=crossing.stack.name, route=result)
-        return iter([stopped(walk, crossing.stack, result) or routed])
+        return iter([stopped(walk, crossing.stack, result, self._around.is_inside) or routed])
 
     def _loop_back(self, walk: Walk, crossing: Crossing) -> Iterator[Way]:
         """Over lo a packet keeps its conntrack entry: nat PREROUTING is not asked again (its side is settled)."""

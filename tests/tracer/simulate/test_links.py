@@ -249,3 +249,13 @@ def test_a_device_that_nobody_needs_says_nothing(said: Json, to: str) -> None:
     cluster.pod("near", 1)
     change(cluster, 1, "eth0", **said)
     assert the(cluster.trace("pod:default/near", to)).disposition is Disposition.DELIVERED
+
+
+@FAMILIES
+def test_a_failed_entry_of_an_address_that_nobody_has_is_as_lost_as_before(to: str) -> None:
+    nobody = to.replace("2.2:", "2.9:").replace("2::2]", "2::9]")
+    cluster = made("bridge")
+    before = asked(cluster, nobody)
+    neighbours(cluster, 2, "cbr0", "FAILED", "10.1.2.9", "fd00:1:2::9")
+    assert asked(cluster, nobody) == before
+    assert before[0] is Disposition.LOST

@@ -23,6 +23,7 @@ from tracer.explain.findings.names import findings as _names
 from tracer.explain.findings.network_policies import findings as _network_policies
 from tracer.explain.findings.node_rules import findings as _node_rules
 from tracer.explain.findings.passage import Passage
+from tracer.explain.findings.pod_routes import findings as _pod_routes
 from tracer.explain.findings.replies import findings as _replies
 from tracer.explain.findings.rules_and_objects import findings as _rules_and_objects
 from tracer.explain.findings.service_endpoints import findings as _service_endpoints
@@ -49,6 +50,7 @@ THEMES: tuple[Theme, ...] = (
     _client_address,
     _split,
     _encapsulation,
+    _pod_routes,
     _inputs,
 )
 _RANK = {severity.value: severity.rank for severity in Severity}
