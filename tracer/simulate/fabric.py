@@ -236,7 +236,7 @@ class Fabric:
             yield walk.unknown(Unknown(code="POD_ROUTE_MISSING", text=text, at={"node": node}))
         elif pod is not None and pod.node_name and pod.node_name != node:
             note = f"the network takes {destination} to node {pod.node_name} (inferred: no node's route says so)"
-            arrival = self._entrance(pod.node_name, destination)
+            arrival = self._on_the_link(pod.node_name, routed.route) or self._entrance(pod.node_name, destination)
             yield from self._to_node(walk.note(note), Port(node=pod.node_name, device=arrival), device)
         elif walk.answering and destination in self._dialling:
             yield outside.to_client(walk, device)
@@ -269,6 +269,14 @@ class Fabric:
                 unknowns=(*walk.unknowns, unknown),
             )
             yield from self._to_node(branch, port, went_out)
+
+    def _on_the_link(self, node: str, sent: RouteResult) -> str | None:
+        """The device of *node* on the network that a route without a gateway names, as a flat overlay's: if it has the sender's name."""
+        network = sent.route.destination if sent.route is not None and sent.gateway is None else None
+        if network is None or not network.prefixlen:
+            return None
+        held = [a.device for a in self.cluster.stack(node).routing.addresses if a.address in network]
+        return sent.device if sent.device in held else None
 
     def _entrance(self, node: str, destination: Address) -> str | None:
         """The device by which traffic from the network comes to *node*: the one of its internal address."""

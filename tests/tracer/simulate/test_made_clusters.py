@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -195,6 +196,22 @@ def test_strict_rp_filter_drops_what_comes_by_another_device() -> None:
     cluster.node(2).routes.append({"dst": "203.0.113.0/24", "dev": "vethweb2", "flags": []})
     answer = cluster.trace(CLIENT, "192.168.0.12:30080")
     assert ends(answer) == {("dropped", "RP_FILTER"): 1}
+
+
+@pytest.mark.parametrize("overlay", ["flannel0", "flannel.1"])
+def test_a_flat_overlay_is_entered_by_the_device_it_was_left_by(overlay: str) -> None:
+    """One route of the whole pod network, without a gateway, as older flannels and weave have it."""
+    cluster = made(2, webs=0)
+    cluster.service("far", [cluster.pod("far", 2)])
+    for node in cluster.nodes:
+        node.held.append((overlay, f"10.1.{node.number}.0", 16))
+        node.routes.append({"dst": "10.1.0.0/16", "dev": overlay, "prefsrc": f"10.1.{node.number}.0", "flags": []})
+        node.texts["ip-route.json"] = json.dumps(node.ip_route([node], 4))
+        node.sysctl["net.ipv4.conf.all.rp_filter"] = "1"
+    (outcome,) = cluster.trace("pod:default/client", "10.96.0.11:80").outcomes
+    assert outcome.reply is not None
+    assert (outcome.disposition, outcome.reply.disposition) == (Disposition.DELIVERED, Disposition.DELIVERED)
+    assert [hop.came_in for hop in outcome.hops if hop.name == "n2"] == [overlay]
 
 
 def test_a_nodes_own_address_from_outside_is_a_martian() -> None:
