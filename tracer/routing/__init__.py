@@ -13,6 +13,7 @@ from tracer.routing.model import (
     RuleAction,
     SourceCheck,
     SourceVerdict,
+    Supposition,
     is_unnamed,
     shown_device,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "RuleAction",
     "SourceCheck",
     "SourceVerdict",
+    "Supposition",
     "is_unnamed",
     "kernel_default",
     "parse_addresses",

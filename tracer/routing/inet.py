@@ -25,6 +25,7 @@ from tracer.routing.model import (
     Route,
     RouteResult,
     SourceVerdict,
+    Supposition,
 )
 from tracer.routing.reception import Reception
 from tracer.routing.source import select_address
@@ -81,13 +82,13 @@ class Inet:
                 reason = f"{flow.source} is on several devices; the kernel takes the one that got it last"
                 return (RouteResult(kind=ResultKind.UNKNOWN, destination=flow.destination, source=flow.source, unknown_reason=reason),)
             if devices:
-                return (self._checked(self._on_device(flow, devices[0])),)
+                return self._checked(self._on_device(flow, devices[0]))
             if flow.oif and flow.source is None:
                 flow = replace(flow, source=self._select(flow.oif, None, UNIVERSE))
         decision = self._decider.decide(flow)
         if flow.oif and decision.kind in _NO_ROUTE:
             # Whatever the tables said, a device that was asked for is tried: the destination may be on its link.
-            return (self._checked(self._on_device(flow, flow.oif)),)
+            return self._checked(self._on_device(flow, flow.oif))
         if flow.source is not None and len(decision.nexthops) > 1:
             chosen = self._source_nexthops(decision, flow.source)
             if chosen is None:
@@ -95,17 +96,25 @@ class Inet:
                 decision = Decision(kind=ResultKind.UNKNOWN, route=decision.route, rule=decision.rule, unknown_reason=reason)
             else:
                 decision = replace(decision, nexthops=chosen)
-        return tuple(self._checked(self._result(decision, flow, hop)) for hop in _ways(decision))
+        return tuple(way for hop in _ways(decision) for way in self._checked(self._result(decision, flow, hop)))
 
-    def _checked(self, result: RouteResult) -> RouteResult:
-        """Return *result*, refused when a loopback source would leave the stack. Source: __mkroute_output()."""
+    def _checked(self, result: RouteResult) -> tuple[RouteResult, ...]:
+        """Return *result*, refused if a loopback source would leave the stack; both where nobody knows. Source: __mkroute_output()."""
         loopback = result.source is not None and result.source.is_loopback
         if not loopback or result.kind is ResultKind.LOCAL or result.device is None or self._is_loopback(result.device):
-            return result
-        if self._sysctls.either(4, result.device, "route_localnet"):
-            return result
+            return (result,)
+        key = "route_localnet"
+        if self._sysctls.either(4, result.device, key):
+            return (result,)
         reason = f"a 127.0.0.0/8 source may not leave through {result.device} without route_localnet"
-        return replace(result, kind=ResultKind.INVALID, invalid_reason=reason)
+        refused = replace(result, kind=ResultKind.INVALID, invalid_reason=reason)
+        if self._sysctls.is_recorded(4, result.device, key):
+            return (refused,)
+        half = result.share / 2
+        return (
+            replace(result, share=half, supposes=Supposition(key=key, is_set=True)),
+            replace(refused, share=half, supposes=Supposition(key=key, is_set=False)),
+        )
 
     def _is_loopback(self, device: str) -> bool:
         link = self._links.get(device)

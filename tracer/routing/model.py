@@ -345,8 +345,18 @@ class PolicyRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Supposition:
+    """A sysctl (its last word) that nobody recorded, and the value it is supposed to have on one of two ways."""
+
+    key: str
+    is_set: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouteResult:
     """One way a routing decision can go; the *share* of all ways sums to 1.
+
+    *supposes* is what this way takes for granted; another way then takes the opposite, with the same share.
 
     *gateway* is None when the destination is on the link; *next_hop* is then the destination itself.
     *device* of local delivery is ``lo`` for the stack's own packets and the input device for received ones.
@@ -366,6 +376,7 @@ class RouteResult:
     unknown_reason: str | None = None
     invalid_reason: str | None = None
     linkdown: bool = False
+    supposes: Supposition | None = None
 
     @property
     def next_hop(self) -> Address:
@@ -390,8 +401,13 @@ class SourceCheck(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceVerdict:
-    """The verdict on a received packet's addresses, why, and the sysctls that were absent and taken at the kernel's default."""
+    """The verdict on a received packet's addresses, why, and the sysctls that were absent and taken at the kernel's default.
+
+    *otherwise* is the verdict if *hinge*, the last word of one of them that others than the kernel set, were 1; None: it changes nothing.
+    """
 
     check: SourceCheck
     reason: str = ""
     assumed: tuple[str, ...] = ()
+    hinge: str = ""
+    otherwise: SourceVerdict | None = None

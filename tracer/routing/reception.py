@@ -5,6 +5,7 @@ Source: ip_route_input_slow(), __mkroute_input() in route.c; fib_validate_source
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address
@@ -18,10 +19,15 @@ from tracer.routing.tables import FamilyTables
 
 _LIMITED_BROADCAST = IPv4Address("255.255.255.255")
 _ZERO = IPv4Address(0)
+_SET_BY_OTHERS = ("rp_filter", "route_localnet")
+"""What distributions (rp_filter: 1 or 2) and kube-proxy (route_localnet) set: unrecorded, the kernel's default says little."""
 
 
 class Reception:
-    """One received packet, ``flow.iif`` the device it came in through. Sysctls that were not recorded count as the kernel's default."""
+    """One received packet, ``flow.iif`` the device it came in through.
+
+    Sysctls that were not recorded count as the kernel's default; where one that others set would change the verdict, both are told.
+    """
 
     def __init__(
         self,
@@ -42,7 +48,20 @@ class Reception:
     def verdict(self) -> SourceVerdict:
         """Return whether the kernel takes the packet."""
         check, reason = self._check()
-        return SourceVerdict(check=check, reason=reason, assumed=tuple(dict.fromkeys(self._assumed)))
+        found = SourceVerdict(check=check, reason=reason, assumed=tuple(dict.fromkeys(self._assumed)))
+        for key in _SET_BY_OTHERS:
+            if (other := self._if_set(key, found)) is not None and other.check is not check:
+                return replace(found, hinge=key, otherwise=other)
+        return found
+
+    def _if_set(self, key: str, found: SourceVerdict) -> SourceVerdict | None:
+        """Return the verdict if *key* were 1, None where it was recorded or not asked for."""
+        name = f"net.ipv4.conf.all.{key}"
+        if found.check is SourceCheck.UNKNOWN or name not in found.assumed or self._sysctls.is_recorded(4, self._device, key):
+            return None
+        sysctls = Sysctls(values=ChainMap({name: "1"}, dict(self._sysctls.values)))
+        check, reason = Reception(self._tables, self._decider, sysctls, self._by_device, self._flow)._check()
+        return SourceVerdict(check=check, reason=reason)
 
     def _check(self) -> tuple[SourceCheck, str]:
         source, destination = self._flow.source, self._flow.destination
@@ -153,7 +172,7 @@ class Reception:
         return any(own.address == address for addresses in self._by_device.values() for own in addresses)
 
     def _conf(self, device: str, key: str) -> int:
-        value = self._sysctls.conf(4, device, key)
+        value = self._sysctls.inherited(4, device, key)
         if value is not None:
             return value
         name = f"net.ipv4.conf.{device}.{key}"

@@ -62,16 +62,25 @@ class Sysctls:
         value = self.integer(f"net.ipv{version}.conf.{device.replace('.', '/')}.{key}")
         return value if value is not None or "." not in device else self.integer(f"net.ipv{version}.conf.{device}.{key}")
 
+    def inherited(self, version: int, device: str, key: str) -> int | None:
+        """Return *device*'s own *key*, or what a new device begins with ("default") if only that was recorded. Source: inetdev_init()."""
+        own = self.conf(version, device, key)
+        return self.conf(version, "default", key) if own is None and device != "all" else own
+
+    def is_recorded(self, version: int, device: str, key: str) -> bool:
+        """Return whether anything says what *key* is on *device*: its own value, "default"'s or all's."""
+        return self.conf(version, "all", key) is not None or self.inherited(version, device, key) is not None
+
     def either(self, version: int, device: str, key: str) -> bool | None:
         """Return whether *key* is set for all or for *device*; None when neither says yes and one is not recorded."""
-        values = (self.conf(version, "all", key), self.conf(version, device, key))
+        values = (self.conf(version, "all", key), self.inherited(version, device, key))
         if any(values):
             return True
         return None if None in values else False
 
     def larger(self, version: int, device: str, key: str) -> int | None:
         """Return the larger of all's and *device*'s *key*; None when one of them is not recorded."""
-        first, second = self.conf(version, "all", key), self.conf(version, device, key)
+        first, second = self.conf(version, "all", key), self.inherited(version, device, key)
         return None if first is None or second is None else max(first, second)
 
     def forwarding(self, version: int, device: str | None = None) -> bool | None:

@@ -112,6 +112,7 @@ def _walk_back(fabric: Fabric, asked: Walk, place: Place) -> Iterator[Ending]:
         packet=packet,
         visit=Visit(kind=at.kind, name=at.name, node=at.node, came_in=None, packet_in=packet),
         entries=asked.entries,
+        settled=asked.settled,
         answering=True,
         midstream=asked.midstream,
         recent=asked.recent,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from typing import ClassVar, Protocol
 
@@ -19,12 +20,13 @@ from tracer.limits import Budget
 from tracer.netfilter.model import Hook
 from tracer.packet import Address, Family, Packet
 from tracer.refusals import refusal
-from tracer.routing import ResultKind, RouteResult, SourceCheck, shown_device
+from tracer.routing import ResultKind, RouteResult, SourceCheck, SourceVerdict, Supposition, shown_device
 from tracer.simulate.crossing import Crossing, Passed, relayed
 from tracer.simulate.departure import Accepted, Departure, Routed, SentByNode, Way
 from tracer.simulate.frontends import without_rules
 from tracer.simulate.hooks import HookRunner
 from tracer.simulate.links import passed_over_text, stopped
+from tracer.simulate.supposed import shared, supposed
 from tracer.simulate.walk import Ending, Visit, Walk
 from tracer.snapshot.node_files import IP_ADDR, IP_LINK
 from tracer.stack_protocols import Passing, Process, StackId
@@ -133,8 +135,8 @@ class NodeWalk:
             source_port=packet.source_port,
             destination_port=packet.destination_port,
         )
-        for result in results:
-            yield from self._send_by(_shared(walk, result, len(results)), stack, result, source)
+        for branch, result in shared(walk, stack.name, results):
+            yield from self._send_by(branch, stack, result, source)
 
     def _send_by(self, walk: Walk, stack: NodeStack, result: RouteResult, source: Address | None) -> Iterator[Way]:
         if ended := _no_way(walk, result, stack):
@@ -174,23 +176,28 @@ class NodeWalk:
             source_port=packet.source_port,
             destination_port=packet.destination_port,
         )
-        for result in results:
-            branch = _shared(walk, result, len(results))
-            if ended := self._refused(branch, crossing) or _no_way(branch, result, stack):
-                yield ended
-            elif result.kind is ResultKind.LOCAL:
-                yield from self._deliver(branch, crossing)
-            elif crossing.phys_in is not None and result.device == crossing.in_device:
-                yield from self._bridge(branch, crossing, result)
-            else:
-                yield from self._forward(branch, crossing, result)
+        for branch, result in shared(walk, stack.name, results):
+            for looked in self._looked_at(branch, crossing):
+                yield from [looked] if isinstance(looked, Ending) else self._routed_in(looked, crossing, result)
 
-    def _refused(self, walk: Walk, crossing: Crossing) -> Ending | None:
+    def _routed_in(self, walk: Walk, crossing: Crossing, result: RouteResult) -> Iterator[Way]:
+        """Take a packet the way that its route says."""
+        if ended := _no_way(walk, result, crossing.stack):
+            yield ended
+        elif result.kind is ResultKind.LOCAL:
+            yield from self._deliver(walk, crossing)
+        elif crossing.phys_in is not None and result.device == crossing.in_device:
+            yield from self._bridge(walk, crossing, result)
+        else:
+            yield from self._forward(walk, crossing, result)
+
+    def _looked_at(self, walk: Walk, crossing: Crossing) -> Iterator[Walk | Ending]:
         """The kernel's look at the addresses of a packet that came by a device. Source: ip_route_input_slow, fib_validate_source."""
         if crossing.in_device is None:
-            return None
-        packet = walk.packet
-        verdict = crossing.stack.routing.validate_source(
+            yield walk
+            return
+        packet, stack = walk.packet, crossing.stack
+        verdict = stack.routing.validate_source(
             packet.source,
             crossing.in_device,
             packet.destination,
@@ -199,17 +206,12 @@ class NodeWalk:
             source_port=packet.source_port,
             destination_port=packet.destination_port,
         )
-        codes = {
-            SourceCheck.MARTIAN_SOURCE: "MARTIAN_SOURCE",
-            SourceCheck.MARTIAN_DESTINATION: "MARTIAN_DESTINATION",
-            SourceCheck.RP_FILTER: "RP_FILTER",
-        }
-        if verdict.check in codes:
-            text = f"Node {crossing.stack.name} drops the packet when it comes in by {shown_device(crossing.in_device)}: {verdict.reason}"
-            return walk.end(Disposition.DROPPED, Reason(code=codes[verdict.check], text=text))
-        if verdict.check is SourceCheck.UNKNOWN:
-            return walk.unknown(crossing.stack.unknown_way(walk.packet.source, verdict.reason))
-        return None
+        if verdict.otherwise is None or stack.routing.inferred_from:
+            yield _refused(walk, crossing, verdict) or walk
+            return
+        for is_set, either in ((False, verdict), (True, verdict.otherwise)):
+            if branch := supposed(walk, stack.name, Supposition(key=verdict.hinge, is_set=is_set), Fraction(1, 2)):
+                yield _refused(branch, crossing, either) or branch
 
     def _deliver(self, walk: Walk, crossing: Crossing) -> Iterator[Way]:
         return relayed(self._hooks.run(walk, crossing, Hook.INPUT), self._delivered)
@@ -342,8 +344,7 @@ def _reroute(walk: Walk, crossing: Crossing) -> Iterator[Passed | Ending]:
     """Find the way out again. NB: the rules behind still see the device that was chosen first."""
     packet = walk.packet
     results = crossing.stack.routing.lookup(packet.destination, source=packet.source, mark=packet.mark)
-    for again in results:
-        branch = _shared(walk, again, len(results))
+    for branch, again in shared(walk, crossing.stack.name, results):
         yield _no_way(branch, again, crossing.stack) or (_route_note(branch, again, crossing.stack), changed(crossing, route=again))
 
 
@@ -354,11 +355,21 @@ def _aged(crossing: Crossing) -> dict[str, int]:
     return header
 
 
-def _shared(walk: Walk, result: RouteResult, ways: int) -> Walk:
-    if ways == 1:
-        return walk
-    text = f"one of {ways} next hops of a multipath route: {result.next_hop} by {result.device}"
-    return changed(walk, probability=walk.probability * result.share).note(text)
+_REFUSALS = {
+    SourceCheck.MARTIAN_SOURCE: "MARTIAN_SOURCE",
+    SourceCheck.MARTIAN_DESTINATION: "MARTIAN_DESTINATION",
+    SourceCheck.RP_FILTER: "RP_FILTER",
+}
+
+
+def _refused(walk: Walk, crossing: Crossing, verdict: SourceVerdict) -> Ending | None:
+    """The end of a packet whose addresses the kernel does not take, None when it does."""
+    if verdict.check in _REFUSALS:
+        text = f"Node {crossing.stack.name} drops the packet when it comes in by {shown_device(crossing.in_device)}: {verdict.reason}"
+        return walk.end(Disposition.DROPPED, Reason(code=_REFUSALS[verdict.check], text=text))
+    if verdict.check is SourceCheck.UNKNOWN:
+        return walk.unknown(crossing.stack.unknown_way(walk.packet.source, verdict.reason))
+    return None
 
 
 def _inferred_note(walk: Walk, stack: NodeStack) -> Walk:

@@ -38,6 +38,7 @@ class Walk:
     *header* are the fields that somebody said (dscp, length, ttl), as they are between stacks; *sets* the ipsets
     of each stack where the flow changed them (``-j SET``).
     *accepted* are the connections on the way here that ended in a process, which made another: the client's own first.
+    *settled* are the settings that nobody recorded and this walk takes for granted, as (node, key, is set).
     *source_port_certain* is false once NAT may have changed it; *answering*: this is the answer; *midstream*: no first packet.
     """
 
@@ -48,6 +49,7 @@ class Walk:
     unknowns: tuple[Unknown, ...] = ()
     hops: tuple[Hop, ...] = ()
     entries: tuple[tuple[TableId, Connection], ...] = ()
+    settled: frozenset[tuple[str, str, bool]] = frozenset()
     seen: frozenset[tuple[object, ...]] = frozenset()
     recent: frozenset[tuple[str, str, str]] = frozenset()
     source_port_certain: bool = True

@@ -306,7 +306,7 @@ SYSCTL = NodeFile(
     reading=Reading.SLOWLY,
     argv=("sysctl", "-a"),
     check=_by_parsing(parse_sysctl),
-    limits="kernel settings (rp_filter, bridge-nf-call-iptables, forwarding) are assumed to be kube-proxy's usual ones",
+    limits="kernel settings count as the kernel's defaults; where rp_filter or route_localnet decides, both ways are told",
     listed=Listed.ALWAYS,
     bugtool=("sysctl--a",),
 )

@@ -161,7 +161,10 @@ def test_ipv6_routes_are_not_counted_twice() -> None:
 
 def test_loopback_sources_leave_only_with_route_localnet() -> None:
     to, source = ip_address("10.0.0.9"), ip_address("127.0.0.1")
-    assert stack().lookup(to, source=source)[0].kind is ResultKind.INVALID
+    closed = stack(sysctl="net.ipv4.conf.all.route_localnet = 0\n")
+    assert [way.kind for way in closed.lookup(to, source=source)] == [ResultKind.INVALID]
+    unrecorded = [(way.kind, way.supposes and way.supposes.is_set, way.share) for way in stack().lookup(to, source=source)]
+    assert unrecorded == [(ResultKind.UNICAST, True, Fraction(1, 2)), (ResultKind.INVALID, False, Fraction(1, 2))]
     open_ = stack(sysctl="net.ipv4.conf.all.route_localnet = 1\nnet.ipv4.conf.eth0.route_localnet = 0\n")
     assert open_.lookup(to, source=source)[0].kind is ResultKind.UNICAST
 

@@ -1,0 +1,61 @@
+"""A kernel setting that nobody recorded and that decides: the walk goes on both ways, and stays with each as long as it lasts.
+
+Only settings that others than the kernel set are asked for (tracer/routing/reception.py); an answer goes by what its request supposed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+
+from tracer.frozen import changed
+from tracer.routing import RouteResult, Supposition
+from tracer.simulate.walk import Walk
+from tracer.snapshot.node_files import SYSCTL
+from tracer.trace import Unknown
+
+_ASKED: Mapping[str, str] = {
+    "rp_filter": "refuses a packet whose way back is another device (rp_filter 1), as some distributions set it",
+    "route_localnet": "routes 127.0.0.0/8 (route_localnet 1), as kube-proxy in iptables mode sets it unless told not to",
+}
+"""Setting → what it does, and who sets it."""
+
+
+def supposed(walk: Walk, node: str, supposition: Supposition, share: Fraction) -> Walk | None:
+    """Return the *share* of *walk* that takes a setting of *node* for granted; all of it, or None, where that was settled before."""
+    key, is_set = supposition.key, supposition.is_set
+    if (node, key, not is_set) in walk.settled:
+        return None
+    if (node, key, is_set) in walk.settled:
+        return walk
+    where = f"nodes/{node}/{SYSCTL.name} does not say"
+    return changed(
+        walk,
+        probability=walk.probability * share,
+        conditions=(*walk.conditions, f"node {node} {'has' if is_set else 'does not have'} {key} set to 1: {where}"),
+        unknowns=(*walk.unknowns, Unknown(code="DATA_MISSING", text=f"whether node {node} {_ASKED[key]}: {where}", at=_at(node))),
+        settled=walk.settled | {(node, key, is_set)},
+    )
+
+
+def _at(node: str) -> dict[str, str]:
+    return {"node": node, "file": SYSCTL.name}
+
+
+def shared(walk: Walk, node: str, results: Sequence[RouteResult]) -> list[tuple[Walk, RouteResult]]:
+    """Return each way of a look-up that is open to *walk*, with its share of it."""
+    ways = sum(1 for result in results if result.supposes is None or result.supposes.is_set)
+    found = []
+    for result in results:
+        branch = walk if result.supposes is None else supposed(walk, node, result.supposes, Fraction(1, 2))
+        if branch is not None:
+            found.append((_way(branch, result, ways), result))
+    return found
+
+
+def _way(walk: Walk, result: RouteResult, ways: int) -> Walk:
+    if ways == 1:
+        return walk
+    share = result.share if result.supposes is None else result.share * 2
+    text = f"one of {ways} next hops of a multipath route: {result.next_hop} by {result.device}"
+    return changed(walk, probability=walk.probability * share).note(text)
