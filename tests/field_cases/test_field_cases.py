@@ -27,7 +27,6 @@ FOLDERS = {folder.name: folder for folder in sorted((*CASES.iterdir(), *FOUND.it
 NOT_READ, ATTACH, KERNEL = "Never certain of what was not read", "Whatever people attach opens", "More of the kernel"
 OPEN: dict[str, str] = {
     "addresses-hidden": NOT_READ,
-    "antrea": NOT_READ,
     "archive-in-archive": ATTACH,
     "cilium-sysdump-services": ATTACH,
     "cluster-info-dump-to-stdout": ATTACH,
@@ -54,7 +53,6 @@ OPEN: dict[str, str] = {
     "node-folders-without-nodes": ATTACH,
     "objects-deep-in-folders": ATTACH,
     "objects-in-a-txt": ATTACH,
-    "ovn-kubernetes": NOT_READ,
     "pod-address-from-outside": NOT_READ,
     "reject-words": NOT_READ,
     "services-of-one-namespace": NOT_READ,

@@ -12,6 +12,8 @@ _CILIUM = Citation(
     label="Cilium documentation: Kubernetes Without kube-proxy",
     url="https://docs.cilium.io/en/stable/network/kubernetes/kubeproxy-free/",
 )
+_OVN = Citation(label="OVN-Kubernetes: topology and traffic flows", url="https://ovn-kubernetes.io/design/topology/")
+_ANTREA = Citation(label="Antrea: architecture", url="https://antrea.io/docs/main/docs/design/architecture/")
 _LEAVE = Remedy(action="Leave userspace mode: Kubernetes 1.26 removed it.", trade_off="Rules refuse instead of accepting, as servers do.")
 
 REASONS = (
@@ -135,6 +137,25 @@ REASONS = (
             "Which source address the pod sees, whether a policy lets the packet pass and how it travels is decided in the programs.",
         ),
         sources=(_CILIUM,),
+    ),
+    Explanation(
+        code="OVS_FLOWS_MISSING",
+        severity=Severity.NOTICE,
+        theme=Theme.MODES,
+        title="The data path is in Open vSwitch",
+        sentence="Flows of Open vSwitch decide here, not the node's rules, and the snapshot does not hold them.",
+        meaning=(
+            "OVN-Kubernetes and Antrea answer Services in flow tables of Open vSwitch, before the node's own rules are asked. The node was "
+            "recognised by a device, an agent or chains of theirs. Rules of kube-proxy's that stand there as well do not decide it; with "
+            "Antrea they still decide what comes from outside and from the node itself.",
+        ),
+        confirm=(
+            Check(
+                look_for="The flows, and OVN's load balancers.",
+                command="ovs-ofctl dump-flows br-int; ovn-nbctl lb-list; antctl get ovsflows",
+            ),
+        ),
+        sources=(_OVN, _ANTREA),
     ),
     Explanation(
         code="WINDOWS_NOT_REPLAYED",

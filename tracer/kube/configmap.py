@@ -35,6 +35,7 @@ KEPT_KEYS = {
     ("kube-system", "ip-masq-agent"): "config",
     ("kube-system", "azure-ip-masq-agent-config"): "ip-masq-agent",
     ("kube-system", "cilium-config"): _CILIUM,
+    ("kube-system", "antrea-config"): "antrea-agent.conf",
     ("kube-system", "calico-config"): "calico_backend veth_mtu",
     ("kube-flannel", "kube-flannel-cfg"): "net-conf.json",
     ("kube-system", "kube-flannel-cfg"): "net-conf.json",

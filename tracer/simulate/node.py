@@ -106,6 +106,8 @@ class NodeWalk:
     def _entered(self, walk: Walk, stack: NodeStack, hook: Hook, by_rules: Callable[[Walk], Iterator[Way]]) -> Iterator[Way]:
         """The ways of a packet that comes to *hook*, the first of a node, as far as the node's data path is replayed."""
         path = self._around.data_path(stack)
+        if path.decides is not None and (walk.answering or walk.midstream or not path.decides(walk.packet)):
+            return self._ruled(walk, stack, path, hook, by_rules)
         return self._REPLAYED[path.kind.replay](self, walk, stack, path, hook, by_rules)
 
     def _ruled(self, walk: Walk, stack: NodeStack, path: DataPath, hook: Hook, by_rules: Callable[[Walk], Iterator[Way]]) -> Iterator[Way]:

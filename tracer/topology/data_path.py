@@ -1,20 +1,24 @@
 """How a node is known to have a data path that is no rule set: the one place that recognises the rows of ``frontends.kinds``.
 
-eBPF is recognised from its agent's pod on the node and from the absence of any Service rule where rules were recorded, or from what its
-own tools left. A node whose rules were not recorded is no proof of absence.
+Marks of its own (a device, an agent that does nothing else, a rule that says so, a configuration) are enough, whatever else a node holds:
+rules that were left behind decide nothing. eBPF is recognised, too, from its agent's pod on the node and from the absence of any Service
+rule where rules were recorded. A node whose rules were not recorded is no proof of absence.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from tracer.errors import ParseError
-from tracer.frontends.kinds import CALICO, CILIUM, HNS, IN_KERNEL_MAPS, RULES, DataPathKind
+from tracer.frontends.kinds import ANTREA, CALICO, CILIUM, HNS, IN_KERNEL_MAPS, IN_SWITCHES, RULES, DataPathKind
 from tracer.frontends.model import FrontendTable
 from tracer.kube.pod import Pod
-from tracer.packet import Family
+from tracer.packet import Family, Packet
 from tracer.snapshot.node_files import FILES_OF_MODE, IPTABLES, LEGACY_IPTABLES, NFT_TEXT, names
 from tracer.snapshot.proxy_mode import proxy_mode
+from tracer.snapshot.yaml_documents import read_yaml
 from tracer.topology.cluster import Cluster
 from tracer.topology.stack import PROXY_TABLE, NodeStack
 from tracer.trace import Unknown
@@ -26,11 +30,15 @@ RULES_OF_MODE = {mode: names(files) for mode, files in FILES_OF_MODE.items()}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataPath:
-    """A node's data path. *evidence* says how it is known, *table* what was listed of one that is no rule set."""
+    """A node's data path. *evidence* says how it is known, *table* what was listed of one that is no rule set.
+
+    *decides* tells of which new connections it decides the first packet, where rules decide the others; None: of all.
+    """
 
     kind: DataPathKind
     evidence: str = ""
     table: FrontendTable | None = None
+    decides: Callable[[Packet], bool] | None = None
 
 
 BY_RULES = DataPath(kind=RULES)
@@ -38,7 +46,84 @@ BY_RULES = DataPath(kind=RULES)
 
 def data_path(cluster: Cluster, stack: NodeStack) -> DataPath:
     """Return the data path of a node: its rules, unless something says that it has another."""
-    return _on_windows(cluster, stack) or _in_kernel_maps(cluster, stack) or BY_RULES
+    return _on_windows(cluster, stack) or _by_own_marks(cluster, stack) or _in_kernel_maps(cluster, stack) or BY_RULES
+
+
+def _by_own_marks(cluster: Cluster, stack: NodeStack) -> DataPath | None:
+    for kind in (*IN_SWITCHES, CALICO):
+        why = _own_mark(cluster, stack, kind)
+        if why is None or (kind is ANTREA and _proxy_is_off(cluster)):
+            continue
+        if kind.of_pods and (has_service_rules(stack) or _may_lack_rules(cluster, stack)):
+            return DataPath(kind=kind, evidence=why, decides=partial(_of_pods, cluster, stack.name))
+        return DataPath(kind=kind, evidence=why)
+    return None
+
+
+def _own_mark(cluster: Cluster, stack: NodeStack, kind: DataPathKind) -> str | None:
+    """What shows by itself that a node has the data path *kind*, as a sentence begins."""
+    node = stack.name
+    if kind is CALICO:
+        if (said := _bpf_enabled(cluster)) is not None and any(kind.is_agent(p.labels) for p in cluster.host_network_pods(node)):
+            return f"{said[1]} has bpfEnabled: true" if said[0] else None
+        for file in _RULE_FILES:
+            if kind.says in (cluster.snapshot.node_file(node, file) or ""):
+                return f"{cluster.snapshot.path_of(node, file)} has a rule for packets that BPF programs approved"
+    names = dict.fromkeys((*(link.name for link in stack.routing.links or ()), *(a.device for a in stack.routing.addresses)))
+    if (device := next(filter(kind.owns_device, names), None)) is not None:
+        return f"node {node} has device {device}"
+    agent = next((p for p in cluster.host_network_pods(node) if kind.is_own_agent(p.name, p.labels)), None)
+    if agent is not None:
+        return f"pod {agent.namespace}/{agent.name} runs on node {node}"
+    listed = cluster.node(node)
+    key = next((k for k in listed.annotations if k.startswith(kind.annotations)), None) if listed and kind.annotations else None
+    if key is not None:
+        return f"node {node} has the annotation {key}"
+    return None if has_service_rules(stack) else _own_rules(stack, kind)
+
+
+def _own_rules(stack: NodeStack, kind: DataPathKind) -> str | None:
+    """Chains or tables that the network plugin made, where there are none of kube-proxy's."""
+    for dump in (d for family in Family for d in stack.dumps(family)):
+        for table in dump.tables.values():
+            if (name := next((c for c in table.chains if c.startswith(kind.chains or ("\0",))), None)) is not None:
+                return f"{dump.file} has chain {name}, and no rule of a Service"
+    tables = stack.nft.ruleset.tables if stack.nft is not None else ()
+    found = next((t.name for t in tables if t.name in kind.tables), None)
+    return f"{stack.nft.ruleset.file} has table {found}, and no rule of a Service" if found and stack.nft is not None else None
+
+
+def _of_pods(cluster: Cluster, node: str, packet: Packet) -> bool:
+    """Whether a packet is from a pod of *node* to a pod, a node or a Service of the cluster."""
+    sender = cluster.pod_with_ip(packet.source, node)
+    if sender is None or sender.host_network or sender.node_name != node:
+        return False
+    objects, to = cluster.objects, packet.destination
+    return bool(objects.services_with_address(to)) or cluster.pod_with_ip(to) is not None or objects.node_with_ip(to) is not None
+
+
+def _proxy_is_off(cluster: Cluster) -> bool:
+    """Whether Antrea's configuration takes AntreaProxy away. Source: antrea docs/feature-gates.md, build/yamls/antrea.yml."""
+    config = cluster.objects.config_map("kube-system", "antrea-config")
+    text = config.texts.get("antrea-agent.conf") if config else None
+    try:
+        value = next((d.value for d in read_yaml(text or "", "")), None)
+    except ParseError:
+        return False
+    gates, proxy = (value.get(key) if isinstance(value, Mapping) else None for key in ("featureGates", "antreaProxy"))
+    return (isinstance(gates, Mapping) and gates.get("AntreaProxy") is False) or (
+        isinstance(proxy, Mapping) and proxy.get("enable") is False
+    )
+
+
+def _bpf_enabled(cluster: Cluster) -> tuple[bool, str] | None:
+    """What Calico's FelixConfiguration says of its eBPF data path, and its name; None where none was recorded or says it."""
+    for raw, _ in cluster.objects.others("FelixConfiguration"):
+        spec, metadata = raw.value.get("spec"), raw.value.get("metadata")
+        name = metadata.get("name") if isinstance(metadata, Mapping) else None
+        if isinstance(spec, Mapping) and isinstance(spec.get("bpfEnabled"), bool):
+            return bool(spec["bpfEnabled"]), f"FelixConfiguration {name}"
+    return None
 
 
 def _on_windows(cluster: Cluster, stack: NodeStack) -> DataPath | None:
@@ -56,12 +141,28 @@ def _in_kernel_maps(cluster: Cluster, stack: NodeStack) -> DataPath | None:
     agent, own = _agent(cluster, node), _own_chains(stack)
     if text is None and agent is None and own is None:
         return None
-    if has_service_rules(stack) or (text is None and (not _rules_recorded(cluster, node) or unrecorded_rules(cluster, stack))):
+    if text is None and agent is not None and CALICO.is_agent(agent.labels) and _calico_writes_rules(cluster, stack):
+        return None
+    replaced = _replaced_by_cilium(cluster, agent)
+    if not replaced and (
+        has_service_rules(stack) or (text is None and (not _rules_recorded(cluster, node) or unrecorded_rules(cluster, stack)))
+    ):
         return None
     if text is not None:
         file = snapshot.path_of(node, CILIUM.files[0])
-        return _listed(cluster, stack, CILIUM, f"{file} lists its services, and no rule is for one")
+        return _listed(cluster, stack, CILIUM, replaced or f"{file} lists its services, and no rule is for one")
+    if replaced:
+        return DataPath(kind=CILIUM, evidence=replaced)
     return _by_agent(cluster, node, agent) if agent is not None else own
+
+
+def _replaced_by_cilium(cluster: Cluster, agent: Pod | None) -> str | None:
+    """What says that Cilium has taken kube-proxy's place, whatever rules were left there. Source: "Kubernetes Without kube-proxy"."""
+    config = cluster.objects.config_map("kube-system", "cilium-config")
+    if agent is None or config is None or not CILIUM.is_agent(agent.labels):
+        return None
+    said = config.texts.get("kube-proxy-replacement", "").strip()
+    return f"ConfigMap kube-system/cilium-config says kube-proxy-replacement: {said}" if said in ("true", "strict") else None
 
 
 def _listed(cluster: Cluster, stack: NodeStack, kind: DataPathKind, why: str) -> DataPath:
@@ -108,17 +209,26 @@ def _own_chains(stack: NodeStack) -> DataPath | None:
 
 
 def _by_agent(cluster: Cluster, node: str, agent: Pod) -> DataPath:
-    for file in _RULE_FILES:
-        if CALICO.says in (cluster.snapshot.node_file(node, file) or ""):
-            why = f"{cluster.snapshot.path_of(node, file)} has a rule for packets that BPF programs approved"
-            return DataPath(kind=CALICO, evidence=why)
     kind = next(kind for kind in IN_KERNEL_MAPS if kind.is_agent(agent.labels))
     return DataPath(kind=kind, evidence=f"pod {agent.namespace}/{agent.name} runs on node {node}, whose rules hold no Service")
+
+
+def _calico_writes_rules(cluster: Cluster, stack: NodeStack) -> bool:
+    """Whether Calico's agent works with rules there: it says so, or has a chain for each workload. Source: felix/rules/rule_defs.go."""
+    said = _bpf_enabled(cluster)
+    if said is not None and not said[0]:
+        return True
+    return any(dump.count("filter", prefix) for family in Family for dump in stack.dumps(family) for prefix in ("cali-tw-", "cali-fw-"))
 
 
 def _agent(cluster: Cluster, node: str) -> Pod | None:
     pods = (p for p in cluster.host_network_pods(node) if any(kind.is_agent(p.labels) for kind in IN_KERNEL_MAPS))
     return next(pods, None)
+
+
+def _may_lack_rules(cluster: Cluster, stack: NodeStack) -> bool:
+    """Whether rules of kube-proxy's may be there that were not recorded."""
+    return not _rules_recorded(cluster, stack.name) or unrecorded_rules(cluster, stack) is not None
 
 
 def _rules_recorded(cluster: Cluster, node: str) -> bool:

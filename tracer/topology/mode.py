@@ -53,7 +53,7 @@ def _without_rules(cluster: Cluster, node: str) -> ModeEvidence | None:
         path = data_path(cluster, cluster.stack(node))
     except ParseError:
         return None
-    if path.kind.replay is Replay.RULES:
+    if path.kind.replay is Replay.RULES or path.decides is not None:
         return None
     table = (f"{path.table.file} lists {len(path.table.frontends)} frontends",) if path.table is not None else ()
     return ModeEvidence(mode=path.kind.mode, evidence=(path.evidence, *table))
