@@ -244,12 +244,25 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Also:
+    """Another way to the same end, where *condition* holds: what nobody recorded decides which one it is, and it makes no difference."""
+
+    hops: tuple[Hop, ...]
+    condition: str
+
+    def to_dict(self, *, with_steps: bool, written: Written | None = None) -> dict[str, object]:
+        """Return ``{"condition", "hops"}``."""
+        return {"condition": self.condition, "hops": [h.to_dict(with_steps=with_steps, written=written) for h in self.hops]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """One leaf of the branch tree, with its exact probability.
 
     *conditions* are the things the snapshot cannot tell that had to hold on the way here. Where there are any, the probability is
     only a share of the whole, split evenly so that the sum stays 1; it is no estimate, and pages show no odds for it.
     *left_from* is the node that a packet left the cluster from.
+    *also* are the other ways that end just so where something else holds, *remarks* what therefore makes no difference.
     """
 
     probability: Fraction
@@ -264,6 +277,8 @@ class Outcome:
     conditions: tuple[str, ...] = ()
     findings: tuple[Reason, ...] = ()
     left_from: str | None = None
+    also: tuple[Also, ...] = ()
+    remarks: tuple[Unknown, ...] = ()
 
     @property
     def id(self) -> str:
@@ -295,6 +310,10 @@ class Outcome:
         if self.reply:
             out["reply"] = self.reply.to_dict(with_steps=with_steps, written=written)
         out["hops"] = [h.to_dict(with_steps=with_steps, written=written) for h in self.hops]
+        if self.remarks:
+            out["remarks"] = [r.to_dict() for r in self.remarks]
+        if self.also:
+            out["also"] = [a.to_dict(with_steps=with_steps, written=written) for a in self.also]
         return out
 
 

@@ -45,7 +45,6 @@ OPEN: dict[str, str] = {
     "kubectl-said-forbidden": NOT_READ,
     "kubectl-table": NOT_READ,
     "legacy-tables-present": NOT_READ,
-    "limit-before-log": NOT_READ,
     "local-nodeport-grep": NOT_READ,
     "local-nodeport-listing": NOT_READ,
     "local-nodeport-shell-session": NOT_READ,

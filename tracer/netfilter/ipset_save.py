@@ -153,7 +153,10 @@ def _network(mask: AddressMask) -> AddressPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """What a packet offers to a set, one value for each side a match may name; None where it is not known."""
+    """What a packet offers to a set, one value for each side a match may name; None where it is not known.
+
+    *own_ports* are those that the client's own port is one of, where nobody said it.
+    """
 
     source: Address
     destination: Address
@@ -165,6 +168,7 @@ class Key:
     in_device: str | None
     out_device: str | None
     mark: int
+    own_ports: PortRange = EPHEMERAL
 
 
 def contains(found: IpSet, key: Key, sides: tuple[str, ...], sets: Mapping[str, IpSet], depth: int = 0) -> bool | None:
@@ -289,7 +293,9 @@ def _port(part: PortPart, key: Key, side: str) -> bool | None:
         return False
     port, drawn = (key.source_port, key.source_drawn) if side == "src" else (key.destination_port, key.destination_drawn)
     if port is None:
-        likely = DRAWN if drawn else EPHEMERAL
+        likely = DRAWN if drawn else key.own_ports
+        if part.ports.low <= likely.low and part.ports.high >= likely.high:
+            return True
         return None if part.ports.low <= likely.high and part.ports.high >= likely.low else False
     return port in part.ports
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+from tracer.forks import Fork
 from tracer.netfilter.model import Target
 from tracer.netfilter.view import View
 from tracer.trace import Step, Unknown
@@ -34,6 +35,7 @@ class Leaf:
     *verdict* is accept, drop, reject, nat (then *target* is the NAT target to apply) or unknown (then *unknowns* say why).
     *probability* is relative to entering the chain; *conditions* are what had to hold that the snapshot cannot tell.
     *by_policy* is true when no rule decided; *where* says which rule did (file:line: text), or which policy.
+    *forks* are the ways taken where there were several.
     """
 
     verdict: str
@@ -45,3 +47,4 @@ class Leaf:
     target: Target | None = None
     by_policy: bool = False
     where: str = ""
+    forks: tuple[Fork, ...] = ()

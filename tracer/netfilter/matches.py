@@ -82,7 +82,7 @@ def _ports(match: m.PortsMatch, view: View) -> Answer:
     source = None if packet.source_port_random else packet.source_port
     first, second = (source, packet.source_port_random), (packet.destination_port, packet.destination_port_random)
     sides = {"source": (first,), "destination": (second,), "either": (first, second)}[match.side]
-    answers = [_port_in(port, match.ranges, drawn=drawn) for port, drawn in sides]
+    answers = [_port_in(port, match.ranges, m.DRAWN if drawn else view.own_ports) for port, drawn in sides]
     if True in answers:
         return not match.negated
     if None in answers:
@@ -90,15 +90,15 @@ def _ports(match: m.PortsMatch, view: View) -> Answer:
     return match.negated
 
 
-def _port_in(port: int | None, ranges: tuple[m.PortRange, ...], *, drawn: bool) -> bool | None:
-    """Whether a port is in one of *ranges*; for a port that nobody said, only where all or none of the ephemeral ones are.
-
-    A port that the kernel has *drawn* may be any.
-    """
+def _port_in(port: int | None, ranges: tuple[m.PortRange, ...], likely: m.PortRange) -> bool | None:
+    """Whether a port is in one of *ranges*; for a port that nobody said, only where all or none of the *likely* ones are."""
     if port is not None:
         return any(port in r for r in ranges)
-    likely = m.DRAWN if drawn else m.EPHEMERAL
-    if any(r.low <= likely.low and r.high >= likely.high for r in ranges):
+    first = likely.low
+    for found in sorted(ranges, key=lambda r: r.low):
+        if found.low <= first <= found.high:
+            first = found.high + 1
+    if first > likely.high:
         return True
     return None if any(r.low <= likely.high and r.high >= likely.low for r in ranges) else False
 
@@ -174,9 +174,9 @@ def _ct_port(match: m.CtPortMatch, view: View) -> Answer:
         return match.with_state
     found = view.connection.original if match.tuple_name == "orig" else view.connection.reply
     port = found.source_port if match.side == "source" else found.destination_port
-    if not isinstance(port, int):
-        return _unknown("the source port is not given")
-    return (port in match.ports) != match.negated
+    likely = m.DRAWN if port == "random" else view.own_ports
+    held = _port_in(port if isinstance(port, int) else None, (match.ports,), likely)
+    return _unknown("the source port is not given") if held is None else held != match.negated
 
 
 def _ct_protocol(match: m.CtProtocolMatch, view: View) -> Answer:
@@ -227,6 +227,7 @@ def set_key(view: View) -> ipset_save.Key:
         in_device=view.in_device,
         out_device=view.out_device,
         mark=packet.mark,
+        own_ports=view.own_ports,
     )
 
 

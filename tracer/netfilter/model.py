@@ -51,8 +51,10 @@ class PortRange:
         return self.low <= port <= self.high
 
 
-# A port that nobody said is one that the client's system picked. Linux takes 32768-60999 and IANA's range is 49152-65535
-# (ip_local_port_range, RFC 6335): rules and sets that name other ports do not mean it.
+# A port that nobody said is one that the client's system picked: rules and sets that name other ports do not mean it. Linux takes those of
+# net.ipv4.ip_local_port_range, in every new network namespace its default; whoever is outside may be another system, and IANA's range is
+# 49152-65535 (RFC 6335). Source: inet_init_net in net/ipv4/af_inet.c.
+LOCAL_PORTS = PortRange(32768, 60999)
 EPHEMERAL = PortRange(32768, 65535)
 DRAWN = PortRange(1, 65535)  # of a port that NAT drew; nf_nat_l4proto_unique_tuple
 

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from tracer.errors import ParseError
 from tracer.netfilter import nft_model as n
-from tracer.netfilter.model import DRAWN, EPHEMERAL
+from tracer.netfilter.model import DRAWN
 from tracer.netfilter.nft_sets import SetText
 from tracer.netfilter.scalars import PROTOCOLS
 from tracer.netfilter.view import UnknownAnswer
@@ -38,7 +38,7 @@ class OwnPort:
 
 
 ABSENT = Absent()
-OWN_PORT, DRAWN_PORT = OwnPort(EPHEMERAL.low, EPHEMERAL.high), OwnPort(DRAWN.low, DRAWN.high)
+DRAWN_PORT = OwnPort(DRAWN.low, DRAWN.high)
 Value = (
     Address | int | str | frozenset[str] | tuple["Value", ...] | n.VerdictValue | Absent | OwnPort | UnknownAnswer | n.Prefix | n.Interval
 )

@@ -16,7 +16,7 @@ from tracer.conntrack import Connection
 from tracer.limits import Budget
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.model import RpfilterMatch
-from tracer.netfilter.nft_set_index import ABSENT, DRAWN_PORT, OWN_PORT, Absent, SetIndex, Value, Ways, constant, one, unknown
+from tracer.netfilter.nft_set_index import ABSENT, DRAWN_PORT, Absent, OwnPort, SetIndex, Value, Ways, constant, one, unknown
 from tracer.netfilter.view import UnknownAnswer, View, is_unnamed
 from tracer.packet import Address, Family, Protocol, unsaid
 
@@ -250,16 +250,16 @@ def _transport_header(name: str, view: View) -> Value:
     packet = view.packet
     match name:
         case "dport":
-            return _port(None if packet.destination_port_random else packet.destination_port, packet.destination_port_random)
+            return _port(None if packet.destination_port_random else packet.destination_port, packet.destination_port_random, view)
         case "sport":
-            return _port(None if packet.source_port_random else packet.source_port, packet.source_port_random)
+            return _port(None if packet.source_port_random else packet.source_port, packet.source_port_random, view)
         case "flags" if view.tcp_flags is not None:
             return view.tcp_flags
     return unknown(f"the packet's {name} is not given")
 
 
-def _port(port: int | str | None, drawn: bool) -> Value:
-    return port if isinstance(port, int) else DRAWN_PORT if drawn else OWN_PORT
+def _port(port: int | str | None, drawn: bool, view: View) -> Value:
+    return port if isinstance(port, int) else DRAWN_PORT if drawn else OwnPort(view.own_ports.low, view.own_ports.high)
 
 
 def _device(device: str | None) -> Value:
@@ -314,9 +314,9 @@ def _ct(expression: n.Ct, view: View) -> Value:
         case "daddr" | "ip daddr" | "ip6 daddr":
             return _said(found.destination)
         case "proto-src":
-            return _port(found.source_port, found.source_port == "random")
+            return _port(found.source_port, found.source_port == "random", view)
         case "proto-dst":
-            return _port(found.destination_port, found.destination_port == "random")
+            return _port(found.destination_port, found.destination_port == "random", view)
     return unknown(f"ct {expression.key} is not modelled", "UNMODELLED_MATCH")
 
 

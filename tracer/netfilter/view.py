@@ -12,7 +12,7 @@ from typing import Protocol as TypingProtocol
 
 from tracer.conntrack import Connection
 from tracer.netfilter.ipset_save import IpSet
-from tracer.netfilter.model import Hook, RpfilterMatch
+from tracer.netfilter.model import EPHEMERAL, Hook, PortRange, RpfilterMatch
 from tracer.packet import Address, Packet
 
 UNKNOWN_PORT = "?"  # some port of the bridge, nobody says which
@@ -48,7 +48,7 @@ class View:
     *state* is NEW, ESTABLISHED, RELATED, INVALID or UNTRACKED; *template*: conntrack has not seen the packet yet, and ``-j CT`` gave it
     an empty connection. *local_process* is true where the packet has a socket of this stack.
     *recent* holds (list name, address) pairs that this flow has put into ``-m recent`` lists. Header fields are None where nobody
-    said them.
+    said them. *own_ports* are those that the client's own port is one of, where nobody said it.
     """
 
     packet: Packet
@@ -72,6 +72,7 @@ class View:
     dscp: int | None = None
     length: int | None = None
     ttl: int | None = None
+    own_ports: PortRange = EPHEMERAL
     reverse_path: Callable[[RpfilterMatch], bool | None] | None = None
 
 

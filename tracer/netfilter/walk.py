@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Generic, assert_never
 
+from tracer.forks import Fork, drawn
 from tracer.frozen import changed
 from tracer.netfilter.effects import Alters, Answer, Draws, Effect, Ends, Jumps, Names, Passes, Returns, Rewrote
 from tracer.netfilter.leaf import Leaf, StepList
@@ -65,6 +66,7 @@ class _Cursor:
     probability: Fraction
     conditions: tuple[str, ...] = ()
     unknowns: tuple[Unknown, ...] = ()
+    forks: tuple[Fork, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ class RuleWalk(Generic[C, R, P]):
         first, share = left[0], sum((c.probability for c in left), _NONE)
         text = f"the walk through {self._base.title} is too long: given up"
         found = Unknown(code="UNSUPPORTED", text=text, at={"file": self._base.file})
-        return Leaf("unknown", first.view, first.steps, share, first.conditions, (*first.unknowns, found))
+        return Leaf("unknown", first.view, first.steps, share, first.conditions, (*first.unknowns, found), forks=first.forks)
 
     def _advanced(self, cursor: _Cursor) -> _Way | list[_Way]:
         """Ask the rules of the innermost chain up to the first that may do something, and do that."""
@@ -171,7 +173,8 @@ class RuleWalk(Generic[C, R, P]):
         if why is None:
             return changed(cursor, frames=cursor.frames[:-1])
         found = Unknown(code="TRUNCATED_DUMP", text=why, at={"file": self._base.file})
-        return Leaf("unknown", cursor.view, cursor.steps, cursor.probability, cursor.conditions, (*cursor.unknowns, found))
+        unknowns = (*cursor.unknowns, found)
+        return Leaf("unknown", cursor.view, cursor.steps, cursor.probability, cursor.conditions, unknowns, forks=cursor.forks)
 
     # -- one rule -----------------------------------------------------------------------------------------------------------------
 
@@ -272,9 +275,10 @@ class RuleWalk(Generic[C, R, P]):
         yield from others
 
     def _drawn(self, doing: _Doing[R], effect: Draws) -> Iterator[_Way | _Doing[R]]:
-        cursor = doing.cursor
-        for share, way in effect.ways:
-            branch = changed(doing, cursor=changed(cursor, probability=cursor.probability * share))
+        cursor, where = doing.cursor, self._language.where(doing.chain, doing.rule)
+        for number, (share, way) in enumerate(effect.ways):
+            taken = (*cursor.forks, drawn(where, number))
+            branch = changed(doing, cursor=changed(cursor, probability=cursor.probability * share, forks=taken))
             if isinstance(way, Alters):
                 yield changed(_altered(branch, way), at=doing.at + 1)
             elif isinstance(way, bool):
@@ -298,27 +302,29 @@ class RuleWalk(Generic[C, R, P]):
         return changed(doing, opens=opens[len(others) :]), others[::-1]
 
     def _split(self, doing: _Doing[R], question: Fraction | tuple[UnknownAnswer, ...]) -> tuple[_Doing[R], _Cursor]:
-        cursor = doing.cursor
+        cursor, where = doing.cursor, self._language.where(doing.chain, doing.rule)
         if isinstance(question, Fraction):
-            taken = changed(cursor, probability=cursor.probability * question)
+            taken = changed(cursor, probability=cursor.probability * question, forks=(*cursor.forks, drawn(where)))
             other = changed(cursor, probability=cursor.probability * (1 - question))
             return changed(doing, cursor=taken, chance=question * (doing.chance or _ONE)), other
-        why, where = _texts(question), self._language.where(doing.chain, doing.rule)
+        why = _texts(question)
         self._budget.spend(_SPLIT + _CONDITION * (len(cursor.conditions) + len(cursor.unknowns)))
-        found = cursor.unknowns + self._unknowns(doing, question)
-        half = changed(cursor, probability=cursor.probability * _HALF, unknowns=found)
-        taken = changed(half, conditions=(*cursor.conditions, f"{where} matches ({why})"))
-        other = changed(half, conditions=(*cursor.conditions, f"{where} does not match ({why})"))
+        missing = self._unknowns(doing, question)
+        half = changed(cursor, probability=cursor.probability * _HALF, unknowns=cursor.unknowns + missing)
+        asked = f"whether {where} matches ({why})"
+        holds, fails = f"{where} matches ({why})", f"{where} does not match ({why})"
+        yes = Fork(question=asked, branch=0, condition=holds, unknowns=missing)
+        no = Fork(question=asked, branch=1, condition=fails, is_without=True, unknowns=missing)
+        taken = changed(half, conditions=(*cursor.conditions, holds), forks=(*cursor.forks, yes))
+        other = changed(half, conditions=(*cursor.conditions, fails), forks=(*cursor.forks, no))
         condition = why if doing.condition is None else f"{doing.condition} and {why}"
         return changed(doing, cursor=taken, condition=condition), other
 
     def _noted(self, doing: _Doing[R], effect: Passes) -> _Cursor:
-        """A rule that changes nothing may or may not match: say so, and go on."""
-        missing = _missing(doing)
-        cursor = doing.cursor
-        self._budget.spend(_SPLIT + len(cursor.unknowns))
-        steps = self._stepped(changed(doing, condition=_texts(missing)), "continue", effect.names)
-        return changed(cursor, steps=steps, unknowns=cursor.unknowns + self._unknowns(doing, missing))
+        """A rule that changes nothing may or may not match: its step says so, and nothing depends on it."""
+        self._budget.spend(_SPLIT)
+        steps = self._stepped(changed(doing, condition=_texts(_missing(doing))), "continue", effect.names)
+        return changed(doing.cursor, steps=steps)
 
     def _unknowns(self, doing: _Doing[R], missing: Sequence[UnknownAnswer]) -> tuple[Unknown, ...]:
         at = self._language.at(doing.chain, doing.rule)
@@ -348,9 +354,10 @@ class RuleWalk(Generic[C, R, P]):
         cursor, rule = doing.cursor, doing.rule
         found = cursor.unknowns if effect.missing is None else cursor.unknowns + self._unknowns(doing, (effect.missing,))
         if effect.shown is None:
-            return Leaf(effect.verdict, cursor.view, cursor.steps, cursor.probability, cursor.conditions, found)
+            return Leaf(effect.verdict, cursor.view, cursor.steps, cursor.probability, cursor.conditions, found, forks=cursor.forks)
         steps, where = self._stepped(doing, effect.shown, effect.names), f"{self._language.where(doing.chain, rule)}: {rule.text}"
-        return Leaf(effect.verdict, cursor.view, steps, cursor.probability, cursor.conditions, found, effect.target, where=where)
+        leaf = Leaf(effect.verdict, cursor.view, steps, cursor.probability, cursor.conditions, found, effect.target, where=where)
+        return changed(leaf, forks=cursor.forks) if cursor.forks else leaf
 
     def _jumped(self, doing: _Doing[R], effect: Jumps) -> _Way:
         cursor, chain = doing.cursor, self._language.chain(effect.chain)
@@ -361,7 +368,7 @@ class RuleWalk(Generic[C, R, P]):
             return changed(cursor, frames=(*frames, self._frame(chain, cursor.view.packet, gotos)), steps=steps)
         why = UnknownAnswer("BAD_RULE", self._base.too_deep if chain is not None else f"chain {effect.chain} is not in the listing")
         found = cursor.unknowns + self._unknowns(doing, (why,))
-        return Leaf("unknown", cursor.view, steps, cursor.probability, cursor.conditions, found)
+        return Leaf("unknown", cursor.view, steps, cursor.probability, cursor.conditions, found, forks=cursor.forks)
 
     def _frame(self, chain: C | None, packet: Packet, gotos: int = 0) -> _Frame[C]:
         if chain is None:
@@ -378,7 +385,17 @@ class RuleWalk(Generic[C, R, P]):
             self._known.of_policy = step
         verdict = {"ACCEPT": "accept", "DROP": "drop"}.get(base.policy, "unknown")
         steps = StepList(step, cursor.steps)
-        return Leaf(verdict, cursor.view, steps, cursor.probability, cursor.conditions, cursor.unknowns, by_policy=True, where=base.title)
+        return Leaf(
+            verdict,
+            cursor.view,
+            steps,
+            cursor.probability,
+            cursor.conditions,
+            cursor.unknowns,
+            by_policy=True,
+            where=base.title,
+            forks=cursor.forks,
+        )
 
     def _stepped(self, doing: _Doing[R], verdict: str, names: Names) -> StepList:
         rule = doing.rule
@@ -412,7 +429,7 @@ class RuleWalk(Generic[C, R, P]):
 def _behind(cursor: _Cursor, frame: _Frame[Any], position: int) -> _Cursor:
     """The cursor behind the rule at *position* of its innermost chain."""
     frames = (*cursor.frames[:-1], _Frame(frame.chain, frame.order, position + 1, frame.gotos))
-    return _Cursor(frames, cursor.view, cursor.steps, cursor.probability, cursor.conditions, cursor.unknowns)
+    return _Cursor(frames, cursor.view, cursor.steps, cursor.probability, cursor.conditions, cursor.unknowns, cursor.forks)
 
 
 def _altered(doing: _Doing[R], effect: Alters) -> _Doing[R]:

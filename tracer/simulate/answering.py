@@ -61,7 +61,8 @@ def _after(ending: Ending, back: Ending) -> Ending:
         probability=ending.outcome.probability * back.outcome.probability,
         conditions=ending.outcome.conditions + back.outcome.conditions,
     )
-    return Ending(outcome, changed(ending.walk, unknowns=(*ending.walk.unknowns, *back.walk.unknowns)))
+    unknowns, forks = (*ending.walk.unknowns, *back.walk.unknowns), ending.walk.forks + back.walk.forks
+    return Ending(outcome, changed(ending.walk, unknowns=unknowns, forks=forks))
 
 
 def _joined(passed_on: Reply, reply: Reply) -> Reply:
@@ -115,6 +116,7 @@ def _walk_back(fabric: Fabric, asked: Walk, place: Place) -> Iterator[Ending]:
         settled=asked.settled,
         answering=True,
         midstream=asked.midstream,
+        own_ports=asked.own_ports,
         recent=asked.recent,
         sets=asked.sets,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tracer.conntrack import Connection
+from tracer.forks import drawn
 from tracer.frozen import changed
 from tracer.simulate.departure import Accepted, Balanced, ProcessAt, Way
 from tracer.simulate.outside import OutsideHost
@@ -32,7 +33,8 @@ def balanced(walk: Walk, balancer: Balancer, went_out: str | None, process_at: P
 
 def _passed_on(walk: Walk, balancer: Balancer, choice: Choice) -> Walk:
     connection = Connection.begin(walk.packet).translated(choice.packet)
-    branch = changed(walk, packet=choice.packet, probability=walk.probability * choice.share)
+    taken = walk.forks if choice.share == 1 else (*walk.forks, drawn(f"{balancer.name} passes on to {choice.node}"))
+    branch = changed(walk, packet=choice.packet, probability=walk.probability * choice.share, forks=taken)
     return branch.with_entry(TableId(TableKind.BALANCER, balancer.name), connection)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from tracer.forks import Fork
 from tracer.front.service_balancer import balancer_at
 from tracer.frozen import changed
 from tracer.kube.pod import Pod
@@ -260,13 +261,16 @@ class Fabric:
             return
         text = f"which of {len(answering)} nodes answers the ARP request for {destination} first: all hold it on a dummy device"
         unknown = Unknown(code="ARP_ANSWERED_BY_SEVERAL", text=text, at={"address": str(destination)})
-        for port in answering:
+        asked = f"which of nodes {', '.join(p.node for p in answering)} answers the ARP request for {destination} first"
+        for number, port in enumerate(answering):
             condition = f"node {port.node} answers the ARP request for {destination} first"
+            fork = Fork(question=asked, branch=number, condition=condition, ways=len(answering), unknowns=(unknown,))
             branch = changed(
                 walk,
                 probability=walk.probability / len(answering),
                 conditions=(*walk.conditions, condition),
                 unknowns=(*walk.unknowns, unknown),
+                forks=(*walk.forks, fork),
             )
             yield from self._to_node(branch, port, went_out)
 

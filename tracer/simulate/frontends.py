@@ -11,6 +11,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Protocol
 
+from tracer.forks import Fork
 from tracer.frontends.model import Backend, Frontend
 from tracer.kube.pod import Pod
 from tracer.packet import Address, endpoint_text
@@ -94,7 +95,10 @@ def _chosen(
         place = Place(kind="pod", namespace=pod.namespace, name=pod.name, node=pod.node_name, ip=backend.address, port=backend.port)
     branch = replace(walk, packet=packet, probability=walk.probability * share).step(step)
     if condition is not None:
-        branch = replace(branch, conditions=(*branch.conditions, f"{frontend.file}: {condition}"))
+        said = f"{frontend.file}: {condition}"
+        asked = f"which backend of {frontend.file}:{frontend.line} is chosen"
+        fork = Fork(question=asked, branch=int(backend.address) * 65536 + backend.port, condition=said, ways=round(1 / share))
+        branch = replace(branch, conditions=(*branch.conditions, said), forks=(*branch.forks, fork))
     given = f"backend {backend.address} port {backend.port}" if condition is None else f"{round(1 / share)} backends"
     which = "" if condition is None else "which of them is taken, and "
     text = (

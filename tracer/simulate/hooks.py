@@ -11,6 +11,7 @@ from enum import Enum
 from functools import partial
 
 from tracer.conntrack import Connection
+from tracer.forks import drawn
 from tracer.frozen import changed
 from tracer.limits import Budget
 from tracer.netfilter import model as m
@@ -176,6 +177,7 @@ class HookRunner:
             dscp=crossing.header.get("dscp"),
             length=crossing.header.get("length"),
             ttl=crossing.header.get("ttl"),
+            own_ports=walk.own_ports,
             reverse_path=lambda match: _reverse_path(match, walk, crossing),
         )
 
@@ -227,20 +229,21 @@ class HookRunner:
             raise TypeError("a NAT leaf has a target and a tracked connection")
         merged, crossing = _carried(walk, crossing, leaf)
         ways = list(translate(leaf.target, merged.packet, hook, self.addresses(crossing)))
-        for way in ways:
+        for number, way in enumerate(ways):
             if way.packet is None:
                 at = {"node": crossing.stack.name, "rule": leaf.where}
                 yield merged.unknown(Unknown(code="DATA_MISSING", text=f"Not known: {way.missing}", at=at))
             else:
-                yield self._bind(merged, crossing, hook, way, drawn=len(ways) > 1)
+                taken = changed(merged, forks=(*merged.forks, drawn(leaf.where, number))) if len(ways) > 1 else merged
+                yield self._bind(taken, crossing, hook, way, is_drawn=len(ways) > 1)
 
-    def _bind(self, walk: Walk, crossing: Crossing, hook: Hook, way: Translation, *, drawn: bool) -> Passed:
+    def _bind(self, walk: Walk, crossing: Crossing, hook: Hook, way: Translation, *, is_drawn: bool) -> Passed:
         packet, source = way.packet, manipulates_source(hook)
         if packet is None or crossing.connection is None or walk.visit.steps is None:
             raise TypeError("a translation has a packet, a connection and the step of its rule")
         rewrote = rewritten(walk.packet, packet)
         last = changed(walk.visit.steps.step, rewrote=rewrote)
-        if drawn:
+        if is_drawn:
             last = changed(last, chance=way.share)
         steps = StepList(last, walk.visit.steps.before)
         if unsaid(packet.source) is not None and packet.source != walk.packet.source:
@@ -286,6 +289,7 @@ def _merged(walk: Walk, leaf: Leaf) -> Walk:
         probability=walk.probability if leaf.probability == 1 else walk.probability * leaf.probability,
         conditions=walk.conditions + leaf.conditions,
         unknowns=walk.unknowns + leaf.unknowns,
+        forks=walk.forks + leaf.forks,
         recent=recent,
     )
 
@@ -348,7 +352,7 @@ def _bound(walk: Walk, crossing: Crossing, hook: Hook) -> Walk:
         packet = changed(walk.packet, destination=wanted.destination, destination_port=number, destination_port_random=drawn)
     rewrote = rewritten(walk.packet, packet)
     if not rewrote:
-        return walk
+        return walk if packet == walk.packet else changed(walk, packet=packet)
     step = Step(
         hook=hook.value,
         family=walk.packet.family.value,

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tracer.conntrack import Connection
+from tracer.forks import Fork, drawn
 from tracer.frozen import changed
 from tracer.ipvs.model import Forwarding, RealServer, VirtualServer, VirtualServers
 from tracer.ipvs.schedule import Choice, choices
@@ -99,16 +100,36 @@ def _bound(walk: Walk, crossing: Crossing, hook: Hook, connection: Connection) -
 
 def _scheduled(walk: Walk, crossing: Crossing, hook: Hook, servers: VirtualServers, server: VirtualServer) -> Iterator[Served | Ending]:
     """A new connection: the scheduler picks a real server, or the client is refused."""
-    for choice in _choices(walk, crossing, server):
-        conditions = () if choice.condition is None else (f"{servers.file}:{server.line}: {choice.condition}",)
-        branch = changed(walk, probability=walk.probability * choice.share, conditions=walk.conditions + conditions)
-        if choice.condition is not None:
-            known = Unknown(code="SCHEDULER_STATE", text=_why(crossing, server, choice), at={"file": servers.file, "line": server.line})
-            branch = changed(branch, unknowns=(*branch.unknowns, known))
+    found = _choices(walk, crossing, server)
+    for number, choice in enumerate(found):
+        branch = _taken(walk, crossing, servers, server, choice, number, len(found))
         if choice.real_server is None:
             yield _refused(branch, crossing, hook, servers, server, choice)
         else:
             yield from _forwarded(branch, crossing, hook, servers, server, choice, choice.real_server)
+
+
+def _taken(walk: Walk, crossing: Crossing, servers: VirtualServers, server: VirtualServer, choice: Choice, number: int, ways: int) -> Walk:
+    """The walk on which *choice* is taken, the one of this *number*: by chance, or on a condition."""
+    where = f"{servers.file}:{server.line}"
+    if choice.condition is None:
+        taken = walk.forks if ways == 1 else (*walk.forks, drawn(where, number))
+        return changed(walk, probability=walk.probability * choice.share, forks=taken)
+    known = Unknown(code="SCHEDULER_STATE", text=_why(crossing, server, choice), at={"file": servers.file, "line": server.line})
+    fork = Fork(
+        question=known.text.partition(":")[0],
+        branch=number,
+        condition=f"{where}: {choice.condition}",
+        ways=ways,
+        unknowns=(known,),
+    )
+    return changed(
+        walk,
+        probability=walk.probability * choice.share,
+        conditions=(*walk.conditions, f"{where}: {choice.condition}"),
+        unknowns=(*walk.unknowns, known),
+        forks=(*walk.forks, fork),
+    )
 
 
 def _why(crossing: Crossing, server: VirtualServer, choice: Choice) -> str:
@@ -200,7 +221,10 @@ def _sent(walk: Walk, crossing: Crossing, hook: Hook) -> Iterator[Served | Endin
     """Route the packet to its real server."""
     results = crossing.stack.routing.lookup(walk.packet.destination)
     for result in results:
-        branch = walk if len(results) == 1 else changed(walk, probability=walk.probability * result.share)
+        branch = walk
+        if len(results) > 1:
+            taken = drawn(f"{crossing.stack.name} routes to {walk.packet.destination} by {result.next_hop} {result.device}")
+            branch = changed(walk, probability=walk.probability * result.share, forks=(*walk.forks, taken))
         yield _unroutable(branch, crossing, result) or _routed(branch, crossing, hook, result)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from tracer.forks import drawn
 from tracer.frozen import changed
 from tracer.packet import Packet, Protocol
 from tracer.simulate.departure import Accepted, Departure, Host, Way
@@ -29,7 +30,8 @@ def accepted(departure: Accepted) -> Iterator[Way]:
             yield _closed(inside, process, dial.text, code=dial.code)
         else:
             recent = inside.recent.union(dial.remembers)
-            branch = changed(inside, probability=inside.probability * dial.share, recent=recent)
+            taken = inside.forks if dial.share == 1 else (*inside.forks, drawn(f"{process.name} dials {dial.targets[0]}"))
+            branch = changed(inside, probability=inside.probability * dial.share, recent=recent, forks=taken)
             yield _tried(branch, process, host, dial, 1)
 
 
@@ -49,7 +51,7 @@ def _ended(ending: Ending, *, inside: Walk, process: Process, host: Host, dial: 
         yield ending
         return
     why = f"{dial.targets[tries - 1]} does not answer ({outcome.reason.text if outcome.reason else outcome.disposition.value})"
-    again = changed(inside, probability=outcome.probability, conditions=outcome.conditions).note(why)
+    again = changed(inside, probability=outcome.probability, conditions=outcome.conditions, forks=ending.walk.forks).note(why)
     if tries < len(dial.targets):
         yield _tried(again, process, host, dial, tries + 1)
     else:

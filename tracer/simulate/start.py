@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from tracer.errors import QueryError
 from tracer.kube.pod import Pod
+from tracer.netfilter.model import LOCAL_PORTS, PortRange
 from tracer.packet import Address, Packet
 from tracer.query import Query, SourceKind
 from tracer.simulate.departure import Departure, SentByNode, SentByPod, SentFromOutside
@@ -51,9 +52,12 @@ def new_start(cluster: Cluster, query: Query, destination: Address) -> Departure
         address = next((a for a in pod.owned_ips if a.version == destination.version), None)
         if address is not None:
             packet = replace(packet, source=destination if destination.is_loopback else address)
-        return SentByPod(walk=begun(StackKind.POD, f"{pod.namespace}/{pod.name}", packet, query), pod=pod)
+        walk = begun(StackKind.POD, f"{pod.namespace}/{pod.name}", packet, query)
+        return SentByPod(walk=replace(walk, own_ports=LOCAL_PORTS), pod=pod)
     node = (pod.node_name if pod is not None else source.name) or ""
-    return SentByNode(walk=begun(StackKind.NODE, node, packet, query), node=node)
+    own = cluster.stack(node).routing.local_port_range
+    walk = replace(begun(StackKind.NODE, node, packet, query), own_ports=PortRange(*own) if own else LOCAL_PORTS)
+    return SentByNode(walk=walk, node=node)
 
 
 def begun(kind: StackKind, name: str, packet: Packet, query: Query) -> Walk:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
+from tracer.forks import Fork, drawn
 from tracer.frozen import changed
 from tracer.routing import RouteResult, Supposition
 from tracer.simulate.walk import Walk
@@ -29,11 +30,15 @@ def supposed(walk: Walk, node: str, supposition: Supposition, share: Fraction) -
     if (node, key, is_set) in walk.settled:
         return walk
     where = f"nodes/{node}/{SYSCTL.name} does not say"
+    condition = f"node {node} {'has' if is_set else 'does not have'} {key} set to 1: {where}"
+    missing = Unknown(code="DATA_MISSING", text=f"whether node {node} {_ASKED[key]}: {where}", at=_at(node))
+    fork = Fork(question=missing.text, branch=int(is_set), condition=condition, is_without=not is_set, unknowns=(missing,))
     return changed(
         walk,
         probability=walk.probability * share,
-        conditions=(*walk.conditions, f"node {node} {'has' if is_set else 'does not have'} {key} set to 1: {where}"),
-        unknowns=(*walk.unknowns, Unknown(code="DATA_MISSING", text=f"whether node {node} {_ASKED[key]}: {where}", at=_at(node))),
+        conditions=(*walk.conditions, condition),
+        unknowns=(*walk.unknowns, missing),
+        forks=(*walk.forks, fork),
         settled=walk.settled | {(node, key, is_set)},
     )
 
@@ -58,4 +63,5 @@ def _way(walk: Walk, result: RouteResult, ways: int) -> Walk:
         return walk
     share = result.share if result.supposes is None else result.share * 2
     text = f"one of {ways} next hops of a multipath route: {result.next_hop} by {result.device}"
-    return changed(walk, probability=walk.probability * share).note(text)
+    taken = (*walk.forks, drawn(f"{walk.visit.name}: {text}"))
+    return changed(walk, probability=walk.probability * share, forks=taken).note(text)

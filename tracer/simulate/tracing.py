@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from tracer.errors import QueryError
+from tracer.forks import Fork, drawn
 from tracer.limits import Budget
 from tracer.packet import Address
 from tracer.query import FlowState, Query, SourceKind
+from tracer.simulate.alike import merged
 from tracer.simulate.answering import answered
 from tracer.simulate.departure import Departure
 from tracer.simulate.existing import existing_start, recorded_entry
@@ -49,7 +51,7 @@ def _traced(cluster: Cluster, query: Query, budget: Budget) -> Trace:
     endings = _endings(fabric, start)
     if query.state is FlowState.RETURNING:
         endings = _second_time(fabric, start, endings)
-    return _collected(query, endings)
+    return _collected(query, merged(endings))
 
 
 def _endings(fabric: Fabric, start: Departure) -> list[Ending]:
@@ -86,13 +88,14 @@ def _second_time(fabric: Fabric, start: Departure, before: list[Ending]) -> list
     """
     found: dict[str, Ending] = {}
     left, walks = _left_behind(before), 0
-    for number, ((recent, conditions), share) in enumerate(left):
+    for number, first in enumerate(left):
         if walks > fabric.budget.limits.ways or (walks and fabric.budget.is_spent):
-            rest = sum((p for _, p in left[number:]), Fraction(0))
+            rest = sum((one.share for one in left[number:]), Fraction(0))
             ending = _not_walked(start, rest, fabric.budget, "the client's second connection has")
             found[f"{ending.outcome.id} rest"] = ending
             break
-        walk = replace(start.walk, recent=recent, probability=share, conditions=conditions)
+        forks = (*first.forks, drawn("the client's first connection", number))
+        walk = replace(start.walk, recent=first.recent, probability=first.share, conditions=first.conditions, forks=forks)
         for ending in fabric.endings(replace(start, walk=walk)):
             for back in answered(fabric, ending):
                 walks += 1
@@ -106,13 +109,25 @@ def _second_time(fabric: Fabric, start: Departure, before: list[Ending]) -> list
     return list(found.values())
 
 
-def _left_behind(before: list[Ending]) -> list[tuple[tuple[frozenset[tuple[str, str, str]], tuple[str, ...]], Fraction]]:
-    """What first connections left in lists and under which conditions, each with the odds of all that did."""
-    shares: dict[tuple[frozenset[tuple[str, str, str]], tuple[str, ...]], Fraction] = {}
+@dataclass(slots=True)
+class _Left:
+    """What a first connection left in lists, under which conditions, with the odds of all that did."""
+
+    recent: frozenset[tuple[str, str, str]]
+    conditions: tuple[str, ...]
+    forks: tuple[Fork, ...]
+    share: Fraction = Fraction(0)
+
+
+def _left_behind(before: list[Ending]) -> list[_Left]:
+    """What first connections left behind, each once."""
+    found: dict[tuple[frozenset[tuple[str, str, str]], tuple[str, ...]], _Left] = {}
     for first in before:
-        key = (first.walk.recent, first.outcome.conditions)
-        shares[key] = shares.get(key, Fraction(0)) + first.outcome.probability
-    return list(shares.items())
+        recent, conditions = first.walk.recent, first.outcome.conditions
+        forks = tuple(fork for fork in first.walk.forks if fork.condition is not None)
+        left = found.setdefault((recent, conditions), _Left(recent, conditions, forks))
+        left.share += first.outcome.probability
+    return list(found.values())
 
 
 def _collected(query: Query, endings: list[Ending]) -> Trace:

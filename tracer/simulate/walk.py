@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from tracer.conntrack import Connection, FlowTuple
+from tracer.forks import Fork
 from tracer.frozen import changed
 from tracer.netfilter.ipset_save import IpSet
 from tracer.netfilter.leaf import StepList
+from tracer.netfilter.model import EPHEMERAL, PortRange
 from tracer.packet import Address, Packet
 from tracer.routing import is_unnamed
 from tracer.stack_protocols import Process, TableId
@@ -39,6 +41,8 @@ class Walk:
     of each stack where the flow changed them (``-j SET``).
     *accepted* are the connections on the way here that ended in a process, which made another: the client's own first.
     *settled* are the settings that nobody recorded and this walk takes for granted, as (node, key, is set).
+    *forks* are the ways that it took where there were several.
+    *own_ports* are those that the client's own port is one of, where nobody said it.
     *source_port_certain* is false once NAT may have changed it; *answering*: this is the answer; *midstream*: no first packet.
     """
 
@@ -58,6 +62,8 @@ class Walk:
     accepted: tuple[Taken, ...] = ()
     header: Mapping[str, int] = field(default_factory=dict)
     sets: Mapping[str, Mapping[str, IpSet]] = field(default_factory=dict)
+    forks: tuple[Fork, ...] = ()
+    own_ports: PortRange = EPHEMERAL
 
     def entry(self, table: TableId, packet: Packet) -> tuple[Connection, bool] | None:
         """Return the connection of *table* that *packet* belongs to, and whether it runs in the reply direction."""

@@ -118,3 +118,10 @@ def _verdict(outcome: Outcome) -> Iterator[str]:
         if isinstance(finding, Finding) and finding.fix:
             yield f"    fix: {finding.fix}"
     yield from (f"  if: {condition}" for condition in outcome.conditions)
+    yield from (f"  remark: {remark.text}" for remark in outcome.remarks)
+    yield from (f"  also, if {way.condition}: {_route(way.hops)}" for way in outcome.also)
+
+
+def _route(hops: Sequence[Hop]) -> str:
+    """The stacks of a way, in order."""
+    return " > ".join(f"{hop.kind.value} {hop.name}" for hop in hops)

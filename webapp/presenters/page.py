@@ -17,6 +17,7 @@ from tracer.query import parse_destination, parse_protocol
 from webapp.answering.document import Answer
 from webapp.drawing.graph_svg import LayoutError
 from webapp.drawing.odds import odds_text
+from webapp.presenters.also import AlsoWay, also_ways
 from webapp.presenters.drawing import Drawing, drawing
 from webapp.presenters.facts import facts
 from webapp.presenters.inspector import Inspector, inspector
@@ -111,6 +112,8 @@ class TracePage:
     conditions: tuple[str, ...]
     unknowns: tuple[str, ...]
     unchecked: tuple[str, ...]
+    remarks: tuple[str, ...]
+    also: tuple[AlsoWay, ...]
     title: str
     question: str
     affinity: Mapping[str, int]
@@ -213,6 +216,8 @@ def _words(looked: _Looked) -> dict[str, Any]:
         "conditions": looked.followed.conditions,
         "unknowns": tuple(dict.fromkeys(item["text"] for item in shown.answer.get("unknowns") or ())),
         "unchecked": unchecked(shown.answer),
+        "remarks": tuple(remark["text"] for remark in looked.outcome.get("remarks") or ()),
+        "also": also_ways(looked.outcome),
         "title": _title(shown.answer, said),
         "question": " → ".join(_ends(shown.answer)),
         "facts": facts(said.whole, looked.paths),

@@ -228,7 +228,9 @@ CONNTRACK = [
     ("--ctorigdstport 80", {"connection": DNATED}, True),
     ("--ctreplsrcport 8080", {"connection": DNATED}, True),
     ("! --ctreplsrcport 8080", {"connection": DNATED}, False),
-    ("--ctorigsrcport 4000", {"connection": DNATED}, "?"),
+    ("--ctorigsrcport 40000", {"connection": DNATED}, "?"),
+    ("--ctorigsrcport 4000", {"connection": DNATED}, False),
+    ("! --ctorigsrcport 1024:65535", {"connection": DNATED}, False),
     ("--ctorigsrcport 4000", {}, False),
     ("--ctexpire 10", {"connection": DNATED}, "?"),
 ]

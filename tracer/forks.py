@@ -1,0 +1,32 @@
+"""Where a walk could have gone several ways, and which one it took: by chance, or by what nobody recorded.
+
+Of a draw only the way that was taken is kept: what was not taken is what is left. Of a condition every way is, so that it can be seen
+whether all of them lead to the same end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tracer.trace import Unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fork:
+    """One way that was taken. *question* is the same for all ways of one fork, *branch* tells them apart.
+
+    *condition* says what has to hold for this way, None for a draw; there are *ways* of them, and *is_without* is true of the one on which
+    nothing unknown holds. *unknowns* say what is missing to tell.
+    """
+
+    question: str
+    branch: int
+    condition: str | None = None
+    ways: int = 2
+    is_without: bool = False
+    unknowns: tuple[Unknown, ...] = ()
+
+
+def drawn(question: str, branch: int = 0) -> Fork:
+    """Return the way that chance took."""
+    return Fork(question=question, branch=branch)
