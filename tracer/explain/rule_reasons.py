@@ -8,6 +8,7 @@ _PROXY_LOG = Check(
     look_for="Failed syncs (iptables-restore, nft) in the log of that node's kube-proxy pod.",
     command="kubectl logs -n kube-system KUBE-PROXY-POD --tail=200 | grep -iE 'fail|error'",
 )
+_KINDNET = Citation(label="kube-network-policies", url="https://github.com/kubernetes-sigs/kube-network-policies")
 _RESTART = Remedy(action="Restart kube-proxy on that node.", trade_off="It rewrites its rules; existing connections go on.")
 
 REASONS = (
@@ -119,6 +120,36 @@ REASONS = (
             Remedy(action="Delete the rule.", trade_off="Helps until the next save and restore by the older version."),
         ),
         sources=(issue("kubernetes/kubernetes#112477"),),
+    ),
+    Explanation(
+        code="POLICY_QUEUE",
+        severity=Severity.NOTICE,
+        theme=Theme.RULES,
+        title="A program decides by NetworkPolicy objects",
+        sentence="A rule hands the packet to kindnetd or kube-network-policies, and what that decides by is not all known.",
+        meaning=(
+            "These programs take packets of pods that policies select from a queue and decide by NetworkPolicy objects. Where those were "
+            "recorded Hopline says what they say; where they were not, or policies of other kinds may come first, the path ends here.",
+        ),
+        confirm=(
+            Check(look_for="The policies.", command="kubectl get networkpolicies -A -o json > networkpolicies.json"),
+            Check(look_for="What the program says.", command="kubectl logs -n kube-system KINDNET-POD | grep -i verdict"),
+        ),
+        sources=(_KINDNET,),
+    ),
+    Explanation(
+        code="POLICY_QUEUE_DROP",
+        severity=Severity.FAULT,
+        theme=Theme.RULES,
+        title="NetworkPolicy objects do not let the packet pass",
+        sentence="A rule hands the packet to kindnetd or kube-network-policies, and no policy allows it.",
+        meaning=(
+            "Once a policy selects a pod, only what some policy lists may pass. The program drops the rest in silence: the client waits "
+            "until its time is up.",
+        ),
+        confirm=(Check(look_for="The policies of the pod's namespace.", command="kubectl describe networkpolicy -n NAMESPACE"),),
+        fix=(Remedy(action="Allow the flow in a policy that selects the pod.", trade_off="Whoever the new rule names gets in."),),
+        sources=(_KINDNET, kubernetes_docs("Network Policies", "concepts/services-networking/network-policies/")),
     ),
     Explanation(
         code="FORWARD_POLICY_DROP",

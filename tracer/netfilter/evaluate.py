@@ -112,7 +112,7 @@ class XtablesLanguage:
                 return Alters(altered(target, view))
             case m.UnmodelledTarget():
                 text = f"-j {target.name} {target.text}".rstrip() + " has no model"
-                return Ends("unknown", "continue", missing=UnknownAnswer("UNMODELLED_TARGET", text))
+                return Ends("unknown", "continue", target, UnknownAnswer("UNMODELLED_TARGET", text))
             case _:
                 assert_never(target)
 

@@ -17,6 +17,7 @@ from tracer.limits import Budget
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.effects import Alters, Answer, Draws, Effect, Ends, Jumps, Names, Passes, Returns
 from tracer.netfilter.leaf import Leaf, StepList
+from tracer.netfilter.model import UnmodelledTarget
 from tracer.netfilter.nft_compare import holds, holds_together
 from tracer.netfilter.nft_merged import Merged, merged
 from tracer.netfilter.nft_print import element_text
@@ -165,7 +166,8 @@ class NftLanguage:
             case n.UnmodelledMatch():
                 return unknown(f"{part.text or part.kind} has no model", "UNMODELLED_MATCH")
             case n.UnmodelledStatement():
-                return _unmodelled(f"{part.text or part.kind} has no model")
+                ends = _unmodelled(f"{part.text or part.kind} has no model")
+                return replace(ends, target=UnmodelledTarget(part.kind, part.text))
             case n.Counter() | n.Harmless():
                 return True
             case _:

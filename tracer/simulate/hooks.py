@@ -25,6 +25,7 @@ from tracer.packet import Address, Family, Packet, Protocol, unsaid
 from tracer.routing import ResultKind
 from tracer.simulate import ipvs
 from tracer.simulate.crossing import Crossing, Passed, relayed, rewritten
+from tracer.simulate.policy_queue import Judged, is_queued
 from tracer.simulate.walk import Ending, Walk
 from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Reason, Step, Unknown
@@ -49,12 +50,14 @@ _Place = tuple[int, Hook, Family, bool, bool]
 class HookRunner:
     """Runs hooks; *addresses* says what MASQUERADE and REDIRECT take in a crossing, *reroute* finds a new way out of OUTPUT.
 
+    *queued* says what a program does that a rule hands the packet to, None where it is none that is known.
     It keeps what earlier packets found in each chain, so it is for one question only.
     """
 
     addresses: Callable[[Crossing], Addresses]
     reroute: Callable[[Walk, Crossing], Iterator[Passed | Ending]]
     budget: Budget = field(default_factory=Budget)
+    queued: Callable[[Walk, Crossing, Leaf], Judged | None] = lambda walk, crossing, leaf: None
     _runs: dict[int, tuple[BaseChain, KeptRuns]] = field(default_factory=dict)
     _orders: dict[_Place, tuple[NodeStack, Sequence[_Act | BaseChain]]] = field(default_factory=dict)
 
@@ -147,7 +150,11 @@ class HookRunner:
 
     def _filtered(self, walk: Walk, crossing: Crossing, hook: Hook, chain: BaseChain) -> Iterator[Passed | Ending]:
         for leaf in self._leaves(chain, self._view(walk, crossing, hook), walk.visit.steps):
-            yield self._ended(walk, leaf) or _carried(walk, crossing, leaf)
+            judged = self.queued(walk, crossing, leaf) if is_queued(leaf) else None
+            if judged is not None:
+                yield _taken(walk, crossing, leaf, judged)
+            else:
+                yield self._ended(walk, leaf) or _carried(walk, crossing, leaf)
 
     def _leaves(self, chain: BaseChain, view: View, steps: StepList | None) -> Iterator[Leaf]:
         """Every way the chain ends, from what earlier packets found where that tells it."""
@@ -253,6 +260,17 @@ class HookRunner:
         visit = changed(walk.visit, steps=steps)
         walk = changed(walk, packet=packet, visit=visit, probability=odds, source_port_certain=certain)
         return _settled(walk, crossing, crossing.connection.translated(packet), source=source)
+
+
+def _taken(walk: Walk, crossing: Crossing, leaf: Leaf, judged: Judged) -> Passed | Ending:
+    """What becomes of a packet that a program *judged*. NB: what it accepts goes on with the next chain, as if a rule had accepted it."""
+    known = changed(leaf, unknowns=leaf.unknowns[:-1])  # the last one says that the rule has no model
+    if judged.passes:
+        return _carried(walk.note(judged.text), crossing, changed(known, verdict="accept"))
+    if judged.passes is None:
+        missing = Unknown(code="POLICY_QUEUE", text=judged.text, at={"node": crossing.stack.name, "rule": leaf.where})
+        return _merged(walk, known).unknown(missing)
+    return _merged(walk, known).end(Disposition.DROPPED, Reason(code="POLICY_QUEUE_DROP", text=judged.text))
 
 
 def _tcp_flags(walk: Walk) -> int | None:

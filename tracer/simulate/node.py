@@ -17,6 +17,7 @@ from tracer.frontends.kinds import Replay
 from tracer.frozen import changed
 from tracer.kube.pod import Pod
 from tracer.limits import Budget
+from tracer.netfilter.leaf import Leaf
 from tracer.netfilter.model import Hook
 from tracer.packet import Address, Family, Packet
 from tracer.refusals import refusal
@@ -26,6 +27,7 @@ from tracer.simulate.departure import Accepted, Departure, Routed, SentByNode, W
 from tracer.simulate.frontends import without_rules
 from tracer.simulate.hooks import HookRunner
 from tracer.simulate.links import passed_over_text, stopped
+from tracer.simulate.policy_queue import Judged
 from tracer.simulate.supposed import shared, supposed
 from tracer.simulate.walk import Ending, Visit, Walk
 from tracer.snapshot.node_files import IP_ADDR, IP_LINK
@@ -61,6 +63,9 @@ class Surroundings(Protocol):
 
     def gap(self, stack: NodeStack, family: Family) -> Unknown | None:
         """Return what keeps the rules of *stack* from being replayed for *family*, None when nothing does."""
+
+    def queued(self, walk: Walk, crossing: Crossing, leaf: Leaf) -> Judged | None:
+        """Return what the program does that a rule hands the packet to, None where it is none that is known."""
 
     def process_at(self, host: StackId, walk: Passing) -> Process | None:
         """Return the process that accepts what reached a socket of *host*, to make a connection of its own; None for any other."""
@@ -101,7 +106,7 @@ class NodeWalk:
 
     def __init__(self, around: Surroundings, budget: Budget) -> None:
         self._around = around
-        self._hooks = HookRunner(_StackAddresses, _reroute, budget)
+        self._hooks = HookRunner(_StackAddresses, _reroute, budget, queued=around.queued)
 
     def _entered(self, walk: Walk, stack: NodeStack, hook: Hook, by_rules: Callable[[Walk], Iterator[Way]]) -> Iterator[Way]:
         """The ways of a packet that comes to *hook*, the first of a node, as far as the node's data path is replayed."""

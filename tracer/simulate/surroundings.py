@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tracer.kube.pod import Pod
+from tracer.netfilter.leaf import Leaf
 from tracer.packet import Address, Family, unsaid
+from tracer.simulate.crossing import Crossing
+from tracer.simulate.policy_queue import Judged, judged
 from tracer.simulate.proxy import kube_proxy
+from tracer.simulate.walk import Walk
 from tracer.stack_protocols import Passing, Process, StackId
 from tracer.topology.cluster import Cluster
 from tracer.topology.data_path import DataPath, data_path, unrecorded_rules
@@ -35,6 +39,11 @@ class ClusterSurroundings:
     def gap(self, stack: NodeStack, family: Family) -> Unknown | None:
         """Return what keeps the rules of *stack* from being replayed for *family*, None when nothing does."""
         return stack.gap(family) or unrecorded_rules(self._cluster, stack)
+
+    def queued(self, walk: Walk, crossing: Crossing, leaf: Leaf) -> Judged | None:
+        """Return what the program does that a rule hands the packet to, None where it is none that is known."""
+        is_first = not (walk.answering or walk.midstream or crossing.reply)
+        return judged(self._cluster, crossing.stack.name, leaf, walk.packet, is_first=is_first)
 
     def process_at(self, host: StackId, walk: Passing) -> Process | None:
         """Return the process that accepts a new connection that reached *host*, None when none does."""

@@ -15,9 +15,12 @@ from tracer.frontends.kinds import CALICO, CILIUM
 from tracer.frontends.model import FrontendTable
 from tracer.kube.pod import Pod
 from tracer.limits import Budget
+from tracer.netfilter.leaf import Leaf
 from tracer.packet import Address, Family, Packet, Protocol
+from tracer.simulate.crossing import Crossing
 from tracer.simulate.departure import Accepted, Routed, SentByNode, Way
 from tracer.simulate.node import NodeHost, NodeWalk
+from tracer.simulate.policy_queue import Judged
 from tracer.simulate.walk import Ending, Visit, Walk
 from tracer.snapshot import Snapshot
 from tracer.stack_protocols import Passing, Process, StackId
@@ -42,6 +45,9 @@ class Made:
 
     def gap(self, stack: NodeStack, family: Family) -> Unknown | None:
         return self.missing
+
+    def queued(self, walk: Walk, crossing: Crossing, leaf: Leaf) -> Judged | None:
+        return None
 
     def process_at(self, host: StackId, walk: Passing) -> Process | None:
         assert host == (StackKind.NODE, "n1")
