@@ -41,7 +41,6 @@ OPEN: dict[str, str] = {
     "filter-part-indented": NOT_READ,
     "final-dot-for-no-name": NOT_READ,
     "ipvsadm-listing": ATTACH,
-    "kindnet-queue": NOT_READ,
     "kubectl-said-forbidden": NOT_READ,
     "kubectl-table": NOT_READ,
     "legacy-tables-present": NOT_READ,

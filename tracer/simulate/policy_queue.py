@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from tracer.kube.networkpolicy import Direction
+from tracer.kube.networkpolicy import Direction, NetworkPolicy
 from tracer.kube.other_policies import POLICY_KINDS, other_policies
 from tracer.kube.policy_verdict import PolicyPeer, PolicyVerdict, allowed
 from tracer.netfilter.leaf import Leaf
@@ -50,7 +50,7 @@ def judged(cluster: Cluster, node: str, leaf: Leaf, packet: Packet, *, is_first:
     said = f"{leaf.where} hands the packet to {program}, which decides by NetworkPolicy objects"
     if not is_first:
         return Judged(passes=True, text=f"{said}: what belongs to a connection passes")
-    if not any(file.kind in (None, "NetworkPolicy") for file in cluster.snapshot.layout.objects):
+    if not any(file.kind in (None, NetworkPolicy.__name__) for file in cluster.snapshot.layout.objects):
         return Judged(passes=None, text=f"{said}, and those were not recorded (networkpolicies.json)")
     other = next((p for p in other_policies(cluster.objects) if p.kind.name in _OF_THE_API), None)
     if other is not None:
