@@ -23,6 +23,10 @@ FAULTS = 1_000
 """How many faults of one text are kept; that there are more is kept as the last."""
 REFUSED = 10_000
 """How many API objects of one file may be unreadable before the rest of it is not looked at."""
+AGAIN = 200_000
+"""What asking again may cost for one suggestion, in units of ``Limits.work``."""
+SUGGESTIONS = 8
+"""How many suggestions for one answer are asked again: those behind are not made."""
 OPERATIONS = 64
 """How many operations one expression of an nftables rule may have, and how deep its parentheses and braces may be nested."""
 

@@ -39,7 +39,6 @@ OPEN: dict[str, str] = {
     "dump-of-filter-only": NOT_READ,
     "dump-of-nat-only": NOT_READ,
     "filter-part-indented": NOT_READ,
-    "final-dot-for-no-name": NOT_READ,
     "ipvsadm-listing": ATTACH,
     "kubectl-said-forbidden": NOT_READ,
     "kubectl-table": NOT_READ,

@@ -209,6 +209,35 @@ def test_a_name_of_another_namespace_is_suggested(files: dict[str, bytes]) -> No
     assert "backend-api.production" in found(answer, "DNS_NXDOMAIN").text
 
 
+@pytest.mark.parametrize("to", ["backend-api:81", "backend-apis:9999"])
+def test_a_name_that_would_not_answer_is_not_suggested(files: dict[str, bytes], to: str) -> None:
+    text = found(traced(files, CLIENT, to), "DNS_NXDOMAIN").text
+    assert "there is" not in text
+
+
+@pytest.mark.parametrize(
+    ("to", "fix"),
+    [
+        (
+            "api.default.svc.cluster.local:80",
+            "Write api.default.svc.cluster.local. with a final dot, or set dnsConfig options ndots to 4 for this pod.",
+        ),
+        (
+            "api.example.com=203.0.113.10:443",
+            "Write api.example.com. with a final dot, or set dnsConfig options ndots to 2 for this pod.",
+        ),
+    ],
+)
+def test_a_final_dot_is_suggested_behind_a_name_that_is_one(files: dict[str, bytes], to: str, fix: str) -> None:
+    assert found(traced(files, CLIENT, to, forwarding), "DNS_SEARCH_EXPANSION").fix == fix
+
+
+@pytest.mark.parametrize("to", ["nothere:80", "web2:80", "nothere.nowhere:80"])
+def test_no_final_dot_behind_a_name_that_exists_in_no_form(files: dict[str, bytes], to: str) -> None:
+    answer = traced(files, CLIENT, to, forwarding)
+    assert not [f for o in answer.outcomes for f in o.findings if isinstance(f, Finding) and ("final dot" in f.fix or "ndots to" in f.fix)]
+
+
 def test_a_port_by_the_wrong_name(files: dict[str, bytes]) -> None:
     finding = found(traced(files, CLIENT, "_https._tcp.api.default.svc.cluster.local:80"), "PORT_NAME_MISMATCH")
     assert "_http._tcp" in finding.text

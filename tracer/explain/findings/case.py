@@ -48,13 +48,17 @@ class Known:
 
 @dataclass
 class Case:
-    """One trace and its cluster. Not frozen: it caches what it works out; *unchosen* and *uneven* are kept by node."""
+    """One trace and its cluster. Not frozen: it caches what it works out; *unchosen* and *uneven* are kept by node.
+
+    *again* are the answers to other questions that were asked before they were suggested.
+    """
 
     cluster: Cluster
     trace: Trace
     known: Known = field(default_factory=Known)
     unchosen: dict[str, tuple[Listed, ...]] = field(default_factory=dict)
     uneven: dict[str | None, str | None] = field(default_factory=dict)
+    again: dict[tuple[str, int | None], Trace | None] = field(default_factory=dict)
 
     @property
     def objects(self) -> Objects:

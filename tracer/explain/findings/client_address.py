@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network
 
 from tracer.explain.explanation import Severity
+from tracer.explain.findings.asked_again import asked_again
 from tracer.explain.findings.case import Case, finding
 from tracer.explain.findings.passage import Mark, Passage
 from tracer.explain.findings.subject import Subject, WayIn
 from tracer.netfilter import model as m
-from tracer.packet import Address, unsaid
+from tracer.packet import Address, endpoint_text, unsaid
 from tracer.trace import Disposition, Finding, Place
 
 _PLAIN_FIX = "Nothing, where the pod may see a node's address. Otherwise let the application carry the client's address itself."
@@ -99,7 +100,7 @@ def _cause(case: Case, passage: Passage, snat: Mark, place: Place) -> tuple[str,
     subject, asking = case.subject, _asking(passage, snat)
     marking = asking or _marking(passage, snat)
     if marking is None:
-        return _unmarked(case, subject, place)
+        return _unmarked(case, place)
     if not case.is_of_proxy(marking):
         owner = case.owner(marking)
         return f"because {marking.where} marked the packet, a rule {owner.of}", owner.undo
@@ -113,7 +114,7 @@ def _cause(case: Case, passage: Passage, snat: Mark, place: Place) -> tuple[str,
     if subject is None:
         return f"because a rule marked the packet{where}", _PLAIN_FIX
     if subject.way is not WayIn.CLUSTER:
-        return _from_outside(subject, where)
+        return _from_outside(case, subject, where)
     if outside_of := _range_left_out(case, asking):
         return (
             f"because {outside_of}, so Service {subject.name} must bring the answer back through this node{where}",
@@ -125,12 +126,12 @@ def _cause(case: Case, passage: Passage, snat: Mark, place: Place) -> tuple[str,
     )
 
 
-def _from_outside(subject: Subject, where: str) -> tuple[str, str]:
+def _from_outside(case: Case, subject: Subject, where: str) -> tuple[str, str]:
     if subject.is_local:
         return (
             f"because a packet from inside the cluster to the {subject.way} of Service {subject.name} "
             f"may be served by another node's endpoint, in spite of externalTrafficPolicy Local{where}",
-            "Dial the cluster IP from inside the cluster: pods keep their address there.",
+            kept_at_cluster_ip(case, subject, "Dial {} from inside the cluster: pods keep their address there.") or _PLAIN_FIX,
         )
     return (
         f"because Service {subject.name} has externalTrafficPolicy Cluster: "
@@ -140,7 +141,7 @@ def _from_outside(subject: Subject, where: str) -> tuple[str, str]:
     )
 
 
-def _unmarked(case: Case, subject: Subject | None, place: Place) -> tuple[str, str]:
+def _unmarked(case: Case, place: Place) -> tuple[str, str]:
     if place.kind in ("endpoint", "external") and case.client_pod is not None:
         return (
             "because the pod network's own rule masquerades what leaves it",
@@ -148,10 +149,28 @@ def _unmarked(case: Case, subject: Subject | None, place: Place) -> tuple[str, s
         )
     return (
         "by a rule that is not about the Service: the node or the pod network masquerades what leaves it",
-        "Dial the cluster IP from inside the cluster, or exempt the destination from the network plugin's masquerading."
-        if subject is not None
-        else _PLAIN_FIX,
+        _unmarked_fix(case),
     )
+
+
+def _unmarked_fix(case: Case) -> str:
+    if case.subject is None:
+        return _PLAIN_FIX
+    there = kept_at_cluster_ip(case, case.subject, "Dial {} from inside the cluster, or e") or "E"
+    return f"{there}xempt the destination from the network plugin's masquerading."
+
+
+def kept_at_cluster_ip(case: Case, subject: Subject, words: str) -> str:
+    """Return *words* with the cluster IP, "" where a client who dials it is not answered or loses its address there as well."""
+    ip = next((a for a in subject.service.cluster_ips if a.version == subject.address.version), None)
+    if ip is None or ip == subject.address or case.outside or subject.port is None or case.sent is None:
+        return ""
+    found = asked_again(case, ip, subject.port.port)
+    kept = found is not None and all(
+        o.disposition is Disposition.DELIVERED and o.source_seen is not None and o.source_seen[0] == case.sent.source
+        for o in found.outcomes
+    )
+    return words.format(f"the cluster IP {endpoint_text(ip, subject.port.port)}") if kept else ""
 
 
 def _range_left_out(case: Case, asking: Mark | None) -> str | None:

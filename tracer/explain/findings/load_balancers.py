@@ -5,14 +5,15 @@ LB_SOURCE_RANGE_DENIED, LB_SOURCE_RANGE_BYPASSED, LB_BYPASSED, NODE_PORT_IN_LOCA
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tracer.explain.explanation import Severity
+from tracer.explain.findings.asked_again import is_hopeless, those_better
 from tracer.explain.findings.case import Case, finding, some
 from tracer.explain.findings.passage import Passage
 from tracer.explain.findings.subject import Subject, WayIn
-from tracer.kube.service import Service, ServiceType
-from tracer.packet import Address, Protocol
+from tracer.kube.service import ServiceType
+from tracer.packet import Address, Protocol, endpoint_text
 from tracer.query import SourceKind
 from tracer.snapshot.node_files import SYSCTL
 from tracer.trace import Disposition, Finding
@@ -44,8 +45,9 @@ def _source_ranges(case: Case, subject: Subject, passage: Passage) -> Iterator[F
                 f"Node {at.hop.node} drops the packet at {at.where}: its source {arriving} ({case.client}) is in none of the "
                 f"loadBalancerSourceRanges of Service {subject.name} ({listed})"
             )
+            inside = cluster_ip(case, subject)
             fix = f"Add {arriving} to loadBalancerSourceRanges of Service {subject.name}" + (
-                ", or dial its cluster IP from inside: the ranges do not apply there." if not case.outside else "."
+                f", or dial its cluster IP {inside} from inside: the ranges do not apply there." if inside else "."
             )
             yield finding(code="LB_SOURCE_RANGE_DENIED", text=text, fix=fix, at=at)
     elif passage.outcome.disposition is Disposition.DELIVERED and not any(source in r for r in ranges) and _is_meant(case, subject):
@@ -89,7 +91,7 @@ def _bypassed(case: Case, subject: Subject, passage: Passage) -> Iterator[Findin
         f"an endpoint itself, at {at.where} (ipMode {ingress.ip_mode if ingress else 'VIP'}). What the load balancer would add is missing: "
         f"TLS termination, the PROXY protocol, its own source address"
     )
-    fix = "If the load balancer does such things, let its controller publish ipMode: Proxy (or a host name); else dial the cluster IP."
+    fix = "If the load balancer does such things, let its controller publish ipMode: Proxy (or a host name)."
     yield finding(code="LB_BYPASSED", text=text, fix=fix, at=at)
 
 
@@ -100,7 +102,7 @@ def _unreachable_from_outside(case: Case, subject: Subject, passage: Passage) ->
         return
     text = (
         f"{subject.address} is the {subject.way} of Service {subject.name}, which exists only in the rules of the nodes: "
-        f"{_doors(case, subject.service)}"
+        f"{_doors(case, subject)}"
     )
     yield finding(
         code="NOT_OWNED",
@@ -109,15 +111,39 @@ def _unreachable_from_outside(case: Case, subject: Subject, passage: Passage) ->
     )
 
 
-def _doors(case: Case, service: Service) -> str:
+def _doors(case: Case, subject: Subject) -> str:
+    """The ways in from outside, and whether those that were tried are open to this client."""
+    service, port = subject.service, subject.port
     balancers = [str(i.ip or i.hostname) for i in service.load_balancer_ingress]
-    ports = [f"{p.node_port}/{p.protocol.value}" for p in service.ports if p.node_port]
     if balancers:
-        return f"from outside its load balancer is at {some(balancers)}"
+        addresses = [i.ip for i in service.load_balancer_ingress if i.ip is not None]
+        return f"from outside its load balancer is at {some(balancers)}{_tried(case, addresses, port.port if port else None)}"
     pending = "its load balancer has no address yet; " if service.type is ServiceType.LOAD_BALANCER else ""
+    ports = [p for p in service.ports if p.node_port and port in (None, p)]
     if ports:
-        return f"{pending}from outside it answers at node port {some(ports)} of the nodes"
+        nodes = [a for node in case.objects.nodes for a in node.ips if a.version == subject.address.version]
+        listed = some([f"{p.node_port}/{p.protocol.value}" for p in ports])
+        tried = _tried(case, nodes, ports[0].node_port)
+        verb = "it answers at" if tried.startswith(" ") else "its way in is"
+        return f"{pending}from outside {verb} node port {listed} of the nodes{tried}"
     return f"{pending}it has no way in from outside"
+
+
+def _tried(case: Case, addresses: Sequence[Address], number: int | None) -> str:
+    """What came of asking some of *addresses* instead."""
+    some_of_them = addresses[:3]
+    if found := those_better(case, some_of_them, number, most=1):
+        return f" ({endpoint_text(found[0], number)} answers)"
+    return ", which does not answer this client either" if some_of_them and all(is_hopeless(case, a, number) for a in some_of_them) else ""
+
+
+def cluster_ip(case: Case, subject: Subject) -> str:
+    """Return the Service's cluster IP with its port where that answers better than what was dialled, else nothing."""
+    port = subject.port
+    ips = [a for a in subject.service.cluster_ips if a.version == subject.address.version and a != subject.address]
+    if port is None or case.outside or not (found := those_better(case, ips[:1], port.port)):
+        return ""
+    return endpoint_text(found[0], port.port)
 
 
 # -- ephemeral ports ------------------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from tracer.explain.explanation import Severity
 from tracer.explain.findings.case import Case, finding, some
+from tracer.explain.findings.load_balancers import cluster_ip
 from tracer.explain.findings.passage import Mark, Passage, marks
 from tracer.explain.findings.subject import WayIn
 from tracer.ipvs.model import RealServer, VirtualServer
@@ -105,7 +106,8 @@ def _dropped_on_node(case: Case, passage: Passage) -> Iterator[Finding]:
         f"externalTrafficPolicy is Local, the node has no local endpoint, and in nftables mode {at.where} drops it before the rule for "
         "clients of the cluster is asked. iptables mode sends such a client to any endpoint"
     )
-    fix = f"Dial the cluster IP of Service {subject.name} from inside, or run an endpoint on node {at.hop.node}."
+    inside = cluster_ip(case, subject)
+    fix = f"Run an endpoint of Service {subject.name} on node {at.hop.node}" + (f", or dial its cluster IP {inside}." if inside else ".")
     yield finding(code="LB_IP_DROPPED_ON_NODE", text=text, fix=fix, at=at)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from tracer.dns.names import absolute, is_below
 from tracer.dns.zone_name import SVC, ZoneName, parse_zone_name
 from tracer.explain.explanation import Severity
+from tracer.explain.findings.asked_again import is_cheaper, those_better
 from tracer.explain.findings.case import Case, finding, some
 from tracer.explain.findings.linux_release import release
 from tracer.explain.findings.passage import Passage
@@ -19,6 +20,7 @@ from tracer.trace import Disposition, Finding, Lookup
 
 _TLS_PORTS = frozenset((443, 465, 636, 853, 993, 995, 5671, 6443, 8443, 8883, 9443))
 _MANY = 4
+_NO_SHORTER = "A complete name costs none of these questions; whether there is one for this, the snapshot does not show."
 # Kernels before insert clashing UDP entries by dropping one. Source: Linux 6a757c07e51f (netfilter: allow insertion of clashing entries).
 _RACES_BEFORE = (5, 7)
 
@@ -71,11 +73,12 @@ def _missing(case: Case) -> Iterator[Finding]:
 
 
 def _near(case: Case, parsed: list[tuple[str, ZoneName]]) -> tuple[str, ...]:
-    """Return the Services and pods of headless ones that look like what was asked, as names the client could use."""
+    """Return the Services that look like what was asked and would answer this client, as names it could use."""
     wanted = [f"{p.namespace}/{p.service}" for _, p in parsed if p.service] or [case.trace.query.destination.host]
     names = [f"{s.namespace}/{s.name}" for s in case.objects.services]
     found = [n for text in wanted[:2] for n in nearest(text, names, count=3)]
-    return tuple(f"{name}.{namespace}" for namespace, _, name in (n.partition("/") for n in dict.fromkeys(found)))[:3]
+    dialled = [f"{name}.{namespace}" for namespace, _, name in (n.partition("/") for n in dict.fromkeys(found))]
+    return those_better(case, dialled[:3], case.trace.query.destination.port)
 
 
 def _wrong_port(name: str, wanted: ZoneName, service: Service) -> Finding:
@@ -126,14 +129,22 @@ def _futile(case: Case, *, failed: bool) -> Iterator[Finding]:
         f"{len(futile)} of {len(lookups)} questions for {host} were in vain: it has {dots} {'dot' if dots == 1 else 'dots'}, fewer than "
         f"ndots of {case.client}, so the search list is tried first, for A and AAAA each"
     )
-    fix = (
-        f"Write {host.removesuffix('.')}. with a final dot, or set dnsConfig options ndots to {max(dots, 1)} for this pod."
-        if last.search is None
-        else f"Write the full name with its final dot: {last.name}"
-    )
     yield finding(
-        code="DNS_SEARCH_EXPANSION", text=text, fix=fix, evidence=tuple(f"{x.name} {x.rdtype}: {x.rcode} ({x.why})" for x in futile[:_MANY])
+        code="DNS_SEARCH_EXPANSION",
+        text=text,
+        fix=_shorter_way(case, last, host, dots),
+        evidence=tuple(f"{x.name} {x.rdtype}: {x.rcode} ({x.why})" for x in futile[:_MANY]),
     )
+
+
+def _shorter_way(case: Case, last: Lookup, host: str, dots: int) -> str:
+    """What to write instead, where that gets the same answer. NB: a final dot ends the search list; behind a wrong name it ends all."""
+    if last.search is not None:
+        return f"Write the full name with its final dot: {last.name}" if is_cheaper(case, last.name) else _NO_SHORTER
+    whole = f"{host.removesuffix('.')}."
+    if not is_cheaper(case, whole):
+        return _NO_SHORTER
+    return f"Write {whole} with a final dot" + (f", or set dnsConfig options ndots to {dots} for this pod." if dots else ".")
 
 
 # --- the questions' own packets --------------------------------------------------------------------------------------------------

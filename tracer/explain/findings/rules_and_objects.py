@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from tracer.explain.explanation import Severity
 from tracer.explain.findings.ages import Lag, lag_of
+from tracer.explain.findings.asked_again import is_better, those_better
 from tracer.explain.findings.case import Case, failed, finding, owner_text, some, target_of
 from tracer.explain.findings.endpoints import Target
 from tracer.explain.findings.passage import Mark, Passage
@@ -206,19 +207,30 @@ def _no_node_port(case: Case, subject: Subject, hop: Hop) -> Finding:
             f"Node {node} does not serve node port {number} of Service {subject.name} on {subject.address}: no rule takes the packet, "
             f"and it reaches the node's own processes. {ready}"
         )
-        return finding(
-            code="NODE_PORT_NOT_ON_LOOPBACK", text=text, fix=f"Dial an address of node {node} that its proxy serves, or the cluster IP."
-        )
+        there = _instead(case, subject, hop, number)
+        served = f"Let {proxy.name} serve node ports on loopback addresses (iptables mode, route_localnet), or use another way in."
+        return finding(code="NODE_PORT_NOT_ON_LOOPBACK", text=text, fix=f"Dial {there}." if there else served)
     text = (
         f"No rule of node {node} takes the packet to node port {number} of Service {subject.name} at {subject.address}: it reaches "
         "the node's own "
         f"processes, where nothing need listen. {ready}"
     )
-    fix = (
-        f"Dial an address that {proxy.name} serves (nodePortAddresses), widen that setting, or look for failed syncs in {proxy.log} on "
-        f"node {node}."
-    )
+    there = _instead(case, subject, hop, number)
+    fix = f"Dial {there}, w" if there else "W"
+    fix += f"iden the addresses that {proxy.name} serves (nodePortAddresses), or look for failed syncs in {proxy.log} on node {node}."
     return finding(code="NODEPORT_NOT_PROGRAMMED", text=text, fix=fix)
+
+
+def _instead(case: Case, subject: Subject, hop: Hop, number: int | None) -> str:
+    """Where the Service answers this client: another address of the node at its port, or the cluster IP; nothing where neither does."""
+    listed = case.cluster.node(hop.node or "")
+    others = [a for a in (listed.ips if listed else ()) if a != subject.address and a.version == subject.address.version]
+    if found := those_better(case, others[:2], number, most=1):
+        return endpoint_text(found[0], number)
+    port = subject.port.port if subject.port else None
+    ips = [] if case.outside else [a for a in subject.service.cluster_ips if a.version == subject.address.version]
+    inside = those_better(case, ips[:1], port)
+    return f"the cluster IP {endpoint_text(inside[0], port)}" if inside else ""
 
 
 def _no_such_port(case: Case, subject: Subject, passage: Passage) -> Iterator[Finding]:
@@ -230,6 +242,11 @@ def _no_such_port(case: Case, subject: Subject, passage: Passage) -> Iterator[Fi
         f"{subject.address} is the {subject.way} of Service {subject.name}, which has no port {subject.number}/{case.sent.protocol.value}: "
         f"it has {some(ports) or 'none'}. So no rule takes the packet{_ends(passage)}"
     )
-    yield finding(
-        code="NO_RULE_FOR_VIP", text=text, fix=f"Dial a port that Service {subject.name} has, or add the port to it.", at=passage.decided
+    same = [p.port for p in subject.service.ports if p.protocol is case.sent.protocol]
+    open_ones = [str(number) for number in same[:3] if is_better(case, subject.address, number)]
+    fix = (
+        f"Dial port {' or '.join(open_ones)}, or add the port to Service {subject.name}."
+        if open_ones
+        else f"Add the port to Service {subject.name}."
     )
+    yield finding(code="NO_RULE_FOR_VIP", text=text, fix=fix, at=passage.decided)

@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Iterator
 
 from tracer.explain.explanation import Severity
+from tracer.explain.findings.asked_again import those_better
 from tracer.explain.findings.case import Case, failed, finding, some
 from tracer.explain.findings.passage import Passage
 from tracer.explain.findings.subject import Subject, WayIn
@@ -78,7 +79,9 @@ def _misnamed(case: Case, subject: Subject) -> tuple[str, str] | None:
         f"Service {subject.name} sends port {port.port} to the container port named {port.target_port!r}, which none of its "
         f"{len(portless)} ready pods has ({known}), so its EndpointSlice gives the addresses no port"
     )
-    near = difflib.get_close_matches(port.target_port, [d.split(" ")[0] for d in declared], n=1)
+    # Only a name that a ready pod has for this protocol gives the Service an endpoint.
+    fitting = sorted({c.name for p in pods for c in p.ports if c.name and p.port_named(c.name, port.protocol)})
+    near = difflib.get_close_matches(port.target_port, fitting, n=1)
     hint = f" (perhaps {near[0]!r})" if near else ""
     return why, f"Set targetPort of Service {subject.name} to a declared name or number{hint}, or name the container's port so."
 
@@ -127,12 +130,13 @@ def _unselected(case: Case, subject: Subject, wanted: object) -> tuple[str, str]
 
 
 def _near(selector: dict[str, str], pods: list[Pod]) -> str:
-    """The labels that pods of the namespace have and that look like what was meant."""
+    """The label that pods of the namespace have and that looks like what was meant, where with it the selector matches some."""
     for key, value in sorted(selector.items()):
         values = {p.labels[key] for p in pods if key in p.labels}
         if value not in values and (close := difflib.get_close_matches(value, sorted(values), n=1, cutoff=0.6)):
-            count = sum(p.labels.get(key) == close[0] for p in pods)
-            return f"{key}={close[0]} would match {count}"
+            meant = selector | {key: close[0]}
+            if count := sum(all(p.labels.get(k) == v for k, v in meant.items()) for p in pods):
+                return f"{key}={close[0]} would match {count}"
     return ""
 
 
@@ -183,10 +187,21 @@ def _not_here(case: Case, subject: Subject, passage: Passage, node: str) -> Find
     )
     text = f"{lead}, and no ready endpoint runs there. These nodes answer: {some(green)}; these do not: {some(red)}. {health}"
     fix = (
-        f"Send clients to {some(green)} only, run an endpoint on every node, or set externalTrafficPolicy: Cluster "
+        f"{_send(case, subject, green)}un an endpoint on every node, or set externalTrafficPolicy: Cluster "
         f"(port {port.node_port if port else '?'} then answers on every node, and pods see a node's address)."
     )
     return finding(code="ETP_LOCAL_NO_LOCAL_ENDPOINT", text=text, fix=fix, at=at)
+
+
+def _send(case: Case, subject: Subject, green: list[str]) -> str:
+    """How the advice begins: with the nodes that answer this client at the node port, where it dials one."""
+    if subject.way is WayIn.NODE_PORT and subject.port is not None:
+        nodes = [(name, node) for name in green[:3] if (node := case.cluster.node(name)) is not None]
+        version = subject.address.version
+        green = [
+            name for name, node in nodes if those_better(case, [a for a in node.ips if a.version == version][:1], subject.port.node_port)
+        ]
+    return f"Send clients to {some(green)} only, r" if green else "R"
 
 
 # -- delivered, and perhaps not heard -------------------------------------------------------------------------------------------------
