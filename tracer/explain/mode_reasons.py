@@ -41,8 +41,9 @@ REASONS = (
         sentence="Which real server IPVS takes depends on something that ipvsadm does not print.",
         meaning=(
             "Hashing schedulers (sh, dh, mh) fill their tables in the order in which the real servers were added, and ipvsadm prints "
-            "them sorted; schedulers by load (lc, wlc, sed, nq) need the connection counts; locality schedulers their caches. Each "
-            "possible real server is then a way of its own, under a condition, and no odds are shown.",
+            "them sorted; for mh that order seldom matters. With a port flag the client's port counts. Schedulers by load (lc, wlc, sed, "
+            "nq) need the connection counts; locality schedulers their caches. Each possible real server is then a way of its own, under "
+            "a condition, and no odds are shown.",
         ),
         confirm=(Check(look_for="Which real server the client's connections have.", command="ipvsadm -L -c -n"),),
         fix=(Remedy(action="Record ipvsadm-list.txt and ipvsadm-conn.txt as well.", trade_off="They hold addresses of clients."),),

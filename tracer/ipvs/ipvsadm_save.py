@@ -96,7 +96,18 @@ def parse_virtual_servers(text: str, file: str) -> tuple[tuple[VirtualServer, ..
         except _BadWord as bad:
             column = max(0, raw.find(bad.word))
             faults.append(Fault(file=file, line=number, column=column, message=str(bad), text=raw))
-    return tuple(replace(server, real_servers=tuple(reals)) for server, reals in found.values()), tuple(faults)
+    ordered = any(_is_unsorted(reals) for _, reals in found.values())
+    servers = tuple(replace(server, real_servers=tuple(reals), in_kernel_order=ordered) for server, reals in found.values())
+    return servers, tuple(faults)
+
+
+def _is_unsorted(reals: list[RealServer]) -> bool:
+    """Whether ipvsadm did not sort them, as it does unless told otherwise: then every list stands as the kernel has it.
+
+    Source: ipvs_cmp_dests() in libipvs.c, which the option --nosort and ipvsadm before 1.25 leave out.
+    """
+    keys = [(int(real.address), real.port) for real in reals]
+    return keys != sorted(keys)
 
 
 def _read(text: str, number: int, found: dict[tuple[object, ...], tuple[VirtualServer, list[RealServer]]]) -> None:

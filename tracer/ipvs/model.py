@@ -46,6 +46,7 @@ class VirtualServer:
     """One virtual server: an address, a protocol and a port, or a firewall mark (then *address* and *protocol* are None).
 
     *persistence_timeout* is in seconds, None without persistence; *granularity* the prefix length that makes clients one.
+    *in_kernel_order*: the real servers stand as in the kernel's list, and not as ipvsadm sorts them.
     *flags* are the scheduler's (``sh-port``, ``sh-fallback``, ``mh-port``, ``mh-fallback``, or ``flag-1`` …).
     """
 
@@ -61,6 +62,7 @@ class VirtualServer:
     persistence_engine: str | None = None
     one_packet: bool = False
     real_servers: tuple[RealServer, ...] = ()
+    in_kernel_order: bool = False
     text: str = ""
     line: int = 0
 

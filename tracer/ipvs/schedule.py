@@ -1,19 +1,25 @@
 """Which real server a scheduler gives a new connection: every choice with its share, and what the share rests on.
 
 Where the snapshot does not hold what the scheduler looks at, the choices get equal parts of the whole and a *condition* says so.
-NB: ipvsadm sorts real servers when it prints them, but sh, dh and mh fill their tables in the order in which kube-proxy added them. So a
-hash is computed only where order does not matter.
+NB: ipvsadm sorts real servers when it prints them, but sh, dh and mh fill their tables in the order of the kernel's list, in which the one
+added last stands in front. A hash is computed where that order is known, or does not matter.
 Source: ip_vs_rr.c, ip_vs_wrr.c, ip_vs_lc.c, ip_vs_wlc.c, ip_vs_sed.c, ip_vs_nq.c, ip_vs_sh.c, ip_vs_dh.c, ip_vs_mh.c, ip_vs_lblc.c,
 ip_vs_lblcr.c, ip_vs_fo.c, ip_vs_ovf.c, Linux 6.18.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import permutations
+from math import factorial
 
+from tracer.ipvs.hashing import after_source, destination_table, maglev_slot, maglev_table, slot, source_table
 from tracer.ipvs.model import RealServer, VirtualServer
+from tracer.limits import ORDERS
+from tracer.packet import Packet
 
 _ONE = Fraction(1)
 Load = Callable[[int, int, int], Fraction]
@@ -32,8 +38,11 @@ class Choice:
     condition: str | None = None
 
 
-def choices(server: VirtualServer) -> tuple[Choice, ...]:
-    """Return what *server*'s scheduler may choose for a new connection of a client that it does not know; shares sum to 1."""
+def choices(server: VirtualServer, packet: Packet | None = None) -> tuple[Choice, ...]:
+    """Return what *server*'s scheduler may choose for a new connection of a client that it does not know; shares sum to 1.
+
+    *packet* is the client's, as it comes to the scheduler: the hash schedulers look at it. Its source port counts unless it is random.
+    """
     usable = tuple(r for r in server.real_servers if r.weight > 0)
     if not usable:
         why = "it has no real server" if not server.real_servers else "all its real servers have weight 0"
@@ -47,7 +56,7 @@ def choices(server: VirtualServer) -> tuple[Choice, ...]:
         case "wrr":
             return _shared(usable, lambda r: r.weight, "weighted round robin: shares by weight")
         case "sh" | "dh" | "mh":
-            return _hashed(server, usable)
+            return _hashed(server, usable, packet)
         case "lc":
             return _least(usable, _connections, "least connections")
         case "wlc":
@@ -85,25 +94,119 @@ def _equally(found: tuple[RealServer, ...], reason: str, missing: str) -> tuple[
     )
 
 
-def _hashed(server: VirtualServer, usable: tuple[RealServer, ...]) -> tuple[Choice, ...]:
-    """A hash of the source (sh, mh) or destination (dh) address: the same real server every time, which one depends on table order.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Hash:
+    """One of the three hash schedulers: what it hashes, and whom it takes when its list is in a certain order."""
 
-    Without the fallback flag sh and dh keep a slot for a drained server, and who hashes there is refused.
+    of: str
+    taken: Callable[[tuple[RealServer, ...], Packet, int, bool], RealServer | None]
+    fallback_flags: tuple[str, ...] = ()
+    port_flags: tuple[str, ...] = ()
+    proof: str = ""
+
+    def falls_back(self, server: VirtualServer) -> bool:
+        """Return whether *server* takes another real server where the one of the slot is drained."""
+        return any(flag in server.flags for flag in self.fallback_flags)
+
+    def hashes_ports(self, server: VirtualServer) -> bool:
+        """Return whether *server* hashes the client's port as well."""
+        return any(flag in server.flags for flag in self.port_flags)
+
+
+def _by_source(servers: tuple[RealServer, ...], packet: Packet, port: int, falls_back: bool) -> RealServer | None:
+    table = source_table(servers)
+    return after_source(table, packet.source, port) if falls_back else _with_weight(table[slot(packet.source, port)])
+
+
+def _by_destination(servers: tuple[RealServer, ...], packet: Packet, port: int, falls_back: bool) -> RealServer | None:
+    return _with_weight(destination_table(servers)[slot(packet.destination)])
+
+
+def _by_maglev(servers: tuple[RealServer, ...], packet: Packet, port: int, falls_back: bool) -> RealServer | None:
+    return maglev_table(servers)[maglev_slot(packet.source, port)]
+
+
+def _with_weight(found: RealServer) -> RealServer | None:
+    return found if found.weight > 0 else None
+
+
+_UNPROVED = "; as the kernel's source says, not proved with packets"
+_HASHES = {
+    "sh": _Hash(
+        of="source address",
+        taken=_by_source,
+        fallback_flags=("sh-fallback", "flag-1"),
+        port_flags=("sh-port", "flag-2"),
+    ),
+    "dh": _Hash(of="destination address", taken=_by_destination, proof=_UNPROVED),
+    "mh": _Hash(
+        of="source address",
+        taken=_by_maglev,
+        fallback_flags=("mh-fallback", "flag-1"),
+        port_flags=("mh-port", "flag-2"),
+        proof=_UNPROVED,
+    ),
+}
+"""Scheduler → how it hashes."""
+
+
+def _hashed(server: VirtualServer, usable: tuple[RealServer, ...], packet: Packet | None) -> tuple[Choice, ...]:
+    """The real server that has the slot of the client's address: always the same one.
+
+    Which one depends on the order of the kernel's list. Where that is not known every order is tried, and only one that all agree on is
+    certain: for mh most are, for sh and dh hardly any. NB: kube-proxy adds real servers in the order of a Go map, which begins anywhere.
     """
-    what = "destination" if server.scheduler == "dh" else "source"
-    ports = " and port" if any(f in server.flags for f in ("sh-port", "mh-port", "flag-2")) else ""
-    reason = f"hash of the {what} address{ports}: always the same one"
+    how = _HASHES[server.scheduler]
+    with_port, falls_back = how.hashes_ports(server), how.falls_back(server)
+    reason = f"hash of the {how.of}{' and port' if with_port else ''}: always the same one"
+    if falls_back and len(usable) == 1:
+        return (Choice(real_server=usable[0], reason=reason),)
+    port = _port(packet) if with_port else 0
     missing = f"the {server.scheduler} table, which depends on the order in which the real servers were added"
-    falls_back = server.scheduler == "mh" or any(f in server.flags for f in ("sh-fallback", "flag-1"))
+    if packet is None or (how.of != "destination address" and port is None):
+        missing = f"the {server.scheduler} table and the client's port" if packet is not None else missing
+        return _any_slot(server, usable, falls_back, reason, missing)
+    # A drained server keeps its slots of mh's table by a weight that it had before, and no listing tells that.
+    if server.scheduler == "mh" and len(usable) < len(server.real_servers):
+        missing = "the mh table, in which drained real servers keep a weight that they had before"
+        return _any_slot(server, usable, falls_back, reason, missing)
+    orders = _orders(server)
+    if orders is None:
+        return _any_slot(server, usable, falls_back, reason, missing)
+    found = Counter(how.taken(order, packet, port or 0, falls_back) for order in orders)
+    if len(found) == 1:
+        certain = "whatever the order of its list" if len(orders) > 1 else "by the order in which they are listed"
+        alone = len(server.real_servers) == 1
+        return (Choice(real_server=next(iter(found)), reason=f"{reason}{'' if alone else f', {certain}'}{how.proof}"),)
+    total = found.total()
+    return tuple(_if_slot(r, Fraction(times, total), reason + how.proof, missing) for r, times in found.items())
+
+
+def _orders(server: VirtualServer) -> tuple[tuple[RealServer, ...], ...] | None:
+    """Every order that the kernel's list may be in, None where those are too many."""
+    if server.in_kernel_order or len(server.real_servers) == 1:
+        return (server.real_servers,)
+    count = len(server.real_servers)
+    return tuple(permutations(server.real_servers)) if count <= ORDERS and factorial(count) <= ORDERS else None
+
+
+def _port(packet: Packet | None) -> int | None:
+    return None if packet is None or packet.source_port_random else packet.source_port
+
+
+def _any_slot(server: VirtualServer, usable: tuple[RealServer, ...], falls_back: bool, reason: str, missing: str) -> tuple[Choice, ...]:
+    """Any real server, since nothing tells which slots are whose; without a fallback who hashes to a drained one is refused."""
     if falls_back or len(usable) == len(server.real_servers):
         return _equally(usable, reason, missing)
     share = Fraction(1, len(server.real_servers))
     drained = share * (len(server.real_servers) - len(usable))
-    found = tuple(
-        Choice(real_server=r, share=share, reason=reason, condition=f"real server {r.address} port {r.port} is chosen ({missing})")
-        for r in usable
-    )
-    return (*found, Choice(real_server=None, share=drained, reason=reason, condition=f"a drained real server is chosen ({missing})"))
+    found = tuple(_if_slot(r, share, reason, missing) for r in usable)
+    return (*found, _if_slot(None, drained, reason, missing))
+
+
+def _if_slot(real: RealServer | None, share: Fraction, reason: str, missing: str) -> Choice:
+    chosen = "a drained real server" if real is None else f"real server {real.address} port {real.port}"
+    return Choice(real_server=real, share=share, reason=reason, condition=f"{chosen} is chosen ({missing})")
 
 
 def _connections(active: int, inactive: int, weight: int) -> Fraction:

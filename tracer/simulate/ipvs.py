@@ -18,7 +18,7 @@ from tracer.frozen import changed
 from tracer.ipvs.model import Forwarding, RealServer, VirtualServer, VirtualServers
 from tracer.ipvs.schedule import Choice, choices
 from tracer.netfilter.model import Hook
-from tracer.packet import Address, Protocol, endpoint_text, said
+from tracer.packet import Address, Packet, Protocol, endpoint_text, said
 from tracer.routing import ResultKind, RouteResult
 from tracer.simulate.crossing import Crossing, rewritten
 from tracer.simulate.walk import Ending, Walk
@@ -139,7 +139,12 @@ def _why(crossing: Crossing, server: VirtualServer, choice: Choice) -> str:
 
 def _choices(walk: Walk, crossing: Crossing, server: VirtualServer) -> tuple[Choice, ...]:
     """The real servers that may be next; a client that persistence remembers gets its own."""
-    return (pinned,) if (pinned := _pinned(walk, crossing, server)) is not None else choices(server)
+    return (pinned,) if (pinned := _pinned(walk, crossing, server)) is not None else choices(server, _as_hashed(walk))
+
+
+def _as_hashed(walk: Walk) -> Packet:
+    """The packet as a hash scheduler sees it: a port that NAT may have changed is none that is known."""
+    return walk.packet if walk.source_port_certain else changed(walk.packet, source_port=None)
 
 
 def _pinned(walk: Walk, crossing: Crossing, server: VirtualServer) -> Choice | None:

@@ -201,7 +201,7 @@ def test_a_hash_says_what_it_is_of(scheduler: str, flags: str, words: str):
 
 @pytest.mark.parametrize(
     ("scheduler", "flags", "refused"),
-    [("sh", "", True), ("dh", "", True), ("sh", "flag-1", False), ("sh", "sh-port", True), ("mh", "", False)],
+    [("sh", "", True), ("dh", "", True), ("sh", "flag-1", False), ("sh", "sh-port", True), ("mh", "", True), ("mh", "mh-fallback", False)],
 )
 def test_who_hashes_to_a_drained_server_is_refused_without_fallback(scheduler: str, flags: str, refused: bool):
     head = f"-A -t 10.0.0.1:80 -s {scheduler}{f' -b {flags}' if flags else ''}\n"

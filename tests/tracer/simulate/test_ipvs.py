@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
+from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 from ipaddress import ip_address
@@ -13,8 +15,9 @@ from typing import Any
 import pytest
 
 from tests.tracer.simulate.truth import verdict
+from tracer.ipvs.hashing import slot
 from tracer.ipvs.ipvsadm_save import parse_virtual_servers
-from tracer.ipvs.model import VirtualServer
+from tracer.ipvs.model import RealServer, VirtualServer
 from tracer.query import FlowState, Query, parse_destination, parse_protocol, parse_source
 from tracer.simulate import trace
 from tracer.snapshot import Snapshot
@@ -31,6 +34,51 @@ Json = dict[str, Any]
 @pytest.mark.usefixtures("shared")
 def test_every_connection_is_predicted():
     assert verdict("shop-ipvs", "check", "shop-ipvs.connections.json.gz") == "1256 of 1256 agree"
+
+
+@pytest.mark.needs_shared
+def test_one_order_of_the_kernels_list_explains_every_client_of_a_source_hash(shared: Path):
+    """The slot is the kernel's. NB: the order is a rotation of what ipvsadm lists, reversed, and no file tells which."""
+    recording = shared / "recordings/shop-ipvs-sh"
+    pods = {f"{p['metadata']['namespace']}/{p['metadata']['name']}": p for p in json.loads((recording / "pods.json").read_text())["items"]}
+    ips = {key.partition("/")[2]: [ip_address(i["ip"]) for i in p["status"].get("podIPs", [])] for key, p in pods.items()}
+    seen: dict[tuple[str, Any], dict[int, Any]] = {}
+    clients = 0
+    with gzip.open(shared / "truth/shop-ipvs-sh.connections.json.gz") as file:
+        records = [r for r in json.load(file)["records"] if r["source"]["kind"] == "pod"]
+    for record in records:
+        node = pods[f"{record['source']['namespace']}/{record['source']['name']}"]["spec"].get("nodeName")
+        server = _dialled(recording, node, record)
+        answered = {s["pod"] for s in record["seen"] if s["outcome"] == "connected"} & set(ips)
+        if server is None or len(server.real_servers) < 2 or not answered:
+            continue
+        (source,) = (a for a in ips[record["source"]["name"]] if a.version == server.version)
+        (pod,) = answered
+        (real,) = (r for r in server.real_servers if r.address in ips[pod])
+        place = slot(source) % len(server.real_servers)
+        assert seen.setdefault((node, server), {}).setdefault(place, real) == real
+        clients += 1
+    rotations = Counter(_rotation(server.real_servers, places) for (_, server), places in seen.items())
+    assert None not in rotations
+    assert (clients, rotations.total(), rotations[0]) == (344, 86, 69)
+
+
+def _dialled(recording: Path, node: str, record: Json) -> VirtualServer | None:
+    servers = _servers(recording / f"nodes/{node}/ipvsadm-save.txt")
+    wanted = (record["proto"].lower(), ip_address(record["dest"]), record["port"])
+    return next((s for s in servers if s.protocol is not None and (s.protocol.value, s.address, s.port) == wanted), None)
+
+
+@functools.cache
+def _servers(file: Path) -> tuple[VirtualServer, ...]:
+    return parse_virtual_servers(file.read_text(), file.name)[0]
+
+
+def _rotation(listed: tuple[RealServer, ...], places: dict[int, RealServer]) -> int | None:
+    """Return by how much the reversed list has to be turned to have each real server at its place."""
+    count, reverse = len(listed), listed[::-1]
+    turned = (n for n in range(count) if all(reverse[(place + n) % count] == real for place, real in places.items()))
+    return next(turned, None)
 
 
 # -- kube-proxy's test states ---------------------------------------------------------------------------------------------------------
