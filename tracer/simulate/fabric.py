@@ -217,11 +217,13 @@ class Fabric:
         if through_itself:
             note = f"{device} takes {address} to pod {name} (inferred: the route ends at the node)"
             return self._to_pod(walk.note(note), pod, device)
-        text = (
-            f"how node {pod.node_name} reaches its own pod {name} at {address}: the routes that were read lead out of {device} instead, "
-            "as they do when they are older than the pod"
-        )
-        if shut := links.shut_veths(self.cluster.stack(str(pod.node_name)).routing):
+        stack = self.cluster.stack(str(pod.node_name))
+        text = f"how node {pod.node_name} reaches its own pod {name} at {address}: the routes that were read lead out of {device} instead"
+        if dead := links.dead_ways(stack.routing, address):
+            text += f", since its link is down ({dead}); where the packet ends then is not recorded"
+            return iter([walk.unknown(Unknown(code="LINK_STATE_UNKNOWN", text=text, at={"node": stack.name, "pod": name}))])
+        text += ", as they do when they are older than the pod"
+        if shut := links.shut_veths(stack.routing):
             text += f", or when its link is down: {', '.join(shut[:3])} of the node {'is' if len(shut) == 1 else 'are'} shut"
         return iter([walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": str(pod.node_name), "pod": name}))])
 

@@ -167,6 +167,19 @@ def dead_device_towards(routing: Routing, address: Address) -> str | None:
     return None
 
 
+def dead_ways(routing: Routing, address: Address) -> str:
+    """Return what of a stack's routes to *address*, a pod's of its own, does not work, as part of a sentence; empty where nothing does."""
+    passed = (f"route {route.to_text()}: {why}" for route, why in routing.passed_over(address, None) if route.destination.prefixlen)
+    device = dead_device_towards(routing, address)
+    return next(passed, "") or (f"{device} {is_deaf(routing, device)}" if device else "")
+
+
+def shut_with_address(routing: Routing) -> str:
+    """Return which devices are shut that hold an address, as part of a sentence; empty where none is. IPVS's dummy always is."""
+    found = [link.name for link in routing.links if link.is_down and link.kind != "dummy" and routing.addresses_of(link.name)]
+    return f"{', '.join(found[:3])} {'is' if len(found) == 1 else 'are'} shut" if found else ""
+
+
 def passed_over_text(stack: NodeStack, way: RouteResult) -> str:
     """Return which routes the look-up behind *way* passed over, and why, as a sentence; empty where there is none."""
     found = stack.routing.passed_over(way.destination, way.route)

@@ -26,7 +26,7 @@ from tracer.simulate.crossing import Crossing, Passed, relayed
 from tracer.simulate.departure import Accepted, Departure, Routed, SentByNode, Way
 from tracer.simulate.frontends import without_rules
 from tracer.simulate.hooks import HookRunner
-from tracer.simulate.links import passed_over_text, stopped
+from tracer.simulate.links import passed_over_text, shut_with_address, stopped
 from tracer.simulate.policy_queue import Judged
 from tracer.simulate.supposed import shared, supposed
 from tracer.simulate.walk import Ending, Visit, Walk
@@ -405,7 +405,7 @@ def _no_way(walk: Walk, result: RouteResult, stack: NodeStack) -> Ending | None:
         case ResultKind.LOCAL | ResultKind.UNICAST:
             return None
         case ResultKind.NONE:
-            passed = passed_over_text(stack, result)
+            passed = passed_over_text(stack, result) or shut_with_address(stack.routing)
             text = f"Node {name} has no route to {destination}" + (f" ({passed})" if passed else "")
             return walk.end(Disposition.UNREACHABLE, Reason(code="NO_ROUTE", text=text))
         case ResultKind.UNREACHABLE:

@@ -259,3 +259,56 @@ def test_a_failed_entry_of_an_address_that_nobody_has_is_as_lost_as_before(to: s
     neighbours(cluster, 2, "cbr0", "FAILED", "10.1.2.9", "fd00:1:2::9")
     assert asked(cluster, nobody) == before
     assert before[0] is Disposition.LOST
+
+
+def drop_routes(cluster: MadeCluster, node: int, device: str) -> None:
+    """Leave out the routes over *device*, as the kernel does when it is shut."""
+    for name in ("ip-route.json", "ip6-route.json"):
+        entries = json.loads(cluster.files()[f"nodes/n{node}/{name}"])
+        cluster.node(node).texts[name] = json.dumps([e for e in entries if e.get("type") == "local" or e["dev"] != device])
+
+
+@FAMILIES
+def test_a_pods_own_node_without_a_way_says_which_link_is_down(to: str) -> None:
+    cluster = made()
+    mark(cluster, 2, "vethweb1", "dead", "linkdown")
+    disposition, code, text = asked(cluster, to)
+    assert (disposition, code) == (Disposition.UNKNOWN, "LINK_STATE_UNKNOWN")
+    assert "since its link is down (route" in text
+    assert "it is marked dead" in text
+
+    cluster = made("bridge")
+    change(cluster, 2, "cbr0", **SHUT)
+    drop_routes(cluster, 2, "cbr0")
+    disposition, code, text = asked(cluster, to)
+    assert (disposition, code) == (Disposition.UNKNOWN, "LINK_STATE_UNKNOWN")
+    assert "since its link is down (cbr0 is shut)" in text
+
+    cluster = made()
+    change(cluster, 2, "vethweb1", **SHUT)
+    drop_routes(cluster, 2, "vethweb1")
+    other = json.loads(cluster.files()["nodes/n2/ip-addr.json"])
+    cluster.node(2).texts["ip-addr.json"] = json.dumps([e | ({"addr_info": []} if e["ifname"] == "vethweb1" else {}) for e in other])
+    disposition, _, text = asked(cluster, to)
+    assert disposition is Disposition.UNKNOWN
+    assert "or when its link is down: vethweb1 of the node is shut" in text
+
+
+@FAMILIES
+def test_without_a_route_the_shut_device_is_named(to: str) -> None:
+    cluster = made()
+    change(cluster, 1, "eth0", **SHUT)
+    drop_routes(cluster, 1, "eth0")
+    disposition, code, text = asked(cluster, to)
+    assert (disposition, code) == (Disposition.UNREACHABLE, "NO_ROUTE")
+    assert text.endswith("(eth0 is shut)")
+
+
+@FAMILIES
+def test_a_bridge_that_is_shut_cuts_its_pods_off(to: str) -> None:
+    cluster = made("bridge")
+    change(cluster, 1, "cbr0", **SHUT)
+    drop_routes(cluster, 1, "cbr0")
+    outcome = the(cluster.trace("pod:default/client", to))
+    assert (outcome.disposition, outcome.reason and outcome.reason.code) == (Disposition.UNREACHABLE, "NO_CARRIER")
+    assert [hop.name for hop in outcome.hops] == ["default/client"]
