@@ -29,6 +29,8 @@ AGAIN = 200_000
 """What asking again may cost for one suggestion, in units of ``Limits.work``."""
 SUGGESTIONS = 8
 """How many suggestions for one answer are asked again: those behind are not made."""
+OTHERS = 8
+"""How many other settings of one assumption are offered, and looked at."""
 OPERATIONS = 64
 """How many operations one expression of an nftables rule may have, and how deep its parentheses and braces may be nested."""
 
@@ -38,12 +40,14 @@ class Limits:
     """What one question may cost.
 
     *work* is in units of about a microsecond, or of a hundred bytes that are kept; *ways* are those that the packet can go, in all and out
-    of one chain; *choices* what one random value, one scheduler or one list of backends may give.
+    of one chain; *choices* what one random value, one scheduler or one list of backends may give. *settings* is the work, in the units of
+    *work*, that looking at the other settings of an answer's assumptions may be, beside the answer's own.
     """
 
     work: int = 4_000_000
     ways: int = 10_000
     choices: int = 10_000
+    settings: int = 400_000
 
     def __post_init__(self) -> None:
         """Check that every limit leaves room for something. :raises ValueError: one does not."""

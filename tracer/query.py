@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from tracer.assumptions import parse_assumptions
 from tracer.errors import QueryError
 from tracer.packet import Address, Protocol, host_text
 
@@ -92,7 +93,7 @@ class Query:
     """One question. *source_port* None means any; *seed* asks for one sampled path of the tree; *resolver* looks up names.
 
     *dscp*, *length* (of the whole IP packet, in bytes) and *ttl* (or hop limit) are the packet's own as it is sent, where somebody says
-    them; without, a rule that asks for them is unknown.
+    them; without, a rule that asks for them is unknown. *assume* sets assumptions (tracer.assumptions), in the order of their table.
     """
 
     source: Source
@@ -107,6 +108,7 @@ class Query:
     dscp: int | None = None
     length: int | None = None
     ttl: int | None = None
+    assume: tuple[str, ...] = ()
 
     @property
     def header(self) -> dict[str, int]:
@@ -135,6 +137,8 @@ class Query:
             out["connection"] = {"node": self.connection[0], "line": self.connection[1]}
         if self.resolver is not Resolver.GLIBC:
             out["resolver"] = self.resolver.value
+        if self.assume:
+            out["assume"] = list(self.assume)
         return out | self.header
 
 
@@ -234,7 +238,7 @@ def query_from_dict(value: object) -> Query:
     """
     if not isinstance(value, Mapping):
         raise QueryError("a query is a JSON object", code="BAD_QUERY")
-    known = {"id", "from", "to", "protocol", "source_port", "state", "seed", "connection", "resolver", "overrides"} | set(_HEADER)
+    known = {"id", "from", "to", "protocol", "source_port", "state", "seed", "connection", "resolver", "overrides", "assume"} | set(_HEADER)
     if unknown := sorted(str(k) for k in value if k not in known):
         raise QueryError(f"unknown field {unknown[0]!r} in the query", code="BAD_QUERY", field=unknown[0])
     if value.get("overrides"):
@@ -260,8 +264,15 @@ def query_from_dict(value: object) -> Query:
         seed=seed,
         connection=connection,
         resolver=Resolver(str(resolver)),
+        assume=_assumptions_from(value.get("assume")),
         **{name: _header_field(value[name], name) for name in _HEADER if value.get(name) is not None},
     )
+
+
+def _assumptions_from(value: object) -> tuple[str, ...]:
+    if value is not None and not isinstance(value, list):
+        raise QueryError("assume is not a list of words", code="BAD_ASSUMPTION", field="assume")
+    return parse_assumptions(value or ())
 
 
 def _header_field(value: object, name: str) -> int:

@@ -6,7 +6,7 @@ its own. Both are facts: they look at a walk by its read-only face, say what may
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -82,8 +82,19 @@ class Choice:
     share: Fraction = Fraction(1)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handing:
+    """How a balancer hands over: a setting of the assumption ``front`` (tracer.assumptions); *entry* is the one node that it is left to."""
+
+    way: str
+    entry: str | None = None
+
+
 class Balancer(Protocol):
     """A load balancer that passes packets on, rewritten, and rewrites their answers. *note* is what a reader should know of it."""
+
+    def handing_over(self, how: Callable[[str | None], Handing]) -> Balancer:
+        """Return the balancer that asks *how* it hands over, once it has to; what its provider's marks say of that is given to it."""
 
     @property
     def name(self) -> str:

@@ -261,7 +261,7 @@ class Outcome:
 
     *conditions* are the things the snapshot cannot tell that had to hold on the way here. Where there are any, the probability is
     only a share of the whole, split evenly so that the sum stays 1; it is no estimate, and pages show no odds for it.
-    *left_from* is the node that a packet left the cluster from.
+    *left_from* is the node that a packet left the cluster from. *assumes* are the words of the assumptions that it rests on.
     *also* are the other ways that end just so where something else holds, *remarks* what therefore makes no difference.
     """
 
@@ -279,6 +279,7 @@ class Outcome:
     left_from: str | None = None
     also: tuple[Also, ...] = ()
     remarks: tuple[Unknown, ...] = ()
+    assumes: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -305,6 +306,8 @@ class Outcome:
             out["reject_with"] = self.reject_with
         if self.conditions:
             out["conditions"] = list(self.conditions)
+        if self.assumes:
+            out["assumes"] = list(self.assumes)
         if self.findings:
             out["findings"] = [f.to_dict() for f in self.findings]
         if self.reply:
@@ -358,6 +361,23 @@ class Lookup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Assumption:
+    """What the walk took for granted, as no recording tells it: *code* is the word that sets it (tracer.assumptions).
+
+    *changes*: whether one of the *other* settings ends otherwise; None where finding that out was too much work.
+    """
+
+    code: str
+    text: str
+    changes: bool | None = None
+    other: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the assumption as trace-json.md writes it."""
+        return {"code": self.code, "text": self.text, "changes": self.changes, "other": list(self.other)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
     """The whole answer to one query."""
 
@@ -365,6 +385,7 @@ class Trace:
     outcomes: tuple[Outcome, ...]
     lookups: tuple[Lookup, ...] = ()
     unknowns: tuple[Unknown, ...] = ()
+    assumptions: tuple[Assumption, ...] = ()
 
     def to_dict(self, *, with_steps: bool = True) -> dict[str, Any]:
         """Return the answer as trace-json.md writes it. *with_steps* lists every matched rule.
@@ -379,4 +400,5 @@ class Trace:
             "lookups": [x.to_dict() for x in self.lookups],
             "outcomes": [o.to_dict(with_steps=with_steps, written=written) for o in self.outcomes],
             "unknowns": [u.to_dict() for u in self.unknowns],
+            "assumptions": [a.to_dict() for a in self.assumptions],
         }

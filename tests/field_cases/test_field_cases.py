@@ -50,7 +50,6 @@ OPEN: dict[str, str] = {
     "node-folders-without-nodes": ATTACH,
     "objects-deep-in-folders": ATTACH,
     "objects-in-a-txt": ATTACH,
-    "pod-address-from-outside": NOT_READ,
     "reject-words": NOT_READ,
     "services-of-one-namespace": NOT_READ,
     "sidecar": KERNEL,

@@ -41,9 +41,19 @@ def test_the_page_is_neutral(client: Client, tmp_path: Path) -> None:
 
 
 @pytest.mark.django_db
-def test_without_a_nodes_address_no_answer_is_shown(client: Client, tmp_path: Path) -> None:
+def test_the_way_back_to_an_address_that_nobody_has_is_not_told(client: Client, tmp_path: Path) -> None:
+    cluster = made(masquerade=False)
+    cluster.node(1).rules += [("nat", "-A POSTROUTING -o eth0 -j SNAT --to-source 192.0.2.200")]
+    page = client.get(address(tmp_path, cluster)).content.decode()
+    assert "Whether an answer comes, and finds its way back, is not recorded." in page
+
+
+@pytest.mark.django_db
+def test_without_masquerade_the_way_back_is_an_assumption(client: Client, tmp_path: Path) -> None:
     page = client.get(address(tmp_path, made(masquerade=False))).content.decode()
-    assert "the packet leaves with an address that is no node" in page
+    assert "network:routes-pods" in page and 'class="vi out"' in page
+    dropped = client.get(address(tmp_path, made(masquerade=False)) + "&assume=network:drops-pods").content.decode()
+    assert "No answer:" in dropped and "network:drops-pods" in dropped
 
 
 @pytest.mark.django_db

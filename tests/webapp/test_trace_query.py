@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tracer.assumptions import parse_assumptions
 from tracer.packet import Protocol
 from tracer.query import FlowState, Resolver, parse_destination, parse_source
 from webapp.questions.trace_query import DETAILS, GROUPS, LATER, SORTS, VIEWS, TraceQuery, from_params, parse
@@ -34,6 +35,11 @@ LOOKS = {
     "find": st.text(max_size=60).map(str.strip),
     "sort": st.sampled_from(SORTS),
 }
+ASSUMED = st.lists(
+    st.sampled_from(["front:kept", "network:drops-pods"]) | NAMES.map("enters:{}".format),
+    max_size=3,
+    unique_by=lambda word: word.partition(":")[0],
+).map(parse_assumptions)
 QUERIES = st.builds(
     TraceQuery,
     source=SOURCES,
@@ -42,8 +48,9 @@ QUERIES = st.builds(
     source_port=st.none() | PORTS,
     state=st.sampled_from(FlowState),
     resolver=st.sampled_from(Resolver),
+    assume=ASSUMED,
     **LOOKS,
-) | st.builds(TraceQuery, connection=st.tuples(NAMES, st.integers(1, 10**8)), **LOOKS)
+) | st.builds(TraceQuery, connection=st.tuples(NAMES, st.integers(1, 10**8)), assume=ASSUMED, **LOOKS)
 
 
 @given(QUERIES)
@@ -71,6 +78,10 @@ def test_defaults_stay_out_of_the_address() -> None:
         ("from=node:a&to=web.shop:80&state=returning&resolver=musl", "from=node:a&to=web.shop:80&state=returning&resolver=musl"),
         # A connection says who sends what to whom: the rest of the question is left out.
         ("from_kind=pod&from_name=a/b&to=c&source_port=9&connection=node-a:12&step=2", "connection=node-a:12&step=2"),
+        (
+            "from=node:a&to=10.0.0.1:80&assume=network:drops-pods&assume=&assume=front:kept&assume=front:kept",
+            "from=node:a&to=10.0.0.1:80&assume=front:kept&assume=network:drops-pods",
+        ),
         ("from=node:a&to=10.0.0.1:80&paths=one", "from=node:a&to=10.0.0.1:80&paths=one&seed=0"),
         ("from=node:a&to=10.0.0.1:80&step=3&expand=nodes,all,nodes", "from=node:a&to=10.0.0.1:80&step=3&expand=all,nodes"),
     ],
@@ -83,7 +94,7 @@ def test_a_form_becomes_the_canonical_address(typed: str, canonical: str) -> Non
 
 def test_every_error_is_found_at_once() -> None:
     query = parse(
-        "from=pod:x&to=a b&protocol=icmp&source_port=70000&state=old&resolver=bind&step=0&detail=all&group=rack&expand=x&follow=zz&paths=some&view=3d&sort=age"
+        "from=pod:x&to=a b&protocol=icmp&source_port=70000&state=old&resolver=bind&assume=front:x&step=0&detail=all&group=rack&expand=x&follow=zz&paths=some&view=3d&sort=age"
     )
     assert sorted(error.field for error in query.errors) == sorted(
         [
@@ -93,6 +104,7 @@ def test_every_error_is_found_at_once() -> None:
             "source_port",
             "state",
             "resolver",
+            "assume",
             "step",
             "detail",
             "group",
@@ -117,7 +129,7 @@ def test_a_connection_is_a_node_and_a_line(text: str) -> None:
 
 
 def test_a_frozen_address_keeps_only_how_it_is_looked_at() -> None:
-    asked = "from=node:a&to=10.0.0.1:80&protocol=udp&source_port=9&state=returning&resolver=musl&step=4&detail=rules"
+    asked = "from=node:a&to=10.0.0.1:80&protocol=udp&source_port=9&state=returning&resolver=musl&assume=front:pod&step=4&detail=rules"
     assert str(parse(asked).look()) == "step=4&detail=rules"
     assert str(parse("connection=a:3&step=4").look()) == "step=4"
 

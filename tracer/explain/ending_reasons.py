@@ -193,6 +193,30 @@ REASONS = (
         sources=(kernel("net/ipv4/arp.c"), standard(1122, "Requirements for Internet Hosts, 3.3.1")),
     ),
     Explanation(
+        code="NETWORK_DROPS_PODS",
+        severity=Severity.WARNING,
+        theme=Theme.ENDING,
+        title="The network is taken not to know pod addresses",
+        sentence="The packet is for a pod's own address, and the network that it is in is taken not to bring it to the pod's node.",
+        meaning=(
+            "Whether the network around the nodes routes pod addresses (BGP, cloud routes, a static route) is in no file of a snapshot: it "
+            "is an assumption, network:routes-pods or network:drops-pods. Where nodes carry pod traffic in a tunnel, the network need not "
+            "know pod addresses, and seldom does; where no node's route leads to another node's pods, it has to.",
+        ),
+        confirm=(
+            Check(look_for="Whether the packet comes in at the pod's node.", command="tcpdump -ni any host POD-ADDRESS"),
+            Check(look_for="A route to the pods' range, on the router.", command="ip route get POD-ADDRESS"),
+        ),
+        fix=(
+            Remedy(
+                action="Dial a Service that is reachable from outside (NodePort, LoadBalancer), not the pod's address.",
+                trade_off="None: pod addresses change with every pod.",
+            ),
+            Remedy(action="Route the pods' ranges to their nodes.", trade_off="The ranges must not be used elsewhere in the network."),
+        ),
+        sources=(kubernetes_docs("Cluster Networking", "concepts/cluster-administration/networking/"),),
+    ),
+    Explanation(
         code="LEAVES_CLUSTER",
         severity=Severity.INFO,
         theme=Theme.ENDING,

@@ -107,6 +107,27 @@ REASONS = (
         ),
     ),
     Explanation(
+        code="LB_SOURCE_RANGE_ASSUMED",
+        severity=Severity.INFO,
+        theme=Theme.LOAD_BALANCERS,
+        title="Whether source ranges apply is not known",
+        sentence="How the load balancer hands over is assumed, and on that depends whether the nodes compare the source.",
+        meaning=(
+            "kube-proxy compares the source of packets to the load balancer's own address only. A balancer that leaves its address as the "
+            "destination has them compared by the nodes; one that hands over to node ports or pods has to compare them itself.",
+            "Where no mark of the provider tells which it is, nothing is said of who gets in: front:node-port, front:kept and front:pod "
+            "are assumptions.",
+        ),
+        confirm=(
+            Check(
+                look_for="The listed ranges.",
+                command="kubectl get service -n NAMESPACE SERVICE -o jsonpath='{.spec.loadBalancerSourceRanges}'",
+            ),
+            Check(look_for="With which destination packets reach a node.", command="tcpdump -ni any 'port NODE-PORT or port PORT'"),
+        ),
+        sources=(kubernetes_docs("Service, Load balancer source ranges", "concepts/services-networking/service/#loadbalancer"),),
+    ),
+    Explanation(
         code="LB_SOURCE_RANGE_BYPASSED",
         severity=Severity.WARNING,
         theme=Theme.LOAD_BALANCERS,

@@ -110,6 +110,14 @@ REASONS = (
         meaning=("Services know these three. ICMP cannot be the start of a trace.",),
     ),
     Explanation(
+        code="BAD_ASSUMPTION",
+        severity=Severity.FAULT,
+        theme=Theme.QUESTION,
+        title="Not an assumption that can be set",
+        sentence="A word of assume sets nothing that Hopline assumes, or two of them contradict each other.",
+        meaning=("The message lists the words that exist. Each is a name and a setting, such as front:kept or enters:NODE.",),
+    ),
+    Explanation(
         code="BAD_QUERY",
         severity=Severity.FAULT,
         theme=Theme.QUESTION,

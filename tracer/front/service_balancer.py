@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
+from tracer.assumptions import FRONT, KEPT, KINDS, NODE_PORT, POD
+from tracer.front.marks import mark_of
 from tracer.frozen import changed
-from tracer.kube.endpoints import ready_endpoints, stays
+from tracer.kube.endpoints import listed_on, ready_endpoints, ready_of, stays
 from tracer.kube.node import Node
 from tracer.kube.objects import Objects
 from tracer.kube.service import AddressOf, Service, ServicePort, TrafficPolicy
 from tracer.packet import Address, Packet
-from tracer.stack_protocols import Balancer, Choice, End, Passing, TableId, TableKind
+from tracer.stack_protocols import Balancer, Choice, End, Handing, Passing, TableId, TableKind
 from tracer.trace import Disposition, Reason, Unknown
 
 
@@ -22,6 +24,16 @@ class ServiceBalancer:
 
     objects: Objects
     service: Service
+    how: Callable[[str | None], Handing] | None = None
+
+    def handing_over(self, how: Callable[[str | None], Handing]) -> ServiceBalancer:
+        """Return the balancer that asks *how* it hands over, once it has to."""
+        return changed(self, how=how)
+
+    def _handing(self) -> Handing:
+        mark = mark_of(self.service)
+        way = None if mark is None else mark.way
+        return Handing(way=way or NODE_PORT) if self.how is None else self.how(way)
 
     @property
     def name(self) -> str:
@@ -31,7 +43,9 @@ class ServiceBalancer:
     @property
     def note(self) -> str:
         """Return what is modelled of it."""
-        return "modelled from the Service's status: passes the client's address on, picks any healthy node with equal odds"
+        mark = mark_of(self.service)
+        told = f"; {mark.what} says that it hands over {KINDS[FRONT].settings[mark.way]}" if mark is not None else ""
+        return f"modelled from the Service's status: passes the client's address on, picks any that is healthy with equal odds{told}"
 
     def choices(self, walk: Passing) -> Iterator[Choice | End | Unknown]:
         """Yield a choice for each healthy node, or why there is none."""
@@ -40,13 +54,17 @@ class ServiceBalancer:
         if port is None:
             text = f"The load balancer of {name} has no listener for {packet.protocol.value} port {packet.destination_port}"
             yield End(disposition=Disposition.LOST, reason=Reason(code="LB_NO_LISTENER", text=text))
-        elif port.node_port is None:
+            return
+        handing = self._handing()
+        if handing.way == POD:
+            yield from self._to_pods(packet, port)
+        elif port.node_port is None and handing.way == NODE_PORT:
             text = f"{name} has no node port for port {port.port}: how its load balancer reaches the pods is up to its controller"
             yield Unknown(code="LB_NOT_MODELLED", text=text, at={"service": name})
-        elif unknown := self._health_not_known():
+        elif handing.entry is None and (unknown := self._health_not_known()):
             yield unknown
         else:
-            yield from self._to_healthy(packet, port)
+            yield from self._to_healthy(packet, port, handing)
 
     def _health_not_known(self) -> Unknown | None:
         if self.objects.nodes and (self.service.external_traffic_policy is not TrafficPolicy.LOCAL or self.objects.slices):
@@ -55,14 +73,31 @@ class ServiceBalancer:
         text = f"which nodes the load balancer of {self.name} finds healthy: {file} is not in the snapshot"
         return Unknown(code="DATA_MISSING", text=text, at={"file": file})
 
-    def _to_healthy(self, packet: Packet, port: ServicePort) -> Iterator[Choice | End]:
-        healthy = [(n, a) for n in self.healthy_nodes() if (a := _internal_ip(n, packet.destination.version)) is not None]
+    def _to_healthy(self, packet: Packet, port: ServicePort, handing: Handing) -> Iterator[Choice | End]:
+        nodes = self.healthy_nodes() if handing.entry is None else [n for n in self.objects.nodes if n.name == handing.entry]
+        healthy = [(n, a) for n in nodes if (a := _internal_ip(n, packet.destination.version)) is not None]
         if not healthy:
             text = f"The load balancer of {self.name} has no healthy node to send to"
             yield End(disposition=Disposition.LOST, reason=Reason(code="NO_HEALTHY_NODES", text=text))
         for node, address in healthy:
-            rewritten = changed(packet, destination=address, destination_port=port.node_port)
-            yield Choice(node=node.name, packet=rewritten, share=Fraction(1, len(healthy)))
+            passed = packet if handing.way == KEPT else changed(packet, destination=address, destination_port=port.node_port)
+            yield Choice(node=node.name, packet=passed, share=Fraction(1, len(healthy)))
+
+    def _to_pods(self, packet: Packet, port: ServicePort) -> Iterator[Choice | End | Unknown]:
+        """To a ready endpoint that runs on a node, as a balancer with pods as its targets does; no policy of the Service counts there."""
+        slices = self.objects.slices_of(self.service.namespace, self.service.name)
+        if not slices and not self.objects.slices:
+            text = f"which pods the load balancer of {self.name} hands over to: endpointslices.json is not in the snapshot"
+            yield Unknown(code="DATA_MISSING", text=text, at={"file": "endpointslices.json"})
+            return
+        ready = ready_of(e for e in listed_on(slices, port, version=packet.destination.version) if e.endpoint.node_name)
+        targets = {e.target: e.endpoint.node_name for e in ready}
+        if not targets:
+            text = f"The load balancer of {self.name} has no ready pod to send to"
+            yield End(disposition=Disposition.LOST, reason=Reason(code="NO_HEALTHY_NODES", text=text))
+        for (address, number), node in targets.items():
+            passed = changed(packet, destination=address, destination_port=number)
+            yield Choice(node=str(node), packet=passed, share=Fraction(1, len(targets)))
 
     def healthy_nodes(self) -> list[Node]:
         """Return the nodes that a health check finds good: with policy Local those with a ready endpoint, else all.

@@ -82,6 +82,7 @@ def _end(outcome: Outcome) -> object:
         outcome.listener,
         outcome.reject_with,
         outcome.left_from,
+        outcome.assumes,
         back,
     )
 

@@ -29,7 +29,8 @@ def answered(fabric: Fabric, ending: Ending) -> Iterator[Ending]:
 def _answers(fabric: Fabric, ending: Ending) -> bool:
     """Whether the way of an answer is walked: of what was delivered; of what left the cluster, where its source is a node's address."""
     if ending.outcome.left_from is not None:
-        return fabric.cluster.is_node_address(ending.walk.packet.source)
+        source = ending.walk.packet.source
+        return fabric.cluster.is_node_address(source) or fabric.cluster.pod_with_ip(source) is not None
     return ending.outcome.disposition is Disposition.DELIVERED
 
 
@@ -60,6 +61,7 @@ def _after(ending: Ending, back: Ending) -> Ending:
         ending.outcome,
         probability=ending.outcome.probability * back.outcome.probability,
         conditions=ending.outcome.conditions + back.outcome.conditions,
+        assumes=tuple(dict.fromkeys(ending.outcome.assumes + back.outcome.assumes)),
     )
     unknowns, forks = (*ending.walk.unknowns, *back.walk.unknowns), ending.walk.forks + back.walk.forks
     return Ending(outcome, changed(ending.walk, unknowns=unknowns, forks=forks))
@@ -128,7 +130,7 @@ def _answering(fabric: Fabric, walk: Walk, place: Place) -> Way:
     """The answer as it leaves the stack that the request arrived in."""
     if walk.visit.kind is StackKind.NODE:
         return SentByNode(walk=walk, node=walk.visit.name, source=walk.packet.source)
-    if walk.visit.kind is StackKind.LOAD_BALANCER:
+    if walk.visit.kind is StackKind.LOAD_BALANCER or place.kind == "outside":
         return SentFromOutside(walk=walk)
     if place.kind == "pod":
         return _from_pod(fabric, walk, place)

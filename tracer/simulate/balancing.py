@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tracer.conntrack import Connection
 from tracer.forks import drawn
@@ -10,31 +10,37 @@ from tracer.frozen import changed
 from tracer.simulate.departure import Accepted, Balanced, ProcessAt, Way
 from tracer.simulate.outside import OutsideHost
 from tracer.simulate.walk import Walk
-from tracer.stack_protocols import Balancer, Choice, End, StackId, TableId, TableKind
+from tracer.stack_protocols import Balancer, Choice, End, Handing, StackId, TableId, TableKind
 from tracer.trace import StackKind, Unknown
 
+Asked = Callable[[str | None, list[str]], Handing]
+"""How a balancer hands over, by what its marks say (None: nothing); it adds the words of the assumptions that this rests on to the list."""
 
-def balanced(walk: Walk, balancer: Balancer, went_out: str | None, process_at: ProcessAt) -> Iterator[Way]:
+
+def balanced(walk: Walk, balancer: Balancer, went_out: str | None, process_at: ProcessAt, asked: Asked) -> Iterator[Way]:
     """Yield what becomes of a packet that comes to *balancer*, having left the stack before by device *went_out*."""
     walk = walk.enter(StackKind.LOAD_BALANCER, balancer.name, node=None, came_in=None, went_out=went_out)
     process = process_at(StackId(StackKind.LOAD_BALANCER, balancer.name), walk)
     if process is not None:
         yield Accepted(walk=walk, process=process, host=OutsideHost(walk.packet.destination))
         return
-    walk = walk.note(balancer.note)
-    for choice in balancer.choices(walk):
+    walk, met = walk.note(balancer.note), list[str]()
+    for choice in balancer.handing_over(lambda told: asked(told, met)).choices(walk):
+        taken = walk.assuming(*met)
         if isinstance(choice, Unknown):
-            yield walk.unknown(choice)
+            yield taken.unknown(choice)
         elif isinstance(choice, End):
-            yield walk.end(choice.disposition, choice.reason)
+            yield taken.end(choice.disposition, choice.reason)
         else:
-            yield Balanced(walk=_passed_on(walk, balancer, choice), node=choice.node)
+            yield Balanced(walk=_passed_on(taken, balancer, choice), node=choice.node)
 
 
 def _passed_on(walk: Walk, balancer: Balancer, choice: Choice) -> Walk:
-    connection = Connection.begin(walk.packet).translated(choice.packet)
     taken = walk.forks if choice.share == 1 else (*walk.forks, drawn(f"{balancer.name} passes on to {choice.node}"))
     branch = changed(walk, packet=choice.packet, probability=walk.probability * choice.share, forks=taken)
+    if choice.packet == walk.packet:  # nothing was rewritten: answers go past it
+        return branch
+    connection = Connection.begin(walk.packet).translated(choice.packet)
     return branch.with_entry(TableId(TableKind.BALANCER, balancer.name), connection)
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
+from tracer.assumptions import DROPS_PODS, ENTERS, FRONT, KINDS, NETWORK, POD, ROUTES_PODS
 from tracer.forks import Fork
 from tracer.front.service_balancer import balancer_at
 from tracer.frozen import changed
@@ -22,6 +24,7 @@ from tracer.routing import ResultKind, RouteResult, shown_device
 from tracer.simulate import departure as d
 from tracer.simulate import links, outside
 from tracer.simulate import pod as pods
+from tracer.simulate.assuming import Assuming
 from tracer.simulate.balancing import balanced, passed_back
 from tracer.simulate.departure import Departure, Way
 from tracer.simulate.node import NodeWalk
@@ -29,11 +32,12 @@ from tracer.simulate.process import accepted
 from tracer.simulate.surroundings import ACCEPTORS, Acceptor, ClusterSurroundings
 from tracer.simulate.walk import Ending, Walk
 from tracer.snapshot.node_files import IP_ADDR, IP_LINK, SYSCTL
-from tracer.stack_protocols import Balancer, TableId, TableKind
+from tracer.stack_protocols import Balancer, Handing, TableId, TableKind
 from tracer.topology.arp import arp_answerers
 from tracer.topology.belonging import why_the_clusters
 from tracer.topology.cluster import Cluster, Port
-from tracer.topology.pod_routes import lacked_route
+from tracer.topology.overlay import overlay_mark
+from tracer.topology.pod_routes import Lacked, lacked_route
 from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Reason, StackKind, Unknown
 
@@ -59,14 +63,22 @@ class _Watch:
 class Fabric:
     """Carries packets from stack to stack. *client* is the address of the client outside, when there is one; *budget* the question's.
 
-    *acceptors* know the processes that accept connections. It keeps what it met, so it is for one question only.
+    *acceptors* know the processes that accept connections, *assuming* what the question assumes. It keeps what it met, so it is for one
+    question only.
     """
 
     def __init__(
-        self, cluster: Cluster, *, client: Address | None = None, budget: Budget | None = None, acceptors: tuple[Acceptor, ...] = ACCEPTORS
+        self,
+        cluster: Cluster,
+        *,
+        client: Address | None = None,
+        budget: Budget | None = None,
+        acceptors: tuple[Acceptor, ...] = ACCEPTORS,
+        assuming: Assuming | None = None,
     ) -> None:
         self.cluster = cluster
         self.budget = budget or Budget(cluster.limits)
+        self.assuming = assuming or Assuming()
         self._client = client
         self._dialling: set[Address] = set()
         self._around = ClusterSurroundings(cluster, acceptors)
@@ -124,9 +136,49 @@ class Fabric:
             return self._from_outside_to_node(walk)
         if balancer := balancer_at(self.cluster.objects, destination):
             return self._to_balancer(walk, balancer, None)
-        if answering := arp_answerers(self.cluster, destination):
+        entry, answering = self.assuming.setting(ENTERS), arp_answerers(self.cluster, destination)
+        if answering and (entry is None or entry not in {port.node for port in answering}):
             return self._by_arp(walk, answering, None)
-        return iter([self._unclaimed(walk) or self._not_found(walk)])
+        if (pod := self.cluster.pod_with_ip(destination)) is not None and pod.node_name:
+            return self._outside_to_pod(walk, pod, pod.node_name)
+        unclaimed = None if answering else self._unclaimed(walk)
+        if unclaimed is None and entry is not None and self._is_the_clusters(walk):
+            return self._entering(walk, (entry, *self.cluster.node_names))
+        return iter([unclaimed or self._not_found(walk)])
+
+    def _outside_to_pod(self, walk: Walk, pod: Pod, node: str) -> Iterator[Way]:
+        """Somebody outside sends to a pod's own address: whether the network there knows it is in no file."""
+        destination, name = walk.packet.destination, f"{pod.namespace}/{pod.name}"
+        marked = overlay_mark(self.cluster, node)
+        because = f" ({marked})" if marked else ""
+        texts = {
+            ROUTES_PODS: "the network outside the cluster is taken to bring pod addresses to their nodes",
+            DROPS_PODS: f"the network outside the cluster is taken not to know pod addresses{because}",
+        }
+        order = (DROPS_PODS, ROUTES_PODS) if marked else (ROUTES_PODS, DROPS_PODS)
+        setting = self.assuming.picked(NETWORK, order, texts.__getitem__)
+        walk = walk.assuming(f"{NETWORK}:{setting}")
+        if setting == DROPS_PODS:
+            text = f"Nobody outside brings {destination}, the address of pod {name}, to the cluster: {texts[DROPS_PODS]}"
+            return iter([walk.end(Disposition.LOST, Reason(code="NETWORK_DROPS_PODS", text=text))])
+        return self._entering(walk, (node, *self.cluster.node_names))
+
+    def _entering(self, walk: Walk, nodes: tuple[str, ...]) -> Iterator[Way]:
+        """A packet from outside comes in at the first of *nodes*, or at the one that the question assumes."""
+        destination = walk.packet.destination
+        settings = tuple(dict.fromkeys(nodes))
+        node = settings[0]
+        if len(settings) > 1:
+            node = self.assuming.picked(
+                ENTERS, settings, lambda name: f"what is sent to {destination} from outside is taken to come in at node {name}"
+            )
+            walk = walk.assuming(f"{ENTERS}:{node}")
+        return self._to_node(walk, Port(node=node, device=self._entrance(node, destination)), None)
+
+    def _is_the_clusters(self, walk: Walk) -> bool:
+        """Whether the cluster takes the packet's destination, wherever it comes in."""
+        destination = walk.packet.destination
+        return bool(self.cluster.ports_of(destination)) or why_the_clusters(self.cluster, destination, _sent(walk)) is not None
 
     def _not_found(self, walk: Walk) -> Ending:
         """The end of a packet from outside for an address that no node and no load balancer of the snapshot is known to take."""
@@ -233,14 +285,12 @@ class Fabric:
         port = self.cluster.port_of(destination)
         if port is not None:
             yield from self._to_node(walk, port, device)
-        elif pod is not None and pod.node_name and (lacked := lacked_route(self.cluster, node, pod.node_name, destination)):
+        elif pod is not None and pod.node_name and (lacked := self._lacked(node, pod.node_name, destination)):
             router = f"to {routed.route.next_hop}, of which nothing is recorded"
             text = f"where the packet for {destination} ends: {lacked.text}; its default route hands it {router}"
             yield walk.unknown(Unknown(code="POD_ROUTE_MISSING", text=text, at={"node": node}))
         elif pod is not None and pod.node_name and pod.node_name != node:
-            note = f"the network takes {destination} to node {pod.node_name} (inferred: no node's route says so)"
-            arrival = self._on_the_link(pod.node_name, routed.route) or self._entrance(pod.node_name, destination)
-            yield from self._to_node(walk.note(note), Port(node=pod.node_name, device=arrival), device)
+            yield from self._by_network(walk, routed, pod.node_name, device)
         elif walk.answering and destination in self._dialling:
             yield outside.to_client(walk, device)
         elif balancer := balancer_at(self.cluster.objects, destination):
@@ -254,6 +304,29 @@ class Fabric:
             yield from self._by_arp(walk, answering, device)
         else:
             yield self._left_behind(walk, routed)
+
+    def _lacked(self, node: str, other: str, destination: Address) -> Lacked | None:
+        """The route that *node* lacks to a pod of *other*, unless the question assumes that the network does without."""
+        return None if self.assuming.setting(NETWORK) is not None else lacked_route(self.cluster, node, other, destination)
+
+    def _by_network(self, walk: Walk, routed: d.Routed, other: str, device: str | None) -> Iterator[Way]:
+        """A node sends to a pod of node *other* by a next hop that is no node: the network between them has to know the way."""
+        destination, node = walk.packet.destination, routed.node
+        texts = {
+            ROUTES_PODS: "the network between the nodes is taken to bring pod addresses to their nodes, as no node's route says so",
+            DROPS_PODS: "the network between the nodes is taken not to know pod addresses",
+        }
+        setting = self.assuming.picked(NETWORK, (ROUTES_PODS, DROPS_PODS), texts.__getitem__)
+        walk = walk.assuming(f"{NETWORK}:{setting}")
+        if setting == DROPS_PODS:
+            text = (
+                f"Node {node} sends the packet out of {shown_device(device)} to {destination}, and no node's route leads it to node {other}"
+            )
+            reason = Reason(code="NETWORK_DROPS_PODS", text=f"{text}: {texts[DROPS_PODS]}")
+            return iter([walk.end(Disposition.LOST, reason, went_out=device)])
+        note = f"the network takes {destination} to node {other} (inferred: no node's route says so)"
+        arrival = self._on_the_link(other, routed.route) or self._entrance(other, destination)
+        return self._to_node(walk.note(note), Port(node=other, device=arrival), device)
 
     def _by_arp(self, walk: Walk, answering: tuple[Port, ...], went_out: str | None) -> Iterator[Way]:
         """No device of the link holds the address, but nodes answer for it: which one the sender hears first is not known."""
@@ -390,11 +463,27 @@ class Fabric:
 
     def _to_balancer(self, walk: Walk, balancer: Balancer, went_out: str | None) -> Iterator[Way]:
         self._balancers[TableId(TableKind.BALANCER, balancer.name)] = balancer
-        return balanced(walk, balancer, went_out, self._around.process_at)
+        return balanced(walk, balancer, went_out, self._around.process_at, partial(self._handing, balancer.name))
+
+    def _handing(self, name: str, marked: str | None, met: list[str]) -> Handing:
+        """How the load balancer of the Service *name* hands over: as its provider's marks say, else as is assumed."""
+        settings = KINDS[FRONT].settings
+        text = f"the load balancer of {name} is taken to hand over "
+        way = marked or self.assuming.picked(FRONT, tuple(settings), lambda setting: text + settings[setting])
+        met += [] if marked else [f"{FRONT}:{way}"]
+        entry = self.assuming.setting(ENTERS) if way != POD else None
+        if entry is not None:
+            nodes = (entry, *self.cluster.node_names)
+            self.assuming.picked(
+                ENTERS, tuple(dict.fromkeys(nodes)), lambda node: f"the load balancer of {name} is taken to pick node {node}"
+            )
+            met.append(f"{ENTERS}:{entry}")
+        return Handing(way=way, entry=entry)
 
     def _balanced(self, chosen: d.Balanced) -> Iterator[Way]:
-        held = self.cluster.port_of(chosen.walk.packet.destination)
-        return self._to_node(chosen.walk, held or Port(node=chosen.node, device=None), None)
+        destination = chosen.walk.packet.destination
+        held = self.cluster.port_of(destination)
+        return self._to_node(chosen.walk, held or Port(node=chosen.node, device=self._entrance(chosen.node, destination)), None)
 
     def _back_through_balancer(self, walk: Walk, went_out: str | None) -> Walk:
         """An answer to a client whose request came through a load balancer passes it again, which undoes its translation."""

@@ -27,7 +27,7 @@ from tracer.simulate.start import source_exists
 from tracer.snapshot.node_files import RESOLVER
 from tracer.snapshot.unreadable import why_unread
 from tracer.topology.cluster import Cluster
-from tracer.trace import Disposition, Lookup, Outcome, Reason, Trace, Unknown
+from tracer.trace import Assumption, Disposition, Lookup, Outcome, Reason, Trace, Unknown
 
 Tracing = Callable[[Cluster, Query], Trace]
 Budgeted = Callable[[Cluster, Query, Budget], Trace]
@@ -166,6 +166,7 @@ def _dialled(
     share = Fraction(1, len(dialled))
     outcomes: list[Outcome] = []
     unknowns: dict[tuple[str, str], Unknown] = {}
+    assumed: dict[str, Assumption] = {}
     for number, address in enumerate(dialled):
         if outcomes and (budget.is_spent or len(outcomes) > budget.limits.ways):
             text = f"{len(dialled) - number} more addresses may be dialled than one question may walk to (limits work, ways)"
@@ -176,7 +177,14 @@ def _dialled(
         found = trace(cluster, replace(query, destination=Destination(host=str(address), port=query.destination.port)))
         outcomes += (replace(o, probability=o.probability * share) for o in found.outcomes)
         unknowns |= {(u.code, u.text): u for u in found.unknowns}
-    return Trace(query=query, outcomes=tuple(outcomes), lookups=lookups, unknowns=tuple(unknowns.values()))
+        assumed |= {a.code: a for a in found.assumptions if a.code not in assumed}
+    return Trace(
+        query=query,
+        outcomes=tuple(outcomes),
+        lookups=lookups,
+        unknowns=tuple(unknowns.values()),
+        assumptions=tuple(assumed.values()),
+    )
 
 
 def _order_notes(resolution: Resolution, dialled: tuple[Address, ...], resolver: Resolver) -> Iterator[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 
+from tracer.assumptions import ENTERS, parse_assumptions
 from tracer.errors import QueryError
 from tracer.forks import Fork, drawn
 from tracer.limits import Budget
@@ -12,6 +14,7 @@ from tracer.packet import Address
 from tracer.query import FlowState, Query, SourceKind
 from tracer.simulate.alike import merged
 from tracer.simulate.answering import answered
+from tracer.simulate.assuming import Assuming
 from tracer.simulate.departure import Departure
 from tracer.simulate.existing import existing_start, recorded_entry
 from tracer.simulate.fabric import Fabric
@@ -19,6 +22,7 @@ from tracer.simulate.naming import traced_name
 from tracer.simulate.patience import Patience
 from tracer.simulate.start import new_start
 from tracer.simulate.walk import Ending
+from tracer.simulate.weighing import Share, weighed
 from tracer.topology.cluster import Cluster
 from tracer.trace import Disposition, Trace, Unknown
 
@@ -35,7 +39,24 @@ def trace(cluster: Cluster, query: Query, *, patience: int | None = None) -> Tra
     :raises TracerError: a file that the walk needs cannot be read.
     :raises TooMuchWork: *patience* is at its end.
     """
-    return _traced(cluster, query, Budget(cluster.limits) if patience is None else Patience(cluster.limits, patience))
+    budget = Budget(cluster.limits) if patience is None else Patience(cluster.limits, patience)
+    _checked(cluster, query)
+    return weighed(_traced(cluster, query, budget), budget, partial(_otherwise, cluster, query))
+
+
+def _checked(cluster: Cluster, query: Query) -> None:
+    """Check that a node that the question assumes is there. :raises QueryError: it is not."""
+    for word in query.assume:
+        name, _, node = word.partition(":")
+        if name == ENTERS and node not in cluster.node_names:
+            near = tuple(f"{name}:{n}" for n in cluster.objects.near_names("Node", node))
+            raise QueryError(f"no node {node} in this cluster, to assume {word}", code="NODE_NOT_FOUND", field="assume", near=near)
+
+
+def _otherwise(cluster: Cluster, query: Query, word: str, share: Share) -> Trace:
+    """The answer with the assumption *word* instead, as far as *share* goes."""
+    kept = tuple(other for other in query.assume if other.partition(":")[0] != word.partition(":")[0])
+    return _traced(cluster, replace(query, assume=parse_assumptions((*kept, word))), share)
 
 
 def _traced(cluster: Cluster, query: Query, budget: Budget) -> Trace:
@@ -47,11 +68,11 @@ def _traced(cluster: Cluster, query: Query, budget: Budget) -> Trace:
         if destination is None:
             return traced_name(cluster, query, _traced, budget)
         start = new_start(cluster, query, destination)
-    fabric = Fabric(cluster, client=query.source.ip, budget=budget)
+    fabric = Fabric(cluster, client=query.source.ip, budget=budget, assuming=Assuming(query.assume))
     endings = _endings(fabric, start)
     if query.state is FlowState.RETURNING:
         endings = _second_time(fabric, start, endings)
-    return _collected(query, merged(endings))
+    return _collected(query, merged(endings), fabric.assuming)
 
 
 def _endings(fabric: Fabric, start: Departure) -> list[Ending]:
@@ -130,7 +151,7 @@ def _left_behind(before: list[Ending]) -> list[_Left]:
     return list(found.values())
 
 
-def _collected(query: Query, endings: list[Ending]) -> Trace:
+def _collected(query: Query, endings: list[Ending], assuming: Assuming) -> Trace:
     unknowns: dict[tuple[str, str], Unknown] = {}
     for ending in endings:
         for unknown in ending.walk.unknowns:
@@ -139,7 +160,9 @@ def _collected(query: Query, endings: list[Ending]) -> Trace:
             reason = ending.outcome.reason
             unknowns.setdefault((reason.code, reason.text), Unknown(code=reason.code, text=reason.text))
     outcomes = tuple(e.outcome for e in endings)
-    return Trace(query=query, outcomes=outcomes, unknowns=tuple(unknowns.values()))
+    met = {word for outcome in outcomes for word in outcome.assumes}
+    assumptions = tuple(a for a in assuming.told() if a.code in met)
+    return Trace(query=query, outcomes=outcomes, unknowns=tuple(unknowns.values()), assumptions=assumptions)
 
 
 def _with_port(cluster: Cluster, query: Query) -> Query:

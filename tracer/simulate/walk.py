@@ -43,6 +43,7 @@ class Walk:
     *settled* are the settings that nobody recorded and this walk takes for granted, as (node, key, is set).
     *forks* are the ways that it took where there were several.
     *own_ports* are those that the client's own port is one of, where nobody said it.
+    *assumed* are the words of the assumptions that the way here rests on.
     *source_port_certain* is false once NAT may have changed it; *answering*: this is the answer; *midstream*: no first packet.
     """
 
@@ -60,6 +61,7 @@ class Walk:
     answering: bool = False
     midstream: bool = False
     accepted: tuple[Taken, ...] = ()
+    assumed: tuple[str, ...] = ()
     header: Mapping[str, int] = field(default_factory=dict)
     sets: Mapping[str, Mapping[str, IpSet]] = field(default_factory=dict)
     forks: tuple[Fork, ...] = ()
@@ -87,6 +89,11 @@ class Walk:
     def note(self, text: str) -> Walk:
         """Return the walk with a remark on the current stack."""
         return changed(self, visit=changed(self.visit, notes=(*self.visit.notes, text)))
+
+    def assuming(self, *words: str) -> Walk:
+        """Return the walk that rests on the assumptions *words* as well."""
+        new = tuple(word for word in words if word not in self.assumed)
+        return changed(self, assumed=self.assumed + new) if new else self
 
     def left(self, went_out: str | None) -> tuple[Hop, ...]:
         """Return the hops with the current stack's appended, left by device *went_out*."""
@@ -137,6 +144,7 @@ class Walk:
             hops=self.left(went_out),
             conditions=self.conditions,
             left_from=left_from,
+            assumes=self.assumed,
         )
         return Ending(outcome, self)
 

@@ -9,17 +9,20 @@ import base64
 import json
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Protocol
 
 from django.conf import settings
 from django.template.loader import render_to_string
+from django.utils.html import escape
 
 from tracer.graph import Box, BoxKind, EdgeKind, Graph, build, most_likely
 from webapp.answering.document import Answer
 from webapp.drawing.graph_svg import LayoutError
 from webapp.drawing.odds import odds_text
+from webapp.presenters.assumed import assumed_lines
 from webapp.presenters.drawing import drawing
 from webapp.presenters.journey import Moment, journey, side_text
 from webapp.presenters.page import trace_page
@@ -34,6 +37,7 @@ CONTENT_TYPES = {
     "json": "application/json",
 }
 PNG_SCALE = 2
+LINE = 18
 _TIMEOUT_SECONDS = 20.0
 _PART = 1 << 16
 _VAR = re.compile(r"var\(--(?P<name>[A-Za-z0-9]+)\)", re.ASCII)
@@ -93,11 +97,17 @@ def svg(answer: Answer, query: TraceQuery, *, dark: bool = False) -> str:
         picture = drawing(graph, moments, query, lambda target: "", step)
     except LayoutError as error:
         raise ExportError(str(error)) from error
+    assumed = assumed_lines(shown.answer)
+    bottom = picture.top + picture.height
+    picture = replace(picture, height=picture.height + LINE * len(assumed))
     drawn = render_to_string("trace/_graph.svg", {"d": picture})
     body = _unlinked(drawn)
     head = f"<style>{_styles(dark)}</style>"
     paper = f'<rect class="paper" x="{picture.left}" y="{picture.top}" width="{picture.width}" height="{picture.height}"/>'
-    return _resolved(f'<?xml version="1.0" encoding="UTF-8"?>\n{body.replace("</title>", "</title>" + head + paper, 1)}\n', dark)
+    lines = [(bottom + LINE * number + 4, escape(_printable(line))) for number, line in enumerate(assumed)]
+    notes = "".join(f'<text class="rl" x="0" y="{y}">{line}</text>' for y, line in lines)
+    body = body.replace("</title>", "</title>" + head + paper, 1).replace("</svg>", notes + "</svg>", 1)
+    return _resolved(f'<?xml version="1.0" encoding="UTF-8"?>\n{body}\n', dark)
 
 
 def _unlinked(text: str) -> str:
@@ -201,8 +211,9 @@ _SHAPES = {
 
 def dot(answer: Answer, query: TraceQuery, *, dark: bool = False) -> str:
     """Return the graph as DOT with its real names, every one of them quoted."""
-    graph, _ = _graph(_shown(answer, query), query)
-    lines = ["digraph trace {", "  rankdir=LR;", '  node [fontname="monospace", shape=box];']
+    shown = _shown(answer, query)
+    graph, _ = _graph(shown, query)
+    lines = ["digraph trace {", *_dot_label(assumed_lines(shown.answer)), "  rankdir=LR;", '  node [fontname="monospace", shape=box];']
     for number, region in enumerate(graph.regions):
         inside = [box for box in graph.boxes if box.region == region.id]
         lines += [
@@ -218,6 +229,12 @@ def dot(answer: Answer, query: TraceQuery, *, dark: bool = False) -> str:
         options += ["style=dashed"] if edge.kind is EdgeKind.REPLY else ["penwidth=2"] if edge.on else []
         lines.append(f"  {_quoted(edge.tail)} -> {_quoted(edge.head)} [{', '.join(options)}];")
     return "\n".join([*lines, "}", ""])
+
+
+def _dot_label(lines: Sequence[str]) -> list[str]:
+    """Return what is assumed as the graph's own label, in words."""
+    text = "\n".join(lines)
+    return [f"  label={_quoted(text)}; labelloc=b; labeljust=l;"] if lines else []
 
 
 def _dot_box(box: Box) -> str:
@@ -267,6 +284,7 @@ def mermaid(answer: Answer, query: TraceQuery, *, dark: bool = False) -> str:
         arrow = "-.->" if edge.kind is EdgeKind.REPLY else "==>" if edge.on else "-->"
         label = f"|{_mermaid(odds_text(edge.share))}|" if edge.labelled and edge.share is not None else ""
         lines.append(f"  {_plain(edge.tail)} {arrow}{label} {_plain(edge.head)}")
+    lines += [f"  assumed{n}[{_mermaid(line)}]" for n, line in enumerate(assumed_lines(shown.answer))]
     return "\n".join([*lines, ""])
 
 
@@ -315,4 +333,5 @@ def _sequence(answer: Answer, moments: tuple[Moment, ...]) -> str:
     said = verdict(answer.answer, answer.paths, answer.paths[0]) if outcome else None
     if before and said:
         lines.append(f"  Note over {before}: {_mermaid_text(said.whole)}")
+    lines += [f"  Note over {before}: {_mermaid_text(line)}" for line in assumed_lines(answer.answer) if before]
     return "\n".join([*lines, ""])

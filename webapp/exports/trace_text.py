@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from tracer.dispositions import WORDS
 from tracer.packet import Packet, endpoint_text
-from tracer.trace import Finding, Hop, Listener, Outcome, Step, Trace
+from tracer.trace import Assumption, Finding, Hop, Listener, Outcome, Step, Trace
 from webapp.drawing.odds import is_long
 
 
@@ -18,7 +18,14 @@ def trace_text(trace: Trace, *, with_steps: bool) -> str:
     lines = [f"{query.source} -> {query.destination} {query.protocol.value}: {count} {'path' if count == 1 else 'paths'}"]
     lines += _tree([(outcome, list(_passages(outcome, with_steps=with_steps))) for outcome in trace.outcomes])
     lines += [f"unknown: {unknown.text} [{unknown.code}]" for unknown in trace.unknowns]
+    lines += [f"assumed: {assumption.text} [{assumption.code}]{_changes(assumption)}" for assumption in trace.assumptions]
     return "\n".join(lines)
+
+
+def _changes(assumption: Assumption) -> str:
+    others = " or ".join(f"--assume {word}" for word in assumption.other)
+    said = {True: "changes the answer", False: "changes nothing", None: "was not looked at"}[assumption.changes]
+    return f"; {others} {said}" if others else ""
 
 
 def _tree(branches: Sequence[tuple[Outcome, list[str]]]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tracer.assumptions import parse_assumptions
 from tracer.packet import Protocol
 from tracer.query import FlowState, Resolver
 from webapp.questions.trace_query import FieldError, TraceQuery
@@ -109,7 +110,10 @@ def _near(query: TraceQuery, error: FieldError, path: str) -> list[Near]:
 
     found = []
     for name in error.near:
-        if error.field == "from" and query.source:
+        if error.field == "assume":
+            kept = (word for word in query.assume if word.partition(":")[0] != name.partition(":")[0])
+            changed = query.but(assume=parse_assumptions((*kept, name)))
+        elif error.field == "from" and query.source:
             text = f"{query.source.kind.value}:{name}"
             changed = query.but(source=parse(f"from={text}&to=1.1.1.1:1").source)
         else:

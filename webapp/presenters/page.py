@@ -18,6 +18,7 @@ from webapp.answering.document import Answer
 from webapp.drawing.graph_svg import LayoutError
 from webapp.drawing.odds import odds_text
 from webapp.presenters.also import AlsoWay, also_ways
+from webapp.presenters.assumed import Assumed, assumed
 from webapp.presenters.drawing import Drawing, drawing
 from webapp.presenters.facts import facts
 from webapp.presenters.inspector import Inspector, inspector
@@ -110,6 +111,7 @@ class TracePage:
     list_url: str
     self_url: str
     conditions: tuple[str, ...]
+    assumed: tuple[Assumed, ...]
     unknowns: tuple[str, ...]
     unchecked: tuple[str, ...]
     remarks: tuple[str, ...]
@@ -214,6 +216,7 @@ def _words(looked: _Looked) -> dict[str, Any]:
         "heading": _heading(looked.paths, query),
         "following": _following(looked.paths, looked.followed, query),
         "conditions": looked.followed.conditions,
+        "assumed": assumed(shown.answer, query, path),
         "unknowns": tuple(dict.fromkeys(item["text"] for item in shown.answer.get("unknowns") or ())),
         "unchecked": unchecked(shown.answer),
         "remarks": tuple(remark["text"] for remark in looked.outcome.get("remarks") or ()),
@@ -356,7 +359,7 @@ def _reply_note(outcome: Json) -> str:
     if outcome["disposition"] == "delivered":
         return "The way back is not modelled yet."
     if outcome["disposition"] == "leaves":
-        return "Whether an answer comes, and finds its way back, is not recorded: the packet leaves with an address that is no node's."
+        return "Whether an answer comes, and finds its way back, is not recorded."
     return "The refusal is the answer." if outcome["disposition"] == "rejected" else "Nothing comes back from here."
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, quote
 
+from tracer.assumptions import parse_assumptions
 from tracer.errors import QueryError
 from tracer.packet import Protocol
 from tracer.query import (
@@ -56,7 +57,7 @@ class FieldError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceQuery:
-    """What is asked (*source* … *resolver*) and how it is looked at. None and the defaults are left out of the URL.
+    """What is asked (*source* … *assume*) and how it is looked at. None and the defaults are left out of the URL.
 
     *connection* is a line of a node's conntrack.txt: it says who sends what to whom, so that nothing else of the question is given.
     """
@@ -69,6 +70,7 @@ class TraceQuery:
     state: FlowState = FlowState.NEW
     connection: tuple[str, int] | None = None
     resolver: Resolver = Resolver.GLIBC
+    assume: tuple[str, ...] = ()
     follow: str = ""
     step: int | None = None
     detail: str = "chains"
@@ -102,6 +104,7 @@ class TraceQuery:
             ("state", "" if self.state is FlowState.NEW else self.state.value),
             ("connection", "" if self.connection is None else f"{self.connection[0]}:{self.connection[1]}"),
             ("resolver", "" if self.resolver is Resolver.GLIBC else self.resolver.value),
+            *(("assume", word) for word in self.assume),
             ("follow", self.follow),
             ("step", "" if self.step is None else str(self.step)),
             ("detail", "" if self.detail == "chains" else self.detail),
@@ -135,17 +138,18 @@ class TraceQuery:
             state=self.state,
             connection=self.connection,
             resolver=self.resolver,
+            assume=self.assume,
         )
 
     def look(self) -> TraceQuery:
         """Return how the answer is looked at, without what is asked: the address of a frozen answer."""
-        asked = ("source", "destination", "protocol", "source_port", "state", "connection", "resolver")
+        asked = ("source", "destination", "protocol", "source_port", "state", "connection", "resolver", "assume")
         return replace(self, **{name: getattr(_NOTHING, name) for name in asked})
 
     def to_query(self) -> Query:
         """Return the engine's query. :raises QueryError: the source or the destination is missing."""
         if self.connection is not None:
-            return Query(source=ANYONE, destination=ANYWHERE, connection=self.connection)
+            return Query(source=ANYONE, destination=ANYWHERE, connection=self.connection, assume=self.assume)
         if self.source is None or self.destination is None:
             raise QueryError("from and to are both needed", code="BAD_QUERY", field="from" if self.source is None else "to")
         return Query(
@@ -155,6 +159,7 @@ class TraceQuery:
             source_port=self.source_port,
             state=self.state,
             resolver=self.resolver,
+            assume=self.assume,
         )
 
 
@@ -169,12 +174,12 @@ def parse(text: str, *, frozen: bool = False) -> TraceQuery:
 
 
 def from_params(params: Mapping[str, Sequence[str]], *, frozen: bool = False) -> TraceQuery:
-    """Return the query that *params* (each name with its values, the last one counts) say, with every error found.
+    """Return the query that *params* (each name with its values, of which the last counts, but for ``assume``) say, with every error found.
 
     *frozen*: the question is stored elsewhere, so what is asked is neither read nor missed.
     """
     raw = {name: values[-1].strip() for name, values in params.items() if values}
-    reader = _Reader(raw)
+    reader = _Reader(raw, [word for value in params.get("assume", ()) if (word := value.strip())])
     return reader.read(frozen=frozen)
 
 
@@ -186,8 +191,9 @@ def is_form(params: Mapping[str, Sequence[str]]) -> bool:
 class _Reader:
     """Reads one set of parameters and keeps a list of what is wrong."""
 
-    def __init__(self, raw: dict[str, str]) -> None:
+    def __init__(self, raw: dict[str, str], assume: Sequence[str]) -> None:
         self.raw = raw
+        self.assume = assume
         self.errors: list[FieldError] = []
 
     def read(self, *, frozen: bool) -> TraceQuery:
@@ -210,7 +216,7 @@ class _Reader:
 
     def _asked(self) -> dict[str, Any]:
         if self.raw.get("connection"):
-            return {"connection": self._connection(), "seed": self._seed()}
+            return {"connection": self._connection(), "seed": self._seed(), "assume": self._assumptions()}
         source, destination = self._source(), self._destination()
         wanted = any(self.raw.get(name) for name in ("from", "from_name", "to"))
         if wanted and source is None and not self._has_error("from"):
@@ -225,7 +231,15 @@ class _Reader:
             "seed": self._seed(),
             "state": FlowState(self._choice("state", [state.value for state in FlowState], FlowState.NEW.value)),
             "resolver": Resolver(self._choice("resolver", [resolver.value for resolver in Resolver], Resolver.GLIBC.value)),
+            "assume": self._assumptions(),
         }
+
+    def _assumptions(self) -> tuple[str, ...]:
+        try:
+            return parse_assumptions(self.assume)
+        except QueryError as error:
+            self._error("assume", _sentence(error))
+            return ()
 
     def _connection(self) -> tuple[str, int] | None:
         m = _CONNECTION.fullmatch(self.raw["connection"])

@@ -147,7 +147,7 @@ def hidden_fields(query: TraceQuery) -> dict[str, Any]:
     """Return what each of the page's small forms carries along: everything but its own fields."""
     kept = query.params()
     return {
-        "hidden": [(name, value) for name, value in kept if name in ("detail", "group", "view")],
+        "hidden": [(name, value) for name, value in kept if name in ("assume", "detail", "group", "view")],
         "view_hidden": [(name, value) for name, value in kept if name not in ("find", "detail")],
         "list_hidden": [(name, value) for name, value in kept if name != "find"],
     }

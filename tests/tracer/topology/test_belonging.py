@@ -40,10 +40,12 @@ def test_an_address_outside_is_left_for_and_its_answer_comes_back(version: int, 
     assert [hop.name for hop in found.hops][-2:] == ["n1", host]
 
 
-def test_without_masquerade_the_pods_own_address_leaves_and_no_answer_is_told() -> None:
-    found = only(made(masquerade=False), POD, f"{OUTSIDE[4]}:53")
-    assert found.disposition is Disposition.LEAVES and found.source_seen is not None
-    assert (str(found.source_seen[0]), found.reply) == ("10.1.1.2", None)
+@pytest.mark.parametrize(("word", "back"), [("routes-pods", Disposition.DELIVERED), ("drops-pods", Disposition.LOST)])
+def test_without_masquerade_the_answer_depends_on_the_network_outside(word: str, back: Disposition) -> None:
+    (found,) = made(masquerade=False).trace(POD, f"{OUTSIDE[4]}:53", assume=(f"network:{word}",)).outcomes
+    assert found.disposition is Disposition.LEAVES and found.source_seen is not None and found.reply is not None
+    assert (str(found.source_seen[0]), found.reply.disposition) == ("10.1.1.2", back)
+    assert f"network:{word}" in found.assumes
 
 
 def test_an_answer_that_a_node_drops_is_told() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from tracer.assumptions import FRONT
 from tracer.explain.explanation import Severity
 from tracer.explain.findings.asked_again import is_hopeless, those_better
 from tracer.explain.findings.case import Case, finding, some
@@ -38,6 +39,10 @@ def _source_ranges(case: Case, subject: Subject, passage: Passage) -> Iterator[F
         return
     listed, source = some([str(r) for r in ranges]), case.sent.source
     at = passage.cause
+    if word := next((w for w in passage.outcome.assumes if w.startswith(f"{FRONT}:")), ""):
+        if not any(source in r for r in ranges):
+            yield _assumed(case, subject, word, listed)
+        return
     if at is not None and subject.way is WayIn.LOAD_BALANCER and case.is_of_proxy(at) and case.is_about(at, subject):
         arriving = at.hop.packet_in.source
         if not any(arriving in r for r in ranges):
@@ -52,6 +57,16 @@ def _source_ranges(case: Case, subject: Subject, passage: Passage) -> Iterator[F
             yield finding(code="LB_SOURCE_RANGE_DENIED", text=text, fix=fix, at=at)
     elif passage.outcome.disposition is Disposition.DELIVERED and not any(source in r for r in ranges) and _is_meant(case, subject):
         yield _not_enforced(case, subject, passage, listed)
+
+
+def _assumed(case: Case, subject: Subject, word: str, listed: str) -> Finding:
+    """Which ranges are asked for hangs on how the balancer hands over: nothing is said of who is kept out, but on what it hangs."""
+    text = (
+        f"Whether loadBalancerSourceRanges of Service {subject.name} ({listed}), which do not list {case.client}, keep it out depends on "
+        f"how the load balancer hands over, which is assumed ({word}): the nodes' rules compare the source of what still has the "
+        "balancer's address as its destination, and of nothing else; whether the balancer itself compares it is in no file"
+    )
+    return finding(code="LB_SOURCE_RANGE_ASSUMED", text=text, fix="Ask again with the way in which this load balancer hands over.")
 
 
 def _is_meant(case: Case, subject: Subject) -> bool:

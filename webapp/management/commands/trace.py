@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from tracer.assumptions import assumption_words, parse_assumptions
 from tracer.errors import QueryError, TracerError
 from tracer.explain.findings import diagnose
 from tracer.query import Query, parse_destination, parse_port, parse_protocol, parse_source, query_from_dict
@@ -45,6 +46,8 @@ class Command(BaseCommand):
         parser.add_argument("--to", metavar="DESTINATION", help="HOST:PORT, [IPv6]:PORT or svc:NAMESPACE/NAME[:PORT]")
         parser.add_argument("--protocol", default="tcp", help="tcp (default), udp or sctp")
         parser.add_argument("--source-port", default=None, help="1 to 65535; any when not given")
+        words = f"set an assumption, may be repeated: {', '.join(assumption_words())}"
+        parser.add_argument("--assume", action="append", default=[], metavar="WORD", help=words)
         parser.add_argument("--steps", action="store_true", help="list every rule that matched")
         parser.add_argument("--format", choices=["text", "json"], default="text")
         parser.add_argument("--batch", metavar="FILE", help="JSON Lines of queries; - is standard input")
@@ -139,6 +142,7 @@ def _query(options: dict[str, Any]) -> Query:
             destination=parse_destination(options["to"]),
             protocol=parse_protocol(options["protocol"]),
             source_port=None if options["source_port"] is None else parse_port(options["source_port"], "source_port"),
+            assume=parse_assumptions(options["assume"]),
         )
     except QueryError as error:
         raise _UsageError(str(error)) from None

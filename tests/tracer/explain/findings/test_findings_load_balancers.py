@@ -43,9 +43,27 @@ def test_a_source_in_the_ranges_is_let_in():
     assert not {c for c in codes(traced) if c.startswith("LB_SOURCE")}
 
 
-@pytest.mark.parametrize("to", [LB, "192.168.0.11:30080"])
-def test_a_client_outside_the_ranges_gets_in_by_the_node_port(to):
-    found = all_of(ranged("203.0.113.128/25").diagnosed(CLIENT, to), "LB_SOURCE_RANGE_BYPASSED")
+@pytest.mark.parametrize("assume", [(), ("front:kept",), ("front:node-port",), ("front:pod",)])
+def test_what_rests_on_how_the_balancer_hands_over_is_no_statement(assume):
+    """Kept out or let in, as the assumption has it: the only thing said of the ranges is that they depend on it."""
+    traced = ranged("203.0.113.128/25").diagnosed(CLIENT, LB, assume=assume)
+    assert {c for c in codes(traced) if c.startswith("LB_SOURCE")} == {"LB_SOURCE_RANGE_ASSUMED"}
+    word = (assume or ("front:node-port",))[0]
+    assert all(f"is assumed ({word})" in f.text and f.severity == "info" for f in all_of(traced, "LB_SOURCE_RANGE_ASSUMED"))
+    listed = ranged("203.0.113.0/24").diagnosed(CLIENT, LB, assume=assume)
+    assert not {c for c in codes(listed) if c.startswith("LB_SOURCE")}
+
+
+def test_a_mark_of_the_provider_is_no_assumption():
+    made = ranged("203.0.113.128/25")
+    made.edit("services.json", "web", lambda item: item["metadata"].update(annotations={"metallb.io/ip-allocated-from-pool": "p"}))
+    traced = made.diagnosed(CLIENT, LB)
+    assert {c for c in codes(traced) if c.startswith("LB_SOURCE")} == {"LB_SOURCE_RANGE_DENIED"}
+    assert traced.assumptions == ()
+
+
+def test_a_client_outside_the_ranges_gets_in_by_the_node_port():
+    found = all_of(ranged("203.0.113.128/25").diagnosed(CLIENT, "192.168.0.11:30080"), "LB_SOURCE_RANGE_BYPASSED")
     assert found
     for one in found:
         assert "203.0.113.10 is let in, although loadBalancerSourceRanges of Service default/web" in one.text
@@ -54,7 +72,7 @@ def test_a_client_outside_the_ranges_gets_in_by_the_node_port(to):
 
 
 def test_a_client_in_the_ranges_is_meant_to_get_in():
-    assert "LB_SOURCE_RANGE_BYPASSED" not in codes(ranged("203.0.113.0/24").diagnosed(CLIENT, LB))
+    assert "LB_SOURCE_RANGE_BYPASSED" not in codes(ranged("203.0.113.0/24").diagnosed(CLIENT, "192.168.0.11:30080"))
 
 
 @pytest.mark.parametrize("source", ["pod:default/client-1", "node:n1"])

@@ -1,0 +1,66 @@
+"""The assumptions of an answer as a small panel: what is taken for granted, whether it matters, and links that ask with another setting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tracer.assumptions import parse_assumptions
+from webapp.presenters.verdict import sentence
+from webapp.questions.trace_query import TraceQuery
+
+Json = Mapping[str, Any]
+_CHANGES = {
+    True: "Another setting changes the answer:",
+    False: "No other setting changes the answer:",
+    None: "Whether another setting changes the answer was not looked at:",
+}
+NOT_MET = "Nothing on the way asks for it."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assumed:
+    """One assumption: its *word*, the *text* that says what it means here, what another setting *changes*, and (word, address) of each."""
+
+    word: str
+    text: str
+    changes: str
+    others: tuple[tuple[str, str], ...]
+
+
+def assumed(answer: Json, query: TraceQuery, path: str) -> tuple[Assumed, ...]:
+    """Return the panel's rows: what the walk met, then what the question set and nothing met. A frozen answer is not asked again."""
+    live = not path.startswith("/t/")
+    return (*_met(answer, query, path, live=live), *_not_met(answer, query, path, live=live))
+
+
+def _met(answer: Json, query: TraceQuery, path: str, *, live: bool) -> Iterator[Assumed]:
+    for item in answer.get("assumptions") or ():
+        others = tuple((word, _address(query, word, path) if live else "") for word in item["other"])
+        text = item["text"]
+        yield Assumed(word=item["code"], text=sentence(text[:1].upper() + text[1:]), changes=_CHANGES[item["changes"]], others=others)
+
+
+def _not_met(answer: Json, query: TraceQuery, path: str, *, live: bool) -> Iterator[Assumed]:
+    met = {item["code"] for item in answer.get("assumptions") or ()}
+    for word in answer["query"].get("assume") or ():
+        if word not in met:
+            kept = tuple(other for other in query.assume if other != word)
+            others = (("without it", _again(query, kept, path)),) if live else ()
+            yield Assumed(word=word, text=NOT_MET, changes="", others=others)
+
+
+def _address(query: TraceQuery, word: str, path: str) -> str:
+    """The same question with the assumption *word* in place of its other settings."""
+    kept = (other for other in query.assume if other.partition(":")[0] != word.partition(":")[0])
+    return _again(query, parse_assumptions((*kept, word)), path)
+
+
+def _again(query: TraceQuery, assume: tuple[str, ...], path: str) -> str:
+    return query.but(assume=assume, follow="", step=None, expand=()).url(path)
+
+
+def assumed_lines(answer: Json) -> tuple[str, ...]:
+    """Return the assumptions that an answer rests on, one line each, for files."""
+    return tuple(f"Assumed: {item['text']} ({item['code']})" for item in answer.get("assumptions") or ())
