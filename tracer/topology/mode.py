@@ -35,7 +35,7 @@ def mode_of(cluster: Cluster, node: str) -> ModeEvidence:
     if (path := _without_rules(cluster, node)) is not None:
         return path
     said = proxy_mode(cluster.snapshot, node)
-    held = dict(_held(cluster.stack(node)))
+    held = dict(_held(cluster, cluster.stack(node)))
     if said is None:
         return ModeEvidence(mode=None, evidence=("no file of the node and no ConfigMap says which mode it is",))
     if (other := _not_yet(cluster.snapshot, node, said, held)) is not None:
@@ -69,10 +69,19 @@ def _not_yet(snapshot: Snapshot, node: str, said: ProxyMode, held: Mapping[str, 
     return next(iter(held)) if any(snapshot.has_node_file(node, name) for name in RULES_OF_MODE.get(said.mode, ())) else None
 
 
-def _held(stack: NodeStack) -> Iterator[tuple[str, str]]:
+def _is_anothers(cluster: Cluster, stack: NodeStack) -> bool:
+    """Whether the virtual servers are others' (keepalived, kube-router): none is for a Service, and kube-proxy's device is not there."""
+    servers = stack.virtual_servers.servers if stack.virtual_servers is not None else ()
+    links = {link.name for link in stack.routing.links}
+    if not links or "kube-ipvs0" in links:
+        return False
+    return not any(s.address is not None and cluster.objects.services_with_address(s.address) for s in servers)
+
+
+def _held(cluster: Cluster, stack: NodeStack) -> Iterator[tuple[str, str]]:
     """Yield each mode that the node holds rules of, with where."""
     try:
-        if stack.virtual_servers is not None and stack.virtual_servers.servers:
+        if stack.virtual_servers is not None and stack.virtual_servers.servers and not _is_anothers(cluster, stack):
             yield "ipvs", f"{stack.virtual_servers.file} holds {len(stack.virtual_servers.servers)} virtual servers"
         elif dummy := len(stack.routing.addresses_of("kube-ipvs0")):
             yield "ipvs", f"device kube-ipvs0 holds {dummy} addresses, which the node takes for its own"

@@ -60,6 +60,13 @@ def test_leftovers_of_another_mode(name: str, text: str, said: str):
     assert said in leftover[0].evidence[0]
 
 
+def test_virtual_servers_of_another_program_are_no_leftover_of_kube_proxys():
+    """keepalived's, say: none is for a Service, and there is no kube-ipvs0."""
+    made = with_file("ipvsadm-save.txt", IPVS.replace("10.96.0.10", "198.51.100.77"))
+    assert mode_of(made.cluster(), "n1").leftovers == ()
+    assert "LEFTOVER_RULES" not in codes(made.diagnosed("pod:default/client-1", "10.96.0.10:80"))
+
+
 def test_nothing_left_nothing_found():
     made = shop()
     assert "LEFTOVER_RULES" not in codes(made.diagnosed("pod:default/client-1", "10.96.0.10:80"))

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 
 from tracer.conntrack_list import Entry, entries_towards
 from tracer.explain.explanation import Severity
+from tracer.explain.findings.asked_again import asked_again
 from tracer.explain.findings.case import Case, finding, owner_text, some, target_of
-from tracer.explain.findings.passage import Mark, Passage
+from tracer.explain.findings.endpoints import Target
+from tracer.explain.findings.passage import Mark, Passage, passage_of
 from tracer.explain.findings.subject import Subject
 from tracer.packet import Packet, Protocol
 from tracer.snapshot.node_files import CONNTRACK
@@ -40,6 +42,8 @@ def _followed(case: Case, subject: Subject, passage: Passage) -> Iterator[Findin
     target = target_of(at)
     if target is None or case.endpoints.at(target) is not None:
         return
+    if _is_of_others(case, at, target):
+        return
     where = f"{case.path(node, CONNTRACK.name)}:{line}"
     text = (
         f"This connection to Service {subject.name} is bound to {target[0]} port {target[1]} on node {node} ({where}), which is no "
@@ -49,12 +53,21 @@ def _followed(case: Case, subject: Subject, passage: Passage) -> Iterator[Findin
     yield finding(code="CONNTRACK_TO_REMOVED_ENDPOINT", text=text, fix=_delete(subject, node, at.hop.packet_in), at=at, evidence=(where,))
 
 
+def _is_of_others(case: Case, at: Mark, target: Target) -> bool:
+    """Whether a rule of others (a pod's hostPort) would bind a new connection in the same way: then nothing was removed."""
+    packet = at.hop.packet_in
+    now = asked_again(case, packet.destination, packet.destination_port)
+    taken = (mark for outcome in now.outcomes for mark in passage_of(outcome).dnats) if now is not None else ()
+    return any(target_of(mark) == target and not case.is_of_proxy(mark) for mark in taken)
+
+
 def _remembered(case: Case, subject: Subject, passage: Passage, hop: Hop) -> Iterator[Finding]:
     packet, node = hop.packet_in, hop.node or hop.name
     entries = case.known.once(("entries", node, packet.destination), lambda: _entries(case, node, packet))
     mine = [e for e in entries if e.protocol is packet.protocol and e.original.destination_port == packet.destination_port]
     translated = next((x for x in passage.dnats if x.hop is hop), None)
-    removed = [e for e in mine if e.has_dnat and _leads_nowhere(case, e)]
+    others = None if translated is None or case.is_of_proxy(translated) else target_of(translated)
+    removed = [e for e in mine if e.has_dnat and _leads_nowhere(case, e) and others != (e.reply.source, e.reply.source_port)]
     plain = [e for e in mine if not e.has_dnat and translated is not None and _is_stuck(e)]
     if removed:
         yield _finding(case, subject, hop, removed, "CONNTRACK_TO_REMOVED_ENDPOINT", translated)

@@ -14,6 +14,7 @@ from tracer.explain.findings.linux_release import resets_on_invalid
 from tracer.explain.findings.passage import Mark, Passage
 from tracer.netfilter import model as m
 from tracer.netfilter.iptables_save import Chain, Dump
+from tracer.netfilter.owners import owner_of
 from tracer.packet import Family, Protocol
 from tracer.snapshot.node_files import SYSCTL
 from tracer.topology.stack import NodeStack
@@ -51,9 +52,13 @@ def forward_policy(case: Case, at: Mark, *, reply: bool) -> Iterator[Finding]:
         "rule of table "
         f"{at.step.table} accepts it ({mark}), and the policy of {at.step.chain} is DROP ({where}): it times out"
     )
+    owner = case.owner(at)
+    whose = f"{owner.name}'s" if owner.name else "no known program's"
     fix = (
         "Tell kube-proxy the pod range (clusterCIDR) or let the network plugin accept pod traffic in FORWARD; "
         "iptables -P FORWARD ACCEPT opens the node for everything."
+        if chain is not None
+        else f"Let table {at.step.table}, which is {whose}, accept pod traffic in chain {at.step.chain}. {owner.undo}"
     )
     yield finding(code="FORWARD_POLICY_DROP", text=text, fix=fix, at=at, reply=reply, evidence=(f"{where} :{at.step.chain} DROP",))
 
@@ -100,8 +105,9 @@ def _leftover(case: Case, passage: Passage, hop: Hop) -> Iterator[Finding]:
         f"both about this packet{about}{did}. Only one of them is kept up to date; the other sends to what was there when it was "
         "left behind"
     )
+    writers = some(list(dict.fromkeys(owner_of("nat", name, None).name or "their program" for name in shared)))
     fix = (
-        f"Reboot node {stack.name}, or flush the back end that kube-proxy no longer writes to (iptables --version tells which one it uses)."
+        f"Reboot node {stack.name}, or flush the back end to which {writers} no longer writes (iptables --version tells which one is used)."
     )
     yield finding(code="LEFTOVER_RULES", text=text, fix=fix, severity=Severity.FAULT if ended else None, at=at, evidence=tuple(files))
 

@@ -115,7 +115,8 @@ def _marking(at: Mark) -> Mark | None:
         step = at.hop.steps[place]
         before, after = (int(str(x), 16) for x in step.rewrote.get("mark", ("0", "0")))
         if after & mask == value != before & mask:
-            return _caller(at, place) if _MARKS_ALL.match(step.rule or "") else Mark(at.hop, step, at.at_hop, place)
+            marking = Mark(at.hop, step, at.at_hop, place)
+            return caller_of(marking) or marking if _MARKS_ALL.match(step.rule or "") else marking
     return None
 
 
@@ -131,9 +132,8 @@ def _wanted(rule: str) -> tuple[int, int] | None:
     return (value, mask) if value else None
 
 
-def _caller(at: Mark, place: int) -> Mark:
-    """Return the step that led to the chain of step *place* of the hop, that step itself where none did."""
-    chain = at.hop.steps[place].chain
-    leads = (f"jump {chain}", f"goto {chain}")
-    found = next((i for i in range(place - 1, -1, -1) if at.hop.steps[i].verdict in leads), place)
-    return Mark(at.hop, at.hop.steps[found], at.at_hop, found)
+def caller_of(at: Mark) -> Mark | None:
+    """Return the step that led to the chain of *at*, None for a chain that the kernel calls."""
+    leads = (f"jump {at.step.chain}", f"goto {at.step.chain}")
+    found = next((i for i in range(at.at_step - 1, -1, -1) if at.hop.steps[i].verdict in leads), None)
+    return None if found is None else Mark(at.hop, at.hop.steps[found], at.at_hop, found)

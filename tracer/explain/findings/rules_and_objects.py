@@ -34,7 +34,7 @@ def findings(case: Case, passage: Passage) -> Iterator[Finding]:
         if case.is_of_proxy(at):
             yield from _translated(case, subject, at)
     elif passage.cause is not None:
-        if case.is_of_proxy(passage.cause):
+        if subject.other_proxy is None and case.is_of_proxy(passage.cause):
             yield from _refused(case, subject, passage, passage.cause)
     elif subject.other_proxy is None and not passage.dnats:
         yield from _untouched(case, subject, passage)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from tracer.explain.explanation import Severity
 from tracer.explain.findings.case import Case, finding, owner_text, target_of
-from tracer.explain.findings.passage import Mark, Passage
+from tracer.explain.findings.passage import Mark, Passage, caller_of
 from tracer.explain.findings.rules_and_objects import behind_it, chosen
 from tracer.explain.findings.subject import Subject, WayIn, subject_of
 from tracer.netfilter.rule_comments import spoken_in
@@ -117,9 +117,20 @@ def _nobodys(case: Case, passage: Passage) -> Iterator[Finding]:
         return
     if number is not None and case.objects.services_with_node_port(number, packet.protocol):
         return  # a node port, at an address that nobody is known to have
-    if at.step.rewrote or _named_by(at.step) is not None:
+    if at.step.rewrote or _named_by(at.step) is not None or _looked_up(at):
         dialled = endpoint_text(packet.destination, number)
         yield _left_over(case, at, f"no Service of the snapshot has {dialled}/{packet.protocol.value}")
+
+
+def _looked_up(at: Mark) -> bool:
+    """Whether what ended the packet was found for its address and port: an IPVS server, an element of one of nft's maps.
+
+    The general rules behind those (``cluster-ips-check``) end what is for nobody, as they should.
+    """
+    led = caller_of(at)
+    return at.step.table == "ipvs" or any(
+        "map @" in (m.step.rule or "") for m in (at, led) if m is not None and m.step.table == "kube-proxy"
+    )
 
 
 def _named_by(step: Step) -> tuple[str, str] | None:
@@ -162,4 +173,6 @@ def _what_was_seen(passage: Passage) -> str:
     hop: Hop | None = passage.nodes[0] if passage.nodes else None
     reason: Reason | None = passage.outcome.reason
     ended = f" ({reason.text})" if reason else ""
-    return f"No rule of node {hop.node} does{ended}" if hop is not None and passage.cause is None else f"What it did is not seen{ended}"
+    if hop is None or passage.cause is not None:
+        return f"Nobody on this way did{ended}"
+    return f"No rule of node {hop.node} does{ended}"

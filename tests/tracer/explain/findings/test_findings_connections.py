@@ -73,6 +73,22 @@ def test_entries_that_are_in_order(line):
     assert not {c for c in codes(remembered(line).diagnosed("pod:default/client-1", IP, protocol="udp")) if c.startswith("CONNTRACK")}
 
 
+HOSTPORT = [
+    ("nat", ":CNI-HOSTPORT-DNAT"),
+    ("nat", "-A PREROUTING -d 10.96.0.10/32 -j CNI-HOSTPORT-DNAT"),
+    ("nat", "-A CNI-HOSTPORT-DNAT -p udp -m udp --dport 80 -j DNAT --to-destination 10.1.9.9:8080"),
+]
+
+
+def test_an_entry_that_a_rule_of_others_would_make_again_is_in_order():
+    made = remembered(entry("10.1.1.3", ("10.1.9.9", 8080)))
+    assert "CONNTRACK_TO_REMOVED_ENDPOINT" in codes(made.diagnosed("pod:default/client-1", IP, protocol="udp"))
+    assert "CONNTRACK_TO_REMOVED_ENDPOINT" in codes(made.diagnosed("pod:default/client-1", IP, protocol="udp", connection=("n1", 1)))
+    made.node(1).rules += HOSTPORT
+    assert "CONNTRACK_TO_REMOVED_ENDPOINT" not in codes(made.diagnosed("pod:default/client-1", IP, protocol="udp"))
+    assert "CONNTRACK_TO_REMOVED_ENDPOINT" not in codes(made.diagnosed("pod:default/client-1", IP, protocol="udp", connection=("n1", 1)))
+
+
 def test_an_ordinary_tcp_entry_to_a_removed_pod_is_none():
     made = remembered(entry("10.1.1.3", ("10.1.9.9", 8080), protocol="tcp      6 431999", state="ESTABLISHED "), made=shop())
     assert not {c for c in codes(made.diagnosed("pod:default/client-1", IP)) if c.startswith("CONNTRACK")}

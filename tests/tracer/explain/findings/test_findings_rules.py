@@ -53,6 +53,17 @@ def test_a_native_forward_policy_drops():
     assert "no rule of table fw accepts it" in found[0].text
 
 
+@pytest.mark.parametrize(("table", "said"), [("fw", "which is no known program's"), ("firewalld", "which is firewalld's")])
+def test_a_policy_of_a_table_of_ones_own_is_its_owners(table, said):
+    made = shop()
+    made.node(1).texts["nft-ruleset.txt"] = (
+        f"table inet {table} {{\n\tchain f {{\n\t\ttype filter hook forward priority 0; policy drop;\n\t}}\n}}\n"
+    )
+    fix = all_of(made.diagnosed("pod:default/client-1", "10.1.2.2:8080"), "FORWARD_POLICY_DROP")[0].fix
+    assert said in fix
+    assert "kube-proxy" not in fix
+
+
 def test_the_answer_can_be_dropped_by_the_policy():
     made = shop()
     made.node(1).policies["filter FORWARD"] = "DROP"
@@ -115,6 +126,7 @@ def test_both_back_ends_hold_the_same_chains():
     assert found
     for said in ("Node n1", "nodes/n1/iptables-legacy-save.txt", RULES, "KUBE-", "Service default/web"):
         assert said in found[0].text
+    assert "to which kube-proxy no longer writes" in found[0].fix
 
 
 def test_another_programs_rules_in_the_other_back_end_are_fine():

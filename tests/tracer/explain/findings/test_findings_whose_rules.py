@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from tests.made_findings import CLIENT, all_of, codes, published, shop, the
+from tests.made_findings import CLIENT, all_of, codes, endpoints, published, shop, the, unlisted
+from tracer.explain.findings import diagnose
+from tracer.query import Query, parse_destination, parse_source
+from tracer.simulate import trace
+from tracer.snapshot import Snapshot
+from tracer.topology.cluster import Cluster
 
 IP = "10.96.0.10:80"
 RULES = "nodes/n1/iptables-save.txt"
@@ -270,3 +277,38 @@ def test_another_proxy_that_serves_it_is_fine():
     made = shop()
     made.edit("services.json", "web", lambda item: item["metadata"].update(labels={"service.kubernetes.io/service-proxy-name": "x"}))
     assert codes(made.diagnosed("pod:default/client-1", IP)) == set()
+
+
+@pytest.mark.parametrize("label", ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"])
+def test_a_refusal_is_not_put_down_to_kube_proxy_either(label):
+    made = unlisted(shop(), endpoints=endpoints(shop().pods[:2], ready=True))
+    made.edit("services.json", "web", lambda item: item["metadata"].update(labels={label: "x"}))
+    traced = made.diagnosed("pod:default/client-1", IP)
+    assert not accused(traced)
+    assert "Nobody on this way did" in the(traced, "SERVICE_OF_ANOTHER_PROXY").text
+
+
+# -- the same in every mode -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.needs_shared
+@pytest.mark.parametrize("recording", ["shop-iptables", "shop-nftables", "shop-ipvs", "shop-iptables-v1.20", "shop-userspace-v1.20"])
+@pytest.mark.parametrize("name", ["typo", "api"])
+def test_rules_of_a_removed_service_are_said_in_every_mode(shared, recording, name):
+    """One that sends to endpoints, and one that only refuses."""
+    folder = shared / "recordings" / recording
+    files = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    listed = json.loads(files["services.json"])
+    gone = next((i for i in listed["items"] if (i["metadata"]["namespace"], i["metadata"]["name"]) == ("default", name)), None)
+    if gone is None:
+        pytest.skip(f"{recording} has no Service default/{name}")
+    pods = json.loads(files["pods.json"])["items"]
+    client = next(p["metadata"] for p in pods if p["metadata"]["name"].startswith("client"))
+    question = {
+        "source": parse_source(f"pod:{client['namespace']}/{client['name']}"),
+        "destination": parse_destination(f"{gone['spec']['clusterIP']}:{gone['spec']['ports'][0]['port']}"),
+    }
+    for items, said in ((listed["items"], False), ([i for i in listed["items"] if i is not gone], True)):
+        cluster = Cluster.from_snapshot(Snapshot.from_files(files | {"services.json": json.dumps(listed | {"items": items}).encode()}))
+        found = diagnose(cluster, trace(cluster, Query(**question)))
+        assert {("RULES_FOR_REMOVED_SERVICE" in {f.code for f in o.findings}) for o in found.outcomes} == {said}
