@@ -77,6 +77,17 @@ def _yaml_objects(text: str) -> None:
     Snapshot.from_files({"cluster.yaml": text.encode("utf-8", "surrogatepass")}).objects.check_all()
 
 
+def _pasted(dump: str) -> tuple[str, ...]:
+    """The same from a terminal: quoted, numbered in colour, and as ``iptables -S`` prints a table."""
+    lines = dump.splitlines()
+    listed = [f"-N {line[1:].split()[0]}" if line.startswith(":") else line for line in lines if line.startswith((":", "-A", "["))]
+    return (
+        "".join(f"> {line}\n" for line in lines),
+        "".join(f"\x1b[32m{n}:\x1b[0m{line}\n" for n, line in enumerate(lines, 1)),
+        "root@n1:~# iptables -t nat -S\n-P PREROUTING ACCEPT\n" + "".join(f"{line}\n" for line in listed) + "root@n1:~# \n",
+    )
+
+
 def readers() -> tuple[Reader, ...]:
     """Return every reader with its seeds."""
     corefile = json.loads((_DEMO / "shop-iptables" / "configmaps.json").read_text())["items"][0]["data"]["Corefile"]
@@ -85,7 +96,7 @@ def readers() -> tuple[Reader, ...]:
     demo = _DEMO / "shop-iptables"
     yaml = "apiVersion: v1\nkind: Service\nmetadata: {name: api, namespace: default}\nspec:\n  clusterIP: 10.96.0.7\n  ports:\n  - port: 80\n    targetPort: http\n"
     return (
-        Reader(name="iptables-save", read=lambda text: iptables_save.check(text, "fuzz"), seeds=(dump, dump6)),
+        Reader(name="iptables-save", read=lambda text: iptables_save.check(text, "fuzz"), seeds=(dump, dump6, *_pasted(dump))),
         Reader(name="ipset save", read=lambda text: parse_sets(text, "fuzz"), seeds=(_lines(_node_file("shop-ipvs", "ipset-save.txt"), 4, 60),)),
         Reader(name="ipvsadm -S", read=lambda text: parse_virtual_servers(text, "fuzz"), seeds=(_lines(_node_file("shop-ipvs", "ipvsadm-save.txt"), 3, 40),)),
         Reader(name="ipvsadm -L", read=parse_counters, seeds=(_lines(_node_file("shop-ipvs", "ipvsadm-list.txt"), 3, 40),)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tracer.explain.explanation import Check, Explanation, Remedy, Severity, Theme, kubernetes_docs, manual
+from tracer.explain.explanation import Check, Explanation, Remedy, Severity, Theme, issue, kubernetes_docs, manual
 
 _COLLECT_RULES = Check(
     look_for="A complete dump ends with COMMIT and a comment for each table.", command="iptables-save -c > iptables-save.txt"
@@ -34,6 +34,8 @@ REASONS = (
         sentence="The packet enters a node whose rules are not in the snapshot.",
         meaning=(
             "Without its rule set nobody can say what a node does with a packet. Objects alone say what should happen, not what does.",
+            "The same is said of a file that is no dump, of an empty one, and of tables that a dump of one table (iptables-save -t nat) "
+            "does not have: what was not recorded is not taken for empty.",
         ),
         confirm=(_COLLECT_RULES, Check(look_for="The same for IPv6.", command="ip6tables-save -c > ip6tables-save.txt")),
         fix=(_AGAIN,),
@@ -71,12 +73,46 @@ REASONS = (
         title="A line of the dump cannot be read",
         sentence="The packet reaches a rule that could not be parsed.",
         meaning=(
-            "The line is damaged, so what it does is unknown, and everything after it depends on that. Both ways are shown with "
-            "their condition.",
+            "The line is damaged, so what it asks and does is unknown, and everything after it depends on that: there the path ends. "
+            "iptables-save itself prints such a line where a newer program made the rule ([unsupported revision]).",
         ),
         confirm=(Check(look_for="The same fault, found by iptables itself.", command="iptables-restore --test < iptables-save.txt"),),
         fix=(_AGAIN,),
         sources=(manual("iptables-save(8)"), manual("iptables-restore(8)")),
+    ),
+    Explanation(
+        code="LEGACY_NOT_RECORDED",
+        severity=Severity.WARNING,
+        theme=Theme.SNAPSHOT,
+        title="Rules of iptables-legacy were not recorded",
+        sentence="The dump says that the node has tables of iptables-legacy too, and they are not in the snapshot.",
+        meaning=(
+            "The kernel asks the tables of both back ends. iptables-save of one prints none of the other's, and only remarks that there "
+            "are some. Often they are empty: a program once asked for them. The answer is the one for empty tables, and says so here.",
+        ),
+        confirm=(Check(look_for="Whether they hold rules.", command="iptables-legacy-save -c; ip6tables-legacy-save -c"),),
+        fix=(
+            Remedy(
+                action="Record iptables-legacy-save.txt and ip6tables-legacy-save.txt of the node, and upload the snapshot anew.",
+                trade_off="A snapshot is one moment: collect the other files with it.",
+            ),
+        ),
+        sources=(issue("cloudnativelabs/kube-router#1069"), issue("canonical/microk8s#2180"), manual("iptables-save(8)")),
+    ),
+    Explanation(
+        code="UNREAD_TABLE",
+        severity=Severity.WARNING,
+        theme=Theme.SNAPSHOT,
+        title="A part of the dump cannot be read",
+        sentence="The packet comes to a table or a chain of which a line of the dump could not be placed.",
+        meaning=(
+            "A line without its table's first line, a table that stands twice, a line that is none of iptables-save's: what it says is "
+            "lost, and it may have decided. Hopline takes away what it knows to be none of the dump (quotes, indents, line numbers, "
+            "prompts, colours) and guesses nothing else.",
+        ),
+        confirm=(_COLLECT_RULES,),
+        fix=(_AGAIN,),
+        sources=(manual("iptables-save(8)"),),
     ),
     Explanation(
         code="TRUNCATED_DUMP",

@@ -8,8 +8,8 @@ from typing import Any
 from typing import Protocol as TypingProtocol
 
 from tracer.limits import Budget
+from tracer.netfilter.dump import Chain
 from tracer.netfilter.evaluate import Annotator, XtablesLanguage, in_words
-from tracer.netfilter.iptables_save import Chain
 from tracer.netfilter.leaf import Leaf, StepList
 from tracer.netfilter.rule_language import Base, RuleLanguage
 from tracer.netfilter.view import View

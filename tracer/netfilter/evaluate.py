@@ -14,8 +14,8 @@ from tracer.limits import Budget
 from tracer.netfilter import matches
 from tracer.netfilter import model as m
 from tracer.netfilter.altered_view import altered, marked
+from tracer.netfilter.dump import Chain, Unread
 from tracer.netfilter.effects import Alters, Answer, Effect, Ends, Jumps, Passes, Returns
-from tracer.netfilter.iptables_save import Chain
 from tracer.netfilter.rule_language import Base, Costs
 from tracer.netfilter.view import UnknownAnswer, View
 from tracer.packet import Packet
@@ -66,11 +66,14 @@ class XtablesLanguage:
         """Return what gives the rule at a position."""
         return chain.rule
 
-    def cut_off(self, chain: Chain) -> str | None:
-        """Return why *chain* may have more rules than are known."""
+    def cut_off(self, chain: Chain) -> UnknownAnswer | None:
+        """Return why *chain* may have more rules than are known, or another policy."""
+        if chain.unread is not None:
+            return unread_answer(self.base.file, chain.unread)
         if not chain.may_continue:
             return None
-        return f"{self.base.file} is cut off inside table {chain.table.name}: chain {chain.name} may have more rules"
+        text = f"{self.base.file} is cut off inside table {chain.table.name}: chain {chain.name} may have more rules"
+        return UnknownAnswer("TRUNCATED_DUMP", text)
 
     def parts(self, rule: m.Rule) -> Sequence[m.Match]:
         """Return the matches of a rule; of one that cannot be read what it asks for certain."""
@@ -123,6 +126,12 @@ class XtablesLanguage:
     def at(self, chain: str, rule: m.Rule) -> Mapping[str, object]:
         """Return the file, line and text of a rule."""
         return {"file": self.base.file, "line": rule.line, "rule": rule.text}
+
+
+def unread_answer(file: str, unread: Unread) -> UnknownAnswer:
+    """Return what is said of a part of *file* that is not known."""
+    where = file if unread.line is None else f"{file}:{unread.line}"
+    return UnknownAnswer("UNREAD_TABLE", f"{where}: {unread.why}")
 
 
 def in_words(base: Chain, family: str) -> Base:

@@ -2,144 +2,51 @@
 
 Owns the layout of the file: ``*table``, ``:CHAIN POLICY [n:n]``, rules (with or without counters), ``COMMIT``, comments.
 Strategy: one pass over the lines that only looks at their beginning. What is broken is kept where it stood: a bad rule line becomes a
-rule with a *fault*, a table without COMMIT is *truncated*; whoever walks into either learns it there and nowhere else.
+rule with a *fault*, a table without COMMIT is *truncated*; whoever walks into either learns it there and nowhere else. Only where a line
+has no place is the text read a second time, as somebody may have pasted it (``pasted.py``); what has no place then makes unknown what it
+may be of (``placing.py``).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from tracer.errors import Fault, Faults, ParseError
+from tracer.netfilter.dump import Chain, Dump, Table
 from tracer.netfilter.hook_order import BUILT_IN_CHAINS, CHAINS_OF_TABLE
-from tracer.netfilter.index import ChainIndex, pinned_matches
-from tracer.netfilter.model import Rule, UnmodelledTarget
+from tracer.netfilter.pasted import Pasted, read_paste
+from tracer.netfilter.placing import Strays, place
 from tracer.netfilter.rule_shapes import ShapeReader
-from tracer.netfilter.rule_text import parse_rule, strip_counters
+from tracer.netfilter.rule_text import after_counters
 
-_CHAIN = re.compile(r":(\S+) (ACCEPT|DROP|QUEUE|RETURN|-)(?: \[[0-9]+:[0-9]+\])?\s*", re.ASCII)
-_OF_NFT = re.compile(r"\(nf_tables\)|xtables-save|-nft-save", re.ASCII)
+_CHAIN = re.compile(r":(\S+) (ACCEPT|DROP|QUEUE|RETURN|-)(?P<broken>[ \[].*)?", re.ASCII)
+_COUNTED = re.compile(r"(?: \[[0-9]+:[0-9]+\])?\s*", re.ASCII)
 _UNLISTED = re.compile(r"# Table `(\w+)' (?:is incompatible|contains incompatible base-chains), use 'nft' tool", re.ASCII)
 _LEGACY = re.compile(r"# Warning: ip6?tables-legacy tables present", re.ASCII)
 TABLES = ("raw", "mangle", "nat", "filter", "security", "broute")
 _HOOKS = frozenset(BUILT_IN_CHAINS)
-_LONG = 24  # chains of at least this many rules are looked up by index
-
-
-@dataclass(slots=True)
-class Chain:
-    """One chain: *policy* is None for a user chain. Rules are parsed on first use and kept."""
-
-    name: str
-    policy: str | None
-    table: Table
-    line: int | None
-    numbers: list[int] = field(default_factory=list)
-    may_continue: bool = False
-    _rules: dict[int, Rule] | None = None
-    _index: ChainIndex | None = None
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def rule(self, position: int) -> Rule:
-        """Return the rule at *position*; a line that is no rule comes back with its *fault* and an unmodelled target."""
-        if self._rules is None:
-            self._rules = {}
-        found = self._rules.get(position)
-        if found is None:
-            found = self._rules[position] = self._parsed(self.numbers[position])
-        return found
-
-    def text(self, position: int) -> str:
-        """Return the line of the rule at *position* as the dump has it."""
-        return self.table.dump.lines[self.numbers[position] - 1]
-
-    def _parsed(self, number: int) -> Rule:
-        dump = self.table.dump
-        line = dump.lines[number - 1]
-        if dump.truncated and number == len(dump.lines):
-            return self._faulty(number, "the dump is cut off in this line")
-        try:
-            return parse_rule(line, number, self.table.chains, file=dump.file)
-        except ParseError as error:
-            return self._faulty(number, error.faults[0].message)
-
-    def _faulty(self, number: int, fault: str) -> Rule:
-        text = strip_counters(self.table.dump.lines[number - 1]).rstrip()
-        return Rule(text, number, self.name, pinned_matches(text), UnmodelledTarget("", text), fault=fault)
-
-    @property
-    def index(self) -> ChainIndex | None:
-        """Return the index over this chain, or None for a short chain."""
-        if self._index is None and self.table.dump.indexed and len(self.numbers) >= _LONG:
-            self._index = ChainIndex([self.text(i) for i in range(len(self.numbers))])
-        return self._index
-
-
-@dataclass(slots=True)
-class Table:
-    """One table of a dump. *truncated*: its COMMIT is missing."""
-
-    name: str
-    dump: Dump
-    line: int
-    chains: dict[str, Chain] = field(default_factory=dict)
-    truncated: bool = False
-
-
-@dataclass(slots=True)
-class Dump:
-    """One iptables-save or ip6tables-save file. *truncated*: it ends inside a table, so tables may be missing altogether.
-
-    *unlisted* are tables that iptables-save says it cannot list, or not in full, with the line that says so; *speaks_of_legacy* is the line
-    that warns of tables of the legacy back end.
-    """
-
-    file: str
-    lines: list[str]
-    tables: dict[str, Table] = field(default_factory=dict)
-    faults: Faults = field(default_factory=Faults)
-    truncated: bool = False
-    indexed: bool = True
-    unlisted: dict[str, int] = field(default_factory=dict)
-    speaks_of_legacy: int | None = None
-    _counts: dict[tuple[str, str], int] = field(default_factory=dict, compare=False, repr=False)
-
-    @property
-    def is_legacy(self) -> bool:
-        """Return whether the legacy back end holds these rules: the file is named so, or is not said to be of ``(nf_tables)``.
-
-        NB: up to iptables 1.8.2 the nft back end calls itself xtables-save.
-        """
-        return "legacy" in self.file or any("Generated by" in x and not _OF_NFT.search(x) for x in self.lines[:1])
-
-    @property
-    def rule_count(self) -> int:
-        """Return how many rules the dump holds."""
-        return sum(len(c) for t in self.tables.values() for c in t.chains.values())
-
-    def judged(self, question: Callable[[Dump], bool]) -> bool:
-        """Return what *question* says of the dump as a whole: for who keeps account of what is asked of it."""
-        return question(self)
-
-    def count(self, table: str, prefix: str) -> int:
-        """Return how many chains of *table* have rules and a name that begins with *prefix*."""
-        if (table, prefix) not in self._counts:
-            chains = self.tables[table].chains.items() if table in self.tables else ()
-            self._counts[table, prefix] = sum(1 for name, chain in chains if name.startswith(prefix) and chain.numbers)
-        return self._counts[table, prefix]
 
 
 def parse_dump(text: str, file: str, *, indexed: bool = True) -> Dump:
-    """Return the tables and chains of an iptables-save text; rules are not parsed yet.
+    """Return the tables and chains of an iptables-save text, or of what ``iptables -S`` prints; rules are not parsed yet.
 
-    Never raises: what is wrong with the layout is in ``faults`` and in the ``truncated`` marks.
-    Source: iptables-save(8), iptables 1.8.9.
+    Never raises: what is wrong with the layout is in ``faults`` and in what the dump says that is not known.
+    Source: iptables-save(8), iptables(8), iptables 1.8.9.
     """
-    lines = text.split("\n")
-    dump = Dump(file, lines, indexed=indexed)
+    pasted = Pasted(text.split("\n"))
+    dump = Dump(file, pasted.lines, indexed=indexed)
+    strays = _read(dump, pasted)
+    if strays.unplaced or strays.outside or "\x1b" in text:
+        pasted = read_paste(pasted.lines)
+        dump = Dump(file, pasted.lines, indexed=indexed, lists_all=pasted.lists_all)
+        strays = _read(dump, pasted)
+    place(dump, strays, pasted)
+    return dump
+
+
+def _read(dump: Dump, pasted: Pasted) -> Strays:
+    """Read the layout into *dump*; return what has no place in it."""
+    lines, begins, strays = dump.lines, pasted.begins, Strays()
     table: Table | None = None
     members: dict[str, list[int]] = {}
     again, numbers = "\n", list[int]()  # how a rule of the same chain as the last one begins, and that chain's rules
@@ -149,42 +56,54 @@ def parse_dump(text: str, file: str, *, indexed: bool = True) -> Dump:
             continue
         first = line[:1]
         if first == "-" or first == "[":
-            start = 0 if first == "-" else line.find("] ") + 2
+            start = 0 if first == "-" else after_counters(line)
             if line.startswith("-A ", start) and table is not None:
                 end = line.find(" ", start + 3)
                 name = line[start + 3 :].rstrip() if end < 0 else line[start + 3 : end]
                 found = members.get(name)
                 if found is None:
-                    found = members[name] = _chain_of(dump, table, name, number, line).numbers
+                    found = members[name] = _chain_of(dump, table, name, number, strays).numbers
                 found.append(number)
                 again, numbers = f"-A {name} ", found
             else:
-                dump.faults.append(Fault(file=file, line=number, column=0, message="a rule outside a table, or not -A", text=line))
+                strays.add(number, is_outside=table is None)
+                dump.fault(number, "a rule outside a table, or not -A")
         elif first == ":":
+            if number in begins:
+                _end(dump, table, number)
+                table, members, again = _begin(dump, begins[number], number, strays), {}, "\n"
+                table.is_listed = True
             name = line[1:-8]
-            if table is not None and line.endswith(" - [0:0]") and _is_new_name(name, members):
+            if table is not None and again == "\n" and line.endswith(" - [0:0]") and _is_new_name(name, members):
                 members[name] = numbers = []
                 table.chains[name] = Chain(name, None, table, number, numbers)
-                again = "\n"
             else:
-                _declare(dump, table, members, line, number)
+                _declare(dump, table, members, number, strays, is_late=again != "\n")
+                again = "\n"
         elif first == "*":
             _end(dump, table, number)
-            table, members, again = _begin(dump, line, number), {}, "\n"
+            table, members, again = _begin(dump, line[1:].strip(), number, strays), {}, "\n"
         elif line.startswith("COMMIT") and not line[6:].strip():
+            if table is not None:
+                table.end = number
             table, again = None, "\n"
         elif first == "#":
             _remark(dump, line, number)
         elif first and line.strip():
-            dump.faults.append(Fault(file=file, line=number, column=0, message="not a line of iptables-save", text=line))
+            strays.add(number, is_outside=False)
+            dump.fault(number, "not a line of iptables-save")
+    _finish(dump, table)
+    return strays
+
+
+def _finish(dump: Dump, table: Table | None) -> None:
+    """Mark a dump that ends too early."""
     if table is not None:
-        _end(dump, table, len(lines))
+        _end(dump, table, len(dump.lines))
+        dump.truncated = not table.is_listed
+    elif _lacks_its_end(dump.lines):
         dump.truncated = True
-    elif _lacks_its_end(lines):
-        dump.truncated = True
-        message = "the dump is cut off behind a table: iptables-save ends each with '# Completed'"
-        dump.faults.append(Fault(file=file, line=len(lines), column=None, message=message))
-    return dump
+        dump.fault(len(dump.lines), "the dump is cut off behind a table: iptables-save ends each with '# Completed'", None)
 
 
 def _remark(dump: Dump, line: str, number: int) -> None:
@@ -197,7 +116,7 @@ def _remark(dump: Dump, line: str, number: int) -> None:
 
 def _lacks_its_end(lines: list[str]) -> bool:
     """Whether the dump has iptables-save's first line and not its last one. Source: do_output in iptables-save.c, xtables-save.c."""
-    if not lines[0].startswith("# Generated by "):
+    if not next((line for line in lines if line.strip()), "").startswith("# Generated by "):
         return False
     last = next((line for line in reversed(lines) if line.strip()), "")
     return not last.startswith(("# Completed on ", "# Table `", "# Warning: "))
@@ -208,36 +127,49 @@ def _is_new_name(name: str, members: dict[str, list[int]]) -> bool:
     return name not in members and name not in _HOOKS and name != "" and " " not in name and name.isprintable()
 
 
-def _begin(dump: Dump, line: str, number: int) -> Table:
-    name = line[1:].strip()
+def _begin(dump: Dump, name: str, number: int, strays: Strays) -> Table:
+    table = Table(name, dump, number)
     if name not in TABLES:
-        dump.faults.append(Fault(file=dump.file, line=number, column=1, message=f"no table is called {name!r}", text=line))
+        dump.fault(number, f"no table is called {name!r}" if name else "which table this lists is not said", 1)
     if name in dump.tables:
-        dump.faults.append(Fault(file=dump.file, line=number, column=1, message=f"table {name!r} appears twice", text=line))
-    table = dump.tables[name] = Table(name, dump, number)
+        dump.fault(number, f"table {name!r} appears twice", 1)
+        strays.again.append(table)
+    else:
+        dump.tables[name] = table
     return table
 
 
-def _declare(dump: Dump, table: Table | None, members: dict[str, list[int]], line: str, number: int) -> None:
-    found = _CHAIN.fullmatch(line)
-    if table is None or not found:
-        dump.faults.append(Fault(file=dump.file, line=number, column=0, message="not a chain declaration of a table", text=line))
+def _declare(dump: Dump, table: Table | None, members: dict[str, list[int]], number: int, strays: Strays, *, is_late: bool) -> None:
+    """Take a declaration that is not the usual one; one that is broken behind its policy still says what it is for."""
+    found = _CHAIN.fullmatch(dump.lines[number - 1])
+    built_in = CHAINS_OF_TABLE.get(table.name, ()) if table is not None else ()
+    # Only built-in chains have a policy, so a name of another table's, or of none, is no name.
+    is_fit = found is not None and (found[2] == "-" or not built_in or found[1] in built_in)
+    if table is None or found is None or not is_fit:
+        strays.add(number, is_outside=table is None)
+        dump.fault(number, "not a chain declaration of a table")
         return
-    name, policy = found.groups()
+    if found["broken"] and not _COUNTED.fullmatch(found["broken"]):
+        dump.fault(number, "not a chain declaration of a table: read as far as its policy")
+    name, policy = found[1], found[2]
     if policy == "-":
         # iptables-restore reads '-' of a built-in chain as: leave the policy alone, and ACCEPT is what a new table has.
-        policy = "ACCEPT" if name in CHAINS_OF_TABLE.get(table.name, ()) else None
+        policy = "ACCEPT" if name in built_in else None
+    if is_late or (name in table.chains and name in built_in):
+        strays.late.append(number)
+        dump.fault(number, "a chain is declared behind rules, or twice: the first line of another table may be missing")
     chain = table.chains.get(name)
     if chain is None:
         chain = table.chains[name] = Chain(name, policy, table, number)
     members[name] = chain.numbers
 
 
-def _chain_of(dump: Dump, table: Table, name: str, number: int, line: str) -> Chain:
+def _chain_of(dump: Dump, table: Table, name: str, number: int, strays: Strays) -> Chain:
     chain = table.chains.get(name)
     if chain is None:
-        dump.faults.append(Fault(file=dump.file, line=number, column=3, message=f"chain {name!r} was not declared", text=line))
+        dump.fault(number, f"chain {name!r} was not declared", 3)
         chain = table.chains[name] = Chain(name, "ACCEPT" if name in CHAINS_OF_TABLE.get(table.name, ()) else None, table, None)
+        strays.undeclared.append(chain)
     return chain
 
 
@@ -245,12 +177,14 @@ def _end(dump: Dump, table: Table | None, number: int) -> None:
     """Mark a table without COMMIT: the chain its last rule is in, and every chain still without rules, may go on beyond the end."""
     if table is None:
         return
+    table.end = number
+    if table.is_listed:
+        return
     table.truncated = True
     for name in CHAINS_OF_TABLE.get(table.name, ()):
         if name not in table.chains and not any(c.numbers for c in table.chains.values()):
-            table.chains[name] = Chain(name, "ACCEPT", table, None)
-    message = f"table {table.name} has no COMMIT: the dump is cut off"
-    dump.faults.append(Fault(file=dump.file, line=number, column=None, message=message))
+            table.chains[name] = Chain(name, "ACCEPT", table, None, may_continue=True)
+    dump.fault(number, f"table {table.name} has no COMMIT: the dump is cut off", None)
     last = max((c.numbers[-1] for c in table.chains.values() if c.numbers), default=0)
     for chain in table.chains.values():
         chain.may_continue = not chain.numbers or chain.numbers[-1] == last
@@ -264,6 +198,8 @@ def check(text: str, file: str) -> tuple[Fault, ...]:
         reader = ShapeReader(table.chains, file)
         for chain in table.chains.values():
             for number in chain.numbers:
+                if number in dump.damaged:
+                    continue
                 try:
                     reader.check(dump.lines[number - 1], number)
                 except ParseError as error:

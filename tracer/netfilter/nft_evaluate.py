@@ -128,7 +128,7 @@ class NftLanguage:
         """Return what gives the rule at a position."""
         return chain.rules.__getitem__
 
-    def cut_off(self, chain: n.NftChain) -> str | None:
+    def cut_off(self, chain: n.NftChain) -> UnknownAnswer | None:
         """Return nothing: what a listing lacks is said of the whole listing (``NftRuleset.incomplete``)."""
         return None
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from tracer.limits import Budget
 from tracer.netfilter.effects import Answer, Draws, Effect
-from tracer.netfilter.view import View
+from tracer.netfilter.view import UnknownAnswer, View
 from tracer.packet import Packet
 
 
@@ -90,8 +90,8 @@ class RuleLanguage(TypingProtocol[C, R, P]):
     def rules(self, chain: C) -> Callable[[int], R]:
         """Return what gives the rule at a position."""
 
-    def cut_off(self, chain: C) -> str | None:
-        """Return why *chain* may have more rules than are known, None where it has not."""
+    def cut_off(self, chain: C) -> UnknownAnswer | None:
+        """Return why *chain* may have more rules than are known, or another policy; None where it has not."""
 
     def parts(self, rule: R) -> Sequence[P]:
         """Return what is asked of a rule."""

@@ -61,6 +61,12 @@ def strip_counters(line: str) -> str:
     return line[found.end() :] if found else line
 
 
+def after_counters(line: str) -> int:
+    """Return where in *line* the rule begins, behind ``[packets:bytes]``; 0 where there is none."""
+    found = _COUNTERS.match(line)
+    return found.end() if found else 0
+
+
 def words(text: str) -> list[Word]:
     """Return the words of *text*. :raises ParseError: a quote is not closed or stands in mid-word."""
     try:

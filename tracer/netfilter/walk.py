@@ -3,8 +3,9 @@
 Strategy: a cursor (where it is, what the packet looks like, how likely this is) runs rule by rule. A language says what the parts of one
 rule answer and do (``effects.py``); everything that follows from it is here: jumps with their guard, policies, the budget, steps. A random
 or unknown match leaves its rule *open*. Only what depends on it splits the cursor: an effect, or a packet that was changed behind it. A
-later part that is known to say no settles it, and a rule that does nothing is only noted. Every cursor ends in one Leaf, whose verdict
-may be one that others carry out (a translation). Steps are a linked list, shared between branches.
+later part that is known to say no settles it, and a rule that does nothing is only noted. What a rule that cannot be read does nobody
+knows: there a cursor ends, unsplit. Every cursor ends in one Leaf, whose verdict may be one that others carry out (a translation). Steps
+are a linked list, shared between branches.
 Source: ip_tables.c (ipt_do_table), nf_tables_core.c (nft_do_chain), Linux 6.18.
 """
 
@@ -30,7 +31,6 @@ _SPLIT, _CONDITION = 20, 10
 # How many in a row can be open with the packet the same: odds, what is not known, odds. Any more is one with one of those.
 _ALIKE = 3
 _PLAIN = (Jumps, Ends, Passes, Returns)
-_UNREADABLE = Ends("unknown", None)
 
 
 Event = tuple[Any, Any, object]
@@ -172,17 +172,18 @@ class RuleWalk(Generic[C, R, P]):
         why = self._language.cut_off(chain)
         if why is None:
             return changed(cursor, frames=cursor.frames[:-1])
-        found = Unknown(code="TRUNCATED_DUMP", text=why, at={"file": self._base.file})
+        found = Unknown(code=why.code, text=why.text, at={"file": self._base.file})
         unknowns = (*cursor.unknowns, found)
         return Leaf("unknown", cursor.view, cursor.steps, cursor.probability, cursor.conditions, unknowns, forks=cursor.forks)
 
     # -- one rule -----------------------------------------------------------------------------------------------------------------
 
-    def _end(self, chain: str, rule: R, view: View) -> Answer | Effect:
-        """What *rule* does once all its parts held; of one that cannot be read nobody knows whether there is more to hold."""
+    def _end(self, chain: str, rule: R, view: View) -> Effect:
+        """What *rule* does once all its parts held; of one that cannot be read nobody knows what it asks and does: there the walk ends."""
         if rule.fault is not None:
             where = self._language.where(chain, rule)
-            return UnknownAnswer("BAD_RULE", f"{where} could not be read ({rule.fault}); what it does to the packet is unknown")
+            text = f"{where} could not be read ({rule.fault}); what it does to the packet is unknown"
+            return Ends("unknown", None, missing=UnknownAnswer("BAD_RULE", text))
         effect = self._language.end(rule, view)
         if self.events is not None and isinstance(effect, Alters):
             self.events.append((None, rule, effect))
@@ -196,9 +197,7 @@ class RuleWalk(Generic[C, R, P]):
             if self.events is not None:
                 self.events.append((parts[doing.at], doing.rule, answer))
             return answer
-        if doing.at == len(parts):
-            return self._end(doing.chain, doing.rule, view)
-        return _UNREADABLE if doing.rule.fault is not None else Passes()
+        return self._end(doing.chain, doing.rule, view) if doing.at == len(parts) else Passes()
 
     def _ways(self, doing: _Doing[R], answer: Answer | Effect | Draws) -> _Way | list[_Way]:
         """Every way a rule goes on or ends, from *answer* on."""

@@ -5,9 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from tracer.errors import ParseError
 from tracer.kube.kinds import KINDS
+from tracer.netfilter.iptables_save import parse_dump
+from tracer.netfilter.recorded_tables import unrecorded_tables
 from tracer.packet import Family
-from tracer.snapshot.node_files import BY_NAME, DUMPS, IPTABLES, NFT_JSON, NFT_LISTINGS, NODE_FILES, VIRTUAL_SERVERS, WAYS, names
+from tracer.snapshot.node_files import (
+    BY_NAME,
+    DUMPS,
+    IPTABLES,
+    NFT_JSON,
+    NFT_LISTINGS,
+    NODE_FILES,
+    VIRTUAL_SERVERS,
+    WAYS,
+    NodeFile,
+    names,
+)
 from tracer.snapshot.proxy_mode import ProxyMode
 from tracer.snapshot.snapshot import Snapshot
 from tracer.snapshot.taken_at import read_errors
@@ -72,9 +86,39 @@ def _rules(snapshot: Snapshot, modes: Mapping[str, ProxyMode | None]) -> Iterabl
         lacking = _without(snapshot, ruled, (*_OF_BOTH, *names(dumps)))
         if lacking and version in versions:
             yield Missing(what=dumps[0].name, nodes=lacking, limits=dumps[0].limits)
+    yield from _tables(snapshot, ruled, modes)
     in_mode = tuple(n for n, mode in modes.items() if mode and mode.mode == VIRTUAL_SERVERS.mode)
     if ipvs := _without(snapshot, in_mode, (VIRTUAL_SERVERS.name,)):
         yield Missing(what=VIRTUAL_SERVERS.name, nodes=ipvs, limits=VIRTUAL_SERVERS.limits)
+
+
+def _tables(snapshot: Snapshot, nodes: Iterable[str], modes: Mapping[str, ProxyMode | None]) -> Iterable[Missing]:
+    """Yield the tables that dumps lack which hold only some: nobody knows whether they are empty. A listing of nft's has them all."""
+    found: dict[str, list[str]] = {}
+    for node in _without(snapshot, nodes, _OF_BOTH):
+        texts = {version: _texts(snapshot, node, dumps) for version, dumps in _OF_FAMILY.items()}
+        for version, own in texts.items():
+            file, mode = _OF_FAMILY[version][0].name, modes.get(node)
+            if own and not any(text.strip() for text in own.values()):
+                if mode is not None and mode.mode in (IPTABLES.mode, VIRTUAL_SERVERS.mode):
+                    found.setdefault(f"rules in {file}, which is empty,", []).append(node)
+            elif not any("\n*nat" in text and "\n*filter" in text for text in own.values()):
+                dumps = [parse_dump(text, path) for path, text in own.items()]
+                others = (text for of, other in texts.items() if of != version for text in other.values())
+                if absent := unrecorded_tables(dumps, lists_several=any(text.count("\n*") > 1 for text in others)):
+                    held = ", ".join(table for dump in dumps for table in dump.tables)
+                    found.setdefault(f"tables {', '.join(absent)} in {file}, which has only {held},", []).append(node)
+    for what, where in found.items():
+        yield Missing(what=what, nodes=tuple(where), limits="a packet that comes to what was not recorded ends in unknown there")
+
+
+def _texts(snapshot: Snapshot, node: str, dumps: Iterable[NodeFile]) -> dict[str, str]:
+    """The node's dumps by path; none where one cannot be read."""
+    held = [dump.name for dump in dumps if snapshot.has_node_file(node, dump.name)]
+    try:
+        return {snapshot.path_of(node, name): snapshot.node_file(node, name) or "" for name in held}
+    except ParseError:
+        return {}
 
 
 def _without(snapshot: Snapshot, nodes: Iterable[str], files: Iterable[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tracer.kube.service import Service, ServicePort
 from tracer.netfilter import model as m
-from tracer.netfilter.iptables_save import Chain
+from tracer.netfilter.dump import Chain
 from tracer.packet import Packet, Protocol
 from tracer.topology.cluster import Cluster
 from tracer.topology.stack import NodeStack

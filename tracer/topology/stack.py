@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 
 from tracer.ipvs.ipvsadm_list import RecordedConnection, parse_connections, parse_counters, with_counters
 from tracer.ipvs.ipvsadm_save import parse_virtual_servers
 from tracer.ipvs.model import VirtualServers
 from tracer.netfilter.base_chain import BaseChain, XtablesChain
+from tracer.netfilter.dump import Chain, Dump, Table
 from tracer.netfilter.evaluate import Annotator, no_names
-from tracer.netfilter.hook_order import HOOKS
+from tracer.netfilter.hook_order import CHAINS_OF_TABLE, HOOKS
 from tracer.netfilter.ipset_save import IpSet, parse_sets
-from tracer.netfilter.iptables_save import Dump, parse_dump
+from tracer.netfilter.iptables_save import parse_dump
 from tracer.netfilter.model import Hook, Priority
 from tracer.netfilter.nft_evaluate import NftAnnotator
 from tracer.netfilter.nft_evaluate import no_names as no_names_nft
 from tracer.netfilter.nft_rules import NftRules
+from tracer.netfilter.recorded_tables import unrecorded_tables
 from tracer.packet import Address, Family, Packet, an_address_of
 from tracer.routing import PlacedRouting, Placement, Routing
 from tracer.snapshot import Snapshot
@@ -48,6 +50,7 @@ _INSTEAD = {
     files.Holds.PROXY: "kube-proxy's mode is told by its ConfigMap, or by the look of the rules",
 }
 """What is gone by where such a file cannot be read, where the table of files does not say it."""
+_IN_EVERY_TABLE = (files.IPTABLES.mode, files.VIRTUAL_SERVERS.mode)
 _MATCHED_SET = re.compile(r" --match-set (KUBE-\S+) ", re.ASCII)
 
 
@@ -186,14 +189,29 @@ class NodeStack:
             found: list[tuple[int, int, BaseChain]] = []
             for dump in self.dumps(family):
                 for priority, table in HOOKS[hook]:
-                    if table in dump.tables and hook.name in dump.tables[table].chains:
-                        chain = XtablesChain(dump.tables[table].chains[hook.name], family.value, _priority(dump, priority), self._annotate)
+                    base = self._built_in(dump, table, hook, family)
+                    if base is not None:
+                        chain = XtablesChain(base, family.value, _priority(dump, priority), self._annotate)
                         found.append((chain.priority, -self._position(family, table), chain))
             if self.nft is not None:
-                listed = {(family.value, table) for dump in self.dumps(family) if not dump.is_legacy for table in dump.tables}
+                listed = {
+                    (family.value, table)
+                    for dump in self.dumps(family)
+                    if not dump.is_legacy
+                    for table in dump.tables
+                    if table not in dump.unread
+                }
                 found += [(c.priority, -position, c) for position, c in self.nft.chains(hook, family, listed)]
             self._chains[key] = tuple(chain for _, _, chain in sorted(found, key=lambda x: x[:2]))
         return self._chains[key]
+
+    def _built_in(self, dump: Dump, table: str, hook: Hook, family: Family) -> Chain | None:
+        """The chain of *table* at *hook*; of a table that could not be read one that says so, unless an nft listing has its rules."""
+        unread = dump.unread.get(table)
+        if unread is not None:
+            is_listed = self._is_in_nft(family) and not dump.is_legacy
+            return None if is_listed else Chain(hook.name, "ACCEPT", Table(table, dump, unread.line or 1), None, unread=unread)
+        return dump.tables[table].chains.get(hook.name) if table in dump.tables else None
 
     def _position(self, family: Family, table: str) -> int:
         """Where an iptables table stands among the native ones, in the order of making: of equals, the kernel asks the latest first."""
@@ -248,6 +266,8 @@ class NodeStack:
             return found
         if found := next((u for d in dumps if (u := self._unlisted(d, family)) is not None), None):
             return found
+        if found := self._not_recorded(family):
+            return found
         if found := self._unlisted_by_nft():
             return found
         if cut := next((d for d in dumps if d.truncated), None):
@@ -256,6 +276,45 @@ class NodeStack:
                 text = f"{cut.file} is cut off: its tables {', '.join(missing)} may be missing"
                 return Unknown(code="TRUNCATED_DUMP", text=text, at={"node": self.name, "file": cut.file})
         return None
+
+    def _not_recorded(self, family: Family) -> Unknown | None:
+        """What the family's dumps do not say, and no nft listing has: files that are no dumps, or empty ones; tables that they lack."""
+        is_covered = self._is_in_nft(family)
+        dumps = [d for d in self.dumps(family) if d.is_legacy or not is_covered]
+        for dump in dumps:
+            if dump.illegible is not None:
+                text = f"{dump.file} cannot be read as iptables-save: {dump.illegible.why}; {_typed(dump, family)}"
+                return Unknown(code="NO_RULES", text=text, at={"node": self.name, "file": dump.file, "line": dump.illegible.line})
+        if is_covered or not dumps or any(d.truncated for d in dumps):
+            return None
+        other = self.dumps(Family.IP6 if family is Family.IP else Family.IP)
+        if all(d.is_empty for d in dumps):
+            return self._empty(dumps[0], family, other)
+        if missing := unrecorded_tables(dumps, lists_several=any(len(d.tables) > 1 and d.lists_all is not False for d in other)):
+            held = _tables([t for d in dumps for t in d.tables])
+            text = f"{dumps[0].file} has only {held} of node {self.name}; {_tables(missing)} not recorded: {_typed(dumps[0], family)}"
+            return Unknown(code="NO_RULES", text=text, at={"node": self.name, "file": dumps[0].file})
+        return None
+
+    def _is_in_nft(self, family: Family) -> bool:
+        """Whether a listing of nft's has all rules of the nft back end: it has some of iptables-nft's tables, or kube-proxy's own."""
+        if self.nft is None:
+            return False
+        names = {t.name for t in self.nft.ruleset.tables if t.family == family.value}
+        return self.mode == files.NFT_TEXT.mode or not names.isdisjoint((PROXY_TABLE, *CHAINS_OF_TABLE))
+
+    def _empty(self, dump: Dump, family: Family, other: Collection[Dump]) -> Unknown | None:
+        """An empty dump says that there are no rules only where the node's other dump says that dumps could be taken."""
+        if self.mode in _IN_EVERY_TABLE:
+            why = f", and {self._path(files.PROXY_MODE)} says {self.mode}: a node in that mode has rules"
+        elif dump.speaks_of_legacy is not None:
+            why = " but for its remark that tables of the legacy back end exist (iptables-legacy-save prints them)"
+        elif any(d.tables for d in other):
+            return None
+        else:
+            why = ": whether the node has no rules, or they could not be read, is not known"
+        text = f"{dump.file} is empty{why}; {_typed(dump, family)}"
+        return Unknown(code="NO_RULES", text=text, at={"node": self.name, "file": dump.file})
 
     def _unlisted(self, dump: Dump, family: Family) -> Unknown | None:
         """A table that iptables-save could not list, and no nft listing has."""
@@ -363,6 +422,18 @@ class NodeStack:
         else:
             said = f"does not tell for {packet.protocol.value} port {packet.destination_port} of {packet.destination}"
         return f"whether a process listens there is not recorded ({path} {said})"
+
+
+def _typed(dump: Dump, family: Family) -> str:
+    """What to type instead of what was typed for a dump."""
+    file = next((f for f in files.DUMPS[family] if dump.file.endswith(f.name)), files.DUMPS[family][0])
+    return f"{' '.join(file.argv)} -c, as root, prints all tables"
+
+
+def _tables(names: Sequence[str]) -> str:
+    """Return *names* as words of a sentence."""
+    *first, last = names
+    return f"tables {', '.join(first)} and {last}" if first else f"table {last}"
 
 
 def _priority(dump: Dump, priority: Priority) -> Priority:

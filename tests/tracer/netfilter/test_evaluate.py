@@ -173,8 +173,8 @@ def test_recent_learns_only_where_it_was_reached() -> None:
 
 def test_bad_rule_is_unknown_only_if_it_might_match() -> None:
     rules = "-A INPUT -d 10.96.0.1/32 -j NOSUCH\n-A INPUT -j DROP"
-    found = {leaf.verdict: (leaf.probability, leaf.unknowns[0].code) for leaf in leaves(rules)}
-    assert found == {"unknown": (Fraction(1, 2), "BAD_RULE"), "drop": (Fraction(1, 2), "BAD_RULE")}
+    found = {leaf.verdict: (leaf.probability, leaf.unknowns[0].code, leaf.conditions) for leaf in leaves(rules)}
+    assert found == {"unknown": (Fraction(1), "BAD_RULE", ())}
     (leaf,) = leaves(rules, view(packet(destination="10.96.0.2")))
     assert (leaf.verdict, leaf.unknowns) == ("drop", ())
 

@@ -61,7 +61,7 @@ def test_protocols_have_the_numbers_of_the_kernel() -> None:
     assert {"tcp", "udp", "sctp", "icmp", "mh"} <= set(PROTOCOLS)
 
 
-COMPLETE = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -j DROP\nCOMMIT\n"
+COMPLETE = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n-A INPUT -j DROP\nCOMMIT\n"
 
 
 @pytest.mark.parametrize(

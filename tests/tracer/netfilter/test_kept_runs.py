@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tests.tracer.netfilter.viewing import chain, packet, view
 from tracer.conntrack import Connection
 from tracer.limits import Budget
+from tracer.netfilter.dump import Chain
 from tracer.netfilter.evaluate import XtablesLanguage
-from tracer.netfilter.iptables_save import Chain
 from tracer.netfilter.kept_runs import KeptRuns
 from tracer.netfilter.model import Hook
 from tracer.netfilter.nft_rules import NftRules

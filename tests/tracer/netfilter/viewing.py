@@ -6,8 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
+from tracer.netfilter.dump import Chain
 from tracer.netfilter.evaluate import XtablesLanguage
-from tracer.netfilter.iptables_save import Chain, parse_dump
+from tracer.netfilter.iptables_save import parse_dump
 from tracer.netfilter.leaf import Leaf
 from tracer.netfilter.model import Hook
 from tracer.netfilter.view import View

@@ -135,6 +135,15 @@ def test_a_family_without_rules_is_missing_only_where_nodes_have_it() -> None:
     assert not any("IPv6" in s for s in sentences(**nft))
 
 
+def test_tables_that_were_not_recorded_are_missing() -> None:
+    one = {"nodes/n1/iptables-save.txt": DUMP.replace("KUBE-SVC-X", "KUBE-SERVICES")}
+    limits = "a packet that comes to what was not recorded ends in unknown there"
+    assert f"No tables filter, mangle, raw in iptables-save.txt, which has only nat, of n1: {limits}." in sentences(**one)
+    assert not any("has only" in s for s in sentences(**one, **{"nodes/n1/nft-ruleset.json": "{}"}))
+    empty = {"nodes/n1/iptables-save.txt": "", "nodes/n1/kube-proxy-mode.txt": "iptables"}
+    assert f"No rules in iptables-save.txt, which is empty, of n1: {limits}." in sentences(**empty)
+
+
 def test_ipvs_without_its_servers() -> None:
     said = sentences(**{"nodes/n1/kube-proxy-mode.txt": "ipvs"})
     assert any(s.startswith("No ipvsadm-save.txt of n1: kube-proxy runs in IPVS mode") for s in said)

@@ -16,9 +16,10 @@ from tracer.errors import ParseError
 from tracer.ipvs.ipvsadm_save import parse_virtual_servers
 from tracer.ipvs.model import VirtualServer, VirtualServers
 from tracer.kube.json_text import decode_text, to_utf8
+from tracer.netfilter.dump import Chain, Dump
 from tracer.netfilter.index import ChainIndex, may_match
 from tracer.netfilter.ipset_save import IpSet, parse_sets
-from tracer.netfilter.iptables_save import Chain, Dump, parse_dump
+from tracer.netfilter.iptables_save import parse_dump
 from tracer.netfilter.nft_model import NftRuleset, NftTable
 from tracer.netfilter.nft_rules import NftRules
 from tracer.netfilter.nft_sets import SetText
@@ -85,7 +86,8 @@ class Tables:
         if dump is None:
             return None
         cut = tuple(t.name for t in dump.tables.values() if t.truncated)
-        return (tuple(dump.tables), cut, dump.truncated, tuple(dump.unlisted), dump.speaks_of_legacy is None, dump.is_legacy)
+        lost = (tuple(sorted((name, unread.why) for name, unread in dump.unread.items())), dump.illegible, dump.lists_all)
+        return (tuple(dump.tables), cut, dump.truncated, tuple(dump.unlisted), dump.speaks_of_legacy is None, dump.is_legacy, lost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class Rules:
         dump = dump_of(content, name)
         table = dump.tables.get(self.table) if dump else None
         chain = table.chains.get(self.chain) if table else None
-        return None if chain is None else (chain.policy, chain.may_continue, tuple(map(strip_counters, self._texts(chain))))
+        return None if chain is None else (chain.policy, chain.may_continue, chain.unread, tuple(map(strip_counters, self._texts(chain))))
 
     def _texts(self, chain: Chain) -> list[str]:
         if self.packet is None:
@@ -122,7 +124,7 @@ class ChainPresence:
         dump = dump_of(content, name)
         table = dump.tables.get(self.table) if dump else None
         chain = table.chains.get(self.chain) if table else None
-        return None if chain is None else (chain.policy,)
+        return None if chain is None else (chain.policy, chain.unread)
 
 
 @dataclass(frozen=True, slots=True)

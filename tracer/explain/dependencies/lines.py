@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from tracer.explain.dependencies.facets import dump_of, nft_of, virtual_servers_of
 from tracer.ipvs.model import VirtualServers
-from tracer.netfilter.iptables_save import Chain, Dump
+from tracer.netfilter.dump import Chain, Dump
 from tracer.netfilter.nft_model import NftChain, NftRuleset
 from tracer.netfilter.rule_text import strip_counters
 from tracer.snapshot.node_files import BY_NAME, Holds

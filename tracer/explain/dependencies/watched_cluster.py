@@ -18,8 +18,8 @@ from tracer.explain.dependencies.watched_rules import WatchedDump, WatchedServer
 from tracer.ipvs.ipvsadm_list import RecordedConnection
 from tracer.ipvs.model import VirtualServers
 from tracer.kube.objects import Objects
+from tracer.netfilter.dump import Dump
 from tracer.netfilter.ipset_save import IpSet
-from tracer.netfilter.iptables_save import Dump
 from tracer.netfilter.nft_rules import NftRules
 from tracer.packet import Address, Family, said
 from tracer.routing import Routing

@@ -22,9 +22,9 @@ from tracer.explain.dependencies.facets import (
     Whole,
 )
 from tracer.ipvs.model import VirtualServer, VirtualServers
+from tracer.netfilter.dump import Chain, Dump, Table
 from tracer.netfilter.index import ChainIndex
 from tracer.netfilter.ipset_save import IpSet
-from tracer.netfilter.iptables_save import Chain, Dump, Table
 from tracer.netfilter.model import Rule
 from tracer.netfilter.nft_model import NftRuleset, SetLiteral
 from tracer.netfilter.nft_rules import NftRules
@@ -154,6 +154,11 @@ class WatchedDump(Dump):
             indexed=dump.indexed,
             unlisted=dump.unlisted,
             speaks_of_legacy=dump.speaks_of_legacy,
+            unread=dump.unread,
+            illegible=dump.illegible,
+            damaged=dump.damaged,
+            unfinished=dump.unfinished,
+            lists_all=dump.lists_all,
         )
         self.inner = dump
         self.note = note
@@ -187,6 +192,7 @@ def _watched(chain: Chain, *, table: Table, note: Note) -> Chain:
         line=chain.line,
         numbers=chain.numbers,
         may_continue=chain.may_continue,
+        unread=chain.unread,
         inner=chain,
         note=note,
     )

@@ -20,7 +20,7 @@ from tracer.kube.endpoints import Listed
 from tracer.kube.objects import Objects
 from tracer.kube.pod import Pod
 from tracer.netfilter import model as m
-from tracer.netfilter.iptables_save import Chain, Dump
+from tracer.netfilter.dump import Chain, Dump
 from tracer.netfilter.model import Rule
 from tracer.netfilter.owners import CILIUM_MAPS, KUBE_PROXY, KUBE_ROUTER, Owner, owner_of
 from tracer.packet import Address, Family, Packet

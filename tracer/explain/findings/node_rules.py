@@ -1,6 +1,6 @@
 """Rules of a node that spoil packets whatever the Service: both back ends in use, a DROP that lost its match, FORWARD's policy.
 
-LEFTOVER_RULES, DROP_WITHOUT_MARK, FORWARD_POLICY_DROP, INVALID_NOT_DROPPED.
+LEFTOVER_RULES, LEGACY_NOT_RECORDED, DROP_WITHOUT_MARK, FORWARD_POLICY_DROP, INVALID_NOT_DROPPED.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from tracer.explain.findings.case import Case, finding, some
 from tracer.explain.findings.linux_release import resets_on_invalid
 from tracer.explain.findings.passage import Mark, Passage
 from tracer.netfilter import model as m
-from tracer.netfilter.iptables_save import Chain, Dump
+from tracer.netfilter.dump import Chain, Dump
 from tracer.netfilter.owners import owner_of
 from tracer.packet import Family, Protocol
-from tracer.snapshot.node_files import SYSCTL
+from tracer.snapshot.node_files import DUMPS, SYSCTL
 from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Finding, Hop
 
@@ -32,6 +32,7 @@ def findings(case: Case, passage: Passage) -> Iterator[Finding]:
         yield from _without_mark(case, passage.decided)
     for hop in passage.nodes:
         yield from _leftover(case, passage, hop)
+        yield from _legacy(case, hop)
     yield from _invalid(case, passage)
 
 
@@ -110,6 +111,23 @@ def _leftover(case: Case, passage: Passage, hop: Hop) -> Iterator[Finding]:
         f"Reboot node {stack.name}, or flush the back end to which {writers} no longer writes (iptables --version tells which one is used)."
     )
     yield finding(code="LEFTOVER_RULES", text=text, fix=fix, severity=Severity.FAULT if ended else None, at=at, evidence=tuple(files))
+
+
+def _legacy(case: Case, hop: Hop) -> Iterator[Finding]:
+    """The dump says that the other back end has tables, and nobody recorded them: they are asked about this packet too."""
+    family, stack = hop.packet_in.family, case.stack(hop)
+    if stack.assumed_legacy(family) is None:
+        return
+    told = next(d for d in stack.dumps(family) if d.speaks_of_legacy is not None)
+    file = DUMPS[family][1]
+    text = (
+        f"Node {stack.name} has tables of iptables-legacy beside those of the nft back end ({told.file}:{told.speaks_of_legacy}), and "
+        f"{case.path(stack.name, file.name)} was not recorded: what they do to this packet is not known, and this answer holds only if "
+        "they let it pass"
+    )
+    fix = f"Record {' '.join(file.argv)} of node {stack.name} as well ({file.name}), and upload the snapshot anew."
+    evidence = (f"{told.file}:{told.speaks_of_legacy} {told.lines[(told.speaks_of_legacy or 1) - 1]}",)
+    yield finding(code="LEGACY_NOT_RECORDED", text=text, fix=fix, evidence=evidence)
 
 
 def _in_both(stack: NodeStack, family: Family) -> list[str]:

@@ -28,7 +28,7 @@ from tracer.explain.dependencies.facets import (
     differs,
     once,
 )
-from tracer.netfilter.iptables_save import Dump
+from tracer.netfilter.dump import Dump
 from tracer.packet import Packet, Protocol
 
 DUMP = (

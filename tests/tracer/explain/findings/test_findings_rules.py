@@ -133,6 +133,23 @@ def test_another_programs_rules_in_the_other_back_end_are_fine():
     assert "LEFTOVER_RULES" not in codes(both(shop(), old=False).diagnosed("node:n1", IP))
 
 
+# -- LEGACY_NOT_RECORDED --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("family", "asked"), [("", IP), ("6", "[fd00:1:2::2]:8080")])
+def test_tables_of_the_other_back_end_that_nobody_recorded(family, asked):
+    made = shop()
+    name, legacy = f"ip{family}tables-save.txt", f"ip{family}tables-legacy-save.txt"
+    warning = f"# Warning: ip{family}tables-legacy tables present, use ip{family}tables-legacy-save to see them\n"
+    made.node(1).texts[name] = made.dump(made.node(1), int(family or 4)) + warning
+    found = all_of(made.diagnosed("pod:default/client-1", asked), "LEGACY_NOT_RECORDED")
+    assert found
+    for said in ("Node n1 has tables of iptables-legacy", f"nodes/n1/{name}:", f"nodes/n1/{legacy} was not recorded"):
+        assert said in found[0].text
+    made.node(1).texts[legacy] = ""
+    assert "LEGACY_NOT_RECORDED" not in codes(made.diagnosed("pod:default/client-1", asked))
+
+
 # -- INVALID_NOT_DROPPED --------------------------------------------------------------------------------------------------------------
 
 
