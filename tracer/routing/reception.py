@@ -13,7 +13,7 @@ from ipaddress import IPv4Address
 from tracer.packet import Address, unsaid
 from tracer.routing.decide import Decider, Decision
 from tracer.routing.flow import LOOPBACK, Flow
-from tracer.routing.model import InterfaceAddress, ResultKind, SourceCheck, SourceVerdict
+from tracer.routing.model import InterfaceAddress, ResultKind, RouteResult, SourceCheck, SourceVerdict
 from tracer.routing.sysctl import Sysctls, kernel_default
 from tracer.routing.tables import FamilyTables
 
@@ -128,7 +128,7 @@ class Reception:
         if found.kind is ResultKind.UNKNOWN:
             return SourceCheck.UNKNOWN, found.unknown_reason or ""
         if found.kind in _NO_ROUTE:
-            return self._last_resort(rp_filter, f"there is no route back to {self._flow.source}{_by_what(found)}")
+            return self._last_resort(rp_filter, f"there is no route back to {self._flow.source}{by_what(found)}")
         if found.kind is ResultKind.LOCAL and not self._either("accept_local"):
             return SourceCheck.MARTIAN_SOURCE, f"{self._flow.source} is local to this stack, and accept_local is not set"
         if found.kind not in (ResultKind.UNICAST, ResultKind.LOCAL):
@@ -139,7 +139,7 @@ class Reception:
             return self._last_resort(rp_filter, f"{self._device} has no IPv4 address")
         if rp_filter == 1:
             back = f"the way back to {self._flow.source}" + (f" from {destination}" if destination is not None else "")
-            return SourceCheck.RP_FILTER, f"{back} is not through {self._device} (strict rp_filter){_by_what(found)}"
+            return SourceCheck.RP_FILTER, f"{back} is not through {self._device} (strict rp_filter){by_what(found)}"
         return SourceCheck.OK, ""
 
     def _reversed(self, destination: Address | None, out: str | None) -> Flow:
@@ -183,8 +183,8 @@ class Reception:
         return bool(self._conf("all", key)) or bool(self._conf(self._device, key))
 
 
-def _by_what(found: Decision) -> str:
-    """What sends the way back elsewhere, or nowhere: the route with its device and table, and the policy rule that led to that table."""
+def by_what(found: Decision | RouteResult) -> str:
+    """Return what sends the way back elsewhere, or nowhere: the route with its device and table, and the policy rule that led there."""
     rule = found.rule if found.rule is not None and found.rule.priority not in _STOCK_RULES else None
     said = (f"route {found.route.to_text()!r}" if found.route is not None else "", f"policy rule {rule.to_text()!r}" if rule else "")
     what = ", by ".join(word for word in said if word)

@@ -1,6 +1,6 @@
 """Rules of a node that spoil packets whatever the Service: both back ends in use, a DROP that lost its match, FORWARD's policy.
 
-LEFTOVER_RULES, LEGACY_NOT_RECORDED, DROP_WITHOUT_MARK, FORWARD_POLICY_DROP, INVALID_NOT_DROPPED.
+LEFTOVER_RULES, LEGACY_NOT_RECORDED, DROP_WITHOUT_MARK, FORWARD_POLICY_DROP, INVALID_NOT_DROPPED; RP_FILTER of a rule.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from tracer.explain.findings.passage import Mark, Passage
 from tracer.netfilter import model as m
 from tracer.netfilter.dump import Chain, Dump
 from tracer.netfilter.owners import owner_of
-from tracer.packet import Family, Protocol
+from tracer.packet import Family, Protocol, unsaid
+from tracer.routing.model import ResultKind
+from tracer.routing.reception import by_what
 from tracer.snapshot.node_files import DUMPS, SYSCTL
 from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Finding, Hop
 
 _TARGET = re.compile(r" -[jg] (\S+)", re.ASCII)
 _NFT_INVALID = re.compile(r"ct state [^\n]*\binvalid\b[^\n]*\b(?:drop|reject)\b", re.ASCII)
+_ASKS_FOR_WAY_BACK = re.compile(r" -m rpfilter [^\n]{0,80}--invert|\bfib saddr [^\n]{0,40}\biif oif (?:0|missing)\b", re.ASCII)
 _LIBERAL = "net.netfilter.nf_conntrack_tcp_be_liberal"
 
 
@@ -30,6 +33,7 @@ def findings(case: Case, passage: Passage) -> Iterator[Finding]:
     if passage.decided is not None:
         yield from forward_policy(case, passage.decided, reply=False)
         yield from _without_mark(case, passage.decided)
+        yield from _reverse_path(case, passage.decided)
     for hop in passage.nodes:
         yield from _leftover(case, passage, hop)
         yield from _legacy(case, hop)
@@ -83,6 +87,24 @@ def _without_mark(case: Case, at: Mark) -> Iterator[Finding]:
     )
     fix = "Use one iptables version for all that write rules on the node (host, kubelet, kube-proxy, network plugin), then delete the rule."
     yield finding(code="DROP_WITHOUT_MARK", text=text, fix=fix, at=at)
+
+
+def _reverse_path(case: Case, at: Mark) -> Iterator[Finding]:
+    """A rule that asks for the way back, as rp_filter does: say what decides it."""
+    hop, rule = at.hop, at.step.rule or ""
+    if hop.node is None or hop.came_in is None or not _ASKS_FOR_WAY_BACK.search(rule):
+        return
+    source = hop.packet_in.source
+    found = case.stack(hop).routing.lookup(source, mark=hop.packet_out.mark if "--validmark" in rule else 0)
+    if unsaid(source) is not None or len(found) != 1 or found[0].kind is ResultKind.UNKNOWN:
+        return
+    way = f"through {found[0].device}" if found[0].kind is ResultKind.UNICAST else "nowhere"
+    text = (
+        f"Node {hop.node} drops the packet at {at.where}, which lets in only what would be answered by the device it came in by, "
+        f"{hop.came_in}: the way back to {source} is {way}{by_what(found[0])}"
+    )
+    fix = f"Let node {hop.node} route {source} through {hop.came_in}, send the packet in by the other device, or loosen the rule. "
+    yield finding(code="RP_FILTER", text=text, fix=fix + case.owner(at).undo, at=at)
 
 
 # -- both back ends -------------------------------------------------------------------------------------------------------------------

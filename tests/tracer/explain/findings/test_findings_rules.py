@@ -300,3 +300,38 @@ def test_pods_that_are_spread_unevenly_behind_a_local_policy():
 
 def test_thirds_in_the_kernels_arithmetic_are_even():
     assert "UNEVEN_SPLIT" not in codes(published(pods=(1, 2, 2)).diagnosed("pod:default/client-1", IP))
+
+
+# -- the way back, asked for by a rule --------------------------------------------------------------------------------------------------
+
+NFT_WAY_BACK = """table inet firewalld {
+	chain filter_PREROUTING {
+		type filter hook prerouting priority filter; policy accept;
+		fib saddr . iif oif missing drop
+	}
+}
+"""
+
+
+def with_rule_for_the_way_back(nft):
+    made = published()
+    node = made.node(1)
+    node.routes.append({"dst": "203.0.113.0/24", "dev": "vethclient1", "scope": "link"})
+    if nft:
+        node.texts["nft-ruleset.txt"] = NFT_WAY_BACK
+    else:
+        node.rules.append(("raw", "-A PREROUTING -m rpfilter --validmark --invert -j DROP"))
+    return made
+
+
+@pytest.mark.parametrize("nft", [False, True])
+def test_a_rule_that_asks_for_the_way_back_names_the_route(nft):
+    found = the(with_rule_for_the_way_back(nft).diagnosed(CLIENT, "192.168.0.11:30080"), "RP_FILTER")
+    assert "the way back to 203.0.113.10 is through vethclient1: route '203.0.113.0/24 dev vethclient1'" in found.text
+    assert "came in by, eth0" in found.text
+
+
+def test_a_rule_for_the_way_back_that_is_not_met_says_nothing():
+    made = published()
+    made.node(1).rules.append(("raw", "-A PREROUTING -m rpfilter --validmark --invert -j DROP"))
+    assert "RP_FILTER" not in codes(made.diagnosed(CLIENT, "192.168.0.11:30080"))
