@@ -74,7 +74,7 @@ OWNERS = (
     CILIUM_MAPS,
     Owner(
         name="a pod's hostPort (CNI plugin portmap)",
-        undo="Take the hostPort from the pod, or dial another address: the rule goes with its pod.",
+        undo="Take the hostPort from the pod, or give the Service another port: the rule goes with its pod.",
         tables="cni_hostport",
         chains="CNI-HOSTPORT-* CNI-DN-* CNI-SN-* KUBE-HOSTPORTS KUBE-HP-* CRIO-HOSTPORTS-* CRIO-MASQ-*",
         says=("dnat name: ", "CNI portfwd", "kube hostport"),

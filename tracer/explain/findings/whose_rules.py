@@ -173,6 +173,8 @@ def _what_was_seen(passage: Passage) -> str:
     hop: Hop | None = passage.nodes[0] if passage.nodes else None
     reason: Reason | None = passage.outcome.reason
     ended = f" ({reason.text})" if reason else ""
+    if passage.outcome.disposition is Disposition.UNKNOWN:
+        return f"What becomes of the packet is not known{ended}"
     if hop is None or passage.cause is not None:
         return f"Nobody on this way did{ended}"
     return f"No rule of node {hop.node} does{ended}"

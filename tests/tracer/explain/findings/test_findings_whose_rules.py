@@ -12,6 +12,7 @@ from tracer.query import Query, parse_destination, parse_source
 from tracer.simulate import trace
 from tracer.snapshot import Snapshot
 from tracer.topology.cluster import Cluster
+from tracer.trace import Disposition
 
 IP = "10.96.0.10:80"
 RULES = "nodes/n1/iptables-save.txt"
@@ -286,6 +287,25 @@ def test_a_refusal_is_not_put_down_to_kube_proxy_either(label):
     traced = made.diagnosed("pod:default/client-1", IP)
     assert not accused(traced)
     assert "Nobody on this way did" in the(traced, "SERVICE_OF_ANOTHER_PROXY").text
+
+
+def test_what_is_not_known_is_nobodys_doing():
+    made = shop()
+    made.edit("services.json", "web", lambda item: item["metadata"].update(labels={"service.kubernetes.io/service-proxy-name": "x"}))
+    made.removed.add(RULES)
+    traced = made.diagnosed("pod:default/client-1", IP)
+    assert {o.disposition for o in traced.outcomes} == {Disposition.UNKNOWN}
+    assert "What becomes of the packet is not known" in the(traced, "SERVICE_OF_ANOTHER_PROXY").text
+
+
+def test_advice_is_about_the_proxy_that_the_node_has():
+    made = shop()
+    for path in (RULES, RULES.replace("iptables", "ip6tables")):
+        made.change(path, "KUBE-S", "GONE-S")
+    made.change(RULES, "-d 10.96.0.10/32", "-d 10.96.0.99/32")
+    assert "kube-proxy's log" in the(made.diagnosed("pod:default/client-1", IP), "NO_RULE_FOR_VIP").fix
+    made.node(1).rules += [("filter", ":KUBE-ROUTER-SERVICES"), ("filter", "-A KUBE-ROUTER-SERVICES -j ACCEPT")]
+    assert "Look at kube-router's log" in the(made.diagnosed("pod:default/client-1", IP), "NO_RULE_FOR_VIP").fix
 
 
 # -- the same in every mode -----------------------------------------------------------------------------------------------------------
