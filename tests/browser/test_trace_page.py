@@ -24,6 +24,7 @@ CONNECTIONS = "/c/shop-iptables/connections?node=shop-worker"
 AFFINE = f"{TRACE}?from=node:shop-worker&to=svc:production/backend-api:80"
 NAMED = f"{TRACE}?from=node:shop-worker&to=public-api.production.svc.cluster.local:443"
 ASKED = f"{TRACE}?from=external:203.0.113.10&to=198.51.100.10:443"
+LEAVING = f"{TRACE}?from=node:shop-worker&to=192.0.2.53:53&protocol=udp"
 ZONES = {"shop-worker": "us-east-1a", "shop-worker1": "us-east-1b", "shop-worker2": "us-east-1c"}
 SIZES = {1440: 900, 390: 844, 360: 740}
 POLICY = (
@@ -107,6 +108,8 @@ LOOKED_AT = (
     f"{NAMED}&resolver=musl",
     f"{TRACE}?connection=shop-worker:1",
     CONNECTIONS,
+    LEAVING,
+    f"{ASKED}&assume=front:kept&assume=network:drops-pods",
 )
 
 
@@ -139,6 +142,34 @@ def test_axe_finds_nothing_in_legend_menus_and_sheet(browser: Browser, live_url:
     page.evaluate(WHOLE_ROWS)
     assert violations(page) == []
     context.close()
+
+
+def test_another_setting_of_an_assumption_is_asked_in_place(quiet: Page) -> None:
+    page = quiet
+    page.goto(ASKED)
+    page.evaluate("() => { document.body.dataset.same = '1'; }")
+    assert page.locator(".assumed .aw").inner_text() == "front:node-port"
+    page.locator(".assumed").get_by_role("link", name="front:kept").click()
+    page.wait_for_function("() => document.querySelector('.assumed .aw').textContent === 'front:kept'", timeout=20000)
+    assert page.url.endswith("to=198.51.100.10:443&assume=front:kept")
+    assert page.evaluate("() => document.body.dataset.same") == "1"
+    page.go_back()
+    page.wait_for_function("() => document.querySelector('.assumed .aw').textContent === 'front:node-port'", timeout=20000)
+
+
+def test_what_leaves_the_cluster_is_not_red(quiet: Page) -> None:
+    page = quiet
+    page.goto(LEAVING)
+    assert page.locator("#vt").inner_text() == "Leaves the cluster"
+    colours = page.evaluate("""() => {
+      const style = getComputedStyle(document.documentElement), probe = document.createElement('i');
+      document.body.append(probe);
+      const of = (name) => { probe.style.color = `var(--${name})`; return getComputedStyle(probe).color; };
+      const box = getComputedStyle(document.querySelector('#g .k-outside .sh'));
+      return { out: of('out'), bad: of('bad'), drawn: [box.fill, box.stroke], icon: getComputedStyle(document.querySelector('.vi.out .outs')).stroke };
+    }""")
+    assert colours["out"] in colours["drawn"] and colours["icon"] == colours["out"]
+    assert colours["bad"] not in colours["drawn"]
 
 
 def test_arrow_keys_in_the_picture_step(quiet: Page) -> None:

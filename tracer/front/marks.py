@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from tracer.assumptions import KEPT, NODE_PORT, POD
 from tracer.kube.service import Service
 
-_AWS = ("service.k8s.aws/nlb", "eks.amazonaws.com/nlb")
+_AWS = "service.k8s.aws/nlb"
 _AWS_TARGETS = "service.beta.kubernetes.io/aws-load-balancer-nlb-target-type"
 
 
@@ -26,7 +26,6 @@ class Mark:
 _CLASSES = {
     "networking.gke.io/l4-regional-external": KEPT,
     "networking.gke.io/l4-regional-external-legacy": KEPT,
-    "networking.gke.io/l4-regional-internal": KEPT,
     "networking.gke.io/l4-regional-internal-legacy": KEPT,
     "kube-vip.io/kube-vip-class": KEPT,
     "io.cilium/l2-announcer": KEPT,
@@ -45,7 +44,7 @@ def mark_of(service: Service) -> Mark | None:
     if chosen in _CLASSES:
         return Mark(way=_CLASSES[chosen], what=f"loadBalancerClass {chosen}")
     targets = service.annotations.get(_AWS_TARGETS, "")
-    if chosen in _AWS and targets in ("ip", "instance"):
+    if chosen == _AWS and targets in ("ip", "instance"):
         return Mark(way=POD if targets == "ip" else NODE_PORT, what=f"loadBalancerClass {chosen} with {targets} targets")
     if chosen:
         return None

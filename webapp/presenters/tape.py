@@ -159,6 +159,8 @@ def _segment(
 def _owner(moment: Moment, side: str) -> str:
     """Return whose address it is, as far as the station says."""
     kind = str(moment.stack.get("kind", ""))
+    if moment.kind == "reply" and kind == "external":
+        return "host outside" if side == "source" else ""
     if moment.reply:
         return {"load-balancer": "load balancer", "external": "client"}.get(kind, kind) if side == "source" else ""
     if moment.kind == "send":
