@@ -47,6 +47,7 @@ class VirtualServer:
 
     *persistence_timeout* is in seconds, None without persistence; *granularity* the prefix length that makes clients one.
     *in_kernel_order*: the real servers stand as in the kernel's list, and not as ipvsadm sorts them.
+    *is_renamed*: all addresses stand for others (a redacted snapshot), so no hash of them is the kernel's.
     *flags* are the scheduler's (``sh-port``, ``sh-fallback``, ``mh-port``, ``mh-fallback``, or ``flag-1`` …).
     """
 
@@ -63,6 +64,7 @@ class VirtualServer:
     one_packet: bool = False
     real_servers: tuple[RealServer, ...] = ()
     in_kernel_order: bool = False
+    is_renamed: bool = False
     text: str = ""
     line: int = 0
 

@@ -163,9 +163,12 @@ def _hashed(server: VirtualServer, usable: tuple[RealServer, ...], packet: Packe
         return (Choice(real_server=usable[0], reason=reason),)
     port = _port(packet) if with_port else 0
     missing = f"the {server.scheduler} table, which depends on the order in which the real servers were added"
-    if packet is None or (how.of != "destination address" and port is None):
-        missing = f"the {server.scheduler} table and the client's port" if packet is not None else missing
+    if server.is_renamed and (server.in_kernel_order or server.scheduler == "mh"):
+        missing = f"the {server.scheduler} table, which is of other addresses: this snapshot's were replaced"
+    if packet is None or server.is_renamed:
         return _any_slot(server, usable, falls_back, reason, missing)
+    if how.of != "destination address" and port is None:
+        return _any_slot(server, usable, falls_back, reason, f"the {server.scheduler} table and the client's port")
     # A drained server keeps its slots of mh's table by a weight that it had before, and no listing tells that.
     if server.scheduler == "mh" and len(usable) < len(server.real_servers):
         missing = "the mh table, in which drained real servers keep a weight that they had before"
@@ -179,7 +182,8 @@ def _hashed(server: VirtualServer, usable: tuple[RealServer, ...], packet: Packe
         alone = len(server.real_servers) == 1
         return (Choice(real_server=next(iter(found)), reason=f"{reason}{'' if alone else f', {certain}'}{how.proof}"),)
     total = found.total()
-    return tuple(_if_slot(r, Fraction(times, total), reason + how.proof, missing) for r, times in found.items())
+    ways = [r for r in (*server.real_servers, None) if r in found]
+    return tuple(_if_slot(r, Fraction(found[r], total), reason + how.proof, missing) for r in ways)
 
 
 def _orders(server: VirtualServer) -> tuple[tuple[RealServer, ...], ...] | None:

@@ -135,12 +135,21 @@ class Snapshot:
         return None
 
     @cached_property
-    def _read_times(self) -> Mapping[str, float]:
+    def _about(self) -> Mapping[str, object]:
         try:
             about = decode_json(self.text(self.layout.about), self.layout.about) if self.layout.about else None
         except ParseError:
             about = None
-        files = about.get("files") if isinstance(about, Mapping) else None
+        return about if isinstance(about, Mapping) else {}
+
+    @property
+    def is_renamed(self) -> bool:
+        """Return whether names and addresses were replaced before it was handed on, as snapshot.json says."""
+        return self._about.get("redacted") is True
+
+    @cached_property
+    def _read_times(self) -> Mapping[str, float]:
+        files = self._about.get("files")
         entries = files.items() if isinstance(files, Mapping) else ()
         times = {path: _seconds(entry.get("read_at")) for path, entry in entries if isinstance(entry, Mapping)}
         return {path: at for path, at in times.items() if at is not None}

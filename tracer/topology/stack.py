@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from tracer.ipvs.ipvsadm_list import RecordedConnection, parse_connections, parse_counters, with_counters
@@ -241,6 +242,8 @@ class NodeStack:
         file = self._path(files.VIRTUAL_SERVERS)
         servers, faults = parse_virtual_servers(text, file)
         counted = with_counters(servers, parse_counters(self._file(files.VIRTUAL_COUNTERS) or ""))
+        if self._snapshot.is_renamed:
+            counted = tuple(replace(server, is_renamed=True, in_kernel_order=False) for server in counted)
         return VirtualServers(counted, file, faults) if counted or faults else None
 
     @cached_property

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
@@ -195,6 +195,21 @@ def test_what_is_said_without_the_order_holds_for_every_order(order: list[int], 
     ordered = VirtualServer(**{f: getattr(known, f) for f in known.__slots__} | {"real_servers": tuple(reals[n] for n in order)})
     (one,) = choices(ordered, packet)
     assert one.real_server in {c.real_server for c in choices(hidden, packet)}
+
+
+@pytest.mark.parametrize("scheduler", ["sh", "dh", "mh"])
+def test_replaced_addresses_have_another_hash(scheduler: str) -> None:
+    renamed = replace(server(scheduler, in_kernel_order=True), is_renamed=True)
+    found = choices(renamed, client(40000))
+    assert len(found) == 3
+    assert all(c.condition and "this snapshot's were replaced" in c.condition for c in found)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 0xFFFFFFFF))
+def test_ways_stand_in_the_order_of_the_listing(source: int) -> None:
+    found = choices(server("sh"), client(source=str(ip_address(source))))
+    assert [c.real_server for c in found] == list(server("sh").real_servers)
 
 
 def test_more_real_servers_than_orders_can_be_tried_stay_conditions() -> None:
