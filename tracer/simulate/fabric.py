@@ -208,12 +208,47 @@ class Fabric:
         destination = walk.packet.destination
         port = self.cluster.port_of(destination)
         if port is not None and port.device is None and self.cluster.stack(port.node).routing.addresses:
+            if uplinks := self._uplinks(port.node, walk.packet):
+                return self._by_an_uplink(walk, port.node, uplinks)
             held = "none of whose devices holds that address"
             if self.cluster.stack(port.node).routing.inferred_from:
                 held = f"whose devices were not recorded ({self.cluster.snapshot.path_of(port.node, IP_ADDR.name)} is missing)"
             text = f"how the network outside brings {destination} to node {port.node}, {held}"
             return iter([walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": port.node}))])
         return self._to_node(walk, port, None)
+
+    def _uplinks(self, node: str, packet: Packet) -> tuple[str, ...]:
+        """The devices by which *node* answers, where it has the packet's destination on none of them but takes it all the same (on lo)."""
+        routing = self.cluster.stack(node).routing
+        if routing.inferred_from or not routing.is_local(packet.destination):
+            return ()
+        back = routing.lookup(packet.source)
+        return tuple(dict.fromkeys(way.device for way in back if way.kind is ResultKind.UNICAST and way.device is not None))
+
+    def _by_an_uplink(self, walk: Walk, node: str, uplinks: tuple[str, ...]) -> Iterator[Way]:
+        """From outside to an address on a node's loopback: it comes by a device that leads outside, of several nobody recorded which."""
+        destination, named = walk.packet.destination, ", ".join(uplinks)
+        if len(uplinks) == 1:
+            note = f"taken to come in by {named}, by which the node answers: {destination} is on none of its devices to the network"
+            yield from self._to_node(walk.note(note), Port(node=node, device=uplinks[0]), None)
+            return
+        asked = f"by which of its devices {named} node {node} gets what is sent to {destination} from outside"
+        unknown = Unknown(code="DATA_MISSING", text=asked, at={"node": node})
+        ports = {f"node {node} gets what is sent to {destination} by {device}": Port(node=node, device=device) for device in uplinks}
+        yield from self._either(walk, asked, ports, unknown, None)
+
+    def _either(self, walk: Walk, asked: str, ports: Mapping[str, Port], unknown: Unknown, went_out: str | None) -> Iterator[Way]:
+        """Each of *ports* on its condition, as nobody recorded *asked*."""
+        for number, (condition, port) in enumerate(ports.items()):
+            fork = Fork(question=asked, branch=number, condition=condition, ways=len(ports), unknowns=(unknown,))
+            branch = changed(
+                walk,
+                probability=walk.probability / len(ports),
+                conditions=(*walk.conditions, condition),
+                unknowns=(*walk.unknowns, unknown),
+                forks=(*walk.forks, fork),
+            )
+            yield from self._to_node(branch, port, went_out)
 
     def _left_for_node(self, left: d.LeftForNode) -> Iterator[Way]:
         walk, node, pod = left.walk, left.node, left.pod
@@ -337,17 +372,8 @@ class Fabric:
         text = f"which of {len(answering)} nodes answers the ARP request for {destination} first: all hold it on a dummy device"
         unknown = Unknown(code="ARP_ANSWERED_BY_SEVERAL", text=text, at={"address": str(destination)})
         asked = f"which of nodes {', '.join(p.node for p in answering)} answers the ARP request for {destination} first"
-        for number, port in enumerate(answering):
-            condition = f"node {port.node} answers the ARP request for {destination} first"
-            fork = Fork(question=asked, branch=number, condition=condition, ways=len(answering), unknowns=(unknown,))
-            branch = changed(
-                walk,
-                probability=walk.probability / len(answering),
-                conditions=(*walk.conditions, condition),
-                unknowns=(*walk.unknowns, unknown),
-                forks=(*walk.forks, fork),
-            )
-            yield from self._to_node(branch, port, went_out)
+        ports = {f"node {port.node} answers the ARP request for {destination} first": port for port in answering}
+        yield from self._either(walk, asked, ports, unknown, went_out)
 
     def _on_the_link(self, node: str, sent: RouteResult) -> str | None:
         """The device of *node* on the network that a route without a gateway names, as a flat overlay's: if it has the sender's name."""

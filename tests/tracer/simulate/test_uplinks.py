@@ -1,0 +1,58 @@
+"""From outside to a node's address that is on its loopback, behind devices to the network: by which it comes seldom matters."""
+
+from __future__ import annotations
+
+from tests.made_cluster import MadeCluster
+from tracer.trace import Disposition, Trace
+
+CLIENT = "external:203.0.113.9"
+LOOPBACK = "10.200.0.1"
+
+
+def made(*uplinks: str, **options: object) -> MadeCluster:
+    """Node n1 is listed with an address on lo; its way back outside leaves by *uplinks*."""
+    cluster = MadeCluster(1)
+    cluster.service("web", [cluster.pod("web-1", 1)], node_port=30080)
+    node = cluster.node(1)
+    node.held += [("lo", LOOPBACK, 32), *((name, f"192.168.{n}.11", 24) for n, name in enumerate(uplinks, 10) if name != "eth0")]
+    ways = [{"gateway": f"192.168.{n}.1", "dev": name, "weight": 1, "flags": []} for n, name in enumerate(uplinks, 10)]
+    node.routes.append({"dst": "203.0.113.0/24", "nexthops": ways, "flags": []} if len(ways) > 1 else {"dst": "203.0.113.0/24", **ways[0]})
+    cluster.extra["nodes.json"] = cluster.files()["nodes.json"].replace(b'"address": "192.168.0.11"', f'"address": "{LOOPBACK}"'.encode())
+    return cluster
+
+
+def ends(answer: Trace) -> set[tuple[Disposition, str, tuple[str, ...]]]:
+    return {(o.disposition, str(o.destination and o.destination.name), o.conditions) for o in answer.outcomes}
+
+
+def test_by_the_only_way_that_leads_outside() -> None:
+    answer = made("eth0").trace(CLIENT, f"{LOOPBACK}:30080")
+    assert (ends(answer), answer.unknowns) == ({(Disposition.DELIVERED, "web-1", ())}, ())
+    (outcome,) = answer.outcomes
+    assert outcome.hops[1].came_in == "eth0" and any("taken to come in by eth0" in note for h in outcome.hops for note in h.notes)
+
+
+def test_of_several_it_makes_no_difference() -> None:
+    answer = made("eth0", "eth1").trace(CLIENT, f"{LOOPBACK}:30080")
+    assert {(d, name) for d, name, conditions in ends(answer)} == {(Disposition.DELIVERED, "web-1")}
+    assert not any(conditions for _, _, conditions in ends(answer)) and answer.unknowns == ()
+    assert all(
+        "by which of its devices eth0, eth1 node n1 gets what is sent to 10.200.0.1" in r.text for o in answer.outcomes for r in o.remarks
+    )
+
+
+def test_of_several_it_decides_where_a_rule_asks_for_the_device() -> None:
+    cluster = made("eth0", "eth1")
+    cluster.node(1).rules.append(("mangle", "-A PREROUTING -i eth1 -p tcp --dport 30080 -j DROP"))
+    found = ends(cluster.trace(CLIENT, f"{LOOPBACK}:30080"))
+    assert {(d, conditions[0].rpartition(" ")[2]) for d, _, conditions in found} == {
+        (Disposition.DELIVERED, "eth0"),
+        (Disposition.DROPPED, "eth1"),
+    }
+
+
+def test_an_address_that_the_node_does_not_take_stays_unknown() -> None:
+    """As an address that a cloud translates on its way: what the node gets has another destination."""
+    cluster = made("eth0")
+    cluster.node(1).held = []
+    assert {d for d, _, _ in ends(cluster.trace(CLIENT, f"{LOOPBACK}:30080"))} == {Disposition.UNKNOWN}
