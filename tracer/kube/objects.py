@@ -190,13 +190,15 @@ class Objects:
     def near_names(self, kind: str, text: str, *, count: int = 5) -> tuple[str, ...]:
         """Return the names nearest to *text*, best first: ``ns/name`` of a "service" or "pod", names of a "node" or "namespace".
 
+        A pod without an address is none: it cannot send, and nothing can be sent to it.
+
         :raises ValueError: *kind*, in any case, is none of these.
         """
         match kind.lower():
             case "service":
                 names = [f"{s.namespace}/{s.name}" for s in self.services]
             case "pod":
-                names = [f"{p.namespace}/{p.name}" for p in self.pods if not p.has_ended]
+                names = [f"{p.namespace}/{p.name}" for p in self.pods if not p.has_ended and (p.ips or p.host_network)]
             case "node":
                 names = [n.name for n in self.nodes]
             case "namespace":

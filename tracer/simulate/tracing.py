@@ -9,6 +9,7 @@ from functools import partial
 from tracer.assumptions import ENTERS, parse_assumptions
 from tracer.errors import QueryError
 from tracer.forks import Fork, drawn
+from tracer.kube.service import Service
 from tracer.limits import Budget
 from tracer.packet import Address
 from tracer.query import FlowState, Query, SourceKind
@@ -26,6 +27,7 @@ from tracer.simulate.weighing import Share, weighed
 from tracer.topology.cluster import Cluster
 from tracer.trace import Disposition, Trace, Unknown
 
+_ALIKE, _NEAR = 15, 5
 _ENDING, _STEP, _CONDITION = 300, 10, 5
 
 
@@ -187,11 +189,18 @@ def _destination(cluster: Cluster, query: Query) -> Address | None:
     namespace, name = asked.service
     service = cluster.objects.service(namespace, name)
     if service is None:
-        near = cluster.objects.near_names("Service", f"{namespace}/{name}")
+        alike = cluster.objects.near_names("Service", f"{namespace}/{name}", count=_ALIKE)
+        near = tuple(n for n in alike if _can_be_asked(cluster.objects.service(*n.split("/", 1)), query))[:_NEAR]
         where = "in this cluster" if cluster.objects.services else "known: the snapshot has no Service objects (services.json)"
         raise QueryError(f"no Service {namespace}/{name} {where}", code="SERVICE_NOT_FOUND", field="to", near=near)
     usable = _versions(cluster, query)
     return next((a for a in service.cluster_ips if a.version in usable), service.cluster_ips[0] if service.cluster_ips else None)
+
+
+def _can_be_asked(service: Service | None, query: Query) -> bool:
+    """Whether the question has an answer with that Service in it: it has an address, and the port that is asked for."""
+    port = query.destination.port
+    return service is not None and bool(service.cluster_ips) and (port is None or service.port(port, query.protocol) is not None)
 
 
 def _versions(cluster: Cluster, query: Query) -> set[int]:

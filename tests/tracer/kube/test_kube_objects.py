@@ -307,8 +307,9 @@ def test_the_first_file_counts() -> None:
     ],
 )
 def test_near_names(kind: str, text: str, first: str) -> None:
-    pod = {"kind": "Pod", "metadata": {"namespace": "default", "name": "client-1"}}
-    objects = make(service("api"), service("web"), pod, {"kind": "Node", "metadata": {"name": "shop-worker"}})
+    pod = {"kind": "Pod", "metadata": {"namespace": "default", "name": "client-1"}, "status": {"podIP": "10.244.1.2"}}
+    waiting = {"kind": "Pod", "metadata": {"namespace": "default", "name": "clinet-1"}}
+    objects = make(service("api"), service("web"), pod, waiting, {"kind": "Node", "metadata": {"name": "shop-worker"}})
     assert objects.near_names(kind, text)[0] == first
 
 

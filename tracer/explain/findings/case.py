@@ -199,13 +199,13 @@ class Case:
 
     def proxy_at(self, hop: Hop) -> Owner:
         """Return which program makes the rules for Services on the node of *hop*."""
-        return self.known.once(("proxy", hop.node or hop.name), lambda: self._proxy(hop))
+        return self.known.once(("proxy", hop.node or hop.name, hop.packet_in.family), lambda: self._proxy(hop))
 
     def _proxy(self, hop: Hop) -> Owner:
         stack = self.stack(hop)
         if data_path(self.cluster, stack).kind is CILIUM:
             return CILIUM_MAPS
-        dumps = [dump for family in Family for dump in stack.dumps(family)]
+        dumps = stack.dumps(hop.packet_in.family)
         routes = any(dump.count("filter", "KUBE-ROUTER-SERVICES") for dump in dumps)
         return KUBE_ROUTER if routes and not any(dump.count("nat", "KUBE-SERVICES") for dump in dumps) else KUBE_PROXY
 

@@ -13,7 +13,7 @@ from tracer.explain.findings.passage import Passage
 from tracer.kube.networkpolicy import Direction
 from tracer.kube.other_policies import POLICY_KINDS, OtherPolicy, other_policies
 from tracer.kube.policy_verdict import DirectionVerdict, PolicyPeer, allowed
-from tracer.packet import Address, Family, Packet
+from tracer.packet import Address, Packet
 from tracer.trace import Disposition, Finding, Hop, Outcome, Place
 
 _MOST = 3
@@ -75,7 +75,7 @@ def _itself(case: Case, place: Place) -> bool:
 
 def _has_policy_rules(case: Case, hop: Hop) -> bool:
     """Whether Calico makes rules of policies on the node of *hop*: a chain for each pod that it looks after."""
-    return any(dump.count("filter", "cali-tw-") for family in Family for dump in case.stack(hop).dumps(family))
+    return any(dump.count("filter", "cali-tw-") for dump in case.stack(hop).dumps(hop.packet_in.family))
 
 
 def _not_evaluated(others: tuple[OtherPolicy, ...]) -> Finding:

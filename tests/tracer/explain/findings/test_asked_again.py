@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.made_findings import CLIENT, Spoiled, published, shop, the, unlisted
+from tracer.errors import QueryError
 from tracer.explain.findings import asked_again
 from tracer.explain.findings.case import Case
 from tracer.limits import SUGGESTIONS
@@ -150,3 +151,28 @@ def test_a_label_is_suggested_with_which_the_whole_selector_matches(other: str, 
         made.edit("pods.json", name, lambda item: item["metadata"].update(labels={"app": "web", "part": "web"}))
     text = the(made.diagnosed(INSIDE, IP), "NO_READY_ENDPOINTS").text
     assert ("app=web would match 2" in text) is suggested
+
+
+# --- names in what is refused --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("to", "near"), [("svc:default/wep:80", ("default/web",)), ("svc:default/wep", ("default/web",)), ("svc:default/wep:81", ())]
+)
+def test_services_are_near_that_have_an_address_and_the_port(to: str, near: tuple[str, ...]) -> None:
+    made = shop()
+    headless = {"clusterIP": "None", "clusterIPs": ["None"], "ports": [{"port": 80}]}
+    made.added["services.json"] = [{"kind": "Service", "metadata": {"namespace": "default", "name": "wepp"}, "spec": headless}]
+    with pytest.raises(QueryError) as refused:
+        made.diagnosed(INSIDE, to)
+    assert tuple(refused.value.near) == near
+
+
+def test_pods_are_near_that_have_an_address() -> None:
+    made = shop()
+    waiting = {"metadata": {"namespace": "default", "name": "client-3"}, "spec": {"nodeName": "n1"}, "status": {"phase": "Pending"}}
+    made.added["pods.json"] = [{"kind": "Pod"} | waiting]
+    with pytest.raises(QueryError) as refused:
+        made.diagnosed("pod:default/client-33", IP)
+    assert "default/client-1" in refused.value.near
+    assert "default/client-3" not in refused.value.near
