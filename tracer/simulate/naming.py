@@ -321,7 +321,8 @@ def _percent(share: Fraction) -> str:
 
 
 def _is_lost(outcome: Outcome) -> bool:
-    if outcome.disposition is Disposition.UNKNOWN or outcome.conditions:
+    """Whether a question surely gets no answer; what rests on a condition or an assumption is not sure."""
+    if outcome.disposition is Disposition.UNKNOWN or outcome.conditions or outcome.assumes:
         return False
     if outcome.disposition not in (Disposition.DELIVERED, Disposition.LEAVES):
         return True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.made_cluster import MadeCluster
@@ -39,3 +41,33 @@ def test_a_name_asked_from_outside_ends_unknown_and_says_why() -> None:
     assert outcome.disposition is Disposition.UNKNOWN
     assert outcome.reason is not None
     assert "how a client outside the cluster resolves names" in outcome.reason.text
+
+
+OVERLAY = b'"annotations": {"flannel.alpha.coreos.com/backend-type": "vxlan"}, "labels"'
+
+
+@pytest.mark.parametrize("overlay", [False, True])
+def test_a_server_outside_may_be_asked_whatever_nobody_recorded_of_the_way_back(overlay: bool) -> None:
+    """What leaves the cluster is not lost; and what it answers is in no snapshot."""
+    cluster = with_nameserver("198.51.100.53")
+    if overlay:
+        cluster.extra["nodes.json"] = cluster.files()["nodes.json"].replace(b'"labels"', OVERLAY)
+    (outcome,) = cluster.trace("pod:default/client", "www.example.com:443").outcomes
+    assert outcome.reason is not None and outcome.reason.code == "NAME_OUTSIDE_CLUSTER"
+
+
+def test_a_server_outside_that_a_rule_keeps_from_is_not_asked() -> None:
+    cluster = with_nameserver("198.51.100.53")
+    cluster.node(1).rules.append(("filter", "-A FORWARD -d 198.51.100.53/32 -j DROP"))
+    (outcome,) = cluster.trace("pod:default/client", "www.example.com:443").outcomes
+    assert outcome.reason is not None and outcome.reason.code == "DNS_BLOCKED"
+
+
+def with_nameserver(address: str) -> MadeCluster:
+    cluster = MadeCluster(1)
+    cluster.pod("client", 1)
+    cluster.service("web", [cluster.pod("web-1", 1)])
+    pods = json.loads(cluster.files()["pods.json"])
+    pods["items"][0]["spec"] |= {"dnsPolicy": "None", "dnsConfig": {"nameservers": [address]}}
+    cluster.extra["pods.json"] = json.dumps(pods).encode()
+    return cluster
