@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -79,3 +80,13 @@ def test_an_address_of_which_only_the_node_is_known_is_said_in_words(client: Cli
     assert "from an address of node n1: what is beyond" in re.sub(r"<[^>]+>", "", client.get(at).content.decode())
     pages = [client.get(f"{at}&step={n}").content.decode() for n in range(1, 6)]
     assert any("puts an address of its own (which one is not recorded) into the source field" in page for page in pages)
+
+
+@pytest.mark.django_db
+def test_a_policy_that_denies_it_is_said_in_the_headline(client: Client, tmp_path: Path) -> None:
+    cluster = made()
+    spec = {"podSelector": {}, "policyTypes": ["Egress"]}
+    item = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"namespace": "default", "name": "p"}, "spec": spec}
+    cluster.extra["networkpolicies.json"] = json.dumps({"apiVersion": "v1", "kind": "List", "items": [item]}).encode()
+    page = client.get(address(tmp_path, cluster)).content.decode()
+    assert "Leaves the cluster, but" in page and "NetworkPolicy default/p would not let this connection leave pod default/client" in page

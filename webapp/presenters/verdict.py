@@ -219,9 +219,11 @@ def _headline(outcome: Json, finding: Reason | None, step: int) -> tuple[str, st
         return ("Delivered, but", f"{said} at step {step}") if said else ("Delivered", "")
     if word == "unknown":
         return f"{WORDS[word].title}:", WORDS[word].line
-    if word in ("unresolved", "leaves"):
+    if word == "unresolved":
         return WORDS[word].title, ""
     said = phrase(finding.code) if finding else ""
+    if word == "leaves":
+        return (f"{WORDS[word].title}, but", f"{said} at step {step}") if said else (WORDS[word].title, "")
     head = f"{WORDS[word].title} at step {step}"
     return (f"{head}:", said) if said and finding and finding.code not in (*_BY_RULE, "NOT_OWNED", "NO_ROUTE") else (head, "")
 

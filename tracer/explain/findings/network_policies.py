@@ -20,10 +20,11 @@ _MOST = 3
 
 
 def findings(case: Case, passage: Passage) -> Iterator[Finding]:
-    """Yield one finding for each direction in which the policies deny a delivered packet."""
+    """Yield one finding for each direction in which the policies deny a packet that was delivered, or left the cluster."""
     outcome, sent = passage.outcome, case.sent
     place = outcome.destination
-    if outcome.disposition is not Disposition.DELIVERED or place is None or sent is None or outcome.source_seen is None:
+    arrived = outcome.disposition in (Disposition.DELIVERED, Disposition.LEAVES)
+    if not arrived or place is None or sent is None or outcome.source_seen is None:
         return
     others = case.known.once(("other policies",), lambda: tuple(other_policies(case.objects)))
     if any(_has_policy_rules(case, hop) for hop in passage.nodes):
@@ -104,10 +105,11 @@ def _denied(
 ) -> Finding:
     names = ", ".join(f"{p.namespace}/{p.name}" for p in judged.isolating)
     way = f"leave {source}" if judged.direction is Direction.EGRESS else f"enter {destination} from {source}"
+    shown = "to leave the cluster" if place.kind == "outside" else "as delivered"
     text = (
         f"NetworkPolicy {names} would not let this connection {way}, to {place.ip} port {place.port}, and no rule on the path enforces it: "
         f"{'; '.join(judged.refusals)}. If the network plugin enforces policies outside iptables, the connection fails although it "
-        f"is shown as delivered. {_beside(others)}"
+        f"is shown {shown}. {_beside(others)}"
     )
     fix = (
         "Find out whether the network plugin enforces NetworkPolicy: if it does, allow this connection in the policy; "

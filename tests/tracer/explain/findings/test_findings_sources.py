@@ -124,6 +124,18 @@ def test_egress_that_is_denied():
     assert "would not let this connection leave pod default/client-1" in found[0].text
 
 
+@pytest.mark.parametrize(("block", "said"), [("198.51.100.0/24", False), ("192.0.2.0/24", True)])
+def test_egress_out_of_the_cluster_is_judged_too(block, said):
+    made = policed(podSelector=CLIENTS, policyTypes=["Egress"], egress=[{"to": [{"ipBlock": {"cidr": block}}]}])
+    traced = made.diagnosed("pod:default/client-1", "198.51.100.7:443")
+    assert {o.disposition for o in traced.outcomes} == {Disposition.LEAVES}
+    found = all_of(traced, "POLICY_NOT_SEEN_IN_RULES")
+    assert bool(found) is said
+    assert all(
+        "leave pod default/client-1, to 198.51.100.7 port 443" in f.text and "is shown to leave the cluster" in f.text for f in found
+    )
+
+
 def test_both_directions_are_two_findings():
     traced = policed(podSelector={}, policyTypes=["Ingress", "Egress"]).diagnosed("pod:default/client-1", "10.1.2.2:8080")
     assert len(all_of(traced, "POLICY_NOT_SEEN_IN_RULES")) == 2
