@@ -285,6 +285,9 @@ class NodeStack:
         is_covered = self._is_in_nft(family)
         dumps = [d for d in self.dumps(family) if d.is_legacy or not is_covered]
         for dump in dumps:
+            if dump.family not in (None, family.value):
+                text = f"{dump.file} is what {'ip6tables' if dump.family == 'ip6' else 'iptables'}-save printed; {_typed(dump, family)}"
+                return Unknown(code="NO_RULES", text=text, at={"node": self.name, "file": dump.file})
             if dump.illegible is not None:
                 text = f"{dump.file} cannot be read as iptables-save: {dump.illegible.why}; {_typed(dump, family)}"
                 return Unknown(code="NO_RULES", text=text, at={"node": self.name, "file": dump.file, "line": dump.illegible.line})

@@ -96,7 +96,7 @@ def test_two_dumps_in_one_file_are_said_with_their_times() -> None:
     dump = parse_dump(WHOLE + OTHER, "f")
     assert {*dump.unread} == {"filter", "nat"}
     assert dump.unread["filter"].why == (
-        "table nat stands twice, in line 14 (Fri Nov 20 12:57:04 2026) and line 34 (Fri Nov 20 13:00:00 2026): "
+        "table nat stands twice, in line 14 (iptables-save, Fri Nov 20 12:57:04 2026) and line 34 (iptables-save, Fri Nov 20 13:00:00 2026): "
         "two dumps in one file, and which is this node's is not known"
     )
     assert [f.line for f in check(WHOLE + OTHER, "f") if "appears twice" in f.message] == [22, 34]

@@ -329,6 +329,8 @@ FAULTS = [
     ("-A INPUT -m tcp --tcp-flags SYN,XYZ SYN", 9, "TCP flag"),
     ("-A INPUT -m tcp --nosuch 1", 16, "nothing here has the option"),
     ("-A INPUT -m addrtype --dst-type NOSUCH", 9, "address type"),
+    ("-A INPUT -p tcp -m commen", 16, "no target follows: the line may be cut off"),
+    ("-A INPUT -p tcp -j DNAT [unsupported revision]", 24, "is not an option"),
     ("-A INPUT -m conntrack --ctstate NOSUCH", 9, "conntrack state"),
     ("-A INPUT -m conntrack --ctdir SIDEWAYS", 9, "ORIGINAL"),
     ("-A INPUT -m statistic --mode random", 9, "probability"),

@@ -86,7 +86,7 @@ class Tables:
         if dump is None:
             return None
         cut = tuple(t.name for t in dump.tables.values() if t.truncated)
-        lost = (tuple(sorted((name, unread.why) for name, unread in dump.unread.items())), dump.illegible, dump.lists_all)
+        lost = (tuple(sorted((name, unread.why) for name, unread in dump.unread.items())), dump.illegible, dump.lists_all, dump.family)
         return (tuple(dump.tables), cut, dump.truncated, tuple(dump.unlisted), dump.speaks_of_legacy is None, dump.is_legacy, lost)
 
 
