@@ -26,19 +26,14 @@ CASES, FOUND = (Path(__file__).parent / name for name in ("cases", "found"))
 FOLDERS = {folder.name: folder for folder in sorted((*CASES.iterdir(), *FOUND.iterdir()))}
 NOT_READ, ATTACH, KERNEL = "Never certain of what was not read", "Whatever people attach opens", "More of the kernel"
 OPEN: dict[str, str] = {
-    "addresses-hidden": NOT_READ,
-    "archive-in-archive": ATTACH,
     "cilium-sysdump-services": ATTACH,
     "cluster-info-dump-to-stdout": ATTACH,
     "ipvsadm-listing": ATTACH,
-    "kubectl-said-forbidden": NOT_READ,
-    "kubectl-table": NOT_READ,
     "manifests": ATTACH,
     "node-folders-without-nodes": ATTACH,
     "objects-deep-in-folders": ATTACH,
     "objects-in-a-txt": ATTACH,
     "reject-words": NOT_READ,
-    "services-of-one-namespace": NOT_READ,
     "sidecar": KERNEL,
     "symlink-in-archive": ATTACH,
     "two-folders-around": ATTACH,

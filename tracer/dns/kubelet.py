@@ -35,6 +35,13 @@ class PodResolvConf:
     unknown: str = ""
 
 
+NO_DNS_SERVICE = (
+    "the snapshot has no DNS Service (kube-system/kube-dns, or one with the label k8s-app=kube-dns), so where pods send their questions is "
+    "not known; the Services of all namespaces are wanted (kubectl get services -A)"
+)
+"""What is said where the cluster's DNS would be asked, and nothing shows where that is."""
+
+
 def effective_policy(pod: Pod) -> str:
     """Return the policy that counts: on the node's network ClusterFirst means Default."""
     return "Default" if pod.dns_policy == "ClusterFirst" and pod.host_network else pod.dns_policy
@@ -52,13 +59,14 @@ def pod_resolv_conf(pod: Pod, settings: KubeletSettings, node: ResolvConf | None
         why = f"dnsPolicy {pod.dns_policy}: the cluster's DNS, with the search list of namespace {pod.namespace}"
         if node is None:
             why += "; search domains of the node, if it has any, would follow (its resolv.conf is not recorded)"
+    elif cluster:
+        # NB: a kubelet that was told no DNS server writes the node's own, and one that was asks a Service which was not recorded.
+        conf, why, lacks = ResolvConf(), f"dnsPolicy {pod.dns_policy}: the cluster's DNS, whose Service was not recorded", NO_DNS_SERVICE
     else:
         conf = node or ResolvConf()
         why = f"dnsPolicy {pod.dns_policy}: the node's own resolv.conf"
         if pod.host_network and pod.dns_policy == "ClusterFirst":
             why += " (on the node's network ClusterFirst means Default)"
-        if cluster:
-            why = "the snapshot has no DNS Service, so the kubelet may have been told none: the node's own resolv.conf"
         if node is None:
             lacks = f"nodes/{pod.node_name}/resolv.conf is not in the snapshot"
     if pod.dns_config is not None:

@@ -130,6 +130,20 @@ REASONS = (
         sources=(_DNS_DOCS, manual("resolv.conf(5)")),
     ),
     Explanation(
+        code="DNS_SERVICE_NOT_RECORDED",
+        severity=Severity.NOTICE,
+        theme=Theme.NAMES,
+        title="The cluster's DNS Service is not recorded",
+        sentence="The pod asks the cluster's DNS, and the snapshot has no Service of it.",
+        meaning=(
+            "The kubelet writes the address of the DNS Service into every pod with dnsPolicy ClusterFirst. Without that Service nobody can "
+            "say where the questions go, whether they get there, or what is answered; often only one namespace was recorded.",
+        ),
+        confirm=(Check(look_for="The DNS Service and its address.", command="kubectl get services -A -o json > services.json"),),
+        fix=(Remedy(action="Record the Services of all namespaces, or give an address.", trade_off="None."),),
+        sources=(_DNS_DOCS,),
+    ),
+    Explanation(
         code="COREFILE_INVALID",
         severity=Severity.FAULT,
         theme=Theme.NAMES,

@@ -30,9 +30,9 @@ def recorded_entry(cluster: Cluster, node: str, line: int) -> Entry:
     :raises QueryError: the node or its file is not in the snapshot, or the line holds no connection that can be traced.
     """
     if node not in cluster.node_names:
-        raise QueryError(
-            f"no node {node} in this cluster", code="NODE_NOT_FOUND", field="connection", near=cluster.objects.near_names("Node", node)
-        )
+        near = cluster.objects.near_names("Node", node)
+        unknown = f"no node {node} in this {cluster.snapshot.called}"
+        raise QueryError(unknown, code="NODE_NOT_FOUND", field="connection", near=near)
     why = why_unread(cluster.snapshot, node, CONNTRACK)
     text = cluster.snapshot.node_file(node, CONNTRACK.name) if why is None else None
     path = cluster.snapshot.path_of(node, CONNTRACK.name)

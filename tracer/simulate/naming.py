@@ -12,6 +12,7 @@ from fractions import Fraction
 
 from tracer.dns.address_order import equals_of_first
 from tracer.dns.cluster_dns import ClusterDns
+from tracer.dns.kubelet import NO_DNS_SERVICE
 from tracer.dns.names import absolute, is_below
 from tracer.dns.resolv_conf import ResolvConf
 from tracer.dns.resolver import Asked, Candidate, Resolution, Result, candidates, resolve
@@ -88,7 +89,7 @@ def client_of(cluster: Cluster, query: Query) -> Client:
 
 def _lacking_resolver(cluster: Cluster, node: str, missing: str) -> str:
     """What is said where a node's own resolver settings would tell: *missing*, or that the file there cannot be read."""
-    why = why_unread(cluster.snapshot, node, RESOLVER)
+    why = why_unread(cluster.snapshot, node, RESOLVER) if RESOLVER.name in missing else None
     return f"{cluster.snapshot.path_of(node, RESOLVER.name)} {why}" if why else missing
 
 
@@ -131,6 +132,9 @@ def traced_name(cluster: Cluster, query: Query, walk: Budgeted, budget: Budget) 
     if resolution is None or client.conf is None:
         return _outside(cluster, query, client.lacks, trace, ())
     way = _way_to_server(cluster, query, client.conf, trace)
+    if way.blocked and way.blocked.code == "NOT_OWNED" and dns_of(cluster).service is None:
+        # Nobody is known to have the server's address, and the Service that may have it was not recorded.
+        return _outside(cluster, query, NO_DNS_SERVICE, trace, ())
     if way.blocked:
         return _blocked(query, client.conf, way)
     notes = (*way.notes, *((dns_of(cluster).assumption,) if dns_of(cluster).assumption else ()))
@@ -138,6 +142,8 @@ def traced_name(cluster: Cluster, query: Query, walk: Budgeted, budget: Budget) 
     if resolution.result is Result.UNKNOWN:
         why = resolution.why or f"{resolution.outside} is resolved outside the cluster"
         return _outside(cluster, query, why, trace, lookups)
+    if resolution.result is Result.NO_SUCH_NAME and (lost := _not_recorded(cluster, resolution)):
+        return _unknown(query, "DATA_MISSING", lost, lookups)
     if resolution.result is not Result.FOUND:
         return _in_doubt(_ended(query, _reason(cluster, query, resolution), lookups), resolution)
     return _in_doubt(_dialled(cluster, query, client, resolution, lookups, trace, budget), resolution)
@@ -235,6 +241,26 @@ def _reason(cluster: Cluster, query: Query, resolution: Resolution) -> Reason:
     return Reason(code=code, text=f"The DNS server failed on {names[-1]}{_because(resolution)}")
 
 
+def _not_recorded(cluster: Cluster, resolution: Resolution) -> str | None:
+    """What keeps a name from being denied: it is of a namespace that is there, and none of whose Services was recorded.
+
+    Whether all Services were recorded is told by default/kubernetes, which every cluster has.
+    """
+    objects, domain = cluster.objects, absolute(dns_of(cluster).domain)
+    if objects.service("default", "kubernetes") is not None:
+        return None
+    held = {service.namespace for service in objects.services}
+    for name in dict.fromkeys(a.question.name.lower() for a in resolution.asked):
+        asked = parse_zone_name(name, domain) if is_below(name, domain) else None
+        namespace = asked.namespace if asked is not None and asked.kind == SVC and asked.service else ""
+        if namespace and namespace not in held and (objects.namespace(namespace) or any(p.namespace == namespace for p in objects.pods)):
+            return (
+                f"Whether {name} exists is not known: no Service of namespace {namespace} is in the {cluster.snapshot.called}, nor "
+                "default/kubernetes, which every cluster has: not all Services were recorded (kubectl get services -A)"
+            )
+    return None
+
+
 def _because(resolution: Resolution) -> str:
     return f": {resolution.why}" if resolution.why else ""
 
@@ -274,6 +300,7 @@ def _outside(cluster: Cluster, query: Query, why: str, trace: Tracing, lookups: 
     name = query.destination.host
     text = f"{name} is not resolved further: {why}. Give it an address to trace on: {name}=ADDRESS:{query.destination.port}"
     code = "RESOLV_CONF_NOT_RECORDED" if RESOLVER.name in why and not lookups else "NAME_OUTSIDE_CLUSTER"
+    code = "DNS_SERVICE_NOT_RECORDED" if why == NO_DNS_SERVICE else code
     return _unknown(query, code, text, lookups)
 
 

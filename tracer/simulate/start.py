@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from tracer.errors import QueryError
 from tracer.kube.pod import Pod
+from tracer.kube.service import Service
 from tracer.netfilter.model import LOCAL_PORTS, PortRange
 from tracer.packet import Address, Packet
 from tracer.query import Query, SourceKind
@@ -16,6 +18,15 @@ from tracer.topology.cluster import Cluster
 from tracer.trace import StackKind
 
 
+def not_here(cluster: Cluster, plural: str, held: Sequence[Pod] | Sequence[Service], namespace: str) -> str:
+    """Return how a sentence goes on that says an object of *namespace* is not among those *held*: what was not recorded is not denied."""
+    if not held:
+        return f"known: the snapshot has no {plural.removesuffix('s').capitalize()} objects ({plural}.json)"
+    namespaces = {one.namespace for one in held}
+    only = f", which holds {plural} of namespace {next(iter(namespaces))} only (kubectl get {plural} -A -o json takes all)"
+    return f"in this {cluster.snapshot.called}" + (only if len(namespaces) == 1 and namespace not in namespaces else "")
+
+
 def source_exists(cluster: Cluster, query: Query) -> Pod | None:
     """Return the pod that sends, if a pod does. :raises QueryError: the pod or node is not in the snapshot."""
     source = query.source
@@ -23,12 +34,12 @@ def source_exists(cluster: Cluster, query: Query) -> Pod | None:
         pod = cluster.objects.pod(source.namespace or "", source.name or "")
         if pod is None:
             near = cluster.objects.near_names("Pod", f"{source.namespace}/{source.name}")
-            where = "in this cluster" if cluster.objects.pods else "known: the snapshot has no Pod objects (pods.json)"
+            where = not_here(cluster, "pods", cluster.objects.pods, source.namespace or "")
             raise QueryError(f"no pod {source.namespace}/{source.name} {where}", code="SOURCE_NOT_FOUND", field="from", near=near)
         return pod
     if source.kind is SourceKind.NODE and source.name not in cluster.node_names:
         near = cluster.objects.near_names("Node", source.name or "")
-        raise QueryError(f"no node {source.name} in this cluster", code="NODE_NOT_FOUND", field="from", near=near)
+        raise QueryError(f"no node {source.name} in this {cluster.snapshot.called}", code="NODE_NOT_FOUND", field="from", near=near)
     return None
 
 

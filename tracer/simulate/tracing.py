@@ -21,7 +21,7 @@ from tracer.simulate.existing import existing_start, recorded_entry
 from tracer.simulate.fabric import Fabric
 from tracer.simulate.naming import traced_name
 from tracer.simulate.patience import Patience
-from tracer.simulate.start import new_start
+from tracer.simulate.start import new_start, not_here
 from tracer.simulate.walk import Ending
 from tracer.simulate.weighing import Share, weighed
 from tracer.topology.cluster import Cluster
@@ -191,7 +191,7 @@ def _destination(cluster: Cluster, query: Query) -> Address | None:
     if service is None:
         alike = cluster.objects.near_names("Service", f"{namespace}/{name}", count=_ALIKE)
         near = tuple(n for n in alike if _can_be_asked(cluster.objects.service(*n.split("/", 1)), query))[:_NEAR]
-        where = "in this cluster" if cluster.objects.services else "known: the snapshot has no Service objects (services.json)"
+        where = not_here(cluster, "services", cluster.objects.services, namespace)
         raise QueryError(f"no Service {namespace}/{name} {where}", code="SERVICE_NOT_FOUND", field="to", near=near)
     usable = _versions(cluster, query)
     return next((a for a in service.cluster_ips if a.version in usable), service.cluster_ips[0] if service.cluster_ips else None)

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property, partial
+from typing import ClassVar
 
 from tracer.errors import ParseError
 from tracer.kube.item_spans import find_spans
@@ -30,6 +31,9 @@ _FENCE = re.compile(r"^```", re.MULTILINE)
 
 class Snapshot:
     """The files of one moment, by their names in the documented layout or in a bundle's. *limits*: what a question about them may cost."""
+
+    called: ClassVar[str] = "snapshot"
+    """What sentences call it: what it lacks may still be in the cluster."""
 
     def __init__(self, files: Mapping[str, bytes], layout: Layout, limits: Limits = DEFAULT) -> None:
         self.files = files

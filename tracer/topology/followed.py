@@ -84,6 +84,7 @@ def _listed(texts: Iterable[bytes]) -> bytes:
 class FollowedSnapshot(Snapshot):
     """The snapshot of a followed cluster at this moment: it changes in place."""
 
+    called = "cluster"
     files: FollowedFiles
 
     def __init__(self, kinds: Collection[str], limits: Limits = DEFAULT) -> None:

@@ -24,6 +24,7 @@ from tracer.errors import Fault
 from tracer.snapshot import Snapshot as RecordedSnapshot
 from tracer.snapshot.redact import Redaction
 from tracer.snapshot.summary import summarise
+from tracer.snapshot.wrong_form import WrongForm, wrong_form
 from webapp.models import Snapshot
 from webapp.storing.container import Container, ContainerWriter
 from webapp.storing.example_questions import find_examples
@@ -37,6 +38,8 @@ SUMMARY_VERSION = 4
 """Raised when summary_of() says something else about the same files."""
 _SAID_KEPT = 1_000
 _FAULTS_KEPT = 1_000
+_FORMS_KEPT = 20
+"""Of so many files is said what they are instead of objects."""
 _ABANDONED_AFTER = timedelta(hours=6)
 
 
@@ -45,6 +48,7 @@ class Written:
     """A container in a temporary file: sha256 of the canonical content, unpacked bytes, and what was left out before it was written.
 
     *unknown* are the files that no layout knows, which are not stored; *faults* those of what could not be read and is not stored either.
+    *forms* say what files are instead of objects, which is told where a snapshot is refused.
     """
 
     file: IO[bytes]
@@ -55,6 +59,7 @@ class Written:
     removed: tuple[str, ...]
     unknown: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()
+    forms: tuple[WrongForm, ...] = ()
 
 
 def storage() -> Storage:
@@ -69,6 +74,7 @@ def written(source: Source, progress: Progress) -> Iterator[Written]:
     removed: list[str] = []
     unknown: list[str] = []
     faults: list[Fault] = []
+    forms: list[WrongForm] = []
     redaction = Redaction(source.names)
     with tempfile.TemporaryFile(dir=_temporary_folder()) as file:
         writer = ContainerWriter(file)
@@ -78,6 +84,8 @@ def written(source: Source, progress: Progress) -> Iterator[Written]:
             stored = redaction.stored(name, content)
             removed += stored.said
             faults += stored.faults
+            if len(forms) < _FORMS_KEPT and (form := wrong_form(name, content)) is not None:
+                forms.append(form)
             if not stored.is_known:
                 unknown.append(name)
             if stored.content is not None:
@@ -93,8 +101,14 @@ def written(source: Source, progress: Progress) -> Iterator[Written]:
             size=after.size,
             removed=_first(removed),
             unknown=_first(unknown),
-            faults=tuple(faults[:_FAULTS_KEPT]),
+            faults=(*_promised(forms), *faults[:_FAULTS_KEPT]),
+            forms=tuple(forms),
         )
+
+
+def _promised(forms: list[WrongForm]) -> list[Fault]:
+    """What is told of files that hold no objects, or none that can be used, where their names promise some."""
+    return [Fault(file=form.path, line=None, column=None, message=form.sentence) for form in forms if form.is_object_file]
 
 
 def is_current(row: Snapshot, source: Source) -> bool:

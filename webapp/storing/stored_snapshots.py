@@ -233,7 +233,8 @@ def _columns(what: Written, slug: str, progress: Progress) -> dict[str, Any]:
     try:
         summary, taken_at = snapshot_store.summary_of(what, progress)
     except TracerError as error:
-        raise UploadError(*_problems(error)) from error
+        told = tuple(str(form) for form in what.forms if not any(form.path in text for text in _problems(error)))
+        raise UploadError(*told, *_problems(error)) from error
     return {
         "digest": what.digest,
         "size": what.size,

@@ -1,0 +1,135 @@
+"""What people hand in instead of API objects: tables, descriptions, refusals, pages, archives, masked addresses; each with what to type.
+
+Owns one sentence a file, for the page or the refusal. Reads nothing of it and decides nothing: what counts as objects is said elsewhere.
+Looks at the beginning of a file only, and for masked addresses at the first of them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address
+from itertools import islice
+
+from tracer.kube.json_text import to_utf8
+from tracer.snapshot.layout import KINDS, looks_like_objects
+from tracer.snapshot.node_files import BY_NAME
+
+_LOOKED_AT = 65_536
+_ADDRESSES_ASKED = 2_000
+_QUOTED = 300
+WANTED = "kubectl get services,endpointslices,nodes,pods -A -o json > cluster.json"
+"""What gives one file with all that a snapshot needs first."""
+_TABLE = re.compile(
+    r"^(?:NAMESPACE[ \t]+)?NAME[ \t]+(?:[A-Z][A-Z0-9()-]*(?:[ \t]+|$))*(?:AGE|STATUS|READY|TYPE|ROLES|PORTS?(?:\(S\))?|ENDPOINTS|LABELS)\b",
+    re.ASCII | re.MULTILINE,
+)
+_DESCRIBED = re.compile(r"^Name:[ \t]+\S", re.ASCII | re.MULTILINE)
+_DESCRIBED_TOO = re.compile(r"^(?:Namespace|Labels|Annotations|Selector|IP Family Policy|Roles|Priority):", re.ASCII | re.MULTILINE)
+_SAID_BY_KUBECTL = re.compile(
+    r"^(?:Error from server[^\n]{0,400}|Unable to connect to the server:[^\n]{0,400}|error: [^\n]{0,400}"
+    r"|The connection to the server [^\n]{0,400}|(?:bash|sh|zsh): [^\n]{0,200}not found[^\n]{0,40})",
+    re.ASCII | re.MULTILINE,
+)
+_PAGE = re.compile(r"^[ \t\r\n]{0,100}<(?:!doctype html|html)", re.ASCII | re.IGNORECASE)
+_STATUS = re.compile(r"""["']?kind["']?[ \t]*:[ \t]*["']?Status["']?(?=[\s,}]|$)""", re.ASCII)
+_ITEMS = re.compile(r"""["']?items["']?[ \t]*:""", re.ASCII)
+_OF_STATUS = re.compile(r"""["']?(message|reason|code)["']?[ \t]*:[ \t]*("(?:[^"\\\n]|\\.){0,600}"|[^\n,}]{1,600})""", re.ASCII)
+_ADDRESS = re.compile(rb"""(clusterIP|podIP|hostIP)["']?[ \t]*:[ \t]*["']?([^"'\s,{}\[\]$\\]{1,80})""")
+_NO_ADDRESS = frozenset({"None", "null", "~", "<none>"})
+_ARCHIVES = (b"PK\x03\x04", b"\x1f\x8b", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"BZh")
+_TAR_AT = 257
+_EXTENSIONS = (".json", ".jsonl", ".yaml", ".yml")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrongForm:
+    """What a file is instead of objects. *sentence* begins with what it is; *is_object_file*: its place or name promises objects."""
+
+    path: str
+    sentence: str
+    is_object_file: bool
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.sentence}"
+
+
+def wrong_form(path: str, raw: bytes) -> WrongForm | None:
+    """Return what the file *path* is instead of API objects that can be used, None where nothing of the kind is known of it."""
+    name = path.rpartition("/")[2]
+    if name in BY_NAME:
+        return None  # a file of a node: its own check says what is wrong with it
+    plural = name.partition(".")[0].strip().lower()
+    promises = plural in KINDS or (name.endswith(_EXTENSIONS) and "/" not in path)
+    said = _archived(name, raw) or _said(name, raw)
+    if said is not None:
+        return WrongForm(path=path, sentence=said, is_object_file=promises)
+    masked = _masked(raw) if name.endswith(_EXTENSIONS) else None
+    return WrongForm(path=path, sentence=masked, is_object_file=True) if masked is not None else None
+
+
+def _archived(name: str, raw: bytes) -> str | None:
+    if raw.startswith(_ARCHIVES) or raw[_TAR_AT : _TAR_AT + 5] == b"ustar":
+        return f"an archive inside the archive, which is not opened. Take {name} out and upload it by itself"
+    return None
+
+
+def _said(name: str, raw: bytes) -> str | None:
+    text = to_utf8(raw[:_LOOKED_AT]).decode(errors="replace")
+    if _STATUS.search(text) and not _ITEMS.search(text):
+        return _refused(text)
+    if _PAGE.match(text):
+        return f"a web page, and no API objects. Wanted is: {WANTED}"
+    if found := _SAID_BY_KUBECTL.search(text[:_LOOKED_AT]):
+        if not looks_like_objects(raw):
+            return f"what the command said instead of objects: “{found[0][:_QUOTED].strip()}”. Wanted is: {WANTED}"
+        return None
+    if looks_like_objects(raw):
+        if name.endswith(_EXTENSIONS):
+            return None
+        return f"API objects under a name that is not read. Call it {name.rpartition('.')[0] or name}.json (or .yaml)"
+    if _TABLE.search(text):
+        return f"a table as kubectl get (-o wide) prints it, whose columns hold too little. Wanted is -o json or -o yaml: {WANTED}"
+    if _DESCRIBED.search(text) and _DESCRIBED_TOO.search(text):
+        return f"a description as kubectl describe prints it, which is for people. Wanted is -o json or -o yaml: {WANTED}"
+    return None
+
+
+def _refused(text: str) -> str:
+    """What the API server said. NB: its message may hold quotation marks, as JSON escapes them."""
+    held = {key: _plain(value) for key, value in islice(_OF_STATUS.findall(text), 20)}
+    why = ", ".join(filter(None, (held.get("reason"), held.get("code"))))
+    said = f": “{held['message'][:_QUOTED]}”" if held.get("message") else ""
+    return f"the API server's refusal{f' ({why})' if why else ''} instead of objects{said}. Ask with rights to list them: {WANTED}"
+
+
+def _plain(value: str) -> str:
+    if value.startswith('"'):
+        try:
+            return str(json.loads(value))
+        except ValueError:
+            return value.strip('"')
+    return value.strip().strip("'")
+
+
+def _masked(raw: bytes) -> str | None:
+    key, value = next(_hidden(raw), (None, ""))
+    if key is None:
+        return None
+    return (
+        f"its addresses were masked before ({key} is {value!r}), and without them nothing can be traced. Collect without redaction, "
+        "or let manage.py redact replace them, which keeps equal addresses equal"
+    )
+
+
+def _hidden(raw: bytes) -> Iterator[tuple[str, str]]:
+    for found in islice(_ADDRESS.finditer(raw), _ADDRESSES_ASKED):
+        key, value = found[1].decode(), found[2].decode(errors="replace")
+        if value in _NO_ADDRESS:
+            continue
+        try:
+            ip_address(value)
+        except ValueError:
+            yield key, value
