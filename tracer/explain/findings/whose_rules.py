@@ -14,6 +14,8 @@ from tracer.explain.findings.case import Case, finding, owner_text, target_of
 from tracer.explain.findings.passage import Mark, Passage, caller_of
 from tracer.explain.findings.rules_and_objects import behind_it, chosen
 from tracer.explain.findings.subject import Subject, WayIn, subject_of
+from tracer.kube.known_programs import is_listed, program_in
+from tracer.kube.pod import Pod
 from tracer.netfilter.rule_comments import spoken_in
 from tracer.packet import endpoint_text
 from tracer.trace import Disposition, Finding, Hop, Reason, Step
@@ -59,6 +61,13 @@ def _taken(case: Case, subject: Subject, at: Mark) -> Iterator[Finding]:
     target = target_of(at)
     if target is None or at.step.event is not None or case.is_of_proxy(at) or case.endpoints.at(target) is not None:
         return
+    pod = case.cluster.pod_with_ip(target[0])
+    if pod is not None and _is_balancer(pod):
+        text = f"Node {at.hop.node} sends the packet for Service {subject.name} to pod {pod.namespace}/{pod.name} at {_rule(case, at)}"
+        text += ": a load balancer in a pod (klipper-lb), which passes it on by rules of its own, that no snapshot holds"
+        fix = "Nothing, where that pod is the Service's; trace from it to the cluster IP to follow the packet."
+        yield finding(code="FOREIGN_RULE", text=text, fix=fix, severity=Severity.INFO, at=at)
+        return
     proxy = case.proxy_at(at.hop)
     listed = "which is no endpoint of the Service" if case.endpoints.known else "and the endpoints of the Service were not recorded"
     text = (
@@ -67,6 +76,12 @@ def _taken(case: Case, subject: Subject, at: Mark) -> Iterator[Finding]:
         f"{proxy.name} did not write that rule and does not take it away"
     )
     yield finding(code="FOREIGN_RULE", text=text, fix=case.owner(at).undo, at=at)
+
+
+def _is_balancer(pod: Pod) -> bool:
+    """Whether the pod is k3s' load balancer for a Service: it takes the Service's ports of the node by hostPort, as it is meant to."""
+    programs = (program_in(port.container, "") for port in pod.ports)
+    return any(program is not None and is_listed("klipper-lb", program.images) for program in programs)
 
 
 def _own_address(case: Case, subject: Subject, at: Mark) -> str:

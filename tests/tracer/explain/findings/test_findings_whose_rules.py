@@ -70,6 +70,21 @@ def test_a_translation_in_a_table_of_ones_own_is_no_stale_rule():
     assert all_of(traced, "FOREIGN_RULE")
 
 
+@pytest.mark.parametrize(("container", "severity"), [("lb-tcp-80", "info"), ("edge", "warning")])
+def test_k3s_load_balancer_in_a_pod_is_as_it_is_meant(container, severity):
+    made = published()
+    made.services[0].lb_ip = "192.168.0.11"
+    made.edit("pods.json", "client-1", lambda item: item["spec"]["containers"][0].update(name=container))
+    made.node(1).rules += [
+        ("nat", ":CNI-HOSTPORT-DNAT"),
+        ("nat", "-A PREROUTING -m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT"),
+        ("nat", "-A CNI-HOSTPORT-DNAT -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.1.1.3:8080"),
+    ]
+    found = the(made.diagnosed(CLIENT, "192.168.0.11:80"), "FOREIGN_RULE")
+    assert found.severity == severity
+    assert ("klipper-lb" in found.text) is (severity == "info")
+
+
 def test_a_balancer_of_ones_own_is_nobodys_fault():
     made = shop()
     made.node(1).rules.append(("nat", "-A PREROUTING -d 10.96.0.10/32 -p tcp -j DNAT --to-destination 10.1.1.2:8080"))
