@@ -98,6 +98,16 @@ def _ends(answer: dict[str, Any]) -> frozenset[str]:
     return frozenset(f"{share} {name}" for name, share in odds.items())
 
 
+def _says_less(before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """Return whether the same is said but for a source of which only the node is known now."""
+    open_ones = [o for o in after["outcomes"] if (o.get("source_seen") or {}).get("ip") is None]
+    return bool(open_ones) and _ends(_without_sources(before)) == _ends(_without_sources(after))
+
+
+def _without_sources(answer: dict[str, Any]) -> dict[str, Any]:
+    return {"outcomes": [{name: value for name, value in o.items() if name != "source_seen"} for o in answer["outcomes"]]}
+
+
 def _is_doubtful(answer: dict[str, Any]) -> bool:
     unsure = any(o["disposition"] == "unknown" or o.get("conditions") or _unknown_reply(o) for o in answer["outcomes"])
     return unsure or bool(answer.get("unknowns"))
@@ -143,7 +153,7 @@ def checked(seed: int, root: Path) -> Checked | None:
     verdict, ends = "error", frozenset[str]()
     if after is not None:
         ends = _ends(after)
-        verdict = "doubtful" if _is_doubtful(after) else "same" if ends == _ends(before) else "wrong"
+        verdict = "doubtful" if _is_doubtful(after) else "same" if ends == _ends(before) or _says_less(before, after) else "wrong"
     name = f"{question['from']} -> {question['to']}/{question['protocol']}"
     return Checked(seed=seed, recording=recording, question=name, damage=damage, verdict=verdict, before=_ends(before), after=ends)
 

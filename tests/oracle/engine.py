@@ -6,8 +6,8 @@ the same header. A step whose rule may or may not have matched and changes nothi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from tests.oracle.frames import Header
 from tests.oracle.kernel import Loaded, Mark, Observation
@@ -59,7 +59,8 @@ class Engine:
 
     def agreeing(self, answer: Trace, observed: Observation) -> Outcome | None:
         """Return the outcome that is what the kernel did, None if there is none."""
-        return next((o for o in answer.outcomes if o.probability and self.difference(o, observed) is None), None)
+        ways = ((o, way) for o in answer.outcomes if o.probability for way in _ways(o))
+        return next((o for o, way in ways if self.difference(way, observed) is None), None)
 
     def difference(self, outcome: Outcome, observed: Observation) -> str | None:
         """Return how *outcome* differs from what the kernel did, None if it does not."""
@@ -98,6 +99,13 @@ class Engine:
         return found
 
 
+def _ways(outcome: Outcome) -> Iterator[Outcome]:
+    """Yield *outcome* and the other ways that end like it, each as an outcome. NB: the rules that their replies pass are not told."""
+    yield outcome
+    for other in outcome.also:
+        yield replace(outcome, hops=other.hops, conditions=(*outcome.conditions, *other.condition.split(" and ")), reply=None)
+
+
 def _is_sure(step: Step, outcome: Outcome) -> bool:
     if step.condition is None:
         return True
@@ -134,7 +142,7 @@ def _end(outcome: Outcome, observed: Observation) -> str | None:
         if len(seen) != 1:
             return f"delivered to {wanted}, seen {seen}"
         return None if seen[0][0] == wanted and _fits(outcome, seen[0][1]) else f"delivered to {wanted}, seen {seen}"
-    if outcome.disposition is Disposition.LOST:
+    if outcome.disposition in (Disposition.LOST, Disposition.LEAVES):
         return _lost(outcome, seen)
     if outcome.reason is not None and outcome.reason.code == "HAIRPIN_WITHOUT_MASQ":
         return None  # it arrived, and the pod's own stack drops it
@@ -150,7 +158,7 @@ def _end(outcome: Outcome, observed: Observation) -> str | None:
 
 
 def _lost(outcome: Outcome, seen: list[tuple[str, Header]]) -> str | None:
-    device = outcome.hops[-1].went_out
+    device = next(hop.went_out for hop in reversed(outcome.hops) if hop.node is not None)
     destination = outcome.hops[-1].packet_out.destination
     if not seen:
         # An address on a link that nobody has: the kernel asks for its neighbour in vain.

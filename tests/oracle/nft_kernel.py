@@ -124,7 +124,7 @@ class NftEngine(Engine):
     """One loaded rule set, as a snapshot."""
 
     def __init__(self, files: Mapping[str, bytes], loaded: Loaded) -> None:
-        own = {f"nodes/{NODE}/nft-ruleset.txt": loaded.dump.encode(), f"nodes/{NODE}/kube-proxy-mode.txt": b"nftables\n"}
+        own = {f"nodes/{NODE}/nft-ruleset.txt": loaded.dump.encode()}
         self._loaded = loaded
         self._cluster = Cluster.from_snapshot(Snapshot.from_files({**files, **own}))
 

@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.nft_set_index import Absent, OwnPort, Value, constant, same, unknown
+from tracer.netfilter.nft_typing import PROTOCOL_WORDS
 from tracer.netfilter.nft_values import Evaluator, fib_is_routed, label_memory
 from tracer.netfilter.view import UnknownAnswer, View
 
@@ -75,6 +76,8 @@ def _holds(statement: n.Compare, value: Value, view: View, values: Evaluator) ->
         return wanted
     if statement.operator in ("in", "!") and isinstance(wanted, int) and isinstance(value, int):
         return bool(wanted & value) == (statement.operator == "in")  # any of these bits, or none
+    if isinstance(wanted, str) and isinstance(value, int | OwnPort) and wanted not in PROTOCOL_WORDS:
+        return unknown(f"which number {wanted!r} stands for is not known", "UNMODELLED_MATCH")
     if statement.operator in ("==", "!=", "in"):
         equal = _same_parts(wanted, value)
         return unknown("the client's own port is not given") if equal is None else equal != negated

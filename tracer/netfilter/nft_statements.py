@@ -278,7 +278,7 @@ class _Parser(ExpressionParser):
     def match(self) -> n.Statement:
         start = self.at
         left = self.expression()
-        if isinstance(left, _CONSTANTS):
+        if isinstance(left, _CONSTANTS) or (isinstance(left, n.Concat) and any(isinstance(part, _CONSTANTS) for part in left.parts)):
             self.at = start
             raise self.error("no statement begins like this")
         if self.accept("vmap"):

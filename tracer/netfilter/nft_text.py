@@ -97,6 +97,8 @@ class _Reader:
 
     def table_block(self, words: list[str], line: int, lines: Iterator[tuple[int, str]]) -> None:
         family, name = _named(words[1:-1])
+        if family not in FAMILIES:
+            self.lost(line, f"table {family} {name} {{", f"{family!r} is no family: which packets the table is for is not known")
         if (first := self.blocks.setdefault((family, name), line)) != line:
             message = f"table {family} {name} stands here and at line {first}: these are two listings, and which is the node's is not said"
             self.lost(line, f"table {family} {name} {{", message)

@@ -13,8 +13,9 @@ from ipaddress import IPv4Address, IPv6Address
 
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.nft_words import port_word
+from tracer.netfilter.scalars import PROTOCOLS
 
-_ADDRESS, _PORT = "address", "port"
+_ADDRESS, _PORT, _PROTOCOL = "address", "port", "inet_proto"
 _WORDS: dict[str, dict[int, str]] = {
     "ct_state": {1: "invalid", 2: "established", 4: "related", 8: "new", 64: "untracked"},
     "ct_status": {1: "expected", 2: "seen-reply", 4: "assured", 8: "confirmed", 16: "snat", 32: "dnat", 512: "dying"},
@@ -28,7 +29,17 @@ _WORDS: dict[str, dict[int, str]] = {
 }
 """What ``nft -n`` prints as numbers, by type."""
 _BITS = frozenset({"ct_state", "ct_status"})
-_KINDS = {"ipv4_addr": _ADDRESS, "ipv6_addr": _ADDRESS, "inet_service": _PORT} | {kind: kind for kind in _WORDS}
+PROTOCOL_WORDS = frozenset(PROTOCOLS) | {
+    *("ggp", "st", "egp", "igp", "pup", "hmp", "xns-idp", "rdp", "iso-tp4", "ddp", "idpr-cmtp", "ipv6-route", "ipv6-frag", "idrp", "rsvp"),
+    *("skip", "ipv6-nonxt", "ipv6-opts", "rspf", "vmtp", "eigrp", "ospfigp", "ax.25", "etherip", "encap", "comp", "isis", "fc"),
+    *("mpls-in-ip", "manet", "hip", "shim6", "wesp", "rohc", "ethernet", "aggfrag", "mptcp", "xtp"),
+}
+"""Names of protocols that a listing prints, those included that no packet here has. Source: /etc/protocols (netbase 6.4)."""
+_CLOSED = {kind: frozenset(words.values()) for kind, words in _WORDS.items() if kind != "ether_type"}
+_CLOSED["pkt_type"] |= {"unicast"}
+_CLOSED[_PROTOCOL] = PROTOCOL_WORDS
+"""Types with words of which every one is known: any other is no such word, and matches nothing because it was not read."""
+_KINDS = {"ipv4_addr": _ADDRESS, "ipv6_addr": _ADDRESS, "inet_service": _PORT, _PROTOCOL: _PROTOCOL} | {kind: kind for kind in _WORDS}
 
 
 def typed(left: n.Expression, right: n.Expression) -> n.Expression:
@@ -51,6 +62,8 @@ def _kinds_of(left: n.Expression) -> tuple[str, ...]:
             return (_PORT,)
         case n.Ct(key=key) if key in _OF_CT:
             return (_OF_CT[key],)
+        case n.Payload(protocol=protocol, field=field) if (protocol, field) in _PROTOCOL_FIELDS:
+            return (_PROTOCOL,)
         case n.Meta(key=key) if key in _OF_META:
             return (_OF_META[key],)
         case n.Fib(result="type"):
@@ -61,7 +74,8 @@ def _kinds_of(left: n.Expression) -> tuple[str, ...]:
 
 
 _OF_CT = {"state": "ct_state", "status": "ct_status", "direction": "ct_dir", "l3proto": "nf_proto"}
-_OF_META = {"nfproto": "nf_proto", "pkttype": "pkt_type", "protocol": "ether_type"}
+_PROTOCOL_FIELDS = frozenset({("ip", "protocol"), ("ip6", "nexthdr")})
+_OF_META = {"l4proto": _PROTOCOL, "nfproto": "nf_proto", "pkttype": "pkt_type", "protocol": "ether_type"}
 
 
 def _spelled(kind: str, number: int) -> n.Expression:
@@ -86,6 +100,10 @@ def _typed(kinds: tuple[str, ...], right: n.Expression) -> n.Expression:
         if len(right.parts) != len(kinds):
             return right
         return n.Concat(tuple(_typed((kind,), part) for kind, part in zip(kinds, right.parts, strict=True)))
+    if len(kinds) == 1 and isinstance(right, n.Word) and right.text not in _CLOSED.get(kinds[0], (right.text,)):
+        raise ValueError(f"{right.text!r} is no {kinds[0]}: names and variables are not followed")
+    if len(kinds) == 1 and kinds[0] == _PROTOCOL:
+        return right
     if len(kinds) == 1 and kinds[0] in _WORDS:
         return _in_words(kinds, right)
     if isinstance(right, n.Word) and len(kinds) == 1 and kinds[0]:

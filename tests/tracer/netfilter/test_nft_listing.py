@@ -336,6 +336,13 @@ def test_typeof_is_said_alike() -> None:
     assert not text.check()
 
 
+@pytest.mark.parametrize("family", ["p", "ipp", "Ip", "ip4"])
+def test_a_family_that_is_none_makes_the_rule_set_incomplete(family: str) -> None:
+    found = parse_text(f"table {family} t {{\n\tchain c {{\n\t}}\n}}\ntable ip u {{\n}}\n", "f")
+    assert found.incomplete is not None
+    assert (found.incomplete.line, family in found.incomplete.message) == (1, True)
+
+
 def test_an_unknown_entry_makes_the_rule_set_incomplete() -> None:
     assert _json({"wormhole": {}}).incomplete is not None
     assert _json({"counter": {"family": "ip", "table": "t", "name": "x"}}).incomplete is None

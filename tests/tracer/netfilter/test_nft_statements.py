@@ -14,6 +14,7 @@ from tracer.netfilter import nft_model as n
 from tracer.netfilter.nft_print import rule_text
 from tracer.netfilter.nft_rule_line import without_counts
 from tracer.netfilter.nft_statements import parse_statements
+from tracer.netfilter.nft_text import parse_text
 
 # kube-proxy
 KUBE_PROXY = """
@@ -203,3 +204,30 @@ def test_what_is_not_known_is_a_fault_with_its_place(rule: str, column: int) -> 
     with pytest.raises(ParseError) as caught:
         parse_statements(rule, "ip")
     assert caught.value.faults[0].column == column
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "meta l4proto tc accept",
+        "meta l4proto { tcp, ud } accept",
+        "ip protocol upd accept",
+        "ct state nw accept",
+        "ct state established,relatd accept",
+        "ct status dnt accept",
+        "ct direction orig accept",
+        "meta nfproto ipv5 accept",
+        "meta pkttype unicst accept",
+        "fib daddr type locl accept",
+        "daddr . meta l4proto . th dport vmap @s",
+    ],
+)
+def test_a_word_that_its_type_does_not_have_is_never_taken_for_one_that_does_not_match(rule: str) -> None:
+    found = parse_text(f"table ip t {{\n\tchain c {{\n\t\t{rule}\n\t}}\n}}\n", "f")
+    assert found.tables[0].chains["c"].rules[0].fault
+
+
+@pytest.mark.parametrize("rule", ["meta l4proto ospf accept", "meta l4proto { esp, 132, ipv6-icmp } accept", "ip protocol vrrp accept"])
+def test_protocols_that_are_not_traced_are_words_of_their_type(rule: str) -> None:
+    found = parse_text(f"table ip t {{\n\tchain c {{\n\t\t{rule}\n\t}}\n}}\n", "f")
+    assert not found.tables[0].chains["c"].rules[0].fault
