@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.sizes import every
 from tests.tracer.routing.routing_netns import Namespace, namespaces, why_not
 from tracer.query import Query, parse_destination, parse_protocol, parse_source
 from tracer.simulate import trace
@@ -366,7 +367,7 @@ WAYS = (
 )
 
 
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
+@pytest.mark.parametrize("way", every(WAYS, 3), ids=lambda way: way.name)
 def test_a_broken_link_ends_as_in_the_kernel(way: Broken) -> None:
     with world(way.pods, way.routes, way.lines) as built:
         cluster = built.cluster()
