@@ -8,7 +8,7 @@ Source: pkg/proxy/iptables and pkg/proxy/ipvs (syncProxyRules), pkg/kubelet/kube
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tracer.netfilter.dump import Dump
 
@@ -24,11 +24,11 @@ _MADE_TOGETHER = {
 """A chain of kube-proxy's or the kubelet's → the tables in which its maker has chains."""
 
 
-def unrecorded_tables(dumps: Sequence[Dump], *, lists_several: bool) -> tuple[str, ...]:
+def unrecorded_tables(dumps: Sequence[Dump], lists_several: Callable[[], bool]) -> tuple[str, ...]:
     """Return the tables of one family that none of its *dumps* has and of which nothing says that they are empty.
 
-    *lists_several* is whether a dump of the node's other family has several. What the dumps themselves say of tables that they could not
-    read is not repeated.
+    *lists_several* is asked, where nothing else tells, whether a dump of the node's other family has several. What the dumps themselves say
+    of tables that they could not read is not repeated.
     """
     has = {table for dump in dumps for table in (*dump.tables, *dump.unread, *dump.unlisted)}
     absent = tuple(table for table in TABLES if table not in has)
@@ -39,7 +39,7 @@ def unrecorded_tables(dumps: Sequence[Dump], *, lists_several: bool) -> tuple[st
     told = [dump.lists_all for dump in dumps if dump.lists_all is not None]
     if told:
         return () if any(told) else absent
-    return () if lists_several or len(has) > 1 else absent
+    return () if len(has) > 1 or lists_several() else absent
 
 
 def _implied(dumps: Sequence[Dump]) -> set[str]:

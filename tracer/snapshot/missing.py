@@ -58,6 +58,7 @@ _INFERRED = (
 )
 _OF_FAMILY = {4: DUMPS[Family.IP], 6: DUMPS[Family.IP6]}
 _OF_BOTH = names(NFT_LISTINGS)
+_SAYS_LEGACY = "tables-legacy tables present"
 _RULES = (*_OF_BOTH, *names(DUMPS[Family.IP]), *names(DUMPS[Family.IP6]))
 
 
@@ -87,6 +88,7 @@ def _rules(snapshot: Snapshot, modes: Mapping[str, ProxyMode | None]) -> Iterabl
         if lacking and version in versions:
             yield Missing(what=dumps[0].name, nodes=lacking, limits=dumps[0].limits)
     yield from _tables(snapshot, ruled, modes)
+    yield from _legacy(snapshot)
     in_mode = tuple(n for n, mode in modes.items() if mode and mode.mode == VIRTUAL_SERVERS.mode)
     if ipvs := _without(snapshot, in_mode, (VIRTUAL_SERVERS.name,)):
         yield Missing(what=VIRTUAL_SERVERS.name, nodes=ipvs, limits=VIRTUAL_SERVERS.limits)
@@ -98,18 +100,35 @@ def _tables(snapshot: Snapshot, nodes: Iterable[str], modes: Mapping[str, ProxyM
     for node in _without(snapshot, nodes, _OF_BOTH):
         texts = {version: _texts(snapshot, node, dumps) for version, dumps in _OF_FAMILY.items()}
         for version, own in texts.items():
-            file, mode = _OF_FAMILY[version][0].name, modes.get(node)
-            if own and not any(text.strip() for text in own.values()):
-                if mode is not None and mode.mode in (IPTABLES.mode, VIRTUAL_SERVERS.mode):
-                    found.setdefault(f"rules in {file}, which is empty,", []).append(node)
-            elif not any("\n*nat" in text and "\n*filter" in text for text in own.values()):
-                dumps = [parse_dump(text, path) for path, text in own.items()]
-                others = (text for of, other in texts.items() if of != version for text in other.values())
-                if absent := unrecorded_tables(dumps, lists_several=any(text.count("\n*") > 1 for text in others)):
-                    held = ", ".join(table for dump in dumps for table in dump.tables)
-                    found.setdefault(f"tables {', '.join(absent)} in {file}, which has only {held},", []).append(node)
+            others = [text for of, other in texts.items() if of != version for text in other.values()]
+            if what := _lacking(_OF_FAMILY[version][0].name, own, others, modes.get(node)):
+                found.setdefault(what, []).append(node)
     for what, where in found.items():
         yield Missing(what=what, nodes=tuple(where), limits="a packet that comes to what was not recorded ends in unknown there")
+
+
+def _lacking(file: str, own: Mapping[str, str], others: Iterable[str], mode: ProxyMode | None) -> str | None:
+    """What the dumps of one family, by path, lack; *others* are the node's of the other family."""
+    if own and not any(text.strip() for text in own.values()):
+        has_rules = mode is not None and mode.mode in (IPTABLES.mode, VIRTUAL_SERVERS.mode)
+        return f"rules in {file}, which is empty," if has_rules else None
+    if any("\n*nat" in text and "\n*filter" in text for text in own.values()):
+        return None
+    dumps = [parse_dump(text, path) for path, text in own.items()]
+    absent = unrecorded_tables(dumps, lambda: any(text.count("\n*") > 1 for text in others))
+    held = ", ".join(table for dump in dumps for table in dump.tables)
+    return f"tables {', '.join(absent)} in {file}, which has only {held}," if absent else None
+
+
+def _legacy(snapshot: Snapshot) -> Iterable[Missing]:
+    """Yield the tables of iptables-legacy of which a dump speaks and which nobody recorded."""
+    for dump, legacy in _OF_FAMILY.values():
+        nodes = _without(snapshot, snapshot.node_names, (legacy.name,))
+        told = tuple(n for n in nodes if any(_SAYS_LEGACY in text for text in _texts(snapshot, n, (dump,)).values()))
+        if told:
+            yield Missing(
+                what=legacy.name, nodes=told, limits=f"{dump.name} says that there are tables of iptables-legacy; they are taken for empty"
+            )
 
 
 def _texts(snapshot: Snapshot, node: str, dumps: Iterable[NodeFile]) -> dict[str, str]:

@@ -293,10 +293,10 @@ class NodeStack:
                 return Unknown(code="NO_RULES", text=text, at={"node": self.name, "file": dump.file, "line": dump.illegible.line})
         if is_covered or not dumps or any(d.truncated for d in dumps):
             return None
-        other = self.dumps(Family.IP6 if family is Family.IP else Family.IP)
+        other = Family.IP6 if family is Family.IP else Family.IP
         if all(d.is_empty for d in dumps):
             return self._empty(dumps[0], family, other)
-        if missing := unrecorded_tables(dumps, lists_several=any(len(d.tables) > 1 and d.lists_all is not False for d in other)):
+        if missing := unrecorded_tables(dumps, lambda: any(len(d.tables) > 1 and d.lists_all is not False for d in self.dumps(other))):
             held = _tables([t for d in dumps for t in d.tables])
             text = f"{dumps[0].file} has only {held} of node {self.name}; {_tables(missing)} not recorded: {_typed(dumps[0], family)}"
             return Unknown(code="NO_RULES", text=text, at={"node": self.name, "file": dumps[0].file})
@@ -309,13 +309,13 @@ class NodeStack:
         names = {t.name for t in self.nft.ruleset.tables if t.family == family.value}
         return self.mode == files.NFT_TEXT.mode or not names.isdisjoint((PROXY_TABLE, *CHAINS_OF_TABLE))
 
-    def _empty(self, dump: Dump, family: Family, other: Collection[Dump]) -> Unknown | None:
+    def _empty(self, dump: Dump, family: Family, other: Family) -> Unknown | None:
         """An empty dump says that there are no rules only where the node's other dump says that dumps could be taken."""
         if self.mode in _IN_EVERY_TABLE:
             why = f", and {self._path(files.PROXY_MODE)} says {self.mode}: a node in that mode has rules"
         elif dump.speaks_of_legacy is not None:
             why = " but for its remark that tables of the legacy back end exist (iptables-legacy-save prints them)"
-        elif any(d.tables for d in other):
+        elif any(d.tables for d in self.dumps(other)):
             return None
         else:
             why = ": whether the node has no rules, or they could not be read, is not known"

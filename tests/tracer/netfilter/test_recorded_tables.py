@@ -40,4 +40,4 @@ ROWS = [
 
 @pytest.mark.parametrize(("texts", "several", "expected"), ROWS)
 def test_unrecorded_tables(texts: list[str], several: bool, expected: tuple[str, ...]) -> None:
-    assert unrecorded_tables([parse_dump(text, "f") for text in texts], lists_several=several) == expected
+    assert unrecorded_tables([parse_dump(text, "f") for text in texts], lambda: several) == expected

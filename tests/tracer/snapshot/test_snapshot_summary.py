@@ -144,6 +144,13 @@ def test_tables_that_were_not_recorded_are_missing() -> None:
     assert f"No rules in iptables-save.txt, which is empty, of n1: {limits}." in sentences(**empty)
 
 
+def test_tables_of_the_legacy_back_end_that_were_not_recorded_are_missing() -> None:
+    dump = {"nodes/n1/iptables-save.txt": f"{DUMP}# Warning: iptables-legacy tables present, use iptables-legacy-save to see them\n"}
+    said = "No iptables-legacy-save.txt of n1: iptables-save.txt says that there are tables of iptables-legacy; they are taken for empty."
+    assert said in sentences(**dump)
+    assert said not in sentences(**dump, **{"nodes/n1/iptables-legacy-save.txt": ""})
+
+
 def test_ipvs_without_its_servers() -> None:
     said = sentences(**{"nodes/n1/kube-proxy-mode.txt": "ipvs"})
     assert any(s.startswith("No ipvsadm-save.txt of n1: kube-proxy runs in IPVS mode") for s in said)
