@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tracer.trace import Disposition
+from tracer.trace import Disposition, Sees
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
     """One disposition. *title* heads a verdict, *box* a box of the graph, *station* the last stop; *line* explains it on one line of text.
 
-    *is_told*: whether the client is told so at once; None where nobody knows. *sees* says as a sentence what it sees; *seen* and *meaning*
-    are the words of docs/trace-json.md.
+    *usual* is what the client sees of every such ending, where that is one thing. *is_told*: whether the client is told so at once; None
+    where nobody knows. *sees* says as a sentence what it sees; *seen* and *meaning* are the words of docs/trace-json.md.
     """
 
     title: str
     box: str = ""
     station: str = ""
     line: str = ""
+    usual: Sees = Sees.UNKNOWN
     is_told: bool | None = None
     sees: str = ""
     seen: str = ""
@@ -38,17 +39,18 @@ WORDS: Mapping[str, Words] = {
         title="Rejected",
         box="Rejected",
         station="Rejected",
-        line="the client sees a refusal",
+        line="a rule says no, and tells the client",
         is_told=True,
-        sees="The client is refused at once.",
-        seen="refused",
+        sees="The client is told so, by an ICMP error or a reset.",
+        seen="what the kind of the refusal makes it see (`client_sees`)",
         meaning="a rule answered with an ICMP error or a TCP reset",
     ),
     Disposition.DROPPED: Words(
         title="Dropped",
         box="Dropped",
         station="Dropped",
-        line="the client sees a timeout",
+        line="thrown away without a word",
+        usual=Sees.TIMEOUT,
         is_told=False,
         sees="The client hears nothing and runs into a timeout.",
         seen="timeout",
@@ -88,6 +90,7 @@ WORDS: Mapping[str, Words] = {
         box="Closed",
         station="Accepted, then closed",
         line="accepted, then closed",
+        usual=Sees.CLOSED,
         is_told=True,
         sees="The client connects and is cut off at once.",
         seen="connected, then closed",
@@ -98,6 +101,7 @@ WORDS: Mapping[str, Words] = {
         box="Loops",
         station="The packet goes round in circles",
         line="the packet goes in circles",
+        usual=Sees.TIMEOUT,
         is_told=False,
         sees="The client runs into a timeout.",
         seen="timeout",
@@ -108,6 +112,7 @@ WORDS: Mapping[str, Words] = {
         box="No address",
         station="Name does not resolve",
         line="the name has no address",
+        usual=Sees.NAME_ERROR,
         is_told=True,
         sees="The client gets a name error.",
         seen="name error",
@@ -123,3 +128,27 @@ WORDS: Mapping[str, Words] = {
     ),
 }
 """Disposition → its words; answers that were kept say it as text."""
+
+
+SEES: Mapping[str, str] = {
+    Sees.CONNECTED: "The client connects.",
+    Sees.REFUSED: "The client gets “connection refused” (ECONNREFUSED).",
+    Sees.TIMEOUT: "The client hears nothing and runs into a timeout.",
+    Sees.HANGS: "The client connects, and then hears nothing.",
+    Sees.CLOSED: "The client connects and is cut off at once.",
+    Sees.NO_ROUTE: "The client gets “no route to host” (EHOSTUNREACH).",
+    Sees.NET_UNREACHABLE: "The client gets “network is unreachable” (ENETUNREACH).",
+    Sees.EPERM: "The client gets “operation not permitted” (EPERM) as it sends.",
+    Sees.EACCES: "The client gets “permission denied” (EACCES).",
+    Sees.EINVAL: "The client gets “invalid argument” (EINVAL).",
+    Sees.NO_PROTOCOL: "The client gets “protocol not available” (ENOPROTOOPT).",
+    Sees.NAME_ERROR: "The client gets a name error.",
+    Sees.UNKNOWN: "",
+}
+"""``client_sees`` → the sentence for it, "" where nobody knows."""
+
+
+def sees(disposition: str, client_sees: str | None) -> str:
+    """Return what the client sees, as a sentence: where that is not known, and in answers kept before it was told, the disposition's."""
+    is_vague = client_sees is None or (client_sees == Sees.UNKNOWN and disposition != Disposition.DELIVERED)
+    return WORDS[disposition].sees if is_vague else SEES.get(client_sees or "", "")

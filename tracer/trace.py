@@ -43,6 +43,24 @@ class Listener(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Sees(StrEnum):
+    """What the caller's own program meets, from the whole handshake: the answer to ``connect`` or, for UDP, to what it sent."""
+
+    CONNECTED = "connected"
+    REFUSED = "refused"
+    TIMEOUT = "timeout"
+    HANGS = "hangs"
+    CLOSED = "closed"
+    NO_ROUTE = "no-route"
+    NET_UNREACHABLE = "net-unreachable"
+    EPERM = "eperm"
+    EACCES = "eacces"
+    EINVAL = "einval"
+    NO_PROTOCOL = "no-protocol"
+    NAME_ERROR = "name-error"
+    UNKNOWN = "unknown"
+
+
 class StackKind(StrEnum):
     """What owns a network stack."""
 
@@ -277,6 +295,7 @@ class Outcome:
     conditions: tuple[str, ...] = ()
     findings: tuple[Reason, ...] = ()
     left_from: str | None = None
+    client_sees: Sees = Sees.UNKNOWN
     also: tuple[Also, ...] = ()
     remarks: tuple[Unknown, ...] = ()
     assumes: tuple[str, ...] = ()
@@ -302,6 +321,7 @@ class Outcome:
             out["left_from"] = self.left_from
         if self.listener:
             out["listener"] = self.listener.value
+        out["client_sees"] = self.client_sees.value
         if self.reject_with:
             out["reject_with"] = self.reject_with
         if self.conditions:

@@ -33,7 +33,6 @@ OPEN: dict[str, str] = {
     "node-folders-without-nodes": ATTACH,
     "objects-deep-in-folders": ATTACH,
     "objects-in-a-txt": ATTACH,
-    "reject-words": NOT_READ,
     "sidecar": KERNEL,
     "symlink-in-archive": ATTACH,
     "two-folders-around": ATTACH,

@@ -8,9 +8,9 @@ import re
 import pytest
 
 from tests.live_server import PROJECT
-from tracer.dispositions import WORDS, Words
+from tracer.dispositions import SEES, WORDS, Words
 from tracer.stations.station import ENDS, StationKind
-from tracer.trace import Disposition
+from tracer.trace import Disposition, Sees
 
 NOT_ENDINGS = {
     "the name has no address": {"tracer/dns/resolver.py"},
@@ -30,6 +30,13 @@ def test_every_disposition_has_its_words() -> None:
         assert name == "delivered" or (said.box and said.station and said.line), name
 
 
+def test_everything_that_a_client_may_see_has_a_sentence_and_stands_in_the_contract() -> None:
+    assert set(SEES) == set(Sees)
+    assert [seen for seen in Sees if not SEES[seen]] == [Sees.UNKNOWN]
+    row = next(line for line in (PROJECT / "docs/trace-json.md").read_text().splitlines() if line.startswith("| `client_sees` |"))
+    assert [seen for seen in Sees if f"`{seen.value}`" not in row] == []
+
+
 def test_every_ending_but_delivery_has_a_last_station() -> None:
     assert set(ENDS) == set(Disposition) - {Disposition.DELIVERED}
     told = {d for d, (kind, _) in ENDS.items() if kind is StationKind.REJECT}
@@ -44,7 +51,8 @@ def test_the_contract_says_the_same(name: str, said: Words) -> None:
 
 def test_no_other_module_says_them() -> None:
     """Phrases of several words; a title of one word is an ordinary word."""
-    phrases = {text for _, said in words() for text in (said.title, said.station, said.line, said.sees) if text.count(" ") >= 2}
+    told = [text for _, said in words() for text in (said.title, said.station, said.line, said.sees)]
+    phrases = {text for text in (*told, *SEES.values()) if text.count(" ") >= 2}
     assert len(phrases) > 15
     for module in (*PROJECT.glob("tracer/**/*.py"), *PROJECT.glob("webapp/**/*.py")):
         name = module.relative_to(PROJECT).as_posix()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
+import pytest
+
 from tests.made_cluster import MadeCluster
 from tracer.trace import Trace
 from webapp.exports.trace_text import trace_text
@@ -66,7 +68,7 @@ def test_a_refusal_says_by_which_rule() -> None:
     made = cluster()
     made.service("empty")
     lines = shown(made.trace("pod:default/client", "10.96.0.11:80"))
-    assert any("rejected: the client sees a refusal" in line for line in lines)
+    assert any("rejected: a rule says no, and tells the client" in line for line in lines)
     assert any("[RULE_REJECT]" in line for line in lines)
 
 
@@ -81,3 +83,20 @@ def test_branches_may_part_as_deep_as_they_like() -> None:
     lines = shown(replace(answer, outcomes=outcomes))
     assert sum("= delivered" in line for line in lines) == depth
     assert [line.strip("| ") for line in lines].count("700") == 1, "what branches share stands once"
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("icmp-host-prohibited", "  client sees: no-route. The client gets “no route to host” (EHOSTUNREACH)."),
+        ("tcp-reset", "  client sees: refused. The client gets “connection refused” (ECONNREFUSED)."),
+        (None, "  client sees: connected. The client connects."),
+    ],
+)
+def test_what_the_client_sees_is_said(kind: str | None, line: str) -> None:
+    made = MadeCluster()
+    made.pod("client", 1)
+    made.service("web", [made.pod("web", 1)])
+    if kind is not None:
+        made.node(1).rules += [("filter", f"-A FORWARD -p tcp --dport 8080 -j REJECT --reject-with {kind}")]
+    assert line in shown(made.trace("pod:default/client", "10.96.0.10:80"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.made_cluster import MadeCluster
+from tracer.dispositions import sees
 from tracer.explain.findings import diagnose
 from tracer.graph import paths_of
 from tracer.query import Query, parse_destination, parse_protocol, parse_source
@@ -74,3 +75,39 @@ def test_a_rule_speaks_for_itself(rule, said):
     outcome = {"hops": [{"stack": {"name": "n1"}, "steps": [{"chain": "C", "rule": rule}]}]}
     assert rule_sentence(outcome, "RULE_DROP") == f"A rule of C on node n1 drops the packet{said}"
     assert rule_sentence(outcome, "NO_ROUTE") == ""
+
+
+REJECTS = [
+    ("icmp-host-prohibited", "no route to host", "connection refused"),
+    ("icmp-port-unreachable", "connection refused", "no route to host"),
+    ("icmp-net-unreachable", "network is unreachable", "connection refused"),
+    ("tcp-reset", "connection refused", "no route to host"),
+]
+
+
+@pytest.mark.parametrize(("kind", "said", "unsaid"), REJECTS)
+def test_a_refusal_is_told_as_the_client_sees_it(kind: str, said: str, unsaid: str):
+    made = cluster()
+    made.node(1).rules.append(("filter", f"-A FORWARD -p tcp --dport 8080 -j REJECT --reject-with {kind}"))
+    found = told(made, "pod:default/client", "10.96.0.10:80")
+    assert found.whole.startswith("Rejected at step ")
+    below = " ".join((found.text, found.detail, *found.extra))
+    assert said in below
+    assert unsaid not in below
+
+
+def test_a_refusal_that_is_lost_is_a_timeout():
+    made = cluster()
+    made.node(2).rules.append(("filter", "-A FORWARD -p tcp --dport 8080 -j REJECT --reject-with icmp-host-prohibited"))
+    made.node(1).rules.append(("filter", "-A FORWARD -p icmp -j DROP"))
+    below = " ".join(told(made, "pod:default/client", "10.96.0.10:80").extra)
+    assert "The client hears nothing and runs into a timeout." in below
+    assert "The refusal does not reach it: Dropped by nodes/n1/iptables-save.txt:" in below
+
+
+def test_an_answer_kept_before_it_was_told_has_its_dispositions_words():
+    """What a stored document of the form before says of a refusal and of a lost packet."""
+    assert sees("rejected", None) == "The client is told so, by an ICMP error or a reset."
+    assert sees("delivered", None) == "The client connects."
+    assert sees("delivered", "unknown") == ""
+    assert sees("lost", "unknown").startswith("Nobody owns the address")

@@ -49,7 +49,7 @@ REASONS = (
         sources=(kubernetes_docs("Service, Multi-port Services", "concepts/services-networking/service/#multi-port-services"),),
     ),
     Explanation(
-        code="NO_HEALTHY_NODES",
+        code="LB_NO_HEALTHY_NODE",
         severity=Severity.FAULT,
         theme=Theme.LOAD_BALANCERS,
         title="No healthy node behind the load balancer",

@@ -78,7 +78,7 @@ class ServiceBalancer:
         healthy = [(n, a) for n in nodes if (a := _internal_ip(n, packet.destination.version)) is not None]
         if not healthy:
             text = f"The load balancer of {self.name} has no healthy node to send to"
-            yield End(disposition=Disposition.LOST, reason=Reason(code="NO_HEALTHY_NODES", text=text))
+            yield End(disposition=Disposition.DROPPED, reason=Reason(code="LB_NO_HEALTHY_NODE", text=text))
         for node, address in healthy:
             passed = packet if handing.way == KEPT else changed(packet, destination=address, destination_port=port.node_port)
             yield Choice(node=node.name, packet=passed, share=Fraction(1, len(healthy)))

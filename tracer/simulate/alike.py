@@ -123,6 +123,7 @@ def _one(group: list[_Leaf]) -> Ending:
         outcome,
         probability=sum((leaf.ending.outcome.probability for leaf in group), Fraction(0)),
         conditions=conditions,
+        assumes=tuple(dict.fromkeys(word for leaf in group for word in leaf.ending.outcome.assumes)),
         also=tuple(_beside(leaf, first) for leaf in group if leaf is not first),
         remarks=tuple(_remarks(group, matter)),
     )

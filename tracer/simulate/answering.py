@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from tracer.frozen import changed
 from tracer.packet import Packet
-from tracer.refusals import refusal
+from tracer.refusals import no_listener, refusal
 from tracer.simulate.departure import Departure, LeftForNode, SentByNode, SentByPod, SentFromOutside, Way
 from tracer.simulate.fabric import Fabric
 from tracer.simulate.walk import Ending, Visit, Walk
@@ -19,11 +19,25 @@ from tracer.trace import Disposition, Hop, Listener, Outcome, Place, Reason, Rep
 
 
 def answered(fabric: Fabric, ending: Ending) -> Iterator[Ending]:
-    """Return *ending* with its reply, once for every way the reply can go; an ending without delivery has none."""
+    """Return *ending* with its reply, once for every way the reply can go; an ending that nobody answers has none."""
     place = ending.outcome.destination
+    if ending.outcome.reject_with is not None:
+        return _refused(fabric, ending)
     if place is None or not _answers(fabric, ending):
         return iter([ending])
     return _told(fabric, ending, ending.walk, place, None)
+
+
+def _refused(fabric: Fabric, ending: Ending) -> Iterator[Ending]:
+    """The ending with the refusal on its way back; a process on the way, which waits for nothing, keeps it to itself."""
+    walk, kind = ending.walk, ending.outcome.reject_with or ""
+    if walk.visit.kind is not StackKind.NODE or walk.accepted or refusal(kind) is None:
+        yield ending
+        return
+    first = ending.outcome.hops[0]
+    for back in _walk_back(fabric, walk, _place_of(walk), kind):
+        told = _after(ending, back)
+        yield Ending(changed(told.outcome, reply=_reply(back, first.packet_in, _sender(first))), told.walk)
 
 
 def _answers(fabric: Fabric, ending: Ending) -> bool:
@@ -42,8 +56,10 @@ def _told(fabric: Fabric, ending: Ending, asked: Walk, place: Place, passed_on: 
     """
     waiting = asked.accepted[-1] if asked.accepted else None
     first = ending.outcome.hops[0 if waiting is None else waiting.next_hop]
-    for back in _walk_back(fabric, asked, place):
-        reply = _reply(back, first.packet_in, _sender(first), ending.outcome.listener)
+    absent = ending.outcome.listener is Listener.ABSENT and passed_on is None
+    kind = no_listener(asked.packet.protocol, asked.packet.destination.version) if absent else None
+    for back in _walk_back(fabric, asked, place, kind):
+        reply = _reply(back, first.packet_in, _sender(first))
         told = _after(ending, back)
         if passed_on is not None:
             reply = _joined(passed_on, reply)
@@ -99,8 +115,8 @@ def _sender(hop: Hop) -> Place:
     return Place(kind=hop.kind.value, name=hop.name, node=hop.node, ip=hop.packet_in.source, port=hop.packet_in.source_port)
 
 
-def _walk_back(fabric: Fabric, asked: Walk, place: Place) -> Iterator[Ending]:
-    """Send the answer from where the request arrived."""
+def _walk_back(fabric: Fabric, asked: Walk, place: Place, kind: str | None) -> Iterator[Ending]:
+    """Send the answer from where the request arrived; *kind* is that of a refusal."""
     request = asked.packet
     packet = Packet(
         protocol=request.protocol,
@@ -119,6 +135,7 @@ def _walk_back(fabric: Fabric, asked: Walk, place: Place) -> Iterator[Ending]:
         answering=True,
         midstream=asked.midstream,
         own_ports=asked.own_ports,
+        refusal=kind,
         recent=asked.recent,
         sets=asked.sets,
     )
@@ -156,8 +173,8 @@ def _from_elsewhere(fabric: Fabric, walk: Walk) -> Way:
     return walk.unknown(Unknown(code="DATA_MISSING", text=text))
 
 
-def _reply(back: Ending, sent: Packet, client: Place, listener: Listener | None) -> Reply:
-    """What became of the answer, as the client sees it; where nothing listens it is the kernel's refusal."""
+def _reply(back: Ending, sent: Packet, client: Place) -> Reply:
+    """What became of the answer, as the client sees it."""
     outcome, packet = back.outcome, back.walk.packet
     if outcome.disposition is Disposition.LEAVES:
         text = f"The answer goes to {packet.destination}, which nobody in the snapshot owns"
@@ -180,8 +197,9 @@ def _reply(back: Ending, sent: Packet, client: Place, listener: Listener | None)
         reason = Reason(code="REPLY_BYPASSES_NAT", text=text)
         return Reply(disposition=Disposition.LOST, source=packet.source, source_port=port, reason=reason, hops=outcome.hops)
     text = f"The client sees the answer come from {packet.source} port {port}, which it dialled"
-    if listener is Listener.ABSENT:
-        text = f"The client is refused: {refusal(sent.protocol)} comes from {packet.source} port {port}, which it dialled"
+    if (no := refusal(back.walk.refusal or "")) is not None:
+        about = f" {back.walk.wire.source} about its packet to" if back.walk.is_error else ""
+        text = f"The client gets {no.said} from{about} {packet.source} port {port}, which it dialled"
     reason = Reason(code="DELIVERED", text=text)
     return Reply(disposition=Disposition.DELIVERED, source=packet.source, source_port=port, reason=reason, hops=outcome.hops)
 

@@ -30,7 +30,7 @@ from tracer.simulate.walk import Ending, Walk
 from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Reason, Step, Unknown
 
-_SYN, _SYN_ACK, _ACK = 0x02, 0x12, 0x10
+_SYN, _SYN_ACK, _ACK, _RST_ACK = 0x02, 0x12, 0x10, 0x14
 
 
 class _Act(Enum):
@@ -165,7 +165,7 @@ class HookRunner:
 
     def _view(self, walk: Walk, crossing: Crossing, hook: Hook) -> View:
         return View(
-            packet=walk.packet,
+            packet=walk.wire,
             hook=hook,
             routing=crossing.stack.routing,
             in_device=_in_device(crossing, hook),
@@ -276,6 +276,8 @@ def _taken(walk: Walk, crossing: Crossing, leaf: Leaf, judged: Judged) -> Passed
 def _tcp_flags(walk: Walk) -> int | None:
     if walk.packet.protocol is not Protocol.TCP:
         return None
+    if walk.refusal is not None:
+        return _RST_ACK
     return _ACK if walk.midstream else _SYN_ACK if walk.answering else _SYN
 
 
@@ -302,7 +304,7 @@ def _merged(walk: Walk, leaf: Leaf) -> Walk:
         recent = frozenset(x for x in recent if x[0] != name) | {(name, *entry) for entry in leaf.view.recent}
     return changed(
         walk,
-        packet=leaf.view.packet,
+        packet=changed(walk.packet, mark=leaf.view.packet.mark) if walk.is_error else leaf.view.packet,
         visit=visit,
         probability=walk.probability if leaf.probability == 1 else walk.probability * leaf.probability,
         conditions=walk.conditions + leaf.conditions,
@@ -345,10 +347,9 @@ def _track(walk: Walk, crossing: Crossing) -> Passed:
     found = walk.entry(crossing.table, walk.packet)
     if found:
         connection, reply = found
-        return walk, changed(
-            crossing, connection=connection, reply=reply, state="ESTABLISHED" if reply or connection.established else "NEW"
-        )
-    if walk.answering and not walk.midstream and walk.packet.protocol is not Protocol.UDP:
+        known = "RELATED" if walk.is_error else "ESTABLISHED" if reply or connection.established else "NEW"
+        return walk, changed(crossing, connection=connection, reply=reply, state=known)
+    if walk.is_error or (walk.answering and not walk.midstream and walk.packet.protocol is not Protocol.UDP):
         return walk, changed(crossing, state="INVALID")
     connection = Connection.begin(walk.packet)
     return walk.with_entry(crossing.table, connection), changed(crossing, connection=connection, state="NEW")
@@ -368,6 +369,8 @@ def _bound(walk: Walk, crossing: Crossing, hook: Hook) -> Walk:
         port, drawn = wanted.destination_port, wanted.destination_port == "random"
         number = port if isinstance(port, int) else None
         packet = changed(walk.packet, destination=wanted.destination, destination_port=number, destination_port_random=drawn)
+    if walk.is_error and packet.source != walk.packet.source:
+        walk = changed(walk, sender=packet.source)  # nf_nat_icmp_reply_translation changes the error's own addresses too
     rewrote = rewritten(walk.packet, packet)
     if not rewrote:
         return walk if packet == walk.packet else changed(walk, packet=packet)

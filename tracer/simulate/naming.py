@@ -28,7 +28,7 @@ from tracer.simulate.start import source_exists
 from tracer.snapshot.node_files import RESOLVER
 from tracer.snapshot.unreadable import why_unread
 from tracer.topology.cluster import Cluster
-from tracer.trace import Assumption, Disposition, Lookup, Outcome, Reason, Trace, Unknown
+from tracer.trace import Assumption, Disposition, Lookup, Outcome, Reason, Sees, Trace, Unknown
 
 Tracing = Callable[[Cluster, Query], Trace]
 Budgeted = Callable[[Cluster, Query, Budget], Trace]
@@ -281,7 +281,7 @@ def empty_headless(cluster: Cluster, resolution: Resolution) -> Service | None:
 
 
 def _ended(query: Query, reason: Reason, lookups: tuple[Lookup, ...]) -> Trace:
-    outcome = Outcome(probability=Fraction(1), disposition=Disposition.UNRESOLVED, reason=reason)
+    outcome = Outcome(probability=Fraction(1), disposition=Disposition.UNRESOLVED, reason=reason, client_sees=Sees.NAME_ERROR)
     return Trace(query=query, outcomes=(outcome,), lookups=lookups)
 
 

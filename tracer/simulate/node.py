@@ -20,7 +20,7 @@ from tracer.limits import Budget
 from tracer.netfilter.leaf import Leaf
 from tracer.netfilter.model import Hook
 from tracer.packet import Address, Family, Packet
-from tracer.refusals import refusal
+from tracer.refusals import REFUSALS, no_listener
 from tracer.routing import ResultKind, RouteResult, SourceCheck, SourceVerdict, Supposition, shown_device
 from tracer.simulate.crossing import Crossing, Passed, relayed
 from tracer.simulate.departure import Accepted, Departure, Routed, SentByNode, Way
@@ -133,10 +133,10 @@ class NodeWalk:
         return self._entered(walk, stack, Hook.OUTPUT, partial(self._send, stack=stack, source=source))
 
     def _send(self, walk: Walk, *, stack: NodeStack, source: Address | None) -> Iterator[Way]:
-        packet = walk.packet
+        packet = walk.wire
         results = stack.routing.lookup(
             packet.destination,
-            source=source,
+            source=_asking_from(walk, stack, source),
             mark=packet.mark,
             protocol=packet.protocol.number,
             source_port=packet.source_port,
@@ -156,9 +156,10 @@ class NodeWalk:
             text = f"which source address node {stack.name} picks: its addresses are not in the snapshot (ip-addr.json)"
             yield walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": stack.name, "file": IP_ADDR.name}))
             return
-        packet = changed(walk.packet, source=picked)
-        visit = changed(walk.visit, packet_in=packet)
-        walk = _route_note(changed(walk, packet=packet, visit=visit), result, stack)
+        walk = changed(walk, packet=changed(walk.packet, source=picked))
+        if walk.is_error and not stack.routing.is_local(picked):
+            walk = changed(walk, sender=stack.routing.source_address(result, walk.packet.destination))
+        walk = _route_note(changed(walk, visit=changed(walk.visit, packet_in=walk.wire)), result, stack)
         crossing = Crossing(stack=stack, out_device=result.device, local_process=True, header=walk.header)
         yield from relayed(self._hooks.run(walk, crossing, Hook.OUTPUT), partial(self._leave_by, settled=result))
 
@@ -173,7 +174,7 @@ class NodeWalk:
         return relayed(self._hooks.run(walk, crossing, Hook.PREROUTING), self._route_in)
 
     def _route_in(self, walk: Walk, crossing: Crossing) -> Iterator[Way]:
-        packet, stack = walk.packet, crossing.stack
+        packet, stack = walk.wire, crossing.stack
         results = stack.routing.lookup(
             packet.destination,
             source=packet.source,
@@ -343,7 +344,8 @@ def _process(stack: NodeStack, packet: Packet, listener: Listener, pod: Pod | No
     if listener is Listener.UNKNOWN:
         return f"node {stack.name}, {at}; {stack.unheard(packet)}"
     if listener is Listener.ABSENT:
-        return f"node {stack.name}, {at}, where nothing listens (ss.txt): the kernel answers with {refusal(packet.protocol)}"
+        said = REFUSALS[no_listener(packet.protocol, packet.destination.version)].said
+        return f"node {stack.name}, {at}, where nothing listens (ss.txt): the kernel answers with {said}"
     return f"a process of node {stack.name}, {at}"
 
 
@@ -353,6 +355,12 @@ def _reroute(walk: Walk, crossing: Crossing) -> Iterator[Passed | Ending]:
     results = crossing.stack.routing.lookup(packet.destination, source=packet.source, mark=packet.mark)
     for branch, again in shared(walk, crossing.stack.name, results):
         yield _no_way(branch, again, crossing.stack) or (_route_note(branch, again, crossing.stack), changed(crossing, route=again))
+
+
+def _asking_from(walk: Walk, stack: NodeStack, source: Address | None) -> Address | None:
+    """The source by which the way out is asked. A refusal in another's name goes as if it had none. Source: ip_route_me_harder."""
+    is_anothers = walk.refusal is not None and source is not None and not stack.routing.is_local(source)
+    return None if is_anothers else source
 
 
 def _aged(crossing: Crossing) -> dict[str, int]:
@@ -401,6 +409,7 @@ def _route_note(walk: Walk, result: RouteResult, stack: NodeStack) -> Walk:
 def _no_way(walk: Walk, result: RouteResult, stack: NodeStack) -> Ending | None:
     """The end of a packet that routing refuses, None when it may go on."""
     destination, name = walk.packet.destination, stack.name
+    walk = changed(walk, no_way=result.kind)
     match result.kind:
         case ResultKind.LOCAL | ResultKind.UNICAST:
             return None

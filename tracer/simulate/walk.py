@@ -12,8 +12,9 @@ from tracer.frozen import changed
 from tracer.netfilter.ipset_save import IpSet
 from tracer.netfilter.leaf import StepList
 from tracer.netfilter.model import EPHEMERAL, PortRange
-from tracer.packet import Address, Packet
-from tracer.routing import is_unnamed
+from tracer.packet import Address, Family, Packet, Protocol
+from tracer.refusals import RESET
+from tracer.routing import ResultKind, is_unnamed
 from tracer.stack_protocols import Process, TableId
 from tracer.trace import Disposition, Hop, Listener, Outcome, Place, Reason, StackKind, Step, Unknown
 
@@ -44,6 +45,8 @@ class Walk:
     *forks* are the ways that it took where there were several.
     *own_ports* are those that the client's own port is one of, where nobody said it.
     *assumed* are the words of the assumptions that the way here rests on.
+    *refusal* is what kind of no the answer is, None for a plain answer; *sender* is who says it, as an ICMP error's source.
+    *no_way* is what routing said where it ended the packet.
     *source_port_certain* is false once NAT may have changed it; *answering*: this is the answer; *midstream*: no first packet.
     """
 
@@ -66,6 +69,29 @@ class Walk:
     sets: Mapping[str, Mapping[str, IpSet]] = field(default_factory=dict)
     forks: tuple[Fork, ...] = ()
     own_ports: PortRange = EPHEMERAL
+    refusal: str | None = None
+    sender: Address | None = None
+    no_way: ResultKind | None = None
+
+    @property
+    def is_error(self) -> bool:
+        """Return whether this is an ICMP error about a packet, which *packet* is the answer to."""
+        return self.refusal is not None and self.refusal != RESET
+
+    @property
+    def wire(self) -> Packet:
+        """Return the packet as it is sent: of an ICMP error, *packet* only says which connection it is about."""
+        if not self.is_error:
+            return self.packet
+        return changed(
+            self.packet,
+            protocol=Protocol.ICMP if self.packet.family is Family.IP else Protocol.ICMPV6,
+            source=self.sender or self.packet.source,
+            source_port=None,
+            destination_port=None,
+            source_port_random=False,
+            destination_port_random=False,
+        )
 
     def entry(self, table: TableId, packet: Packet) -> tuple[Connection, bool] | None:
         """Return the connection of *table* that *packet* belongs to, and whether it runs in the reply direction."""
@@ -105,7 +131,7 @@ class Walk:
             came_in=None if is_unnamed(visit.came_in) else visit.came_in,
             went_out=None if is_unnamed(went_out) else went_out,
             packet_in=visit.packet_in,
-            packet_out=self.packet,
+            packet_out=self.wire,
             steps=visit.steps.to_tuple() if visit.steps else (),
             notes=visit.notes,
         )
@@ -114,8 +140,9 @@ class Walk:
     def enter(self, kind: StackKind, name: str, *, node: str | None, came_in: str | None, went_out: str | None) -> Walk:
         """Return the walk in the next stack. The mark stays behind: it belongs to the stack that set it."""
         packet = self.packet if self.packet.mark == 0 else changed(self.packet, mark=0)
-        visit = Visit(kind=kind, name=name, node=node, came_in=came_in, packet_in=packet)
-        return changed(self, packet=packet, visit=visit, hops=self.left(went_out))
+        inside = changed(self, packet=packet)
+        visit = Visit(kind=kind, name=name, node=node, came_in=came_in, packet_in=inside.wire)
+        return changed(inside, visit=visit, hops=self.left(went_out))
 
     def end(
         self,

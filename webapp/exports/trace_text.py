@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
-from tracer.dispositions import WORDS
+from tracer.dispositions import SEES, WORDS
 from tracer.packet import Packet, endpoint_text
 from tracer.trace import Assumption, Finding, Hop, Listener, Outcome, Step, Trace
 from webapp.drawing.odds import is_long
@@ -112,6 +112,8 @@ def _verdict(outcome: Outcome) -> Iterator[str]:
         yield f"  {outcome.reason.text} [{outcome.reason.code}]"
     if outcome.left_from:
         yield f"  leaves the cluster from node {outcome.left_from}"
+    if said := SEES[outcome.client_sees]:
+        yield f"  client sees: {outcome.client_sees.value}. {said}"
     if outcome.source_seen:
         yield f"  source seen: {endpoint_text(outcome.source_seen[0], outcome.source_seen[1] or 'any')}"
     if outcome.listener is Listener.ABSENT:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from tracer.dispositions import WORDS
+from tracer.dispositions import WORDS, sees
 from tracer.explain.catalogue import explain, severity_here, severity_of, worst_finding
 from tracer.explain.explanation import Severity
 from tracer.graph import Path
@@ -41,6 +41,8 @@ _STATIONS = {
 LONG = 150
 _BEGINNERS = ("node", "the", "a", "an", "it", "no", "this", "there", "nothing", "its", "all", "none")
 QUIET = (Severity.INFO,)
+_FAILS = ("refused", "hangs")
+"""What a client may see of a packet that was delivered, and that no other sentence says."""
 UNCHECKED = "DATA_MISSING"
 _BY_RULE = ("RULE_DROP", "RULE_REJECT")
 
@@ -113,7 +115,7 @@ def _mixed(answer: Json, paths: Sequence[Path], followed: Path) -> Verdict:
     cause = _worst([worst])
     step = cause_step(worst, cause.code if cause else "")
     lit = f"{len(good)} of {len(outcomes)} paths deliver" if good else f"{len({_word(o) for o in bad})} ways to end, none delivers"
-    code, said = (cause.code, cause.text) if cause else ("", WORDS[worst["disposition"]].sees)
+    code, said = (cause.code, cause.text) if cause else ("", _sees(worst))
     others = tuple(_ways(outcomes))
     return Verdict(
         head="Depends on the path:",
@@ -253,7 +255,7 @@ def _plain(outcome: Json) -> str:
     if outcome["disposition"] == "delivered" and place.get("name") and not _is_unheard(outcome):
         name = f"{place['namespace']}/{place['name']}" if place.get("namespace") else place["name"]
         return f"The packet reaches {place.get('kind', '')} {name}."
-    return str((outcome.get("reason") or {}).get("text") or WORDS[outcome["disposition"]].sees)
+    return str((outcome.get("reason") or {}).get("text") or _sees(outcome))
 
 
 def _is_unheard(outcome: Json) -> bool:
@@ -261,10 +263,16 @@ def _is_unheard(outcome: Json) -> bool:
     return outcome.get("listener") == "unknown" and (outcome.get("destination") or {}).get("kind") == "node"
 
 
+def _sees(outcome: Json) -> str:
+    return sees(outcome["disposition"], outcome.get("client_sees"))
+
+
 def _extra(answer: Json, paths: Sequence[Path], outcome: Json) -> Iterator[str]:
     """Yield the sentences behind the first: how many paths, what the client sees, what was supposed."""
-    if outcome["disposition"] not in ("delivered", "unknown") and outcome.get("reason"):
-        yield WORDS[outcome["disposition"]].sees
+    if (outcome["disposition"] not in ("delivered", "unknown") and outcome.get("reason")) or outcome.get("client_sees") in _FAILS:
+        yield from filter(None, [_sees(outcome)])
+    if outcome["disposition"] == "rejected" and (outcome.get("reply") or {}).get("disposition", "delivered") != "delivered":
+        yield sentence(f"The refusal does not reach it: {outcome['reply']['reason']['text']}")
     if outcome["disposition"] == "unknown":
         yield from (
             unknown["text"] for unknown in answer.get("unknowns") or () if unknown["text"] != (outcome.get("reason") or {}).get("text")

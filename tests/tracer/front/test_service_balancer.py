@@ -75,7 +75,7 @@ def test_without_a_healthy_node_it_has_nobody_to_send_to() -> None:
     cluster.node(1).labels["node.kubernetes.io/exclude-from-external-load-balancers"] = ""
     found = balancer_at(cluster.cluster().objects, ip_address(ADDRESS))
     assert found is not None
-    assert [said(choice) for choice in found.choices(walk())] == [("lost", "NO_HEALTHY_NODES")]
+    assert [said(choice) for choice in found.choices(walk())] == [("dropped", "LB_NO_HEALTHY_NODE")]
 
 
 def test_an_answer_of_its_connection_comes_from_the_address_that_was_dialled() -> None:

@@ -111,7 +111,7 @@ def test_load_balancer_without_healthy_nodes_or_node_port() -> None:
     cluster = made()
     for node in cluster.nodes:
         node.labels["node.kubernetes.io/exclude-from-external-load-balancers"] = ""
-    assert ends(cluster.trace(CLIENT, "203.0.113.100:80")) == {("lost", "NO_HEALTHY_NODES"): 1}
+    assert ends(cluster.trace(CLIENT, "203.0.113.100:80")) == {("dropped", "LB_NO_HEALTHY_NODE"): 1}
     cluster = made()
     cluster.services[0].node_port = None
     assert ends(cluster.trace(CLIENT, "203.0.113.100:80")) == {("unknown", "LB_NOT_MODELLED"): 1}

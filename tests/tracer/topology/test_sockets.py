@@ -9,7 +9,7 @@ import pytest
 from tests.made_cluster import MadeCluster
 from tracer.packet import Packet, Protocol
 from tracer.topology.sockets import parse_sockets
-from tracer.trace import Disposition, Listener, Outcome, StackKind
+from tracer.trace import Disposition, Listener, Outcome, Sees, StackKind
 
 HEADINGS = "Netid State  Recv-Q Send-Q Local Address:Port  Peer Address:Port Process\n"
 CLIENT = "external:203.0.113.9"
@@ -130,7 +130,8 @@ def test_a_port_that_nobody_listens_on_refuses(source: str, protocol: str, answe
     assert outcome.reply.reason is not None
     assert (outcome.listener, outcome.reason.code) == (Listener.ABSENT, "NOBODY_LISTENS")
     assert answer in outcome.reason.text
-    assert outcome.reply.reason.text.startswith(f"The client is refused: {answer} comes from 192.168.0.11")
+    assert outcome.reply.reason.text.startswith(f"The client gets {answer} from 192.168.0.11 ")
+    assert outcome.client_sees is Sees.REFUSED
 
 
 @pytest.mark.parametrize(

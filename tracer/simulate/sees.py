@@ -1,0 +1,100 @@
+"""What the caller's own program meets: the end of its packet, and of the answer on the way back, as the client's kernel reports them.
+
+A packet that the client's own stack stops is an error of ``connect`` or ``sendto`` itself: over TCP, ``connect`` asks for the route first
+and tells what it says, but of what its SYN meets in netfilter it tells nothing; over UDP every error of the way down is told.
+Source: ip_route_output_key_hash_rcu, tcp_connect, udp_send_skb, nf_hook_slow, fib_props, ip_error, ip6_pkt_drop, Linux 6.18.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tracer.dispositions import WORDS
+from tracer.packet import Protocol
+from tracer.refusals import seen_by
+from tracer.routing import ResultKind
+from tracer.trace import Disposition, Listener, Outcome, Sees, StackKind
+
+_VAGUE = (Disposition.UNKNOWN, Disposition.LEAVES)
+"""Ends that say nothing of what the client sees."""
+_OWN: Mapping[ResultKind, Sees] = {
+    ResultKind.NONE: Sees.NET_UNREACHABLE,
+    ResultKind.UNREACHABLE: Sees.NO_ROUTE,
+    ResultKind.PROHIBIT: Sees.EACCES,
+    ResultKind.BLACKHOLE: Sees.EINVAL,
+    ResultKind.INVALID: Sees.EINVAL,
+}
+"""What routing says → the error that a process of the node itself gets. Source: fib_props in fib_semantics.c."""
+_TOLD: Mapping[ResultKind, tuple[str, str]] = {
+    ResultKind.NONE: ("icmp-net-unreachable", "icmp6-no-route"),
+    ResultKind.UNREACHABLE: ("icmp-host-unreachable", "icmp6-no-route"),
+    ResultKind.PROHIBIT: ("icmp-admin-prohibited", "icmp6-adm-prohibited"),
+}
+"""What routing says → the ICMP error, and the ICMPv6 one, that a node which forwards answers with. Source: ip_error, ip6_pkt_drop."""
+_NOBODY_ANSWERS = ("icmp-host-unreachable", "icmp6-addr-unreachable")
+"""The errors of a node that asked for its neighbour in vain. Source: ipv4_link_failure, ndisc_error_report."""
+
+
+def client_sees(outcome: Outcome, no_way: ResultKind | None = None) -> Sees:
+    """Return what the client of *outcome* sees. *no_way* is what routing said where it ended the packet."""
+    if not outcome.hops:
+        return WORDS[outcome.disposition].usual
+    protocol = outcome.hops[0].packet_in.protocol
+    if outcome.disposition is Disposition.DELIVERED:
+        return _delivered(outcome, protocol)
+    usual = WORDS[outcome.disposition].usual
+    if usual is not Sees.CLOSED and any(hop.kind is StackKind.PROXY for hop in outcome.hops):
+        return Sees.UNKNOWN if outcome.disposition in _VAGUE else Sees.TIMEOUT  # a datagram that a process passed on
+    if outcome.reject_with is not None:
+        return _rejected(outcome, outcome.reject_with, protocol)
+    if outcome.disposition is Disposition.UNREACHABLE or no_way in _OWN:
+        return _unreachable(outcome, protocol, no_way)
+    if _code(outcome) == "TTL_EXCEEDED" and protocol is not Protocol.UDP:
+        return Sees.NO_ROUTE
+    return Sees.EPERM if usual is Sees.TIMEOUT and _is_told_at_once(outcome, protocol) else usual
+
+
+def _delivered(outcome: Outcome, protocol: Protocol) -> Sees:
+    if outcome.reply and outcome.reply.disposition is not Disposition.DELIVERED:
+        return Sees.UNKNOWN if outcome.reply.disposition in _VAGUE else Sees.TIMEOUT
+    if _code(outcome) == "PROXY_HOLDS_PORT":
+        return Sees.TIMEOUT if protocol is Protocol.UDP else Sees.HANGS
+    if outcome.listener is Listener.ABSENT:
+        is_proxied = any(hop.kind is StackKind.PROXY for hop in outcome.hops)
+        return Sees.REFUSED if not is_proxied else Sees.TIMEOUT if protocol is Protocol.UDP else Sees.CLOSED
+    return Sees.CONNECTED if outcome.listener is Listener.DECLARED else Sees.UNKNOWN
+
+
+def _rejected(outcome: Outcome, reject_with: str, protocol: Protocol) -> Sees:
+    if _is_told_at_once(outcome, protocol):
+        return Sees.EPERM
+    if outcome.reply is None or outcome.reply.disposition in _VAGUE:
+        return Sees.UNKNOWN
+    return seen_by(reject_with, protocol) if outcome.reply.disposition is Disposition.DELIVERED else Sees.TIMEOUT
+
+
+def _is_told_at_once(outcome: Outcome, protocol: Protocol) -> bool:
+    """Whether netfilter stopped the packet on the client's own way down: ``sendto`` is told then, ``connect`` over TCP is not."""
+    if protocol is Protocol.TCP or len(outcome.hops) != 1 or outcome.hops[0].kind is not StackKind.NODE:
+        return False
+    steps = outcome.hops[0].steps
+    return bool(steps) and all(step.hook in ("output", "postrouting") for step in steps)
+
+
+def _unreachable(outcome: Outcome, protocol: Protocol, no_way: ResultKind | None) -> Sees:
+    """No way on: the client's own kernel says so at once, another node by an ICMP error."""
+    first = outcome.hops[0]
+    six = first.packet_in.destination.version == 6
+    if no_way is None:
+        if len(outcome.hops) == 1 and first.kind is StackKind.POD and _code(outcome) != "NO_CARRIER":
+            return Sees.NET_UNREACHABLE  # the pod has no address of the family, or no route
+        return seen_by(_NOBODY_ANSWERS[six], protocol)
+    if len(outcome.hops) > 1 or first.kind is not StackKind.NODE:
+        return seen_by(_TOLD[no_way][six], protocol) if no_way in _TOLD else Sees.TIMEOUT
+    if first.steps and protocol is Protocol.TCP:
+        return Sees.TIMEOUT  # rewritten and routed again: the SYN is thrown away, and connect is not told
+    return _OWN.get(no_way, Sees.UNKNOWN)
+
+
+def _code(outcome: Outcome) -> str:
+    return outcome.reason.code if outcome.reason else ""
