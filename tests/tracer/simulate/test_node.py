@@ -80,9 +80,8 @@ def test_the_file_that_would_tell_a_source_address_is_named_in_either_family(ver
     cluster = made()
     cluster.node(1).without.add("ip-addr.json")
     (outcome,) = cluster.trace("node:n1", PODS[version]).outcomes
-    assert outcome.disposition is Disposition.UNKNOWN
-    (unknown,) = (u for u in cluster.trace("node:n1", PODS[version]).unknowns if "source address" in u.text)
-    assert (unknown.code, unknown.at) == ("DATA_MISSING", {"node": "n1", "file": "ip-addr.json"})
+    assert (outcome.disposition, str(outcome.source_seen and outcome.source_seen[0])) == (Disposition.DELIVERED, "an address of node n1")
+    assert ["ip-addr.json" in note for note in outcome.hops[0].notes if "an address of node n1" in note] == [True]
 
 
 @pytest.mark.parametrize(("addresses", "families", "expected"), [
