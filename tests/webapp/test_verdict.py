@@ -100,7 +100,9 @@ def test_a_refusal_that_is_lost_is_a_timeout():
     made = cluster()
     made.node(2).rules.append(("filter", "-A FORWARD -p tcp --dport 8080 -j REJECT --reject-with icmp-host-prohibited"))
     made.node(1).rules.append(("filter", "-A FORWARD -p icmp -j DROP"))
-    below = " ".join(told(made, "pod:default/client", "10.96.0.10:80").extra)
+    found = told(made, "pod:default/client", "10.96.0.10:80")
+    assert "arrives" not in found.text, "what was refused did not arrive"
+    below = " ".join(found.extra)
     assert "The client hears nothing and runs into a timeout." in below
     assert "The refusal does not reach it: Dropped by nodes/n1/iptables-save.txt:" in below
 

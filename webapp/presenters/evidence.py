@@ -142,7 +142,8 @@ def _facts(document: Json, outcome: Json, moment: Moment, path: Path) -> Iterato
     if moment.kind == "dns":
         yield from _looked_up(moment)
     elif moment.kind in ("send", "reply", "receive"):
-        flags = " SYN" if moment.title.endswith(" SYN") else " SYN-ACK" if moment.reply and begins and protocol == "tcp" else ""
+        back = " RST" if "tcp-reset" in (outcome.get("reject_with"), _no_listener(outcome)) else " SYN-ACK"
+        flags = " SYN" if moment.title.endswith(" SYN") else back if moment.reply and begins and protocol == "tcp" else ""
         yield fact(flow + flags)
     elif moment.kind == "load-balancer":
         yield fact(f"{side_text(moment.before, 'destination')} → {side_text(moment.after, 'destination')}")
@@ -166,6 +167,11 @@ def _facts(document: Json, outcome: Json, moment: Moment, path: Path) -> Iterato
         yield fact(str(outcome["reason"]["text"]))
     else:
         yield fact(flow)
+
+
+def _no_listener(outcome: Json) -> str:
+    """How the kernel refuses a TCP connection where nothing listens, "" where that is not so."""
+    return "tcp-reset" if outcome.get("listener") == "absent" else ""
 
 
 def fact(text: str) -> Line:

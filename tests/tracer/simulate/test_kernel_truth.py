@@ -34,6 +34,12 @@ def test_every_connection_is_predicted() -> None:
 
 
 @pytest.mark.usefixtures("shared")
+def test_every_connection_of_an_old_kube_proxy_is_predicted() -> None:
+    """Its sockets hold node ports for IPv4 only: over IPv6 nothing listens, and the kernel refuses."""
+    assert verdict("shop-iptables-v1.20", "check", "shop-iptables-v1.20.connections.json.gz") == "1244 of 1244 agree"
+
+
+@pytest.mark.usefixtures("shared")
 def test_every_rule_is_the_kernels() -> None:
     assert verdict("shop-iptables", "rules", "shop-iptables.rules.json.gz") == "1131 of 1131 agree"
 
