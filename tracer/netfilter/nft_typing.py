@@ -98,8 +98,10 @@ def _typed(kinds: tuple[str, ...], right: n.Expression) -> n.Expression:
         return n.SetLiteral(tuple(_element(kinds, e) for e in right.elements))
     if isinstance(right, n.Concat):
         if len(right.parts) != len(kinds):
-            return right
+            raise ValueError(f"{len(kinds)} values are compared with {len(right.parts)}")
         return n.Concat(tuple(_typed((kind,), part) for kind, part in zip(kinds, right.parts, strict=True)))
+    if len(kinds) > 1 and isinstance(right, n.Word | int | n.Prefix | n.Interval | IPv4Address | IPv6Address):
+        raise ValueError(f"{len(kinds)} values are compared with one")
     if len(kinds) == 1 and isinstance(right, n.Word) and right.text not in _CLOSED.get(kinds[0], (right.text,)):
         raise ValueError(f"{right.text!r} is no {kinds[0]}: names and variables are not followed")
     if len(kinds) == 1 and kinds[0] == _PROTOCOL:

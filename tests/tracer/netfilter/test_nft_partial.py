@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PROJECT
+from tracer.errors import ParseError
 from tracer.netfilter.nft_model import Reject
 from tracer.netfilter.nft_statements import parse_statements
 from tracer.query import Query, parse_destination, parse_source
@@ -198,3 +199,29 @@ def test_and_for_the_kind_of_a_refusal(family: str, printed: str, numeric: str) 
     assert isinstance(found, Reject)
     assert isinstance(wanted, Reject)
     assert found.reject_with == wanted.reject_with
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "meta l4proto tcpp accept",
+        "ip daddr . meta l4proto .--More-- th dport vmap @service-ips",
+        "ip saddr . ip daddr 10.0.0.1 accept",
+        "ip saddr . ip daddr 10.0.0.1 . 10.0.0.2 . 10.0.0.3 accept",
+        "ct state neww accept",
+        "ct status dnatt accept",
+        "fib daddr type locall accept",
+        "meta nfproto ipv5 accept",
+        "ct state vmap { neww : accept }",
+        "meta l4proto { tcp, upd } accept",
+    ],
+)
+def test_a_word_of_no_such_type_is_refused_and_no_mismatch(text: str) -> None:
+    """A garbled word would compare with nothing: the rule would be passed over as if it asked for another packet."""
+    with pytest.raises(ParseError):
+        parse_statements(text, "inet")
+
+
+@pytest.mark.parametrize("text", ["meta l4proto { tcp, vrrp, ospf, eigrp } accept", "ether type vlan accept", "ct state untracked accept"])
+def test_and_words_of_the_type_are_not(text: str) -> None:
+    parse_statements(text, "inet")
