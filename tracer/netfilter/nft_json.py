@@ -20,6 +20,7 @@ from tracer.netfilter.nft_expressions import typed_by
 from tracer.netfilter.nft_json_words import TIMES, meter, metered, timed, with_quoted_names, without_model
 from tracer.netfilter.nft_partial import listing_in, mark_what_is_left_out
 from tracer.netfilter.nft_print import expression_text, rule_text, statement_text
+from tracer.netfilter.nft_rule_line import FAMILIES
 from tracer.netfilter.nft_statements import REJECT_CODES, REJECTS, parse_statements
 from tracer.netfilter.nft_typing import typed, typed_elements, types_of
 from tracer.netfilter.nft_words import DSCP, TCP_FLAGS, atom, number, port_word
@@ -109,6 +110,8 @@ class _Reader:
     def table(self, value: dict[str, Any]) -> n.NftTable:
         key = (str(value["family"]), str(value.get("table") or value["name"]))
         found = self.tables.get(key)
+        if key[0] not in FAMILIES:
+            raise _Unreadable(f"{key[0]!r} is no family")
         if found is None:
             found = self.tables[key] = n.NftTable(*key)
             self.ruleset.tables.append(found)

@@ -18,7 +18,8 @@ from tracer.netfilter.nft_sets import defer_set
 _TABLE = re.compile(r"table (\S+) (\S+) \{(?: #[^\n]*)?\n", re.ASCII)
 _BLOCK = re.compile(r"\t(\S+) (?:(\S+) )*?(\S+) \{(?: #[^\n]*)?\n", re.ASCII)
 _SAID = re.compile(r'\t(?:comment "([^"\n]*)"|flags ([^\n;]*));?\n', re.ASCII)
-_SKIPPED = frozenset({"counter", "quota", "limit", "ct", "flowtable", "secmark", "synproxy", "tunnel"})
+ASKED_BY_NAME = frozenset({"counter", "quota", "limit", "ct", "flowtable", "secmark", "synproxy", "tunnel"})
+"""What a table may hold that no walk asks by itself."""
 
 
 class NotAListing(Exception):
@@ -87,7 +88,7 @@ class _Cutter:
             self.chain(table, name, line, body)
         elif kind in ("set", "map") and head[2] is None:
             self.set(table, kind, name, line, self.text[body])
-        elif kind not in _SKIPPED:
+        elif kind not in ASKED_BY_NAME:
             raise NotAListing
         self.skip(end + 4)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from tracer.errors import Fault, ParseError
 from tracer.netfilter import nft_model as n
-from tracer.netfilter.nft_listing import NotAListing, cut_listing
+from tracer.netfilter.nft_listing import ASKED_BY_NAME, NotAListing, cut_listing
 from tracer.netfilter.nft_partial import commented, listing_in, mark_what_is_left_out
 from tracer.netfilter.nft_rule_line import FAMILIES, BadHeader, base_header, read_rule
 from tracer.netfilter.nft_sets import read_set
@@ -56,9 +56,9 @@ class _Reader:
         statements = _joined(lines)
         for number_, line in statements:
             words = line.split()
-            if words[0] == "table" and line.endswith(" {") and len(words) in (3, 4):
+            if words[0] == "table" and line.endswith(" {") and len(words) in (3, 4) and _named(words[1:-1])[0] in FAMILIES:
                 self.table_block(words, number_, statements)
-            elif words[0] == "table" and len(words) in (2, 3) and "{" not in line:
+            elif words[0] == "table" and len(words) in (2, 3) and "{" not in line and _named(words[1:])[0] in FAMILIES:
                 self.table(*_named(words[1:]), number_)
             elif words[0] in ("add", "create", "insert") and len(words) >= 3:
                 self.command(words, line, number_)
@@ -116,8 +116,8 @@ class _Reader:
                 table.comment = rest.strip().strip('"')
             elif kind == "flags":
                 table.flags = tuple(rest.rstrip(";").replace(",", " ").split())
-            elif text.endswith("{"):
-                _skip_block(lines)  # counters, quotas, flow tables, helpers: nothing a walk asks by itself
+            elif text.endswith("{") and kind in ASKED_BY_NAME:
+                _skip_block(lines)
             else:
                 self.lost(at, text, "not a part of a table")
         self.lost(line, f"table {family} {name} {{", f"the listing is cut off in table {family} {name}")

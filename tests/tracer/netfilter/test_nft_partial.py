@@ -100,6 +100,8 @@ LEFT_OUT: dict[str, tuple[Callable[[str], str], str]] = {
     "cut": (lambda text: text[: len(text) // 2], "cut off"),
     "another table's": (lambda text: "table inet firewall {\n}\n", "no table kube-proxy"),
     "two listings": (lambda text: f"root@n1:~# nft list ruleset\n{text}root@n2:~# nft list ruleset\n{text}", "two listings"),
+    "a family that there is not": (lambda text: text.replace("table ip kube-proxy", "table p kube-proxy"), "table p kube-proxy"),
+    "a part that there is not": (lambda text: text.replace("\tchain services {", "\tchian services {"), "not a part of a table"),
     "a line that was cut in a table": (lambda text: text.replace("\tchain services {", "\tcha services"), "may be missing"),
 }
 
@@ -136,6 +138,7 @@ IN_JSON: dict[str, tuple[Callable[[str], str], str]] = {
     "two listings": (lambda text: f"{_as_json(text)}\n{_as_json(text)}", "two listings"),
     "cut": (lambda text: _as_json(text)[:-9], "not JSON"),
     "no table": (lambda text: '{"nftables": []}', "is empty"),
+    "a family that there is not": (lambda text: _as_json(text).replace('"ip"', '"p"'), "is no family"),
 }
 
 
