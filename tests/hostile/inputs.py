@@ -46,11 +46,15 @@ def _with_rules(table: str, lines: list[str]) -> Files:
     return files | {"nodes/n1/iptables-save.txt": (head + made + tail).encode()}
 
 
+# A listing without it is none of a node in nftables mode, and nobody would walk the rest.
+_OF_KUBE_PROXY = "table ip kube-proxy {\n}\n"
+
+
 def _nft(text: str, **more: str) -> Files:
     files = {path: content for path, content in _made().items() if not path.startswith("nodes/n1/iptables")}
     return (
         files
-        | {"nodes/n1/nft-ruleset.txt": text.encode(), "nodes/n1/kube-proxy-mode.txt": b"nftables\n"}
+        | {"nodes/n1/nft-ruleset.txt": (_OF_KUBE_PROXY + text).encode(), "nodes/n1/kube-proxy-mode.txt": b"nftables\n"}
         | {k: v.encode() for k, v in more.items()}
     )
 
@@ -58,7 +62,8 @@ def _nft(text: str, **more: str) -> Files:
 def _nft_json(items: list[object]) -> Files:
     files = _nft("")
     del files["nodes/n1/nft-ruleset.txt"]
-    return files | {"nodes/n1/nft-ruleset.json": json.dumps({"nftables": items}).encode()}
+    proxys: list[object] = [{"table": {"family": "ip", "name": "kube-proxy"}}]
+    return files | {"nodes/n1/nft-ruleset.json": json.dumps({"nftables": proxys + items}).encode()}
 
 
 _BASE = "\t\ttype filter hook output priority 0; policy accept;\n"

@@ -94,7 +94,7 @@ class ServiceBalancer:
         targets = {e.target: e.endpoint.node_name for e in ready}
         if not targets:
             text = f"The load balancer of {self.name} has no ready pod to send to"
-            yield End(disposition=Disposition.LOST, reason=Reason(code="NO_HEALTHY_NODES", text=text))
+            yield End(disposition=Disposition.DROPPED, reason=Reason(code="LB_NO_HEALTHY_NODE", text=text))
         for (address, number), node in targets.items():
             passed = changed(packet, destination=address, destination_port=number)
             yield Choice(node=str(node), packet=passed, share=Fraction(1, len(targets)))

@@ -297,7 +297,7 @@ def _built_matches(reader: _Reader) -> tuple[m.Match, ...]:
 def _built_target(reader: _Reader) -> m.Target:
     if reader.target is None:
         strange = next((x for x in reader.modules if x.name not in match_options.MODULES and x.name not in match_options.RECOGNISED), None)
-        if strange is not None:
+        if strange is not None and not strange.raw and strange is reader.order[-1]:
             raise _Fault(strange.column, f"no known match is called {strange.name!r}, and no target follows: the line may be cut off")
         return m.NoTarget()
     name = reader.target.text

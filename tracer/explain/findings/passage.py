@@ -15,7 +15,8 @@ _WANTS_MARK = re.compile(
     re.ASCII,
 )
 # A rule that marks whatever comes to its chain.
-_MARKS_ALL = re.compile(r'-A \S+ (?:-m comment --comment (?:"(?:[^"\\]|\\.)*"|\S+) )*-j MARK |(?:counter )?meta mark set ', re.ASCII)
+_MARKS_ALL = re.compile(r"-A \S{1,40} -j MARK |(?:counter )?meta mark set ", re.ASCII)
+_COMMENT = re.compile(r'-m comment --comment (?:"(?:[^"\\]|\\.){0,300}"|[^\s"]{1,300}) ', re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ def _marking(at: Mark) -> Mark | None:
         before, after = (int(str(x), 16) for x in step.rewrote.get("mark", ("0", "0")))
         if after & mask == value != before & mask:
             marking = Mark(at.hop, step, at.at_hop, place)
-            return caller_of(marking) or marking if _MARKS_ALL.match(step.rule or "") else marking
+            return caller_of(marking) or marking if _MARKS_ALL.match(_COMMENT.sub("", step.rule or "")) else marking
     return None
 
 

@@ -175,7 +175,8 @@ def _whole(case: Case, said: tuple[str, str] | None) -> str:
 
 
 def _of_another_proxy(subject: Subject, label: str, passage: Passage, at: Mark | None) -> Iterator[Finding]:
-    if at is not None and passage.outcome.disposition is Disposition.DELIVERED:
+    arrived = passage.outcome.disposition is Disposition.DELIVERED
+    if at is not None and arrived:
         return
     whoever = "another proxy has to serve it" if "proxy-name" in label else "nobody need serve it"
     text = f"Service {subject.name} has the label {label}: kube-proxy leaves it alone, and {whoever}. {_what_was_seen(passage)}"
