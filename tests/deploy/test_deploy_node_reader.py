@@ -82,6 +82,8 @@ def node() -> Iterator[Namespace]:
             "ip addr add 172.18.0.2/16 dev eth0",
             "ip link set eth0 up",
             "ip link set veth.1 up",
+            "ip link set peer0 up",
+            "ip link set pod0 up",
             "ip route add 10.244.1.2 dev veth.1",
             "ip route add default via 172.18.0.1",
         ):

@@ -93,7 +93,7 @@ def _cluster(folder: Path) -> Path:
         (folder / f"{kind}.json").write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
     for node in ("node-a", f"{BESIDE}-node"):
         (folder / "nodes" / node).mkdir(parents=True)
-        (folder / "nodes" / node / "iptables-save.txt").write_text("\n".join(["*nat", *rules, "COMMIT", ""]))
+        (folder / "nodes" / node / "iptables-save.txt").write_text("\n".join(["*nat", *rules, "COMMIT", "*filter", "COMMIT", ""]))
         for name, text in NETWORK.items():
             (folder / "nodes" / node / name).write_text(json.dumps(text))
     return folder

@@ -8,6 +8,7 @@ ovn-kubernetes docs/design/topology.md, go-controller/pkg/types/const.go; antrea
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -49,7 +50,7 @@ class DataPathKind:
     beyond: str = ""
     agents: tuple[tuple[str, str], ...] = ()
     chain: str = ""
-    says: str = ""
+    says: re.Pattern[str] | None = None
     devices: tuple[str, ...] = ()
     annotations: str = ""
     own_agents: tuple[tuple[str, str], ...] = ()
@@ -99,7 +100,7 @@ CALICO = DataPathKind(
     lacks="EBPF_MAPS_MISSING",
     beyond="EBPF_NOT_REPLAYED",
     agents=(("k8s-app", "calico-node"),),
-    says="Pre-approved by BPF programs.",
+    says=re.compile(r"Pre-approved by BPF programs\."),
     devices=("bpfin.cali", "bpfout.cali", "bpfnatin", "bpfnatout"),
 )
 OVN = DataPathKind(

@@ -344,7 +344,7 @@ def _range(entry: Entry, single: str, first: str, last: str) -> PortRange | None
 def parse_sysctl(text: str, file: str = "sysctl.txt") -> Mapping[str, str]:
     """Return ``name`` → value of ``sysctl -a``; comments and blank lines are skipped, the last of two equal names counts.
 
-    :raises ParseError: a line is not ``name = value``; every such line is a fault.
+    :raises ParseError: a line is not ``name = value``, every one of which is a fault; or sysctl says something and gives no value.
     """
     values: dict[str, str] = {}
     faults = Faults()
@@ -358,6 +358,9 @@ def parse_sysctl(text: str, file: str = "sysctl.txt") -> Mapping[str, str]:
             values[name.replace("/", ".") if "." not in name else name] = value[1:] if value[:1] in tuple(_SPACE) else value
         else:
             faults.append(Fault(file=file, line=number, column=0, message="not name = value", text=line))
+    said = next(((n, line) for n, line in enumerate(text.splitlines(), 1) if line.lstrip().startswith("sysctl:")), None)
+    if said and not values:
+        faults.append(Fault(file=file, line=said[0], column=0, message="sysctl printed no setting", text=said[1]))
     if faults:
         raise ParseError(*faults)
     return values

@@ -26,13 +26,16 @@ def why_unread(snapshot: Snapshot, node: str, file: NodeFile) -> str | None:
         text = snapshot.node_file(node, file.name)
     except ParseError as error:
         return f"cannot be read ({error.faults[0].message})"
-    if text is None:
-        return None
+    return None if text is None else why_text_unread(file, text, snapshot.path_of(node, file.name))
+
+
+def why_text_unread(file: NodeFile, text: str, path: str) -> str | None:
+    """Return why nothing of *text*, which is what *file* holds at *path*, counts; None where something does."""
     if not text.strip():
         return None if file.may_be_empty else "is empty"
     if file.holds in _BY_LINE:
         text = text[: text.rfind("\n", 0, _ENOUGH) + 1] or text[:_ENOUGH]
-    faults = file.check(text, snapshot.path_of(node, file.name)) if file.check is not None else ()
+    faults = file.check(text, path) if file.check is not None else ()
     if not faults or (file.holds in _BY_LINE and len(faults) < sum(1 for line in text.splitlines() if line.strip())):
         return None
     return f"cannot be read ({faults[0].message})"

@@ -77,6 +77,12 @@ def test_what_is_no_list_of_objects_is_a_parse_error(text: str, message: str) ->
     assert load_entries('[{}, {"a": 1}]', "f")[0].index == 1
 
 
+def test_what_sysctl_says_instead_of_settings_is_no_file_of_none() -> None:
+    with pytest.raises(ParseError, match="no setting"):
+        parse_sysctl("sysctl: command not found\n")
+    assert parse_sysctl('sysctl: reading key "kernel.spl.hostid"\nnet.ipv4.ip_forward = 1\n') == {"net.ipv4.ip_forward": "1"}
+
+
 def test_sysctl_keeps_what_it_can_read_and_says_every_line_it_cannot() -> None:
     assert dict(parse_sysctl("net/ipv4/ip_forward = 1\nnet.ipv4.conf.eth0/7.rp_filter = 2\n\nnet.a = b c\n", "f")) == {
         "net.ipv4.ip_forward": "1",

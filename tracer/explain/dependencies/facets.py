@@ -25,6 +25,8 @@ from tracer.netfilter.nft_rules import NftRules
 from tracer.netfilter.nft_sets import SetText
 from tracer.netfilter.rule_text import strip_counters
 from tracer.packet import Packet
+from tracer.snapshot.node_files import NODE_FILES
+from tracer.snapshot.unreadable import why_text_unread
 
 T = TypeVar("T")
 _PARSED_KEPT, _BYTES_KEPT = 16, 48_000_000
@@ -63,6 +65,18 @@ class Presence:
     def of(self, content: bytes | None, name: str) -> object:
         """Return whether it is."""
         return content is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Legible:
+    """Whether anything of the file counts."""
+
+    def of(self, content: bytes | None, name: str) -> object:
+        """Return why nothing does; None where something does, or there is no file."""
+        file = next((file for file in NODE_FILES if file.name == name), None)
+        if content is None or file is None:
+            return None
+        return why_text_unread(file, decode_text(to_utf8(content), name), name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 
-from tracer.explain.dependencies.facets import Facet, Mention, Presence, Reading, Whole
+from tracer.explain.dependencies.facets import Facet, Legible, Mention, Presence, Reading, Whole
 from tracer.explain.dependencies.routing_facets import Covering
 from tracer.explain.dependencies.watched_objects import ALL, Asked, WatchedObjects
 from tracer.explain.dependencies.watched_routing import WatchedRouting
@@ -24,7 +24,7 @@ from tracer.netfilter.nft_rules import NftRules
 from tracer.packet import Address, Family, said
 from tracer.routing import Routing
 from tracer.snapshot import Snapshot
-from tracer.snapshot.node_files import IP_ADDR, NFT_LISTINGS, SETS, VIRTUAL_CLIENTS, VIRTUAL_COUNTERS, VIRTUAL_SERVERS, names
+from tracer.snapshot.node_files import IP_ADDR, NFT_LISTINGS, SETS, VIRTUAL_CLIENTS, VIRTUAL_COUNTERS, VIRTUAL_SERVERS, NodeFile, names
 from tracer.topology.cluster import Cluster, Port
 from tracer.topology.stack import NodeStack
 from tracer.topology.virtual_names import VirtualNames
@@ -140,6 +140,11 @@ class WatchedStack(NodeStack):
 
     def _note(self, name: str, facet: Facet) -> None:
         self._reads.note_file(self.name, name, facet)
+
+    def why_unread(self, file: NodeFile) -> str | None:
+        """Return why a file of the node is there and nothing of it counts: more than that is not read of it here."""
+        self._note(file.name, Legible())
+        return self._inner.why_unread(file)
 
     @cached_property
     def routing(self) -> Routing:

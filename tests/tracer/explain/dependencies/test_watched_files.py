@@ -19,6 +19,7 @@ from tracer.explain.dependencies.watched_rules import _WatchedIndex
 from tracer.netfilter.model import Hook
 from tracer.packet import Family, Packet, Protocol
 from tracer.routing import RouteResult, Routing
+from tracer.snapshot.node_files import IP_ROUTE, SYSCTL
 from tracer.topology.cluster import Cluster
 from tracer.topology.stack import NodeStack
 
@@ -85,7 +86,10 @@ def other_contents(name: str, content: bytes) -> Iterator[bytes | None]:
             yield json.dumps(entries[:place] + entries[place + 1 :]).encode()
             for other in _other_entries(entry):
                 yield json.dumps([*entries[:place], other, *entries[place + 1 :]]).encode()
+        yield b"<html>502 Bad Gateway</html>"
         return
+    if name == "sysctl.txt":
+        yield b"sysctl: command not found\n"
     lines = content.decode().split("\n")
     for place, line in enumerate(lines):
         if line.strip():
@@ -357,6 +361,8 @@ STACK: dict[str, tuple[Ask, ...]] = {
     "some_address": tuple(lambda c, v=v: c.stack("n1").some_address(v) for v in (4, 6)),
     "redirect_address": tuple(lambda c, v=v: c.stack("n1").redirect_address("eth0", v) for v in (4, 6)),
     "path_of": (),
+    "why_unread": tuple(lambda c, f=f: c.stack("n1").why_unread(f) for f in (SYSCTL, IP_ROUTE)),
+    "unread": tuple(lambda c, v=v: [*c.stack("n1").unread(v)] for v in (4, 6)),
     "listens": (lambda c: c.stack("n1").listens(packet("10.1.1.9", NODE[0], port=22)),),
     "unheard": (lambda c: c.stack("n1").unheard(packet("10.1.1.9", NODE[0], port=22)),),
 }
