@@ -67,9 +67,8 @@ def _own_mark(cluster: Cluster, stack: NodeStack, kind: DataPathKind) -> str | N
         if (said := _bpf_enabled(cluster)) is not None and any(kind.is_agent(p.labels) for p in cluster.host_network_pods(node)):
             return f"{said[1]} has bpfEnabled: true" if said[0] else None
         for file in _RULE_FILES:
-            path = cluster.snapshot.path_of(node, file)
-            if kind.says and cluster.snapshot.has_node_file(node, file) and cluster.snapshot.mentions(path, kind.says):
-                return f"{path} has a rule for packets that BPF programs approved"
+            if kind.says and stack.mentions(file, kind.says):
+                return f"{cluster.snapshot.path_of(node, file)} has a rule for packets that BPF programs approved"
     names = dict.fromkeys((*(link.name for link in stack.routing.links or ()), *(a.device for a in stack.routing.addresses)))
     if (device := next(filter(kind.owns_device, names), None)) is not None:
         return f"node {node} has device {device}"

@@ -81,6 +81,7 @@ class NodeStack:
         self._dumps: dict[Family, tuple[Dump, ...]] = {}
         self._chains: dict[tuple[Hook, Family], tuple[BaseChain, ...]] = {}
         self._unread: dict[str, str | None] = {}
+        self._mentioned: dict[tuple[str, re.Pattern[str]], bool] = {}
         self._redirects: dict[tuple[str, int], Address | None] = {}
 
     def renewed(self, names: Collection[str]) -> NodeStack:
@@ -125,6 +126,13 @@ class NodeStack:
         if file.name not in self._unread:
             self._unread[file.name] = why_unread(self._snapshot, self.name, file)
         return self._unread[file.name]
+
+    def mentions(self, name: str, pattern: re.Pattern[str]) -> bool:
+        """Return whether *pattern* is found in the node's file *name*; False where there is none. :raises ParseError: it is not text."""
+        if (name, pattern) not in self._mentioned:
+            there = self._snapshot.has_node_file(self.name, name)
+            self._mentioned[name, pattern] = there and self._snapshot.mentions(self._snapshot.path_of(self.name, name), pattern)
+        return self._mentioned[name, pattern]
 
     def _counting(self, file: NodeFile) -> str | None:
         """The text of a file of which anything counts."""

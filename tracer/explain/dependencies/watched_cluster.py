@@ -146,6 +146,11 @@ class WatchedStack(NodeStack):
         self._note(file.name, Legible())
         return self._inner.why_unread(file)
 
+    def mentions(self, name: str, pattern: re.Pattern[str]) -> bool:
+        """Return whether *pattern* is found in a file of the node."""
+        self._note(name, Mention(pattern))
+        return self._inner.mentions(name, pattern)
+
     @cached_property
     def routing(self) -> Routing:
         """Return the stack's routing, watched."""

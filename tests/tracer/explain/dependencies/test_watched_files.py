@@ -361,6 +361,7 @@ STACK: dict[str, tuple[Ask, ...]] = {
     "some_address": tuple(lambda c, v=v: c.stack("n1").some_address(v) for v in (4, 6)),
     "redirect_address": tuple(lambda c, v=v: c.stack("n1").redirect_address("eth0", v) for v in (4, 6)),
     "path_of": (),
+    "mentions": (lambda c: c.stack("n1").mentions("iptables-save.txt", re.compile("KUBE-SPARE|-j DROP")),),
     "why_unread": tuple(lambda c, f=f: c.stack("n1").why_unread(f) for f in (SYSCTL, IP_ROUTE)),
     "unread": tuple(lambda c, v=v: [*c.stack("n1").unread(v)] for v in (4, 6)),
     "listens": (lambda c: c.stack("n1").listens(packet("10.1.1.9", NODE[0], port=22)),),
