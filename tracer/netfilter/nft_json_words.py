@@ -37,7 +37,9 @@ def without_model(kind: str, value: Any) -> n.Statement | None:
             return n.UnmodelledStatement(kind, _queue(value or {}))
         case "tproxy":
             return n.UnmodelledStatement(kind, _tproxy(value))
-        case "last" | "connlimit" | "ct count":
+        case "last":
+            return n.Harmless("last" + (f" used {value['used']}" if isinstance(value, dict) and "used" in value else ""))
+        case "connlimit" | "ct count":
             return n.UnmodelledMatch(kind, f"{kind} {json.dumps(value)}")
     return None
 

@@ -1,12 +1,13 @@
 """What a listing of nft's leaves out: by the command that printed it, where that stands above it, and by its own look.
 
-Owns three kinds: one table or family only (``nft list table …``), a listing that went through a filter (``| grep``), and sets without
-their elements (``nft -t``). The last is known without the command, too: where no set of the listing has an element, a chain that nothing
-jumps to can only be one that a map's elements named. Source: nft(8) 1.0.9, ``--terse``.
+Owns four kinds: one table or family only (``nft list table …``), a listing that went through a filter (``| grep``), a base chain that lost
+the line with its hook, and sets without their elements (``nft -t``). The last is known without the command, too: where no set of the
+listing has an element, a chain that nothing jumps to can only be one that a map's elements named. Source: nft(8) 1.0.9, ``--terse``.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from tracer.errors import Fault
@@ -17,6 +18,11 @@ from tracer.pasted import command, is_around, without_margin
 
 _WHOLE = frozenset(("tee", "less", "more", "cat"))
 """Programs that pass on all that they are given."""
+_HOOK_NAME = re.compile(
+    r"(?:(?:filter|nat|mangle|raw|security|route)[-_])?(?:prerouting|input|forward|output|postrouting)(?:-post-dnat)?",
+    re.ASCII | re.IGNORECASE,
+)
+"""Names of base chains: iptables' (POSTROUTING), kube-proxy's (nat-prerouting, filter-output-post-dnat), firewalld's (filter_INPUT)."""
 _TAKEN_WHOLE = "the whole of nft list ruleset is wanted"
 
 Commands = Sequence[tuple[int, str]]
@@ -65,6 +71,11 @@ def mark_what_is_left_out(ruleset: n.NftRuleset, commands: Commands) -> None:
         said = " ".join(words)
         message = f"this is {said!r}, and what the node has beside it is not recorded: {_TAKEN_WHOLE}"
         ruleset.incomplete = ruleset.incomplete or _fault(ruleset, line, message, said)
+    for table, chain in _without_hook(ruleset):
+        message = (
+            f"chain {chain.name} of table {table.family} {table.name} has rules and no hook, and nothing jumps to it: the line is missing"
+        )
+        ruleset.incomplete = ruleset.incomplete or _fault(ruleset, chain.line, message, chain.name)
     terse = next((line for line, words in typed if _is_terse(words)), None)
     if terse is not None or _looks_terse(ruleset):
         message = (
@@ -112,6 +123,19 @@ def _has_unnamed_chain(table: n.NftTable) -> bool:
     """Whether a chain of *table* has rules, and no packet gets there by what is listed."""
     named = {name for chain in table.chains.values() for name in _jumps(chain.rules)}
     return any(not chain.is_base and name not in named and len(chain.rules) for name, chain in table.chains.items())
+
+
+def _without_hook(ruleset: n.NftRuleset) -> Iterator[tuple[n.NftTable, n.NftChain]]:
+    """Chains with rules that are named as base chains are, and that no packet gets to. NB: rules are read only where there is a suspect."""
+    for table in ruleset.tables:
+        suspects = [c for name, c in table.chains.items() if not c.is_base and _HOOK_NAME.fullmatch(name) and len(c.rules)]
+        named = {name for chain in table.chains.values() for name in _jumps(chain.rules)} if suspects else set[str]()
+        yield from ((table, chain) for chain in suspects if chain.name not in named and not _is_mapped_to(table, chain.name))
+
+
+def _is_mapped_to(table: n.NftTable, name: str) -> bool:
+    verdicts = (found for found in table.sets.values() if found.value_type == "verdict")
+    return any(isinstance(e.value, n.VerdictValue) and e.value.chain == name for found in verdicts for e in found.elements)
 
 
 def _jumps(rules: Iterable[n.NftRule]) -> Iterator[str]:

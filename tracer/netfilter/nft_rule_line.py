@@ -9,6 +9,7 @@ import re
 
 from tracer.errors import Fault, ParseError
 from tracer.netfilter import nft_model as n
+from tracer.netfilter.model import Hook
 from tracer.netfilter.nft_statements import parse_statements
 from tracer.netfilter.nft_words import priority
 
@@ -20,6 +21,10 @@ _COMMENT = re.compile(r"(?:^|\s)# ", re.ASCII)
 _BASE = re.compile(
     r"type (?P<type>\S+) hook (?P<hook>\S+)(?: devices? (?:= )?(?P<devices>\{[^}]*\}|\S+))?\s+priority (?P<priority>.+)", re.ASCII
 )
+
+_TYPES = frozenset(("filter", "nat", "route"))
+_HOOKS = frozenset((*(hook.value for hook in Hook), "ingress", "egress"))
+_POLICIES = frozenset(("accept", "drop"))
 
 
 class BadHeader(Exception):
@@ -35,12 +40,16 @@ def base_header(chain: n.NftChain, text: str, family: str) -> None:
     """Read ``type … hook … priority …; policy …;`` into *chain*. :raises BadHeader: a part of it is not known."""
     for part in filter(None, (p.strip() for p in text.split(";"))):
         if part.startswith("policy "):
+            if part[7:] not in _POLICIES:
+                raise BadHeader(f"the policy {part[7:]!r} is not known")
             chain.policy = part[7:]
         elif part.startswith("comment "):
             chain.comment = part[8:].strip('" ')
         elif part.startswith("flags "):
             continue  # offload
         elif found := _BASE.fullmatch(part):
+            if found["type"] not in _TYPES or found["hook"] not in _HOOKS:
+                raise BadHeader(f"{part!r} names no type or no hook of a chain")
             chain.type, chain.hook = found["type"], found["hook"]
             chain.devices = tuple(re.findall(r'[^\s{},"]+', found["devices"] or ""))
             chain.priority = priority(found["priority"], family)

@@ -208,13 +208,21 @@ class _Parser(ExpressionParser):
         return n.SetUpdate(operation, name[1:], key, timeout)
 
     def amount(self) -> n.Statement:
-        """``quota [over|until] N mbytes [used …]``, ``quota name "…"``, ``last [used …]``: what passed before decides."""
+        """``quota [over|until] N mbytes [used …]``, ``quota name "…"``: what passed before decides."""
         start = self.at
         kind = self.take().text
         while self.peek() in ("over", "until", "used", "name", "never") or number(self.peek() or "") is not None or self.peek() in _UNITS:
             if self.take().text == "name":
                 self.take("a name")
         return n.UnmodelledMatch(kind, self.text_from(start))
+
+    def last(self) -> n.Statement:
+        """``last [used never|TIME]``: it keeps the time, and never ends a rule. Source: nft_last_eval (nft_last.c), Linux 6.18."""
+        start = self.at
+        self.at += 1
+        if self.accept("used"):
+            self.take("when it was used last")
+        return n.Harmless(self.text_from(start))
 
     def meter(self) -> n.Statement:
         start = self.at
@@ -345,7 +353,8 @@ _STATEMENTS: dict[str, Callable[[_Parser], n.Statement]] = {
     "limit": _Parser.limit,
     "notrack": _Parser.notrack,
     **dict.fromkeys(("add", "update", "delete"), _Parser.set_update),
-    **dict.fromkeys(("quota", "last"), _Parser.amount),
+    "quota": _Parser.amount,
+    "last": _Parser.last,
     **dict.fromkeys(("queue", "tproxy", "synproxy", "dup", "fwd"), _Parser.unmodelled_statement),
     "meter": _Parser.meter,
     "flow": _Parser.flow,

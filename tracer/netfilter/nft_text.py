@@ -130,12 +130,12 @@ class _Reader:
             last = at
             if text == "}":
                 return
-            if text.startswith("type ") and " hook " in text:
+            if text.startswith("type ") or " hook " in _QUOTED.sub("", text):  # no rule begins like this, and none has that word
                 self.base(table, chain, text, at)
             elif text.startswith("comment ") and text.count('"') == 2 and not rules:
                 chain.comment = text[8:].strip().rstrip(";").strip('"')
             elif text.startswith("policy "):
-                chain.policy = text[7:].rstrip("; ")
+                self.base(table, chain, text, at)
             else:
                 rules.append(self.rule(table, text, at))
         rules[-1:] = [n.NftRule(rules[-1].text if rules else "", (), line=last or None, fault="the listing is cut off in this chain")]

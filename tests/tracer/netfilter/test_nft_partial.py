@@ -74,6 +74,21 @@ AROUND: dict[str, Callable[[str], str]] = {
     "a comment behind what closes": lambda text: text.replace("\n}\n", "\n} # end\n"),
     "a comment behind a declaration": lambda text: text.replace("policy accept;", "policy accept; # as usual"),
     "comments between tables": lambda text: f"# Warning: table ip nat is managed by iptables-nft, do not touch!\n{text}\n# end\n",
+    "when a rule was used last": lambda text: text.replace("\t\tjump services\n", "\t\tlast used 3s456ms jump services\n"),
+    "a rule that was never used": lambda text: text.replace(
+        "\t\tjump services\n", "\t\tcounter packets 0 bytes 0 last used never jump services\n"
+    ),
+    "a chain of nobody's": lambda text: text.replace(
+        "table ip kube-proxy {\n", "table ip kube-proxy {\n\tchain forwards {\n\t\tdrop\n\t}\n"
+    ),
+    "a chain without a hook that is jumped to": lambda text: text.replace(
+        "\t\tjump services\n", "\t\tjump output\n\t\tjump services\n"
+    ).replace("table ip kube-proxy {\n", "table ip kube-proxy {\n\tchain output {\n\t\tcounter\n\t}\n"),
+    "objects with names": lambda text: text.replace(
+        "table ip nat {\n",
+        "table ip nat {\n\tcounter c1 {\n\t\tpackets 0 bytes 0\n\t}\n\n\tflowtable ft {\n\t\thook ingress priority filter\n"
+        "\t\tdevices = { eth0 }\n\t}\n\n\tquota q {\n\t\t25 mbytes\n\t}\n\n",
+    ),
     "through a pager": lambda text: f"$ nft list ruleset | less\n{text}",
 }
 
@@ -85,6 +100,9 @@ def test_what_stands_around_a_listing_changes_nothing(around: str) -> None:
 
 _WITHOUT_ELEMENTS: Callable[[str], str] = lambda text: "".join(  # noqa: E731
     f"{line}\n" for line in text.splitlines() if not line.startswith("\t\telements = ")
+)
+_without: Callable[[str, str], str] = lambda text, start: "".join(  # noqa: E731
+    f"{line}\n" for line in text.splitlines() if not line.startswith(start)
 )
 LEFT_OUT: dict[str, tuple[Callable[[str], str], str]] = {
     "nft -t": (_WITHOUT_ELEMENTS, "--terse"),
@@ -102,6 +120,13 @@ LEFT_OUT: dict[str, tuple[Callable[[str], str], str]] = {
     "two listings": (lambda text: f"root@n1:~# nft list ruleset\n{text}root@n2:~# nft list ruleset\n{text}", "two listings"),
     "a family that there is not": (lambda text: text.replace("table ip kube-proxy", "table p kube-proxy"), "table p kube-proxy"),
     "a part that there is not": (lambda text: text.replace("\tchain services {", "\tchian services {"), "not a part of a table"),
+    "a hook's line is missing": (lambda text: _without(text, "\t\ttype nat hook prerouting"), "chain nat-prerouting"),
+    "another hook's line is missing": (lambda text: _without(text, "\t\ttype filter hook forward"), "chain filter-forward"),
+    "the word hook is garbled": (lambda text: text.replace("nat hook prerouting", "nat hok prerouting"), "is not known of a chain"),
+    "the word type is garbled": (lambda text: text.replace("type nat hook prerouting", "tpe nat hook prerouting"), "no hook"),
+    "no such hook": (lambda text: text.replace("nat hook prerouting", "nat hook preroutin"), "no type or no hook"),
+    "no such type": (lambda text: text.replace("type nat hook", "type nta hook"), "no type or no hook"),
+    "no such policy": (lambda text: text.replace("policy accept", "policy acept"), "the policy 'acept'"),
     "a line that was cut in a table": (lambda text: text.replace("\tchain services {", "\tcha services"), "may be missing"),
 }
 
