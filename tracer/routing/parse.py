@@ -7,9 +7,10 @@ named in *unmodelled*, and a lookup that meets it is unknown. Source: iproute2's
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
+from typing import TypeVar
 
 from tracer.errors import Fault, Faults, ParseError
 from tracer.limits import HOPS
@@ -44,7 +45,23 @@ _RULE_HARMLESS = frozenset({"protocol", "realms", "realms_from", "realms_to", "s
 _PREFERENCES = {"high": 1, "medium": 0, "low": -1}
 _PROTOCOLS = {"icmp": 1, "igmp": 2, "ipencap": 4, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "ah": 51, "ipv6-icmp": 58, "sctp": 132}
 _TOS_NAMES = {"default": 0, "CS0": 0, "CS1": 32, "CS2": 64, "CS3": 96, "CS4": 128, "CS5": 160, "AF11": 40, "AF12": 48, "AF13": 56}
+T = TypeVar("T")
 _SPACE = " \t\n\r\f\v"
+
+
+def never_empty(parse: Callable[[str, str], tuple[T, ...]]) -> Callable[[str, str], tuple[T, ...]]:
+    """Return *parse*, to which a list without entries is a fault: what every stack has some of was not recorded, and is not absent.
+
+    NB: not for what a stack may lack: without IPv6 ``ip -6 route`` and ``ip -6 rule`` list nothing.
+    """
+
+    def parsed(text: str, file: str) -> tuple[T, ...]:
+        found = parse(text, file)
+        if not found:
+            raise ParseError(Fault(file=file, line=1, column=0, message="it lists nothing, and every node has some"))
+        return found
+
+    return parsed
 
 
 def parse_links(text: str, file: str = "ip-link.json") -> tuple[Link, ...]:

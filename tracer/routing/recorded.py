@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from tracer.errors import Fault, ParseError
 from tracer.routing.model import InterfaceAddress, Link, Neighbour, PolicyRule, Route
-from tracer.routing.parse import parse_addresses, parse_links, parse_neighbours, parse_routes, parse_rules, parse_sysctl
+from tracer.routing.parse import never_empty, parse_addresses, parse_links, parse_neighbours, parse_routes, parse_rules, parse_sysctl
 
 T = TypeVar("T")
 
@@ -63,22 +63,22 @@ class Recorded:
     @cached_property
     def addresses(self) -> tuple[InterfaceAddress, ...] | None:
         """Return the addresses of ip-addr."""
-        return self._parsed("ip_addr", parse_addresses)
+        return self._parsed("ip_addr", never_empty(parse_addresses))
 
     @cached_property
     def links(self) -> tuple[Link, ...] | None:
         """Return the devices of ip-link, or those that ip-addr names when there is no ip-link."""
-        links = self._parsed("ip_link", parse_links)
-        return self._parsed("ip_addr", parse_links) if links is None else links
+        links = self._parsed("ip_link", never_empty(parse_links))
+        return self._parsed("ip_addr", never_empty(parse_links)) if links is None else links
 
     @cached_property
     def has_link_details(self) -> bool:
         """Return whether ip-link itself was read: bridges and hairpin modes are known."""
-        return self._parsed("ip_link", parse_links) is not None
+        return self._parsed("ip_link", never_empty(parse_links)) is not None
 
     @cached_property
     def _both(self) -> tuple[Route, ...] | None:
-        return self._parsed("ip_route", parse_routes)
+        return self._parsed("ip_route", never_empty(parse_routes))
 
     @cached_property
     def routes4(self) -> tuple[Route, ...] | None:
@@ -96,7 +96,7 @@ class Recorded:
     @cached_property
     def rules4(self) -> tuple[PolicyRule, ...] | None:
         """Return the rules of ip-rule."""
-        return self._parsed("ip_rule", parse_rules)
+        return self._parsed("ip_rule", never_empty(parse_rules))
 
     @cached_property
     def rules6(self) -> tuple[PolicyRule, ...] | None:

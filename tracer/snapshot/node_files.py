@@ -22,7 +22,7 @@ from tracer.netfilter import iptables_save
 from tracer.netfilter.ipset_save import parse_sets
 from tracer.netfilter.nft_rules import NftRules
 from tracer.packet import Family
-from tracer.routing.parse import parse_addresses, parse_links, parse_neighbours, parse_routes, parse_rules, parse_sysctl
+from tracer.routing.parse import never_empty, parse_addresses, parse_links, parse_neighbours, parse_routes, parse_rules, parse_sysctl
 
 Check = Callable[[str, str], tuple[Fault, ...]]
 """Given a file's text and path, returns its faults."""
@@ -247,7 +247,7 @@ IP_ADDR = NodeFile(
     holds=Holds.WAYS,
     reading=Reading.WITH_EVENTS,
     argv=("ip", "-j", "addr"),
-    check=_by_parsing(parse_addresses),
+    check=_by_parsing(never_empty(parse_addresses)),
     limits="the node's own addresses are those of its Node object only",
     listed=Listed.ALWAYS,
     bugtool=("ip--j-a",),
@@ -257,7 +257,7 @@ IP_LINK = NodeFile(
     holds=Holds.WAYS,
     reading=Reading.WITH_EVENTS,
     argv=("ip", "-d", "-j", "link"),
-    check=_by_parsing(parse_links),
+    check=_by_parsing(never_empty(parse_links)),
     limits="whether a pod can reach itself through its bridge, and which devices a packet passes, is unknown",
     listed=Listed.ALWAYS,
     bugtool=("ip--j--d--s-l",),
@@ -268,7 +268,7 @@ IP_RULE = NodeFile(
     family=Family.IP,
     reading=Reading.SLOWLY,
     argv=("ip", "-j", "rule"),
-    check=_by_parsing(parse_rules),
+    check=_by_parsing(never_empty(parse_rules)),
     limits="the kernel's own three routing rules are assumed",
     listed=Listed.ALWAYS,
     bugtool=("ip---json-rule",),
@@ -286,7 +286,7 @@ IP_ROUTE = NodeFile(
     holds=Holds.WAYS,
     reading=Reading.WITH_EVENTS,
     argv=("ip", "-j", "route", "show", "table", "all"),
-    check=_by_parsing(parse_routes),
+    check=_by_parsing(never_empty(parse_routes)),
     limits="a packet that leaves the node for another network ends in unknown there",
     ends_walks=True,
     listed=Listed.ALWAYS,

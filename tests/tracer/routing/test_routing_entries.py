@@ -128,6 +128,9 @@ def routes(*items: dict[str, object]) -> str:
     return json.dumps([{"dev": "eth0", "flags": [], **item} for item in items])
 
 
+_ALL = ("ip_addr", "ip_link", "ip_route", "ip6_route", "ip_rule", "ip6_rule", "sysctl")
+
+
 @pytest.mark.parametrize(
     ("texts", "missing"),
     [
@@ -139,7 +142,11 @@ def routes(*items: dict[str, object]) -> str:
             ("ip_addr", "ip_link", "ip_rule", "ip6_rule", "sysctl"),
         ),
         ({"ip6_route": routes({"dst": "fd00:1::/64"})}, ("ip_addr", "ip_link", "ip_route", "ip_rule", "ip6_rule", "sysctl")),
-        ({"ip_rule": "[]", "sysctl": "a = 1\n"}, ("ip_addr", "ip_link", "ip_route", "ip6_route", "ip6_rule")),
+        (
+            {"ip_rule": '[{"priority": 0, "src": "all", "table": "local"}]', "sysctl": "a = 1\n"},
+            ("ip_addr", "ip_link", "ip_route", "ip6_route", "ip6_rule"),
+        ),
+        *(({name: text}, _ALL) for name in ("ip_addr", "ip_link", "ip_route", "ip_rule") for text in ("[]", "[{},{}]\n")),
         ({"ip6_rule": "[]"}, ("ip_addr", "ip_link", "ip_route", "ip6_route", "ip_rule", "sysctl")),
         ({"ip_addr": "[", "ip_rule": "["}, ("ip_addr", "ip_link", "ip_route", "ip6_route", "ip_rule", "ip6_rule", "sysctl")),
     ],

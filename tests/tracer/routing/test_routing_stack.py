@@ -265,7 +265,7 @@ ROUTE = st.builds(
 )
 
 
-@given(st.lists(ROUTE, max_size=12), st.integers(0, 2**32 - 1).map(lambda n: n & 0x0F0F0F0F or 1))
+@given(st.lists(ROUTE, min_size=1, max_size=12), st.integers(0, 2**32 - 1).map(lambda n: n & 0x0F0F0F0F or 1))
 def test_longest_prefix_equals_the_plain_search(entries: list[dict[str, str]], number: int) -> None:
     routing = Routing.from_texts("n", ip_route=json.dumps([{"flags": [], **entry} for entry in entries]))
     [result] = routing.lookup(IPv4Address(number), iif="x")

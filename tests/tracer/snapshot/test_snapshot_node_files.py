@@ -90,7 +90,7 @@ CUT = [
     ("nft-ruleset.txt", NFT, "\t}\n}\n"),
     ("nft-ruleset.txt", NFT, "sport 81 accept\n\t}\n}\n"[6:]),
     ("nft-ruleset.json", NFT_JSON, "]}\n"),
-    ("ip-addr.json", "[{}]", "]"),
+    ("ip-addr.json", '[{"ifname": "lo", "addr_info": [{"family": "inet", "local": "127.0.0.1", "prefixlen": 8}]}]', "]"),
 ]
 WITHOUT = {
     "ipvsadm-conn.txt",
