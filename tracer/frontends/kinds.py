@@ -90,6 +90,9 @@ CILIUM = DataPathKind(
     beyond="EBPF_NOT_REPLAYED",
     agents=(("k8s-app", "cilium"), ("app.kubernetes.io/name", "cilium-agent")),
     chain=FORWARD_CHAIN,
+    devices=("cilium_host", "cilium_net", "cilium_vxlan", "cilium_geneve"),
+    own_agents=(("k8s-app", "cilium"), ("app.kubernetes.io/name", "cilium-agent")),
+    of_pods=True,
 )
 CALICO = DataPathKind(
     name="calico",

@@ -8,7 +8,7 @@ rule where rules were recorded. A node whose rules were not recorded is no proof
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from tracer.errors import ParseError
@@ -46,7 +46,13 @@ BY_RULES = DataPath(kind=RULES)
 
 def data_path(cluster: Cluster, stack: NodeStack) -> DataPath:
     """Return the data path of a node: its rules, unless something says that it has another."""
-    return _on_windows(cluster, stack) or _by_own_marks(cluster, stack) or _in_kernel_maps(cluster, stack) or BY_RULES
+    return (
+        _on_windows(cluster, stack)
+        or _by_own_marks(cluster, stack)
+        or _in_kernel_maps(cluster, stack)
+        or _by_cilium(cluster, stack)
+        or BY_RULES
+    )
 
 
 def _by_own_marks(cluster: Cluster, stack: NodeStack) -> DataPath | None:
@@ -154,6 +160,20 @@ def _in_kernel_maps(cluster: Cluster, stack: NodeStack) -> DataPath | None:
     if replaced:
         return DataPath(kind=CILIUM, evidence=replaced)
     return _by_agent(cluster, node, agent) if agent is not None else own
+
+
+def _by_cilium(cluster: Cluster, stack: NodeStack) -> DataPath | None:
+    """Cilium that nothing says to leave Services to kube-proxy: it translates what pods send at their devices, before any rule.
+
+    Source: cilium bpf/bpf_lxc.c, __per_packet_lb_svc_xlate_4.
+    """
+    why, config = _own_mark(cluster, stack, CILIUM), cluster.objects.config_map("kube-system", "cilium-config")
+    if why is None or _may_lack_rules(cluster, stack) or (config is not None and "kube-proxy-replacement" in config.texts):
+        return None
+    found = DataPath(kind=CILIUM, evidence=why)
+    if cluster.snapshot.node_file(stack.name, CILIUM.files[0]) is not None:
+        found = _listed(cluster, stack, CILIUM, why)
+    return replace(found, decides=partial(_of_pods, cluster, stack.name)) if has_service_rules(stack) else found
 
 
 def _replaced_by_cilium(cluster: Cluster, agent: Pod | None) -> str | None:

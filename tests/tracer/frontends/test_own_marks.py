@@ -153,6 +153,26 @@ def test_antrea_beside_kube_proxy_decides_what_pods_send(mark: str) -> None:
     assert mode_of(Cluster(Snapshot.from_files(files)), "n1").mode == "iptables"
 
 
+CILIUM: dict[str, Callable[[Files], Files]] = {
+    "its agent": _cilium,
+    "its device": _device("cilium_host"),
+    "a device of ip-addr's": _device("cilium_vxlan", listed="ip-addr.json"),
+}
+
+
+@pytest.mark.parametrize("mark", CILIUM)
+def test_cilium_beside_rules_decides_what_pods_send_unless_its_configuration_tells(mark: str) -> None:
+    """It translates at the pod's device, whatever rules of kube-proxy's the node holds."""
+    files = CILIUM[mark](_files())
+    found = _asked(files, _POD, _SERVICE)
+    assert _ends(found) == {("unknown", "EBPF_MAPS_MISSING")}
+    assert "Cilium" in found.outcomes[0].reason.text
+    plain = _files()
+    for source, to in ((_OUTSIDE, _NODE_PORT), (_NODE, _SERVICE)):
+        assert _asked(files, source, to).outcomes == _asked(plain, source, to).outcomes, (source, to)
+    assert _ends(_asked(CILIUM[mark](_without_kube_proxy(_files())), _POD, _SERVICE)) == {("unknown", "EBPF_MAPS_MISSING")}
+
+
 HEALTHY: dict[str, Callable[[Files], Files]] = {
     "nothing": lambda files: files,
     "Calico with rules": _calico,
