@@ -39,7 +39,11 @@ _STATIONS = {
     "EXTERNALNAME_TLS": ("dns",),
 }
 LONG = 150
-_BEGINNERS = ("node", "the", "a", "an", "it", "no", "this", "there", "nothing", "its", "all", "none")
+_BEGINNERS = (
+    *("node", "the", "a", "an", "it", "no", "this", "there", "nothing", "its", "all", "none"),
+    *("where", "which", "whether", "how", "what", "who", "whose", "when"),
+)
+"""Words that begin a sentence written large; any other first word may be a name, which keeps its letters."""
 QUIET = (Severity.INFO,)
 _FAILS = ("refused", "hangs")
 """What a client may see of a packet that was delivered, and that no other sentence says."""
@@ -183,7 +187,9 @@ def _told(code: str, outcomes: Sequence[Json]) -> Iterator[tuple[Json, Reason]]:
 
 
 def sentence(text: str) -> str:
-    """Return *text* with a full stop, unless it ends with a mark of its own."""
+    """Return *text* begun large, and with a full stop unless it ends with a mark of its own."""
+    if text.split(" ", 1)[0] in _BEGINNERS:
+        text = text[:1].upper() + text[1:]
     return text if not text or text[-1] in ".!?”" else f"{text}."
 
 
@@ -192,9 +198,7 @@ def lead(text: str) -> tuple[str, str]:
     first, colon, rest = text.partition(": ")
     if len(text) < LONG or not colon or "“" in first:
         return sentence(text), ""
-    word = rest.split(" ", 1)[0]
-    # Names keep their letters: only a word that begins a sentence here is written large.
-    return sentence(first), sentence(rest[:1].upper() + rest[1:] if word in _BEGINNERS else rest)
+    return sentence(first), sentence(rest)
 
 
 def phrase(code: str) -> str:
@@ -275,7 +279,9 @@ def _extra(answer: Json, paths: Sequence[Path], outcome: Json) -> Iterator[str]:
         yield sentence(f"The refusal does not reach it: {outcome['reply']['reason']['text']}")
     if outcome["disposition"] == "unknown":
         yield from (
-            unknown["text"] for unknown in answer.get("unknowns") or () if unknown["text"] != (outcome.get("reason") or {}).get("text")
+            sentence(unknown["text"])
+            for unknown in answer.get("unknowns") or ()
+            if unknown["text"] != (outcome.get("reason") or {}).get("text")
         )
     if any(path.conditions for path in paths):
         yield "What the snapshot cannot tell decides between the paths, so no odds are given."
