@@ -66,6 +66,11 @@ def unsaid(address: Address) -> str | None:
     return address.node if isinstance(address, _UnsaidIPv4 | _UnsaidIPv6) else None
 
 
+def which(address: Address) -> str:
+    """Return the question that is open for an address of which only the node is known, as a clause."""
+    return f"which {str(address).removeprefix('an ')} the packet has"
+
+
 def said(address: Address) -> Address:
     """Return *address*, or for one that nobody recorded the one by which routes lead to its node."""
     if isinstance(address, _UnsaidIPv4):

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 import pytest
 
 from tests.live_server import PROJECT
-from tracer.packet import Family, Packet, Protocol, an_address_of, endpoint_text, host_text, said, unsaid
+from tracer.packet import Family, Packet, Protocol, an_address_of, endpoint_text, host_text, said, unsaid, which
 
 NUMBERS = {Protocol.TCP: 6, Protocol.UDP: 17, Protocol.SCTP: 132, Protocol.ICMP: 1, Protocol.ICMPV6: 58}
 
@@ -71,3 +71,4 @@ def test_an_address_that_nobody_recorded(text: str) -> None:
     assert some != known and known != some and some not in {known} and known not in {some}
     assert some == an_address_of("n1", known) == pickle.loads(pickle.dumps(some)) and some != an_address_of("n2", known)
     assert endpoint_text(some, 80) == "an address of node n1, port 80"
+    assert which(some) == "which address of node n1 the packet has"

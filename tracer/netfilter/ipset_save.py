@@ -208,6 +208,29 @@ def contains(found: IpSet, key: Key, sides: tuple[str, ...], sets: Mapping[str, 
     return False if known else None
 
 
+def could_contain(found: IpSet, key: Key, sides: tuple[str, ...], unsaid: frozenset[str]) -> bool:
+    """Return whether a member may hold the packet, whatever its address on the *unsaid* sides is; True also where that cannot be told.
+
+    NB: an address that a node chose for a packet to others is never the one that the packet is sent to.
+    """
+    if found.type not in KNOWN_TYPES or found.unread or found.type == "list:set":
+        return True
+    if len(sides) < len(found.dimensions):
+        return False
+    return any(_could_match(entry, found.dimensions, key, sides, unsaid) for entry in found.entries)
+
+
+def _could_match(entry: tuple[Part, ...], dimensions: tuple[str, ...], key: Key, sides: tuple[str, ...], unsaid: frozenset[str]) -> bool:
+    other = {"src": key.destination, "dst": key.source} if len(unsaid) == 1 else {}
+    for part, dimension, side in zip(entry, dimensions, sides, strict=False):
+        if isinstance(part, AddressPart) and side in unsaid:
+            if side in other and part.low == part.high == int(other[side]):
+                return False
+        elif _matches((part,), (dimension,), key, (side,))[0] is False:
+            return False
+    return True
+
+
 def changed(found: IpSet, key: Key, sides: tuple[str, ...], *, adds: bool) -> IpSet:
     """Return the set after a packet was put into it, or taken out; one that cannot be told any more answers nothing.
 

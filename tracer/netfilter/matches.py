@@ -14,7 +14,7 @@ from tracer.netfilter import ipset_save
 from tracer.netfilter import model as m
 from tracer.netfilter.model import Hook
 from tracer.netfilter.view import UNKNOWN_PORT, UnknownAnswer, View, is_unnamed, is_version
-from tracer.packet import Address, Protocol, unsaid
+from tracer.packet import Address, Protocol, unsaid, which
 
 Answer = bool | UnknownAnswer | Fraction
 
@@ -34,13 +34,20 @@ def _unknown(text: str, code: str = "UNKNOWN_MATCH") -> UnknownAnswer:
 
 def _in(address: Address, network: m.AddressMask, *, negated: bool) -> Answer:
     if unsaid(address) is not None and is_version(address, network.version) and network.mask:
-        return not_said(address)
+        return negated if _is_loopback(network) else not_said(address)
     return (is_version(address, network.version) and int(address) & network.mask == network.value) != negated
+
+
+def _is_loopback(network: m.AddressMask) -> bool:
+    """Whether *network* holds loopback addresses only: no node sends to others from one by its own choice."""
+    if network.version == 4:
+        return network.mask >> 24 == 0xFF and network.value >> 24 == 0x7F
+    return network.value == 1 and network.mask == (1 << 128) - 1
 
 
 def not_said(address: Address) -> UnknownAnswer:
     """Return the answer to whoever asks for an address of which only the node is known."""
-    return _unknown(f"which {address} the packet has is not in the snapshot (ip-addr.json)", "DATA_MISSING")
+    return _unknown(f"{which(address)} is not in the snapshot (ip-addr.json)", "DATA_MISSING")
 
 
 def _address(match: m.AddressMatch, view: View) -> Answer:
@@ -204,10 +211,12 @@ def _set(match: m.SetMatch, view: View) -> Answer:
     if found is None:
         return _unknown(f"set {match.name} is not in ipset-save.txt", "DATA_MISSING")
     asked = {"src": view.packet.source, "dst": view.packet.destination}
-    for address in (asked[side] for side in match.directions if side in asked):
-        if unsaid(address) is not None:
-            return not_said(address)
-    answer = ipset_save.contains(found, set_key(view), match.directions, view.sets)
+    key = set_key(view)
+    if open_sides := frozenset(side for side in match.directions if side in asked and unsaid(asked[side]) is not None):
+        if ipset_save.could_contain(found, key, match.directions, open_sides):
+            return not_said(next(asked[side] for side in match.directions if side in open_sides))
+        return match.negated
+    answer = ipset_save.contains(found, key, match.directions, view.sets)
     if answer is None:
         return _unknown(f"set {match.name} ({found.type}) cannot be answered from the snapshot")
     return answer != match.negated

@@ -18,7 +18,7 @@ from tracer.netfilter import nft_model as n
 from tracer.netfilter.model import RpfilterMatch
 from tracer.netfilter.nft_set_index import ABSENT, DRAWN_PORT, Absent, OwnPort, SetIndex, Value, Ways, constant, one, unknown
 from tracer.netfilter.view import UnknownAnswer, View, is_unnamed
-from tracer.packet import Address, Family, Protocol, unsaid
+from tracer.packet import Address, Family, Protocol, unsaid, which
 
 _ONE = Fraction(1)
 _DRAW_BITS = 32
@@ -243,7 +243,7 @@ def _network_header(name: str, view: View) -> Value:
 def _said(address: Address) -> Value:
     if unsaid(address) is None:
         return address
-    return unknown(f"which {address} the packet has is not in the snapshot (ip-addr.json)", "DATA_MISSING")
+    return unknown(f"{which(address)} is not in the snapshot (ip-addr.json)", "DATA_MISSING")
 
 
 def _transport_header(name: str, view: View) -> Value:

@@ -16,7 +16,7 @@ from tracer.frozen import changed
 from tracer.netfilter import model as m
 from tracer.netfilter.model import Hook
 from tracer.netfilter.nat_hash import address_of_flow
-from tracer.packet import Address, Packet, unsaid
+from tracer.packet import Address, Packet, unsaid, which
 
 _MOST_CHOICES = 64
 
@@ -51,7 +51,7 @@ def translate(target: m.Target, packet: Packet, hook: Hook, addresses: Addresses
         yield Translation(None, missing=f"what an address of another family, {target.range.low}, does here: no kernel loads such a rule")
         return
     if asked := _asks_for_unsaid(target, packet):
-        yield Translation(None, missing=f"which {asked} the packet has, on which the translation depends (ip-addr.json)")
+        yield Translation(None, missing=f"{which(asked)}, on which the translation depends (ip-addr.json)")
         return
     match target:
         case m.Dnat(range=chosen):

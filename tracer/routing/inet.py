@@ -26,6 +26,7 @@ from tracer.routing.model import (
     RouteResult,
     SourceVerdict,
     Supposition,
+    shown_device,
 )
 from tracer.routing.reception import Reception
 from tracer.routing.source import select_address
@@ -106,7 +107,7 @@ class Inet:
         key = "route_localnet"
         if self._sysctls.either(4, result.device, key):
             return (result,)
-        reason = f"a 127.0.0.0/8 source may not leave through {result.device} without route_localnet"
+        reason = f"a 127.0.0.0/8 source may not leave through {shown_device(result.device)} without route_localnet"
         refused = replace(result, kind=ResultKind.INVALID, invalid_reason=reason)
         if self._sysctls.is_recorded(4, result.device, key):
             return (refused,)

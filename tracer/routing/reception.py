@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address
 
-from tracer.packet import Address, unsaid
+from tracer.packet import Address, unsaid, which
 from tracer.routing.decide import Decider, Decision
 from tracer.routing.flow import LOOPBACK, Flow
-from tracer.routing.model import InterfaceAddress, ResultKind, RouteResult, SourceCheck, SourceVerdict
+from tracer.routing.model import InterfaceAddress, ResultKind, RouteResult, SourceCheck, SourceVerdict, shown_device
 from tracer.routing.sysctl import Sysctls, kernel_default
 from tracer.routing.tables import FamilyTables
 
@@ -85,8 +85,8 @@ class Reception:
         if self._device == LOOPBACK or not (source.is_loopback or destination.is_loopback) or self._either("route_localnet"):
             return None
         if destination.is_loopback:
-            return SourceCheck.MARTIAN_DESTINATION, f"{destination} came in through {self._device} without route_localnet"
-        return SourceCheck.MARTIAN_SOURCE, f"{source} came in through {self._device} without route_localnet"
+            return SourceCheck.MARTIAN_DESTINATION, f"{destination} came in through {shown_device(self._device)} without route_localnet"
+        return SourceCheck.MARTIAN_SOURCE, f"{source} came in through {shown_device(self._device)} without route_localnet"
 
     def _by_route(self, destination: Address) -> tuple[SourceCheck, str]:
         decision = self._decider.decide(replace(self._flow, oif=None))
@@ -122,8 +122,8 @@ class Reception:
 
     def _full(self, destination: Address | None, out: str | None, rp_filter: int) -> tuple[SourceCheck, str]:
         """Return __fib_validate_source()'s verdict: where would a packet to the source go?"""
-        if rp_filter and unsaid(self._flow.source or _ZERO) is not None:
-            return SourceCheck.UNKNOWN, f"which {self._flow.source} the packet has, for which {self._device} is asked (rp_filter)"
+        if rp_filter and unsaid(source := self._flow.source or _ZERO) is not None:
+            return SourceCheck.UNKNOWN, f"{which(source)}, for which {shown_device(self._device)} is asked (rp_filter)"
         found = self._decider.decide(self._reversed(destination, out))
         if found.kind is ResultKind.UNKNOWN:
             return SourceCheck.UNKNOWN, found.unknown_reason or ""
@@ -136,10 +136,10 @@ class Reception:
         if self._uses_device(found):
             return SourceCheck.OK, ""
         if self._by_device is not None and not any(a.address.version == 4 for a in self._by_device.get(self._device, ())):
-            return self._last_resort(rp_filter, f"{self._device} has no IPv4 address")
+            return self._last_resort(rp_filter, f"{shown_device(self._device)} has no IPv4 address")
         if rp_filter == 1:
             back = f"the way back to {self._flow.source}" + (f" from {destination}" if destination is not None else "")
-            return SourceCheck.RP_FILTER, f"{back} is not through {self._device} (strict rp_filter){by_what(found)}"
+            return SourceCheck.RP_FILTER, f"{back} is not through {shown_device(self._device)} (strict rp_filter){by_what(found)}"
         return SourceCheck.OK, ""
 
     def _reversed(self, destination: Address | None, out: str | None) -> Flow:

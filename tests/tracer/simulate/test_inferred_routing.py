@@ -103,6 +103,15 @@ def test_every_hop_of_a_node_says_what_was_inferred_and_from_what() -> None:
         assert "?" not in str(outcome.to_dict(with_steps=True))
 
 
+def test_a_refusal_names_no_device_that_nobody_named() -> None:
+    cluster = made()
+    cluster.node(1).sysctl["net.ipv4.conf.all.route_localnet"] = "0"
+    cluster.node(1).rules.append(("nat", "-A OUTPUT -p tcp -m tcp --dport 7777 -j DNAT --to-destination 10.1.1.3:8080"))
+    (outcome,) = cluster.trace("node:n1", "127.0.0.1:7777").outcomes
+    assert outcome.reason and outcome.reason.code == "MARTIAN_SOURCE", outcome.reason
+    assert "through a device that was not recorded" in outcome.reason.text and "?" not in str(outcome.to_dict(with_steps=True))
+
+
 def test_the_address_towards_pods_of_the_node_is_some_address_of_it() -> None:
     cluster = made()
     (outcome,) = cluster.trace("node:n1", "10.1.1.3:8080").outcomes

@@ -13,7 +13,7 @@ from tests.made_cluster import MadeCluster
 from tracer.explain.findings import diagnose
 from tracer.trace import Disposition, Outcome, Trace
 
-SOME = "an address of node n1"
+SOME, WHICH = "an address of node n1", "which address of node n1 the packet has"
 CLIENT = "external:203.0.113.9"
 FOR = {4: "192.168.0.11:30080", 6: "[fd00:192::b]:30080"}
 WEB = {4: "10.96.0.10:80", 6: "[fd00:96::a]:80"}
@@ -93,12 +93,25 @@ ASKS = {
     "all but a network": "-A FORWARD ! -s 192.168.0.0/24 -j DROP",
     "a range": "-A FORWARD -m iprange --src-range 10.0.0.1-10.0.0.9 -j DROP",
     "a set": "-A FORWARD -m set --match-set S src -j DROP",
+    "a set of pairs": "-A FORWARD -i eth0 -m set --match-set OTHERS dst,dst,src -j DROP",
 }
+SETS = """create S hash:net family inet
+add S 10.99.0.0/16
+create PAIRS hash:net,net family inet
+add PAIRS 10.99.0.0/16,192.168.0.0/24
+create HAIRPINS hash:ip,port,ip family inet
+add HAIRPINS 10.1.2.2,tcp:8080,10.1.2.2
+create OTHERS hash:ip,port,net family inet
+add OTHERS 10.1.2.2,tcp:8080,192.168.0.0/24
+"""
 ASKS_NOT = {
     "any source": "-A FORWARD -s 0.0.0.0/0 -j ACCEPT",
     "the destination": "-A FORWARD -i eth0 -d 10.99.0.0/16 -j DROP",
     "a set of destinations": "-A FORWARD -i eth0 -m set --match-set S dst -j DROP",
     "a source of its own stack": "-A FORWARD -m addrtype --src-type LOCAL -j DROP",
+    "a loopback source": "-A FORWARD -s 127.0.0.0/8 -j DROP",
+    "a set of pairs that holds no such destination": "-A FORWARD -m set --match-set PAIRS dst,src -j DROP",
+    "a set of hairpins": "-A FORWARD -m set --match-set HAIRPINS dst,dst,src -j DROP",
 }
 
 
@@ -109,13 +122,13 @@ def test_only_what_asks_for_the_address_is_unknown(rule: str, asks: bool) -> Non
     """The other node asks, of what comes to it from an address that n1 did not record."""
     cluster = made()
     cluster.node(2).rules.append(("filter", rule))
-    cluster.node(2).texts["ipset-save.txt"] = "create S hash:net family inet\nadd S 10.99.0.0/16\n"
+    cluster.node(2).texts["ipset-save.txt"] = SETS
     answer = cluster.trace(CLIENT, FOR[4])
     if not asks:
         arrived(answer)
         return
     assert {o.disposition for o in answer.outcomes} == {Disposition.DELIVERED, Disposition.DROPPED}
-    assert any(SOME in u.text and "ip-addr.json" in u.text for u in answer.unknowns)
+    assert any(WHICH in u.text and "ip-addr.json" in u.text for u in answer.unknowns)
 
 
 def test_an_nft_rule_that_asks_for_the_address_is_unknown() -> None:
@@ -125,7 +138,7 @@ def test_an_nft_rule_that_asks_for_the_address_is_unknown() -> None:
     )
     answer = cluster.trace(CLIENT, FOR[4])
     assert {o.disposition for o in answer.outcomes} == {Disposition.DELIVERED, Disposition.DROPPED}
-    assert any(SOME in u.text for u in answer.unknowns)
+    assert any(WHICH in u.text for u in answer.unknowns)
 
 
 def test_a_rule_for_the_answers_destination_is_not_passed_over() -> None:
