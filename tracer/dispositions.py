@@ -69,10 +69,10 @@ WORDS: Mapping[str, Words] = {
     Disposition.LOST: Words(
         title="Lost",
         box="Lost",
-        station="Nobody owns this address",
-        line="nobody owns the address",
+        station="Nobody takes the packet",
+        line="nobody takes the packet",
         is_told=False,
-        sees="Nobody owns the address the packet is sent to: the client runs into a timeout, or gets “host unreachable”.",
+        sees="The client runs into a timeout, or gets “host unreachable”.",
         seen="timeout, or host unreachable",
         meaning="routed to an address that the cluster itself should have, and nobody in the snapshot does",
     ),

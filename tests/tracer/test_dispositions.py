@@ -14,7 +14,6 @@ from tracer.trace import Disposition, Sees
 
 NOT_ENDINGS = {
     "the name has no address": {"tracer/dns/resolver.py"},
-    "Nobody owns this address": {"webapp/http/gate.py"},
 }
 """Phrase → modules that say it of something else: a look-up's answer, a browser's request."""
 

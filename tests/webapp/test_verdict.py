@@ -11,7 +11,7 @@ from tracer.graph import paths_of
 from tracer.query import Query, parse_destination, parse_protocol, parse_source
 from tracer.simulate import trace
 from tracer.stations import stations_of
-from webapp.presenters.verdict import Verdict, rule_sentence, verdict
+from webapp.presenters.verdict import Verdict, rule_sentence, sentence, verdict
 
 SOCKETS = "Netid State  Recv-Q Send-Q Local Address:Port  Peer Address:Port Process\ntcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:*\n"
 CLIENT = "external:203.0.113.9"
@@ -112,4 +112,18 @@ def test_an_answer_kept_before_it_was_told_has_its_dispositions_words():
     assert sees("rejected", None) == "The client is told so, by an ICMP error or a reset."
     assert sees("delivered", None) == "The client connects."
     assert sees("delivered", "unknown") == ""
-    assert sees("lost", "unknown").startswith("Nobody owns the address")
+    assert sees("lost", "unknown") == "The client runs into a timeout, or gets “host unreachable”."
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("where the packet ends is not recorded", "Where the packet ends is not recorded."),
+        ("how node n1 reaches it", "How node n1 reaches it."),
+        ("nodes/n1/iptables-save.txt has only table nat", "nodes/n1/iptables-save.txt has only table nat."),
+        ("eth0 of node n1 has no carrier", "eth0 of node n1 has no carrier."),
+        ("", ""),
+    ],
+)
+def test_a_sentence_begins_large_unless_a_name_begins_it(text, shown):
+    assert sentence(text) == shown

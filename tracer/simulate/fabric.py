@@ -159,7 +159,7 @@ class Fabric:
         setting = self.assuming.picked(NETWORK, order, texts.__getitem__)
         walk = walk.assuming(f"{NETWORK}:{setting}")
         if setting == DROPS_PODS:
-            text = f"Nobody outside brings {destination}, the address of pod {name}, to the cluster: {texts[DROPS_PODS]}"
+            text = f"Nobody outside brings {destination}, the address of pod {name}, to the cluster"
             return iter([walk.end(Disposition.LOST, Reason(code="NETWORK_DROPS_PODS", text=text))])
         return self._entering(walk, (node, *self.cluster.node_names))
 

@@ -175,6 +175,7 @@ def test_a_pods_address_from_outside(version: int) -> None:
     (dropped,) = made().trace(client, to, assume=("network:drops-pods",)).outcomes
     assert (dropped.disposition, dropped.reason and dropped.reason.code) == (Disposition.LOST, "NETWORK_DROPS_PODS")
     assert dropped.assumes == ("network:drops-pods",)
+    assert dropped.reason and "taken not to know" not in dropped.reason.text  # the assumption says so, and once is enough
 
 
 def test_where_a_tunnel_carries_pod_traffic_the_network_is_taken_not_to_know_pods() -> None:
