@@ -23,22 +23,22 @@ def findings(case: Case, passage: Passage) -> Iterator[Finding]:
         (o.probability for o in case.trace.outcomes if o.reason is not None and o.reason.code == reason.code), start=Fraction(0)
     )  # fmt: skip
     nearest = share.limit_denominator(1000)
-    often = f"{nearest} of its connections" if share != 1 else "every connection"
+    often = f"{nearest} of its connections fail" if share != 1 else "every connection fails"
     what = f"Service {case.subject.name}" if case.subject else "this address"
     target = target_of(at) if at else None
-    lead = f"{case.client[:1].upper()}{case.client[1:]} cannot reach itself through {what}: {often} fail"
-    chosen = f"rule {at.where} of node {node} sends them to {target[0]} port {target[1]}, the pod's own address" if at and target else ""
+    lead = f"{case.client[:1].upper()}{case.client[1:]} cannot reach itself through {what}: {often}"
+    if at and target:
+        lead = f"{lead}. Rule {at.where} of node {node} sends them to {target[0]} port {target[1]}, the pod's own address, and"
+    else:
+        lead = f"{lead}:"
     if reason.code == "HAIRPIN_OFF":
-        text = (
-            f"{lead}. {chosen}, and the pod's bridge port on node {node} does not send a packet back where it came from (hairpin "
-            "mode is off)"
-        )
+        text = f"{lead} the pod's bridge port on node {node} does not send a packet back where it came from (hairpin mode is off)"
         fix = (
             "Set hairpinMode: true in the network plugin's bridge configuration and recreate the pod, or bridge link set dev VETH "
             "hairpin on."
         )
     else:
-        text = f"{lead}. {chosen}, and no rule masquerades it: the pod gets a packet from its own address and drops it"
+        text = f"{lead} no rule masquerades it: the pod gets a packet from its own address and drops it"
         fix = (
             f"{at.where} is a rule {case.owner(at).of}: whoever wrote it has to masquerade what a pod sends to itself."
             if at is not None and not case.is_of_proxy(at)

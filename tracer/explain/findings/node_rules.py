@@ -59,12 +59,18 @@ def forward_policy(case: Case, at: Mark, *, reply: bool) -> Iterator[Finding]:
     )
     owner = case.owner(at)
     whose = f"{owner.name}'s" if owner.name else "no known program's"
-    fix = (
-        "Tell kube-proxy the pod range (clusterCIDR) or let the network plugin accept pod traffic in FORWARD; "
-        "iptables -P FORWARD ACCEPT opens the node for everything."
-        if chain is not None
-        else f"Let table {at.step.table}, which is {whose}, accept pod traffic in chain {at.step.chain}. {owner.undo}"
-    )
+    if chain is None:
+        fix = f"Let table {at.step.table}, which is {whose}, accept pod traffic in chain {at.step.chain}. {owner.undo}"
+    elif at.step.table == "filter":
+        fix = (
+            "Tell kube-proxy the pod range (clusterCIDR) or let the network plugin accept pod traffic in FORWARD; "
+            "iptables -P FORWARD ACCEPT opens the node for everything."
+        )
+    else:
+        fix = (
+            f"Find out who set the policy: kube-proxy accepts nothing in table {at.step.table}, and what table filter accepts does not "
+            f"count there. iptables -t {at.step.table} -P {at.step.chain} ACCEPT takes it back."
+        )
     yield finding(code="FORWARD_POLICY_DROP", text=text, fix=fix, at=at, reply=reply, evidence=(f"{where} :{at.step.chain} DROP",))
 
 

@@ -53,6 +53,14 @@ def test_a_native_forward_policy_drops():
     assert "no rule of table fw accepts it" in found[0].text
 
 
+def test_a_policy_outside_table_filter_is_not_mended_there():
+    made = shop()
+    head = "*mangle\n:PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n:FORWARD "
+    made.change(RULES, f"{head}ACCEPT", f"{head}DROP")
+    found = the(made.diagnosed("pod:default/client-1", "10.1.2.2:8080"), "FORWARD_POLICY_DROP")
+    assert "clusterCIDR" not in found.fix and "iptables -t mangle -P FORWARD ACCEPT" in found.fix
+
+
 @pytest.mark.parametrize(("table", "said"), [("fw", "which is no known program's"), ("firewalld", "which is firewalld's")])
 def test_a_policy_of_a_table_of_ones_own_is_its_owners(table, said):
     made = shop()

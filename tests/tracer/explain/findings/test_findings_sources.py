@@ -73,7 +73,7 @@ def test_a_bridge_without_hairpin_mode():
     for said in (
         "Pod default/web-1 cannot reach itself through Service default/web",
         "1/2 of its connections",
-        f"rule {RULES}:",
+        f"Rule {RULES}:",
         "node n1",
     ):
         assert said in found.text
