@@ -209,6 +209,15 @@ def test_a_name_of_another_namespace_is_suggested(files: dict[str, bytes]) -> No
     assert "backend-api.production" in found(answer, "DNS_NXDOMAIN").text
 
 
+def test_a_name_of_which_the_server_could_not_tell_is_not_said_to_be_none(files: dict[str, bytes]) -> None:
+    """Without a forward CoreDNS answers SERVFAIL of every name outside the cluster: the Corefile is named, not the name blamed."""
+    answer = traced(files, CLIENT, "example.com:443")
+    assert answer.outcomes[0].reason is not None and answer.outcomes[0].reason.code == "DNS_SERVFAIL"
+    finding = found(answer, "DNS_NXDOMAIN")
+    assert "No Service answers to example.com" in finding.text and "does not exist" not in finding.text
+    assert "Corefile forwards it" in finding.fix
+
+
 @pytest.mark.parametrize("to", ["backend-api:81", "backend-apis:9999"])
 def test_a_name_that_would_not_answer_is_not_suggested(files: dict[str, bytes], to: str) -> None:
     text = found(traced(files, CLIENT, to), "DNS_NXDOMAIN").text

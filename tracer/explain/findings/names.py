@@ -32,7 +32,7 @@ def findings(case: Case, passage: Passage) -> Iterator[Finding]:
     reason = passage.outcome.reason
     code = reason.code if reason is not None and passage.outcome.disposition is Disposition.UNRESOLVED else ""
     if code in ("DNS_NXDOMAIN", "DNS_SERVFAIL"):
-        yield from _missing(case)
+        yield from _missing(case, failed=code == "DNS_SERVFAIL")
     if code == "DNS_HEADLESS_NO_PODS" and reason is not None:
         fix = "Make the pods ready (kubectl describe pod), correct the Service's selector, or set publishNotReadyAddresses."
         yield finding(code=code, text=reason.text, fix=fix)
@@ -49,8 +49,11 @@ def findings(case: Case, passage: Passage) -> Iterator[Finding]:
 # --- names that do not exist -----------------------------------------------------------------------------------------------------
 
 
-def _missing(case: Case) -> Iterator[Finding]:
-    """Yield why the name does not exist: no such Service, or no such port of one that does; with names that are alike."""
+def _missing(case: Case, *, failed: bool) -> Iterator[Finding]:
+    """Yield why the name does not exist: no such Service, or no such port of one that does; with names that are alike.
+
+    *failed*: the server could not tell of the name as it stands, which may well exist outside the cluster.
+    """
     asked = tuple(dict.fromkeys(x.name for x in case.trace.lookups))
     missing = [x for x in case.trace.lookups if x.rcode == "NXDOMAIN"]
     if not missing:
@@ -65,10 +68,13 @@ def _missing(case: Case) -> Iterator[Finding]:
     host = case.trace.query.destination.host
     near = _near(case, parsed)
     hint = f"; there is {some(near)}" if near else ""
-    text = f"{host} does not exist for {case.client}: {len(asked)} names were asked, from {asked[0]} on{hint}"
+    lead = f"No Service answers to {host} for {case.client}" if failed else f"{host} does not exist for {case.client}"
+    text = f"{lead}: {len(asked)} names were asked, from {asked[0]} on{hint}"
     source = case.trace.query.source
     where = f" of namespace {source.namespace}" if source.kind is SourceKind.POD else ""
     fix = f"Use SERVICE.NAMESPACE for a Service of another namespace: a short name is completed with the client's own{where}."
+    if failed:
+        fix += " For a name outside the cluster, see that the Corefile forwards it and that the server it is forwarded to answers."
     yield finding(code="DNS_NXDOMAIN", text=text, fix=fix, evidence=tuple(f"{x.name} {x.rdtype}: {x.rcode}" for x in missing[:_MANY]))
 
 
