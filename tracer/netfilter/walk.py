@@ -322,7 +322,9 @@ class RuleWalk(Generic[C, R, P]):
     def _noted(self, doing: _Doing[R], effect: Passes) -> _Cursor:
         """A rule that changes nothing may or may not match: its step says so, and nothing depends on it."""
         self._budget.spend(_SPLIT)
-        steps = self._stepped(changed(doing, condition=_texts(_missing(doing))), "continue", effect.names)
+        drawn_by = (f"a random choice, {one.question}" for one in doing.opens if isinstance(one.question, Fraction))
+        why = " and ".join((*(x.text for x in _missing(doing)), *drawn_by))
+        steps = self._stepped(changed(doing, condition=why), "continue", effect.names)
         return changed(doing.cursor, steps=steps)
 
     def _unknowns(self, doing: _Doing[R], missing: Sequence[UnknownAnswer]) -> tuple[Unknown, ...]:
@@ -455,8 +457,8 @@ def _missing(doing: _Doing[Any]) -> tuple[UnknownAnswer, ...]:
 
 
 def _is_idle(doing: _Doing[Any]) -> bool:
-    """Whether it is unknown if the rule matches, and the packet is just the same if it does."""
-    return bool(_missing(doing)) and all(one.otherwise == doing.cursor.view for one in doing.opens)
+    """Whether it is unknown, or a matter of chance, if the rule matches, and the packet is just the same if it does."""
+    return bool(doing.opens) and all(one.otherwise == doing.cursor.view for one in doing.opens)
 
 
 def _texts(missing: Sequence[UnknownAnswer]) -> str:

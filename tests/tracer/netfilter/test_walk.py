@@ -309,6 +309,18 @@ def test_both_languages_go_the_same_ways(name: str) -> None:
             assert shown(found) == pair.ends
 
 
+@pytest.mark.parametrize(
+    "rule", ["-m statistic --mode random --probability 0.25 -j LOG", "-m statistic --mode nth --every 10 --packet 0 -j NFLOG"]
+)
+def test_a_draw_in_front_of_what_changes_nothing_splits_nothing_in_iptables(rule: str) -> None:
+    assert shown(leaves(f"-A INPUT {rule}", SEEN)) == [("accept", 1, (), ["continue", "policy"])]
+
+
+def test_and_in_nft() -> None:
+    assert shown(native('numgen random mod 4 == 0 log prefix "x"')) == [("accept", 1, (), ["continue", "policy"])]
+    assert len(native("numgen random mod 4 == 0 drop")) == 2
+
+
 def test_how_deep_jumps_may_go_is_the_kernels() -> None:
     """ip_tables keeps as many places as its chains need, nf_tables 16 behind the base chain."""
     for deep, verdict in ((16, "drop"), (17, "unknown")):

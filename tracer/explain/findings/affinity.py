@@ -22,6 +22,9 @@ from tracer.trace import Disposition, Finding, Hop
 _NFT_SETS = re.compile(r"(?:update|add) @(?P<set>\S+) \{ ip6? saddr", re.ASCII)
 _NFT_ASKS = re.compile(r"ip6? saddr @(?P<set>\S+) (?:goto|jump) ", re.ASCII)
 
+_ENDPOINT = "KUBE-SEP-"
+"""kube-proxy names a list as the endpoint's chain. Source: proxier.go, writeServiceToEndpointRules."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Pin:
@@ -80,10 +83,13 @@ def _pin(case: Case, mark: Mark) -> _Pin | None:
 
 
 def _recent(case: Case, mark: Mark) -> _Pin | None:
-    """``-m recent``. NB: nobody recorded these lists, so for a new client ``--rcheck`` only says what might be."""
+    """``-m recent`` with a list of kube-proxy's: a firewall has its own.
+
+    NB: nobody recorded these lists, so for a new client ``--rcheck`` only says what might be.
+    """
     rule = case.rule_of(mark)
     found = next((x for x in rule.matches if isinstance(x, m.RecentMatch)), None) if rule else None
-    if found is None:
+    if found is None or not found.name.startswith(_ENDPOINT):
         return None
     asks = found.action in ("rcheck", "update") and case.trace.query.state is FlowState.RETURNING
     return _Pin(mark, asks, found.seconds)

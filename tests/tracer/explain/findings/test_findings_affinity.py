@@ -37,6 +37,17 @@ def test_every_mode_says_what_it_will_remember(shared: Path, name: str):
     assert all(f.severity == "notice" for f in found)
 
 
+def test_a_firewalls_list_pins_nobody(shared: Path):
+    path = shared / "recordings" / "shop-iptables" / "nodes" / "shop-worker" / "iptables-save.txt"
+    rule = "-A OUTPUT -m recent --set --name seen --mask 255.255.255.255 --rsource\n"
+    plain = "".join(line for line in path.read_text().splitlines(keepends=True) if "-m recent" not in line)
+    assert pins(recorded(shared, "shop-iptables", **{"iptables-save.txt": plain})) == []
+    before, filter_, behind = plain.partition("*filter\n")
+    first, commit, rest = behind.partition("COMMIT\n")
+    seen = before + filter_ + first + rule + commit + rest
+    assert pins(recorded(shared, "shop-iptables", **{"iptables-save.txt": seen})) == []
+
+
 @pytest.mark.parametrize(
     ("name", "asks"),
     [
