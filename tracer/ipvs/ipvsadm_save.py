@@ -115,6 +115,8 @@ def _read(text: str, number: int, found: dict[tuple[object, ...], tuple[VirtualS
     line = _options(text)
     server = replace(_service(line), text=text, line=number)
     if line.adds_service:
+        if server.key in found:
+            raise _BadWord(server.name, f"{server.name} is added twice: these are two listings, and which is the node's is not said")
         found[server.key] = server, []
         return
     if server.key not in found:

@@ -145,3 +145,11 @@ def test_find():
 def test_a_fault_is_one_sentence(line: str, message: str):
     _, (fault,) = parse_virtual_servers(line + "\n", "save")
     assert (fault.message, fault.line, fault.text) == (message, 1, line)
+
+
+def test_two_listings_in_one_file_are_a_fault():
+    """Which of them is the node's nobody knows: the second does not win."""
+    one = "-A -t 10.96.0.1:80 -s rr\n-a -t 10.96.0.1:80 -r 10.1.0.5:80 -m -w 1\n"
+    _, faults = parse_virtual_servers(one + one.replace("10.1.0.5", "10.1.0.6"), "f")
+    assert [fault.line for fault in faults] == [3]
+    assert "added twice" in faults[0].message

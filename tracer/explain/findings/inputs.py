@@ -42,6 +42,8 @@ def _unread(case: Case, passage: Passage) -> Iterator[Finding]:
 def _missing(case: Case, passage: Passage) -> Iterator[str]:
     nodes = [h.node for h in passage.nodes if h.node]
     place = passage.outcome.destination
+    if passage.dnats and case.subject is None and not case.objects.services:
+        yield "whether a Service has the address, as no Service was recorded (services.json)"
     if case.subject is not None and case.subject.port is not None:
         if not case.endpoints.known:
             yield "whether the rules fit the endpoints (endpointslices.json)"

@@ -128,8 +128,8 @@ def _nobodys(case: Case, passage: Passage) -> Iterator[Finding]:
         return
     packet = at.hop.packet_in
     number = packet.destination_port
-    if subject_of(case.cluster, packet, from_node=True) is not None:
-        return
+    if subject_of(case.cluster, packet, from_node=True) is not None or not case.objects.services:
+        return  # NB: every cluster has Services: where there is none, they were not recorded
     if number is not None and case.objects.services_with_node_port(number, packet.protocol):
         return  # a node port, at an address that nobody is known to have
     if at.step.rewrote or _named_by(at.step) is not None or _looked_up(at):

@@ -223,6 +223,20 @@ def test_rules_for_a_service_that_is_gone():
     assert found[0].severity == "warning"
 
 
+@pytest.mark.parametrize(
+    "text", [None, "Error from server (Forbidden): services is forbidden\n", '{"apiVersion": "v1", "kind": "List", "items": []}']
+)
+def test_without_services_nobody_is_said_to_be_gone(text):
+    made = shop()
+    if text is None:
+        made.removed.add("services.json")
+    else:
+        made.extra["services.json"] = text.encode()
+    traced = made.diagnosed("pod:default/client-1", IP)
+    assert not all_of(traced, "RULES_FOR_REMOVED_SERVICE")
+    assert "no Service was recorded (services.json)" in the(traced, "DATA_MISSING").text
+
+
 def test_a_refusal_for_a_service_that_is_gone():
     made = shop()
     made.services[0].endpoints = []
