@@ -19,6 +19,7 @@ from tracer.netfilter.rule_text import parse_rule, strip_counters
 
 _OF_NFT = re.compile(r"\(nf_tables\)|xtables-save|-nft-save", re.ASCII)
 _FIRST_LINES = 20  # of these one is iptables-save's own first line, behind a prompt or a banner
+_ADDRESS = re.compile(r" -[sd] [0-9a-f]{0,4}[.:]", re.ASCII)
 _LONG = 24  # chains of at least this many rules are looked up by index
 
 
@@ -127,6 +128,7 @@ class Dump:
     damaged: dict[int, str] = field(default_factory=dict)
     unfinished: set[int] = field(default_factory=set)
     lists_all: bool | None = None
+    _family: str | None = field(default=None, compare=False, repr=False)
     _counts: dict[tuple[str, str], int] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -144,8 +146,16 @@ class Dump:
 
     @property
     def family(self) -> str | None:
-        """Return the family of the program that printed it, as in a Step; None where it does not say. NB: xtables-save prints both."""
-        return "ip6" if "ip6tables" in self.header else "ip" if "iptables" in self.header else None
+        """Return the family of its first address, else of the program that printed it, as in a Step; None where it does not say.
+
+        NB: xtables-save prints both. A first line that was typed or copied by hand may name the other program.
+        """
+        if not self.header:
+            return None
+        if self._family is None:
+            found = next((found for line in self.lines if (found := _ADDRESS.search(line))), None)
+            self._family = ("ip6" if ":" in found[0] else "ip") if found else ""
+        return self._family or ("ip6" if "ip6tables" in self.header else "ip" if "iptables" in self.header else None)
 
     @property
     def rule_count(self) -> int:
