@@ -89,6 +89,7 @@ def node() -> Iterator[Namespace]:
         ):
             made.run(*command.split())
         made.run("iptables-restore", text=RULES)
+        made.settle()
         yield made
 
 

@@ -172,6 +172,7 @@ class Lab:
 
     def files(self) -> dict[str, bytes]:
         """Return the snapshot's files, all but the rules and sets."""
+        self.node.settle()
         at = f"nodes/{NODE}/"
         readings = {
             "ip-addr.json": ("-j", "addr"),

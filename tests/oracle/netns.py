@@ -6,11 +6,13 @@ import ctypes
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _CLONE_NEWNET = 0x40000000
+_SETTLED = 5.0  # seconds at most until devices have a carrier
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -68,6 +70,12 @@ class Namespace:
     def path(self) -> str:
         """Return a path that ``ip link set … netns PATH`` takes."""
         return f"/proc/{os.getpid()}/fd/{self.fd}"
+
+    def settle(self) -> None:
+        """Wait until devices that were just set up are told to have a carrier: linkwatch says so within a second or two."""
+        end = time.monotonic() + _SETTLED
+        while "NO-CARRIER" in self.run("ip", "link") and time.monotonic() < end:
+            time.sleep(0.05)
 
     @contextmanager
     def inside(self) -> Iterator[None]:

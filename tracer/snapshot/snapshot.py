@@ -22,6 +22,7 @@ from tracer.limits import DEFAULT, Limits
 from tracer.packet import Address
 from tracer.snapshot.layout import Bundle, Layout, recognise
 from tracer.snapshot.text_lines import TextLines
+from tracer.snapshot.wrong_form import wrong_form
 from tracer.snapshot.yaml_documents import YamlDocument, read_yaml
 
 _CHARACTERS_KEPT = 48_000_000
@@ -39,6 +40,7 @@ class Snapshot:
         self.files = files
         self.layout = layout
         self.limits = limits
+        self._refusals: dict[str, bool] = {}
         self._texts: OrderedDict[str, str] = OrderedDict()
         self._lines: OrderedDict[str, TextLines] = OrderedDict()
 
@@ -122,6 +124,12 @@ class Snapshot:
                 self._lines.popitem(last=False)
         self._lines.move_to_end(path)
         return lines
+
+    def is_refusal(self, path: str) -> bool:
+        """Return whether the file at *path*, which should hold objects, holds what somebody was told instead (a refusal, a table)."""
+        if path not in self._refusals:
+            self._refusals[path] = wrong_form(path, self.files[path]) is not None
+        return self._refusals[path]
 
     # -- times --------------------------------------------------------------------------------------------------------------------
 

@@ -103,6 +103,10 @@ class FollowedSnapshot(Snapshot):
         """Return the API objects as they are now."""
         return self.kept
 
+    def is_refusal(self, path: str) -> bool:
+        """Return False: a kind that was refused is not among those that are followed."""
+        return False
+
     @cached_property
     def node_files(self) -> Mapping[str, Mapping[str, str]]:
         """Return node → documented name → path, as they are now."""

@@ -77,6 +77,10 @@ class WatchedSnapshot(Snapshot):
         """Return the path to print for a file."""
         return self.inner.path_of(node, name)
 
+    def is_refusal(self, path: str) -> bool:
+        """Return whether a file of objects holds what somebody was told instead: a recorded file, which does not change."""
+        return self.inner.is_refusal(path)
+
     def has_node_file(self, node: str, name: str) -> bool:
         """Return whether the snapshot holds the file."""
         self._reads.note_file(node, name, Presence())

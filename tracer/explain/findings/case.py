@@ -147,8 +147,14 @@ class Case:
     # -- the snapshot -------------------------------------------------------------------------------------------------------------
 
     def holds(self, *kinds: str) -> bool:
-        """Return whether the snapshot has objects of one of *kinds*, as far as its files' names tell; one file may hold any kind."""
-        return any(o.kind is None or o.kind in kinds for o in self.cluster.snapshot.layout.objects)
+        """Return whether the snapshot has objects of one of *kinds*, as far as its files' names tell; one file may hold any kind.
+
+        A file that holds what somebody was told instead (a refusal, a table) holds none.
+        """
+        return any(
+            o.kind is None or (o.kind in kinds and not self.cluster.snapshot.is_refusal(o.path))
+            for o in self.cluster.snapshot.layout.objects
+        )
 
     def node_text(self, node: str, name: str) -> str | None:
         """Return the text of a node's file, None when it is missing or cannot be read."""

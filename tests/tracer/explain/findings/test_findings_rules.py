@@ -5,6 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.made_findings import CLIENT, all_of, codes, endpoints, published, shop, the, unlisted
+from tracer.explain.findings import diagnose
+from tracer.query import Query, parse_destination, parse_source
+from tracer.simulate import trace
+from tracer.snapshot import Snapshot
+from tracer.topology.cluster import Cluster
 
 IP = "10.96.0.10:80"
 RULES = "nodes/n1/iptables-save.txt"
@@ -201,6 +206,23 @@ def test_a_rule_to_a_pod_that_is_gone():
     found = the(made.diagnosed("pod:default/client-1", IP), "STALE_RULE_FOR_REMOVED_POD")
     for said in ("Node n1 sends the packet for Service default/web to 10.1.2.2:8080", f"{RULES}:", "nobody has that address"):
         assert said in found.text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Error from server (Forbidden): endpointslices.discovery.k8s.io is forbidden\n",
+        '{"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "endpointslices is forbidden", "reason": "Forbidden", "code": 403}',
+        "NAMESPACE   NAME    ADDRESSTYPE   PORTS   ENDPOINTS   AGE\ndefault     web-x   IPv4          8080    10.1.1.2    5d\n",
+    ],
+)
+def test_no_rule_is_stale_where_the_endpoints_were_refused(text):
+    files = shop().files() | {"endpointslices.json": text.encode()}
+    cluster = Cluster.from_snapshot(Snapshot.from_files(files))
+    query = Query(source=parse_source("pod:default/client-1"), destination=parse_destination(IP))
+    traced = diagnose(cluster, trace(cluster, query))
+    assert not {"STALE_RULE_FOR_REMOVED_POD", "NO_READY_ENDPOINTS", "RULES_BEHIND_OBJECTS"} & {*codes(traced)}
+    assert any("endpointslices.json" in f.text for f in all_of(traced, "DATA_MISSING"))
 
 
 def test_an_address_that_went_to_another_pod():
