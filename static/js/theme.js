@@ -8,5 +8,5 @@ document.addEventListener("submit", (event) => {
   body.set("theme", theme);
   document.documentElement.dataset.theme = theme;
   form.querySelector(theme === "dark" ? ".light" : ".dark").focus();
-  fetch(form.action, { method: "POST", body, redirect: "manual" }).catch(() => form.submit());
+  fetch(form.action, { method: "POST", body, redirect: "manual", keepalive: true }).catch(() => form.submit());
 });
