@@ -58,9 +58,14 @@ def plain(text: str) -> str:
     return text.replace("\r\n", "\n").removesuffix("\r") if "\r" in text else text
 
 
-def without_margin(text: str) -> str:
-    """Return *text* without colours, carriage returns, and what stands in front of every line. The lines keep their numbers."""
-    return "\n".join(_without_margin(plain(text).split("\n")))
+def without_margin(text: str, own: re.Pattern[str] | None = None) -> str:
+    """Return *text* without colours, carriage returns, and what stands in front of every line. The lines keep their numbers.
+
+    *own*: what a listing's first lines begin with. Where one does, nothing is taken from the lines: numbers may be theirs.
+    """
+    lines = plain(text).split("\n")
+    first = next((line for line in lines if line.strip() and not is_around(line)), "")
+    return "\n".join(lines if own is not None and own.match(first) else _without_margin(lines))
 
 
 def is_around(line: str) -> bool:

@@ -28,7 +28,6 @@ NOT_READ, ATTACH, KERNEL = "Never certain of what was not read", "Whatever peopl
 OPEN: dict[str, str] = {
     "cilium-sysdump-services": ATTACH,
     "cluster-info-dump-to-stdout": ATTACH,
-    "ipvsadm-listing": ATTACH,
     "manifests": ATTACH,
     "node-folders-without-nodes": ATTACH,
     "objects-deep-in-folders": ATTACH,

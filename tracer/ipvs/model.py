@@ -48,7 +48,8 @@ class VirtualServer:
     *persistence_timeout* is in seconds, None without persistence; *granularity* the prefix length that makes clients one.
     *in_kernel_order*: the real servers stand as in the kernel's list, and not as ipvsadm sorts them.
     *is_renamed*: all addresses stand for others (a redacted snapshot), so no hash of them is the kernel's.
-    *flags* are the scheduler's (``sh-port``, ``sh-fallback``, ``mh-port``, ``mh-fallback``, or ``flag-1`` …).
+    *flags* are the scheduler's (``sh-port``, ``sh-fallback``, ``mh-port``, ``mh-fallback``, or ``flag-1`` …); *hides_flags*: what was
+    read does not show them. *hides_thresholds*: it does not show up to how many connections real servers take.
     """
 
     protocol: Protocol | None
@@ -64,6 +65,8 @@ class VirtualServer:
     one_packet: bool = False
     real_servers: tuple[RealServer, ...] = ()
     in_kernel_order: bool = False
+    hides_flags: bool = False
+    hides_thresholds: bool = False
     is_renamed: bool = False
     text: str = ""
     line: int = 0

@@ -165,6 +165,9 @@ def _hashed(server: VirtualServer, usable: tuple[RealServer, ...], packet: Packe
     missing = f"the {server.scheduler} table, which depends on the order in which the real servers were added"
     if server.is_renamed and (server.in_kernel_order or server.scheduler == "mh"):
         missing = f"the {server.scheduler} table, which is of other addresses: this snapshot's were replaced"
+    if server.hides_flags and how.fallback_flags and len(server.real_servers) > 1:
+        missing = f"the flags of scheduler {server.scheduler}, which /proc/net/ip_vs does not show"
+        return _any_slot(server, usable, falls_back, reason, missing)
     if packet is None or server.is_renamed:
         return _any_slot(server, usable, falls_back, reason, missing)
     if how.of != "destination address" and port is None:

@@ -1,8 +1,8 @@
-"""``ipset save`` to sets, and whether a packet is in one.
+"""``ipset save`` or ``ipset list`` to sets, and whether a packet is in one.
 
 Set types whose entries are addresses, networks, ports, protocols, marks, interfaces or other sets are read; a type that is not known, or an
-entry that cannot be read, makes every question to that set unknown.
-Source: ipset(8) 7.17.
+entry that cannot be read, makes every question to that set unknown. So does a listing without members (``ipset -t list``), or
+with fewer than it counts. Source: ipset(8) 7.17; ipset_print_data and list_set in ipset's lib/session.c.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from tracer import pasted
 from tracer.errors import Fault, Faults
 from tracer.netfilter.model import DRAWN, EPHEMERAL, AddressMask, PortRange
 from tracer.netfilter.scalars import BadValue, address_mask, address_range, number, port_range, protocol
@@ -36,6 +37,9 @@ KNOWN_TYPES = frozenset(
         "list:set",
     ]
 )
+_OWN = re.compile(r"(?:Name: |create |add |-N |-A )", re.ASCII)
+_QUOTED = re.compile(r'"[^"]*"')
+_HEADS = ("Type", "Revision", "Header", "Size in memory", "References", "Number of entries", "Members")
 _PROTOCOL_PORT = re.compile(r"(?:([A-Za-z][\w-]*|[0-9]+):)?([0-9A-Za-z-]+)", re.ASCII)
 
 
@@ -68,7 +72,7 @@ Part = AddressPart | PortPart | WordPart
 
 @dataclass(slots=True)
 class IpSet:
-    """One set: its type, entries (and those with ``nomatch``), and whether all of it could be read."""
+    """One set: its type, entries (and those with ``nomatch``), and whether all of it could be read. *expires*: entries go by themselves."""
 
     name: str
     type: str
@@ -76,6 +80,7 @@ class IpSet:
     entries: list[tuple[Part, ...]] = field(default_factory=list)
     excluded: list[tuple[Part, ...]] = field(default_factory=list)
     unread: list[int] = field(default_factory=list)
+    expires: bool = False
     _index: tuple[frozenset[tuple[Part, ...]], list[tuple[Part, ...]]] | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -100,27 +105,110 @@ class IpSet:
 
 
 def parse_sets(text: str, file: str) -> tuple[dict[str, IpSet], tuple[Fault, ...]]:
-    """Return the sets of an ``ipset save`` text by name, and its faults."""
+    """Return the sets of an ``ipset save`` or ``ipset list`` text by name, and its faults."""
+    text = pasted.without_margin(text, _OWN)
+    lines = text.splitlines()
+    if any(line.startswith("Name: ") for line in lines):
+        return _Listing(file).read(lines)
     sets: dict[str, IpSet] = {}
     faults = Faults()
-    for line_number, line in enumerate(text.splitlines(), 1):
+    for line_number, line in enumerate(lines, 1):
         words = line.split()
-        if not words or words[0].startswith("#"):
+        if not words or words[0].startswith("#") or (words[0] not in ("create", "add") and pasted.is_around(line)):
             continue
         if words[0] in ("create", "-N") and len(words) >= 3:
             family = words[words.index("family") + 1] if "family" in words[:-1] else "inet"
             sets[words[1]] = IpSet(words[1], words[2], family)
         elif words[0] in ("add", "-A") and len(words) >= 3 and words[1] in sets:
             found = sets[words[1]]
-            try:
-                entry = _entry(words[2] + ("+" if "wildcard" in words[3:] else ""), found.dimensions)
-                (found.excluded if "nomatch" in words[3:] else found.entries).append(entry)
-            except BadValue as error:
-                found.unread.append(line_number)
-                faults.append(Fault(file=file, line=line_number, column=0, message=str(error), text=line))
+            _add(found, _QUOTED.sub("", line).split()[2:], line_number, line, faults, file)
         else:
             faults.append(Fault(file=file, line=line_number, column=0, message="not a create or add line of a known set", text=line))
     return sets, tuple(faults)
+
+
+def _add(found: IpSet, words: list[str], number: int, line: str, faults: Faults, file: str) -> None:
+    """Add the entry *words* to *found*, which is unread where they are none. NB: a comment may hold any word."""
+    try:
+        if not words:
+            raise BadValue("no entry")
+        entry = _entry(words[0] + ("+" if "wildcard" in words[1:] else ""), found.dimensions)
+        (found.excluded if "nomatch" in words[1:] else found.entries).append(entry)
+    except BadValue as error:
+        found.unread.append(number)
+        faults.append(Fault(file=file, line=number, column=0, message=str(error), text=line))
+
+
+class _Listing:
+    """Reads ``ipset list``: a set's heads, ``Members:``, and one member a line up to the next set."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._sets: dict[str, IpSet] = {}
+        self._faults = Faults()
+        self._name = ""
+        self._begun = 0
+        self._found: IpSet | None = None
+        self._count: int | None = None
+        self._has_members = False
+
+    def read(self, lines: list[str]) -> tuple[dict[str, IpSet], tuple[Fault, ...]]:
+        """Return the sets by name, and the faults."""
+        for at, line in enumerate(lines, 1):
+            if line.startswith("Name: "):
+                self._close()
+                self._name, self._begun = line[6:].strip(), at
+                self._found, self._count, self._has_members = None, None, False
+            elif line.strip() and not self._known(line, at) and not pasted.is_around(line):
+                self._faults.append(Fault(file=self._file, line=at, column=0, message="no line of ipset list", text=line))
+                if self._found is not None:
+                    self._found.unread.append(at)
+        self._close()
+        return self._sets, tuple(self._faults)
+
+    def _known(self, line: str, number: int) -> bool:
+        head, sign, value = line.partition(":")
+        if not self._has_members and sign and head in _HEADS:
+            self._head(head, value.strip(), number)
+            return True
+        if not self._has_members or self._found is None or pasted.is_around(line):
+            return False
+        _add(self._found, _QUOTED.sub("", line).split(), number, line, self._faults, self._file)
+        return True
+
+    def _head(self, head: str, value: str, number: int) -> None:
+        if head == "Type" and value:
+            self._found = IpSet(self._name, value)
+            if self._name in self._sets:
+                self._found.unread.append(number)
+                self._lost("is listed twice", number)
+            self._sets[self._name] = self._found
+        elif head == "Header" and self._found is not None:
+            words = value.split()
+            self._found.expires = "timeout" in words
+            self._found.family = words[words.index("family") + 1] if "family" in words[:-1] else "inet"
+        elif head == "Number of entries" and value.isdecimal() and value.isascii():
+            self._count = int(value[:20])
+        elif head == "Members":
+            self._has_members = True
+
+    def _close(self) -> None:
+        """End a set: one without members, or with others than it counts, is not known. NB: members that timed out are counted."""
+        found = self._found
+        if found is None:
+            if self._name:
+                self._lost("has no type: the listing is cut off", self._begun)
+            return
+        listed = len(found.entries) + len(found.excluded) + len(found.unread)
+        if not self._has_members and self._count != 0:
+            found.unread.append(self._begun)
+            self._lost("is listed without its members; ipset save prints them", self._begun)
+        elif self._count is not None and listed < self._count and not found.expires:
+            found.unread.append(self._begun)
+            self._lost(f"counts {self._count} members and lists {listed}: the listing is cut off", self._begun)
+
+    def _lost(self, why: str, number: int) -> None:
+        self._faults.append(Fault(file=self._file, line=number, column=0, message=f"set {self._name} {why}", text=f"Name: {self._name}"))
 
 
 def _entry(text: str, dimensions: tuple[str, ...]) -> tuple[Part, ...]:

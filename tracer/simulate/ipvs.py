@@ -100,6 +100,9 @@ def _bound(walk: Walk, crossing: Crossing, hook: Hook, connection: Connection) -
 
 def _scheduled(walk: Walk, crossing: Crossing, hook: Hook, servers: VirtualServers, server: VirtualServer) -> Iterator[Served | Ending]:
     """A new connection: the scheduler picks a real server, or the client is refused."""
+    if server.hides_thresholds:
+        unsaid = f"{servers.file} does not show them, ipvsadm -S -n does"
+        walk = walk.note(f"assumed: no real server of {server.name} has an upper limit of connections ({unsaid})")
     found = _choices(walk, crossing, server)
     for number, choice in enumerate(found):
         branch = _taken(walk, crossing, servers, server, choice, number, len(found))

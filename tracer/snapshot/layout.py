@@ -127,8 +127,8 @@ class _Sorter:
         return Layout(
             bundle=next((b for b in _PRECEDENCE if b in self._seen), Bundle.ONE_FILE),
             objects=tuple(o for _, o in sorted(self._objects, key=lambda pair: (pair[0], pair[1].path))),
-            node_files=self._nodes,
-            pod_files={pod: _one_back_end(named) for pod, named in self._pods.items()},
+            node_files={node: _with_stand_ins(named) for node, named in self._nodes.items()},
+            pod_files={pod: _with_stand_ins(_one_back_end(named)) for pod, named in self._pods.items()},
             about=self._about,
             versions=tuple(self._versions),
             unknown=tuple(self._unknown),
@@ -196,6 +196,18 @@ class _Sorter:
             return False
         self._add(path, Bundle.ONE_FILE, None)
         return True
+
+
+def _with_stand_ins(named: Mapping[str, str]) -> Mapping[str, str]:
+    """Return a node's files, with those that say the same as one that is missing in its place."""
+    found = dict(named)
+    for name, files in node_files.STAND_INS.items():
+        taken = next((file for file in files if file.name in named), None)
+        if taken is not None and name not in named:
+            found[name] = named[taken.name]
+            if not taken.is_read_itself:
+                del found[taken.name]
+    return found
 
 
 def _one_back_end(named: Mapping[str, str]) -> Mapping[str, str]:

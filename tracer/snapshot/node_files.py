@@ -44,6 +44,7 @@ class Holds(StrEnum):
     PROXY = "what kube-proxy says of itself"
     RESOLVER = "the resolver's configuration"
     SOCKETS = "sockets"
+    HOOKS = "the functions at each hook of the kernel"
     FRONTENDS = "what a data path without rules lists"
 
 
@@ -81,6 +82,8 @@ class NodeFile:
     *limits* says what cannot be known without it; *ends_walks*: a walk ends there, where others go on with an assumption.
     *may_be_empty*: its command prints nothing where there is nothing; an empty file of another command was not taken.
     *is_preferred*: of two files that say the same it is asked. *data_path*: whose list it is. *bugtool*: cilium-bugtool's names for it.
+    *stands_in_for*: the file whose place it takes where that is missing: the same in another form, which the same reader reads.
+    *is_read_itself*: it is read under its own name as well.
     """
 
     name: str
@@ -98,6 +101,8 @@ class NodeFile:
     is_preferred: bool = False
     listed: Listed = Listed.BY_NAME
     bugtool: tuple[str, ...] = ()
+    stands_in_for: str = ""
+    is_read_itself: bool = False
 
     @property
     def follows_events(self) -> bool:
@@ -177,6 +182,7 @@ def _check_hns(text: str, path: str) -> None:
 
 
 _NOTHING_READ = "nothing is read of it"
+_INSTEAD = "it counts where the file that it stands in for is missing, and is checked as that one"
 _OF_HEADINGS = "a list with headings: what is no entry is passed over"
 
 # --- the table ------------------------------------------------------------------------------------------------------------------------
@@ -378,7 +384,13 @@ LEGACY_IP6TABLES = NodeFile(
     bugtool=("ip6tables-legacy-save--c",),
 )
 VIRTUAL_COUNTERS = NodeFile(
-    name="ipvsadm-list.txt", holds=Holds.CLIENTS, may_be_empty=True, argv=("ipvsadm", "-L", "-n"), unchecked=_OF_HEADINGS
+    name="ipvsadm-list.txt",
+    holds=Holds.CLIENTS,
+    may_be_empty=True,
+    argv=("ipvsadm", "-L", "-n"),
+    unchecked=_OF_HEADINGS,
+    stands_in_for=VIRTUAL_SERVERS.name,
+    is_read_itself=True,
 )
 VIRTUAL_CLIENTS = NodeFile(
     name="ipvsadm-conn.txt", holds=Holds.CLIENTS, may_be_empty=True, argv=("ipvsadm", "-L", "-c", "-n"), unchecked=_OF_HEADINGS
@@ -393,6 +405,59 @@ CILIUM_SERVICES = NodeFile(
 HNS_POLICIES, HNS_ENDPOINTS, HNS_LIST = (
     NodeFile(name=name, holds=Holds.FRONTENDS, data_path=HNS.name, check=_check_hns) for name in HNS.files
 )
+IPSET_LIST = NodeFile(
+    name="ipset-list.txt",
+    holds=Holds.SETS,
+    may_be_empty=True,
+    argv=("ipset", "list"),
+    unchecked=_INSTEAD,
+    bugtool=("ipset-list",),
+    stands_in_for=SETS.name,
+)
+
+
+def _printed(name: str, argv: tuple[str, ...], holds: Holds, of: NodeFile | None = None) -> NodeFile:
+    """The row of a file that says in another form what *of* says; nothing is read yet where there is none."""
+    return NodeFile(
+        name=name,
+        holds=holds,
+        family=of.family if of else None,
+        argv=argv,
+        unchecked=_INSTEAD if of else _NOTHING_READ,
+        stands_in_for=of.name if of else "",
+    )
+
+
+TEXTS = (
+    _printed("ip-addr.txt", ("ip", "addr"), Holds.WAYS),
+    _printed("ip-link.txt", ("ip", "-d", "link"), Holds.WAYS),
+    _printed("ip-route.txt", ("ip", "route", "show", "table", "all"), Holds.WAYS),
+    _printed("ip6-route.txt", ("ip", "-6", "route", "show", "table", "all"), Holds.WAYS),
+    _printed("ip-rule.txt", ("ip", "rule"), Holds.POLICY_ROUTING),
+    _printed("ip6-rule.txt", ("ip", "-6", "rule"), Holds.POLICY_ROUTING),
+    _printed("ip-neigh.txt", ("ip", "neigh"), Holds.NEIGHBOURS),
+    _printed("bridge-fdb.json", ("bridge", "-j", "fdb"), Holds.NEIGHBOURS),
+    _printed("bridge-fdb.txt", ("bridge", "fdb"), Holds.NEIGHBOURS),
+    _printed("nft-hooks.txt", ("nft", "list", "hooks"), Holds.HOOKS),
+)
+"""What programs print for people."""
+KERNEL_TEXTS = (
+    _printed("proc-net-route.txt", ("cat", "/proc/net/route"), Holds.WAYS),
+    _printed("proc-net-fib-trie.txt", ("cat", "/proc/net/fib_trie"), Holds.WAYS),
+    _printed("proc-net-if-inet6.txt", ("cat", "/proc/net/if_inet6"), Holds.WAYS),
+    _printed("proc-net-ipv6-route.txt", ("cat", "/proc/net/ipv6_route"), Holds.WAYS),
+    _printed("proc-net-dev.txt", ("cat", "/proc/net/dev"), Holds.WAYS),
+    _printed("proc-net-arp.txt", ("cat", "/proc/net/arp"), Holds.NEIGHBOURS),
+    _printed("proc-net-tcp.txt", ("cat", "/proc/net/tcp"), Holds.SOCKETS),
+    _printed("proc-net-tcp6.txt", ("cat", "/proc/net/tcp6"), Holds.SOCKETS),
+    _printed("proc-net-udp.txt", ("cat", "/proc/net/udp"), Holds.SOCKETS),
+    _printed("proc-net-udp6.txt", ("cat", "/proc/net/udp6"), Holds.SOCKETS),
+    _printed("proc-net-ip-vs.txt", ("cat", "/proc/net/ip_vs"), Holds.VIRTUAL_SERVERS, VIRTUAL_SERVERS),
+    _printed("proc-net-ip-vs-conn.txt", ("cat", "/proc/net/ip_vs_conn"), Holds.CLIENTS),
+    _printed("proc-net-nf-conntrack.txt", ("cat", "/proc/net/nf_conntrack"), Holds.CONNECTIONS, CONNTRACK),
+    _printed("proc-sys.txt", ("grep", "-r", "", "/proc/sys/net"), Holds.SETTINGS),
+)
+"""What the kernel prints where a node's programs are missing."""
 NODE_FILES = (
     IPTABLES,
     IP6TABLES,
@@ -426,16 +491,22 @@ NODE_FILES = (
         argv=("ipvsadm", "-L", "-n", "--persistent-conn"),
         unchecked=_NOTHING_READ,
     ),
-    NodeFile(
-        name="ipset-list.txt", holds=Holds.SETS, may_be_empty=True, argv=("ipset", "list"), unchecked=_NOTHING_READ, bugtool=("ipset-list",)
-    ),
+    IPSET_LIST,
     IP_NEIGH,
+    *TEXTS,
+    *KERNEL_TEXTS,
     CILIUM_SERVICES,
     HNS_POLICIES,
     HNS_ENDPOINTS,
     HNS_LIST,
 )
 """All files, in the order in which they are read and listed."""
+
+STAND_INS: Mapping[str, tuple[NodeFile, ...]] = {
+    name: tuple(file for file in NODE_FILES if file.stands_in_for == name)
+    for name in {f.stands_in_for for f in NODE_FILES if f.stands_in_for}
+}
+"""A file → those that take its place where it is missing, the first that is there."""
 
 # --- what is drawn from it ------------------------------------------------------------------------------------------------------------
 
@@ -455,11 +526,18 @@ def names(files: tuple[NodeFile, ...]) -> tuple[str, ...]:
 DUMPS = {family: tuple(file for file in holding(Holds.XTABLES) if file.family is family) for family in Family}
 """A family's xtables dumps: the nft back end's, then the legacy one's."""
 NFT_LISTINGS = holding(Holds.NFT)
-WAYS = holding(Holds.WAYS)
+
+
+def _main(*what: Holds) -> tuple[NodeFile, ...]:
+    """The files that hold one of *what* and say it in the form that others stand in for."""
+    return tuple(file for file in holding(*what) if file not in (*TEXTS, *KERNEL_TEXTS))
+
+
+WAYS = _main(Holds.WAYS)
 """Without any of them a node's routing is inferred."""
 HELD_ADDRESSES = (IP_ADDR, IP_LINK)
 """They say which addresses a node holds, and at which device."""
-ROUTING = holding(Holds.WAYS, Holds.POLICY_ROUTING, Holds.SETTINGS, Holds.NEIGHBOURS)
+ROUTING = _main(Holds.WAYS, Holds.POLICY_ROUTING, Holds.SETTINGS, Holds.NEIGHBOURS)
 """What a node's routing is read from."""
 FILES_OF_MODE = {
     mode: tuple(file for file in (*DUMPS[Family.IP], *NFT_LISTINGS, VIRTUAL_SERVERS) if file.mode == mode)

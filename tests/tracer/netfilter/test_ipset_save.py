@@ -137,3 +137,90 @@ def test_any_text_only_gives_faults(lines: list[str]) -> None:
     assert all(f.line for f in faults)
     for found in sets.values():
         assert contains(found, K4, ("src", "dst"), sets) in (True, False, None)
+
+
+# Printed by ipset 7.17 of the sets below.
+LISTED = """\
+Name: a
+Type: hash:ip,port
+Revision: 7
+Header: family inet hashsize 1024 maxelem 65536 bucketsize 12 initval 0x4bbd90ee
+Size in memory: 264
+References: 1
+Number of entries: 1
+Members:
+10.0.0.1,tcp:80
+
+Name: b
+Type: hash:net
+Revision: 7
+Header: family inet hashsize 1024 maxelem 65536 timeout 100 comment bucketsize 12 initval 0x03dfea83
+Size in memory: 556
+References: 0
+Number of entries: 2
+Members:
+10.0.0.0/8 timeout 99 nomatch comment "x y"
+10.0.0.0/16 timeout 99 comment "no nomatch here"
+
+Name: l
+Type: list:set
+Revision: 3
+Header: size 8
+Size in memory: 128
+References: 0
+Number of entries: 1
+Members:
+a
+"""
+SAVED = """\
+create a hash:ip,port family inet hashsize 1024 maxelem 65536 bucketsize 12 initval 0x4bbd90ee
+add a 10.0.0.1,tcp:80
+create b hash:net family inet hashsize 1024 maxelem 65536 timeout 100 comment bucketsize 12 initval 0x03dfea83
+add b 10.0.0.0/8 timeout 99 nomatch comment "x y"
+add b 10.0.0.0/16 timeout 99 comment "no nomatch here"
+create l list:set size 8
+add l a
+"""
+
+
+def _pastes(text: str) -> tuple[str, ...]:
+    lines = text.splitlines()
+    return (
+        text,
+        f"root@n1:~# ipset list\n{text}root@n1:~# exit\n",
+        "".join(f"> {line}\n" for line in ("```", *lines, "```")),
+        "".join(f"\x1b[1m{line}\x1b[0m\r\n" for line in lines),
+    )
+
+
+@pytest.mark.parametrize("text", [*_pastes(LISTED), *_pastes(SAVED)])
+def test_a_listing_holds_the_same_sets(text: str) -> None:
+    wanted, _ = parse_sets(SAVED, "f")
+    sets, faults = parse_sets(text, "f")
+    assert faults == ()
+    shape = lambda found: {name: (s.type, s.family, s.entries, s.excluded, s.unread) for name, s in found.items()}  # noqa: E731
+    assert shape(sets) == shape(wanted)
+    assert (len(sets["b"].entries), len(sets["b"].excluded)) == (1, 1), "a comment's words are nobody's"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "unread", "message"),
+    [
+        ("Members:\n10.0.0.1,tcp:80\n", "", "a", "is listed without its members"),
+        ("10.0.0.0/16 timeout 99 comment", "no such thing", "b", "is not an address"),
+        ("Number of entries: 1\nMembers:\n10.0.0.1,tcp:80", "Number of entries: 3\nMembers:\n10.0.0.1,tcp:80", "a", "counts 3 members and lists 1"),
+        ("10.0.0.1,tcp:80", "web,tcp:80", "a", "is not an address"),
+        ("Name: l\n", "Name: a\n", "a", "is listed twice"),
+    ],
+)  # fmt: skip
+def test_a_listing_that_lacks_something_answers_nothing(old: str, new: str, unread: str, message: str) -> None:
+    assert old in LISTED
+    sets, faults = parse_sets(LISTED.replace(old, new), "f")
+    assert sets[unread].unread
+    assert message in faults[0].message
+
+
+def test_a_set_that_counts_no_member_is_empty_without_its_list() -> None:
+    terse = LISTED.replace("Number of entries: 1\nMembers:\n10.0.0.1,tcp:80\n", "Number of entries: 0\n")
+    sets, faults = parse_sets(terse, "f")
+    assert (sets["a"].entries, sets["a"].unread, faults) == ([], [], ())

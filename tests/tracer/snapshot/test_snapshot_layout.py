@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tracer.snapshot.layout import Bundle, recognise
-from tracer.snapshot.node_files import BY_NAME
+from tracer.snapshot.node_files import BY_NAME, STAND_INS, NodeFile
 
 OBJECT = b'{"kind": "List", "items": []}'
 
@@ -111,3 +111,13 @@ def test_bugtool_files_belong_to_a_pod(commands: list[str], named: dict[str, str
     folder = "cilium-bugtool-cilium-7xk2p-20260101-120000/cmd"
     files = recognise({f"{folder}/{c}.md": b"" for c in commands}).pod_files
     assert files == {"cilium-7xk2p": {name: f"{folder}/{c}.md" for name, c in named.items()}}
+
+
+@pytest.mark.parametrize("file", [file for files in STAND_INS.values() for file in files], ids=lambda file: file.name)
+def test_a_file_that_says_the_same_takes_the_place_of_one_that_is_missing(file: NodeFile) -> None:
+    alone, both = (
+        recognise({f"nodes/n1/{name}": b"" for name in names}).node_files["n1"] for names in ((file.name,), (file.name, file.stands_in_for))
+    )
+    assert alone[file.stands_in_for] == f"nodes/n1/{file.name}"
+    assert (file.name in alone) == file.is_read_itself
+    assert (both[file.name], both[file.stands_in_for]) == (f"nodes/n1/{file.name}", f"nodes/n1/{file.stands_in_for}")
