@@ -178,7 +178,7 @@ const heard = {
     if (source === "stopped") wasStopped = true;
     const isBack = wasStopped && source === "live";
     if (isBack) wasStopped = false;
-    if (part() && (isBack || (was !== source && part().dataset.depends === "*"))) soon();
+    if (part() && (isBack || ((was !== source || message.nodes) && part().dataset.depends === "*"))) soon();
   },
   playback(message) { playback = message; },
 };

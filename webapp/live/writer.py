@@ -60,6 +60,7 @@ class Writer:
         self._told: tuple[str, str] | None = None
         self._heads_at = self._pruned_at = time.monotonic()
         self._nodes_at = 0.0
+        self._owes_nodes = False  # changes were told whose nodes' readings were not written with them
         self._backoff = Backoff(first=0.2, most=5.0)
         self.is_over = threading.Event()
 
@@ -243,10 +244,14 @@ class Writer:
     def _tell(self, generation: int, changes: Sequence[StoredChange], columns: dict[str, Any]) -> None:
         if "state" in columns:
             self._told = (columns["state"], columns["state_text"])
+        brings_nodes = "nodes" in columns
+        if "state" in columns or (brings_nodes and self._owes_nodes and not changes):
             row = LiveSource.objects.only("state", "state_text", "state_since", "lease_until").get(id=self._source)
-            announce.send(self._source, announce.source_message(row))
-        if "nodes" in columns:
-            self._files.is_changed = False
+            announce.send(self._source, announce.source_message(row) | {"nodes": brings_nodes})
+        if brings_nodes:
+            self._files.is_changed = self._owes_nodes = False
+        elif changes:
+            self._owes_nodes = self._owes_nodes or self._files.is_changed
         if changes:
             announce.send(self._source, announce.generation_message(generation, (ref for change in changes for ref in change.refs)))
             for noticed in self._noticed:

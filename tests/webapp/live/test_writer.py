@@ -58,3 +58,22 @@ def test_a_node_stays_without_pods(writer: Writer) -> None:
     assert after(writer, node, happened(pods, "ADDED", pod("p", "n1")), read("n1")) == (["n1"], ["n1"])
     assert after(writer, happened(pods, "DELETED", pod("p", "n1"))) == (["n1"], ["n1"])
     assert after(writer, happened(KINDS["nodes"], "DELETED", {"metadata": {"name": "n1"}})) == ([], [])
+
+
+def test_readings_that_are_stored_behind_their_news_are_told(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table of nodes is written once a second at most: a page that came in between has to hear that there is more."""
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr("webapp.live.announce.send", lambda source, message: told.append(message))
+    after(writer, read("n1"))
+    writer._take(read("n2"))
+    writer._write()
+    assert (list(LiveSource.objects.get().nodes), told[-1]["type"]) == (["n1"], "generation")
+    writer._nodes_at = 0.0
+    writer._write()
+    assert list(LiveSource.objects.get().nodes) == ["n1", "n2"]
+    assert (told[-1]["type"], told[-1]["nodes"]) == ("source", True)
+    before = len(told)
+    writer._take(read("n2"))  # the same again: no news, and nobody waits for it
+    writer._nodes_at = 0.0
+    writer._write()
+    assert len(told) == before
