@@ -504,7 +504,7 @@ NODE_FILES = (
 
 STAND_INS: Mapping[str, tuple[NodeFile, ...]] = {
     name: tuple(file for file in NODE_FILES if file.stands_in_for == name)
-    for name in {f.stands_in_for for f in NODE_FILES if f.stands_in_for}
+    for name in dict.fromkeys(f.stands_in_for for f in NODE_FILES if f.stands_in_for)
 }
 """A file → those that take its place where it is missing, the first that is there."""
 
