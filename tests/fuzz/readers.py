@@ -24,9 +24,12 @@ from tracer.netfilter.ipset_save import parse_sets
 from tracer.netfilter.nft_json import parse_json
 from tracer.netfilter.nft_text import parse_text
 from tracer.routing import parse_addresses, parse_links, parse_routes, parse_rules, parse_sysctl
+from tracer.routing.parse import parse_neighbours
 from tracer.snapshot import Snapshot
+from tracer.topology.sockets import parse_sockets
 
 _DEMO = Path(__file__).parents[2] / "demo"
+_IP_TEXT = Path(__file__).parents[1] / "tracer" / "routing" / "ip_text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,11 @@ class Reader:
 
 def _node_file(cluster: str, name: str) -> str:
     return (_DEMO / cluster / "nodes" / "shop-worker" / name).read_text()
+
+
+def _ip_text(kind: str) -> tuple[str, ...]:
+    """What ``ip`` printed of a made stack."""
+    return ((_IP_TEXT / f"ip-{kind}.txt").read_text()[:3000].rpartition("\n")[0] + "\n",)
 
 
 def _lines(text: str, step: int, most: int) -> str:
@@ -105,6 +113,12 @@ def readers() -> tuple[Reader, ...]:
         Reader(name="nft list ruleset", read=lambda text: parse_text(text, "fuzz"), seeds=(nft[:1500], nft[6000:8500])),
         Reader(name="pasted", read=lambda text: parse_text(text, "fuzz"), seeds=(f"root@n1:~# nft -t list ruleset\n{nft[:900]}root@n1:~# \n", "> ```\n" + "".join(f"> {x}\n" for x in nft[:600].splitlines()))),
         Reader(name="nft -j list ruleset", read=lambda text: parse_json(text, "fuzz"), seeds=(_items(_node_file("shop-nftables", "nft-ruleset.json"), 9),)),
+        Reader(name="ip neigh", read=parse_neighbours, seeds=('[{"dst": "10.1.1.2", "dev": "eth0", "state": ["STALE"]}]', *_ip_text("neigh"))),
+        Reader(name="ip -br, ip addr", read=lambda text: (parse_addresses(text), parse_links(text)), seeds=(*_ip_text("addr"), *_ip_text("link"))),
+        Reader(name="ip route, ip rule", read=parse_routes, seeds=_ip_text("route")),
+        Reader(name="ip rule, as text", read=parse_rules, seeds=_ip_text("rule")),
+        Reader(name="ss", read=parse_sockets, seeds=(_SS,)),
+        Reader(name="ipvsadm -L as -S, ipset list", read=lambda text: (parse_virtual_servers(text, "fuzz"), parse_sets(text, "fuzz")), seeds=(_lines(_node_file("shop-ipvs", "ipvsadm-list.txt"), 3, 40), _IPSET)),
         Reader(name="ip addr", read=parse_addresses, seeds=(_items(_node_file("shop-iptables", "ip-addr.json"), 2),)),
         Reader(name="ip link", read=parse_links, seeds=(_items(_node_file("shop-iptables", "ip-link.json"), 2),)),
         Reader(name="ip route", read=parse_routes, seeds=(_items(_node_file("shop-iptables", "ip-route.json"), 8),)),
@@ -122,6 +136,19 @@ def readers() -> tuple[Reader, ...]:
     )  # fmt: skip
 
 
+_SS = """\
+Netid State  Recv-Q Send-Q Local Address:Port Peer Address:PortProcess
+udp   UNCONN 0      0          127.0.0.1:53        0.0.0.0:*
+tcp   LISTEN 0      128             [::]:82           [::]:*    users:(("sshd",pid=1,fd=3))
+"""
+_IPSET = """\
+Name: b
+Type: hash:net
+Header: family inet hashsize 1024 maxelem 65536 timeout 100 comment
+Number of entries: 1
+Members:
+10.0.0.0/8 timeout 99 nomatch comment "x y"
+"""
 _CILIUM = json.dumps(
     [
         {

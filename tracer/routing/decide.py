@@ -15,10 +15,11 @@ from ipaddress import IPv6Address
 
 from tracer.packet import Address
 from tracer.routing.flow import LOOPBACK, Flow, matches, unknown_because
-from tracer.routing.model import DEFAULT_TABLE, Link, NextHop, PolicyRule, ResultKind, Route, RouteType, RuleAction
+from tracer.routing.model import DEFAULT_TABLE, LOCAL_TABLE, MAIN_TABLE, Link, NextHop, PolicyRule, ResultKind, Route, RouteType, RuleAction
 from tracer.routing.parse import with_shares
 from tracer.routing.tables import FamilyTables, RouteTable
 
+_KERNELS_TABLES = (LOCAL_TABLE, MAIN_TABLE, DEFAULT_TABLE)
 _REJECTS = {
     RouteType.BLACKHOLE: ResultKind.BLACKHOLE,
     RouteType.UNREACHABLE: ResultKind.UNREACHABLE,
@@ -104,6 +105,11 @@ class Decider:
         if rule.action is RuleAction.OTHER or rule.table is None:
             return unknown(f"policy rule {rule.to_text()!r} has an action that is not modelled", rule=rule)
         table = self._tables.tables.get(rule.table)
+        if table is None and not self._tables.lists_all and rule.table not in _KERNELS_TABLES:
+            return unknown(
+                f"policy rule {rule.to_text()!r} asks a table that was not listed (ip route shows main; table all shows every one)",
+                rule=rule,
+            )
         found = self.in_table(table, flow) if table is not None else None
         if found is None or found.kind is ResultKind.UNKNOWN:
             return found

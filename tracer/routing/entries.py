@@ -1,4 +1,4 @@
-"""Typed reading of the JSON arrays that ``ip -j`` prints: each access checks, and a fault names file and entry."""
+"""Typed reading of the objects that ``ip -j`` prints, or that ``ip_text`` makes of text: accesses check, and a fault names the entry."""
 
 from __future__ import annotations
 
@@ -10,18 +10,25 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from tracer.errors import Fault, ParseError
 from tracer.json_values import load_json
 from tracer.packet import Address
+from tracer.routing import ip_text
 from tracer.routing.model import Network
 
 _INTEGER = re.compile(r"-?(?:0[xX][0-9a-fA-F]{1,40}|[0-9]{1,40})", re.ASCII)
 _MASK = re.compile(r"[0-9]{1,3}", re.ASCII)
 
 
-def load_entries(text: str, file: str) -> tuple[Entry, ...]:
-    """Return the objects of the JSON array in *text*.
+def load_entries(text: str, file: str, kind: str) -> tuple[Entry, ...]:
+    """Return the objects of the JSON array in *text*, or of what ``ip`` prints for people. *kind*: what it lists (``route``, …).
 
     Empty objects are left out: ``ip -j addr show dev X`` prints one for each device that is not X.
-    :raises ParseError: *text* is not a JSON array of objects; the fault has line and column.
+    :raises ParseError: *text* is neither; the fault has line and column.
     """
+    listed = [] if text.lstrip()[:1] in ("[", "{") else ip_text.lines_of(text)
+    if not ip_text.is_json(listed):
+        read = ip_text.READERS[kind](listed, file)
+        return tuple(Entry(fields, file, index, line=line) for index, (line, fields) in enumerate(read))
+    if listed:
+        text = "\n" * (listed[0][0] - 1) + "\n".join(shown for _, shown in listed)
     try:
         value = load_json(text)
     except json.JSONDecodeError as error:
@@ -45,9 +52,10 @@ def load_entries(text: str, file: str) -> tuple[Entry, ...]:
 class Entry:
     """One JSON object of a file, read field by field; *seen* remembers which fields somebody asked for."""
 
-    __slots__ = ("file", "index", "seen", "values", "where")
+    __slots__ = ("file", "index", "line", "seen", "values", "where")
 
-    def __init__(self, values: Mapping[str, object], file: str, index: int, where: str = "") -> None:
+    def __init__(self, values: Mapping[str, object], file: str, index: int, where: str = "", line: int | None = None) -> None:
+        self.line = line
         self.values = values
         self.file = file
         self.index = index
@@ -56,7 +64,7 @@ class Entry:
 
     def fail(self, message: str) -> ParseError:
         """Return the error that says *message* about this entry."""
-        return ParseError(Fault(file=self.file, line=None, column=None, message=f"entry {self.index}{self.where}: {message}"))
+        return ParseError(Fault(file=self.file, line=self.line, column=None, message=f"entry {self.index}{self.where}: {message}"))
 
     def has(self, key: str) -> bool:
         """Return whether the field is there, whatever its value (``ip`` prints flags as null)."""
@@ -131,7 +139,7 @@ class Entry:
             return ()
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
             raise self.fail(f"{key} is not an array of objects")
-        return tuple(Entry(item, self.file, self.index, f"{self.where} {key}[{n}]") for n, item in enumerate(value) if item)
+        return tuple(Entry(item, self.file, self.index, f"{self.where} {key}[{n}]", self.line) for n, item in enumerate(value) if item)
 
     def child(self, key: str) -> Entry | None:
         """Return a field's object, None if absent. :raises ParseError: it is something else."""
@@ -141,7 +149,7 @@ class Entry:
             return None
         if not isinstance(value, dict):
             raise self.fail(f"{key} is not an object")
-        return Entry(value, self.file, self.index, f"{self.where} {key}")
+        return Entry(value, self.file, self.index, f"{self.where} {key}", self.line)
 
     def words(self, key: str) -> tuple[str, ...]:
         """Return a field's array of texts, empty if absent. :raises ParseError: it is something else."""

@@ -69,7 +69,7 @@ def parse_links(text: str, file: str = "ip-link.json") -> tuple[Link, ...]:
 
     :raises ParseError: not that format.
     """
-    return tuple(_link(entry) for entry in load_entries(text, file))
+    return tuple(_link(entry) for entry in load_entries(text, file, "link"))
 
 
 def _link(entry: Entry) -> Link:
@@ -123,7 +123,7 @@ def parse_neighbours(text: str, file: str = "ip-neigh.json") -> tuple[Neighbour,
             device=entry.required("dev"),
             states=entry.words("state"),
         )
-        for entry in load_entries(text, file)
+        for entry in load_entries(text, file, "neigh")
     )
 
 
@@ -133,7 +133,7 @@ def parse_addresses(text: str, file: str = "ip-addr.json") -> tuple[InterfaceAdd
     :raises ParseError: not that format.
     """
     found = []
-    for entry in load_entries(text, file):
+    for entry in load_entries(text, file, "addr"):
         device = entry.required("ifname")
         for item in entry.children("addr_info"):
             if item.text("family") in ("inet", "inet6"):
@@ -175,7 +175,7 @@ def parse_routes(text: str, file: str = "ip-route.json") -> tuple[Route, ...]:
     NB: without ``-6`` or ``-4``, ``table all`` lists both families.
     :raises ParseError: not that format.
     """
-    return tuple(_route(entry) for entry in load_entries(text, file))
+    return tuple(_route(entry) for entry in load_entries(text, file, "route"))
 
 
 def _route(entry: Entry) -> Route:
@@ -282,7 +282,7 @@ def _tos(entry: Entry) -> int:
 
 def parse_rules(text: str, file: str = "ip-rule.json") -> tuple[PolicyRule, ...]:
     """Return the rules of ``ip [-6] -j rule`` in order. :raises ParseError: not that format."""
-    return tuple(_rule(entry) for entry in load_entries(text, file))
+    return tuple(_rule(entry) for entry in load_entries(text, file, "rule"))
 
 
 def _rule(entry: Entry) -> PolicyRule:

@@ -10,7 +10,8 @@ from functools import cached_property
 from typing import Protocol, TypeVar
 
 from tracer.errors import Fault, ParseError
-from tracer.routing.model import InterfaceAddress, Link, Neighbour, PolicyRule, Route
+from tracer.routing.infer import routes_of
+from tracer.routing.model import LOCAL_TABLE, InterfaceAddress, Link, Neighbour, PolicyRule, Route
 from tracer.routing.parse import never_empty, parse_addresses, parse_links, parse_neighbours, parse_routes, parse_rules, parse_sysctl
 
 T = TypeVar("T")
@@ -74,7 +75,9 @@ class Recorded:
     @cached_property
     def has_link_details(self) -> bool:
         """Return whether ip-link itself was read: bridges and hairpin modes are known."""
-        return self._parsed("ip_link", never_empty(parse_links)) is not None
+        text = self._texts.get("ip_link", "")
+        is_brief = text.lstrip()[:1] != "[" and "promiscuity" not in text  # ip link without -d
+        return not is_brief and self._parsed("ip_link", never_empty(parse_links)) is not None
 
     @cached_property
     def _both(self) -> tuple[Route, ...] | None:
@@ -83,7 +86,14 @@ class Recorded:
     @cached_property
     def routes4(self) -> tuple[Route, ...] | None:
         """Return the IPv4 routes of ip-route."""
-        return None if self._both is None else tuple(route for route in self._both if route.destination.version == 4)
+        return None if self._both is None else self._with_local(tuple(r for r in self._both if r.destination.version == 4), 4)
+
+    def _with_local(self, routes: tuple[Route, ...], version: int) -> tuple[Route, ...]:
+        """*routes* with the local table that the kernel keeps for the stack's addresses, where it was not listed."""
+        if not routes or any(route.table == LOCAL_TABLE for route in routes) or not self.addresses:
+            return routes
+        links = {link.name: link for link in self.links or ()}
+        return routes + tuple(route for route in routes_of(self.addresses, links, version) if route.table == LOCAL_TABLE)
 
     @cached_property
     def routes6(self) -> tuple[Route, ...] | None:
@@ -91,7 +101,7 @@ class Recorded:
         own = self._parsed("ip6_route", parse_routes)
         if own is None and self._both is not None:
             own = tuple(route for route in self._both if route.destination.version == 6) or None
-        return None if own is None else tuple(route for route in own if route.destination.version == 6)
+        return None if own is None else self._with_local(tuple(route for route in own if route.destination.version == 6), 6)
 
     @cached_property
     def rules4(self) -> tuple[PolicyRule, ...] | None:

@@ -67,6 +67,12 @@ class FamilyTables:
         return {name: RouteTable(routes, self.version) for name, routes in grouped.items()}
 
     @cached_property
+    def lists_all(self) -> bool:
+        """Return whether every table was listed: a listing of them all holds the local one, which no stack lacks."""
+        recorded = [route for route in self.routes if not route.inferred]
+        return not recorded or any(route.table == LOCAL_TABLE for route in recorded)
+
+    @cached_property
     def custom_rules(self) -> bool:
         """Return whether the rules differ from the kernel's own."""
         return [_shape(rule) for rule in self.rules] != [_shape(rule) for rule in default_rules(self.version)]

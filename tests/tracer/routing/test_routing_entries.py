@@ -11,7 +11,7 @@ from tracer.errors import ParseError
 from tracer.packet import Protocol
 from tracer.routing import Routing, SourceCheck, parse_addresses, parse_links, parse_routes, parse_rules, parse_sysctl
 from tracer.routing.entries import Entry, load_entries
-from tracer.routing.parse import _PROTOCOLS
+from tracer.routing.parse import _PROTOCOLS, parse_neighbours
 
 
 def entry(**values: object) -> Entry:
@@ -71,10 +71,10 @@ def test_a_prefix_is_of_its_family(text: str, version: int, expected: str | None
     [("{", "not JSON"), ("{}", "not a JSON array"), ("[5]", "entry 0 is not an object"), (f"[{'9' * 5000}]", "not JSON")],
 )
 def test_what_is_no_list_of_objects_is_a_parse_error(text: str, message: str) -> None:
-    for parse in (load_entries, parse_addresses, parse_links, parse_routes, parse_rules):
+    for parse in (parse_neighbours, parse_addresses, parse_links, parse_routes, parse_rules):
         with pytest.raises(ParseError, match=message):
             parse(text, "f.json")
-    assert load_entries('[{}, {"a": 1}]', "f")[0].index == 1
+    assert load_entries('[{}, {"a": 1}]', "f", "route")[0].index == 1
 
 
 def test_what_sysctl_says_instead_of_settings_is_no_file_of_none() -> None:
