@@ -358,17 +358,25 @@ def _range(entry: Entry, single: str, first: str, last: str) -> PortRange | None
     return None if low is None or high is None else PortRange(first=low, last=high)
 
 
-def parse_sysctl(text: str, file: str = "sysctl.txt") -> Mapping[str, str]:
-    """Return ``name`` → value of ``sysctl -a``; comments and blank lines are skipped, the last of two equal names counts.
+_PROC_SYS = "/proc/sys/"
+_AS_SYSCTL = str.maketrans("/.", "./")
 
-    :raises ParseError: a line is not ``name = value``, every one of which is a fault; or sysctl says something and gives no value.
+
+def parse_sysctl(text: str, file: str = "sysctl.txt") -> Mapping[str, str]:
+    """Return ``name`` → value of ``sysctl -a``, or of ``grep -r "" /proc/sys``; of two equal names the last counts.
+
+    :raises ParseError: a line is not ``name = value``, every one of which is a fault; or sysctl speaks and gives no value.
     """
     values: dict[str, str] = {}
     faults = Faults()
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.lstrip().startswith(("#", ";", "sysctl:")):
             continue
-        name, sign, value = line.partition("=")
+        if line.startswith(_PROC_SYS):  # what grep -r "" /proc/sys prints: a device's own dots become slashes, as sysctl writes them
+            name, sign, value = line.removeprefix(_PROC_SYS).partition(":")
+            name = name.translate(_AS_SYSCTL)
+        else:
+            name, sign, value = line.partition("=")
         name = name.strip(_SPACE)
         if sign and name and not any(c in _SPACE for c in name):
             value = value.rstrip(_SPACE)

@@ -455,7 +455,7 @@ KERNEL_TEXTS = (
     _printed("proc-net-ip-vs.txt", ("cat", "/proc/net/ip_vs"), Holds.VIRTUAL_SERVERS, VIRTUAL_SERVERS),
     _printed("proc-net-ip-vs-conn.txt", ("cat", "/proc/net/ip_vs_conn"), Holds.CLIENTS),
     _printed("proc-net-nf-conntrack.txt", ("cat", "/proc/net/nf_conntrack"), Holds.CONNECTIONS, CONNTRACK),
-    _printed("proc-sys.txt", ("grep", "-r", "", "/proc/sys/net"), Holds.SETTINGS),
+    _printed("proc-sys.txt", ("grep", "-r", "", "/proc/sys/net"), Holds.SETTINGS, SYSCTL),
 )
 """What the kernel prints where a node's programs are missing."""
 NODE_FILES = (

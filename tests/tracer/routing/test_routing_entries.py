@@ -223,3 +223,11 @@ def test_a_rule_suppresses_the_routes_of_its_device_group_only(group: str | None
     )
     (found,) = stack.lookup(ip_address("10.7.0.1"))
     assert found.device == expected
+
+
+def test_settings_read_from_the_kernels_files_are_those_that_sysctl_prints() -> None:
+    printed = "net.ipv4.ip_forward = 1\nnet.ipv4.conf.eth0/100.rp_filter = 2\nnet.ipv4.ip_local_port_range = 32768\t60999\n"
+    read = "/proc/sys/net/ipv4/ip_forward:1\n/proc/sys/net/ipv4/conf/eth0.100/rp_filter:2\n/proc/sys/net/ipv4/ip_local_port_range:32768\t60999\n"
+    assert parse_sysctl(read) == parse_sysctl(printed)
+    with pytest.raises(ParseError):
+        parse_sysctl("/proc/sys/net/ipv4/ip_for\n")
