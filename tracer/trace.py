@@ -193,7 +193,10 @@ class Written:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hop:
-    """One network stack passed. *node* is None where the stack is not a node's own; *came_in*, *went_out* are device names."""
+    """One network stack passed. *node* is None where the stack is not a node's own; *came_in*, *went_out* are device names.
+
+    *tunnel* is the device whose own packet, which carries that of the hop before, passed here; None for the packet that was asked about.
+    """
 
     kind: StackKind
     name: str
@@ -204,6 +207,7 @@ class Hop:
     packet_out: Packet
     steps: tuple[Step, ...] = ()
     notes: tuple[str, ...] = ()
+    tunnel: str | None = None
 
     def to_dict(self, *, with_steps: bool, written: Written | None = None) -> dict[str, object]:
         """Return the hop as trace-json.md writes it; *written* holds what was written of the answer before."""
@@ -218,6 +222,8 @@ class Hop:
         }
         if self.notes:
             out["notes"] = list(self.notes)
+        if self.tunnel is not None:
+            out["tunnel"] = self.tunnel
         if with_steps:
             out["steps"] = [written.of(s) for s in self.steps]
         return out

@@ -217,6 +217,36 @@ REASONS = (
         sources=(kubernetes_docs("Cluster Networking", "concepts/cluster-administration/networking/"),),
     ),
     Explanation(
+        code="TUNNEL_PACKET_LOST",
+        severity=Severity.FAULT,
+        theme=Theme.ENDING,
+        title="The tunnel's own packet does not arrive",
+        sentence="The packet leaves its node inside a packet of a tunnel, and that one does not come out at the other node.",
+        meaning=(
+            "An overlay (VXLAN, Geneve) carries pods' packets in UDP between the nodes. That UDP packet passes the rules of both nodes "
+            "like any other: a firewall that forgets its port (8472 for Linux and Flannel, 4789 for most others, 6081 for Geneve) takes "
+            "all traffic between pods of the two nodes away, while everything on one node works. Whatever ends it, the tunnel tells "
+            "nobody: the client waits until it times out.",
+            "It ends too where nothing unpacks it on the other node, and where the sender still knows the link-layer address that the "
+            "other node's tunnel had before.",
+        ),
+        confirm=(
+            Check(look_for="Tunnel packets that leave one node and do not come in at the other.", command="tcpdump -ni any udp port 8472"),
+            Check(
+                look_for="The peer's address by the link-layer address of its tunnel.",
+                command="bridge fdb show dev DEVICE; ip neigh show dev DEVICE",
+            ),
+            Check(look_for="A rule that counts them.", command="iptables-save -c | grep -E '8472|4789|6081'"),
+        ),
+        fix=(
+            Remedy(
+                action="Let the tunnel's UDP port in from the addresses of all nodes, on every node and in the network between them.",
+                trade_off="The port carries pods' traffic unencrypted: open it to nodes only.",
+            ),
+        ),
+        sources=(kernel("drivers/net/vxlan/vxlan_core.c"), standard(7348, "Virtual eXtensible Local Area Network (VXLAN)")),
+    ),
+    Explanation(
         code="LEAVES_CLUSTER",
         severity=Severity.INFO,
         theme=Theme.ENDING,

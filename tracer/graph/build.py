@@ -367,7 +367,7 @@ def _words(stop: Stop, path: Path, kind: BoxKind, *, alone: bool) -> tuple[str, 
     if kind is BoxKind.HOST and not stop.chain:
         if stop.stack_kind == "proxy":
             return stop.stack.split(" on ")[0], "connects anew"
-        return stop.stack, "sends on" if stop.within else "forwards"
+        return stop.stack, "carries" if stop.carries else "sends on" if stop.within else "forwards"
     if kind in (BoxKind.DROP, BoxKind.REJECT, BoxKind.UNKNOWN):
         words = WORDS.get(path.disposition)
         return words.box if words and words.box else WORDS[Disposition.UNKNOWN].box, stop.chain or stop.subtitle

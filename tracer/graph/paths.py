@@ -25,6 +25,7 @@ class Stop:
     """One station of one path. *key* says what it is, the same for every path that passes it.
 
     *within* is the node whose proxy process this is, or whose stack the process's own connection passes; *real_server* IPVS's.
+    *carries*: the packet here is a tunnel's own.
     """
 
     n: int
@@ -45,6 +46,7 @@ class Stop:
     rewrote: tuple[str, ...] = ()
     within: str = ""
     real_server: str = ""
+    carries: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +166,17 @@ def _stop(station: Json, hops: Sequence[Json], outcome: Json) -> Stop:
     key = (
         _target(outcome, hops)[0]
         if kind in ("deliver", "leave")
-        else "|".join((kind, str(stack.get("kind", "")), name, str(station.get("hook", "")), str(station.get("chain", "")), part))
+        else "|".join(
+            (
+                kind,
+                str(stack.get("kind", "")),
+                name,
+                str(station.get("hook", "")),
+                str(station.get("chain", "")),
+                part,
+                str(hop.get("tunnel", "")),
+            )
+        )
     )
     return Stop(
         n=station["n"],
@@ -176,6 +188,7 @@ def _stop(station: Json, hops: Sequence[Json], outcome: Json) -> Stop:
         node=hop.get("node"),
         within=proxy,
         real_server=_real_server(steps) if kind == "dnat" else "",
+        carries="tunnel" in hop,
         hop=station["hop"],
         steps=tuple(station.get("steps", ())),
         chain=str(station.get("chain") or ""),

@@ -349,7 +349,8 @@ def neighbours(lines: Lines, file: str) -> list[tuple[int, Fields]]:
         states = [word for word in words if word in _STATES] + (["PROXY"] if "proxy" in words[1:] else [])
         if not states or "dev" not in said:
             raise _fault(file, number, line, "a neighbour without its device or state: the line is cut off, or is none")
-        found.append((number, {"dst": words[0], "dev": said["dev"], "state": states}))
+        mac = {"lladdr": said["lladdr"]} if "lladdr" in said else {}
+        found.append((number, {"dst": words[0], "dev": said["dev"], "state": states, **mac}))
     return found
 
 
@@ -359,7 +360,7 @@ def _arp(line: str, file: str, number: int) -> Fields:
     states = {"0x0": ["INCOMPLETE"], "0x2": ["STALE"], "0x6": ["PERMANENT"]}.get(words[2] if len(words) == 6 else "")
     if states is None:
         raise _fault(file, number, line, "no line of /proc/net/arp")
-    return {"dst": words[0], "dev": words[5], "state": states}
+    return {"dst": words[0], "dev": words[5], "state": states, "lladdr": words[3]}
 
 
 READERS: Mapping[str, Callable[[Lines, str], list[tuple[int, Fields]]]] = {

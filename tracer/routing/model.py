@@ -81,7 +81,11 @@ def shown_device(device: str | None) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """One network device. ``None`` means that the file read does not say (``bridge_hairpin`` needs ``ip -d``)."""
+    """One network device. ``None`` means that the file read does not say (``bridge_hairpin`` needs ``ip -d``).
+
+    Of a tunnel: *tunnel_over* is the device that its own packets are bound to, *tunnel_local* and *tunnel_remote* are their addresses,
+    *tunnel_id* is the network's number (VNI), *tunnel_port* the UDP port; *is_external*: a program says of each packet where it goes.
+    """
 
     name: str
     index: int
@@ -98,12 +102,13 @@ class Link:
     bridge_hairpin: bool | None = None
     nf_call_iptables: bool | None = None
     nf_call_ip6tables: bool | None = None
-    vxlan_id: int | None = None
-    vxlan_local: Address | None = None
-    vxlan_port: int | None = None
     operstate: str | None = None
     tunnel_over: str | None = None
     tunnel_local: Address | None = None
+    tunnel_remote: Address | None = None
+    tunnel_id: int | None = None
+    tunnel_port: int | None = None
+    is_external: bool = False
 
     @property
     def up(self) -> bool:
@@ -154,6 +159,7 @@ class Neighbour:
     address: Address
     device: str
     states: tuple[str, ...] = ()
+    mac: str | None = None
 
     @property
     def is_fixed(self) -> bool:

@@ -82,7 +82,7 @@ def _link(entry: Entry) -> Link:
     slave = detail.child("info_slave_data") if detail and slave_kind == "bridge" else None
     own = detail.child("info_data") if detail else None
     bridge = own if kind == "bridge" else None
-    vxlan = own if kind == "vxlan" else None
+    tunnel = own if kind in TUNNELS else None
     master = entry.text("master")
     return Link(
         name=entry.required("ifname"),
@@ -100,19 +100,21 @@ def _link(entry: Entry) -> Link:
         bridge_hairpin=slave.flag("hairpin") if slave and slave.has("hairpin") else None,
         nf_call_iptables=bridge.flag("nf_call_iptables") if bridge and bridge.has("nf_call_iptables") else None,
         nf_call_ip6tables=bridge.flag("nf_call_ip6tables") if bridge and bridge.has("nf_call_ip6tables") else None,
-        vxlan_id=vxlan.integer("id") if vxlan else None,
-        vxlan_local=(vxlan.address("local") or vxlan.address("local6")) if vxlan else None,
-        vxlan_port=vxlan.integer("port") if vxlan else None,
         operstate=entry.text("operstate"),
-        tunnel_over=own.text("link") if own and kind in TUNNELS else None,
-        tunnel_local=_tunnel_local(own) if own and kind in TUNNELS else None,
+        tunnel_over=tunnel.text("link") if tunnel else None,
+        tunnel_local=_end_of(tunnel, "local") if tunnel else None,
+        tunnel_remote=_end_of(tunnel, "remote") if tunnel else None,
+        tunnel_id=tunnel.integer("id") if tunnel else None,
+        tunnel_port=tunnel.integer("port") if tunnel else None,
+        is_external=tunnel is not None and tunnel.flag("external"),
     )
 
 
-def _tunnel_local(own: Entry) -> Address | None:
-    """The address a tunnel sends from, None when it has none of its own ("any") or the device is no tunnel."""
-    text = own.text("local") or own.text("local6")
-    return own.as_address("local", text) if text and text != "any" else None
+def _end_of(tunnel: Entry, end: str) -> Address | None:
+    """The address of one end of a tunnel, None where it has none of its own ("any", "0.0.0.0"). NB: VXLAN's IPv6 ends are called local6."""
+    text = tunnel.text(end) or tunnel.text(f"{end}6")
+    address = tunnel.as_address(end, text) if text and text != "any" else None
+    return None if address is None or address.is_unspecified or address.is_multicast else address
 
 
 def parse_neighbours(text: str, file: str = "ip-neigh.json") -> tuple[Neighbour, ...]:
@@ -122,6 +124,7 @@ def parse_neighbours(text: str, file: str = "ip-neigh.json") -> tuple[Neighbour,
             address=entry.as_address("dst", entry.required("dst")),
             device=entry.required("dev"),
             states=entry.words("state"),
+            mac=entry.text("lladdr"),
         )
         for entry in load_entries(text, file, "neigh")
     )

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from tracer.assumptions import DROPS_PODS, ENTERS, FRONT, KINDS, NETWORK, POD, ROUTES_PODS
 from tracer.forks import Fork
 from tracer.front.service_balancer import balancer_at
+from tracer.frontends.kinds import Replay
 from tracer.frozen import changed
 from tracer.kube.pod import Pod
 from tracer.limits import Budget
@@ -30,6 +31,7 @@ from tracer.simulate.departure import Departure, Way
 from tracer.simulate.node import NodeWalk
 from tracer.simulate.process import accepted
 from tracer.simulate.surroundings import ACCEPTORS, Acceptor, ClusterSurroundings
+from tracer.simulate.tunnelled import carrier_sent
 from tracer.simulate.walk import Ending, Walk
 from tracer.snapshot.node_files import IP_ADDR, IP_LINK, SYSCTL
 from tracer.stack_protocols import Balancer, Handing, TableId, TableKind
@@ -39,6 +41,7 @@ from tracer.topology.cluster import Cluster, Port
 from tracer.topology.overlay import overlay_mark
 from tracer.topology.pod_routes import Lacked, lacked_route
 from tracer.topology.stack import NodeStack
+from tracer.topology.tunnels import Carried, carried
 from tracer.trace import Disposition, Reason, StackKind, Unknown
 
 _MOST_HOPS = 32
@@ -285,6 +288,9 @@ class Fabric:
     def _routed(self, routed: d.Routed) -> Iterator[Way]:
         """A packet leaves a node by its route's device towards the next hop."""
         walk, node, route = routed.walk, routed.node, routed.route
+        if (carried := self._carried(node, route)) is not None:
+            deaf = self._unheard(walk, Port(node=carried.peer, device=carried.peer_device), route)
+            return iter([deaf or carrier_sent(walk, carried, node, self._unpacked)])
         destination, device = walk.packet.destination, route.device
         pod = self.cluster.pod_with_ip(destination, node)
         if route.gateway is None and pod and pod.node_name == node:
@@ -297,6 +303,20 @@ class Fabric:
         if pod is not None and pod.node_name == node:
             return self._to_own_pod(walk, pod, device, through_itself=port is not None)
         return self._beyond(walk, routed, device, pod)
+
+    def _carried(self, node: str, way: RouteResult) -> Carried | None:
+        """What carries a packet that leaves *node* by *way*; None where nothing does, or the carrier's way is not in the nodes' rules."""
+        found = carried(self.cluster, node, way)
+        if found is None or not all(
+            self._around.data_path(self.cluster.stack(name)).kind.replay is Replay.RULES for name in (node, found.peer)
+        ):
+            return None
+        return found
+
+    def _unpacked(self, walk: Walk, carried: Carried) -> Iterator[Way]:
+        """A packet that came out of a tunnel at the other end."""
+        walk = walk.note(f"unpacked by {carried.peer_device}: carried in {carried.text} (the other end is {carried.told_by})")
+        return self._received(walk, self.cluster.stack(carried.peer), carried.peer_device)
 
     def _to_own_pod(self, walk: Walk, pod: Pod, device: str | None, *, through_itself: bool) -> Iterator[Way]:
         """A pod of this node, by a gateway: the node itself (as Cilium's cilium_host), or a router, which a node's own pods never need."""

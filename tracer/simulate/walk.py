@@ -47,6 +47,7 @@ class Walk:
     *assumed* are the words of the assumptions that the way here rests on.
     *refusal* is what kind of no the answer is, None for a plain answer; *sender* is who says it, as an ICMP error's source.
     *no_way* is what routing said where it ended the packet.
+    *tunnel* is the device whose own packet this is, which carries another's; None for any other.
     *source_port_certain* is false once NAT may have changed it; *answering*: this is the answer; *midstream*: no first packet.
     """
 
@@ -72,6 +73,7 @@ class Walk:
     refusal: str | None = None
     sender: Address | None = None
     no_way: ResultKind | None = None
+    tunnel: str | None = None
 
     @property
     def is_error(self) -> bool:
@@ -134,6 +136,7 @@ class Walk:
             packet_out=self.wire,
             steps=visit.steps.to_tuple() if visit.steps else (),
             notes=visit.notes,
+            tunnel=self.tunnel,
         )
         return (*self.hops, hop)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tracer.stations.station import ENDS, Station, StationKind
+from tracer.stations.station import ENDS, Station, StationKind, passes
 from tracer.trace import Disposition, Hop, Outcome, StackKind
 
 
@@ -47,7 +47,7 @@ def _undone(hop: Hop) -> tuple[StationKind, str]:
         return StationKind.UN_NAT, "Service address restored" if hop.kind is StackKind.NODE else f"{hop.name} restores its address"
     if destination:
         return StationKind.UN_NAT, "Client address restored"
-    return StationKind.CHAIN, f"Passes {hop.name}"
+    return StationKind.CHAIN, passes(hop)
 
 
 def _all(hop: Hop) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tracer.dispositions import WORDS
-from tracer.trace import Disposition
+from tracer.trace import Disposition, Hop
 
 
 class StationKind(StrEnum):
@@ -65,3 +65,8 @@ ENDS = {
     if disposition is not Disposition.DELIVERED
 }
 """How a way that is not delivered ends: the kind of its last station and what it is called."""
+
+
+def passes(hop: Hop) -> str:
+    """Return the title of a station where a packet only passes *hop*."""
+    return f"Passes {hop.name}" + (f", carrying for {hop.tunnel}" if hop.tunnel else "")

@@ -21,7 +21,7 @@ from tracer.frozen import changed
 from tracer.packet import Protocol
 from tracer.stations.lookup_stations import lookup_stations
 from tracer.stations.reply_stations import reply_stations
-from tracer.stations.station import ENDS, Station, StationKind
+from tracer.stations.station import ENDS, Station, StationKind, passes
 from tracer.trace import Disposition, Hop, Lookup, Outcome, StackKind, Step, Trace
 
 ChainId = tuple[str, str, str, str]
@@ -140,7 +140,7 @@ def _hop_stations(hop: Hop, index: int, chains: RandomChains, *, last: bool, out
     if hop.kind is not StackKind.NODE:
         # A pod's or a client's own stack: its rules, if it has any, belong to what it does there.
         if index and not (last and outcome.disposition in (Disposition.DELIVERED, Disposition.LEAVES)):
-            yield Station(n=0, kind=StationKind.CHAIN, title=f"Passes {hop.name}", hop=index, steps=_all(hop))
+            yield Station(n=0, kind=StationKind.CHAIN, title=passes(hop), hop=index, steps=_all(hop))
         return
     yield from _node_stations(hop, index, chains, arrives=last and outcome.disposition is Disposition.DELIVERED)
 
@@ -150,7 +150,7 @@ def _node_stations(hop: Hop, index: int, chains: RandomChains, *, arrives: bool)
     found = [list(_hook_stations(hop, index, start, stop, chains)) for start, stop in hooks]
     eventful = any(station.kind is not StationKind.CHAIN or _conditional(hop, station) for group in found for station in group)
     if not eventful and index and not arrives:
-        yield Station(n=0, kind=StationKind.CHAIN, title=f"Passes {hop.name}", hop=index, steps=_all(hop))
+        yield Station(n=0, kind=StationKind.CHAIN, title=passes(hop), hop=index, steps=_all(hop))
         return
     for group in found:
         yield from group

@@ -18,6 +18,7 @@ from django.conf import settings
 from django.template.loader import render_to_string
 from django.utils.html import escape
 
+from tracer.carriers_folded import carriers_folded
 from tracer.graph import Box, BoxKind, EdgeKind, Graph, build, most_likely
 from webapp.answering.document import Answer
 from webapp.drawing.graph_svg import LayoutError
@@ -187,7 +188,7 @@ def json_parts(answer: Answer, query: TraceQuery) -> Iterator[bytes]:
     """Yield what ``json_text`` returns, part by part: with many outcomes it is some 30 MB, which need not be there at once."""
     waiting: list[str] = []
     size = 0
-    for word in json.JSONEncoder(ensure_ascii=False, indent=1).iterencode(_shown(answer, query).answer):
+    for word in json.JSONEncoder(ensure_ascii=False, indent=1).iterencode(carriers_folded(_shown(answer, query).answer)):
         waiting.append(word)
         size += len(word)
         if size >= _PART:

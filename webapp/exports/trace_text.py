@@ -84,7 +84,8 @@ def _passages(outcome: Outcome, *, with_steps: bool) -> Iterator[str]:
 def _hop(hop: Hop) -> str:
     came = f" in {hop.came_in}" if hop.came_in else ""
     went = f" out {hop.went_out}" if hop.went_out else ""
-    return f"{hop.kind.value} {hop.name}{came}{went}: {_packet(hop.packet_in)}"
+    carrier = f" (carrier of {hop.tunnel})" if hop.tunnel else ""
+    return f"{hop.kind.value} {hop.name}{came}{went}{carrier}: {_packet(hop.packet_in)}"
 
 
 def _packet(packet: Packet) -> str:

@@ -153,8 +153,8 @@ def test_what_a_vxlan_device_says() -> None:
     vxlan, plain = parse_links(
         json.dumps([{"ifindex": 2, "ifname": "vx", "flags": [], "linkinfo": detail}, {"ifindex": 3, "ifname": "eth0", "flags": []}])
     )
-    assert (vxlan.vxlan_id, str(vxlan.vxlan_local), vxlan.vxlan_port) == (7, "10.0.0.1", 4789)
-    assert (plain.vxlan_id, plain.vxlan_local, plain.vxlan_port) == (None, None, None)
+    assert (vxlan.tunnel_id, str(vxlan.tunnel_local), vxlan.tunnel_port) == (7, "10.0.0.1", 4789)
+    assert (plain.tunnel_id, plain.tunnel_local, plain.tunnel_port) == (None, None, None)
 
 
 @pytest.mark.parametrize(

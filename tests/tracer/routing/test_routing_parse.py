@@ -134,7 +134,7 @@ def test_links_tell_bridges_and_hairpin() -> None:
     assert [port.name for port in stack.bridge_ports("cni0")] == ["veth1", "veth2"]
     assert stack.port_hairpin("veth1") is True
     assert stack.port_hairpin("veth2") is None
-    assert (stack.link("flannel.1").vxlan_id, stack.link("flannel.1").vxlan_local) == (1, ip_address("10.0.0.1"))
+    assert (stack.link("flannel.1").tunnel_id, stack.link("flannel.1").tunnel_local) == (1, ip_address("10.0.0.1"))
 
 
 def test_addresses_keep_their_flags() -> None:

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from tracer.assumptions import assumption_words, parse_assumptions
+from tracer.carriers_folded import carriers_folded
 from tracer.errors import QueryError, TracerError
 from tracer.explain.findings import diagnose
 from tracer.query import Query, parse_destination, parse_port, parse_protocol, parse_source, query_from_dict
@@ -179,7 +180,7 @@ def _answer(found: Trace, *, with_steps: bool) -> dict[str, object]:
             outcome["stations"] = [station.to_dict() for station in stations]
     if found.query.seed is not None:
         answer["sample"] = sampled(answer, found.query.seed)["outcomes"][0]["id"]
-    return answer
+    return carriers_folded(answer)
 
 
 def _decoded(line: str, number: int) -> object:

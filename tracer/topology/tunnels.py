@@ -1,0 +1,117 @@
+"""Which packet carries what leaves a node by a tunnel: its protocol, its ends, and the device of the other node that unpacks it.
+
+Where a VXLAN device sends to is in its forwarding database, by the link-layer address of the next hop. Without that, the node is taken
+whose own device of the same network has that link-layer address, else the one that holds the next hop on such a device.
+Not walked, and left as they are: devices whose parameters were not recorded, those that a program tells each packet's way (``external``),
+and WireGuard, whose peers no file holds.
+Source: vxlan_xmit, vxlan_xmit_one, vxlan_rcv in drivers/net/vxlan/vxlan_core.c, geneve_xmit in drivers/net/geneve.c, Linux 6.18.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tracer.packet import Address, Packet, Protocol
+from tracer.routing import Link, RouteResult
+from tracer.topology.cluster import Cluster
+
+_PORTS = {"vxlan": 8472, "geneve": 6081}
+"""The kinds of tunnels whose packets are UDP, and the port where the device does not say it: Linux' own, for VXLAN not IANA's 4789."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """What carries a packet out of *device*: *packet*, to node *peer*, which unpacks it at its *peer_device*.
+
+    *mac* is the link-layer address that the packet inside is sent to, *peer_mac* that of the device that unpacks it. *told_by* says what
+    the other end is known by.
+    """
+
+    device: str
+    packet: Packet
+    peer: str
+    peer_device: str
+    told_by: str
+    mac: str | None
+    peer_mac: str | None
+
+    @property
+    def text(self) -> str:
+        """Return the packet as a sentence says it."""
+        packet = self.packet
+        return f"{packet.protocol.value.upper()} {packet.source} to {packet.destination} port {packet.destination_port}"
+
+    @property
+    def is_for_another(self) -> bool:
+        """Return whether the device that unpacks the packet throws it away, as one for somebody else: it has another address by now."""
+        return self.mac is not None and self.peer_mac is not None and self.mac != self.peer_mac
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    node: str
+    link: Link
+
+
+def carried(cluster: Cluster, node: str, way: RouteResult) -> Carried | None:
+    """Return what carries a packet that leaves *node* by *way*; None where its device is no tunnel, or not enough of it was recorded."""
+    routing = cluster.stack(node).routing
+    link = routing.link(way.device) if way.device is not None else None
+    if link is None or link.kind not in _PORTS or link.is_external or link.tunnel_id is None:
+        return None
+    source = link.tunnel_local or (_first_of(cluster, node, link.tunnel_over) if link.tunnel_over else None)
+    entry = routing.neighbour(way.next_hop, link.name)
+    mac = entry.mac if entry is not None else None
+    end, told_by = _other_end(cluster, node, link, way.next_hop, mac)
+    if source is None or end is None or end.link.tunnel_local is None or end.link.tunnel_local.version != source.version:
+        return None
+    packet = Packet(
+        protocol=Protocol.UDP,
+        source=source,
+        source_port=None,
+        source_port_random=True,
+        destination=end.link.tunnel_local,
+        destination_port=_port(link),
+    )
+    alone = end.link.master is None
+    return Carried(
+        device=link.name,
+        packet=packet,
+        peer=end.node,
+        peer_device=end.link.name,
+        told_by=told_by,
+        mac=mac,
+        peer_mac=end.link.mac if alone else None,
+    )
+
+
+def _other_end(cluster: Cluster, node: str, link: Link, next_hop: Address, mac: str | None) -> tuple[_End | None, str]:
+    ends = list(_ends(cluster, node, link))
+    if link.tunnel_remote is not None:
+        found = [end for end in ends if end.link.tunnel_local == link.tunnel_remote]
+        return (found[0] if len(found) == 1 else None), "the device's own settings"
+    found = [end for end in ends if mac is not None and end.link.mac == mac]
+    if len(found) == 1:
+        return found[0], f"the node whose {found[0].link.name} has the link-layer address {mac}"
+    holders = {port.node for port in cluster.ports_of(next_hop)}
+    if not holders and (pod := cluster.pod_with_ip(next_hop, node)) is not None and pod.node_name:
+        holders = {pod.node_name}
+    found = [end for end in ends if end.node in holders]
+    return (found[0] if len(found) == 1 else None), f"the node that has {next_hop}"
+
+
+def _ends(cluster: Cluster, node: str, link: Link) -> Iterator[_End]:
+    """The devices of other nodes in the same network."""
+    for name in cluster.node_names:
+        for other in cluster.stack(name).routing.links if name != node else ():
+            if (other.kind, other.tunnel_id, _port(other)) == (link.kind, link.tunnel_id, _port(link)) and not other.is_external:
+                yield _End(name, other)
+
+
+def _port(link: Link) -> int:
+    return link.tunnel_port or _PORTS.get(str(link.kind), 0)
+
+
+def _first_of(cluster: Cluster, node: str, device: str) -> Address | None:
+    return next((held.address for held in cluster.stack(node).routing.addresses_of(device)), None)
