@@ -106,7 +106,10 @@ LANGUAGE_CODE = "en"
 USE_I18N = False
 USE_TZ = True
 TIME_ZONE = "UTC"
+# Pasted texts, all together; longer ones are handed in as files.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000
+# Of one request: a folder's files come one by one. More of them come as an archive.
+DATA_UPLOAD_MAX_NUMBER_FILES = 2_000
 # Always a file on disk: an upload is read in the background, after its request has ended.
 FILE_UPLOAD_HANDLERS = ["webapp.http.upload_handler.NamelessFileUploadHandler"]
 # Beside the data, not in /tmp, which may be memory.

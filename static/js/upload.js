@@ -1,8 +1,12 @@
-// The upload form: progress in words, cancel, a file dropped anywhere on the page. Without it the form is an ordinary one.
+// The upload form: progress in words, cancel, files and folders dropped anywhere on the page, several pasted pieces. Without it the form is an ordinary one.
 const form = document.getElementById("upload");
 
 function setUp() {
-  const input = form.querySelector("input[type=file]");
+  const inputs = [...form.querySelectorAll("input[type=file]")];
+  const [input, folder] = inputs;
+  const paths = form.elements.paths;
+  const most = Number(form.dataset.maxFiles);
+  let dropped = [];
   const button = form.querySelector("[data-upload-button]");
   const cancel = form.querySelector("[data-upload-cancel]");
   const sending = document.getElementById("upload-sending");
@@ -28,12 +32,26 @@ function setUp() {
   };
   const refuse = (text) => fill("alert", "errors", text);
   const clear = () => fill("", "", "");
+  const chosen = () => inputs.flatMap((one) => [...one.files]);
   const tooLarge = () => {
-    const file = input.files[0];
-    return file && file.size > limit ? `${file.name} has ${Math.ceil(file.size / 1e6)} MB, and this server accepts up to ${Math.floor(limit / 1e6)} MB.` : "";
+    const files = chosen();
+    const size = files.reduce((sum, file) => sum + file.size, 0);
+    if (files.length > most) return `These are ${files.length} files, and this server accepts ${most} at once: pack them first (tar czf snapshot.tar.gz FOLDER).`;
+    if (size <= limit) return "";
+    const what = files.length === 1 ? `${files[0].name} has` : `These ${files.length} files have`;
+    return `${what} ${Math.ceil(size / 1e6)} MB, and this server accepts up to ${Math.floor(limit / 1e6)} MB.`;
   };
+  // A form sends names without folders: the paths go beside them, in the same order.
+  const noted = () => { paths.value = JSON.stringify(inputs.flatMap((one) => [...one.files].map((file, at) => (one === input && dropped[at]) || file.webkitRelativePath || file.name))); };
 
-  input.addEventListener("change", () => { clear(); sending.hidden = true; if (tooLarge()) refuse(tooLarge()); });
+  for (const one of inputs) one.addEventListener("change", (event) => {
+    if (one === input && event.isTrusted) dropped = [];
+    clear();
+    sending.hidden = true;
+    noted();
+    if (tooLarge()) refuse(tooLarge());
+  });
+  addPieces(form);
 
   form.addEventListener("htmx:confirm", (event) => {
     if (event.target !== form) return;
@@ -72,17 +90,51 @@ function setUp() {
     if (failed) failed.focus();
   });
   cancel.addEventListener("click", () => window.htmx.trigger(form, "htmx:abort"));
-  dropAnywhere((file) => {
+  dropAnywhere((found) => {
     const files = new DataTransfer();
-    files.items.add(file);
+    for (const [, file] of found) files.items.add(file);
+    dropped = found.map(([path]) => path);
     input.files = files.files;
+    folder.value = "";
     input.dispatchEvent(new Event("change", { bubbles: true }));
-    if (!state().classList.contains("errors")) say(`${file.name} is ready. Press Upload.`);
+    const what = found.length === 1 ? `${found[0][1].name} is` : `${found.length} files are`;
+    if (!state().classList.contains("errors")) say(`${what} ready. Press Upload.`);
     button.focus();
-  }, refuse);
+  }, most);
 }
 
-function dropAnywhere(take, refuse) {
+// "Add another piece" copies the first one, empty, with ids of its own.
+function addPieces(within) {
+  const pieces = within.querySelector("[data-pieces]");
+  for (const spare of within.querySelectorAll(".pasted > .no-js")) spare.remove();
+  within.querySelector("[data-add-piece]").addEventListener("click", () => {
+    const number = pieces.children.length + 1;
+    const piece = pieces.firstElementChild.cloneNode(true);
+    for (const one of piece.querySelectorAll("[id]")) { one.id = one.id.replace(/\d+$/, number); one.value = ""; }
+    for (const one of piece.querySelectorAll("label")) { one.htmlFor = one.htmlFor.replace(/\d+$/, number); one.textContent += ` (piece ${number})`; }
+    pieces.append(piece);
+    piece.querySelector("textarea").focus();
+  });
+}
+
+// Every file of what was dropped, folders too, with its path; one more than may be sent is enough to say that there are too many.
+async function filesIn(entries, most) {
+  const found = [];
+  const waiting = [...entries];
+  while (waiting.length && found.length <= most) {
+    const entry = waiting.shift();
+    if (entry.isFile) {
+      const file = await new Promise((done) => entry.file(done, () => done(null)));
+      if (file) found.push([entry.fullPath.replace(/^\//, ""), file]);
+    } else {
+      const reader = entry.createReader();
+      for (let some; (some = await new Promise((done) => reader.readEntries(done, () => done([])))).length;) waiting.push(...some);
+    }
+  }
+  return found;
+}
+
+function dropAnywhere(take, most) {
   let depth = 0;
   const over = (on) => document.documentElement.classList.toggle("dropping", on);
   const hasFiles = (event) => Array.from(event.dataTransfer?.types || []).includes("Files");
@@ -94,10 +146,10 @@ function dropAnywhere(take, refuse) {
     event.preventDefault();
     depth = 0;
     over(false);
-    const [item] = event.dataTransfer.items;
-    if (event.dataTransfer.files.length > 1) refuse("Drop one file: pack the folder first (tar czf snapshot.tar.gz FOLDER).");
-    else if (item?.webkitGetAsEntry?.()?.isDirectory) refuse("A folder cannot be dropped: pack it first (tar czf snapshot.tar.gz FOLDER).");
-    else if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
+    const files = [...event.dataTransfer.files].map((file) => [file.name, file]);
+    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+    if (!entries.some((entry) => entry.isDirectory)) { if (files.length) take(files); return; }
+    filesIn(entries, most).then((found) => { if (found.length) take(found); });
   });
 }
 

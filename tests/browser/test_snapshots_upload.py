@@ -83,7 +83,7 @@ def test_by_button_with_progress(slow, padded):
         new MutationObserver(note).observe(document.getElementById("upload-sending"), {childList: true, characterData: true, subtree: true, attributes: true});
         window.addEventListener("beforeunload", () => sessionStorage.setItem("seen", JSON.stringify(window.seen)));
     }""")
-    slow.get_by_label("File", exact=True).set_input_files(padded)
+    slow.get_by_label("Files", exact=True).set_input_files(padded)
     slow.get_by_label("Name, if another").fill("padded shop")
     slow.get_by_role("button", name="Upload").click()
     arrived(slow, "padded shop")
@@ -96,11 +96,11 @@ def test_by_keyboard(page, archive):
     # Asked for before the page loads: Chromium is told of it without waiting, and would otherwise open its own dialog now and then.
     page.on("filechooser", lambda _: None)
     page.goto("/snapshots/new")
-    page.get_by_label("File", exact=True).focus()
+    page.get_by_label("Files", exact=True).focus()
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Enter")
     chooser.value.set_files(archive)
-    page.keyboard.press("Tab")
+    page.get_by_label("Name, if another").focus()
     page.keyboard.type("by keyboard")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Upload"
@@ -124,18 +124,38 @@ def test_by_drop_anywhere(page, archive):
     arrived(page, "dropped")
 
 
-def test_several_dropped_files_are_refused_in_words(page):
+def test_several_dropped_files_and_a_pasted_piece_are_one_upload(page):
+    service = {
+        "kind": "Service",
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"clusterIP": "10.96.0.7", "ports": [{"port": 80}]},
+    }
+    node = {"kind": "Node", "metadata": {"name": "node-a"}, "status": {"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]}}
     page.goto("/snapshots/new")
     transfer = page.evaluate_handle(
-        "() => { const t = new DataTransfer(); t.items.add(new File(['a'], 'a.json')); t.items.add(new File(['b'], 'b.json')); return t; }"
+        """texts => { const t = new DataTransfer();
+        texts.forEach((text, at) => t.items.add(new File([text], `${at}.json`))); return t; }""",
+        [json.dumps({"kind": "List", "items": [one]}) for one in (service, {"kind": "Namespace", "metadata": {"name": "shop"}})],
     )
     page.dispatch_event("body", "drop", {"dataTransfer": transfer})
-    assert "Drop one file" in page.get_by_role("alert").inner_text()
+    page.get_by_text("2 files are ready. Press Upload.").wait_for()
+    page.get_by_role("button", name="Add another piece").click()
+    assert page.evaluate("document.activeElement.id") == "paste-2"
+    page.get_by_label("Text (piece 2)").fill(json.dumps({"kind": "List", "items": [node]}))
+    page.get_by_label("Name, if another").fill("three pieces")
+    page.get_by_role("button", name="Upload").click()
+    arrived(page, "three pieces")
+    assert page.get_by_text("Found 1 Service, 1 Node; no node's rules.").is_visible()
+    assert "kubectl get endpointslices,pods -A" in page.get_by_role("group", name="The command that would add most").inner_text()
+    page.get_by_role("link", name="Add what is missing").click()
+    page.get_by_role("heading", level=1, name="Add to three pieces").wait_for()
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
 def test_cancel(slow, padded):
     slow.goto("/snapshots/new")
-    slow.get_by_label("File", exact=True).set_input_files(padded)
+    slow.get_by_label("Files", exact=True).set_input_files(padded)
     slow.get_by_role("button", name="Upload").click()
     slow.get_by_text("Uploading").wait_for()
     slow.get_by_role("button", name="Cancel").click()
@@ -147,7 +167,7 @@ def test_cancel(slow, padded):
 
 def test_422_lists_every_problem(page, refused):
     page.goto("/snapshots/new")
-    page.get_by_label("File", exact=True).set_input_files(refused)
+    page.get_by_label("Files", exact=True).set_input_files(refused)
     page.get_by_role("button", name="Upload").click()
     alert = page.get_by_role("alert")
     alert.get_by_role("heading", name="Not stored").wait_for()
@@ -160,7 +180,7 @@ def test_422_says_file_and_line(page, tmp_path):
     broken = tmp_path / "services.json"
     broken.write_text('{"kind": "List",\n "items": [\n  {"kind": "Service"\n')
     page.goto("/snapshots/new")
-    page.get_by_label("File", exact=True).set_input_files(broken)
+    page.get_by_label("Files", exact=True).set_input_files(broken)
     page.get_by_role("button", name="Upload").click()
     page.get_by_role("alert").get_by_text("services.json:").first.wait_for()
 
@@ -184,14 +204,14 @@ class TestSmallServer:
     def test_413_before_the_upload(self, small, huge):
         small.goto("/snapshots/new")
         assert small.get_by_text(f"up to {LIMIT_MB} MB").is_visible()
-        small.get_by_label("File", exact=True).set_input_files(huge)
+        small.get_by_label("Files", exact=True).set_input_files(huge)
         assert f"accepts up to {LIMIT_MB} MB" in small.get_by_role("alert").inner_text()
 
     def test_413_from_the_server(self, small, huge):
         small.goto("/snapshots/new")
         # The page's own check is blinded, so that the server has to say it.
         small.evaluate("Object.defineProperty(File.prototype, 'size', {get: () => 1})")
-        small.get_by_label("File", exact=True).set_input_files(huge)
+        small.get_by_label("Files", exact=True).set_input_files(huge)
         small.get_by_role("button", name="Upload").click()
         alert = small.get_by_role("alert")
         alert.get_by_text(f"{LIMIT_MB} MB").wait_for()
@@ -202,11 +222,11 @@ def test_u3_without_javascript(browser, live_url, archive, refused):
     context = browser.new_context(base_url=live_url, java_script_enabled=False)
     page = context.new_page()
     page.goto("/snapshots/new")
-    page.get_by_label("File", exact=True).set_input_files(refused)
+    page.get_by_label("Files", exact=True).set_input_files(refused)
     page.get_by_role("button", name="Upload").click()
     page.get_by_role("heading", name="Not stored").wait_for(timeout=15_000)
     assert page.get_by_role("alert").locator("li").count() == 2
-    page.get_by_label("File", exact=True).set_input_files(archive)
+    page.get_by_label("Files", exact=True).set_input_files(archive)
     page.get_by_label("Name, if another").fill("without script")
     page.get_by_role("button", name="Upload").click()
     page.get_by_role("heading", level=1, name="without script", exact=True).wait_for(timeout=15_000)

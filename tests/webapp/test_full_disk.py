@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError
 from django.test import Client
 
@@ -22,6 +21,7 @@ from webapp.http.upload_handler import NamelessFileUploadHandler
 from webapp.models import Snapshot, UploadJob
 from webapp.storing import storage, stored_snapshots, upload_jobs
 from webapp.storing.container import ContainerWriter
+from webapp.storing.handed_in import HandedIn
 from webapp.uploads import UploadError
 
 NO_ROOM = OSError(errno.ENOSPC, "No space left on device")
@@ -95,7 +95,7 @@ def test_it_is_recognised_through_what_was_made_of_it() -> None:
 def test_an_upload_that_cannot_be_kept_is_told_and_gone(settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload_jobs.fcntl, "flock", fail(NO_ROOM))
     with pytest.raises(UploadError) as caught:
-        stored_snapshots.start_upload(SimpleUploadedFile("a.json", b"{}"), name="", owner="me")
+        stored_snapshots.start_upload((HandedIn(path="a.json", content=b"{}"),), name="", owner="me")
     assert (caught.value.status, UploadJob.objects.count(), left(settings.DATA_DIR)) == (507, 0, [])
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
 
+from tests.conftest import PROJECT
 from tests.webapp.conftest import SECRET, SERVICE, write_cluster
 from webapp.management.commands.load_demo import demonstration_clusters
 from webapp.models import Snapshot
@@ -30,6 +34,68 @@ def test_a_refusal_has_code_2_and_every_reason(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="No such file") as caught:
         call_command("import_snapshot", str(tmp_path / "nowhere"))
     assert caught.value.returncode == 2
+
+
+def test_a_first_import_into_an_empty_data_folder_makes_the_database(small: Path, tmp_path: Path) -> None:
+    variables = os.environ | {"HOPLINE_DATA": str(tmp_path / "new/data"), "DJANGO_SETTINGS_MODULE": "webapp.settings"}
+    ran = subprocess.run(
+        [sys.executable, str(PROJECT / "manage.py"), "import_snapshot", str(small)],
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, len(ran.stdout.strip())) == (0, 16), ran.stderr
+
+
+def test_several_files_are_one_snapshot(tmp_path: Path) -> None:
+    write_cluster(tmp_path / "c")
+    out, err = io.StringIO(), io.StringIO()
+    call_command("import_snapshot", str(tmp_path / "c/services.json"), str(tmp_path / "c/nodes"), stdout=out, stderr=err)
+    row = Snapshot.objects.get(id=out.getvalue().strip())
+    with contextlib.closing(open_container(row)) as files:
+        assert set(files) == {"services.json", "nodes/node-a/iptables-save.txt", "nodes/node-b/iptables-save.txt"}
+    assert err.getvalue().startswith("Found 1 Service; rules of 2 of 2 nodes")
+    assert "kubectl get endpointslices,pods,nodes -A -o json > objects.json" in err.getvalue()
+
+
+def test_what_is_added_is_laid_over_a_parent(tmp_path: Path) -> None:
+    write_cluster(tmp_path / "c", nodes=("node-a",))
+    write_cluster(tmp_path / "d", nodes=("node-a", "node-b"))
+    parent = stored_snapshots.store_snapshot(tmp_path / "c", name="prod")
+    (tmp_path / "d/nodes/node-a/iptables-save.txt").write_text("*nat\nCOMMIT\n")
+    out = io.StringIO()
+    call_command("import_snapshot", "--add-to", "prod", str(tmp_path / "d/nodes"), stdout=out, stderr=io.StringIO())
+    row = Snapshot.objects.get(id=out.getvalue().strip())
+    with contextlib.closing(open_container(row)) as files:
+        assert set(files) == {"services.json", "nodes/node-a/iptables-save.txt", "nodes/node-b/iptables-save.txt"}
+        assert files["nodes/node-a/iptables-save.txt"] == b"*nat\nCOMMIT\n"
+    assert row.summary["parent"] == {"id": parent.id, "name": "prod"}
+    with pytest.raises(CommandError, match="no snapshot nosuch"):
+        call_command("import_snapshot", "--add-to", "nosuch", str(tmp_path / "d"))
+    with pytest.raises(CommandError, match="Several snapshots are called prod"):
+        call_command("import_snapshot", "--add-to", "prod", str(tmp_path / "d"))
+
+
+def _other_nodes(folder: Path) -> None:
+    write_cluster(folder, nodes=("else-1",))
+    (folder / "services.json").unlink()
+
+
+def _other_services(folder: Path) -> None:
+    other = json.loads(json.dumps(SERVICE).replace("10.96.0.10", "10.200.0.9"))
+    folder.mkdir()
+    (folder / "services.json").write_text(json.dumps({"kind": "List", "items": [other]}))
+
+
+@pytest.mark.parametrize("write", [_other_nodes, _other_services])
+def test_two_clusters_are_never_mixed(tmp_path: Path, write) -> None:
+    parent = stored_snapshots.store_snapshot(write_cluster(tmp_path / "c"), name="prod")
+    write(tmp_path / "other")
+    with pytest.raises(CommandError, match="not of the cluster of prod") as caught:
+        call_command("import_snapshot", "--add-to", parent.id, str(tmp_path / "other"))
+    assert caught.value.returncode == 2
+    assert Snapshot.objects.get() == parent
 
 
 def test_delete_removes_row_and_bytes(small: Path, own_storage: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 
@@ -11,6 +12,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from tests.webapp.made_rows import MINE, OTHER, client_of
 from tests.webapp.stored import service
 from webapp.models import Snapshot, UploadJob
+from webapp.storing.snapshot_store import open_container
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HTMX = {"HX-Request": "true", "HX-Target": "upload-state"}
@@ -32,7 +34,7 @@ def finished(client, address: str):
 
 def test_it_works(client):
     page = client.get("/snapshots/new").content.decode()
-    assert 'name="snapshot" type="file"' in page
+    assert 'name="snapshot" type="file" multiple' in page
     assert "up to 200 MB" in page
 
 
@@ -120,3 +122,73 @@ def test_a_name_is_what_can_be_printed_of_it(client):
     assert job.name.startswith("namewith more x")
     assert len(job.name) == 100
     finished(client, f"/snapshots/uploads/{job.id}")
+
+
+RULES = "*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n"
+
+
+def stored_files(row) -> set[str]:
+    with contextlib.closing(open_container(row)) as files:
+        return set(files)
+
+
+def test_several_files_of_a_folder_become_one_snapshot(client):
+    """A form's files have no folders in their names: the paths come beside them."""
+    files = [file(name="services.json"), file(RULES.encode(), name="iptables-save.txt"), file(RULES.encode(), name="iptables-save.txt")]
+    paths = ["shop/services.json", "shop/nodes/a/iptables-save.txt", "shop/nodes/b/iptables-save.txt"]
+    response = client.post("/snapshots/new", {"snapshot": files, "paths": json.dumps(paths)})
+    finished(client, response["Location"])
+    row = Snapshot.objects.get()
+    assert stored_files(row) == {"services.json", "nodes/a/iptables-save.txt", "nodes/b/iptables-save.txt"}
+    assert row.name == "shop"
+
+
+@pytest.mark.parametrize("paths", ["", "{", "[1, 2]", '["only one"]', "[" * 100_000])
+def test_paths_that_do_not_fit_are_not_used(client, paths):
+    response = client.post("/snapshots/new", {"snapshot": [file(name="services.json"), file(name="pods.json")], "paths": paths})
+    finished(client, response["Location"])
+    assert stored_files(Snapshot.objects.get()) == {"services.json", "pods.json"}
+
+
+def test_paths_lead_nowhere_but_down(client):
+    paths = ["../../services.json", "C:\\a\x00\n/../pods.json"]
+    response = client.post("/snapshots/new", {"snapshot": [file(name="services.json"), file(name="pods.json")], "paths": json.dumps(paths)})
+    assert finished(client, response["Location"]).status_code in (302, 422)
+    assert "escape" not in UploadJob.objects.get().text
+
+
+def test_a_pasted_text_is_a_snapshot(client):
+    text = json.dumps({"kind": "List", "items": [service()]}, indent=1).replace("\n", "\r\n")
+    response = client.post("/snapshots/new", {"paste": ["", text], "paste_node": ["", ""], "name": "pasted"})
+    finished(client, response["Location"])
+    row = Snapshot.objects.get()
+    assert (row.name, row.summary["objects"]["Service"]) == ("pasted", 1)
+
+
+def test_adding_makes_a_new_snapshot_and_leaves_the_old_one(client):
+    client.post("/snapshots/new", {"snapshot": file(name="services.json"), "name": "shop"})
+    finished(client, f"/x/{UploadJob.objects.get().id}")
+    old = Snapshot.objects.get()
+    before = (old.digest, old.summary)
+    page = client.get(f"/snapshots/{old.id}").content.decode()
+    assert f'href="/snapshots/{old.id}/add"' in page
+    assert f'action="/snapshots/{old.id}/add"' in client.get(f"/snapshots/{old.id}/add").content.decode()
+    node = {"kind": "Node", "metadata": {"name": "a"}, "status": {"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]}}
+    response = client.post(f"/snapshots/{old.id}/add", {"snapshot": file({"kind": "List", "items": [node]}, name="nodes.json")})
+    finished(client, response["Location"])
+    old.refresh_from_db()
+    new = Snapshot.objects.exclude(id=old.id).get()
+    assert (old.digest, old.summary) == before
+    assert (new.name, new.owner, new.summary["parent"]) == ("shop", old.owner, {"id": old.id, "name": "shop"})
+    assert stored_files(new) == {"services.json", "nodes.json"}
+    assert f'It completes <a href="/snapshots/{old.id}">' in client.get(f"/snapshots/{new.id}").content.decode()
+    client.post(f"/snapshots/{old.id}/delete")
+    assert client.get(f"/snapshots/{new.id}").status_code == 200
+
+
+def test_another_sessions_snapshot_cannot_be_added_to(client):
+    client.post("/snapshots/new", {"snapshot": file()})
+    finished(client, f"/x/{UploadJob.objects.get().id}")
+    row = Snapshot.objects.get()
+    assert client_of(OTHER).get(f"/snapshots/{row.id}/add").status_code == 404
+    assert client_of(OTHER).post(f"/snapshots/{row.id}/add", {"snapshot": file()}).status_code == 404

@@ -9,12 +9,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError
 from django.utils import timezone
 
 from webapp.models import Snapshot, UploadJob
 from webapp.storing import stored_snapshots, upload_jobs
+from webapp.storing.handed_in import HandedIn
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -38,7 +38,7 @@ def is_soon_empty(folder: Path) -> bool:
 
 
 def upload(content: bytes, name: str = "cluster.json", owner: str = "me") -> UploadJob:
-    return stored_snapshots.start_upload(SimpleUploadedFile(name, content), name="", owner=owner)
+    return stored_snapshots.start_upload((HandedIn(path=name, content=content),), name="", owner=owner)
 
 
 def test_an_upload_becomes_its_owners_snapshot(small: Path, settings) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tracer.kube.kinds import BY_NAME
 from tracer.snapshot.node_files import NODE_FILES, Listed
+from tracer.snapshot.told import Said, said_of
 from webapp.models import Snapshot
 from webapp.questions.examples import ExampleLink, example_links, is_quick, trace_url
 from webapp.storing import demonstrations
@@ -118,6 +119,26 @@ class Coverage:
     def is_modelled(self) -> bool:
         """Return whether every known mode is one that the engine evaluates."""
         return set(self.modes) <= MODELLED_MODES
+
+    @property
+    def parent(self) -> dict[str, str] | None:
+        """Return the snapshot that this one completes (id and name), None for one that stands alone."""
+        return self.summary.get("parent")
+
+    @property
+    def unplaced(self) -> tuple[dict[str, str], ...]:
+        """Return what was recognised and is not used: path, what, belongs."""
+        return tuple(self.summary.get("unplaced", ()))
+
+    @property
+    def left_out(self) -> tuple[dict[str, str], ...]:
+        """Return what was not read: path, why."""
+        return tuple(self.summary.get("left_out", ()))
+
+    @property
+    def said(self) -> Said:
+        """Return what is there, what is not, what that limits, and the command that would add most."""
+        return said_of(self.summary)
 
     # --- what is wrong or missing ----------------------------------------------------------------------------------------
 

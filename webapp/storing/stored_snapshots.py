@@ -5,14 +5,14 @@ Views, sockets and commands call these functions and nothing below them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 from django.db.models import Case, F, QuerySet, When
 from django.utils import timezone
@@ -20,8 +20,10 @@ from django.utils import timezone
 from tracer.errors import ParseError, TracerError
 from webapp import __version__, uploads
 from webapp.models import Snapshot, TraceLink, UploadJob, new_slug
-from webapp.storing import download_archive, snapshot_store, stored_answers, upload_jobs
+from webapp.storing import download_archive, handed_in, snapshot_store, stored_answers, upload_jobs
+from webapp.storing.completing import completed
 from webapp.storing.full_disk import said_when_full
+from webapp.storing.handed_in import HandedIn
 from webapp.storing.open_snapshots import opened
 from webapp.storing.snapshot_store import Progress, Written
 from webapp.storing.storage import sweep_folders
@@ -53,24 +55,48 @@ def store_snapshot(
     owner: str = "",
     progress: Progress | None = None,
     noted: Callable[[Snapshot], None] | None = None,
+    parent: Snapshot | None = None,
 ) -> Snapshot:
     """Store the snapshot in *path* (folder, archive or single file; *filename* is what the user called it) and return its row.
 
-    *noted* is called with the row in the transaction that stores it.
+    *noted* is called with the row in the transaction that stores it. With a *parent* the new snapshot is the parent's files with those
+    in *path* laid over them: of two at the same place the new one counts. The parent stays as it is.
 
     :raises UploadError: nothing was stored, and why.
     """
     filename = filename or path.name
     progress = progress or _silent
     source = uploads.check(path, filename=filename)
-    with said_when_full(), snapshot_store.written(source, progress) as what:
+    with said_when_full(), _written(source, parent, progress) as what:
         slug = new_slug()
-        row = Snapshot(id=slug, name=name.strip()[:200] or _name_from(filename), owner=owner, **_columns(what, slug, progress))
+        called = name.strip()[:200] or (parent.name if parent else _name_from(filename))
+        row = Snapshot(id=slug, name=called, owner=owner, **_columns(what, slug, progress))
+        if parent is not None:
+            row.summary["parent"] = {"id": parent.id, "name": parent.name}
         with snapshot_store.saved(what, row.storage_name), transaction.atomic():
             row.save(force_insert=True)
             if noted is not None:
                 noted(row)
     return row
+
+
+@contextlib.contextmanager
+def _written(source: uploads.Source, parent: Snapshot | None, progress: Progress) -> Iterator[Written]:
+    """Write *source*, over what *parent* has. :raises UploadError: it is of another cluster, or adds nothing."""
+    with contextlib.ExitStack() as stack:
+        if parent is not None:
+            held = stack.enter_context(contextlib.closing(snapshot_store.open_container(parent)))
+            alone = stack.enter_context(snapshot_store.written(source, progress))
+            source = completed(held, alone.container, parent.name)
+        yield stack.enter_context(snapshot_store.written(source, progress))
+
+
+def find_snapshot(named: str) -> Snapshot:
+    """Return the snapshot with that id, or the only one with that name; for the operator's commands.
+
+    :raises Snapshot.DoesNotExist: there is none. :raises Snapshot.MultipleObjectsReturned: several have the name.
+    """
+    return Snapshot.objects.filter(id=named).first() or Snapshot.objects.get(name=named)
 
 
 def load_demo(path: Path, slug: str, name: str) -> bool:
@@ -144,19 +170,18 @@ def clean_up() -> list[str]:
 # --- uploads -------------------------------------------------------------------------------------------------------------
 
 
-def start_upload(file: UploadedFile[bytes], *, name: str, owner: str) -> UploadJob:
-    """Keep the uploaded file and store it in the background; returns the job to follow.
+def start_upload(parts: Sequence[HandedIn], *, name: str, owner: str, parent: Snapshot | None = None) -> UploadJob:
+    """Keep what was handed in and store it in the background, over *parent*'s files where one is given; returns the job to follow.
 
     :raises UploadError: there is no room for it (507); nothing was kept.
     """
-    filename = Path(file.name or "upload").name
-    job = UploadJob(owner=owner, name=name.strip()[:200] or _name_from(filename))
+    job = UploadJob(owner=owner, name=name.strip()[:200] or (parent.name if parent else _name_from(handed_in.titled(parts))))
 
     def store(path: Path, called: str, progress: Progress, noted: Callable[[Snapshot], None]) -> Snapshot:
-        return store_snapshot(path, filename=called, name=job.name, owner=owner, progress=progress, noted=noted)
+        return store_snapshot(path, filename=called, name=job.name, owner=owner, progress=progress, noted=noted, parent=parent)
 
     with said_when_full():
-        upload_jobs.start(file, job, store)
+        upload_jobs.start(parts, job, store)
     return job
 
 

@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from django.conf import settings
-from django.core.files.uploadedfile import UploadedFile
 from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 
@@ -22,6 +21,8 @@ from webapp.http import socket_loop
 from webapp.http.failures import FAILURES, cause_of
 from webapp.http.refusals import one_line
 from webapp.models import Snapshot, UploadJob
+from webapp.storing import handed_in
+from webapp.storing.handed_in import HandedIn
 from webapp.storing.patience import patiently
 from webapp.storing.storage import delete_unless, sweep_folders
 from webapp.uploads import UploadError
@@ -54,18 +55,18 @@ def group_of(job: str) -> str:
     return f"upload.{job}"
 
 
-def start(file: UploadedFile[bytes], job: UploadJob, store: Store) -> None:
-    """Keep the uploaded file beyond its request and store it in the background; *job* is a new row.
+def start(parts: Sequence[HandedIn], job: UploadJob, store: Store) -> None:
+    """Keep what was handed in beyond its request and store it in the background; *job* is a new row.
 
     :raises OSError: it cannot be kept. :raises DatabaseError: its row cannot be written. Nothing is kept then.
     """
-    kept = _keep(file, job)
+    kept = _keep(parts, job)
     try:
         job.save(force_insert=True)
     except BaseException:
         _drop(kept)
         raise
-    work = partial(_run, job, kept, Path(file.name or "upload").name, store)
+    work = partial(_run, job, kept, handed_in.called(parts), store)
     if place.here() is Lane.UPLOADS:
         place.afterwards(partial(_in_worker, job.id, work))
     else:
@@ -141,13 +142,12 @@ def _path(job_id: str) -> Path:
     return _folder() / f"{job_id}{_KEPT}"
 
 
-def _keep(file: UploadedFile[bytes], job: UploadJob) -> BinaryIO:
+def _keep(parts: Sequence[HandedIn], job: UploadJob) -> BinaryIO:
     """Return the upload as a file of our own, locked for as long as it is open. :raises OSError: it cannot be."""
     kept = _path(job.id).open("xb+")
     try:
         fcntl.flock(kept, fcntl.LOCK_EX)
-        for chunk in file.chunks():
-            kept.write(chunk)
+        handed_in.write(parts, kept)
         kept.flush()
     except BaseException:
         _drop(kept)

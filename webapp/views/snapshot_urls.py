@@ -10,6 +10,7 @@ urlpatterns: list[URLPattern] = [
     path("snapshots/new", snapshots.new, name="snapshot-new"),
     path("snapshots/uploads/<str:job>", snapshots.upload, name="upload"),
     path("snapshots/<str:slug>", snapshots.detail, name="snapshot"),
+    path("snapshots/<str:slug>/add", snapshots.add, name="snapshot-add"),
     path("snapshots/<str:slug>/examples", snapshots.examples, name="snapshot-examples"),
     path("snapshots/<str:slug>/delete", snapshots.delete, name="snapshot-delete"),
     path("snapshots/<str:slug>/download", snapshots.download, name="snapshot-download"),

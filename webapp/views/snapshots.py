@@ -22,6 +22,7 @@ from webapp.storing import stored_snapshots
 from webapp.storing.demonstrations import rank
 from webapp.views.errors import not_found
 from webapp.views.form_fields import posted_name
+from webapp.views.handed_in import NOTHING, handed_in
 from webapp.views.htmx_request import HtmxHttpRequest
 
 _ARCHIVE_TYPES = {"tar.zst": "application/zstd", "tar.gz": "application/gzip"}
@@ -45,16 +46,33 @@ def index(request: HtmxHttpRequest) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def new(request: HtmxHttpRequest) -> HttpResponse:
-    """Show the form; take a file and follow its reading. Every problem is listed, and nothing is kept of a refused file."""
+    """Show the form; take files or texts and follow their reading. Every problem is listed, and nothing is kept of a refused file."""
     if request.method != "POST":
         return render(request, "snapshots/new.html", _form_context())
-    file = request.FILES.get("snapshot")
-    if file is None or not file.size:
-        return _problems(request, ["No file was chosen, or it is empty. Choose an archive or one JSON or YAML file."], 422)
+    return _take(request, None)
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def add(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """Show the form that completes a snapshot; take what is added and store both together as a new snapshot. The old one stays."""
+    row = _find(request, slug)
+    if isinstance(row, HttpResponse):
+        return row
+    if request.method != "POST":
+        return render(request, "snapshots/new.html", _form_context(row))
+    return _take(request, row)
+
+
+def _take(request: HtmxHttpRequest, parent: Snapshot | None) -> HttpResponse:
+    """Take what the form hands in, and follow its reading."""
+    parts = handed_in(request)
+    if not parts:
+        return _problems(request, [NOTHING], 422, parent)
     try:
-        job = stored_snapshots.start_upload(file, name=posted_name(request), owner=ensure_owner(request))
+        job = stored_snapshots.start_upload(parts, name=posted_name(request), owner=ensure_owner(request), parent=parent)
     except stored_snapshots.StoreError as error:
-        return _problems(request, error.problems, error.status)
+        return _problems(request, error.problems, error.status, parent)
     if request.htmx:
         return render(request, "snapshots/_job.html", {"job": job}, status=202)
     return HttpResponseRedirect(reverse("upload", args=[job.id]))
@@ -142,14 +160,22 @@ def _find(request: HtmxHttpRequest, slug: str) -> Snapshot | HttpResponse:
         return not_found(request, f"There is no snapshot {slug[:60]}, or it belongs to another browser session.", near)
 
 
-def _form_context() -> dict[str, object]:
+def _form_context(parent: Snapshot | None = None) -> dict[str, object]:
     limit = settings.UPLOAD_MAX_BYTES
-    return {"max_bytes": limit, "max_megabytes": limit // 1_000_000, "collect_script": SCRIPT_STEP, "collect_steps": COLLECT_STEPS}
+    return {
+        "max_bytes": limit,
+        "max_megabytes": limit // 1_000_000,
+        "max_files": settings.DATA_UPLOAD_MAX_NUMBER_FILES,
+        "collect_script": SCRIPT_STEP,
+        "collect_steps": COLLECT_STEPS,
+        "parent": parent,
+        "known_nodes": [node["name"] for node in Coverage(row=parent).nodes] if parent else [],
+    }
 
 
-def _problems(request: HtmxHttpRequest, problems: list[str] | tuple[str, ...], status: int) -> HttpResponse:
+def _problems(request: HtmxHttpRequest, problems: list[str] | tuple[str, ...], status: int, parent: Snapshot | None = None) -> HttpResponse:
     template = "snapshots/_problems.html" if request.htmx else "snapshots/new.html"
-    return _varied(render(request, template, {"problems": problems, "status": status, **_form_context()}, status=status))
+    return _varied(render(request, template, {"problems": problems, "status": status, **_form_context(parent)}, status=status))
 
 
 def _go(request: HtmxHttpRequest, address: str) -> HttpResponse:

@@ -94,6 +94,7 @@ _NAMED = {
     "connections": Lane.QUICK,
     "snapshot-examples": Lane.QUICK,
     "snapshot-new": Lane.UPLOADS,
+    "snapshot-add": Lane.UPLOADS,
     "snapshot-play": Lane.LIVE,
     "live-control": Lane.LIVE,
 }
@@ -101,7 +102,7 @@ _NAMED = {
 
 def lane_of(url_name: str, method: str) -> Lane:
     """Return where a request to the address called so begins."""
-    if url_name == "snapshot-new" and method != "POST":
+    if url_name in ("snapshot-new", "snapshot-add") and method != "POST":
         return Lane.PAGES
     if url_name.startswith("cluster"):
         return Lane.LIVE

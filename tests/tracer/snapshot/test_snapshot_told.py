@@ -1,0 +1,71 @@
+"""What is said of a snapshot to whoever added it, and the one command that comes first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tracer.snapshot.node_files import IPTABLES, NFT_JSON, VIRTUAL_SERVERS
+from tracer.snapshot.told import said_of
+
+ALL = {"Service": 1, "EndpointSlice": 2, "Pod": 3, "Node": 2}
+
+
+def node(name: str, *files: str, mode: str | None = None) -> dict[str, Any]:
+    return {"name": name, "files": list(files), "has_object": True, "kube_proxy": mode and {"mode": mode, "source": "said"}}
+
+
+def gap(what: str, *nodes: str) -> dict[str, Any]:
+    return {"what": what, "nodes": list(nodes), "limits": "x", "sentence": f"No {what}: x."}
+
+
+RULED = [node("a", IPTABLES.name), node("b", IPTABLES.name)]
+
+
+@pytest.mark.parametrize(
+    ("summary", "found", "command"),
+    [
+        ({"objects": {"Service": 1}}, "Found 1 Service; no node's rules.", "kubectl get endpointslices,pods,nodes -A"),
+        ({"objects": ALL | {"EndpointSlice": 0, "Endpoints": 1}, "nodes": RULED}, "Found 1 Service, 3 Pods, 2 Nodes", ""),
+        ({"objects": ALL, "nodes": [node("a"), node("b")]}, "2 Nodes; no node's rules.", "-- iptables-save"),
+        ({"objects": ALL, "nodes": [node("a"), node("b")], "modes": ["nftables"]}, "no node's rules (kube-proxy: nftables)", "-- nft -j"),
+        ({"objects": ALL, "nodes": [*RULED[:1], node("b")]}, "rules of 1 of 2 nodes", "-- iptables-save"),
+        # What cannot be read is not counted.
+        ({"objects": ALL, "nodes": RULED, "missing": [gap(f"readable {IPTABLES.name}", "b")]}, "rules of 1 of 2 nodes", "-- iptables-save"),
+        (
+            {"objects": ALL, "nodes": [node("a", IPTABLES.name, mode="ipvs")], "missing": [gap(VIRTUAL_SERVERS.name, "a")]},
+            "rules of 1 of 1 nodes",
+            "-- ipvsadm",
+        ),
+        ({"objects": ALL, "nodes": RULED, "missing": [gap("ip-route.json", "a")]}, "rules of 2 of 2 nodes", "sh collect.sh"),
+        ({"objects": ALL, "nodes": RULED}, "rules of 2 of 2 nodes", ""),
+        ({"objects": {"Service": 3}, "form": "manifests"}, "These are manifests (3 Services)", "kubectl get services,"),
+    ],
+)
+def test_the_command_that_would_add_most(summary: dict[str, Any], found: str, command: str) -> None:
+    said = said_of(summary)
+    assert found in said.found
+    assert command in said.advice.command if said.advice and command else said.advice is None
+
+
+def test_the_command_names_the_documented_file() -> None:
+    said = said_of({"objects": ALL, "nodes": [node("a")], "modes": ["nftables"]})
+    assert said.advice is not None
+    assert NFT_JSON.name in said.advice.command
+    assert "a" in said.advice.why
+
+
+def test_lines_have_the_command_first_and_what_is_not_used_last() -> None:
+    unplaced = [{"path": "x.txt", "what": "iptables-save of IPv4", "belongs": "nodes/NODE/iptables-save.txt"}]
+    left_out = [{"path": "l", "why": "a symbolic link."}]
+    gaps = [gap(name) for name in "abcde"]
+    summary = {"objects": {"Service": 1}, "unplaced": unplaced, "left_out": left_out, "missing": gaps}
+    lines = said_of(summary).lines()
+    assert lines[0].startswith("Found")
+    assert lines[1].startswith("What would add most")
+    assert "... and 2 more that limit less; the snapshot's page lists them." in lines
+    assert lines[-2:] == (
+        "Not used: x.txt is iptables-save of IPv4; it belongs to nodes/NODE/iptables-save.txt.",
+        "Not read: l: a symbolic link.",
+    )

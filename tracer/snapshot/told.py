@@ -1,0 +1,155 @@
+"""What a stored snapshot's summary says to whoever added it: what was found, what was not, what that limits, and the one next command.
+
+The only place of these sentences: the snapshot's page, ``manage.py import_snapshot`` and JSON all say what stands here. What cannot be used
+(files that cannot be read, files without a place, manifests) is counted nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tracer.snapshot.node_files import BY_NAME, IPTABLES, NFT_JSON, VIRTUAL_SERVERS, WAYS, Holds, NodeFile
+
+_COUNTED = (("Service", "Services"), ("EndpointSlice", "EndpointSlices"), ("Pod", "Pods"), ("Node", "Nodes"))
+_NEEDED = ("EndpointSlice", "Pod", "Node")
+_RULES = (Holds.XTABLES, Holds.NFT)
+_READABLE = "readable "
+_MOST_LIMITS = 3
+_MANIFESTS = "manifests"
+_LOOP = """\
+for pod in $(kubectl get pods -n kube-system -l k8s-app=kube-proxy -o name); do
+  node=$(kubectl get -n kube-system "$pod" -o jsonpath='{{.spec.nodeName}}'); mkdir -p "nodes/$node"
+  kubectl exec -n kube-system "$pod" -- {argv} > "nodes/$node/{file}"
+done"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """The one thing that would add most: *why*, in one sentence, the *command*, and what to do with what it prints."""
+
+    why: str
+    command: str
+    then: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What there is to say of a snapshot. *limits* has the gaps that limit most; *more* is how many others there are."""
+
+    found: str
+    limits: tuple[str, ...]
+    more: int
+    unused: tuple[str, ...]
+    advice: Advice | None
+
+    def lines(self) -> tuple[str, ...]:
+        """Return all of it as lines of text, the command first."""
+        lines = [self.found]
+        if self.advice:
+            lines += [f"What would add most: {self.advice.why}", *(f"  {line}" for line in self.advice.command.splitlines())]
+            lines.append(self.advice.then)
+        lines += self.limits
+        if self.more:
+            lines.append(f"... and {self.more} more that limit less; the snapshot's page lists them.")
+        return (*lines, *self.unused)
+
+
+def said_of(summary: Mapping[str, Any]) -> Said:
+    """Return what there is to say of a snapshot with that summary (docs/snapshot-format.md)."""
+    gaps = summary.get("missing", ())
+    is_manifests = summary.get("form") == _MANIFESTS
+    return Said(
+        found=_manifests(summary) if is_manifests else _found(summary),
+        limits=tuple(gap["sentence"] for gap in gaps[:_MOST_LIMITS]),
+        more=max(0, len(gaps) - _MOST_LIMITS),
+        unused=(*_unplaced(summary), *_left_out(summary)),
+        advice=_recorded_objects() if is_manifests else _advice(summary),
+    )
+
+
+def _found(summary: Mapping[str, Any]) -> str:
+    counts = summary.get("objects", {})
+    objects = ", ".join(f"{counts[kind]:,} {plural if counts[kind] != 1 else kind}" for kind, plural in _COUNTED if counts.get(kind))
+    nodes = summary.get("nodes", ())
+    bare = _without_rules(summary)
+    if not nodes:
+        return f"Found {objects or 'no objects'}; no node's rules."
+    modes = ", ".join(summary.get("modes", ()))
+    ruled = len(nodes) - len(bare)
+    rules = f"rules of {ruled} of {len(nodes)} nodes" if ruled else "no node's rules"
+    return f"Found {objects or 'no objects'}; {rules}{f' (kube-proxy: {modes})' if modes else ''}."
+
+
+def _manifests(summary: Mapping[str, Any]) -> str:
+    counts = summary.get("objects", {})
+    objects = ", ".join(f"{counts[kind]:,} {plural if counts[kind] != 1 else kind}" for kind, plural in _COUNTED if counts.get(kind))
+    return f"These are manifests ({objects}): what somebody wants, not what a cluster has. They hold no addresses and no state to trace."
+
+
+def _unplaced(summary: Mapping[str, Any]) -> list[str]:
+    return [f"Not used: {one['path']} is {one['what']}; it belongs to {one['belongs']}." for one in summary.get("unplaced", ())]
+
+
+def _left_out(summary: Mapping[str, Any]) -> list[str]:
+    return [f"Not read: {one['path']}: {str(one['why']).rstrip('.')}." for one in summary.get("left_out", ())]
+
+
+def _advice(summary: Mapping[str, Any]) -> Advice | None:
+    counts = summary.get("objects", {})
+    lacking = [kind for kind in _NEEDED if not counts.get(kind) and not (kind == "EndpointSlice" and counts.get("Endpoints"))]
+    if lacking:
+        return Advice(
+            why=f"there are no {_listed([dict(_COUNTED)[kind] for kind in lacking])}.",
+            command=f"kubectl get {','.join(f'{kind.lower()}s' for kind in lacking)} -A -o json > objects.json",
+            then="Add objects.json.",
+        )
+    if bare := _without_rules(summary):
+        file = NFT_JSON if summary.get("modes") == [NFT_JSON.mode] else IPTABLES
+        return _looped(file, f"there are no usable rules of {_listed(bare)}.")
+    in_mode = [n["name"] for n in summary.get("nodes", ()) if (n.get("kube_proxy") or {}).get("mode") == VIRTUAL_SERVERS.mode]
+    if without := [node for node in in_mode if node in _gapped(summary, (VIRTUAL_SERVERS.name,))]:
+        return _looped(VIRTUAL_SERVERS, f"kube-proxy runs in IPVS mode, and there are no virtual servers of {_listed(without)}.")
+    ways = [file.name for file in WAYS]
+    if without := sorted(_gapped(summary, ways) | _gapped(summary, [f"routing ({', '.join(ways)})"])):
+        return Advice(
+            why=f"there are no complete addresses and routes of {_listed(without)}.",
+            command="sh collect.sh",
+            then="Upload the archive that it writes.",
+        )
+    return None
+
+
+def _looped(file: NodeFile, why: str) -> Advice:
+    """Advice to read *file* from kube-proxy's own pods; the page of collecting has the other ways."""
+    return Advice(
+        why=why,
+        command=_LOOP.format(argv=" ".join(file.argv), file=file.name),
+        then="Add the folder nodes. Where kube-proxy has no pods (k3s, Cilium), or no shell of its own: sh collect.sh.",
+    )
+
+
+def _recorded_objects() -> Advice:
+    return Advice(
+        why="the objects as the cluster has them.",
+        command="kubectl get services,endpointslices,nodes,pods -A -o json > cluster.json",
+        then="Upload cluster.json.",
+    )
+
+
+def _without_rules(summary: Mapping[str, Any]) -> list[str]:
+    """The nodes of which no rules can be used: none are there, or those that are cannot be read."""
+    names = {name for name, file in BY_NAME.items() if file.holds in _RULES}
+    unread = _gapped(summary, [f"{_READABLE}{name}" for name in names])
+    return [n["name"] for n in summary.get("nodes", ()) if not names & set(n["files"]) or n["name"] in unread]
+
+
+def _gapped(summary: Mapping[str, Any], whats: Sequence[str]) -> set[str]:
+    return {node for gap in summary.get("missing", ()) if gap["what"] in whats for node in gap["nodes"]}
+
+
+def _listed(names: Sequence[str], most: int = 4) -> str:
+    if len(names) > most:
+        return f"{', '.join(names[:most])} and {len(names) - most} more"
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -1,0 +1,70 @@
+"""A snapshot completed by more files: its own, with the new ones laid over them.
+
+Refuses to mix two clusters: where both sides say which Nodes or Services there are, they must have one in common, and rules of nodes
+must be of nodes that the snapshot knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from tracer.errors import TracerError
+from tracer.snapshot import Snapshot as RecordedSnapshot
+from webapp.uploads import Source, UploadError
+
+_EVERYWHERE = frozenset({("default", "kubernetes"), ("kube-system", "kube-dns")})
+"""Services that nearly all clusters have, often at the same address: they tell no two apart."""
+
+
+def completed(held: Mapping[str, bytes], new: Mapping[str, bytes], name: str) -> Source:
+    """Return *held*, the files of the snapshot called *name*, with *new* laid over them: at the same path the new file counts.
+
+    :raises UploadError: *new* holds nothing that is used, or is of another cluster.
+    """
+    if not new:
+        raise UploadError(f"Nothing of it can be used, so it adds nothing to {name}.")
+    if why := _of_another_cluster(held, new):
+        raise UploadError(f"This is not of the cluster of {name}: {why}. Two clusters are never mixed; upload it by itself.")
+    names = dict.fromkeys((*held, *new))
+
+    def files() -> Iterator[tuple[str, bytes]]:
+        for path in names:
+            yield path, new[path] if path in new else held[path]
+
+    return Source(names=tuple(names), _read=files)
+
+
+def _of_another_cluster(held: Mapping[str, bytes], new: Mapping[str, bytes]) -> str:
+    ours, theirs = RecordedSnapshot.from_files(held), RecordedSnapshot.from_files(new)
+    nodes = _nodes(ours)
+    if (others := _nodes(theirs)) and nodes:
+        return "" if nodes & others else f"no Node of the one is in the other ({_few(others)} here, {_few(nodes)} there)"
+    services = _services(ours)
+    if (named := _services(theirs)) and services and not services & named:
+        return "no Service of the one is in the other"
+    known = nodes | set(ours.node_files)
+    if known and theirs.node_files and not known & set(theirs.node_files):
+        return f"it holds files of {_few(set(theirs.node_files))}, and the snapshot's nodes are {_few(known)}"
+    return ""
+
+
+def _nodes(snapshot: RecordedSnapshot) -> set[str]:
+    try:
+        return {node.name for node in snapshot.objects.nodes}
+    except TracerError:
+        return set()
+
+
+def _services(snapshot: RecordedSnapshot) -> set[tuple[str, str, str]]:
+    try:
+        found = snapshot.objects.services
+    except TracerError:
+        return set()
+    return {
+        (one.namespace, one.name, str(next(iter(one.cluster_ips), ""))) for one in found if (one.namespace, one.name) not in _EVERYWHERE
+    }
+
+
+def _few(names: set[str], most: int = 3) -> str:
+    first = sorted(names)[:most]
+    return ", ".join(first) + (f" and {len(names) - most} more" if len(names) > most else "")
