@@ -26,15 +26,10 @@ CASES, FOUND = (Path(__file__).parent / name for name in ("cases", "found"))
 FOLDERS = {folder.name: folder for folder in sorted((*CASES.iterdir(), *FOUND.iterdir()))}
 NOT_READ, ATTACH, KERNEL = "Never certain of what was not read", "Whatever people attach opens", "More of the kernel"
 OPEN: dict[str, str] = {
-    "cilium-sysdump-services": ATTACH,
     "cluster-info-dump-to-stdout": ATTACH,
     "manifests": ATTACH,
-    "node-folders-without-nodes": ATTACH,
-    "objects-deep-in-folders": ATTACH,
-    "objects-in-a-txt": ATTACH,
     "sidecar": KERNEL,
     "symlink-in-archive": ATTACH,
-    "two-folders-around": ATTACH,
     "vendor-collector": ATTACH,
 }
 """Cases that do not hold yet, each with the issue that it waits for. One that holds has to leave this table."""

@@ -20,6 +20,8 @@ from tracer.snapshot.timeline import BASE, is_recording, is_timeline
 
 KINDS = {kind.plural: kind.name for kind in kinds.KINDS}
 """Plural → kind, as the files of a snapshot are named."""
+OBJECTS = "objects/"
+"""Every file below it is API objects, by its content."""
 
 
 class Bundle(StrEnum):
@@ -148,6 +150,8 @@ class _Sorter:
             self._versions.append(path)
         elif match := _NODE_FILE.fullmatch(name):
             return self._node_file(path, match)
+        elif name.startswith(OBJECTS) and name.endswith((".json", ".yaml", ".yml")):
+            self._add(path, Bundle.ONE_FILE, None)
         elif match := _TOP.fullmatch(name):
             self._add(path, Bundle.HOPLINE if self._prefix == "" else Bundle.TIMELINE, KINDS[match["kinds"]])
         else:

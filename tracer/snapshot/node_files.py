@@ -401,6 +401,7 @@ CILIUM_SERVICES = NodeFile(
     data_path=CILIUM.name,
     argv=("cilium-dbg", "service", "list", "-o", "json"),
     check=_by_parsing(parse_cilium),
+    bugtool=("cilium-dbg-service-list--o-json", "cilium-service-list--o-json"),
 )
 HNS_POLICIES, HNS_ENDPOINTS, HNS_LIST = (
     NodeFile(name=name, holds=Holds.FRONTENDS, data_path=HNS.name, check=_check_hns) for name in HNS.files

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import IO, Any
 
@@ -22,6 +22,7 @@ from django.utils import timezone
 
 from tracer.errors import Fault
 from tracer.snapshot import Snapshot as RecordedSnapshot
+from tracer.snapshot.arranging import Arrangement
 from tracer.snapshot.redact import Redaction
 from tracer.snapshot.summary import summarise
 from tracer.snapshot.wrong_form import WrongForm, wrong_form
@@ -30,11 +31,12 @@ from webapp.storing.container import Container, ContainerWriter
 from webapp.storing.example_questions import find_examples
 from webapp.storing.patience import patiently
 from webapp.uploads import Source
+from webapp.uploads.arranged import arrangement_of
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done in words, how far it is, and of how much."""
 
-SUMMARY_VERSION = 4
+SUMMARY_VERSION = 5
 """Raised when summary_of() says something else about the same files."""
 _SAID_KEPT = 1_000
 _FAULTS_KEPT = 1_000
@@ -60,6 +62,7 @@ class Written:
     unknown: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()
     forms: tuple[WrongForm, ...] = ()
+    arrangement: Arrangement = field(default_factory=Arrangement)
 
 
 def storage() -> Storage:
@@ -75,19 +78,22 @@ def written(source: Source, progress: Progress) -> Iterator[Written]:
     unknown: list[str] = []
     faults: list[Fault] = []
     forms: list[WrongForm] = []
-    redaction = Redaction(source.names)
+    arrangement = arrangement_of(source)
+    redaction = Redaction([arrangement.name(name) for name in source.names])
+    told = {one.path for one in arrangement.unplaced}
     with tempfile.TemporaryFile(dir=_temporary_folder()) as file:
         writer = ContainerWriter(file)
-        for done, (name, content) in enumerate(source.files()):
-            progress(f"Unpacking {name}", done, len(source.names))
-            before.add(name, content)
+        for done, (path, content) in enumerate(source.files()):
+            progress(f"Unpacking {path}", done, len(source.names))
+            before.add(path, content)
+            name = arrangement.name(path)
             stored = redaction.stored(name, content)
             removed += stored.said
             faults += stored.faults
             if len(forms) < _FORMS_KEPT and (form := wrong_form(name, content)) is not None:
                 forms.append(form)
-            if not stored.is_known:
-                unknown.append(name)
+            if not stored.is_known and path not in told:
+                unknown.append(path)
             if stored.content is not None:
                 writer.add(name, stored.content)
                 after.add(name, stored.content)
@@ -103,6 +109,7 @@ def written(source: Source, progress: Progress) -> Iterator[Written]:
             unknown=_first(unknown),
             faults=(*_promised(forms), *faults[:_FAULTS_KEPT]),
             forms=tuple(forms),
+            arrangement=arrangement,
         )
 
 
@@ -225,6 +232,10 @@ def summary_of(what: Written, progress: Progress) -> tuple[dict[str, Any], datet
         "source_digest": what.source_digest,
         "removed": list(what.removed),
         "examples": find_examples(recorded.objects, recorded.node_files),
+        "left_out": [],
+        "unplaced": [one.to_dict() for one in what.arrangement.unplaced],
+        "from": {name: path for path, name in what.arrangement.names.items()},
+        "assumed": list(what.arrangement.assumed.values()),
         "unknown_files": [*summary.unknown_files, *what.unknown],
         "modes": sorted({node.mode.mode for node in summary.nodes if node.mode}),
     }

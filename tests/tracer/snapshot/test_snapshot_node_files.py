@@ -155,6 +155,7 @@ def test_the_demonstrations_have_no_faults(mode: str) -> None:
 ELSEWHERE = {
     "tracer/routing/parse.py": "what a text is called where nobody says a path",
     "tracer/frontends/hns.py": "of several lists it prefers one by name, and stands below the table",
+    "tracer/snapshot/looks.py": "the marks of each row, by which its content is known under any name",
     "tracer/frontends/kinds.py": "the table of data paths, from which the rows of their lists are drawn",
 }
 """Modules that spell a file's name as a value, and why they may."""

@@ -27,6 +27,7 @@ from tracer.trace import Trace
 from webapp import uploads
 from webapp.answering.sample import sampled
 from webapp.exports.trace_text import trace_text
+from webapp.uploads.arranged import arranged
 
 
 class _UsageError(Exception):
@@ -154,7 +155,7 @@ def _cluster(name: str) -> Cluster:
     if not path.exists():
         raise _UsageError(f"{name}: no such file or folder")
     try:
-        return Cluster.from_snapshot(Snapshot.from_files(uploads.read(path), settings.QUESTION_LIMITS))
+        return Cluster.from_snapshot(Snapshot.from_files(arranged(uploads.read(path)), settings.QUESTION_LIMITS))
     except (TracerError, uploads.UploadError, OSError) as error:
         raise _UsageError(f"{name}: {error}") from None
 

@@ -1,0 +1,192 @@
+"""Where each file of an upload belongs in the documented layout (docs/snapshot-format.md), from glances at all of them.
+
+Strategy: the folder that holds a snapshot is found by what lies in it, and taken off. What no layout knows then, and whose content is a
+node's file, goes to its node where its path names exactly one known node, or where there is one node and one such file. API objects
+under other names go to ``objects/``. What is recognised and cannot be placed is said, with where it belongs.
+Refuses to guess between nodes, and to mix two snapshots: of two of them in one upload neither is taken for the other's part.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tracer.errors import SnapshotError
+from tracer.snapshot.contents import Glance, KnownNode
+from tracer.snapshot.layout import KINDS, OBJECTS, Layout, recognise
+from tracer.snapshot.looks import ROWS
+from tracer.snapshot.node_files import BY_NAME
+
+_OBJECT_HEAD = b'{"kind": "List"'
+_WHAT = {name: row.what for row in ROWS for name in (row.name, row.ip6) if name}
+_TOP = re.compile(rf"(?P<kind>{'|'.join(KINDS)})\.(?:json|ya?ml)")
+_NODE_FILE = re.compile(r"nodes/[^/]{1,253}/(?P<name>[^/]{1,100})")
+_WORD = re.compile(r"[a-z0-9.-]+")
+_SAID_ROOTS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unplaced:
+    """A file that was recognised and is not used: *what* it is, and where it *belongs*."""
+
+    path: str
+    what: str
+    belongs: str
+
+    def to_dict(self) -> dict[str, str]:
+        """Return it as the summary stores it."""
+        return {"path": self.path, "what": self.what, "belongs": self.belongs}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrangement:
+    """*names*: the path in the upload → the one in the snapshot, where they differ. *assumed*: documented path → why it is there."""
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    unplaced: tuple[Unplaced, ...] = ()
+    assumed: Mapping[str, str] = field(default_factory=dict)
+
+    def name(self, path: str) -> str:
+        """Return what the file *path* is called in the snapshot."""
+        return self.names.get(path, path)
+
+
+def is_documented(paths: Collection[str]) -> bool:
+    """Return whether every one of *paths* is where a layout has it, so that nothing is to be arranged and no content is to be asked."""
+    return not _layout(paths, ()).unknown
+
+
+def arrange(glances: Sequence[Glance], nodes: Collection[KnownNode]) -> Arrangement:
+    """Return where each file belongs. *nodes* are those that the API objects know.
+
+    :raises SnapshotError: there are two snapshots, and neither lies in the other's folder.
+    """
+    return _Arranging({one.path: one for one in glances}, nodes).arranged()
+
+
+def wants_nodes(glances: Sequence[Glance]) -> bool:
+    """Return whether a node's file is among *glances* that only the nodes' names can place."""
+    return any(one.file is not None or one.path.rpartition("/")[2] in BY_NAME for one in glances)
+
+
+def _layout(paths: Collection[str], objects: Collection[str]) -> Layout:
+    return recognise({path: _OBJECT_HEAD if path in objects else b"" for path in paths})
+
+
+class _Arranging:
+    """One upload's files, on their way to their places."""
+
+    def __init__(self, glances: Mapping[str, Glance], nodes: Collection[KnownNode]) -> None:
+        self._glances = glances
+        self._nodes = {node.name: node for node in nodes}
+        self._called = _called(nodes)
+        self._root, self._others = _roots(glances)
+        self._taken: dict[str, str] = {}
+        self._unplaced: list[Unplaced] = []
+        self._assumed: dict[str, str] = {}
+
+    def arranged(self) -> Arrangement:
+        """Return every file's place."""
+        below = {path: path.removeprefix(self._root) for path in self._glances if path.startswith(self._root)}
+        objects = {name for path, name in below.items() if self._glances[path].objects is not None}
+        unknown = set(_layout(below.values(), objects).unknown)
+        self._taken = {name: path for path, name in below.items() if name not in unknown}
+        rest = [path for path in self._glances if self._taken.get(below.get(path, "")) != path]
+        rest = [path for path in rest if not path.startswith(self._others)] if self._others else rest
+        self._place_node_files([path for path in rest if self._file(path)])
+        self._place_objects([path for path in rest if self._glances[path].objects is not None and not self._file(path)])
+        names = {path: name for name, path in self._taken.items() if name != path}
+        return Arrangement(names=names, unplaced=tuple(self._unplaced), assumed=self._assumed)
+
+    def _file(self, path: str) -> str | None:
+        """The documented name of a node's file: what its content is, else its own name."""
+        name = path.rpartition("/")[2]
+        one = self._glances[path]
+        if name in BY_NAME and (one.file is None or BY_NAME[name].holds is BY_NAME[one.file].holds):
+            return name if one.objects is None else None
+        return one.file
+
+    def _place_node_files(self, paths: Sequence[str]) -> None:
+        count = Counter(self._file(path) for path in paths)
+        for path in sorted(paths):
+            file = self._file(path) or ""
+            node = self._node_in(path)
+            if node is None and len(self._nodes) == 1 and count[file] == 1:
+                node = next(iter(self._nodes))
+                self._assumed[f"nodes/{node}/{file}"] = f"{path} is taken to be {node}'s, as there is one node"
+            self._place(path, file, node)
+
+    def _place(self, path: str, file: str, node: str | None) -> None:
+        place = f"nodes/{node or 'NODE'}/{file}"
+        held = self._taken.get(place)
+        if node is not None and held is None:
+            self._taken[place] = path
+        elif held is None or self._glances[held].digest != self._glances[path].digest:
+            belongs = place if held is None else f"nowhere: {held} counts as {place}"
+            self._unplaced.append(Unplaced(path=path, what=_WHAT.get(file, f"a node's {file}"), belongs=belongs))
+
+    def _node_in(self, path: str) -> str | None:
+        """The node that *path* names, the last of its parts that names one; None where that names two, or none does."""
+        for part in reversed(path.lower().split("/")):
+            found = {self._called[word] for word in _named(part) if word in self._called}
+            if found:
+                return found.pop() if len(found) == 1 else None
+        return None
+
+    def _place_objects(self, paths: Sequence[str]) -> None:
+        has_services = any(
+            one.objects is not None and one.objects.has_services for one in map(self._glances.__getitem__, self._taken.values())
+        )
+        for path in paths:
+            name = path.removeprefix(self._root)
+            if has_services and "/" in name:
+                continue
+            suffix = "" if name.endswith((".json", ".yaml", ".yml")) else ".json" if self._glances[path].is_json else ".yaml"
+            self._taken.setdefault(f"{OBJECTS}{name}{suffix}", path)
+
+
+def _called(nodes: Collection[KnownNode]) -> Mapping[str, str]:
+    """What exactly one node is called by → its name; a name counts before another node's hostname or address."""
+    by_word: dict[str, set[str]] = defaultdict(set)
+    for node in nodes:
+        for word in {*node.also, *(f"ip-{also.replace('.', '-')}" for also in node.also if also[:1].isdigit())}:
+            by_word[word.lower()].add(node.name)
+    called = {word: next(iter(names)) for word, names in by_word.items() if len(names) == 1}
+    return called | {node.name.lower(): node.name for node in nodes}
+
+
+def _named(part: str) -> Iterator[str]:
+    """Every run of words of a part of a path that may be a node's name: ``iptables-save-n1.txt`` may name n1, or save-n1."""
+    for run in _WORD.findall(part[:300]):
+        edges = [0, *(n for n, c in enumerate(run) if c in ".-"), len(run)]
+        for begin in edges[:40]:
+            for end in edges[:40]:
+                word = run[begin:end].strip(".-")
+                if word and begin < end:
+                    yield word
+
+
+def _roots(glances: Mapping[str, Glance]) -> tuple[str, tuple[str, ...]]:
+    """The folder that is the snapshot, with its final slash, and those of others below it, which are not mixed with it."""
+    held: dict[str, set[str]] = defaultdict(set)
+    files: set[str] = set()
+    for path in glances:
+        folder, _, name = path.rpartition("/")
+        if match := _TOP.fullmatch(name):
+            held[f"{folder}/" if folder else ""].add(match["kind"])
+        parts = path.split("/")
+        if len(parts) > 2 and parts[-3] == "nodes" and name in BY_NAME:
+            files.add("".join(f"{part}/" for part in parts[:-3]))
+    whole = {root for root, kinds in held.items() if "services" in kinds and ("nodes" in kinds or root in files or root == "")}
+    if not whole:
+        dumps = {root for root, kinds in held.items() if "nodes" in kinds}
+        alone = files or dumps
+        return (next(iter(alone)) if len(alone) == 1 else ""), ()
+    root = min(whole, key=lambda one: (len(one), one))
+    others = tuple(sorted(whole - {root}))
+    if apart := [one for one in others if not one.startswith(root)]:
+        said = ", ".join([root, *apart][:_SAID_ROOTS])
+        raise SnapshotError(f"there are {len(apart) + 1} snapshots in it, and they are not mixed: {said}. Upload one of them by itself")
+    return root, others

@@ -1,0 +1,95 @@
+"""What a file of an upload is by its content alone, in a value that is small enough to keep of every file.
+
+Strategy: the beginning of a text is held against the marks of every command (``looks``); what has none may be API objects
+(``object_glance``). Nothing of the content is kept. Refuses to place anything: where a file belongs says ``arranging``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from tracer.kube.json_text import to_utf8
+from tracer.snapshot.looks import ROWS, Row
+from tracer.snapshot.node_files import BY_NAME
+from tracer.snapshot.object_glance import ObjectGlance, glance_objects
+from tracer.snapshot.snapshot import Snapshot
+
+_HEAD = 16_384
+_FAMILY_HEAD = 262_144
+_NODES_KEPT = 20_000
+_BINARY = b"\x00"
+_ADDRESS = re.compile(
+    r"""(?: -[sd] |\bfrom |\bvia |"dst": ?"|"src": ?"|"gateway": ?"|^)([0-9a-f]{1,4}[.:][0-9a-f.:]{1,40})""", re.ASCII | re.MULTILINE
+)
+_PROGRAM6 = re.compile(r"ip6tables|(?:^|[\s/_-])ip -6", re.ASCII)
+_NODE_NAME = re.compile(rb"""["']?nodeName["']?[ \t]{0,4}:[ \t]{0,4}["']?([a-z0-9][a-z0-9.-]{0,252})""")
+_NODE_KIND = re.compile(rb"""["']?kind["']?[ \t]{0,4}:[ \t]{0,4}["']?Node(?:List)?\b""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glance:
+    """What the file *path* is: *file* the documented name of what a command printed, *objects* what API objects are in it.
+
+    *digest* tells whether two files are the same. *is_json*: the text begins as JSON.
+    """
+
+    path: str
+    digest: bytes
+    file: str | None = None
+    objects: ObjectGlance | None = None
+    is_json: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownNode:
+    """A node that the API objects know: its *name*, and what else it is called by: its hostname, its addresses."""
+
+    name: str
+    also: frozenset[str] = frozenset()
+
+
+def glance(path: str, content: bytes) -> Glance:
+    """Return what the file *path* is by its *content*."""
+    file = objects = None
+    head = content[:_HEAD]
+    if _BINARY not in head or head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        row = row_of(_text(head))
+        file = None if row is None else _of_family(row, path, content)
+        objects = glance_objects(path, content) if row is None else None
+    is_json = to_utf8(head).lstrip()[:1] in (b"{", b"[")
+    return Glance(path=path, digest=hashlib.sha256(content).digest()[:16], file=file, objects=objects, is_json=is_json)
+
+
+def row_of(text: str) -> Row | None:
+    """Return which command printed the beginning *text* of a file, None where it has no command's marks."""
+    return next((row for row in ROWS if row.name in BY_NAME and row.look(text)), None)
+
+
+def _text(content: bytes) -> str:
+    return to_utf8(content[: len(content) & ~1] if content[:2] in (b"\xff\xfe", b"\xfe\xff") else content).decode(errors="replace")
+
+
+def _of_family(row: Row, path: str, content: bytes) -> str:
+    """The documented name: of IPv6 where the first address is, or, without any, the program or the file's name says so."""
+    if not row.ip6:
+        return row.name
+    text = _text(content[:_FAMILY_HEAD])
+    found = _ADDRESS.search(text)
+    if found is not None:
+        return row.ip6 if ":" in found[1] else row.name
+    return row.ip6 if _PROGRAM6.search(text) or "ip6" in path.rpartition("/")[2] else row.name
+
+
+def known_nodes(content: bytes) -> tuple[KnownNode, ...]:
+    """Return the nodes that API objects in *content* know: Node objects, and where Pods and endpoints are said to be."""
+    data = to_utf8(content)
+    nodes: dict[str, frozenset[str]] = {}
+    if _NODE_KIND.search(data):
+        name = "cluster.json" if data.lstrip()[:1] in (b"{", b"[") else "cluster.yaml"
+        for node in Snapshot.from_files({name: data}).objects.nodes:
+            nodes[node.name] = frozenset({node.labels.get("kubernetes.io/hostname", node.name), *map(str, node.ips)})
+    for found in _NODE_NAME.finditer(data):
+        nodes.setdefault(found[1].decode(), frozenset())
+    return tuple(KnownNode(name=name, also=also) for name, also in list(nodes.items())[:_NODES_KEPT])

@@ -1,0 +1,63 @@
+"""An upload's files under the names of the documented layout: what is asked of their contents before any of them is used.
+
+Where every name is documented, no content is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from tracer.errors import TracerError
+from tracer.snapshot.arranging import Arrangement, arrange, is_documented, wants_nodes
+from tracer.snapshot.contents import Glance, KnownNode, glance, known_nodes
+from webapp.uploads.limits import UploadError
+from webapp.uploads.source import Source
+
+
+class ArrangedFiles(Mapping[str, bytes]):
+    """*files* under the names that *arrangement* gives them; each is read when asked for."""
+
+    def __init__(self, files: Mapping[str, bytes], arrangement: Arrangement) -> None:
+        self._files = files
+        self._paths = {arrangement.name(path): path for path in files}
+
+    def __getitem__(self, name: str) -> bytes:
+        return self._files[self._paths[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._paths
+
+
+def arranged(files: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    """Return *files* under the names of the documented layout. :raises UploadError: they are two snapshots."""
+    arrangement = arrangement_of(Source(names=tuple(files), _read=lambda: iter(files.items())))
+    return ArrangedFiles(files, arrangement) if arrangement.names else files
+
+
+def arrangement_of(source: Source) -> Arrangement:
+    """Return where each file of *source* belongs. :raises UploadError: it is two snapshots."""
+    if is_documented(source.names):
+        return Arrangement()
+    glances = [glance(path, content) for path, content in source.files()]
+    nodes = _nodes(source.files(), glances) if wants_nodes(glances) else ()
+    try:
+        return arrange(glances, tuple(nodes))
+    except TracerError as error:
+        raise UploadError(str(error)) from error
+
+
+def _nodes(files: Iterable[tuple[str, bytes]], glances: Iterable[Glance]) -> Iterator[KnownNode]:
+    objects = {one.path for one in glances if one.objects is not None}
+    found: dict[str, KnownNode] = {}
+    for path, content in files:
+        if path in objects:
+            for node in known_nodes(content):
+                if node.also or node.name not in found:
+                    found[node.name] = node
+    yield from found.values()
