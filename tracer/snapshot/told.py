@@ -102,8 +102,8 @@ def _advice(summary: Mapping[str, Any]) -> Advice | None:
     if lacking:
         return Advice(
             why=f"there are no {_listed([dict(_COUNTED)[kind] for kind in lacking])}.",
-            command=f"kubectl get {','.join(f'{kind.lower()}s' for kind in lacking)} -A -o json > objects.json",
-            then="Add objects.json.",
+            command=f"kubectl get {','.join(f'{kind.lower()}s' for kind in lacking)} -A -o json > cluster.json",
+            then="Add cluster.json.",
         )
     if bare := _without_rules(summary):
         file = NFT_JSON if summary.get("modes") == [NFT_JSON.mode] else IPTABLES
