@@ -29,7 +29,6 @@ OPEN: dict[str, str] = {
     "cluster-info-dump-to-stdout": ATTACH,
     "manifests": ATTACH,
     "sidecar": KERNEL,
-    "symlink-in-archive": ATTACH,
     "vendor-collector": ATTACH,
 }
 """Cases that do not hold yet, each with the issue that it waits for. One that holds has to leave this table."""

@@ -164,7 +164,7 @@ def archives() -> tuple[str, ...]:
     """Return small archives of each kind, their bytes as characters."""
     files = {"top/services.json": b'{"kind": "List", "items": []}', "top/nodes/n1/ss.txt": b"Netid\n" * 20}
     found = []
-    for mode in ("w:", "w:gz", "w:xz"):
+    for mode in ("w:", "w:gz", "w:bz2", "w:xz"):
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode=mode, format=tarfile.PAX_FORMAT) as archive:  # type: ignore[call-overload]
             for name, content in files.items():
@@ -172,8 +172,22 @@ def archives() -> tuple[str, ...]:
                 info.size = len(content)
                 archive.addfile(info, io.BytesIO(content))
         found.append(packed.getvalue().decode("latin-1"))
+    found += [_around("inner.bin", inner.encode("latin-1")) for inner in tuple(found)]
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as zipped:
         for name, content in files.items():
             zipped.writestr(name, content)
-    return (*found, packed.getvalue().decode("latin-1"))
+    return (*found, packed.getvalue().decode("latin-1"), _around("inner.zip", packed.getvalue()))
+
+
+def _around(name: str, content: bytes) -> str:
+    """Return a tar with an archive in it and a link."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        info = tarfile.TarInfo(name)
+        info.size = len(content)
+        archive.addfile(info, io.BytesIO(content))
+        info = tarfile.TarInfo("link")
+        info.type, info.linkname = tarfile.SYMTYPE, name
+        archive.addfile(info)
+    return packed.getvalue().decode("latin-1")

@@ -30,7 +30,7 @@ from webapp.models import Snapshot
 from webapp.storing.container import Container, ContainerWriter
 from webapp.storing.example_questions import find_examples
 from webapp.storing.patience import patiently
-from webapp.uploads import Source
+from webapp.uploads import LeftOut, Source
 from webapp.uploads.arranged import arrangement_of
 
 Progress = Callable[[str, int, int], None]
@@ -50,7 +50,7 @@ class Written:
     """A container in a temporary file: sha256 of the canonical content, unpacked bytes, and what was left out before it was written.
 
     *unknown* are the files that no layout knows, which are not stored; *faults* those of what could not be read and is not stored either.
-    *forms* say what files are instead of objects, which is told where a snapshot is refused.
+    *forms* say what files are instead of objects, which is told where a snapshot is refused; *left_out* what of an archive was not read.
     """
 
     file: IO[bytes]
@@ -63,6 +63,7 @@ class Written:
     faults: tuple[Fault, ...] = ()
     forms: tuple[WrongForm, ...] = ()
     arrangement: Arrangement = field(default_factory=Arrangement)
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def storage() -> Storage:
@@ -110,6 +111,7 @@ def written(source: Source, progress: Progress) -> Iterator[Written]:
             faults=(*_promised(forms), *faults[:_FAULTS_KEPT]),
             forms=tuple(forms),
             arrangement=arrangement,
+            left_out=source.left_out,
         )
 
 
@@ -231,8 +233,8 @@ def summary_of(what: Written, progress: Progress) -> tuple[dict[str, Any], datet
         "version": SUMMARY_VERSION,
         "source_digest": what.source_digest,
         "removed": list(what.removed),
+        "left_out": [{"path": left.path, "why": left.why} for left in what.left_out],
         "examples": find_examples(recorded.objects, recorded.node_files),
-        "left_out": [],
         "unplaced": [one.to_dict() for one in what.arrangement.unplaced],
         "from": {name: path for path, name in what.arrangement.names.items()},
         "assumed": list(what.arrangement.assumed.values()),

@@ -277,7 +277,7 @@ def _problems(error: TracerError) -> tuple[str, ...]:
 
 def _name_from(filename: str) -> str:
     name = filename
-    for suffix in (".gz", ".xz", ".zst", ".tgz", ".txz", ".tar", ".zip", ".json", ".yaml", ".yml"):
+    for suffix in (".gz", ".bz2", ".xz", ".zst", ".tgz", ".tbz2", ".txz", ".tar", ".zip", ".json", ".yaml", ".yml"):
         name = name.removesuffix(suffix)
     return name[:200] or "Snapshot"
 

@@ -3,7 +3,9 @@
 Nothing is ever written under a name that an archive chose. Secrets are not this package's business (tracer.snapshot.redact).
 """
 
+from webapp.uploads.entry import LeftOut
+from webapp.uploads.folder import FolderFiles
 from webapp.uploads.limits import Limits, UploadError
-from webapp.uploads.source import FolderFiles, Source, check, read
+from webapp.uploads.source import Source, check, read
 
-__all__ = ["FolderFiles", "Limits", "Source", "UploadError", "check", "read"]
+__all__ = ["FolderFiles", "LeftOut", "Limits", "Source", "UploadError", "check", "read"]

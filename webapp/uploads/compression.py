@@ -1,29 +1,40 @@
-"""Compressed files as readers of their content, told by their first bytes: gzip, xz, zstd."""
+"""Compressed files as readers of their content, told by their first bytes: gzip, bzip2, xz, zstd."""
 
 from __future__ import annotations
 
+import bz2
 import io
 import lzma
 import zlib
 from collections.abc import Callable
-from typing import BinaryIO, Protocol
+from typing import IO, Protocol, cast
 
 import zstandard
 
+from webapp.uploads.entry import CHUNK, Read
 from webapp.uploads.limits import Budget, UploadError
 
-CHUNK = 1 << 16
 _PACKED_CHUNK = 1 << 14
 _XZ_MEMORY = 256 << 20
 _GZIP = 31
 """zlib's word for: a gzip header and its checksum are expected."""
 _MEMBERS_MAX = 100_000
 
-Unpack = Callable[[BinaryIO], Callable[[int], bytes]]
+_BZIP2_AT, _BZIP2 = 4, (b"1AY&SY", b"\x17rE8P\x90")
+"""What follows "BZh" and the size of its blocks: pi where a block begins, the root of pi where there is none. A text may begin "BZh"."""
+
+
+class Readable(Protocol):
+    """What a file and a stream in an archive have in common."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+Unpack = Callable[[Readable], Read]
 """Makes an open file into a read function for its content."""
 
 
-def plain(file: BinaryIO) -> Callable[[int], bytes]:
+def plain(file: Readable) -> Read:
     """Return the reader of a file that is not compressed."""
     return file.read
 
@@ -34,26 +45,37 @@ def decompressor(start: bytes) -> Unpack | None:
         return lambda file: _Members(file, lambda: zlib.decompressobj(_GZIP)).read
     if start[:6] == b"\xfd7zXZ\x00":
         return lambda file: _Members(file, lambda: lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)).read
+    if start[:3] == b"BZh" and start.startswith(_BZIP2, _BZIP2_AT):
+        return lambda file: _Members(file, bz2.BZ2Decompressor).read
     if start[:4] == b"\x28\xb5\x2f\xfd":
-        return lambda file: zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(file, read_across_frames=True).read
+        return lambda file: (
+            zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(cast("IO[bytes]", file), read_across_frames=True).read
+        )
     return None
 
 
 class CountedReader(io.RawIOBase):
-    """What *read* gives, counted against the budget."""
+    """What *read* gives, counted against the budget. What has failed once fails again: who opens an archive inside may have caught it."""
 
-    def __init__(self, read: Callable[[int], bytes], budget: Budget) -> None:
+    def __init__(self, read: Read, budget: Budget) -> None:
         self._read, self._budget = read, budget
+        self._failed: Exception | None = None
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return up to *size* bytes. :raises UploadError: the budget is spent."""
-        content = self._read(CHUNK if size < 0 else size)
+        """Return up to *size* bytes. :raises PastBounds: the budget is spent."""
+        if self._failed is not None:
+            raise self._failed
+        try:
+            content = self._read(CHUNK if size < 0 else size)
+        except Exception as error:
+            self._failed = error
+            raise
         self._budget.spend(len(content))
         return content
 
 
 class _Decoder(Protocol):
-    """What zlib's and lzma's decompressors have in common."""
+    """What zlib's, bz2's and lzma's decompressors have in common."""
 
     @property
     def eof(self) -> bool: ...
@@ -71,7 +93,7 @@ class _Members:
     file name in a gzip header byte by byte.
     """
 
-    def __init__(self, file: BinaryIO, decoder: Callable[[], _Decoder]) -> None:
+    def __init__(self, file: Readable, decoder: Callable[[], _Decoder]) -> None:
         self._file, self._new = file, decoder
         self._decoder, self._members = decoder(), 1
         self._rest = b""

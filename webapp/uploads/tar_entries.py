@@ -12,12 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
-from typing import BinaryIO
 
-from webapp.uploads.compression import CHUNK, CountedReader, Unpack, plain
-from webapp.uploads.entry import Entry
+from webapp.uploads.entry import CHUNK, Entry, Looked, Read
 from webapp.uploads.limits import Budget, UploadError
 
 _BLOCK = 512
@@ -27,14 +23,16 @@ _RECORDS_FOR_EACH_ENTRY = 4096
 """How much may stand in header records: of one of them, of all at the start, and more for each entry that came."""
 _RECORDS_IN_A_ROW = 16
 _KINDS = {
-    b"1": "a hard link",
-    b"2": "a symbolic link",
-    b"3": "a device or a pipe",
-    b"4": "a device or a pipe",
-    b"6": "a device or a pipe",
+    b"1": "a hard link, which is not followed",
+    b"2": "a symbolic link, which is not followed",
+    b"3": "a device or a pipe, which is not read",
+    b"4": "a device or a pipe, which is not read",
+    b"6": "a device or a pipe, which is not read",
 }
 _FILES = (b"0", b"\x00", b"7")
 _FOLDER, _LONG_NAME, _LONG_LINK, _PAX, _SOLARIS_PAX, _PAX_FOR_ALL = b"5", b"L", b"K", b"x", b"X", b"g"
+_SPARSE, _MORE_HOLES, _STILL_MORE_HOLES = b"S", 482, 504
+"""GNU tar's old form of a file with holes: what says that blocks with more of its map follow, in the header and in such a block."""
 _RECORDS = (_LONG_NAME, _LONG_LINK, _PAX, _SOLARIS_PAX, _PAX_FOR_ALL)
 _WITHOUT_CONTENT = (*_KINDS, _FOLDER)
 _OCTAL = re.compile(rb"[0-7]*", re.ASCII)
@@ -49,6 +47,7 @@ class _Header:
     kind: bytes
     size: int
     is_sparse: bool = False
+    has_more_holes: bool = False
 
     @property
     def text(self) -> str:
@@ -64,45 +63,54 @@ def is_tar(start: bytes) -> bool:
     return len(start) >= _BLOCK and _sum_said(start) in _sums(start)
 
 
-def tar_entries(path: Path, unpack: Unpack, budget: Budget) -> Iterator[Entry]:
-    """Yield the entries of the tar in *path*; every byte that passes is counted.
+def tar_entries(read: Read, budget: Budget, there: int | None) -> Iterator[Entry]:
+    """Yield the entries of the tar that *read* gives, whose bytes are counted by whoever gives them; *there* is how many it has, if known.
 
     :raises UploadError: a limit is passed, or a header cannot be right.
     :raises EOFError: the archive ends too early.
     """
-    with path.open("rb") as file:
-        yield from _Archive(file, unpack, budget, path.stat().st_size if unpack is plain else None).entries()
+    return _Archive(read, budget, there).entries()
 
 
 class _Archive:
     """A tar being read. *there* is how many bytes it has for sure, None where that shows only when it is unpacked."""
 
-    def __init__(self, file: BinaryIO, unpack: Unpack, budget: Budget, there: int | None) -> None:
-        self._reader = CountedReader(unpack(file), budget)
+    def __init__(self, read: Read, budget: Budget, there: int | None) -> None:
+        self._more = read
         self._budget, self._there, self._passed = budget, there, 0
         self._records = _RECORDS_MAX
 
     def entries(self) -> Iterator[Entry]:
         while (header := self._next()) is not None:
             self._budget.current = header.text
-            before = self._passed
+            self._pass_over_holes(header)
+            content = _Content(self, header)
             yield Entry(
                 name=header.text,
                 is_folder=header.kind == _FOLDER or (header.kind in _FILES and header.name.endswith(b"/")),
-                kind_problem=_kind_problem(header),
-                read=partial(self._whole, header),
+                size=header.content_size,
+                why_not=_why_not(header),
+                open=lambda: content.read,  # noqa: B023
             )
-            if self._passed == before:
-                for _ in self._content(header):
-                    pass
-            self._pass_over(-header.content_size % _BLOCK, header.text)
+            while content.read(CHUNK):
+                pass
+            self._pass_over(-header.content_size % _BLOCK)
             self._records += _RECORDS_FOR_EACH_ENTRY
+
+    def _pass_over_holes(self, header: _Header) -> None:
+        """Pass over the blocks of a map of holes that stand between the header and the content, each of them counted like all others."""
+        is_more = header.has_more_holes
+        while is_more:
+            block = self.read(_BLOCK)
+            if len(block) < _BLOCK:
+                raise EOFError("a map of holes is cut short")
+            is_more = block[_STILL_MORE_HOLES] != 0
 
     def _next(self) -> _Header | None:
         """Return the next entry's header, as the records before it amend it; None at the end."""
         name, amended = b"", _Attributes()
         for _ in range(_RECORDS_IN_A_ROW):
-            block = self._read(_BLOCK)
+            block = self.read(_BLOCK)
             if not block.strip(b"\x00"):
                 return None
             if len(block) < _BLOCK:
@@ -124,8 +132,8 @@ class _Archive:
         self._records -= header.size
         if header.size > _RECORD_MAX or self._records < 0:
             raise UploadError(f"{header.text[:200]!r}: a header record of {header.size:,} bytes.")
-        content = self._whole(self._checked(header))
-        self._pass_over(-header.size % _BLOCK, header.text)
+        content = Looked(_Content(self, self._checked(header)).read).whole()
+        self._pass_over(-header.size % _BLOCK)
         return content
 
     def _checked(self, header: _Header) -> _Header:
@@ -138,30 +146,36 @@ class _Archive:
         self._budget.foresee(size)
         return header
 
-    def _whole(self, header: _Header) -> bytes:
-        return b"".join(self._content(header))
-
-    def _content(self, header: _Header) -> Iterator[bytes]:
-        left = header.content_size
-        while left:
-            content = self._read(min(left, CHUNK))
-            if not content:
-                raise EOFError(f"{header.text[:200]!r} ends after {header.content_size - left:,} of {header.content_size:,} bytes")
-            left -= len(content)
-            yield content
-
-    def _pass_over(self, count: int, name: str) -> None:
+    def _pass_over(self, count: int) -> None:
         # NB: archives without the filling of their last block are about, and nothing of an entry is missing then.
-        self._read(count)
+        self.read(count)
 
-    def _read(self, count: int) -> bytes:
+    def read(self, count: int) -> bytes:
         """Return *count* bytes, fewer only at the end."""
         parts, left = [], count
-        while left and (part := self._reader.read(left)):
+        while left and (part := self._more(left)):
             parts.append(part)
             left -= len(part)
         self._passed += count - left
         return b"".join(parts)
+
+
+class _Content:
+    """The content of one entry, of which nobody reads more than the header says."""
+
+    def __init__(self, archive: _Archive, header: _Header) -> None:
+        self._archive, self._header, self._left = archive, header, header.content_size
+
+    def read(self, size: int) -> bytes:
+        """Return up to *size* bytes, b"" at the end. :raises EOFError: the archive ends before the content does."""
+        if not self._left:
+            return b""
+        content = self._archive.read(min(size, self._left, CHUNK))
+        if not content:
+            size = self._header.content_size
+            raise EOFError(f"{self._header.text[:200]!r} ends after {size - self._left:,} of {size:,} bytes")
+        self._left -= len(content)
+        return content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +225,8 @@ def _header(block: bytes) -> _Header:
     size = _number(block[124:136])
     if size is None:
         raise UploadError(f"{name.decode(errors='replace')!r}: its size is no number.")
-    return _Header(name=prefix + b"/" + name if prefix else name, kind=block[156:157], size=size)
+    more = block[156:157] == _SPARSE and block[_MORE_HOLES] != 0
+    return _Header(name=prefix + b"/" + name if prefix else name, kind=block[156:157], size=size, has_more_holes=more)
 
 
 def _number(field: bytes) -> int | None:
@@ -234,9 +249,9 @@ def _sums(block: bytes) -> tuple[int, int]:
     return total, total - 256 * sum(byte > 127 for byte in others)
 
 
-def _kind_problem(header: _Header) -> str:
+def _why_not(header: _Header) -> str:
     if header.kind in _KINDS:
         return _KINDS[header.kind]
-    if header.is_sparse or not (header.kind in _FILES or header.kind == _FOLDER):
-        return "neither a file nor a folder"
-    return ""
+    if header.is_sparse or header.kind == _SPARSE:
+        return "a file with holes, of which only the other parts were packed. Pack it without tar's option --sparse"
+    return "" if header.kind in _FILES or header.kind == _FOLDER else "neither a file nor a folder"

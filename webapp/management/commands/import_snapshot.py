@@ -29,7 +29,7 @@ class Command(BaseCommand):
     may open this server sees it. A database that is not there yet is made, as ``manage.py serve`` does.
     """
 
-    help = "Store a recorded cluster (folders, .tar[.gz|.xz|.zst], .zip, JSON, YAML and text files) as one snapshot."
+    help = "Store a recorded cluster (folders, .tar[.gz|.bz2|.xz|.zst], .zip, JSON, YAML and text files) as one snapshot."
     requires_migrations_checks = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
