@@ -26,7 +26,6 @@ BLOCK = 512
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "tar": lambda tar: tar,
     "tar.gz": gzip.compress,
-    "tar.bz2": bz2.compress,
     "tar.xz": lambda tar: lzma.compress(tar, preset=0),
     "tar.zst": zstandard.ZstdCompressor().compress,
 }
@@ -271,7 +270,7 @@ BOMB = b"x" * 300_000_000
 COMPRESSED: dict[str, tuple[Callable[[], bytes], str | None]] = {
     "a gzip bomb": (lambda: gzip.compress(BOMB, 9), "bomb|more than the limit"),
     "an xz bomb": (lambda: lzma.compress(BOMB, preset=0), "bomb|more than the limit"),
-    "a bzip2 bomb": (lambda: bz2.compress(BOMB), "bomb|more than the limit"),
+    "a bzip2 bomb": (lambda: bz2.compress(BOMB[:100_000_000]), "bomb|more than the limit"),
     "an archive bomb in an archive": (lambda: tarred(gzip.compress(tarred(BOMB))), "bomb|more than the limit"),
     "a file bomb in an archive": (lambda: tarred(gzip.compress(BOMB)), "bomb|more than the limit"),
     "a zip bomb in an archive": (lambda: tarred(zipped(("a.json", BOMB))), "bomb|more than the limit"),
