@@ -18,6 +18,7 @@ from django.test import Client
 from tests.webapp.made_archives import FILES, LIMITS, PACKERS, link, tar_of, zip_of
 from webapp import uploads
 from webapp.storing import stored_snapshots
+from webapp.storing.handed_in import files_at
 from webapp.uploads import Source, UploadError
 from webapp.uploads.forms import closed_form, is_log
 
@@ -152,6 +153,10 @@ def test_a_folder_gives_no_more_than_its_own_files(folder: Path, *, with_archive
         "pods.json": "a symbolic link",
         "pipe.json": "a device",
     }
+
+
+def test_several_folders_give_no_more_than_their_own_files(folder: Path) -> None:
+    assert [name for name, _ in files_at([folder])] == ["cluster/services.json"]
 
 
 def test_a_socket_in_a_folder_is_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,11 +73,14 @@ def write(parts: Sequence[HandedIn], file: IO[bytes]) -> None:
 
 
 def files_at(paths: Sequence[Path]) -> Iterator[tuple[str, Path]]:
-    """Yield every file at *paths*, those below folders too (links to folders are not followed), with the path it has among them."""
+    """Yield every file at *paths*, those below folders too, with the path it has among them.
+
+    Links in a folder may lead out of it: none is followed.
+    """
     for path in paths:
         if path.is_dir():
             for below in sorted(path.rglob("*")):
-                if below.is_file():
+                if below.is_file() and not below.is_symlink():
                     yield f"{path.resolve().name}/{below.relative_to(path).as_posix()}", below
         else:
             yield path.name, path
