@@ -192,4 +192,4 @@ def test_the_page_lists_what_was_left_out(tmp_path: Path, client: Client, own_st
     row = stored_snapshots.store_snapshot(tmp_path / "x.tgz")
     assert [left["path"] for left in row.summary["left_out"]] == ["app/web.log", "p"]
     page = client.get(f"/snapshots/{row.id}").content.decode()
-    assert "app/web.log</span>: a symbolic link, which is not followed." in page
+    assert "Not read: app/web.log: a symbolic link, which is not followed." in page
