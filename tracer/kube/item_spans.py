@@ -10,6 +10,10 @@ Two ways, same answer. The quick one reads the indentation of a pretty-printed `
 
 The proof assumes that the file is JSON at all; a chunk that is not says so when it is decoded.
 Whatever is odd in the least goes the slow way: ``walk`` lets the standard decoder step over each item.
+
+Between lists ``walk`` passes over what people's terminals and ``kubectl cluster-info dump`` put there: commas, lines that are known (typed
+commands behind ``+`` or ``$``, kubectl's warnings, ``---``), and the logs of containers between their marks, whatever those hold.
+Source: kubectl pkg/cmd/clusterinfo/clusterinfo_dump.go. Any other text is a fault.
 """
 
 from __future__ import annotations
@@ -28,6 +32,10 @@ _BRACE_IN_TEXT = re.compile(rb"\{[^\n}]")
 _HEADER_LIMIT = 4096
 _SPACE = " \t\n\r"
 _NOT_SPACE = re.compile(r"[^ \t\n\r]")
+_BETWEEN = re.compile(
+    r",|(?:\+ |(?:[\w@.~:/-]{0,80})?[$#%] ?(?:kubectl|oc)\b|Warning: |W[0-9]{4} |No resources found|---(?=[ \t\r\n]|\Z))[^\n]*", re.ASCII
+)
+_LOG_BEGINS = re.compile(r"==== START logs for (container [^\n]{1,600}?) ====\r?(?:\n|\Z)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +134,7 @@ class _Walk:
         self.text = text
         self.found: list[tuple[int, int, str | None]] = []
         self.unfinished: list[tuple[int, int]] = []
+        self.kind: object = None
 
     def _skip(self, position: int) -> int:
         match = _NOT_SPACE.search(self.text, position)
@@ -146,8 +155,21 @@ class _Walk:
                 elements, position = self._array(position)
                 self.found.extend((a, b, None) for a, b in elements)
             else:
-                raise json.JSONDecodeError("an object or an array of API objects is expected", self.text, position)
+                position = self._between(position)
             position = self._skip(position)
+
+    def _between(self, position: int) -> int:
+        """Return where what stands between two values ends. :raises JSONDecodeError: it is none of what is known to stand there."""
+        if log := _LOG_BEGINS.match(self.text, position):
+            # NB: a log may hold anything, other containers' marks too, and need not end with a newline.
+            mark = f"==== END logs for {log[1]} ===="
+            end = self.text.find(mark, log.end())
+            if end < 0:
+                raise json.JSONDecodeError(f"the log of {log[1]} has no end", self.text, position)
+            return end + len(mark)
+        if known := _BETWEEN.match(self.text, position):
+            return known.end()
+        raise json.JSONDecodeError("an object or an array of API objects is expected", self.text, position)
 
     def _array(self, position: int) -> tuple[list[tuple[int, int]], int]:
         elements = self.unfinished = []
@@ -169,6 +191,7 @@ class _Walk:
         position = self._skip(start + 1)
         items: list[tuple[int, int]] | None = None
         kind: object = None
+        self.kind = None
         while self._at(position) != "}":
             if self._at(position) != '"':
                 raise json.JSONDecodeError("Expecting property name enclosed in double quotes", self.text, position)
@@ -181,7 +204,7 @@ class _Walk:
                 items, position = self._array(position)
             else:
                 value, position = DECODER.raw_decode(self.text, position)
-                kind = value if key == "kind" else kind
+                kind = self.kind = value if key == "kind" else kind
                 items = None if key == "items" else items
             position = self._skip(position)
             if self._at(position) == ",":
@@ -214,7 +237,7 @@ def walk(data: bytes, file: str) -> Spans:
         fault = Fault(file=file, line=1, column=None, message="not usable JSON: nested too deeply")
     except ValueError as error:
         fault = Fault(file=file, line=1, column=None, message=f"not usable JSON: {error}")
-    found = walker.found if fault is None else [*walker.found, *((a, b, None) for a, b in walker.unfinished)]
+    found = walker.found if fault is None else [*walker.found, *((a, b, item_kind(walker.kind)) for a, b in walker.unfinished)]
     return _in_bytes(text, found, fault)
 
 

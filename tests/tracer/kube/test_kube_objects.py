@@ -277,6 +277,59 @@ def test_a_truncated_file_keeps_what_came_before() -> None:
     assert (fault.file, fault.line) == ("services.json", data.count(b"\n") + 1)
 
 
+def _lists(*between: str) -> bytes:
+    texts = [json.dumps({"kind": "ServiceList", "items": [service(n, clusterIP="10.96.0.1")]}, indent=4) for n in ("one", "two", "three")]
+    return "".join(f"{text}\n{noise}" for text, noise in zip(texts, (*between, *[""] * 3), strict=False)).encode()
+
+
+def _log(text: str, name: str = "app of pod shop/web-1") -> str:
+    return f"==== START logs for container {name} ====\n{text}==== END logs for container {name} ====\n"
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        _log("I1120 10:00 listening {port: 8080}\n"),
+        _log("no newline at the end"),
+        _log(json.dumps(service("logged"))),
+        _log('{\n "kind": "List",\n    "items": [\n        {\n        },\n        {\n'),
+        _log("==== END logs for container other of pod shop/web-2 ====\n" + json.dumps(service("logged")) + "\n"),
+        _log("") + _log("x\n", "sidecar of pod shop/web-1"),
+        _log("x\r\n").replace("\n", "\r\n"),
+        "Warning: v1 Endpoints is deprecated in v1.33+\n",
+        "+ kubectl get endpoints -A -o json\n",
+        "$ kubectl get endpoints -A -o json\n",
+        "root@n1:~# kubectl get endpoints -A -o json\n",
+        "---\n",
+        ",\n",
+    ],
+)
+def test_what_stands_between_lists_is_passed_over(noise: str) -> None:
+    objects = Objects([ObjectFile("dump.json", lambda: _lists(noise, noise))])
+    assert [s.name for s in objects.services] == ["one", "two", "three"]
+    assert objects.faults == ()
+
+
+@pytest.mark.parametrize(
+    ("noise", "message"),
+    [
+        ("Error from server (Forbidden): pods\n", "an object or an array of API objects is expected"),
+        ("==== START logs for container app of pod shop/web-1 ====\n", "the log of container app of pod shop/web-1 has no end"),
+    ],
+)
+def test_other_text_between_lists_is_a_fault_of_its_line(noise: str, message: str) -> None:
+    data = _lists(noise)
+    objects = Objects([ObjectFile("dump.json", lambda: data)])
+    assert [s.name for s in objects.services] == ["one"]
+    (fault,) = objects.faults
+    assert (message in fault.message, fault.line) == (True, data[: data.index(noise.encode())].count(b"\n") + 1)
+
+
+def test_a_typed_list_that_is_cut_keeps_its_kind() -> None:
+    data = json.dumps({"kind": "ServiceList", "items": [{"metadata": {"name": "one"}}, {"metadata": {"name": "two"}}]}).encode()[:-20]
+    assert Objects([ObjectFile("dump.json", lambda: data)]).check_all() == {"Service": 1}
+
+
 def test_legacy_endpoints_count_only_without_slices() -> None:
     legacy = {"kind": "Endpoints", "metadata": {"namespace": "default", "name": "api"}, "subsets": [{"addresses": [{"ip": "10.0.0.1"}]}]}
     modern = {"kind": "EndpointSlice", "metadata": {"name": "x", "labels": {"kubernetes.io/service-name": "other"}}, "endpoints": []}

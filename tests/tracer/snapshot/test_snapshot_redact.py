@@ -402,3 +402,19 @@ def test_any_shape_is_handled_and_what_is_kept_stays_kept(value: Any, path: str)
     kept, _ = remove_secrets({path: text(value), **timeline})
     again, _ = remove_secrets(kept)
     assert again == kept
+
+
+def test_no_log_of_a_dump_is_stored() -> None:
+    lists = [json.dumps({"kind": "ServiceList", "items": [{"metadata": {"name": n}, "spec": {}}]}, indent=4) for n in ("one", "two")]
+    mark = "logs for container app of pod shop/web-1 ===="
+    text = f'{lists[0]}\n==== START {mark}\nhunter2 {{"kind": "Service"}}\n==== END {mark}\n{lists[1]}\n'
+    kept, said = remove_secrets({"cluster.json": text.encode()})
+    assert b"hunter2" not in kept["cluster.json"]
+    assert any("stands around" in one for one in said)
+    objects = Snapshot.from_files(kept).objects
+    assert ([s.name for s in objects.services], objects.faults) == (["one", "two"], ())
+    at = [text[: text.index(f'"name": "{n}"')].count("\n") - 2 for n in ("one", "two")]
+    assert [s.origin.item for s in objects.services] == [0, 1]
+    found = Snapshot.from_files(kept).layout.objects[0].path
+    lines = kept[found].decode().split("\n")
+    assert [next(i for i, line in enumerate(lines) if f'"{n}"' in line) for n in ("one", "two")] == at
