@@ -26,8 +26,6 @@ CASES, FOUND = (Path(__file__).parent / name for name in ("cases", "found"))
 FOLDERS = {folder.name: folder for folder in sorted((*CASES.iterdir(), *FOUND.iterdir()))}
 NOT_READ, ATTACH, KERNEL = "Never certain of what was not read", "Whatever people attach opens", "More of the kernel"
 OPEN: dict[str, str] = {
-    "cluster-info-dump-to-stdout": ATTACH,
-    "manifests": ATTACH,
     "sidecar": KERNEL,
     "vendor-collector": ATTACH,
 }

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from tracer.errors import Fault, ParseError, SnapshotError
 from tracer.kube.json_text import decode_json
+from tracer.snapshot.form import Form, form_of
 from tracer.snapshot.missing import Missing, missing_from
 from tracer.snapshot.node_files import BY_NAME, NodeFile
 from tracer.snapshot.proxy_mode import ProxyMode, proxy_mode
@@ -68,11 +69,13 @@ class Summary:
     unknown_files: tuple[str, ...]
     faults: tuple[FileFaults, ...]
     timeline: tuple[Step, ...] | None = None
+    form: Form = Form.RECORDED
 
     def to_dict(self) -> dict[str, object]:
         """Return the summary as plain values, for storage as JSON."""
         return {
             "bundle": self.bundle,
+            "form": self.form.value,
             "objects": dict(self.objects),
             "nodes": [n.to_dict() for n in self.nodes],
             "taken_at": self.taken_at.isoformat() if self.taken_at else None,
@@ -114,6 +117,7 @@ def summarise(snapshot: Snapshot, progress: Progress | None = None, *, met: tupl
         unknown_files=snapshot.layout.unknown,
         faults=_by_file([*faults, *broken]),
         timeline=timeline,
+        form=form_of(snapshot),
     )
 
 
