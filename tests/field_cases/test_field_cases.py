@@ -27,7 +27,6 @@ FOLDERS = {folder.name: folder for folder in sorted((*CASES.iterdir(), *FOUND.it
 NOT_READ, ATTACH, KERNEL = "Never certain of what was not read", "Whatever people attach opens", "More of the kernel"
 OPEN: dict[str, str] = {
     "sidecar": KERNEL,
-    "vendor-collector": ATTACH,
 }
 """Cases that do not hold yet, each with the issue that it waits for. One that holds has to leave this table."""
 

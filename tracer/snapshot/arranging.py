@@ -1,7 +1,8 @@
 """Where each file of an upload belongs in the documented layout (docs/snapshot-format.md), from glances at all of them.
 
 Strategy: the folder that holds a snapshot is found by what lies in it, and taken off. What no layout knows then, and whose content is a
-node's file, goes to its node where its path names exactly one known node, or where there is one node and one such file. API objects
+node's file, goes to its node where its path names exactly one known node, where a file of the host's name beside it (``hostname``) does,
+or where there is one node and one such file. API objects
 under other names go to ``objects/``. What is recognised and cannot be placed is said, with where it belongs.
 Refuses to guess between nodes, and to mix two snapshots: of two of them in one upload neither is taken for the other's part.
 """
@@ -82,7 +83,10 @@ class _Arranging:
         self._glances = glances
         self._nodes = {node.name: node for node in nodes}
         self._called = _called(nodes)
+        # Endpoints name the nodes that have some: only Node objects tell how many there are.
+        self._only = next((node.name for node in nodes if node.is_object), None) if len(nodes) == 1 else None
         self._root, self._others = _roots(glances)
+        self._hosts = {path.rpartition("/")[0]: one.host for path, one in glances.items() if one.host}
         self._taken: dict[str, str] = {}
         self._unplaced: list[Unplaced] = []
         self._assumed: dict[str, str] = {}
@@ -112,9 +116,9 @@ class _Arranging:
         count = Counter(self._file(path) for path in paths)
         for path in sorted(paths):
             file = self._file(path) or ""
-            node = self._node_in(path)
-            if node is None and len(self._nodes) == 1 and count[file] == 1:
-                node = next(iter(self._nodes))
+            node = self._node_in(path) or self._host_of(path)
+            if node is None and self._only is not None and count[file] == 1:
+                node = self._only
                 self._assumed[f"nodes/{node}/{file}"] = f"{path} is taken to be {node}'s, as there is one node"
             self._place(path, file, node)
 
@@ -134,6 +138,15 @@ class _Arranging:
             if found:
                 return found.pop() if len(found) == 1 else None
         return None
+
+    def _host_of(self, path: str) -> str | None:
+        """The node that the file of a host's name nearest to *path* tells: in the deepest folder that both are below; None where two do."""
+        if not self._hosts:
+            return None
+        shared = {folder: _shared_folders(folder, path) for folder in self._hosts}
+        nearest = max(shared.values())
+        found = {self._called.get(host, host) for folder, host in self._hosts.items() if shared[folder] == nearest}
+        return found.pop() if len(found) == 1 and (nearest or len(set(self._hosts.values())) == 1) else None
 
     def _place_objects(self, paths: Sequence[str]) -> None:
         has_services = any(
@@ -166,6 +179,14 @@ def _named(part: str) -> Iterator[str]:
                 word = run[begin:end].strip(".-")
                 if word and begin < end:
                     yield word
+
+
+def _shared_folders(folder: str, path: str) -> int:
+    """How many folders from the top *folder* and the one of *path* have in common."""
+    both = zip(folder.split("/"), path.split("/")[:-1], strict=False)
+    return next(
+        (n for n, (one, other) in enumerate(both) if one != other or not one), min(folder.count("/") + bool(folder), path.count("/"))
+    )
 
 
 def _roots(glances: Mapping[str, Glance]) -> tuple[str, tuple[str, ...]]:

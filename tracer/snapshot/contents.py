@@ -25,6 +25,9 @@ _ADDRESS = re.compile(
 )
 _PROGRAM6 = re.compile(r"ip6tables|(?:^|[\s/_-])ip -6", re.ASCII)
 _NODE_NAME = re.compile(rb"""["']?nodeName["']?[ \t]{0,4}:[ \t]{0,4}["']?([a-z0-9][a-z0-9.-]{0,252})""")
+_HOST_FILES = ("hostname", "uname", "nodename")
+_HOST_LONGEST = 1_000
+_HOST = re.compile(r"[a-z0-9][a-z0-9.-]{0,252}", re.ASCII)
 _NODE_KIND = re.compile(rb"""["']?kind["']?[ \t]{0,4}:[ \t]{0,4}["']?Node(?:List)?\b""")
 
 
@@ -32,7 +35,7 @@ _NODE_KIND = re.compile(rb"""["']?kind["']?[ \t]{0,4}:[ \t]{0,4}["']?Node(?:List
 class Glance:
     """What the file *path* is: *file* the documented name of what a command printed, *objects* what API objects are in it.
 
-    *digest* tells whether two files are the same. *is_json*: the text begins as JSON.
+    *digest* tells whether two files are the same. *is_json*: the text begins as JSON. *host* is what a file of a host says it is called.
     """
 
     path: str
@@ -40,14 +43,16 @@ class Glance:
     file: str | None = None
     objects: ObjectGlance | None = None
     is_json: bool = False
+    host: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownNode:
-    """A node that the API objects know: its *name*, and what else it is called by: its hostname, its addresses."""
+    """A node that the API objects know: its *name*, and what else it is called by (hostname, addresses). *is_object*: it is one itself."""
 
     name: str
     also: frozenset[str] = frozenset()
+    is_object: bool = False
 
 
 def glance(path: str, content: bytes) -> Glance:
@@ -59,7 +64,18 @@ def glance(path: str, content: bytes) -> Glance:
         file = None if row is None else _of_family(row, path, content)
         objects = glance_objects(path, content) if row is None else None
     is_json = to_utf8(head).lstrip()[:1] in (b"{", b"[")
-    return Glance(path=path, digest=hashlib.sha256(content).digest()[:16], file=file, objects=objects, is_json=is_json)
+    host = _host(path, content) if file is None and objects is None else None
+    return Glance(path=path, digest=hashlib.sha256(content).digest()[:16], file=file, objects=objects, is_json=is_json, host=host)
+
+
+def _host(path: str, content: bytes) -> str | None:
+    """What a host is called, where *path* is a file that says it: ``hostname`` (sosreport, log collectors), ``uname -a``."""
+    name = path.rpartition("/")[2].lower().removesuffix(".txt")
+    if not name.startswith(_HOST_FILES) or len(content) > _HOST_LONGEST:
+        return None
+    words = _text(content).split()
+    word = (words[1] if len(words) > 2 and words[0] == "Linux" else words[0] if len(words) == 1 else "").lower()
+    return word if _HOST.fullmatch(word) else None
 
 
 def row_of(text: str) -> Row | None:
@@ -85,11 +101,12 @@ def _of_family(row: Row, path: str, content: bytes) -> str:
 def known_nodes(content: bytes) -> tuple[KnownNode, ...]:
     """Return the nodes that API objects in *content* know: Node objects, and where Pods and endpoints are said to be."""
     data = to_utf8(content)
-    nodes: dict[str, frozenset[str]] = {}
+    nodes: dict[str, KnownNode] = {}
     if _NODE_KIND.search(data):
         name = "cluster.json" if data.lstrip()[:1] in (b"{", b"[") else "cluster.yaml"
         for node in Snapshot.from_files({name: data}).objects.nodes:
-            nodes[node.name] = frozenset({node.labels.get("kubernetes.io/hostname", node.name), *map(str, node.ips)})
+            also = frozenset({node.labels.get("kubernetes.io/hostname", node.name), *map(str, node.ips)})
+            nodes[node.name] = KnownNode(name=node.name, also=also, is_object=True)
     for found in _NODE_NAME.finditer(data):
-        nodes.setdefault(found[1].decode(), frozenset())
-    return tuple(KnownNode(name=name, also=also) for name, also in list(nodes.items())[:_NODES_KEPT])
+        nodes.setdefault(found[1].decode(), KnownNode(name=found[1].decode()))
+    return tuple(nodes.values())[:_NODES_KEPT]

@@ -64,7 +64,7 @@ def said_of(summary: Mapping[str, Any]) -> Said:
         found=_manifests(summary) if is_manifests else _found(summary),
         limits=tuple(gap["sentence"] for gap in gaps[:_MOST_LIMITS]),
         more=max(0, len(gaps) - _MOST_LIMITS),
-        unused=(*_unplaced(summary), *_left_out(summary)),
+        unused=(*_unplaced(summary), *_assumed(summary), *_left_out(summary)),
         advice=_recorded_objects() if is_manifests else _advice(summary),
     )
 
@@ -90,6 +90,10 @@ def _manifests(summary: Mapping[str, Any]) -> str:
 
 def _unplaced(summary: Mapping[str, Any]) -> list[str]:
     return [f"Not used: {one['path']} is {one['what']}; it belongs to {one['belongs']}." for one in summary.get("unplaced", ())]
+
+
+def _assumed(summary: Mapping[str, Any]) -> list[str]:
+    return [f"Assumed: {said}." for said in summary.get("assumed", ())]
 
 
 def _left_out(summary: Mapping[str, Any]) -> list[str]:

@@ -58,6 +58,6 @@ def _nodes(files: Iterable[tuple[str, bytes]], glances: Iterable[Glance]) -> Ite
     for path, content in files:
         if path in objects:
             for node in known_nodes(content):
-                if node.also or node.name not in found:
+                if node.is_object or node.name not in found:
                     found[node.name] = node
     yield from found.values()

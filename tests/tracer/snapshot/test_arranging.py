@@ -132,3 +132,25 @@ def test_objects_under_any_name_are_objects() -> None:
 def test_documented_names_are_left_alone() -> None:
     assert is_documented(SNAPSHOT)
     assert not is_documented([*SNAPSHOT, "n1/iptables-save.txt"])
+
+
+@pytest.mark.parametrize(
+    ("paths", "places"),
+    [
+        # sosreport: sos/report/plugins/host.py, firewall_tables.py, networking.py; not yet checked on a real bundle
+        (("sos-n1/sos_commands/host/hostname", "sos-n1/sos_commands/firewall_tables/iptables-save"), "n1"),
+        # a log collector's tree: not yet checked on a real bundle
+        (("var/hostname.txt", "networking/iptables-save.txt"), "n1"),
+        (("a/hostname", "b/iptables.txt"), "n1"),
+    ],
+)
+def test_a_host_that_says_its_name_has_the_files_beside_it(paths: tuple[str, str], places: str) -> None:
+    bare = {name: content for name, content in SNAPSHOT.items() if not name.startswith("nodes/")}
+    assert arranged(bare | {paths[0]: b"n1\n", paths[1]: DUMP}).name(paths[1]) == f"nodes/{places}/iptables-save.txt"
+    both = {"x/hostname": b"n1\n", "y/hostname": b"ip-10-0-0-7.ec2.internal\n", "x/rules": DUMP, "y/rules": DUMP6, "rules": DUMP + b"#\n"}
+    found = arranged(bare | both)
+    assert [found.name(path) for path in ("x/rules", "y/rules")] == [
+        "nodes/n1/iptables-save.txt",
+        "nodes/ip-10-0-0-7.ec2.internal/ip6tables-save.txt",
+    ]
+    assert [one.path for one in found.unplaced] == ["rules"]
