@@ -15,6 +15,7 @@ from django.core.management import CommandError, call_command
 
 from tests.conftest import PROJECT
 from tests.webapp.conftest import SECRET, SERVICE, write_cluster
+from tracer.snapshot import Snapshot as RecordedSnapshot
 from webapp.management.commands.load_demo import demonstration_clusters
 from webapp.models import Snapshot
 from webapp.storing import stored_snapshots
@@ -56,7 +57,7 @@ def test_several_files_are_one_snapshot(tmp_path: Path) -> None:
     with contextlib.closing(open_container(row)) as files:
         assert set(files) == {"services.json", "nodes/node-a/iptables-save.txt", "nodes/node-b/iptables-save.txt"}
     assert err.getvalue().startswith("Found 1 Service; rules of 2 of 2 nodes")
-    assert "kubectl get endpointslices,pods,nodes -A -o json > cluster.json" in err.getvalue()
+    assert "kubectl get nodes -A -o json > nodes.json" in err.getvalue()
 
 
 def test_what_is_added_is_laid_over_a_parent(tmp_path: Path) -> None:
@@ -75,6 +76,25 @@ def test_what_is_added_is_laid_over_a_parent(tmp_path: Path) -> None:
         call_command("import_snapshot", "--add-to", "nosuch", str(tmp_path / "d"))
     with pytest.raises(CommandError, match="Several snapshots are called prod"):
         call_command("import_snapshot", "--add-to", "prod", str(tmp_path / "d"))
+
+
+def test_one_file_of_many_kinds_is_completed_and_not_replaced(tmp_path: Path) -> None:
+    """Two such files may have one name and hold different kinds; of an object in both the new one counts."""
+    row = None
+    for turn, items in enumerate([[SERVICE, _namespace("old"), _namespace("kept")], [_namespace("old", "1")], [_namespace("old", "2")]]):
+        path = tmp_path / str(turn) / "cluster.json"
+        path.parent.mkdir()
+        path.write_text(json.dumps({"kind": "List", "items": items}))
+        row = stored_snapshots.store_snapshot(path, parent=row)
+    assert row is not None
+    assert row.summary["objects"] == {"Service": 1, "Namespace": 2}
+    with contextlib.closing(open_container(row)) as files:
+        found = {one.name: one.labels.get("at") for one in RecordedSnapshot.from_files(files).objects.namespaces}
+    assert found == {"old": "2", "kept": None}
+
+
+def _namespace(name: str, label: str = "") -> dict:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"at": label} if label else {}}}
 
 
 def _other_nodes(folder: Path) -> None:

@@ -109,3 +109,25 @@ def test_names_full_of_markup_are_shown_as_text(tmp_path, name):
         if "<" in name:
             assert name not in response.content.decode()
     assert escape(name) in client_of(MINE).get(f"/snapshots/{row.id}").content.decode()
+
+
+def test_what_was_found_and_the_next_command_come_first(tmp_path):
+    dump = "Chain INPUT (policy ACCEPT)\ntarget     prot opt source               destination\n"
+    node = {"kind": "Node", "metadata": {"name": "n1"}, "status": {"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]}}
+    slices = {"kind": "EndpointSlice", "metadata": {"name": "web-1", "namespace": "shop"}, "addressType": "IPv4", "endpoints": []}
+    objects = [service(), node, slices, pod("web", "10.244.0.2", node="n1")]
+    row = store(tmp_path / "s", {"cluster.json": objects, "nodes/n1/iptables-save.txt": dump})
+    page = client_of(MINE).get(f"/snapshots/{row.id}").content.decode()
+    # What cannot be read is not counted.
+    assert "Found 1 Service, 1 EndpointSlice, 1 Pod, 1 Node; no node&#x27;s rules" in page
+    assert page.index("What would add most") < page.index("kubectl exec") < page.index("What was found")
+    assert f'href="/snapshots/{row.id}/add"' in page
+
+
+def test_manifests_offer_no_trace(tmp_path):
+    row = store(tmp_path / "s", {"cluster.json": [service()]})
+    row.summary["form"] = "manifests"
+    row.save()
+    page = client_of(MINE).get(f"/snapshots/{row.id}").content.decode()
+    assert "These are manifests (1 Service)" in page
+    assert "Trace a packet" not in page

@@ -163,8 +163,17 @@ def _unreadable(snapshot: Snapshot) -> Iterable[Missing]:
     for file, node, _ in unread_files(snapshot):
         if file.limits:
             nodes.setdefault(file.name, []).append(node)
+    for node in snapshot.node_files:
+        for file in (*DUMPS[Family.IP], *DUMPS[Family.IP6]):
+            if file.limits and any(_holds_no_table(path, text) for path, text in _texts(snapshot, node, (file,)).items()):
+                nodes.setdefault(file.name, []).append(node)
     for name, where in nodes.items():
         yield Missing(what=f"readable {name}", nodes=tuple(sorted(where)), limits=BY_NAME[name].limits)
+
+
+def _holds_no_table(path: str, text: str) -> bool:
+    """Whether a dump that says something has no table that can be read: another program's output, an error. Such a one holds no rules."""
+    return bool(text.strip()) and "\n*" not in f"\n{text}" and not parse_dump(text, path).tables
 
 
 def _unread(snapshot: Snapshot) -> Iterable[Missing]:

@@ -17,7 +17,8 @@ _NEEDED = ("EndpointSlice", "Pod", "Node")
 _RULES = (Holds.XTABLES, Holds.NFT)
 _READABLE = "readable "
 _MOST_LIMITS = 3
-_MANIFESTS = "manifests"
+MANIFESTS = "manifests"
+"""The summary's form of files that say what somebody wants, not what a cluster has."""
 _LOOP = """\
 for pod in $(kubectl get pods -n kube-system -l k8s-app=kube-proxy -o name); do
   node=$(kubectl get -n kube-system "$pod" -o jsonpath='{{.spec.nodeName}}'); mkdir -p "nodes/$node"
@@ -59,7 +60,7 @@ class Said:
 def said_of(summary: Mapping[str, Any]) -> Said:
     """Return what there is to say of a snapshot with that summary (docs/snapshot-format.md)."""
     gaps = summary.get("missing", ())
-    is_manifests = summary.get("form") == _MANIFESTS
+    is_manifests = summary.get("form") == MANIFESTS
     return Said(
         found=_manifests(summary) if is_manifests else _found(summary),
         limits=tuple(gap["sentence"] for gap in gaps[:_MOST_LIMITS]),
@@ -105,9 +106,9 @@ def _advice(summary: Mapping[str, Any]) -> Advice | None:
     lacking = [kind for kind in _NEEDED if not counts.get(kind) and not (kind == "EndpointSlice" and counts.get("Endpoints"))]
     if lacking:
         return Advice(
-            why=f"there are no {_listed([dict(_COUNTED)[kind] for kind in lacking])}.",
-            command=f"kubectl get {','.join(f'{kind.lower()}s' for kind in lacking)} -A -o json > cluster.json",
-            then="Add cluster.json.",
+            why=f"there are no {_listed([dict(_COUNTED)[kind] for kind in lacking], last='or')}.",
+            command="\n".join(f"kubectl get {kind.lower()}s -A -o json > {kind.lower()}s.json" for kind in lacking),
+            then="Add what they write.",
         )
     if bare := _without_rules(summary):
         file = NFT_JSON if summary.get("modes") == [NFT_JSON.mode] else IPTABLES
@@ -153,7 +154,7 @@ def _gapped(summary: Mapping[str, Any], whats: Sequence[str]) -> set[str]:
     return {node for gap in summary.get("missing", ()) if gap["what"] in whats for node in gap["nodes"]}
 
 
-def _listed(names: Sequence[str], most: int = 4) -> str:
+def _listed(names: Sequence[str], most: int = 4, *, last: str = "and") -> str:
     if len(names) > most:
         return f"{', '.join(names[:most])} and {len(names) - most} more"
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return f" {last} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tracer.kube.kinds import BY_NAME
 from tracer.snapshot.node_files import NODE_FILES, Listed
-from tracer.snapshot.told import Said, said_of
+from tracer.snapshot.told import MANIFESTS, Said, said_of
 from webapp.models import Snapshot
 from webapp.questions.examples import ExampleLink, example_links, is_quick, trace_url
 from webapp.storing import demonstrations
@@ -126,14 +126,9 @@ class Coverage:
         return self.summary.get("parent")
 
     @property
-    def unplaced(self) -> tuple[dict[str, str], ...]:
-        """Return what was recognised and is not used: path, what, belongs."""
-        return tuple(self.summary.get("unplaced", ()))
-
-    @property
-    def left_out(self) -> tuple[dict[str, str], ...]:
-        """Return what was not read: path, why."""
-        return tuple(self.summary.get("left_out", ()))
+    def is_manifests(self) -> bool:
+        """Return whether it holds what somebody wants of a cluster, and nothing that a cluster said: no trace can be asked of it."""
+        return bool(self.summary.get("form") == MANIFESTS)
 
     @property
     def said(self) -> Said:

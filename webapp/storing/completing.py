@@ -10,14 +10,18 @@ from collections.abc import Iterator, Mapping
 
 from tracer.errors import TracerError
 from tracer.snapshot import Snapshot as RecordedSnapshot
+from tracer.snapshot.layout import recognise
 from webapp.uploads import Source, UploadError
 
+_ADDED = "added-"
+_MOST_ADDITIONS = 9_999
 _EVERYWHERE = frozenset({("default", "kubernetes"), ("kube-system", "kube-dns")})
 """Services that nearly all clusters have, often at the same address: they tell no two apart."""
 
 
 def completed(held: Mapping[str, bytes], new: Mapping[str, bytes], name: str) -> Source:
-    """Return *held*, the files of the snapshot called *name*, with *new* laid over them: at the same path the new file counts.
+    """Return *held*, the files of the snapshot called *name*, with *new* laid over them: at the same path the new file counts,
+    and a file of objects of any kind stands beside the old one.
 
     :raises UploadError: *new* holds nothing that is used, or is of another cluster.
     """
@@ -25,13 +29,28 @@ def completed(held: Mapping[str, bytes], new: Mapping[str, bytes], name: str) ->
         raise UploadError(f"Nothing of it can be used, so it adds nothing to {name}.")
     if why := _of_another_cluster(held, new):
         raise UploadError(f"This is not of the cluster of {name}: {why}. Two clusters are never mixed; upload it by itself.")
-    names = dict.fromkeys((*held, *new))
+    beside = _beside(held, new)
+    old = tuple(path for path in held if path not in new or path in beside)
 
     def files() -> Iterator[tuple[str, bytes]]:
-        for path in names:
-            yield path, new[path] if path in new else held[path]
+        for path in old:
+            yield path, held[path]
+        for path in new:
+            yield beside.get(path, path), new[path]
 
-    return Source(names=tuple(names), _read=files)
+    return Source(names=(*old, *(beside.get(path, path) for path in new)), _read=files)
+
+
+def _beside(held: Mapping[str, bytes], new: Mapping[str, bytes]) -> dict[str, str]:
+    """Files of objects of any kind that stand at one path on both sides: the new one's name beside the old, before which it is read.
+
+    They may hold different kinds, so neither stands for the other; of an object that is in both the first that is read counts.
+    """
+    any_kind = {one.path for one in recognise(held).objects if one.kind is None}
+    both = [path for path in new if path in any_kind and new[path] != held[path]]
+    # Of later additions the names come before those of earlier ones.
+    turn = _MOST_ADDITIONS - sum(path.startswith(_ADDED) for path in held)
+    return {path: f"{_ADDED}{turn:04d}-{path}" for path in both if "/" not in path and turn > 0}
 
 
 def _of_another_cluster(held: Mapping[str, bytes], new: Mapping[str, bytes]) -> str:

@@ -26,7 +26,11 @@ RULED = [node("a", IPTABLES.name), node("b", IPTABLES.name)]
 @pytest.mark.parametrize(
     ("summary", "found", "command"),
     [
-        ({"objects": {"Service": 1}}, "Found 1 Service; no node's rules.", "kubectl get endpointslices,pods,nodes -A"),
+        (
+            {"objects": {"Service": 1}},
+            "Found 1 Service; no node's rules.",
+            "kubectl get endpointslices -A -o json > endpointslices.json\nkubectl get pods",
+        ),
         ({"objects": ALL | {"EndpointSlice": 0, "Endpoints": 1}, "nodes": RULED}, "Found 1 Service, 3 Pods, 2 Nodes", ""),
         ({"objects": ALL, "nodes": [node("a"), node("b")]}, "2 Nodes; no node's rules.", "-- iptables-save"),
         ({"objects": ALL, "nodes": [node("a"), node("b")], "modes": ["nftables"]}, "no node's rules (kube-proxy: nftables)", "-- nft -j"),
