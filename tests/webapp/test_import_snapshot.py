@@ -110,7 +110,8 @@ def _other_services(folder: Path) -> None:
 
 @pytest.mark.parametrize("write", [_other_nodes, _other_services])
 def test_two_clusters_are_never_mixed(tmp_path: Path, write) -> None:
-    parent = stored_snapshots.store_snapshot(write_cluster(tmp_path / "c"), name="prod")
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-a"}}
+    parent = stored_snapshots.store_snapshot(write_cluster(tmp_path / "c", node), name="prod")
     write(tmp_path / "other")
     with pytest.raises(CommandError, match="not of the cluster of prod") as caught:
         call_command("import_snapshot", "--add-to", parent.id, str(tmp_path / "other"))

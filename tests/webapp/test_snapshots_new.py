@@ -192,3 +192,24 @@ def test_another_sessions_snapshot_cannot_be_added_to(client):
     row = Snapshot.objects.get()
     assert client_of(OTHER).get(f"/snapshots/{row.id}/add").status_code == 404
     assert client_of(OTHER).post(f"/snapshots/{row.id}/add", {"snapshot": file()}).status_code == 404
+
+
+def test_a_pasted_dump_goes_to_the_node_that_is_said_and_over_the_one_before(client):
+    text = json.dumps({"kind": "List", "items": [service()]})
+    response = client.post("/snapshots/new", {"paste": [text, RULES], "paste_node": ["", "a"]})
+    finished(client, response["Location"])
+    old = Snapshot.objects.get()
+    assert "nodes/a/iptables-save.txt" in stored_files(old)
+    newer = RULES.replace("[0:0]", "[1:1]")
+    response = client.post(f"/snapshots/{old.id}/add", {"paste": [newer], "paste_node": ["a"]})
+    finished(client, response["Location"])
+    new = Snapshot.objects.exclude(id=old.id).get()
+    assert stored_files(new) == stored_files(old)
+    with contextlib.closing(open_container(new)) as files:
+        assert files["nodes/a/iptables-save.txt"].decode() == newer
+    # Of two nodes nobody is chosen: it says what it is and where it would belong.
+    response = client.post(f"/snapshots/{old.id}/add", {"paste": [newer, newer], "paste_node": ["", "b"]})
+    finished(client, response["Location"])
+    last = Snapshot.objects.exclude(id__in=[old.id, new.id]).get()
+    assert [one["path"] for one in last.summary["unplaced"]] == ["pasted-1.txt"]
+    assert "Not used: pasted-1.txt is" in client.get(f"/snapshots/{last.id}").content.decode()

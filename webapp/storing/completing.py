@@ -61,9 +61,8 @@ def _of_another_cluster(held: Mapping[str, bytes], new: Mapping[str, bytes]) -> 
     services = _services(ours)
     if (named := _services(theirs)) and services and not services & named:
         return "no Service of the one is in the other"
-    known = nodes | set(ours.node_files)
-    if known and theirs.node_files and not known & set(theirs.node_files):
-        return f"it holds files of {_few(set(theirs.node_files))}, and the snapshot's nodes are {_few(known)}"
+    if nodes and theirs.node_files and not nodes & set(theirs.node_files):
+        return f"it holds files of {_few(set(theirs.node_files))}, and the snapshot's nodes are {_few(nodes)}"
     return ""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import IO, Any
@@ -72,14 +72,17 @@ def storage() -> Storage:
 
 
 @contextlib.contextmanager
-def written(source: Source, progress: Progress) -> Iterator[Written]:
-    """Write what is kept of *source* as a container in a temporary file, which is gone when the context ends."""
+def written(source: Source, progress: Progress, known: Iterable[str] = ()) -> Iterator[Written]:
+    """Write what is kept of *source* as a container in a temporary file, which is gone when the context ends.
+
+    *known* are nodes that its files may be of, besides those that it names.
+    """
     before, after = _Digest(), _Digest()
     removed: list[str] = []
     unknown: list[str] = []
     faults: list[Fault] = []
     forms: list[WrongForm] = []
-    arrangement = arrangement_of(source)
+    arrangement = arrangement_of(source, known)
     redaction = Redaction([arrangement.name(name) for name in source.names])
     told = {one.path for one in arrangement.unplaced}
     with tempfile.TemporaryFile(dir=_temporary_folder()) as file:

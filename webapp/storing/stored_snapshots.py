@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,12 +84,25 @@ def store_snapshot(
 @contextlib.contextmanager
 def _written(source: uploads.Source, parent: Snapshot | None, progress: Progress) -> Iterator[Written]:
     """Write *source*, over what *parent* has. :raises UploadError: it is of another cluster, or adds nothing."""
-    with contextlib.ExitStack() as stack:
-        if parent is not None:
-            held = stack.enter_context(contextlib.closing(snapshot_store.open_container(parent)))
-            alone = stack.enter_context(snapshot_store.written(source, progress))
-            source = completed(held, alone.container, parent.name)
-        yield stack.enter_context(snapshot_store.written(source, progress))
+    if parent is None:
+        with snapshot_store.written(source, progress) as what:
+            yield what
+        return
+    nodes = [node["name"] for node in parent.summary.get("nodes", ())]
+    with (
+        contextlib.closing(snapshot_store.open_container(parent)) as held,
+        snapshot_store.written(source, progress, nodes) as alone,
+        snapshot_store.written(completed(held, alone.container, parent.name), progress) as what,
+    ):
+        # What is said of the files that were added is said of the whole: what was stored before has nothing more to say.
+        yield replace(
+            what,
+            arrangement=alone.arrangement,
+            removed=(*alone.removed, *what.removed),
+            unknown=(*alone.unknown, *what.unknown),
+            faults=(*alone.faults, *what.faults),
+            forms=(*alone.forms, *what.forms),
+        )
 
 
 def find_snapshot(named: str) -> Snapshot:

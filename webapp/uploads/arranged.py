@@ -5,6 +5,7 @@ Where every name is documented, no content is asked for.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from tracer.errors import TracerError
@@ -12,6 +13,9 @@ from tracer.snapshot.arranging import Arrangement, arrange, is_documented, wants
 from tracer.snapshot.contents import Glance, KnownNode, glance, known_nodes
 from webapp.uploads.limits import UploadError
 from webapp.uploads.source import Source
+
+_IN_NODES = re.compile(r"nodes/(?P<node>[a-z0-9][a-z0-9.-]{0,252})/", re.ASCII)
+"""A folder of the documented layout, which says whose the files in it are, whatever they are called."""
 
 
 class ArrangedFiles(Mapping[str, bytes]):
@@ -40,14 +44,19 @@ def arranged(files: Mapping[str, bytes]) -> Mapping[str, bytes]:
     return ArrangedFiles(files, arrangement) if arrangement.names else files
 
 
-def arrangement_of(source: Source) -> Arrangement:
-    """Return where each file of *source* belongs. :raises UploadError: it is two snapshots."""
+def arrangement_of(source: Source, known: Iterable[str] = ()) -> Arrangement:
+    """Return where each file of *source* belongs. *known*: nodes there are besides those it names.
+
+    :raises UploadError: it is two snapshots.
+    """
     if is_documented(source.names):
         return Arrangement()
     glances = [glance(path, content) for path, content in source.files()]
-    nodes = _nodes(source.files(), glances) if wants_nodes(glances) else ()
+    nodes = tuple(_nodes(source.files(), glances)) if wants_nodes(glances) else ()
+    named = {node.name for node in nodes}
+    said = (*known, *(match["node"] for match in map(_IN_NODES.match, source.names) if match))
     try:
-        return arrange(glances, tuple(nodes))
+        return arrange(glances, (*nodes, *(KnownNode(name=name) for name in dict.fromkeys(said) if name not in named)))
     except TracerError as error:
         raise UploadError(str(error)) from error
 
