@@ -16,7 +16,7 @@ from tracer.snapshot.node_files import BY_NAME
 from tracer.snapshot.object_glance import ObjectGlance, glance_objects
 from tracer.snapshot.snapshot import Snapshot
 
-_HEAD = 16_384
+_HEAD = 6_000
 _FAMILY_HEAD = 262_144
 _NODES_KEPT = 20_000
 _BINARY = b"\x00"
