@@ -242,6 +242,34 @@ REASONS = (
         sources=(kernel("net/bridge/br_forward.c"), issue("kubernetes/kubernetes#45790"), manual("bridge(8)")),
     ),
     Explanation(
+        code="SIDECAR",
+        severity=Severity.NOTICE,
+        theme=Theme.ROUTING,
+        title="A proxy inside the pod takes the connection",
+        sentence="The pod is in a service mesh: its own rules hand its connections to a proxy inside it.",
+        meaning=(
+            "Istio, Linkerd, Consul and others put a proxy beside a pod's program, and rules into the pod's own network stack that "
+            "redirect its connections to it. What the program dials ends in the proxy, which opens a connection of its own: often straight "
+            "to the address of an endpoint that it chose itself, so that the Service's rules on the nodes are never asked.",
+            "A pod's own rules are in no file of a snapshot, so the way that is told is the cluster's alone: right for what the proxy "
+            "does not take (excluded ports and networks), and for the connection that it makes, if it dials the same address.",
+        ),
+        confirm=(
+            Check(look_for="The proxy among the pod's containers.", command="kubectl get pod POD -o jsonpath='{.spec.containers[*].name}'"),
+            Check(
+                look_for="Which endpoints it knows.", command="istioctl proxy-config endpoints POD; linkerd diagnostics endpoints NAME:PORT"
+            ),
+            Check(look_for="The pod's own rules.", command="kubectl debug -it POD --profile=netadmin --image=IMAGE -- iptables-save"),
+        ),
+        fix=(
+            Remedy(
+                action="Ask the mesh's own tools for the way inside the pod; trace from the pod to the endpoint that they name.",
+                trade_off="None.",
+            ),
+        ),
+        sources=(issue("istio/istio#28106"),),
+    ),
+    Explanation(
         code="VXLAN_CHECKSUM",
         severity=Severity.NOTICE,
         theme=Theme.ROUTING,

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from tracer.kube.fields import Fields, Origin
 from tracer.kube.service import read_protocol
+from tracer.kube.sidecars import Mesh, mesh_of
 from tracer.packet import Address, Protocol
 
 
@@ -45,6 +46,7 @@ class Pod:
     """A Pod. *ips* are what its status says; ``owned_ips`` leaves them out when the pod's network is gone.
 
     *ready* None: the Ready condition is absent. *terminating*: deletion has been asked for.
+    *mesh* is the one whose proxy takes the pod's connections, inside it.
     """
 
     namespace: str
@@ -67,6 +69,7 @@ class Pod:
     enable_service_links: bool = True
     owner: OwnerReference | None = None
     created: datetime | None = None
+    mesh: Mesh | None = None
     origin: Origin = field(default_factory=Origin, compare=False)
 
     @property
@@ -118,8 +121,15 @@ class Pod:
             enable_service_links=spec.flag("enableServiceLinks") is not False,
             owner=_owner(metadata),
             created=metadata.time("creationTimestamp"),
+            mesh=_mesh(spec, metadata.text_map("annotations")),
             origin=origin or Origin(),
         )
+
+
+def _mesh(spec: Fields, annotations: Mapping[str, str]) -> Mesh | None:
+    if spec.flag("hostNetwork"):
+        return None
+    return mesh_of([c.text("name") or "" for lists in ("containers", "initContainers") for c in spec.each(lists)], annotations)
 
 
 def _ips(status: Fields, several: str, one: str) -> tuple[Address, ...]:

@@ -27,6 +27,7 @@ from tracer.explain.findings.pod_routes import findings as _pod_routes
 from tracer.explain.findings.replies import findings as _replies
 from tracer.explain.findings.rules_and_objects import findings as _rules_and_objects
 from tracer.explain.findings.service_endpoints import findings as _service_endpoints
+from tracer.explain.findings.sidecars import findings as _sidecars
 from tracer.explain.findings.split import findings as _split
 from tracer.explain.findings.whose_rules import findings as _whose_rules
 from tracer.topology.cluster import Cluster
@@ -51,6 +52,7 @@ THEMES: tuple[Theme, ...] = (
     _split,
     _encapsulation,
     _pod_routes,
+    _sidecars,
     _inputs,
 )
 _RANK = {severity.value: severity.rank for severity in Severity}
