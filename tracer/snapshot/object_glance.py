@@ -12,25 +12,24 @@ from tracer.kube.json_text import to_utf8
 
 _KIND = re.compile(rb"""(?:^|[\s{,])["']?kind["']?[ \t]{0,8}:[ \t]{0,8}["']?([A-Z][A-Za-z]{1,62})\b""")
 _VERSION = re.compile(rb"""(?:^|[\s{,])["']?apiVersion["']?[ \t]{0,8}:[ \t]{0,8}["']?[a-z0-9./-]{2,100}""")
+# Next to each other, in either order, as every object has them: a reference to a Service has other words in between, or no version.
+_SERVICE = re.compile(
+    rb"""apiVersion["']?[ \t]{0,8}:[ \t]{0,8}["']?v1["']?[,\s]{1,40}["']?kind["']?[ \t]{0,8}:[ \t]{0,8}["']?Service(?:List)?\b"""
+    rb"""|kind["']?[ \t]{0,8}:[ \t]{0,8}["']?Service(?:List)?["']?[,\s]{1,40}["']?apiVersion["']?[ \t]{0,8}:[ \t]{0,8}["']?v1\b"""
+)
 _HEAD = 65_536
-_LIST = "List"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectGlance:
-    """The *kinds* of which objects, or lists, were seen in a text."""
+    """What a text holds: whether Services are among its objects."""
 
-    kinds: frozenset[str]
-
-    @property
-    def has_services(self) -> bool:
-        """Return whether Services may be among them."""
-        return bool(self.kinds & {"Service", "ServiceList"})
+    has_services: bool
 
 
 def glance_objects(_path: str, content: bytes) -> ObjectGlance | None:
-    """Return what kinds of objects *content* holds, None where it does not look like API objects."""
+    """Return what *content* holds, None where it does not look like API objects."""
     data = to_utf8(content)
     if _VERSION.search(data, 0, _HEAD) is None or _KIND.search(data, 0, _HEAD) is None:
         return None
-    return ObjectGlance(kinds=frozenset(found[1].decode() for found in _KIND.finditer(data)))
+    return ObjectGlance(has_services=_SERVICE.search(data) is not None)

@@ -49,6 +49,7 @@ def test_redacting_knows_the_fields_of_every_kind_that_is_kept(kind: Kind) -> No
 
 ELSEWHERE = {
     "tracer/snapshot/rename/objects.py": "which fields redacting keeps of each",
+    "tracer/snapshot/told.py": "what the first sentence about a snapshot counts",
     "tracer/explain/dependencies/dependencies.py": "what pages call the look-ups of four kinds",
 }
 """Modules that list kinds, and why they may."""

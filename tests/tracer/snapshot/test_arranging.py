@@ -154,3 +154,24 @@ def test_a_host_that_says_its_name_has_the_files_beside_it(paths: tuple[str, str
         "nodes/ip-10-0-0-7.ec2.internal/ip6tables-save.txt",
     ]
     assert [one.path for one in found.unplaced] == ["rules"]
+
+
+def test_a_reference_to_a_service_is_none() -> None:
+    """A route and an EndpointSlice name Services; a tree of single Services beside them is read all the same."""
+    slices = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice"}
+    owner = {"apiVersion": "v1", "blockOwnerDeletion": True, "controller": True, "kind": "Service", "name": "web"}
+    route = b"apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nspec:\n  rules:\n  - backendRefs:\n    - kind: Service\n      name: web\n"
+    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": [slices | {"metadata": {"ownerReferences": [owner]}}]}).encode()
+    single = b'{\n  "apiVersion": "v1",\n  "kind": "Service",\n  "metadata": {"name": "web"}\n}\n'
+    for content, has in (
+        (listed, False),
+        (route, False),
+        (single, True),
+        (single.replace(b" ", b"").replace(b"\n", b""), True),
+        (b"- kind: Service\n  apiVersion: v1\n", True),
+    ):
+        found = glance("x", content).objects
+        assert found is not None
+        assert found.has_services is has
+    deep = "backup/resources/services/namespaces/shop/web.json"
+    assert arranged({"slices.json": listed, "route.yaml": route, deep: single}).name(deep).startswith("objects/")
