@@ -14,7 +14,11 @@ from tracer.snapshot.rename.addresses import Addresses
 from tracer.snapshot.rename.keyed import drawn
 from tracer.snapshot.rename.words import Words
 
-TAKEN = frozenset(file.name for file in NODE_FILES if file.data_path is None)
+HEXADECIMAL = frozenset(
+    f"proc-net-{name}.txt" for name in ("route", "ipv6-route", "if-inet6", "tcp", "tcp6", "udp", "udp6", "ip-vs", "ip-vs-conn")
+)
+"""Files of /proc in which the kernel writes addresses as hexadecimal digits, where no address is recognised and so none replaced."""
+TAKEN = frozenset(file.name for file in NODE_FILES if file.data_path is None) - HEXADECIMAL
 """The node files that are taken over. Lists of other data paths (Windows, Cilium) hold names in too many places."""
 _WITHOUT_NAMES = (Holds.WAYS, Holds.POLICY_ROUTING, Holds.NEIGHBOURS)
 

@@ -10,7 +10,7 @@ from tracer.errors import ParseError
 from tracer.query import Destination, Query, Source
 from tracer.snapshot.layout import KINDS
 from tracer.snapshot.rename.addresses import Addresses
-from tracer.snapshot.rename.dumps import TAKEN, Dumps
+from tracer.snapshot.rename.dumps import HEXADECIMAL, TAKEN, Dumps
 from tracer.snapshot.rename.objects import Cleaner
 from tracer.snapshot.rename.words import Words
 from tracer.snapshot.snapshot import Snapshot
@@ -78,6 +78,9 @@ class Renaming:
 
     def _node_file(self, node: str, name: str) -> str | None:
         path = self._snapshot.path_of(node, name)
+        if {name, path.rpartition("/")[2]} & HEXADECIMAL:  # by its path too: it may stand in for a file of another name
+            self.left_out.append(f"{path}: its addresses are in hexadecimal")
+            return None
         if name not in TAKEN:
             self.left_out.append(f"{path}: names stand in too many places of it")
             return None

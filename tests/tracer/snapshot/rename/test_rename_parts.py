@@ -11,7 +11,7 @@ from tracer.snapshot import Snapshot
 from tracer.snapshot.node_files import BY_NAME
 from tracer.snapshot.rename import Renaming
 from tracer.snapshot.rename.addresses import Addresses
-from tracer.snapshot.rename.dumps import TAKEN, Dumps
+from tracer.snapshot.rename.dumps import HEXADECIMAL, TAKEN, Dumps
 from tracer.snapshot.rename.words import Words
 
 KEY = b"sixteen bytes or more"
@@ -175,6 +175,15 @@ def test_every_node_file_is_taken_over_or_said() -> None:
     left = "\n".join(renaming.left_out)
     assert all(f"nodes/acme-1/{name}" in left for name in set(BY_NAME) - TAKEN)
     assert "notes.txt" in left
+
+
+def test_no_file_of_proc_with_hexadecimal_addresses_is_taken_over() -> None:
+    dotted = {f"proc-net-{name}.txt" for name in ("fib-trie", "dev", "arp", "nf-conntrack")}
+    assert {name for name in BY_NAME if name.startswith("proc-net-")} == HEXADECIMAL | dotted
+    files, renaming = renamed(**{f"nodes/acme-1/{name}": "0: 0101600A:0050 0A016001" for name in HEXADECIMAL})
+    assert not any("0A016001" in str(content) or "0101600A" in str(content) for content in files.values())
+    for name in HEXADECIMAL:
+        assert f"nodes/acme-1/{name}: its addresses are in hexadecimal" in renaming.left_out
 
 
 def test_snapshot_json_says_that_it_is_redacted_and_no_reason_that_may_hold_names() -> None:
