@@ -46,13 +46,13 @@ def padded(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory) -> Path:
-    """Return an archive with two reasons to refuse it."""
+    """Return an archive with three reasons to refuse it: two links, and nothing else."""
     path = tmp_path_factory.mktemp("files") / "bad.tar.gz"
     with tarfile.open(path, "w:gz") as tar:
-        for name in ("../escape.json", "/etc/absolute.json"):
+        for name in ("link.json", "another.json"):
             entry = tarfile.TarInfo(name)
-            entry.size = 2
-            tar.addfile(entry, io.BytesIO(b"{}"))
+            entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
+            tar.addfile(entry)
     return path
 
 
@@ -174,8 +174,8 @@ def test_422_lists_every_problem(page, refused):
     page.get_by_role("button", name="Upload").click()
     alert = page.get_by_role("alert")
     alert.get_by_role("heading", name="Not stored").wait_for()
-    assert alert.locator("li").count() == 2
-    assert "../escape.json" in alert.inner_text()
+    assert alert.locator("li").count() == 3
+    assert "another.json" in alert.inner_text()
     assert page.evaluate("document.activeElement.id") == "upload-state"
 
 
@@ -228,7 +228,7 @@ def test_u3_without_javascript(browser, live_url, archive, refused):
     page.get_by_label("Files", exact=True).set_input_files(refused)
     page.get_by_role("button", name="Upload").click()
     page.get_by_role("heading", name="Not stored").wait_for(timeout=15_000)
-    assert page.get_by_role("alert").locator("li").count() == 2
+    assert page.get_by_role("alert").locator("li").count() == 3
     page.get_by_label("Files", exact=True).set_input_files(archive)
     page.get_by_label("Name, if another").fill("without script")
     page.get_by_role("button", name="Upload").click()

@@ -38,7 +38,8 @@ def test_a_refusal_has_code_2_and_every_reason(tmp_path: Path) -> None:
 
 
 def test_a_first_import_into_an_empty_data_folder_makes_the_database(small: Path, tmp_path: Path) -> None:
-    variables = os.environ | {"HOPLINE_DATA": str(tmp_path / "new/data"), "DJANGO_SETTINGS_MODULE": "webapp.settings"}
+    own = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
+    variables = own | {"HOPLINE_DATA": str(tmp_path / "new/data"), "DJANGO_SETTINGS_MODULE": "webapp.settings"}
     ran = subprocess.run(
         [sys.executable, str(PROJECT / "manage.py"), "import_snapshot", str(small)],
         env=variables,
