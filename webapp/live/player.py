@@ -67,6 +67,9 @@ class Player:
             self._looked_at = now
             self._look()
         at, _ = position_at(self._playback, time.time())
+        self._clock_was_set += self._clock.set_by()
+        if self._clock_was_set:
+            return  # set while this was worked out: what it came to is of neither clock, and nothing takes an advance back
         if self._playback.get("went_back_at") == self._went_back_at:
             # Whoever paused it read the clock a moment before this thread did: going back for that would end every watch.
             at = max(at, self._api.position)
@@ -100,7 +103,8 @@ class Player:
     def _stop_at_the_end(self) -> None:
         """Write that a timeline which has come to its end no longer plays, unless somebody has steered it meanwhile."""
         at, moves = position_at(self._playback, time.time())
-        if not self._playback.get("playing") or moves:
+        self._clock_was_set += self._clock.set_by()
+        if not self._playback.get("playing") or moves or self._clock_was_set:
             return
         stopped = self._playback | {"position": at, "playing": False, "set_at": time.time()}
         same = LiveSource.objects.filter(id=self._source, playback__set_at=self._playback.get("set_at"))
