@@ -7,6 +7,7 @@ and of what, stands in docs/verification.md ("Slices"). ``TEST_FIRST`` takes ano
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import TypeVar
@@ -20,6 +21,12 @@ FIRST = int(os.environ.get("TEST_FIRST", "0"))
 def every(items: Iterable[T], nth: int) -> list[T]:
     """Return all of *items* in full size, else every *nth*, from the first or where ``TEST_FIRST`` says."""
     return list(items) if FULL else list(items)[FIRST % nth :: nth]
+
+
+def some(items: Sequence[T], nth: int) -> list[T]:
+    """Return all of *items* in full size, else one in *nth* from a seeded shuffle, in their order: where that order has a beat of its own."""
+    shuffled = random.Random(0).sample(range(len(items)), len(items))
+    return [items[at] for at in sorted(every(shuffled, nth))]
 
 
 def diagonal(these: Sequence[T], those: Sequence[U], nth: int) -> list[tuple[T, U]]:
