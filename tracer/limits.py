@@ -15,6 +15,8 @@ NESTING = 100
 """How deep arrays and objects of JSON, and collections of YAML, may lie in each other."""
 DIGITS = 40
 """How many characters a whole number may have."""
+EXPANDED = 1_000_000
+"""How many values and characters the aliases of one YAML text may add; in a longer text as many as it has characters."""
 HOPS = 256
 """How many next hops one route may have."""
 PEERS = 8

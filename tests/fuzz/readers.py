@@ -125,7 +125,7 @@ def readers() -> tuple[Reader, ...]:
         Reader(name="ip rule", read=parse_rules, seeds=(_node_file("shop-iptables", "ip-rule.json"),)),
         Reader(name="sysctl", read=parse_sysctl, seeds=("\n".join(_node_file("shop-iptables", "sysctl.txt").split("\n")[:20]),)),
         Reader(name="objects (JSON)", read=_objects, seeds=tuple(_items((demo / f).read_text(), 1) for f in _OBJECT_FILES)),
-        Reader(name="objects (YAML)", read=_yaml_objects, seeds=(yaml,)),
+        Reader(name="objects (YAML)", read=_yaml_objects, seeds=(yaml, "a: &a {k: &k v, <<: {m: 1}}\nkind: List\nitems:\n- &s {kind: Pod, metadata: {<<: *a, name: *k}}\n- *s\n")),
         Reader(name="summary, secrets, renaming", read=sum_up, seeds=(_items((demo / "services.json").read_text(), 2), yaml), weight=4),
         Reader(name="cilium service list", read=lambda text: parse_cilium(text, "fuzz"), seeds=(_CILIUM,)),
         Reader(name="hns", read=lambda text: parse_hns({"hns-policies.json": text}), seeds=(_HNS,)),

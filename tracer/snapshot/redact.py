@@ -445,6 +445,8 @@ class _Objects:
             items = value["items"] if isinstance(value, dict) and is_list(value) else value
             inner = item_kind(value.get("kind")) if isinstance(value, dict) else None
             self.has_more |= isinstance(value, dict) and is_list(value) and not _is_wrapper(value)
+            # NB: what a merge key does not bring, because it stands there already, is in the text all the same.
+            changed |= document.has_aliases
             for one in items if isinstance(items, list) else [value]:
                 kept = self.cleaned(one, inner if isinstance(items, list) else self.kind)
                 changed |= kept is _GONE or kept != one

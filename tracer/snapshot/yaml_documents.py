@@ -1,7 +1,8 @@
 """YAML text to values: what ``kubectl get -o yaml`` and must-gather write, and nothing that could explode.
 
-Built from the parser's events (libyaml's when PyYAML has it), so that aliases and anchors are refused before anything is expanded,
-nesting is bounded, and a key that stands twice is a fault.
+Built from the parser's events (libyaml's when PyYAML has it), so that nesting is bounded and a key that stands twice is a fault.
+What an alias stands for is the very same value once more, never a copy. Each value's weight is known when it ends, so an alias costs no
+more than any word, and one that makes a text too heavy is refused before anybody writes it out. Merge keys (``<<``, YAML 1.1) count alike.
 Plain scalars are read by YAML 1.2's JSON-like rules: ``yes`` and ``20:30`` are strings.
 The only module of the engine that imports PyYAML.
 """
@@ -11,13 +12,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
 import yaml
 
 from tracer.errors import Fault, ParseError
 from tracer.kube.json_text import fault_at
-from tracer.limits import DIGITS, NESTING
+from tracer.limits import DIGITS, EXPANDED, NESTING
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
@@ -25,32 +26,53 @@ _BOOLEAN = {"true": True, "True": True, "TRUE": True, "false": False, "False": F
 _INTEGER = re.compile(rf"[-+]?[0-9]{{1,{DIGITS}}}", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII)
 _CORE_TAG = "tag:yaml.org,2002:"
+_MERGE = "<<"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class YamlDocument:
-    """One document's value; *lines* are those on which its mappings near the top start, by ``id`` of the mapping."""
+    """One document's value; *lines* are those on which its mappings near the top start, by ``id`` of the mapping.
+
+    *has_aliases*: parts of it may stand in several places, and what a merge brought need not be all that is written.
+    """
 
     value: object
     line: int
     lines: dict[int, int] = field(default_factory=dict)
+    has_aliases: bool = False
+
+
+class _Weighed(NamedTuple):
+    """A value that an alias may stand for: *weight* is how many values and characters it is written out, *height* how deep it is."""
+
+    value: object
+    weight: int
+    height: int
 
 
 class _Open:
-    """A collection that is being read: a list, or a mapping with the key that waits for its value."""
+    """A collection that is being read: a list, or a mapping with the key that waits for its value, and what it merges."""
 
-    __slots__ = ("key", "value", "waiting")
+    __slots__ = ("anchor", "height", "key", "merged", "value", "waiting", "weight")
 
-    def __init__(self, value: dict[str, object] | list[object]) -> None:
+    def __init__(self, value: dict[str, object] | list[object], anchor: str | None) -> None:
         self.value = value
-        self.key = ""
+        self.anchor = anchor
+        self.key: str | None = ""
         self.waiting = False
+        self.weight = self.height = 1
+        self.merged: list[object] = []
+
+    def add(self, weight: int, height: int) -> None:
+        """Count what was put into it."""
+        self.weight += weight
+        self.height = max(self.height, height + 1)
 
 
 def read_yaml(text: str, file: str) -> Iterator[YamlDocument]:
     """Yield the documents of *text*, empty ones left out.
 
-    :raises ParseError: not YAML, an alias or anchor, a key that stands twice or is no string, or too much nesting.
+    :raises ParseError: not YAML, an alias of nothing or of too much, a key that stands twice or is no string, or too much nesting.
     Source: yaml.org/spec/1.2.2.
     """
     try:
@@ -80,46 +102,70 @@ def _position(text: str, mark: Any) -> int:
 
 
 def _documents(text: str, file: str) -> Iterator[YamlDocument]:
-    builder = _Builder(text, file)
+    allowance = _Allowance(text)
+    builder = _Builder(text, file, allowance)
     for event in yaml.parse(text, Loader=_LOADER):
         if isinstance(event, yaml.DocumentStartEvent):
-            builder = _Builder(text, file)
+            builder = _Builder(text, file, allowance)
         elif isinstance(event, yaml.DocumentEndEvent):
             if builder.value is not None:
-                yield YamlDocument(value=builder.value, line=builder.line, lines=builder.lines)
+                yield builder.document()
         else:
             builder.take(event)
+
+
+class _Allowance:
+    """What the aliases of one text may still add."""
+
+    def __init__(self, text: str) -> None:
+        # A dump that shares every label may add as much as it is long: what is read of it is twice the text at most.
+        self.left = max(EXPANDED, len(text))
 
 
 class _Builder:
     """Puts one document together from its events."""
 
-    def __init__(self, text: str, file: str) -> None:
+    def __init__(self, text: str, file: str, allowance: _Allowance) -> None:
         self._text = text
         self._file = file
+        self._allowance = allowance
         self._open: list[_Open] = []
+        self._anchors: dict[str, _Weighed | None] = {}
+        self._has_aliases = False
         self.value: object = None
         self.line = 1
         self.lines: dict[int, int] = {}
 
+    def document(self) -> YamlDocument:
+        """Return the document, which has ended."""
+        return YamlDocument(value=self.value, line=self.line, lines=self.lines, has_aliases=self._has_aliases)
+
     def take(self, event: Any) -> None:
         if isinstance(event, yaml.ScalarEvent):
-            self._refuse_anchor(event)
             self._scalar(event)
         elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
-            self._refuse_anchor(event)
             self._start(event)
         elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
-            self._open.pop()
+            self._end(event)
         elif isinstance(event, yaml.AliasEvent):
-            self._refuse(event, "aliases are refused: they can make a small file huge")
+            self._alias(event)
 
-    def _refuse(self, event: Any, message: str) -> None:
+    def _refuse(self, event: Any, message: str) -> NoReturn:
         raise ParseError(_fault(self._text, self._file, event.start_mark, f"not usable YAML: {message}"))
 
-    def _refuse_anchor(self, event: Any) -> None:
-        if event.anchor is not None:
-            self._refuse(event, "anchors are refused, as aliases are")
+    def _alias(self, event: Any) -> None:
+        if event.anchor not in self._anchors:
+            self._refuse(event, f"the alias {event.anchor!r} stands for nothing that comes before it")
+        found = self._anchors[event.anchor]
+        if found is None:
+            self._refuse(event, f"the alias {event.anchor!r} stands for what it is in, which has no end")
+        if len(self._open) + found.height > NESTING:
+            self._refuse(event, f"nested more than {NESTING} deep")
+        self._allowance.left -= found.weight
+        if self._allowance.left < 0:
+            self._refuse(event, f"its aliases stand for more than {max(EXPANDED, len(self._text)):,} values and characters")
+        self._has_aliases = True
+        self._put(found.value, event, found.weight, found.height)
 
     def _start(self, event: Any) -> None:
         if len(self._open) >= NESTING:
@@ -127,31 +173,60 @@ class _Builder:
         value: dict[str, object] | list[object] = {} if isinstance(event, yaml.MappingStartEvent) else []
         if isinstance(value, dict) and len(self._open) <= 3:
             self.lines[id(value)] = event.start_mark.line + 1
-        self._put(value, event)
-        self._open.append(_Open(value))
+        self._put(value, event, 0, 0)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = None
+        self._open.append(_Open(value, event.anchor))
+
+    def _end(self, event: Any) -> None:
+        ended = self._open.pop()
+        for part in ended.merged:
+            self._merge(ended, part, event)
+        if ended.anchor is not None:
+            self._anchors[ended.anchor] = _Weighed(ended.value, ended.weight, ended.height)
+        if self._open:
+            self._open[-1].add(ended.weight, ended.height)
+
+    def _merge(self, into: _Open, merged: object, event: Any) -> None:
+        """Add the keys of a mapping, or of each of a list of them, that are not there yet. Source: yaml.org/type/merge.html."""
+        for part in merged if isinstance(merged, list) else [merged]:
+            if not isinstance(part, dict) or not isinstance(into.value, dict):
+                self._refuse(event, "a merge key (<<) stands before what is no mapping")
+            for key, value in part.items():
+                into.value.setdefault(key, value)
 
     def _scalar(self, event: Any) -> None:
         top = self._open[-1] if self._open else None
+        weight = len(event.value) + 1
         if top is not None and isinstance(top.value, dict) and not top.waiting:
-            if event.value in top.value:
+            is_merge = event.value == _MERGE and event.implicit[0]
+            if event.value in top.value and not is_merge:
                 self._refuse(event, f"the key {event.value!r} stands twice")
-            if event.value == "<<" and event.implicit[0]:
-                self._refuse(event, "merge keys are refused, as aliases are")
-            top.key, top.waiting = event.value, True
-            return
-        self._put(self._resolved(event), event)
+            top.key, top.waiting = None if is_merge else event.value, True
+            top.weight += weight
+            value: object = event.value
+        else:
+            value = self._resolved(event)
+            self._put(value, event, weight, 0)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = _Weighed(value, weight, 0)
 
-    def _put(self, value: object, event: Any) -> None:
+    def _put(self, value: object, event: Any, weight: int, height: int) -> None:
         if not self._open:
             self.value, self.line = value, event.start_mark.line + 1
             return
         top = self._open[-1]
+        top.add(weight, height)
         if isinstance(top.value, list):
             top.value.append(value)
-        elif top.waiting:
-            top.value[top.key], top.waiting = value, False
-        else:
+        elif not top.waiting:
             self._refuse(event, "a key that is not a string")
+        elif top.key is None:
+            self._has_aliases = True
+            top.merged.append(value)
+        else:
+            top.value[top.key] = value
+        top.waiting = False
 
     def _resolved(self, event: Any) -> object:
         text: str = event.value
@@ -168,10 +243,7 @@ class _Builder:
         return float(text) if _FLOAT.fullmatch(text) and len(text) < 400 else text
 
     def _tagged(self, event: Any, text: str) -> object:
-        if event.tag == f"{_CORE_TAG}str":
-            return text
         # ``!!binary`` is what kubectl writes for bytes; nobody here reads them, so the text stays as it is.
-        if event.tag == f"{_CORE_TAG}binary":
-            return text
-        self._refuse(event, f"the tag {event.tag} is refused")
-        return None
+        if event.tag not in (f"{_CORE_TAG}str", f"{_CORE_TAG}binary"):
+            self._refuse(event, f"the tag {event.tag} is refused")
+        return text
