@@ -120,11 +120,10 @@ def _read_config_map(value: Mapping[str, object], origin: Origin) -> tuple[Model
     return (ConfigMap.from_dict(value, origin),) if wanted else ()
 
 
-def _read_network_policy(value: Mapping[str, object], origin: Origin) -> tuple[Model, ...]:
-    """Return the NetworkPolicy. NB: Calico and Antrea call kinds of their own so too, and those say other things (other_policies.py)."""
+def group_of(value: Mapping[str, object]) -> str:
+    """Return the API group of an object, "" for the core group and for an object that does not say it."""
     version = value.get("apiVersion")
-    group = version.rpartition("/")[0] if isinstance(version, str) else ""
-    return (NetworkPolicy.from_dict(value, origin),) if group in ("", _NETWORKING, "extensions") else ()
+    return version.rpartition("/")[0] if isinstance(version, str) else ""
 
 
 # --- the table ------------------------------------------------------------------------------------------------------------------------
@@ -209,7 +208,7 @@ KINDS = (
         group=_NETWORKING,
         short_names=("netpol",),
         bundle_word="network-policy",
-        read=_read_network_policy,
+        read=_one(NetworkPolicy.from_dict),
         derived=("network_policies", "_policies_by_namespace"),
         limits="policies are not looked at",
         moves=(Follows.POLICY_RULES,),
@@ -240,6 +239,18 @@ KINDS = (
 BY_NAME = {kind.name: kind for kind in KINDS}
 FOLLOWED = tuple(kind for kind in KINDS if kind.is_followed)
 """Those that a follower lists and watches."""
+_OLD_GROUPS = frozenset({"extensions"})
+"""Where Ingress and NetworkPolicy were before they had a group of their own."""
+
+
+def is_namesake(kind: str, value: Mapping[str, object]) -> bool:
+    """Return whether an object is called as a *kind* of the table is, and is of another group's: it says other things.
+
+    Knative has a Service, OpenShift's configuration a Node and an Ingress, Calico and Antrea a NetworkPolicy (other_policies.py).
+    """
+    known = BY_NAME.get(kind)
+    group = group_of(value)
+    return known is not None and group not in ("", known.group) and group not in _OLD_GROUPS
 
 
 def moving(*what: Follows) -> frozenset[str]:

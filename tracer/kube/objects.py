@@ -15,7 +15,7 @@ from tracer.errors import Fault, ParseError
 from tracer.kube.configmap import ConfigMap
 from tracer.kube.endpointslice import Endpoint, EndpointSlice
 from tracer.kube.fields import Origin
-from tracer.kube.kinds import BY_NAME, Model
+from tracer.kube.kinds import BY_NAME, Model, group_of, is_namesake
 from tracer.kube.namespace import Namespace
 from tracer.kube.near import nearest
 from tracer.kube.networkpolicy import NetworkPolicy
@@ -32,7 +32,9 @@ M = TypeVar("M", Service, EndpointSlice, Node, Pod, Namespace, NetworkPolicy, Co
 def read_object(raw: RawObject, origin: Origin) -> tuple[Model, ...]:
     """Return what one API object says; nothing for a kind that is not modelled. :raises ParseError: a field has the wrong type."""
     kind = BY_NAME.get(raw.kind)
-    return kind.read(raw.value, origin) if kind is not None and kind.read is not None else ()
+    if kind is None or kind.read is None or is_namesake(raw.kind, raw.value):
+        return ()
+    return kind.read(raw.value, origin)
 
 
 class Objects:
@@ -51,7 +53,10 @@ class Objects:
         return tuple(self._faults)
 
     def check_all(self) -> Mapping[str, int]:
-        """Read every object of every file once, so that ``faults`` is complete. Return how many of each kind there are."""
+        """Read every object of every file once, so that ``faults`` is complete. Return how many of each kind there are.
+
+        What another group calls by the name of a known kind counts under both names (``Service.serving.knative.dev``).
+        """
         counts: dict[str, int] = {}
         seen: set[tuple[str, object, object]] = set()
         for file in self._files:
@@ -59,10 +64,11 @@ class Objects:
                 self._attempt(raw, file, item)
                 metadata = raw.value.get("metadata")
                 named = metadata if isinstance(metadata, Mapping) else {}
-                identity = (raw.kind, str(named.get("namespace")), str(named.get("name")))
+                kind = f"{raw.kind}.{group_of(raw.value)}" if is_namesake(raw.kind, raw.value) else raw.kind
+                identity = (kind, str(named.get("namespace")), str(named.get("name")))
                 if identity not in seen:
                     seen.add(identity)
-                    counts[raw.kind] = counts.get(raw.kind, 0) + 1
+                    counts[kind] = counts.get(kind, 0) + 1
         return dict(sorted(counts.items()))
 
     # -- by name ------------------------------------------------------------------------------------------------------------------

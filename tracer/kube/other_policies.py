@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from tracer.kube.kinds import group_of
 from tracer.kube.objects import Objects
 
 
@@ -68,9 +69,3 @@ def other_policies(objects: Objects) -> Iterator[OtherPolicy]:
                 metadata = raw.value.get("metadata")
                 named = metadata if isinstance(metadata, Mapping) else {}
                 yield OtherPolicy(kind=kind, group=group, namespace=str(named.get("namespace") or ""), name=str(named.get("name") or "?"))
-
-
-def group_of(value: Mapping[str, object]) -> str:
-    """Return the API group of an object, "" for the core group and for an object that does not say it."""
-    version = value.get("apiVersion")
-    return version.rpartition("/")[0] if isinstance(version, str) else ""

@@ -21,7 +21,8 @@ from tracer.kube.configmap import is_wanted
 from tracer.kube.item_spans import Spans, find_spans, is_list, item_kind
 from tracer.kube.json_text import decode_text, to_utf8
 from tracer.kube.kept_parts import KEPT_KINDS, kept_parts
-from tracer.kube.kinds import KINDS
+from tracer.kube.kinds import KINDS, group_of, is_namesake
+from tracer.kube.other_policies import POLICY_KINDS
 from tracer.snapshot import node_files
 from tracer.snapshot.layout import Layout, looks_like_objects, recognise
 from tracer.snapshot.timeline import STEPS, file_after_step
@@ -70,6 +71,7 @@ _VERSION_TEXT_MAX = 4096
 _WRAPPER_KEYS = frozenset({"apiVersion", "kind", "items", "metadata"})
 _LIST_METADATA = frozenset({"resourceVersion", "selfLink", "continue", "remainingItemCount"})
 _NESTED_LISTS = 10
+_OTHER_POLICIES = frozenset(kind.name for kind in POLICY_KINDS)
 _KINDS_SAID = 12
 _LONGEST_KIND = 63
 
@@ -345,9 +347,10 @@ class _Objects:
         if said is None:
             self.unreadable += 1
             return dict(_NO_OBJECT)
-        if said not in KEPT_KINDS or (said == "ConfigMap" and not _is_wanted(value)):
+        other = is_namesake(said, value)
+        if said not in KEPT_KINDS or (said == "ConfigMap" and not _is_wanted(value)) or (other and said not in _OTHER_POLICIES):
             listed = value.get("items")
-            word = said[:_LONGEST_KIND]
+            word = f"{said[:_LONGEST_KIND]}{f' of {group_of(value)[:_LONGEST_KIND]}' if other else ''}"
             if isinstance(listed, list):
                 self.left_out[word.removesuffix("List")] += len(listed)
             else:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tracer.errors import TracerError
 from tracer.kube.endpointslice import EndpointSlice, slices_from_endpoints
+from tracer.kube.kinds import BY_NAME
 from tracer.kube.node import Node
 from tracer.kube.object_file import ObjectFile
 from tracer.kube.objects import Objects
@@ -405,3 +406,25 @@ def test_lists_decode_nothing_but_what_is_asked(monkeypatch: pytest.MonkeyPatch)
     assert [s.name for s, _ in objects.services_with_address(ip_address("10.96.1.150"))] == ["s150"]
     assert objects.service("default", "s7") is not None
     assert decoded == [150, 7]
+
+
+@pytest.mark.parametrize(
+    ("kind", "version"),
+    [
+        ("Service", "serving.knative.dev/v1"),
+        ("Node", "config.openshift.io/v1"),
+        ("Pod", "example.com/v1"),
+        ("EndpointSlice", "example.com/v1"),
+        ("NetworkPolicy", "crd.projectcalico.org/v1"),
+        ("ConfigMap", "example.com/v1"),
+    ],
+)
+def test_what_another_group_calls_by_a_known_name_is_none_of_that_kind(kind: str, version: str) -> None:
+    stranger = {"apiVersion": version, "kind": kind, "metadata": {"name": "coredns", "namespace": "kube-system"}, "spec": {}}
+    ours = {**stranger, "apiVersion": BY_NAME[kind].api_version}
+    for items, count in (([stranger], {}), ([stranger, ours], {kind: 1})):
+        objects = make(*items)
+        assert objects.check_all() == count | {f"{kind}.{version.partition('/')[0]}": 1}
+        found = (objects.services, objects.nodes, objects.pods, objects.slices, objects.network_policies, objects.config_maps)
+        assert sum(map(len, found)) == len(items) - 1
+        assert objects.faults == ()

@@ -140,6 +140,19 @@ def test_a_file_that_smells_says_why_it_is_left_out() -> None:
     assert removed == (f"a.yaml: left out from line 2 on, it cannot be read ({why})",)
 
 
+def test_what_another_group_calls_by_a_known_name_is_not_stored() -> None:
+    knative = {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Service",
+        "spec": {"template": {"spec": {"containers": [{"env": [VALUE]}]}}},
+    }
+    calico = {"apiVersion": "crd.projectcalico.org/v1", "kind": "NetworkPolicy", "metadata": {"name": "p"}}
+    kept, removed = remove_secrets({"all.json": text({"kind": "List", "items": [SERVICE, knative, calico]})})
+    assert VALUE.encode() not in kept["all.json"]
+    assert b"projectcalico" in kept["all.json"]
+    assert removed == ("all.json: removed 1 Service of serving.knative.dev",)
+
+
 def test_what_a_merge_key_does_not_bring_is_not_stored() -> None:
     content = f"kind: Service\nmetadata: {{name: web}}\nspec: {{<<: {{clusterIP: {VALUE}}}, clusterIP: 10.96.0.1}}\n".encode()
     kept, _ = remove_secrets({"a.yaml": content})
