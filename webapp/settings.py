@@ -108,6 +108,8 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 # Pasted texts, all together; longer ones are handed in as files.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000
+# Of those, what is looked at while they are pasted, before anything is uploaded.
+RECOGNISED_MAX_BYTES = 1_000_000
 # Of one request: a folder's files come one by one. More of them come as an archive.
 DATA_UPLOAD_MAX_NUMBER_FILES = 2_000
 # Always a file on disk: an upload is read in the background, after its request has ended.

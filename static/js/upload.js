@@ -6,6 +6,7 @@ function setUp() {
   const [input, folder] = inputs;
   const paths = form.elements.paths;
   const most = Number(form.dataset.maxFiles);
+  const mostPasted = Number(form.dataset.maxPasted);
   let dropped = [];
   const button = form.querySelector("[data-upload-button]");
   const cancel = form.querySelector("[data-upload-cancel]");
@@ -35,6 +36,8 @@ function setUp() {
   const chosen = () => inputs.flatMap((one) => [...one.files]);
   const tooLarge = () => {
     const files = chosen();
+    const pasted = new Blob([...form.querySelectorAll("[name=paste]")].map((one) => one.value)).size;
+    if (pasted > mostPasted) return `${Math.ceil(pasted / 1e6)} MB are pasted, and this server takes ${(mostPasted / 1e6).toFixed(1)} MB so: save it to a file, and choose that.`;
     const size = files.reduce((sum, file) => sum + file.size, 0);
     if (files.length > most) return `These are ${files.length} files, and this server accepts ${most} at once: pack them first (tar czf snapshot.tar.gz FOLDER).`;
     if (size <= limit) return "";
@@ -111,6 +114,7 @@ function addPieces(within) {
     const number = pieces.children.length + 1;
     const piece = pieces.firstElementChild.cloneNode(true);
     for (const one of piece.querySelectorAll("[id]")) { one.id = one.id.replace(/\d+$/, number); one.value = ""; }
+    piece.querySelector("[data-says]").textContent = "";
     for (const one of piece.querySelectorAll("label")) { one.htmlFor = one.htmlFor.replace(/\d+$/, number); one.textContent += ` (piece ${number})`; }
     pieces.append(piece);
     piece.querySelector("textarea").focus();

@@ -156,6 +156,22 @@ def test_several_dropped_files_and_a_pasted_piece_are_one_upload(page):
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
+def test_what_is_pasted_is_recognised_while_it_is_pasted(page):
+    """Under its own box, when typing pauses; what is said changes with what is typed, and goes with it."""
+    page.goto("/snapshots/new")
+    said = page.locator("[data-says]").first
+    page.get_by_label("Text", exact=True).fill("*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n")
+    said.get_by_text("Recognised, but not whose it is").wait_for()
+    page.get_by_label("Node it is of").fill("node-a")
+    said.get_by_text("rules of iptables, of node node-a").wait_for()
+    page.get_by_role("button", name="Add another piece").click()
+    page.get_by_label("Text (piece 2)").fill("hello")
+    page.locator("[data-says]").nth(1).get_by_text("Not usable").wait_for()
+    assert "of node node-a" in said.inner_text()
+    page.get_by_label("Text", exact=True).fill("")
+    said.get_by_text("Recognised").wait_for(state="detached")
+
+
 def test_cancel(slow, padded):
     slow.goto("/snapshots/new")
     slow.get_by_label("Files", exact=True).set_input_files(padded)

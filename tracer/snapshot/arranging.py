@@ -67,6 +67,11 @@ def arrange(glances: Sequence[Glance], nodes: Collection[KnownNode]) -> Arrangem
     return _Arranging({one.path: one for one in glances}, nodes).arranged()
 
 
+def what_of(file: str) -> str:
+    """Return what sentences call the node's file with the documented name *file*."""
+    return _WHAT.get(file, f"a node's {file}")
+
+
 def wants_nodes(glances: Sequence[Glance]) -> bool:
     """Return whether a node's file is among *glances* that only the nodes' names can place."""
     return any(one.file is not None or one.path.rpartition("/")[2] in BY_NAME for one in glances)
@@ -129,7 +134,7 @@ class _Arranging:
             self._taken[place] = path
         elif held is None or self._glances[held].digest != self._glances[path].digest:
             belongs = place if held is None else f"nowhere: {held} counts as {place}"
-            self._unplaced.append(Unplaced(path=path, what=_WHAT.get(file, f"a node's {file}"), belongs=belongs))
+            self._unplaced.append(Unplaced(path=path, what=what_of(file), belongs=belongs))
 
     def _node_in(self, path: str) -> str | None:
         """The node that *path* names, the last of its parts that names one; None where that names two, or none does."""

@@ -158,11 +158,12 @@ def _node_faults(snapshot: Snapshot, progress: Progress | None) -> list[Fault]:
         if progress is not None:
             progress(node, place, len(nodes))
         for name in sorted(snapshot.node_files[node]):
-            found.extend(_file_faults(snapshot, node, BY_NAME[name]))
+            found.extend(file_faults(snapshot, node, BY_NAME[name]))
     return found
 
 
-def _file_faults(snapshot: Snapshot, node: str, file: NodeFile) -> tuple[Fault, ...]:
+def file_faults(snapshot: Snapshot, node: str, file: NodeFile) -> tuple[Fault, ...]:
+    """Return every fault of *node*'s *file*, as its row in the table of node files checks it."""
     path = snapshot.path_of(node, file.name)
     try:
         text = snapshot.text(path)

@@ -12,7 +12,7 @@ from typing import Any
 
 from tracer.snapshot.node_files import BY_NAME, IPTABLES, NFT_JSON, VIRTUAL_SERVERS, WAYS, Holds, NodeFile
 
-_COUNTED = (("Service", "Services"), ("EndpointSlice", "EndpointSlices"), ("Pod", "Pods"), ("Node", "Nodes"))
+_COUNTED = ("Service", "EndpointSlice", "Pod", "Node")
 _NEEDED = ("EndpointSlice", "Pod", "Node")
 _RULES = (Holds.XTABLES, Holds.NFT)
 _READABLE = "readable "
@@ -70,9 +70,19 @@ def said_of(summary: Mapping[str, Any]) -> Said:
     )
 
 
+def counted(counts: Mapping[str, int]) -> str:
+    """Return how many objects of each kind there are, in words, the kinds that every trace needs first."""
+    kinds = sorted(counts, key=lambda kind: (_COUNTED.index(kind) if kind in _COUNTED else len(_COUNTED), kind))
+    return ", ".join(f"{counts[kind]:,} {_plural(kind) if counts[kind] != 1 else kind}" for kind in kinds)
+
+
+def _plural(kind: str) -> str:
+    return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}es" if kind.endswith("s") else f"{kind}s"
+
+
 def _found(summary: Mapping[str, Any]) -> str:
     counts = summary.get("objects", {})
-    objects = ", ".join(f"{counts[kind]:,} {plural if counts[kind] != 1 else kind}" for kind, plural in _COUNTED if counts.get(kind))
+    objects = counted({kind: counts[kind] for kind in _COUNTED if counts.get(kind)})
     nodes = summary.get("nodes", ())
     bare = _without_rules(summary)
     if not nodes:
@@ -85,7 +95,7 @@ def _found(summary: Mapping[str, Any]) -> str:
 
 def _manifests(summary: Mapping[str, Any]) -> str:
     counts = summary.get("objects", {})
-    objects = ", ".join(f"{counts[kind]:,} {plural if counts[kind] != 1 else kind}" for kind, plural in _COUNTED if counts.get(kind))
+    objects = counted({kind: counts[kind] for kind in _COUNTED if counts.get(kind)})
     return f"These are manifests ({objects}): what somebody wants, not what a cluster has. They hold no addresses and no state to trace."
 
 
@@ -106,7 +116,7 @@ def _advice(summary: Mapping[str, Any]) -> Advice | None:
     lacking = [kind for kind in _NEEDED if not counts.get(kind) and not (kind == "EndpointSlice" and counts.get("Endpoints"))]
     if lacking:
         return Advice(
-            why=f"there are no {_listed([dict(_COUNTED)[kind] for kind in lacking], last='or')}.",
+            why=f"there are no {_listed([_plural(kind) for kind in lacking], last='or')}.",
             command="\n".join(f"kubectl get {kind.lower()}s -A -o json > {kind.lower()}s.json" for kind in lacking),
             then="Add what they write.",
         )

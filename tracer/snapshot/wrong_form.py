@@ -33,6 +33,7 @@ _SAID_BY_KUBECTL = re.compile(
     r"|The connection to the server [^\n]{0,400}|(?:bash|sh|zsh): [^\n]{0,200}not found[^\n]{0,40})",
     re.ASCII | re.MULTILINE,
 )
+_LISTED_RULES = re.compile(r"^Chain [\w.:-]{1,60} \((?:policy|[0-9]{1,6} references)", re.ASCII | re.MULTILINE)
 _PAGE = re.compile(r"^[ \t\r\n]{0,100}<(?:!doctype html|html)", re.ASCII | re.IGNORECASE)
 _STATUS = re.compile(r"""["']?kind["']?[ \t]*:[ \t]*["']?Status["']?(?=[\s,}]|$)""", re.ASCII)
 _ITEMS = re.compile(r"""["']?items["']?[ \t]*:""", re.ASCII)
@@ -90,6 +91,8 @@ def _said(name: str, raw: bytes) -> str | None:
         if name.endswith(_EXTENSIONS):
             return None
         return f"API objects under a name that is not read. Call it {name.rpartition('.')[0] or name}.json (or .yaml)"
+    if _LISTED_RULES.search(text):
+        return "rules as iptables -L lists them, which leaves out a part of every rule. Wanted is all that iptables-save prints, as root"
     if _TABLE.search(text):
         return f"a table as kubectl get (-o wide) prints it, whose columns hold too little. Wanted is -o json or -o yaml: {WANTED}"
     if _DESCRIBED.search(text) and _DESCRIBED_TOO.search(text):

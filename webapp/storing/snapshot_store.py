@@ -23,6 +23,7 @@ from django.utils import timezone
 from tracer.errors import Fault
 from tracer.snapshot import Snapshot as RecordedSnapshot
 from tracer.snapshot.arranging import Arrangement
+from tracer.snapshot.contents import KnownNode
 from tracer.snapshot.redact import Redaction
 from tracer.snapshot.summary import summarise
 from tracer.snapshot.wrong_form import WrongForm, wrong_form
@@ -72,7 +73,7 @@ def storage() -> Storage:
 
 
 @contextlib.contextmanager
-def written(source: Source, progress: Progress, known: Iterable[str] = ()) -> Iterator[Written]:
+def written(source: Source, progress: Progress, known: Iterable[KnownNode] = ()) -> Iterator[Written]:
     """Write what is kept of *source* as a container in a temporary file, which is gone when the context ends.
 
     *known* are nodes that its files may be of, besides those that it names.

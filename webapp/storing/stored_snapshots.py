@@ -29,6 +29,7 @@ from webapp.storing.open_snapshots import opened
 from webapp.storing.snapshot_store import Progress, Written
 from webapp.storing.storage import sweep_folders
 from webapp.uploads import UploadError
+from webapp.uploads.arranged import nodes_of
 
 StoreError = UploadError
 """Why a source was not stored: *problems* has one sentence for each reason, *status* the HTTP status (413, 422 or 507)."""
@@ -88,10 +89,9 @@ def _written(source: uploads.Source, parent: Snapshot | None, progress: Progress
         with snapshot_store.written(source, progress) as what:
             yield what
         return
-    nodes = [node["name"] for node in parent.summary.get("nodes", ())]
     with (
         contextlib.closing(snapshot_store.open_container(parent)) as held,
-        snapshot_store.written(source, progress, nodes) as alone,
+        snapshot_store.written(source, progress, nodes_of(parent.summary)) as alone,
         snapshot_store.written(completed(held, alone.container, parent.name), progress) as what,
     ):
         # What is said of the files that were added is said of the whole: what was stored before has nothing more to say.

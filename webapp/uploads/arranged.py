@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from tracer.errors import TracerError
 from tracer.snapshot.arranging import Arrangement, arrange, is_documented, wants_nodes
@@ -44,7 +45,12 @@ def arranged(files: Mapping[str, bytes]) -> Mapping[str, bytes]:
     return ArrangedFiles(files, arrangement) if arrangement.names else files
 
 
-def arrangement_of(source: Source, known: Iterable[str] = ()) -> Arrangement:
+def nodes_of(summary: Mapping[str, Any]) -> tuple[KnownNode, ...]:
+    """Return the nodes that a stored snapshot's *summary* knows."""
+    return tuple(KnownNode(name=node["name"], is_object=bool(node["has_object"])) for node in summary.get("nodes", ()))
+
+
+def arrangement_of(source: Source, known: Iterable[KnownNode] = ()) -> Arrangement:
     """Return where each file of *source* belongs. *known*: nodes there are besides those it names.
 
     :raises UploadError: it is two snapshots.
@@ -53,10 +59,12 @@ def arrangement_of(source: Source, known: Iterable[str] = ()) -> Arrangement:
         return Arrangement()
     glances = [glance(path, content) for path, content in source.files()]
     nodes = tuple(_nodes(source.files(), glances)) if wants_nodes(glances) else ()
-    named = {node.name for node in nodes}
-    said = (*known, *(match["node"] for match in map(_IN_NODES.match, source.names) if match))
+    said = (KnownNode(name=match["node"]) for match in map(_IN_NODES.match, source.names) if match)
+    by_name: dict[str, KnownNode] = {}
+    for node in (*nodes, *known, *said):
+        by_name.setdefault(node.name, node)
     try:
-        return arrange(glances, (*nodes, *(KnownNode(name=name) for name in dict.fromkeys(said) if name not in named)))
+        return arrange(glances, tuple(by_name.values()))
     except TracerError as error:
         raise UploadError(str(error)) from error
 

@@ -17,7 +17,7 @@ _FIELDS = ("snapshot", "folder")
 
 def handed_in(request: HttpRequest) -> tuple[HandedIn, ...]:
     """Return the files and texts of the form that are not empty."""
-    return (*_files(request), *_pasted(request.POST.getlist("paste"), request.POST.getlist("paste_node")))
+    return (*_files(request), *(text for _, text in pasted(request)))
 
 
 def _files(request: HttpRequest) -> Iterator[HandedIn]:
@@ -38,13 +38,15 @@ def _paths(text: str, count: int) -> Sequence[str]:
     return said if fits else [""] * count
 
 
-def _pasted(texts: Sequence[str], nodes: Sequence[str]) -> Iterator[HandedIn]:
-    for number, text in enumerate(texts, 1):
+def pasted(request: HttpRequest) -> Iterator[tuple[int, HandedIn]]:
+    """Yield the number of each box, from 1, that holds a text, and what it holds."""
+    nodes = request.POST.getlist("paste_node")
+    for number, text in enumerate(request.POST.getlist("paste"), 1):
         if text.strip():
             node = nodes[number - 1].strip() if number <= len(nodes) else ""
             name = f"pasted-{number}{_suffix(text)}"
             path = f"nodes/{node}/{name}" if _NODE.fullmatch(node) else name
-            yield HandedIn(path=path, content=text.replace("\r\n", "\n").encode("utf-8", "replace"))
+            yield number, HandedIn(path=path, content=text.replace("\r\n", "\n").encode("utf-8", "replace"))
 
 
 def _suffix(text: str) -> str:

@@ -2,12 +2,13 @@
 
 from django.urls import URLPattern, path
 
-from webapp.views import collecting, home, links, reasons, snapshots
+from webapp.views import collecting, home, links, reasons, recognising, snapshots
 
 urlpatterns: list[URLPattern] = [
     path("", home.home, name="home"),
     path("snapshots", snapshots.index, name="snapshots"),
     path("snapshots/new", snapshots.new, name="snapshot-new"),
+    path("snapshots/recognise", recognising.recognise, name="snapshot-recognise"),
     path("snapshots/uploads/<str:job>", snapshots.upload, name="upload"),
     path("snapshots/<str:slug>", snapshots.detail, name="snapshot"),
     path("snapshots/<str:slug>/add", snapshots.add, name="snapshot-add"),

@@ -25,6 +25,8 @@ from webapp.views.form_fields import posted_name
 from webapp.views.handed_in import NOTHING, handed_in
 from webapp.views.htmx_request import HtmxHttpRequest
 
+_FORM_SLACK = 100_000
+"""Of a form's own limit, what its other fields may take beside pasted texts."""
 _ARCHIVE_TYPES = {"tar.zst": "application/zstd", "tar.gz": "application/gzip"}
 
 
@@ -165,6 +167,8 @@ def _form_context(parent: Snapshot | None = None) -> dict[str, object]:
     return {
         "max_bytes": limit,
         "max_megabytes": limit // 1_000_000,
+        "max_pasted": settings.DATA_UPLOAD_MAX_MEMORY_SIZE - _FORM_SLACK,
+        "max_recognised": settings.RECOGNISED_MAX_BYTES,
         "max_files": settings.DATA_UPLOAD_MAX_NUMBER_FILES,
         "collect_script": SCRIPT_STEP,
         "collect_steps": COLLECT_STEPS,

@@ -93,6 +93,7 @@ _NAMED = {
     "names": Lane.QUICK,
     "connections": Lane.QUICK,
     "snapshot-examples": Lane.QUICK,
+    "snapshot-recognise": Lane.QUICK,
     "snapshot-new": Lane.UPLOADS,
     "snapshot-add": Lane.UPLOADS,
     "snapshot-play": Lane.LIVE,

@@ -1,0 +1,113 @@
+"""What each text of an upload is, before it is handed in: what a command printed and of which node, or which objects, or why it is neither.
+
+Strategy: the texts go the way that an upload goes (glances, arrangement, layout), so that what is said is what will come of them.
+Nothing is kept. Refuses to judge a whole: what is missing says the snapshot's page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tracer.errors import Fault, TracerError
+from tracer.snapshot import Snapshot
+from tracer.snapshot.arranging import Arrangement, what_of
+from tracer.snapshot.contents import KnownNode
+from tracer.snapshot.node_files import BY_NAME
+from tracer.snapshot.redact import Redaction
+from tracer.snapshot.summary import file_faults
+from tracer.snapshot.told import counted
+from tracer.snapshot.wrong_form import wrong_form
+from webapp.uploads.arranged import ArrangedFiles, arrangement_of
+from webapp.uploads.source import Source
+
+_NOTHING = (
+    "neither API objects nor what a known command prints. "
+    "Paste all that was printed, from its first line on: of kubectl get -o yaml, iptables-save, nft list ruleset, ip route and the like"
+)
+_FAULTS_SAID = 3
+
+
+class State(StrEnum):
+    """What will come of a text; the value is what stands in front of its sentence."""
+
+    USED = "Recognised"
+    PARTLY = "Recognised, with faults"
+    WAITING = "Recognised, but not whose it is"
+    UNREAD = "Not usable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recognised:
+    """One text, or a part of it that is a thing of its own: its *path*, what will come of it, in a *sentence*, and its first *faults*."""
+
+    path: str
+    state: State
+    sentence: str
+    faults: tuple[str, ...] = ()
+
+
+def look_at(texts: Mapping[str, bytes], nodes: Iterable[KnownNode] = ()) -> tuple[Recognised, ...]:
+    """Return what each of *texts* (path → content) is, in their order. *nodes* are those of the snapshot that they will complete.
+
+    :raises UploadError: they are two snapshots.
+    """
+    source = Source(names=tuple(texts), _read=lambda: iter(texts.items()))
+    return tuple(_Looked(texts, arrangement_of(source, nodes)).each())
+
+
+class _Looked:
+    """Texts with the places that they have together."""
+
+    def __init__(self, texts: Mapping[str, bytes], arrangement: Arrangement) -> None:
+        self._texts, self._arrangement = texts, arrangement
+        self._snapshot = Snapshot.from_files(ArrangedFiles(texts, arrangement))
+        self._nodes = {path: (node, name) for node, files in self._snapshot.node_files.items() for name, path in files.items()}
+        self._unplaced = {one.path: one for one in arrangement.unplaced}
+
+    def each(self) -> Iterator[Recognised]:
+        for path, content in self._texts.items():
+            name = self._arrangement.name(path)
+            if (one := self._unplaced.get(path)) is not None:
+                yield Recognised(path=path, state=State.WAITING, sentence=_waiting(one.what, one.belongs))
+            elif (held := self._nodes.get(name)) is not None:
+                yield self._of_node(path, *held)
+            else:
+                yield _objects(path, name, content)
+
+    def _of_node(self, path: str, node: str, file: str) -> Recognised:
+        faults = file_faults(self._snapshot, node, BY_NAME[file])
+        assumed = self._arrangement.assumed.get(f"nodes/{node}/{file}")
+        sentence = f"{what_of(file)}, of node {node}{', the only one' if assumed else ''}"
+        return Recognised(path=path, state=State.PARTLY if faults else State.USED, sentence=sentence, faults=_said(faults))
+
+
+def _waiting(what: str, belongs: str) -> str:
+    if belongs.startswith("nodes/NODE/"):
+        return f"{what}. Name the node that it is of below"
+    return f"{what}. It belongs {belongs}"
+
+
+def _objects(path: str, name: str, content: bytes) -> Recognised:
+    if (form := wrong_form(name, content)) is not None:
+        return Recognised(path=path, state=State.UNREAD, sentence=form.sentence)
+    stored = Redaction([name]).stored(name, content)
+    if not stored.is_known or stored.content is None:
+        return Recognised(path=path, state=State.UNREAD, sentence=_NOTHING)
+    objects = Snapshot.from_files({name: stored.content}).objects
+    try:
+        counts = objects.check_all()
+    except TracerError as error:
+        return Recognised(path=path, state=State.UNREAD, sentence="API objects that cannot be read", faults=(str(error),))
+    faults = stored.faults or objects.faults
+    if not counts:
+        what = "API objects that cannot be read" if faults else "API objects of no kind that a trace needs; they are not stored"
+        return Recognised(path=path, state=State.UNREAD, sentence=what, faults=_said(faults))
+    return Recognised(path=path, state=State.PARTLY if faults else State.USED, sentence=counted(counts), faults=_said(faults))
+
+
+def _said(faults: tuple[Fault, ...]) -> tuple[str, ...]:
+    more = len(faults) - _FAULTS_SAID
+    said = [f"line {fault.line}: {fault.message}" if fault.line else fault.message for fault in faults[:_FAULTS_SAID]]
+    return (*said, *([f"and {more:,} more"] if more > 0 else ()))
