@@ -2,8 +2,8 @@
 # collect.sh - record one moment of a Kubernetes cluster as a snapshot for Hopline.
 #
 # Needs kubectl, a POSIX shell with its usual programs (awk, sed, sort, date), and for an archive tar and gzip; nothing on the nodes.
-# It only reads: API objects with "kubectl get", and what each node's rules and routes are with "kubectl exec" into kube-proxy's pods,
-# one program at a time and without a shell. No Secret is asked for. "collect.sh --help" says the rest.
+# It only reads: API objects with "kubectl get", and what each node's rules and routes are with "kubectl exec" into kube-proxy's pods (or
+# the network plugin's), one program at a time. It creates nothing, but for the pods of "--readings debug", which it removes. No Secret is asked for. "collect.sh --help" says the rest.
 # "manage.py collect" writes the same files. The layout is docs/snapshot-format.md.
 set -u
 LC_ALL=C
@@ -16,6 +16,10 @@ kubeconfig=''
 context=''
 readings='exec'
 reader_namespace='hopline'
+debug_image='docker.io/nicolaka/netshoot:v0.13'
+debug_profile='sysadmin'
+debug_namespace='default'
+debug_mark=''
 only=''
 conntrack='no'
 seconds=60
@@ -39,6 +43,51 @@ sysctl.txt sysctl -a
 resolv.conf cat /etc/resolv.conf
 kube-proxy-version.txt kube-proxy --version'
 conntrack_command='conntrack.txt conntrack -L -o extended'
+# What is asked on top: the file, those without which only (or +FILE: where that warns of tables of iptables-legacy; - for always), the program.
+more_commands='nft-ruleset.txt nft-ruleset.json nft list ruleset
+iptables-legacy-save.txt +iptables-save.txt iptables-legacy-save
+ip6tables-legacy-save.txt +ip6tables-save.txt ip6tables-legacy-save
+nft-hooks.txt - nft list hooks
+ip-neigh.json - ip -j neigh
+bridge-fdb.json - bridge -j fdb
+ss.txt - ss -ltnu
+ip-addr.txt ip-addr.json ip addr
+ip-link.txt ip-link.json ip -d link
+ip-route.txt ip-route.json ip route show table all
+ip6-route.txt ip6-route.json ip -6 route show table all
+ip-rule.txt ip-rule.json ip rule
+ip6-rule.txt ip6-rule.json ip -6 rule
+ip-neigh.txt ip-neigh.json ip neigh
+bridge-fdb.txt bridge-fdb.json bridge fdb
+proc-net-route.txt ip-route.json,ip-route.txt cat /proc/net/route
+proc-net-fib-trie.txt ip-route.json,ip-route.txt cat /proc/net/fib_trie
+proc-net-if-inet6.txt ip-addr.json,ip-addr.txt cat /proc/net/if_inet6
+proc-net-ipv6-route.txt ip6-route.json,ip6-route.txt cat /proc/net/ipv6_route
+proc-net-dev.txt ip-link.json,ip-link.txt cat /proc/net/dev
+proc-net-arp.txt ip-neigh.json,ip-neigh.txt cat /proc/net/arp
+proc-net-tcp.txt ss.txt cat /proc/net/tcp
+proc-net-tcp6.txt ss.txt cat /proc/net/tcp6
+proc-net-udp.txt ss.txt cat /proc/net/udp
+proc-net-udp6.txt ss.txt cat /proc/net/udp6
+proc-net-ip-vs.txt ipvsadm-save.txt cat /proc/net/ip_vs
+proc-sys.txt sysctl.txt @settings'
+more_connections='proc-net-nf-conntrack.txt conntrack.txt cat /proc/net/nf_conntrack
+proc-net-ip-vs-conn.txt - cat /proc/net/ip_vs_conn'
+# Prints settings as grep would, with nothing but a shell and cat: a fixed text, which only reads.
+# shellcheck disable=SC2016 # for the shell of the container
+settings_script='cd /proc/sys/net && for f in ipv4/*_* ipv4/vs/* bridge/* netfilter/* ipv4/conf/*/accept_local ipv4/conf/*/arp_ignore ipv4/conf/*/forwarding ipv4/conf/*/proxy_arp ipv4/conf/*/route_localnet ipv4/conf/*/rp_filter ipv4/conf/*/src_valid_mark ipv6/conf/*/forwarding; do [ -f "$f" ] && v=$(cat "$f") && echo "/proc/sys/net/$f:$v"; done 2>/dev/null; :'
+# The network plugins whose pods share the network of their node: label, then the containers to read in (webapp/collecting/plugin_pods.py).
+plugin_pods='app=ovnkube-node ovnkube-controller ovnkube-node ovn-controller
+app=sdn sdn
+k8s-app=cilium cilium-agent
+k8s-app=calico-node calico-node
+k8s-app=canal calico-node kube-flannel
+k8s-app=kube-router kube-router
+k8s-app=kindnet kindnet-cni
+app=kindnet kindnet-cni
+app=flannel kube-flannel
+app=antrea antrea-agent
+k8s-app=aws-node aws-node'
 # The ConfigMaps that say how kube-proxy and the cluster's DNS are set up, all in kube-system. No other is asked for.
 config_maps='kube-proxy coredns node-local-dns'
 # Of these programs' containers the named flags and variables are kept (tracer/kube/known_programs.py is the same table; a test compares them):
@@ -93,10 +142,15 @@ TARGET  what to write: an archive where it ends in .tar.gz, .tgz or .tar, else a
   --kubeconfig FILE   the kubeconfig (default: what kubectl takes)
   --kubectl PROGRAM   the kubectl to call (default: kubectl, or $KUBECTL)
   --readings HOW      how the rules of the nodes are read:
-                        exec       with the programs in kube-proxy's own pods (default)
+                        exec       with the programs in kube-proxy's own pods, or in the network plugin's where there are none (default)
                         daemonset  with Hopline's node reader, where it is installed (deploy/)
+                        debug      in a pod that "kubectl debug node/NODE" makes on each node and collect.sh removes again; the only
+                                   way that creates something, and never taken by itself
                         none       not at all
   --reader-namespace NAME   where the node reader is installed (default: hopline)
+  --debug-image IMAGE       of --readings debug (default: docker.io/nicolaka/netshoot:v0.13); programs of the node itself come first
+  --debug-profile PROFILE   sysadmin (default) or netadmin
+  --debug-namespace NAME    where the pods are made (default: default)
   --node NAME         read this node only; may be given again (default: every node)
   --conntrack         read the nodes' connections too: large, and they say who talks to whom
   --timeout SECONDS   give up on one command after so long (default: 60)
@@ -138,6 +192,7 @@ stop() { # a signal: ends what still runs, leaves nothing behind
   # shellcheck disable=SC2086 # process ids, one word each
   kill ${children:-} ${watchdog:-} ${child:-} 2>/dev/null
   wait
+  remove_debug_pods
   clean_up
   say 'collect.sh: stopped; nothing was written'
   exit 130
@@ -158,7 +213,7 @@ read_arguments() {
         set -- "$option" "$value" "$@"
         continue
         ;;
-      --context | --kubeconfig | --kubectl | --readings | --reader-namespace | --node | --timeout | --parallel)
+      --context | --kubeconfig | --kubectl | --readings | --reader-namespace | --debug-image | --debug-profile | --debug-namespace | --node | --timeout | --parallel)
         [ -n "${2:-}" ] || fail 2 "$1 needs a value (collect.sh --help)"
         set_option "$1" "$2"
         shift
@@ -179,9 +234,14 @@ set_option() {
     --kubeconfig) kubeconfig=$2 ;;
     --kubectl) kubectl=$2 ;;
     --readings)
-      case $2 in exec | daemonset | none) readings=$2 ;; *) fail 2 "--readings is exec, daemonset or none, not $2" ;; esac
+      case $2 in exec | daemonset | debug | none) readings=$2 ;; *) fail 2 "--readings is exec, daemonset, debug or none, not $2" ;; esac
       ;;
     --reader-namespace) is_name "$2" || fail 2 "$2 is no name of a namespace"; reader_namespace=$2 ;;
+    --debug-image) case $2 in -* | *[!A-Za-z0-9./:@_-]*) fail 2 "$2 is no name of an image" ;; esac; debug_image=$2 ;;
+    --debug-profile)
+      case $2 in sysadmin | netadmin) debug_profile=$2 ;; *) fail 2 "--debug-profile is sysadmin or netadmin, not $2" ;; esac
+      ;;
+    --debug-namespace) is_name "$2" || fail 2 "$2 is no name of a namespace"; debug_namespace=$2 ;;
     --node) is_name "$2" || fail 2 "$2 is no name of a node"; only="$only $2" ;;
     --timeout) is_number "$2" || fail 2 "--timeout is a whole number of seconds, not $2"; seconds=$2 ;;
     --parallel) is_number "$2" || fail 2 "--parallel is a whole number, not $2"; parallel=$2 ;;
@@ -252,7 +312,7 @@ ask() {
 
 # is_missing LABEL CODE: whether the runtime said that the container has no such program. Docker says it on the standard output.
 is_missing() {
-  missing_words='executable file .*not found|exec.*no such file or directory'
+  missing_words='executable file .*not found|failed to run command|exec.*no such file or directory'
   grep -E -i -q "$missing_words" "$state/$1.err" && return 0
   case $2 in 126 | 127) head -n 5 "$state/$1.out" | grep -E -i -q "$missing_words" ;; *) return 1 ;; esac
 }
@@ -531,7 +591,9 @@ take_version() {
 find_nodes() {
   : >"$state/pods"
   fields='{range .items[*]}{.spec.nodeName}|{.status.phase}|{.metadata.namespace}|{.metadata.name}|{.spec.containers[*].name}|{.metadata.deletionTimestamp}{"\n"}{end}'
-  if [ "$readings" = daemonset ]; then
+  if [ "$readings" = debug ]; then
+    :
+  elif [ "$readings" = daemonset ]; then
     find_pods "$reader_namespace" 'app.kubernetes.io/name=hopline-node-reader'
   else
     find_pods kube-system 'k8s-app=kube-proxy' # kubeadm, EKS, kops, kind
@@ -543,6 +605,72 @@ find_nodes() {
   else
     say "  The nodes cannot be listed ($(why nodes $?)); those are read on which pods were found."
     awk -F'|' '$1 != "" && !seen[$1]++ { print $1 "|linux" }' "$state/pods" >"$state/nodes"
+  fi
+  [ "$readings" != exec ] || find_plugins
+}
+
+# Fills $state/plugins (LABEL|NODE|phase|namespace|pod|containers|when it is to be gone) where a node has no pod of kube-proxy's that runs.
+find_plugins() {
+  : >"$state/plugins"
+  awk -F'|' 'FILENAME ~ /pods$/ { if ($2 == "Running" && $6 == "") has[$1] = 1; next } $2 != "windows" && !has[$1] { none = 1 } END { exit !none }' \
+    "$state/pods" "$state/nodes" || return 0
+  for key in k8s-app app; do
+    values=$(printf '%s\n' "$plugin_pods" | sed -n "s/^$key=\([^ ]*\) .*/\1/p" | tr '\n' ',')
+    plugin_fields='{range .items[*]}{.spec.hostNetwork}|{.metadata.labels.'"$key"'}|'"${fields#*\]\}}"
+    if ask nodes get pods --all-namespaces -l "$key in (${values%,})" -o "jsonpath=$plugin_fields"; then
+      sed -n "s/^true|/$key=/p" "$state/nodes.out" >>"$state/plugins"
+    else
+      say "  Pods of network plugins ($key) cannot be listed: $(why nodes $?)"
+    fi
+  done
+}
+
+plugin_of() { # NODE: prints "NAMESPACE POD CONTAINER" of the network plugin's pod there
+  plugin_pods=$plugin_pods awk -F'|' -v node="$1" '
+    $2 == node && $3 == "Running" && $7 == "" {
+      count = split(ENVIRON["plugin_pods"], rows, "\n")
+      for (i = 1; i <= count; i++) {
+        wanted = split(rows[i], row, " ")
+        if (row[1] != $1 || (best != "" && i >= best)) continue
+        for (j = 2; j <= wanted; j++) if (index(" " $6 " ", " " row[j] " ")) { best = i; found = $4 " " $5 " " row[j]; break }
+      }
+    }
+    END { if (found != "") print found }' "$state/plugins"
+}
+
+# make_debug_pod NODE: has "kubectl debug" make a pod on the node; sets made to its name when it runs. Its command bears the mark of this run.
+make_debug_pod() {
+  made=''
+  ask "node-$1" debug "node/$1" -n "$debug_namespace" --profile="$debug_profile" --image="$debug_image" -- \
+    sh -c 'sleep 900' "$debug_mark" || return
+  # kubectl says it on standard error, in older versions on standard output.
+  made=$(cat "$state/node-$1.out" "$state/node-$1.err" | sed -n 's/.*[Cc]reating debugging pod \([a-z0-9.-]*\) .*/\1/p' | head -n 1)
+  is_name "$made" || made=$(debug_pods | head -n 1)
+  is_name "$made" || return 1
+  printf '%s\n' "$made" >>"$state/made-$1"
+  ask "node-$1" wait "pod/$made" -n "$debug_namespace" --for='jsonpath={.status.phase}=Running' --timeout="${seconds}s" || return
+}
+
+debug_pods() { # prints the names of the pods that this run made
+  "$kubectl" ${kubeconfig:+--kubeconfig="$kubeconfig"} ${context:+--context="$context"} get pods -n "$debug_namespace" --request-timeout=20s \
+    -o 'jsonpath={range .items[*]}{.metadata.name}|{.spec.containers[*].command}{.spec.containers[*].args}{"\n"}{end}' 2>/dev/null </dev/null |
+    awk -F'|' -v mark="$debug_mark" 'index($0, mark) { print $1 }'
+}
+
+# Removes every pod that this run made, however far it came: those whose name kubectl said, and those that bear the mark.
+remove_debug_pods() {
+  [ -n "$debug_mark" ] || return 0
+  for left in $({ cat "$state"/made-* 2>/dev/null; debug_pods; } | sort -u); do
+    ! is_name "$left" || [ -e "$state/removed-$left" ] || remove_pod "$left"
+  done
+}
+
+remove_pod() { # POD
+  if "$kubectl" ${kubeconfig:+--kubeconfig="$kubeconfig"} ${context:+--context="$context"} delete pod "$1" -n "$debug_namespace" \
+    --ignore-not-found --wait=false --grace-period=1 --request-timeout=20s >/dev/null 2>&1 </dev/null; then
+    : >"$state/removed-$1"
+  else
+    say "  The debug pod $1 could not be removed; it ends by itself after 15 minutes: kubectl delete pod $1 -n $debug_namespace"
   fi
 }
 
@@ -579,7 +707,7 @@ read_nodes() {
     (
       child=''
       watchdog=''
-      trap 'kill $child $watchdog 2>/dev/null; exit 143' TERM
+      trap 'kill $child $watchdog 2>/dev/null; wait $child; exit 143' TERM
       awk -v worker="$worker" -v of="$parallel" 'NR % of == worker' "$state/nodes" >"$state/worker-$worker"
       while IFS='|' read -r node system; do
         is_name "$node" || continue
@@ -602,7 +730,25 @@ read_node() { # NODE SYSTEM
     unread "$1" hns-endpoints.json lacking 'A Windows node: only Linux nodes are read. Run hnsdiag list all there, and add what it prints as hnsdiag.txt.'
     return
   fi
-  found=$(pod_of "$1")
+  by=''
+  inside=''
+  if [ "$readings" = debug ]; then
+    if ! make_debug_pod "$1"; then
+      unread "$1" iptables-save.txt failed "No debug pod runs there: $(why "node-$1" "$ask_code")"
+      [ -z "$made" ] || remove_pod "$made"
+      return
+    fi
+    found="$debug_namespace $made debugger"
+    inside='chroot /host'
+    by=" by debugger in $debug_namespace/$made"
+  else
+    found=$(pod_of "$1")
+    if [ -z "$found" ] && [ "$readings" = exec ]; then
+      found=$(plugin_of "$1")
+      # shellcheck disable=SC2086 # three words
+      [ -z "$found" ] || by=$(printf ' by %s in %s/%s' "${found##* }" ${found% *})
+    fi
+  fi
   if [ -z "$found" ]; then
     if [ "$readings" = daemonset ]; then unread "$1" iptables-save.txt failed 'No pod of the node reader runs there.'
     else unread "$1" iptables-save.txt failed 'No kube-proxy pod runs there: it may be a service of the system, or something else does its work.'; fi
@@ -611,10 +757,11 @@ read_node() { # NODE SYSTEM
   mkdir -p "$work/nodes/$1"
   # shellcheck disable=SC2086 # three words: namespace, pod, container
   if [ "$readings" = daemonset ]; then read_with_reader "$1" $found; else read_with_exec "$1" $found; fi
+  [ "$readings" != debug ] || remove_pod "$made"
   rmdir "$work/nodes/$1" 2>/dev/null
-  say "$(awk -F'\t' -v node="$1" '
+  say "$(awk -F'\t' -v node="$1" -v by="$by" '
     $3 == "taken" { taken++ } $3 == "failed" { failed = failed "\n    " $1 ": " $4 } $3 == "lacking" { lacking = lacking " " $1 }
-    END { gsub("nodes/" node "/", "", lacking); print "  " node ": " taken + 0 " files" (lacking == "" ? "" : "; cannot be read there:" lacking) failed }' \
+    END { gsub("nodes/" node "/", "", lacking); print "  " node ": " taken + 0 " files" by (lacking == "" ? "" : "; cannot be read there:" lacking) failed }' \
     "$state/node-$1.log")"
 }
 
@@ -636,11 +783,89 @@ $conntrack_command"
       continue
     fi
     # shellcheck disable=SC2086 # a program and its arguments, one word each
-    ask "node-$1" exec -n "$2" "$3" -c "$4" -- $argv
+    run_there "$1" "$2" "$3" "$4" $argv
     keep_output "$1" "$file" "$?" "${argv%% *}"
   done <<END
 $commands
 END
+  [ -n "$given_up" ] || read_more "$@"
+}
+
+run_there() { # NODE NAMESPACE POD CONTAINER PROGRAM...: in a debug pod the node's own program, and the image's where it has none
+  there=$1 space=$2 within=$3 part=$4
+  shift 4
+  if [ -n "$inside" ]; then
+    # shellcheck disable=SC2086 # two words
+    ask "node-$there" exec -n "$space" "$within" -c "$part" -- $inside "$@"
+    there_code=$?
+    is_missing "node-$there" "$there_code" || return "$there_code"
+  fi
+  ask "node-$there" exec -n "$space" "$within" -c "$part" -- "$@"
+}
+
+# What is asked on top, each where it is wanted. A program that is missing is not tried again, and none of these fails a node.
+read_more() { # NODE NAMESPACE POD CONTAINER
+  commands=$more_commands
+  [ "$conntrack" = no ] || commands="$commands
+$more_connections"
+  has=$(awk -F'\t' '$3 == "taken" { sub(/^.*\//, "", $1); print $1 }' "$state/node-$1.log")
+  programs=' ' absent=' '
+  while read -r file argv; do
+    program=${argv%% *}
+    case "
+$has
+" in *"
+$file
+"*) programs="$programs$program " ;; esac
+  done <<END
+$node_commands
+$conntrack_command
+END
+  while read -r file unless argv; do
+    [ -z "$given_up" ] || return 0
+    [ "$argv" != @settings ] || argv='sh'
+    program=${argv%% *}
+    case $absent in *" $program "*) case $programs in *" $program "*) ;; *) continue ;; esac ;; esac
+    is_asked "$1" "$unless" || continue
+    moment=$(now)
+    if [ "$program" = sh ]; then
+      run_there "$1" "$2" "$3" "$4" sh -c "$settings_script"
+    else
+      # shellcheck disable=SC2086 # a program and its arguments, one word each
+      run_there "$1" "$2" "$3" "$4" $argv
+    fi
+    keep_more "$1" "$file" "$?" "$program"
+  done <<END
+$commands
+END
+}
+
+is_asked() { # NODE UNLESS: whether something more is wanted there
+  case $2 in
+    -) return 0 ;;
+    +*) grep -q -e '-legacy tables present' "$work/nodes/$1/${2#+}" 2>/dev/null ;;
+    *,*) [ ! -e "$work/nodes/$1/${2%%,*}" ] && [ ! -e "$work/nodes/$1/${2#*,}" ] ;;
+    *) [ ! -e "$work/nodes/$1/$2" ] ;;
+  esac
+}
+
+keep_more() { # NODE FILE CODE PROGRAM: as keep_output, but what did not come is lacking
+  if [ "$3" -eq 0 ]; then
+    case $2 in
+      nft-ruleset.txt | *-legacy-save.txt) ;;
+      *) [ -s "$state/node-$1.out" ] || { note "node-$1" "nodes/$1/$2" "$moment" lacking 'Nothing was printed.'; return; } ;;
+    esac
+    programs="$programs$4 "
+    keep_output "$@"
+    return
+  fi
+  reason=$(why "node-$1" "$3" "$4")
+  how='lacking'
+  case $reason in
+    'The container has no program'*) case $programs in *" $4 "*) ;; *) absent="$absent$4 " ;; esac ;;
+    'Not allowed:'* | *'did not end within'*) how='failed' given_up=$reason ;;
+  esac
+  note "node-$1" "nodes/$1/$2" "$moment" "$how" "$reason"
 }
 
 # is_whole FILE OUTPUT: whether the output ends as such files do. NB: kubectl exec may lose the end of large outputs and say nothing.
@@ -677,6 +902,8 @@ keep_output() { # NODE FILE CODE PROGRAM: keeps what the last "ask" printed, or 
   how='failed'
   case $reason in
     'The container has no program'* | 'IPVS is not loaded'*) how='lacking' ;;
+    # nft that was built without JSON; ip of busybox, and old ones: the plain text is asked for then.
+    *'JSON support not compiled'* | *[Ii]'nvalid option'* | *[Ii]'llegal option'* | *[Uu]'nrecognized option'* | *[Uu]'nknown option'* | *'Option "-j" is unknown'*) how='lacking' ;;
     'Not allowed:'*) given_up=$reason ;;
     *'did not end within'*) late=$((late + 1)); [ "$late" -lt 2 ] || given_up='Not tried: two programs before did not end.' ;;
   esac
@@ -791,8 +1018,13 @@ take_objects ingresses.json ingresses.networking.k8s.io
 take_config_maps
 if [ "$readings" != none ]; then
   say 'Nodes'
+  if [ "$readings" = debug ]; then
+    debug_mark="hopline-collect-$$-$(date -u +%Y%m%d%H%M%S)"
+    say "  A pod is made on each node that is read, with $debug_image (profile $debug_profile, namespace $debug_namespace), and removed again."
+  fi
   find_nodes
   read_nodes
+  remove_debug_pods
 fi
 
 cat "$state"/*.log >"$state/all.log"

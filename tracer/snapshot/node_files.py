@@ -225,7 +225,14 @@ NFT_JSON = NodeFile(
     listed=Listed.FIRST,
 )
 NFT_TEXT = NodeFile(
-    name="nft-ruleset.txt", holds=Holds.NFT, mode="nftables", check=_check_nft, is_preferred=True, may_be_empty=True, listed=Listed.FIRST
+    name="nft-ruleset.txt",
+    argv=("nft", "list", "ruleset"),
+    holds=Holds.NFT,
+    mode="nftables",
+    check=_check_nft,
+    is_preferred=True,
+    may_be_empty=True,
+    listed=Listed.FIRST,
 )
 VIRTUAL_SERVERS = NodeFile(
     name="ipvsadm-save.txt",
@@ -547,3 +554,65 @@ FILES_OF_MODE = {
 """The files that hold the IPv4 Service rules of a mode of kube-proxy's; the first is the one to ask for where all are missing."""
 READ = tuple(sorted((f for f in NODE_FILES if f.reading in (Reading.WITH_EVENTS, Reading.SLOWLY)), key=lambda f: not f.follows_events))
 """What is read from a node without being asked for, what follows events first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Also:
+    """What a collector asks a node for on top: *argv* prints *file*, and only where none of *without* was taken.
+
+    *warned*: only where that file was taken and warns of tables of iptables-legacy. Running the legacy program elsewhere would make some.
+    """
+
+    file: NodeFile
+    argv: tuple[str, ...]
+    without: tuple[str, ...] = ()
+    warned: str = ""
+
+
+def _also(name: str, *without: NodeFile | str) -> Also:
+    file = BY_NAME[name]
+    return Also(file=file, argv=file.argv, without=tuple(one if isinstance(one, str) else one.name for one in without))
+
+
+LEGACY_WARNING = "-legacy tables present"
+"""What iptables-nft-save says where the other back end holds tables. Source: iptables 1.8, xtables-save.c."""
+SETTINGS_SCRIPT = (
+    "cd /proc/sys/net && for f in ipv4/*_* ipv4/vs/* bridge/* netfilter/* ipv4/conf/*/accept_local ipv4/conf/*/arp_ignore "
+    "ipv4/conf/*/forwarding ipv4/conf/*/proxy_arp ipv4/conf/*/route_localnet ipv4/conf/*/rp_filter ipv4/conf/*/src_valid_mark "
+    'ipv6/conf/*/forwarding; do [ -f "$f" ] && v=$(cat "$f") && echo "/proc/sys/net/$f:$v"; done 2>/dev/null; :'
+)
+"""Prints settings as grep would, with nothing but a shell and cat: its text is fixed, and it only reads.
+
+NB: not by the shell's own ``read``: it asks for a byte at a time, and the kernel gives a setting to the first question only."""
+ALSO = (
+    _also("nft-ruleset.txt", NFT_JSON),
+    Also(file=LEGACY_IPTABLES, argv=LEGACY_IPTABLES.argv, warned=IPTABLES.name),
+    Also(file=LEGACY_IP6TABLES, argv=LEGACY_IP6TABLES.argv, warned=IP6TABLES.name),
+    _also("nft-hooks.txt"),
+    _also("ip-neigh.json"),
+    _also("bridge-fdb.json"),
+    _also("ss.txt"),
+    _also("ip-addr.txt", IP_ADDR),
+    _also("ip-link.txt", IP_LINK),
+    _also("ip-route.txt", IP_ROUTE),
+    _also("ip6-route.txt", IP6_ROUTE),
+    _also("ip-rule.txt", IP_RULE),
+    _also("ip6-rule.txt", IP6_RULE),
+    _also("ip-neigh.txt", IP_NEIGH),
+    _also("bridge-fdb.txt", "bridge-fdb.json"),
+    _also("proc-net-route.txt", IP_ROUTE, "ip-route.txt"),
+    _also("proc-net-fib-trie.txt", IP_ROUTE, "ip-route.txt"),
+    _also("proc-net-if-inet6.txt", IP_ADDR, "ip-addr.txt"),
+    _also("proc-net-ipv6-route.txt", IP6_ROUTE, "ip6-route.txt"),
+    _also("proc-net-dev.txt", IP_LINK, "ip-link.txt"),
+    _also("proc-net-arp.txt", IP_NEIGH, "ip-neigh.txt"),
+    _also("proc-net-tcp.txt", SOCKETS),
+    _also("proc-net-tcp6.txt", SOCKETS),
+    _also("proc-net-udp.txt", SOCKETS),
+    _also("proc-net-udp6.txt", SOCKETS),
+    _also("proc-net-ip-vs.txt", VIRTUAL_SERVERS),
+    Also(file=BY_NAME["proc-sys.txt"], argv=("sh", "-c", SETTINGS_SCRIPT), without=(SYSCTL.name,)),
+)
+"""What ``collect.sh`` and ``manage.py collect`` read behind ``READ``, in this order: no program of these has to be there."""
+ALSO_CONNECTIONS = (_also("proc-net-nf-conntrack.txt", CONNTRACK), _also("proc-net-ip-vs-conn.txt"))
+"""The same where connections were asked for."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Collection as Names
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from tracer.snapshot.node_files import HNS_ENDPOINTS, IPTABLES, NodeFile
+from tracer.snapshot.node_files import ALSO, ALSO_CONNECTIONS, BY_NAME, CONNTRACK, HNS_ENDPOINTS, IPTABLES, LEGACY_WARNING, NodeFile
 from webapp.cluster import Connection
 from webapp.collecting.cluster_objects import Say
 from webapp.collecting.collection import Collection, How
+from webapp.collecting.plugin_pods import plugin_places
 from webapp.reading.changes import FileRead, StoredChange
 from webapp.reading.node_reader import ReadFrom, commands, read_node
 from webapp.reading.paths import ObjectPath
@@ -22,6 +23,7 @@ from webapp.reading.same_reading import as_kept
 
 WINDOWS = "A Windows node: only Linux nodes are read. Run hnsdiag list all there, and add what it prints as hnsdiag.txt."
 NO_NODE = "There is no such node."
+NOTHING = "Nothing was printed."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +64,7 @@ def take_nodes(connection: Connection, objects: Mapping[str, list[dict[str, Any]
         reading.result()
 
 
-def _places(pods: Iterable[Mapping[str, Any]], how: NodeReadings) -> dict[str, ReadFrom]:
+def _places(pods: Sequence[Mapping[str, Any]], how: NodeReadings) -> dict[str, ReadFrom]:
     """Return node → the pod it is read from."""
     found: dict[str, ReadFrom] = {}
 
@@ -75,6 +77,8 @@ def _places(pods: Iterable[Mapping[str, Any]], how: NodeReadings) -> dict[str, R
         metadata = pod["metadata"]
         path = str(ObjectPath(kind="Pod", namespace=metadata.get("namespace", ""), name=metadata["name"]))
         places.note([StoredChange(path=path, refs=(), before=None, after=json.dumps(pod).encode(), seen_at=0.0)])
+    if how.how == "exec":
+        found = plugin_places(pods) | found
     return found
 
 
@@ -94,12 +98,43 @@ def _read(connection: Connection, node: str, place: ReadFrom, wanted: tuple[Node
     reading = read_node(connection, node, place, wanted)
     for file in reading.files:
         _keep(node, file, into)
+    if not reading.error and not place.is_reader:
+        _read_more(connection, node, place, CONNTRACK in wanted, reading.files, into)
     if reading.error:
         unread = [file.name for file in wanted] if not place.is_reader else [IPTABLES.name]
         for name in unread:
             if name not in {file.name for file in reading.files}:
                 into.miss(f"nodes/{node}/{name}", reading.error, reading.read_at)
-    say(_line(node, into))
+    say(_line(node, into, place))
+
+
+def _read_more(connection: Connection, node: str, place: ReadFrom, conntrack: bool, before: Iterable[FileRead], into: Collection) -> None:
+    """Read what is asked for on top, each where it is wanted; a program that is missing is not tried again."""
+    taken = {file.name: file.content for file in before if file.content or (file.content is not None and not file.name.endswith(".json"))}
+    programs = {BY_NAME[name].argv[0] for name in taken}
+    absent: set[str] = set()
+    for also in (*ALSO, *(ALSO_CONNECTIONS if conntrack else ())):
+        if also.argv[0] in absent or any(name in taken for name in also.without):
+            continue
+        if also.warned and LEGACY_WARNING.encode() not in taken.get(also.warned, b""):
+            continue
+        reading = read_node(connection, node, place, (replace(also.file, argv=also.argv),))
+        for file in reading.files:
+            if file.content is not None and not _is_nothing(file):
+                taken[file.name] = file.content
+                programs.add(also.argv[0])
+                _keep(node, file, into)
+            elif file.is_lacking and also.argv[0] not in programs:
+                absent.add(also.argv[0])
+            if file.name not in taken:
+                into.miss(f"nodes/{node}/{file.name}", file.error or NOTHING, file.read_at, is_lacking=not reading.error)
+        if reading.error:
+            return
+
+
+def _is_nothing(file: FileRead) -> bool:
+    """Return whether a program printed nothing where it prints something in any case."""
+    return not file.content and not BY_NAME[file.name].may_be_empty
 
 
 def _keep(node: str, file: FileRead, into: Collection) -> None:
@@ -107,14 +142,15 @@ def _keep(node: str, file: FileRead, into: Collection) -> None:
     if file.content is None:
         into.miss(path, file.error, file.read_at, is_lacking=file.is_lacking)
     elif file.name.endswith(".json") and not file.content:
-        into.miss(path, "Nothing was printed.", file.read_at)
+        into.miss(path, NOTHING, file.read_at)
     else:
         into.take(path, as_kept(file.name, file.content), file.read_at)
 
 
-def _line(node: str, into: Collection) -> str:
+def _line(node: str, into: Collection, place: ReadFrom) -> str:
     entries = [entry for entry in into.entries if entry.node == node]
     lacking = " ".join(entry.path.rpartition("/")[2] for entry in entries if entry.how is How.LACKING)
     failed = "".join(f"\n    {entry.path.rpartition('/')[2]}: {entry.error}" for entry in entries if entry.how is How.FAILED)
     taken = sum(entry.how is How.TAKEN for entry in entries)
-    return f"  {node}: {taken} files" + (f"; cannot be read there: {lacking}" if lacking else "") + failed
+    where = "" if place.container in (None, "kube-proxy", "node-reader") else f" by {place.container} in {place}"
+    return f"  {node}: {taken} files{where}" + (f"; cannot be read there: {lacking}" if lacking else "") + failed

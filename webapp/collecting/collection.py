@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from pathlib import Path
 from tracer.snapshot.node_files import BY_NAME
 
 _MISSING_BY_NATURE = ("The container has no program", "IPVS is not loaded", "kube-proxy does not answer", "Nothing was printed")
+
+_OTHER_BUILD = re.compile("JSON support not compiled|[Ii](?:nvalid|llegal) option|[Uu]n(?:recognized|known) option|Option .-j. is unknown")
+"""What nft says that was built without JSON, and busybox's ip and old ones of ``-j``: the plain text is asked for then."""
 
 
 class How(StrEnum):
@@ -67,7 +71,8 @@ class Collection:
 
     def miss(self, path: str, error: str, read_at: float, *, is_lacking: bool = False) -> None:
         """Note that a file could not be read, and why."""
-        how = How.LACKING if is_lacking or error.startswith(_MISSING_BY_NATURE) else How.FAILED
+        is_lacking = is_lacking or error.startswith(_MISSING_BY_NATURE) or _OTHER_BUILD.search(error) is not None
+        how = How.LACKING if is_lacking else How.FAILED
         self._note(Entry(path=path, read_at=read_at, how=how, error=" ".join(error.split())[:400]))
 
     def say(self, *, collector: str, collected_at: float, kubernetes: str | None) -> None:

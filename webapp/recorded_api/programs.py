@@ -11,9 +11,10 @@ import tarfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from tracer.snapshot.node_files import CONNTRACK, READ
+from tracer.snapshot.node_files import ALSO, ALSO_CONNECTIONS, CONNTRACK, READ
 
-_FILES = {file.argv: file.name for file in (*READ, CONNTRACK)}
+_FILES = {file.argv: file.name for file in (*READ, CONNTRACK)} | {one.argv: one.file.name for one in (*ALSO, *ALSO_CONNECTIONS)}
+_MORE = frozenset(one.argv for one in (*ALSO, *ALSO_CONNECTIONS))
 _READER = ("hopline-node-reader",)
 _READER_WITH_CONNTRACK = (*_READER, "--conntrack")
 _PROGRAMS = frozenset(argv[0] for argv in _FILES)
@@ -31,7 +32,8 @@ class Printed:
 def run(argv: tuple[str, ...], read: Callable[[str], bytes | None]) -> Printed | None:
     """Return what *argv* prints, by the files that *read* knows (documented name → content). None: there is no such program."""
     name = _FILES.get(argv)
-    if name is None:
+    is_there = argv in _MORE and any(other[0] == argv[0] and read(file) is not None for other, file in _FILES.items())
+    if name is None or (is_there and read(name) is None):
         if not argv or argv[0] not in _PROGRAMS:
             return None
         return Printed(stderr=f"{argv[0]}: the recording has no output of {' '.join(argv)}\n".encode(), exit_code=2)

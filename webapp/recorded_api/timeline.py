@@ -92,7 +92,7 @@ class Timeline:
             ),
             steps=steps,
             node_files={
-                node: {name: zstd.packed(files[path], level=1) for name, path in named.items()}
+                node: {_printed_as(name, path): zstd.packed(files[path], level=1) for name, path in named.items()}
                 for node, named in snapshot.node_files.items()
             },
             files_after=_files_after(files),
@@ -236,6 +236,12 @@ def _spread(before: float, position: float, count: int) -> list[float]:
     lead = min(_LEAD, window / 10)
     apart = min(_APART, (window * _MOST_OF_THE_WINDOW) / count) if count else 0
     return [before + lead + apart * i for i in range(count)]
+
+
+def _printed_as(name: str, path: str) -> str:
+    """Return the file whose command printed what is at *path*: a file that stands in for *name* is not what that one's command prints."""
+    own = path.rpartition("/")[2]
+    return own if own in node_files.BY_NAME else name
 
 
 def _files_after(files: Mapping[str, bytes]) -> dict[tuple[str, str], tuple[tuple[int, bytes], ...]]:

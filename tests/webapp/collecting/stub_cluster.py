@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tracer.snapshot.node_files import CONNTRACK, READ
+from tracer.snapshot.node_files import ALSO, ALSO_CONNECTIONS, CONNTRACK, READ
 
 PROJECT = Path(__file__).resolve().parents[3]
 SCRIPT = PROJECT / "collect.sh"
@@ -46,13 +46,14 @@ def collect(
         make_kubectl(folder)
     log = folder / "log.jsonl"
     log.write_text("")
-    commands = {file.name: file.argv for file in (*READ, CONNTRACK)}
+    commands = [[file.name, file.argv] for file in (*READ, CONNTRACK)] + [[one.file.name, one.argv] for one in (*ALSO, *ALSO_CONNECTIONS)]
     environment = {
         "PATH": path or os.environ["PATH"],
         "HOME": str(folder),
         "STUB_RECORDING": str(recording),
         "STUB_LOG": str(log),
         "STUB_FAULTS": json.dumps(faults),
+        "STUB_MORE": json.dumps([one.argv for one in (*ALSO, *ALSO_CONNECTIONS)]),
         "STUB_COMMANDS": json.dumps(commands),
     }
     done = subprocess.run(

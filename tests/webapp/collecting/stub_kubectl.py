@@ -3,7 +3,8 @@
 ``STUB_RECORDING`` is the snapshot it answers from, ``STUB_LOG`` the log (one JSON list of arguments a line), ``STUB_FAULTS`` a JSON
 object: ``lacks`` (programs that no container has), ``forbids`` (resources; ``pods/exec``), ``sleeps`` (programs that never end),
 ``fails`` (program → [exit code, stderr]), ``gone`` (the server cannot be reached), ``pods`` (node → pod in place of the usual),
-``readers`` (nodes with a node reader in the namespace ``readers``), ``systems`` (node → operating system).
+``readers`` (nodes with a node reader in the namespace ``readers``), ``systems`` (node → operating system), ``plugins`` (node → [label,
+value, containers]: a network plugin's pod ``plugin-NODE``), ``debug`` (what goes wrong with debug pods: ``forbidden``, ``pending``, ``hangs``).
 It prints as kubectl does: keys sorted, four blanks, a List.
 """
 
@@ -19,12 +20,17 @@ from pathlib import Path
 
 RECORDING = Path(os.environ["STUB_RECORDING"])
 FAULTS = json.loads(os.environ.get("STUB_FAULTS", "{}"))
-FILES = {tuple(argv): name for name, argv in json.loads(os.environ["STUB_COMMANDS"]).items()}
+FILES = {tuple(argv): name for name, argv in json.loads(os.environ["STUB_COMMANDS"])}
+MORE = {tuple(argv) for argv in json.loads(os.environ.get("STUB_MORE", "[]"))}
 NODES_PATH = '{range .items[*]}{.metadata.name}|{.status.nodeInfo.operatingSystem}{"\\n"}{end}'
 PODS_PATH = (
     "{range .items[*]}{.spec.nodeName}|{.status.phase}|{.metadata.namespace}|{.metadata.name}|{.spec.containers[*].name}"
     '|{.metadata.deletionTimestamp}{"\\n"}{end}'
 )
+PLUGIN_PATH = "{range .items[*]}{.spec.hostNetwork}|{.metadata.labels.%s}|" + PODS_PATH.removeprefix("{range .items[*]}")
+DEBUG_PATH = '{range .items[*]}{.metadata.name}|{.spec.containers[*].command}{.spec.containers[*].args}{"\\n"}{end}'
+PODS = Path(os.environ["STUB_LOG"]).with_name("debug-pods")
+"""A folder with one file a debug pod that is there: its node and its command."""
 
 
 def end(text: str, code: int = 1) -> None:
@@ -82,10 +88,43 @@ def get(arguments: list[str]) -> None:
                 if pod:
                     phase, containers, going = pod.get("phase", "Running"), pod.get("containers", "kube-proxy"), pod.get("deleted", "")
                     print(f"{node}|{phase}|kube-system|{pod['name']}|{containers}|{going}")
+    elif output.startswith("jsonpath={range .items[*]}{.spec.hostNetwork}"):
+        key = arguments[arguments.index("-l") + 1].partition(" ")[0]
+        if output != "jsonpath=" + PLUGIN_PATH % key:
+            end(f"stub: cannot print {output}", 99)
+        for node, (label, value, containers) in FAULTS.get("plugins", {}).items():
+            if label == key:
+                print(f"true|{value}|{node}|Running|kube-system|plugin-{node}|{containers}|")
+    elif output == "jsonpath=" + DEBUG_PATH:
+        for path in sorted(PODS.glob("*")):
+            print(f"{path.name}|{json.dumps(json.loads(path.read_text())[1])}")
+        print('somebody-elses|["sleep"]')
     elif output == "json":
         printed(items(resource))
     else:
         end(f"stub: cannot print {output}", 99)
+
+
+def node_of(pod: str) -> str:
+    """Return the node that a pod runs on."""
+    if (PODS / pod).exists():
+        return str(json.loads((PODS / pod).read_text())[0])
+    if pod.startswith("plugin-"):
+        return pod.removeprefix("plugin-")
+    return next(node for node, found in proxies().items() if found and found["name"] == pod)
+
+
+def debug(arguments: list[str]) -> None:
+    """Answer ``kubectl debug node/NODE``: a pod is there, and its name is said."""
+    node = arguments[0].removeprefix("node/")
+    fault = FAULTS.get("debug", "")
+    if fault == "forbidden":
+        end('Error from server (Forbidden): pods is forbidden: User "x" cannot create resource "pods" in API group ""')
+    PODS.mkdir(exist_ok=True)
+    (PODS / f"node-debugger-{node}-x").write_text(json.dumps([node, arguments[arguments.index("--") + 1 :]]))
+    if fault == "hangs":
+        time.sleep(600)
+    print(f"Creating debugging pod node-debugger-{node}-x with container debugger on node {node}.", file=sys.stderr)
 
 
 def execute(arguments: list[str]) -> None:
@@ -104,8 +143,14 @@ def execute(arguments: list[str]) -> None:
     if program == "hopline-node-reader":
         sys.stdout.buffer.write(reading(pod.removeprefix("reader-")))
         return
-    node = next(node for node, found in proxies().items() if found and found["name"] == pod)
+    if argv[0] == "chroot":
+        argv, program = argv[2:], argv[2]
+        if program in FAULTS.get("not_on_node", []):
+            end(f"chroot: failed to run command '{program}': No such file or directory\ncommand terminated with exit code 127", 127)
+    node = node_of(pod)
     path = RECORDING / "nodes" / node / FILES[tuple(argv)]
+    if tuple(argv) in MORE and not path.exists() and any((path.parent / n).exists() for a, n in FILES.items() if a[0] == program):
+        end(f"{program}: the recording has no output of {' '.join(argv)}\ncommand terminated with exit code 2", 2)
     if program in FAULTS.get("lacks", []) or not path.exists():
         end(
             "error: Internal error occurred: error executing command in container: failed to exec in container: failed to start exec "
@@ -142,6 +187,13 @@ def main() -> None:
         get(arguments[1:])
     elif arguments[0] == "exec":
         execute(arguments[1:])
+    elif arguments[0] == "debug":
+        debug(arguments[1:])
+    elif arguments[0] == "wait":
+        if FAULTS.get("debug") == "pending":
+            end(f"error: timed out waiting for the condition on pods/{arguments[1].removeprefix('pod/')}")
+    elif arguments[:2] == ["delete", "pod"]:
+        (PODS / arguments[2]).unlink()
     else:
         end(f"stub: collect.sh must not call {arguments[0]}", 99)
 

@@ -43,7 +43,9 @@ class Command(BaseCommand):
         where.add_argument("--context", help="the context of the kubeconfig (default: the current one)")
         where.add_argument("--in-cluster", action="store_true", help="the cluster Hopline runs in, as its service account")
         parser.add_argument("--kubeconfig", help="the kubeconfig (default: HOPLINE_KUBECONFIG, KUBECONFIG, ~/.kube/config)")
-        parser.add_argument("--readings", choices=["exec", "daemonset", "none"], default="exec", help="how the rules of nodes are read")
+        parser.add_argument(
+            "--readings", choices=["exec", "daemonset", "debug", "none"], default="exec", help="how the rules of nodes are read"
+        )
         parser.add_argument("--reader-namespace", default=settings.READER_NAMESPACE, help="where the node reader is installed")
         parser.add_argument("--node", action="append", default=[], metavar="NAME", help="read this node only; may be given again")
         parser.add_argument("--conntrack", action="store_true", help="read the nodes' connections too")
@@ -58,6 +60,12 @@ class Command(BaseCommand):
             raise CommandError("--parallel is a number from 1 to 64", returncode=2)
         if (options["key"] or options["names"]) and not options["redact"]:
             raise CommandError("--key and --names go with --redact", returncode=2)
+        if options["readings"] == "debug":
+            raise CommandError(
+                "manage.py collect creates nothing in a cluster, and debug pods would have to be created: "
+                "collect.sh --readings debug makes them with kubectl, and removes them",
+                returncode=2,
+            )
         how = NodeReadings(
             how=options["readings"],
             reader_namespace=options["reader_namespace"],
