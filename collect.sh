@@ -26,6 +26,7 @@ seconds=60
 parallel=4
 target=''
 temporary=''
+state=''
 
 # What is asked of each node: the file, then the program and its arguments (tracer/snapshot/node_files.py is the same list; a test compares them).
 node_commands='iptables-save.txt iptables-save
@@ -189,6 +190,7 @@ clean_up() {
 # shellcheck disable=SC2317 # called by the trap below
 stop() { # a signal: ends what still runs, leaves nothing behind
   trap '' INT TERM HUP
+  [ ! -d "$state" ] || : >"$state/stopping"
   # shellcheck disable=SC2086 # process ids, one word each
   kill ${children:-} ${watchdog:-} ${child:-} 2>/dev/null
   wait
@@ -281,34 +283,41 @@ choose_target() { # sets form, target, name (of the folder inside an archive) an
 
 # ask LABEL ARGUMENTS...: runs kubectl, its output in $state/LABEL.out and .err. Returns its exit code, 124 when it took too long.
 # There is no "timeout" in POSIX, hence the watchdog. NB: exec, so that the process killed is kubectl itself.
+# NB: a signal that comes before a new subshell has let go of its parent's traps is lost. So what the signal means is on disk before it is
+# sent (LABEL.ended: kubectl is; stopping: we are), and a subshell looks there when a signal can no longer be lost.
 ask() {
   label=$1
   shift
-  rm -f "$state/$label.late"
+  rm -f "$state/$label.late" "$state/$label.ended"
   (
+    [ ! -e "$state/stopping" ] || exit 143
     exec "$kubectl" ${kubeconfig:+--kubeconfig="$kubeconfig"} ${context:+--context="$context"} "$@" \
       >"$state/$label.out" 2>"$state/$label.err" </dev/null
   ) &
   child=$!
   (
-    nap=''
-    trap 'kill "$nap"; exit 0' TERM
+    trap 'kill "$!"; exit 0' TERM
+    is_over && exit 0
     sleep "$seconds" &
-    nap=$!
-    wait "$nap"
+    wait "$!"
+    is_over && exit 0
     : >"$state/$label.late"
     kill "$child"
-    sleep 3
-    kill -9 "$child"
+    sleep 3 &
+    wait "$!"
+    is_over || kill -9 "$child"
   ) >/dev/null 2>&1 </dev/null &
   watchdog=$!
   wait "$child"
   ask_code=$?
+  : >"$state/$label.ended"
   kill "$watchdog" 2>/dev/null
   wait "$watchdog" 2>/dev/null
   [ ! -e "$state/$label.late" ] || ask_code=124
   return "$ask_code"
 }
+
+is_over() { [ -e "$state/$label.ended" ] || [ -e "$state/stopping" ]; }
 
 # is_missing LABEL CODE: whether the runtime said that the container has no such program. Docker says it on the standard output.
 is_missing() {

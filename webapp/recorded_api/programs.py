@@ -17,7 +17,6 @@ _FILES = {file.argv: file.name for file in (*READ, CONNTRACK)} | {one.argv: one.
 _MORE = frozenset(one.argv for one in (*ALSO, *ALSO_CONNECTIONS))
 _READER = ("hopline-node-reader",)
 _READER_WITH_CONNTRACK = (*_READER, "--conntrack")
-_PROGRAMS = frozenset(argv[0] for argv in _FILES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,13 +31,13 @@ class Printed:
 def run(argv: tuple[str, ...], read: Callable[[str], bytes | None]) -> Printed | None:
     """Return what *argv* prints, by the files that *read* knows (documented name → content). None: there is no such program."""
     name = _FILES.get(argv)
-    is_there = argv in _MORE and any(other[0] == argv[0] and read(file) is not None for other, file in _FILES.items())
-    if name is None or (is_there and read(name) is None):
-        if not argv or argv[0] not in _PROGRAMS:
-            return None
+    content = None if name is None else read(name)
+    if content is not None:
+        return Printed(stdout=content)
+    is_there = any(other[:1] == argv[:1] and read(file) is not None for other, file in _FILES.items())
+    if is_there and (name is None or argv in _MORE):
         return Printed(stderr=f"{argv[0]}: the recording has no output of {' '.join(argv)}\n".encode(), exit_code=2)
-    content = read(name)
-    return None if content is None else Printed(stdout=content)
+    return None
 
 
 def run_reader(argv: tuple[str, ...], names: Iterable[str], read: Callable[[str], bytes | None]) -> Printed | None:
