@@ -212,4 +212,4 @@ def test_a_pasted_dump_goes_to_the_node_that_is_said_and_over_the_one_before(cli
     finished(client, response["Location"])
     last = Snapshot.objects.exclude(id__in=[old.id, new.id]).get()
     assert [one["path"] for one in last.summary["unplaced"]] == ["pasted-1.txt"]
-    assert "Not used: pasted-1.txt is" in client.get(f"/snapshots/{last.id}").content.decode()
+    assert "Whose file is this?" in client.get(f"/snapshots/{last.id}").content.decode()

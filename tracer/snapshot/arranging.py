@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from tracer.errors import SnapshotError
 from tracer.snapshot.contents import Glance, KnownNode
-from tracer.snapshot.layout import KINDS, OBJECTS, Layout, recognise
+from tracer.snapshot.layout import KINDS, OBJECTS, UNPLACED, Layout, recognise
 from tracer.snapshot.looks import ROWS
 from tracer.snapshot.node_files import BY_NAME
 
@@ -30,15 +30,24 @@ _SAID_ROOTS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unplaced:
-    """A file that was recognised and is not used: *what* it is, and where it *belongs*."""
+    """A file that was recognised and is not used: *what* it is, its documented name (*file*), and where it *belongs*.
+
+    It is kept below ``UNPLACED``, so that somebody may say whose it is later on.
+    """
 
     path: str
     what: str
     belongs: str
+    file: str
+
+    @property
+    def kept_as(self) -> str:
+        """Return the path under which it is kept."""
+        return f"{UNPLACED}{self.file}/{self.path}"
 
     def to_dict(self) -> dict[str, str]:
         """Return it as the summary stores it."""
-        return {"path": self.path, "what": self.what, "belongs": self.belongs}
+        return {"path": self.path, "what": self.what, "belongs": self.belongs, "file": self.file}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +65,8 @@ class Arrangement:
 
 def is_documented(paths: Collection[str]) -> bool:
     """Return whether every one of *paths* is where a layout has it, so that nothing is to be arranged and no content is to be asked."""
-    return not _layout(paths, ()).unknown
+    found = _layout(paths, ())
+    return not found.unknown and not found.unplaced
 
 
 def arrange(glances: Sequence[Glance], nodes: Collection[KnownNode]) -> Arrangement:
@@ -93,6 +103,7 @@ class _Arranging:
         self._root, self._others = _roots(glances)
         self._hosts = {path.rpartition("/")[0]: one.host for path, one in glances.items() if one.host}
         self._taken: dict[str, str] = {}
+        self._waiting: Mapping[str, str] = {}
         self._unplaced: list[Unplaced] = []
         self._assumed: dict[str, str] = {}
 
@@ -100,7 +111,9 @@ class _Arranging:
         """Return every file's place."""
         below = {path: path.removeprefix(self._root) for path in self._glances if path.startswith(self._root)}
         objects = {name for path, name in below.items() if self._glances[path].objects is not None}
-        unknown = set(_layout(below.values(), objects).unknown)
+        found = _layout(below.values(), objects)
+        self._waiting = {path: found.unplaced[name] for path, name in below.items() if name in found.unplaced}
+        unknown = {*found.unknown, *found.unplaced}
         self._taken = {name: path for path, name in below.items() if name not in unknown}
         rest = [path for path in self._glances if self._taken.get(below.get(path, "")) != path]
         rest = [path for path in rest if not path.startswith(self._others)] if self._others else rest
@@ -110,7 +123,9 @@ class _Arranging:
         return Arrangement(names=names, unplaced=tuple(self._unplaced), assumed=self._assumed)
 
     def _file(self, path: str) -> str | None:
-        """The documented name of a node's file: what its content is, else its own name."""
+        """The documented name of a node's file: what its content is, else its own name; of one that waits what was told before."""
+        if path in self._waiting:
+            return self._waiting[path]
         name = path.rpartition("/")[2]
         one = self._glances[path]
         if name in BY_NAME and (one.file is None or BY_NAME[name].holds is BY_NAME[one.file].holds):
@@ -124,7 +139,7 @@ class _Arranging:
             node = self._node_in(path) or self._host_of(path)
             if node is None and self._only is not None and count[file] == 1:
                 node = self._only
-                self._assumed[f"nodes/{node}/{file}"] = f"{path} is taken to be {node}'s, as there is one node"
+                self._assumed[f"nodes/{node}/{file}"] = f"{self._first_name(path)} is taken to be {node}'s, as there is one node"
             self._place(path, file, node)
 
     def _place(self, path: str, file: str, node: str | None) -> None:
@@ -134,7 +149,12 @@ class _Arranging:
             self._taken[place] = path
         elif held is None or self._glances[held].digest != self._glances[path].digest:
             belongs = place if held is None else f"nowhere: {held} counts as {place}"
-            self._unplaced.append(Unplaced(path=path, what=what_of(file), belongs=belongs))
+            self._unplaced.append(Unplaced(path=self._first_name(path), what=what_of(file), belongs=belongs, file=file))
+            self._taken[self._unplaced[-1].kept_as] = path
+
+    def _first_name(self, path: str) -> str:
+        """What the file was called when it was handed in: of one that waits, before it was put among those."""
+        return path.removeprefix(f"{self._root}{UNPLACED}{self._waiting[path]}/") if path in self._waiting else path
 
     def _node_in(self, path: str) -> str | None:
         """The node that *path* names, the last of its parts that names one; None where that names two, or none does."""
@@ -199,6 +219,8 @@ def _roots(glances: Mapping[str, Glance]) -> tuple[str, tuple[str, ...]]:
     held: dict[str, set[str]] = defaultdict(set)
     files: set[str] = set()
     for path in glances:
+        if path.startswith(UNPLACED):
+            continue
         folder, _, name = path.rpartition("/")
         if match := _TOP.fullmatch(name):
             held[f"{folder}/" if folder else ""].add(match["kind"])

@@ -22,6 +22,8 @@ KINDS = {kind.plural: kind.name for kind in kinds.KINDS}
 """Plural → kind, as the files of a snapshot are named."""
 OBJECTS = "objects/"
 """Every file below it is API objects, by its content."""
+UNPLACED = "unplaced/"
+"""Below it lie files of nodes, as FILE/PATH, of which nobody knows yet whose they are: kept, and used for nothing."""
 
 
 class Bundle(StrEnum):
@@ -48,6 +50,7 @@ class ObjectPath:
 class Layout:
     """What each file is. *node_files*: node → documented name → path. *pod_files* the same by pod, for bundles that name pods instead.
 
+    *unplaced* are files of nodes without their node: path → documented name.
     *recording* are the files of a timeline that are not the snapshot at its start.
     """
 
@@ -59,12 +62,14 @@ class Layout:
     versions: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     recording: tuple[str, ...] = ()
+    unplaced: Mapping[str, str] = field(default_factory=dict)
 
 
 _EXT = r"\.(?:json|ya?ml)"
 _PLURAL = "|".join(KINDS)
 _BUNDLE_WORDS = {kind.bundle_word: kind.name for kind in kinds.KINDS if kind.bundle_word}
 _NODE_FILE = re.compile(r"nodes/(?P<node>[^/]+)/(?P<name>[^/]+)")
+_UNPLACED = re.compile(rf"{UNPLACED}(?P<name>[^/]+)/.+")
 _TOP = re.compile(rf"(?P<kinds>{_PLURAL}){_EXT}")
 _ANY_TOP = re.compile(rf"[^/]+{_EXT}")
 _TROUBLESHOOT = re.compile(rf"(?:.*/)?cluster-resources/(?P<kinds>{_PLURAL}|{'|'.join(_BUNDLE_WORDS)})(?:/[^/]+)?\.json")
@@ -121,6 +126,7 @@ class _Sorter:
         self._versions: list[str] = []
         self._unknown: list[str] = []
         self._recording: list[str] = []
+        self._unplaced: dict[str, str] = {}
         self._seen: set[Bundle] = set()
         self._about: str | None = None
 
@@ -135,6 +141,7 @@ class _Sorter:
             versions=tuple(self._versions),
             unknown=tuple(self._unknown),
             recording=tuple(self._recording),
+            unplaced=self._unplaced,
         )
 
     def sort(self, path: str) -> None:
@@ -150,6 +157,8 @@ class _Sorter:
             self._versions.append(path)
         elif match := _NODE_FILE.fullmatch(name):
             return self._node_file(path, match)
+        elif (match := _UNPLACED.fullmatch(name)) and match["name"] in node_files.BY_NAME:
+            self._unplaced[path] = match["name"]
         elif name.startswith(OBJECTS) and name.endswith((".json", ".yaml", ".yml")):
             self._add(path, Bundle.ONE_FILE, None)
         elif match := _TOP.fullmatch(name):

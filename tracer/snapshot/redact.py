@@ -167,6 +167,7 @@ def _roles(layout: Layout) -> dict[str, _Role]:
     roles = {
         path: _Role(is_dump=True) for files in (layout.node_files, layout.pod_files) for named in files.values() for path in named.values()
     }
+    roles |= {path: _Role(is_dump=True) for path in layout.unplaced}
     roles |= {one.path: _Role(kind=one.kind) for one in layout.objects}
     roles |= {path: _Role(is_text=True) if path.endswith(".txt") else _Role(keys=_VERSION_KEYS) for path in layout.versions}
     for path in layout.recording:

@@ -37,11 +37,15 @@ class Advice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """What there is to say of a snapshot. *limits* has the gaps that limit most; *more* is how many others there are."""
+    """What there is to say of a snapshot. *limits* has the gaps that limit most; *more* is how many others there are.
+
+    *unplaced* are files that are not used as nobody knows whose they are; *unused* says what was not read, and what was assumed.
+    """
 
     found: str
     limits: tuple[str, ...]
     more: int
+    unplaced: tuple[str, ...]
     unused: tuple[str, ...]
     advice: Advice | None
 
@@ -54,7 +58,7 @@ class Said:
         lines += self.limits
         if self.more:
             lines.append(f"... and {self.more} more that limit less; the snapshot's page lists them.")
-        return (*lines, *self.unused)
+        return (*lines, *self.unplaced, *self.unused)
 
 
 def said_of(summary: Mapping[str, Any]) -> Said:
@@ -65,7 +69,8 @@ def said_of(summary: Mapping[str, Any]) -> Said:
         found=_manifests(summary) if is_manifests else _found(summary),
         limits=tuple(gap["sentence"] for gap in gaps[:_MOST_LIMITS]),
         more=max(0, len(gaps) - _MOST_LIMITS),
-        unused=(*_unplaced(summary), *_assumed(summary), *_left_out(summary)),
+        unplaced=tuple(_unplaced(summary)),
+        unused=(*_assumed(summary), *_left_out(summary)),
         advice=_recorded_objects() if is_manifests else _advice(summary),
     )
 
@@ -100,7 +105,13 @@ def _manifests(summary: Mapping[str, Any]) -> str:
 
 
 def _unplaced(summary: Mapping[str, Any]) -> list[str]:
-    return [f"Not used: {one['path']} is {one['what']}; it belongs to {one['belongs']}." for one in summary.get("unplaced", ())]
+    rows = summary.get("unplaced", ())
+    return [f"Not used: {one['path']} is {one['what']}; it belongs {to_place(one['belongs'])}." for one in rows]
+
+
+def to_place(belongs: str) -> str:
+    """Return where a file *belongs*, behind that word."""
+    return belongs if belongs.startswith("nowhere") else f"to {belongs}"
 
 
 def _assumed(summary: Mapping[str, Any]) -> list[str]:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tracer.kube.kinds import BY_NAME
+from tracer.snapshot.arranging import Unplaced
 from tracer.snapshot.node_files import NODE_FILES, Listed
-from tracer.snapshot.told import MANIFESTS, Said, said_of
+from tracer.snapshot.told import MANIFESTS, Said, said_of, to_place
 from webapp.models import Snapshot
 from webapp.questions.examples import ExampleLink, example_links, is_quick, trace_url
 from webapp.storing import demonstrations
@@ -17,6 +18,7 @@ MODELLED_MODES = frozenset({"iptables", "nftables", "ipvs", "userspace"})
 _FIRST = tuple(file.name for file in NODE_FILES if file.listed is not Listed.BY_NAME)
 _USUAL = frozenset(file.name for file in NODE_FILES if file.listed is Listed.ALWAYS)
 _MOST_NODES_ACROSS = 8
+_MOST_PLACED, _MOST_LISTED = 200, 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +136,17 @@ class Coverage:
     def said(self) -> Said:
         """Return what is there, what is not, what that limits, and the command that would add most."""
         return said_of(self.summary)
+
+    @property
+    def unplaced(self) -> tuple[dict[str, str], ...]:
+        """Return the files that are kept and have no node: path, kept_as, what, belongs; the first that a form has room for."""
+        rows = [one for one in self.summary.get("unplaced", ()) if "file" in one]
+        return tuple(one | {"kept_as": Unplaced(**one).kept_as, "belongs": to_place(one["belongs"])} for one in rows[:_MOST_PLACED])
+
+    @property
+    def has_many_nodes(self) -> bool:
+        """Return whether there are too many nodes for a list to choose from, or none: then one is typed."""
+        return not 0 < len(self.nodes) <= _MOST_LISTED
 
     # --- what is wrong or missing ----------------------------------------------------------------------------------------
 

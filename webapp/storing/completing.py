@@ -6,15 +6,17 @@ must be of nodes that the snapshot knows.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from tracer.errors import TracerError
 from tracer.snapshot import Snapshot as RecordedSnapshot
-from tracer.snapshot.layout import recognise
+from tracer.snapshot.layout import UNPLACED, recognise
 from webapp.uploads import Source, UploadError
 
 _ADDED = "added-"
 _MOST_ADDITIONS = 9_999
+_NODE_FILE = re.compile(r"nodes/[^/]+/(?P<file>[^/]+)")
 _EVERYWHERE = frozenset({("default", "kubernetes"), ("kube-system", "kube-dns")})
 """Services that nearly all clusters have, often at the same address: they tell no two apart."""
 
@@ -30,7 +32,8 @@ def completed(held: Mapping[str, bytes], new: Mapping[str, bytes], name: str) ->
     if why := _of_another_cluster(held, new):
         raise UploadError(f"This is not of the cluster of {name}: {why}. Two clusters are never mixed; upload it by itself.")
     beside = _beside(held, new)
-    old = tuple(path for path in held if path not in new or path in beside)
+    placed = _placed(held, new)
+    old = tuple(path for path in held if (path not in new or path in beside) and path not in placed)
 
     def files() -> Iterator[tuple[str, bytes]]:
         for path in old:
@@ -41,16 +44,26 @@ def completed(held: Mapping[str, bytes], new: Mapping[str, bytes], name: str) ->
     return Source(names=(*old, *(beside.get(path, path) for path in new)), _read=files)
 
 
+def _placed(held: Mapping[str, bytes], new: Mapping[str, bytes]) -> frozenset[str]:
+    """The files of *held* without a node of which *new* says whose they are: it holds the same text for some node."""
+    waiting = recognise(held).unplaced
+    placed = [(match["file"], path) for path in new if (match := _NODE_FILE.fullmatch(path)) and match["file"] in waiting.values()]
+    return frozenset(path for path, file in waiting.items() if any(file == name and held[path] == new[at] for name, at in placed))
+
+
 def _beside(held: Mapping[str, bytes], new: Mapping[str, bytes]) -> dict[str, str]:
     """Files of objects of any kind that stand at one path on both sides: the new one's name beside the old, before which it is read.
 
     They may hold different kinds, so neither stands for the other; of an object that is in both the first that is read counts.
+    Files without a node that are called the same are two files as well.
     """
-    any_kind = {one.path for one in recognise(held).objects if one.kind is None}
+    layout = recognise(held)
+    any_kind = {*(one.path for one in layout.objects if one.kind is None and "/" not in one.path), *layout.unplaced}
     both = [path for path in new if path in any_kind and new[path] != held[path]]
     # Of later additions the names come before those of earlier ones.
-    turn = _MOST_ADDITIONS - sum(path.startswith(_ADDED) for path in held)
-    return {path: f"{_ADDED}{turn:04d}-{path}" for path in both if "/" not in path and turn > 0}
+    turn = _MOST_ADDITIONS - sum(_ADDED in path for path in held)
+    names = {path: len(f"{UNPLACED}{layout.unplaced[path]}/") if path in layout.unplaced else 0 for path in both}
+    return {path: f"{path[:at]}{_ADDED}{turn:04d}-{path[at:]}" for path, at in names.items() if turn > 0}
 
 
 def _of_another_cluster(held: Mapping[str, bytes], new: Mapping[str, bytes]) -> str:

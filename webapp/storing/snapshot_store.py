@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import IO, Any
@@ -24,6 +24,7 @@ from tracer.errors import Fault
 from tracer.snapshot import Snapshot as RecordedSnapshot
 from tracer.snapshot.arranging import Arrangement
 from tracer.snapshot.contents import KnownNode
+from tracer.snapshot.layout import UNPLACED
 from tracer.snapshot.redact import Redaction
 from tracer.snapshot.summary import summarise
 from tracer.snapshot.wrong_form import WrongForm, wrong_form
@@ -37,7 +38,7 @@ from webapp.uploads.arranged import arrangement_of
 Progress = Callable[[str, int, int], None]
 """Told what is being done in words, how far it is, and of how much."""
 
-SUMMARY_VERSION = 6
+SUMMARY_VERSION = 7
 """Raised when summary_of() says something else about the same files."""
 _SAID_KEPT = 1_000
 _FAULTS_KEPT = 1_000
@@ -52,6 +53,7 @@ class Written:
 
     *unknown* are the files that no layout knows, which are not stored; *faults* those of what could not be read and is not stored either.
     *forms* say what files are instead of objects, which is told where a snapshot is refused; *left_out* what of an archive was not read.
+    *came_from* is the name that a file had in what was handed in, where it is another one.
     """
 
     file: IO[bytes]
@@ -64,6 +66,7 @@ class Written:
     faults: tuple[Fault, ...] = ()
     forms: tuple[WrongForm, ...] = ()
     arrangement: Arrangement = field(default_factory=Arrangement)
+    came_from: Mapping[str, str] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
 
 
@@ -115,6 +118,7 @@ def written(source: Source, progress: Progress, known: Iterable[KnownNode] = ())
             faults=(*_promised(forms), *faults[:_FAULTS_KEPT]),
             forms=tuple(forms),
             arrangement=arrangement,
+            came_from={name: path for path, name in arrangement.names.items()},
             left_out=source.left_out,
         )
 
@@ -239,8 +243,8 @@ def summary_of(what: Written, progress: Progress) -> tuple[dict[str, Any], datet
         "removed": list(what.removed),
         "left_out": [{"path": left.path, "why": left.why} for left in what.left_out],
         "examples": find_examples(recorded.objects, recorded.node_files),
-        "unplaced": [one.to_dict() for one in what.arrangement.unplaced],
-        "from": {name: path for path, name in what.arrangement.names.items()},
+        "unplaced": [one.to_dict() for one in what.arrangement.unplaced if one.kept_as in what.container],
+        "from": {name: path for name, path in what.came_from.items() if name in what.container and not name.startswith(UNPLACED)},
         "assumed": list(what.arrangement.assumed.values()),
         "unknown_files": [*summary.unknown_files, *what.unknown],
         "modes": sorted({node.mode.mode for node in summary.nodes if node.mode}),

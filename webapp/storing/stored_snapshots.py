@@ -6,7 +6,7 @@ Views, sockets and commands call these functions and nothing below them.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
@@ -19,6 +19,7 @@ from django.db.models import Case, F, QuerySet, When
 from django.utils import timezone
 
 from tracer.errors import ParseError, TracerError
+from tracer.snapshot.layout import UNPLACED
 from webapp import __version__, uploads
 from webapp.models import Snapshot, TraceLink, UploadJob, new_slug
 from webapp.storing import download_archive, handed_in, snapshot_store, stored_answers, upload_jobs
@@ -26,6 +27,7 @@ from webapp.storing.completing import completed
 from webapp.storing.full_disk import said_when_full
 from webapp.storing.handed_in import HandedIn
 from webapp.storing.open_snapshots import opened
+from webapp.storing.placing import placed
 from webapp.storing.snapshot_store import Progress, Written
 from webapp.storing.storage import sweep_folders
 from webapp.uploads import UploadError
@@ -97,12 +99,19 @@ def _written(source: uploads.Source, parent: Snapshot | None, progress: Progress
         # What is said of the files that were added is said of the whole: what was stored before has nothing more to say.
         yield replace(
             what,
-            arrangement=alone.arrangement,
+            arrangement=replace(what.arrangement, assumed={**alone.arrangement.assumed, **what.arrangement.assumed}),
+            came_from=_came_from(parent.summary, alone, what),
             removed=(*alone.removed, *what.removed),
             unknown=(*alone.unknown, *what.unknown),
             faults=(*alone.faults, *what.faults),
             forms=(*alone.forms, *what.forms),
         )
+
+
+def _came_from(summary: dict[str, Any], added: Written, whole: Written) -> dict[str, str]:
+    """Return which name each file had when it was handed in: what the parent's *summary* remembers, and what was *added* to it."""
+    known = {whole.arrangement.name(name): path for name, path in (*summary.get("from", {}).items(), *added.came_from.items())}
+    return {name: path.partition("/")[2].partition("/")[2] for name, path in whole.came_from.items() if path.startswith(UNPLACED)} | known
 
 
 def find_snapshot(named: str) -> Snapshot:
@@ -179,6 +188,15 @@ def clean_up() -> list[str]:
     stored_answers.clean_up()
     sweep_folders(settings.DATA_DIR / "recordings")
     return snapshot_store.remove_abandoned()
+
+
+def place_files(row: Snapshot, nodes: Mapping[str, str], *, owner: str) -> UploadJob:
+    """Store *row* once more with files that had no node given to some: *nodes* is their path in the snapshot → node. *row* stays.
+
+    :raises UploadError: two of them would be the same file of one node, one is not there, or there is no room; nothing was kept.
+    """
+    with contextlib.closing(snapshot_store.open_container(row)) as files:
+        return start_upload(placed(files, nodes), name=row.name, owner=owner, parent=row)
 
 
 # --- uploads -------------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from tracer.snapshot.contents import KnownNode
 from tracer.snapshot.node_files import BY_NAME
 from tracer.snapshot.redact import Redaction
 from tracer.snapshot.summary import file_faults
-from tracer.snapshot.told import counted
+from tracer.snapshot.told import counted, to_place
 from tracer.snapshot.wrong_form import wrong_form
 from webapp.uploads.arranged import ArrangedFiles, arrangement_of
 from webapp.uploads.source import Source
@@ -86,7 +86,7 @@ class _Looked:
 def _waiting(what: str, belongs: str) -> str:
     if belongs.startswith("nodes/NODE/"):
         return f"{what}. Name the node that it is of below"
-    return f"{what}. It belongs {belongs}"
+    return f"{what}. It belongs {to_place(belongs)}"
 
 
 def _objects(path: str, name: str, content: bytes) -> Recognised:

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from webapp.views import collecting, home, links, reasons, recognising, snapshots
+from webapp.views import collecting, home, links, placing, reasons, recognising, snapshots
 
 urlpatterns: list[URLPattern] = [
     path("", home.home, name="home"),
@@ -12,6 +12,7 @@ urlpatterns: list[URLPattern] = [
     path("snapshots/uploads/<str:job>", snapshots.upload, name="upload"),
     path("snapshots/<str:slug>", snapshots.detail, name="snapshot"),
     path("snapshots/<str:slug>/add", snapshots.add, name="snapshot-add"),
+    path("snapshots/<str:slug>/place", placing.place, name="snapshot-place"),
     path("snapshots/<str:slug>/examples", snapshots.examples, name="snapshot-examples"),
     path("snapshots/<str:slug>/delete", snapshots.delete, name="snapshot-delete"),
     path("snapshots/<str:slug>/download", snapshots.download, name="snapshot-download"),

@@ -58,7 +58,7 @@ def new(request: HtmxHttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def add(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Show the form that completes a snapshot; take what is added and store both together as a new snapshot. The old one stays."""
-    row = _find(request, slug)
+    row = find_row(request, slug)
     if isinstance(row, HttpResponse):
         return row
     if request.method != "POST":
@@ -99,7 +99,7 @@ def upload(request: HtmxHttpRequest, job: str) -> HttpResponse:
 @require_safe
 def detail(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Show what the snapshot holds, what is missing and what that limits."""
-    row = _find(request, slug)
+    row = find_row(request, slug)
     if isinstance(row, HttpResponse):
         return row
     coverage = Coverage(row=row, owner=current_owner(request))
@@ -111,7 +111,7 @@ def detail(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 @require_safe
 def examples(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Show the traces to try in a snapshot: what a card asks for when finding them takes a while."""
-    row = _find(request, slug)
+    row = find_row(request, slug)
     if isinstance(row, HttpResponse):
         return row
     template = "home/_examples.html" if request.htmx else "snapshots/examples.html"
@@ -123,7 +123,7 @@ def examples(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def delete(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Ask whether to delete the snapshot, and delete it; links made from it keep opening."""
-    row = _find(request, slug)
+    row = find_row(request, slug)
     if isinstance(row, HttpResponse):
         return row
     owner = current_owner(request)
@@ -141,7 +141,7 @@ def delete(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 @require_safe
 def download(request: HtmxHttpRequest, slug: str) -> HttpResponseBase:
     """Hand the snapshot out as it is stored, as an archive that can be uploaded again."""
-    row = _find(request, slug)
+    row = find_row(request, slug)
     if isinstance(row, HttpResponse):
         return row
     form = request.GET.get("form", "tar.gz")
@@ -152,7 +152,8 @@ def download(request: HtmxHttpRequest, slug: str) -> HttpResponseBase:
     return StreamingHttpResponse(stored_snapshots.download(row, form), content_type=_ARCHIVE_TYPES[form], headers=headers)
 
 
-def _find(request: HtmxHttpRequest, slug: str) -> Snapshot | HttpResponse:
+def find_row(request: HtmxHttpRequest, slug: str) -> Snapshot | HttpResponse:
+    """Return the snapshot of the address, or the page that says that there is none."""
     owner = current_owner(request)
     try:
         return stored_snapshots.get_snapshot(slug, owner)

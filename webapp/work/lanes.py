@@ -96,6 +96,7 @@ _NAMED = {
     "snapshot-recognise": Lane.QUICK,
     "snapshot-new": Lane.UPLOADS,
     "snapshot-add": Lane.UPLOADS,
+    "snapshot-place": Lane.UPLOADS,
     "snapshot-play": Lane.LIVE,
     "live-control": Lane.LIVE,
 }
@@ -103,7 +104,7 @@ _NAMED = {
 
 def lane_of(url_name: str, method: str) -> Lane:
     """Return where a request to the address called so begins."""
-    if url_name in ("snapshot-new", "snapshot-add") and method != "POST":
+    if _NAMED.get(url_name) is Lane.UPLOADS and method != "POST":
         return Lane.PAGES
     if url_name.startswith("cluster"):
         return Lane.LIVE

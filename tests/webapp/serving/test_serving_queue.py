@@ -220,8 +220,8 @@ PAGES = {
 def test_every_address_has_a_lane() -> None:
     """A new page is put into a lane by hand, here and in lanes.py: one that runs the engine must not run among the pages."""
     names = {name for name in get_resolver().reverse_dict if isinstance(name, str)}
-    assert {name for name in names if lane_of(name, "GET") is Lane.PAGES} - PAGES == {"snapshot-add", "snapshot-new"}
-    assert {lane_of(name, "POST") for name in ("snapshot-add", "snapshot-new", "cluster-save", "trace")} == {
+    assert {name for name in names if lane_of(name, "GET") is Lane.PAGES} - PAGES == {"snapshot-add", "snapshot-new", "snapshot-place"}
+    assert {lane_of(name, "POST") for name in ("snapshot-add", "snapshot-place", "snapshot-new", "cluster-save", "trace")} == {
         Lane.UPLOADS,
         Lane.LIVE,
         Lane.QUICK,

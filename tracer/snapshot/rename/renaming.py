@@ -41,6 +41,7 @@ class Renaming:
             yield "version.json", _json({"gitVersion": version})
         yield "snapshot.json", _json(self._about())
         self.left_out += [f"{path}: not one of the documented files" for path in self._snapshot.layout.unknown]
+        self.left_out += [f"{path}: whose file it is nobody knows yet" for path in self._snapshot.layout.unplaced]
         if self._snapshot.layout.recording:
             self.left_out.append("the recording of the timeline: only its first moment is taken over")
 
