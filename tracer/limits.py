@@ -36,6 +36,13 @@ OTHERS = 8
 OPERATIONS = 64
 """How many operations one expression of an nftables rule may have, and how deep its parentheses and braces may be nested."""
 
+PIECES = 2_000
+"""How many things one pasted text may hold. One of more is not cut: it is taken for what its beginning is."""
+CUT_BYTES = 32_000_000
+"""No larger text is cut into the things it holds."""
+CUT_JSON_BYTES = 1_000_000
+"""The same for a text that begins as JSON: a large one is one list."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:

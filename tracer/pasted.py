@@ -10,18 +10,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-_COLOUR = re.compile(r"\x1b\[[0-9;?]{0,30}[A-Za-z]")
+_COLOUR = re.compile(r"\x1b(?:\[[0-9;?]{0,40}[ -/]?[@-~]|[()][0-9A-Za-z]|\][^\x07\x1b\n]{0,200}(?:\x07|\x1b\\)|[=>])", re.ASCII)
 _MARGIN = re.compile(r"(?:[ \t]|> ?|\| ?|\u2502 ?|[\w./\[\]@-]{1,80}(?:: | \| |\| )){1,8}", re.ASCII)
 _NUMBERED = re.compile(r"[ \t]{0,8}[0-9]{1,8}(?:[:\t]|  )", re.ASCII)
 _FENCE = re.compile(r"(?:```|~~~)[\w-]{0,40}", re.ASCII)
 _HEADING = re.compile(r"([=\-#_~+*])\1{2,}(?:[^{}]{0,200})", re.ASCII)
+_FILE_HEADING = re.compile(r"==> ?(?P<file>\S.{0,200}?) ?<==", re.ASCII)
 _PROMPT = re.compile(
-    r"(?:[\[(]?[\w.-]{1,64}@[\w.-]{1,64}[^#$%>]{0,80}[#$%>]|(?:ba|da|z)?sh-[0-9.]{1,8}[#$]|[~/\w.-]{0,60} ?[#$]|[+>])(?= |$)", re.ASCII
+    r"(?:[\[(]?[\w.-]{1,64}@(?P<host>[\w.-]{1,64})[^#$%>]{0,80}[#$%>]|(?P<alone>[\w.-]{1,63}):[~/][\w./-]{0,80} ?[#$%>]"
+    r"|(?:ba|da|z)?sh-[0-9.]{1,8}[#$]|[~/\w.-]{0,60} ?[#$]|[+>%])(?=\s|$)",
+    re.ASCII,
 )
 _TABLES = ("iptables", "ip6tables")
 _PROGRAMS = frozenset(
-    {"nft", "ipset", "ipvsadm", "ip", "ss", "sysctl", "conntrack", "cat"}
+    {"nft", "ipset", "ipvsadm", "ip", "ss", "sysctl", "conntrack", "cat", "bridge", "netstat", "route", "ifconfig", "grep"}
     | {f"{name}{end}" for name in _TABLES for end in ("", "-save", "-nft", "-nft-save", "-legacy", "-legacy-save")}
 )
 _WRAPPERS = frozenset(
@@ -47,8 +51,18 @@ _BANNERS = (
 )
 _SIGNS = ("#", "$", "%", ">", "+")
 """How prompts end."""
+_FIRST_WORDS = 12
 _LONGEST = 1_000
 """No line that stands around a listing is longer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Typed:
+    """A line of a terminal: the *words* of the command, if any. *host*: what the prompt calls the host. *is_wrapped*: it runs another."""
+
+    words: tuple[str, ...]
+    host: str | None
+    is_wrapped: bool
 
 
 def plain(text: str) -> str:
@@ -89,6 +103,45 @@ def command(line: str) -> str | None:
         if name in _PROGRAMS and _introduces(words[:place]) and (name not in ("ip", "ss", "cat") or place):
             return " ".join((name, *words[place + 1 :]))
     return None
+
+
+def is_fence(line: str) -> bool:
+    """Return whether *line* is one around a code block of Markdown."""
+    return _FENCE.fullmatch(line.strip()) is not None
+
+
+def prompt(line: str) -> re.Match[str] | None:
+    """Return the prompt that *line* begins with. NB: a comment of a file begins like root's; ask ``typed`` where there are such."""
+    return _PROMPT.match(line)
+
+
+def typed(line: str) -> Typed | None:
+    """Return what was typed in *line*: behind a prompt that is no comment's beginning, or a known program's command."""
+    shown = line.strip()
+    if not shown or len(shown) > _LONGEST:
+        return None
+    found = _PROMPT.match(shown)
+    sure = found is not None and (found["host"] or found["alone"] or found[0] not in ("#", "+", ">", "%") or found.end() == len(shown))
+    if not sure and command(shown) is None:
+        return None
+    words = tuple((shown[found.end() :] if found else shown).split())
+    is_wrapped = any(word.rpartition("/")[2] in _WRAPPERS - {"sudo"} for word in words[:_FIRST_WORDS])
+    return Typed(words=words, host=(found["host"] or found["alone"]) if found else None, is_wrapped=is_wrapped)
+
+
+def heading(line: str) -> str | None:
+    """Return what the heading *line* says (``=== n1 ===``, ``==> file <==``), "" of a mere line, None where it is none."""
+    shown = line.strip()
+    if len(shown) > _LONGEST:
+        return None
+    if found := _FILE_HEADING.fullmatch(shown):
+        return found["file"]
+    return shown.strip("=-#_~+* \t") if _HEADING.fullmatch(shown) else None
+
+
+def names_program(text: str) -> bool:
+    """Return whether a program that prints listings is named among the words of *text*."""
+    return any(word.rpartition("/")[2] in _PROGRAMS | _WRAPPERS for word in text.split())
 
 
 def _introduces(words: list[str]) -> bool:

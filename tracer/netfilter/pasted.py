@@ -13,9 +13,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tracer import pasted
 from tracer.netfilter.hook_order import CHAINS_OF_TABLE
 
-_COLOUR = re.compile(r"\x1b(?:\[[0-9;?]{0,40}[ -/]?[@-~]|[()][0-9A-Za-z])", re.ASCII)
 _HEAD = re.compile(
     r"\*[a-z]+\s*$"
     r"|:[^\s:]+ (?:ACCEPT|DROP|QUEUE|RETURN|-)(?:[ \[]|\s*$)"
@@ -41,11 +41,6 @@ _IN_FRONT = re.compile(
     re.ASCII,
 )
 _MOST_IN_FRONT = 8
-_PROMPT = re.compile(
-    r"(?:\[?[\w.-]{1,63}@[\w.-]{1,63}[: ]?[\w~./-]{0,80}\]?|[~/][\w./-]{0,80}|(?:ba)?sh-[0-9.]{1,8}"
-    r"|[\w.-]{1,63}:[~/][\w./-]{0,80})? ?[#$%>](?:\s|$)",
-    re.ASCII,
-)
 _LAUNCH = re.compile(r"[\w@.,:~/\[\]$#%>=+ -]{0,300}", re.ASCII)
 _PROGRAM = re.compile(
     r"ip6?tables(?:-legacy|-nft)?(?P<saves>-save)?(?P<words>(?: {1,8}-[\w-]{1,20}(?:[ =][\w.]{1,64})?){0,8})"
@@ -56,7 +51,6 @@ _OF_TABLE = re.compile(r"(?: |^)(?:-t ?|--table[ =])(\w+)", re.ASCII)
 _RULES_OF = re.compile(r"(?: |^)(?:-[a-zA-Z]{0,3}S|--list-rules)(?: +(?P<chain>[^\s-]\S{0,63}))?(?: |$)", re.ASCII)
 _LISTS = re.compile(r"(?: |^)(?:-[a-zA-Z]{0,5}L[a-z]{0,5}|--list)(?: |$)", re.ASCII)
 _KEEPS = re.compile(r"(?:\| *(?:tee|cat|less|more)\b|>|[;&])", re.ASCII)
-_FENCE = re.compile(r"\s*(?:```|~~~)\w{0,20}\s*$", re.ASCII)
 _COUNTED = re.compile(r"(-[AP] \S+(?: [A-Z]+)?) -c [0-9]+ [0-9]+", re.ASCII)
 _SPACES = str.maketrans({"\xa0": " ", "\ufeff": None, "\u200b": None})
 _LISTED_TABLES = {frozenset(chains): table for table, chains in CHAINS_OF_TABLE.items() if table != "security"} | {
@@ -107,7 +101,7 @@ def read_paste(lines: Sequence[str]) -> Pasted:
 def _bare(line: str) -> str:
     """*line* without colour, and without what may stand in front of a line of a dump where one stands behind it."""
     if "\x1b" in line:
-        line = _COLOUR.sub("", line)
+        line = pasted.plain(line)
     if not line.isascii():
         line = line.translate(_SPACES)
     if not any(mark in line for mark in _MARKS):
@@ -172,10 +166,11 @@ class _Reader:
 
     def _other(self, line: str, number: int) -> None:
         """Take a line of a terminal out; any other stays."""
-        prompt = _PROMPT.match(line)
+        prompt = pasted.prompt(line)
         command = self._command(line, number)
-        if command or prompt is not None or _FENCE.match(line):
-            if not _FENCE.match(line):
+        is_fence = pasted.is_fence(line)
+        if command or prompt is not None or is_fence:
+            if not is_fence:
                 self._closed(number)
                 self._is_saved = False if prompt is not None and self._segment is None else self._is_saved
             if self._pasted.lines[number - 1] == line:

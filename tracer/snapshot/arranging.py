@@ -15,10 +15,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tracer.errors import SnapshotError
+from tracer.snapshot.called import Called
 from tracer.snapshot.contents import Glance, KnownNode
 from tracer.snapshot.layout import KINDS, OBJECTS, UNPLACED, Layout, recognise
 from tracer.snapshot.looks import ROWS
 from tracer.snapshot.node_files import BY_NAME
+from tracer.snapshot.pieces import Piece
 
 _OBJECT_HEAD = b'{"kind": "List"'
 _WHAT = {name: row.what for row in ROWS for name in (row.name, row.ip6) if name}
@@ -26,6 +28,8 @@ _TOP = re.compile(rf"(?P<kind>{'|'.join(KINDS)})\.(?:json|ya?ml)")
 _NODE_FILE = re.compile(r"nodes/[^/]{1,253}/(?P<name>[^/]{1,100})")
 _WORD = re.compile(r"[a-z0-9.-]+")
 _SAID_ROOTS = 5
+ONE_NODE = "as there is one node"
+"""Why a file is taken for a node's that nobody says it is of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +56,36 @@ class Unplaced:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrangement:
-    """*names*: the path in the upload → the one in the snapshot, where they differ. *assumed*: documented path → why it is there."""
+    """*names*: the path in the upload → the one in the snapshot, where they differ. *assumed*: documented path → why it is there.
+
+    *pieces*: the path of a text that is cut → the pieces of it, which are files with paths of their own.
+    """
 
     names: Mapping[str, str] = field(default_factory=dict)
     unplaced: tuple[Unplaced, ...] = ()
     assumed: Mapping[str, str] = field(default_factory=dict)
+    pieces: Mapping[str, tuple[Piece, ...]] = field(default_factory=dict)
 
     def name(self, path: str) -> str:
-        """Return what the file *path* is called in the snapshot."""
+        """Return what the file, or piece of one, *path* is called in the snapshot."""
         return self.names.get(path, path)
+
+    def paths(self, path: str) -> tuple[str, ...]:
+        """Return the paths of what the file *path* of the upload holds: its own, or those of its pieces."""
+        return tuple(piece.path for piece in self.pieces[path]) if path in self.pieces else (path,)
+
+    def parted(self, path: str, content: bytes) -> Iterator[tuple[str, bytes]]:
+        """Yield what the file *path* holds, one thing at a time, with its path."""
+        if path not in self.pieces:
+            yield path, content
+        for piece in self.pieces.get(path, ()):
+            yield piece.path, piece.content(content)
+
+    @property
+    def origins(self) -> Mapping[str, str]:
+        """Return documented path → where it came from: the path in the upload, or which lines of which file."""
+        said = {piece.path: piece.said for pieces in self.pieces.values() for piece in pieces}
+        return {name: said.get(path, path) for path, name in self.names.items()}
 
 
 def is_documented(paths: Collection[str]) -> bool:
@@ -97,7 +122,7 @@ class _Arranging:
     def __init__(self, glances: Mapping[str, Glance], nodes: Collection[KnownNode]) -> None:
         self._glances = glances
         self._nodes = {node.name: node for node in nodes}
-        self._called = _called(nodes)
+        self._called = Called(nodes)
         # Endpoints name the nodes that have some: only Node objects tell how many there are.
         self._only = next((node.name for node in nodes if node.is_object), None) if len(nodes) == 1 else None
         self._root, self._others = _roots(glances)
@@ -136,10 +161,10 @@ class _Arranging:
         count = Counter(self._file(path) for path in paths)
         for path in sorted(paths):
             file = self._file(path) or ""
-            node = self._node_in(path) or self._host_of(path)
+            node = self._said_node(path) or self._node_in(path) or self._host_of(path)
             if node is None and self._only is not None and count[file] == 1:
                 node = self._only
-                self._assumed[f"nodes/{node}/{file}"] = f"{self._first_name(path)} is taken to be {node}'s, as there is one node"
+                self._assumed[f"nodes/{node}/{file}"] = f"{self._first_name(path)} is taken to be {node}'s, {ONE_NODE}"
             self._place(path, file, node)
 
     def _place(self, path: str, file: str, node: str | None) -> None:
@@ -156,10 +181,17 @@ class _Arranging:
         """What the file was called when it was handed in: of one that waits, before it was put among those."""
         return path.removeprefix(f"{self._root}{UNPLACED}{self._waiting[path]}/") if path in self._waiting else path
 
+    def _said_node(self, path: str) -> str | None:
+        """The node that the text itself says it is of, by a prompt or a heading."""
+        node = self._glances[path].node
+        if node is not None and node not in self._nodes:
+            self._assumed[f"nodes/{node}/{self._file(path)}"] = f"{path} is taken to be {node}'s, as its prompt says"
+        return node
+
     def _node_in(self, path: str) -> str | None:
         """The node that *path* names, the last of its parts that names one; None where that names two, or none does."""
         for part in reversed(path.lower().split("/")):
-            found = {self._called[word] for word in _named(part) if word in self._called}
+            found = {name for word in _named(part) if (name := self._called.node(word)) is not None}
             if found:
                 return found.pop() if len(found) == 1 else None
         return None
@@ -170,7 +202,7 @@ class _Arranging:
             return None
         shared = {folder: _shared_folders(folder, path) for folder in self._hosts}
         nearest = max(shared.values())
-        found = {self._called.get(host, host) for folder, host in self._hosts.items() if shared[folder] == nearest}
+        found = {self._called.node(host) or host for folder, host in self._hosts.items() if shared[folder] == nearest}
         return found.pop() if len(found) == 1 and (nearest or len(set(self._hosts.values())) == 1) else None
 
     def _place_objects(self, paths: Sequence[str]) -> None:
@@ -179,20 +211,10 @@ class _Arranging:
         )
         for path in paths:
             name = path.removeprefix(self._root)
-            if has_services and "/" in name:
+            if has_services and "/" in (name.rpartition("/")[0] if self._glances[path].of else name):
                 continue
             suffix = "" if name.endswith((".json", ".yaml", ".yml")) else ".json" if self._glances[path].is_json else ".yaml"
             self._taken.setdefault(f"{OBJECTS}{name}{suffix}", path)
-
-
-def _called(nodes: Collection[KnownNode]) -> Mapping[str, str]:
-    """What exactly one node is called by → its name; a name counts before another node's hostname or address."""
-    by_word: dict[str, set[str]] = defaultdict(set)
-    for node in nodes:
-        for word in {*node.also, *(f"ip-{also.replace('.', '-')}" for also in node.also if also[:1].isdigit())}:
-            by_word[word.lower()].add(node.name)
-    called = {word: next(iter(names)) for word, names in by_word.items() if len(names) == 1}
-    return called | {node.name.lower(): node.name for node in nodes}
 
 
 def _named(part: str) -> Iterator[str]:

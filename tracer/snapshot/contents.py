@@ -23,7 +23,7 @@ _BINARY = b"\x00"
 _ADDRESS = re.compile(
     r"""(?: -[sd] |\bfrom |\bvia |"dst": ?"|"src": ?"|"gateway": ?"|^)([0-9a-f]{1,4}[.:][0-9a-f.:]{1,40})""", re.ASCII | re.MULTILINE
 )
-_PROGRAM6 = re.compile(r"ip6tables|(?:^|[\s/_-])ip -6", re.ASCII)
+_PROGRAM6 = re.compile(r"ip6tables|(?:^|[\s/_-])ip (?:-[a-z]{1,8} ){0,3}-6", re.ASCII)
 _NODE_NAME = re.compile(rb"""["']?nodeName["']?[ \t]{0,4}:[ \t]{0,4}["']?([a-z0-9][a-z0-9.-]{0,252})""")
 _HOST_FILES = ("hostname", "uname", "nodename")
 _HOST_LONGEST = 1_000
@@ -36,6 +36,7 @@ class Glance:
     """What the file *path* is: *file* the documented name of what a command printed, *objects* what API objects are in it.
 
     *digest* tells whether two files are the same. *is_json*: the text begins as JSON. *host* is what a file of a host says it is called.
+    *node*: the node that the text says it is of, by its prompts or headings. *of*: the file that it is a piece of.
     """
 
     path: str
@@ -44,6 +45,8 @@ class Glance:
     objects: ObjectGlance | None = None
     is_json: bool = False
     host: str | None = None
+    node: str | None = None
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +58,13 @@ class KnownNode:
     is_object: bool = False
 
 
-def glance(path: str, content: bytes) -> Glance:
-    """Return what the file *path* is by its *content*."""
+def glance(path: str, content: bytes, typed: str = "") -> Glance:
+    """Return what the file *path* is by its *content*. *typed*: the command that printed it, or a heading, if any."""
     file = objects = None
     head = content[:_HEAD]
     if _BINARY not in head or head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         row = row_of(_text(head))
-        file = None if row is None else _of_family(row, path, content)
+        file = None if row is None else _of_family(row, path, content, typed)
         objects = glance_objects(path, content) if row is None else None
     is_json = to_utf8(head).lstrip()[:1] in (b"{", b"[")
     host = _host(path, content) if file is None and objects is None else None
@@ -87,7 +90,7 @@ def _text(content: bytes) -> str:
     return to_utf8(content[: len(content) & ~1] if content[:2] in (b"\xff\xfe", b"\xfe\xff") else content).decode(errors="replace")
 
 
-def _of_family(row: Row, path: str, content: bytes) -> str:
+def _of_family(row: Row, path: str, content: bytes, typed: str) -> str:
     """The documented name: of IPv6 where the first address is, or, without any, the program or the file's name says so."""
     if not row.ip6:
         return row.name
@@ -95,7 +98,8 @@ def _of_family(row: Row, path: str, content: bytes) -> str:
     found = _ADDRESS.search(text)
     if found is not None:
         return row.ip6 if ":" in found[1] else row.name
-    return row.ip6 if _PROGRAM6.search(text) or "ip6" in path.rpartition("/")[2] else row.name
+    said = _PROGRAM6.search(typed) or _PROGRAM6.search(text) or "ip6" in typed or "ip6" in path.rpartition("/")[2]
+    return row.ip6 if said else row.name
 
 
 def known_nodes(content: bytes) -> tuple[KnownNode, ...]:

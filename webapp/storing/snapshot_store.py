@@ -87,24 +87,25 @@ def written(source: Source, progress: Progress, known: Iterable[KnownNode] = ())
     faults: list[Fault] = []
     forms: list[WrongForm] = []
     arrangement = arrangement_of(source, known)
-    redaction = Redaction([arrangement.name(name) for name in source.names])
+    redaction = Redaction([arrangement.name(part) for name in source.names for part in arrangement.paths(name)])
     told = {one.path for one in arrangement.unplaced}
     with tempfile.TemporaryFile(dir=_temporary_folder()) as file:
         writer = ContainerWriter(file)
-        for done, (path, content) in enumerate(source.files()):
-            progress(f"Unpacking {path}", done, len(source.names))
-            before.add(path, content)
-            name = arrangement.name(path)
-            stored = redaction.stored(name, content)
-            removed += stored.said
-            faults += stored.faults
-            if len(forms) < _FORMS_KEPT and (form := wrong_form(name, content)) is not None:
-                forms.append(form)
-            if not stored.is_known and path not in told:
-                unknown.append(path)
-            if stored.content is not None:
-                writer.add(name, stored.content)
-                after.add(name, stored.content)
+        for done, (file_path, whole) in enumerate(source.files()):
+            progress(f"Unpacking {file_path}", done, len(source.names))
+            before.add(file_path, whole)
+            for path, content in arrangement.parted(file_path, whole):
+                name = arrangement.name(path)
+                stored = redaction.stored(name, content)
+                removed += stored.said
+                faults += stored.faults
+                if len(forms) < _FORMS_KEPT and (form := wrong_form(name, content)) is not None:
+                    forms.append(form)
+                if not stored.is_known and path not in told:
+                    unknown.append(path)
+                if stored.content is not None:
+                    writer.add(name, stored.content)
+                    after.add(name, stored.content)
         writer.finish()
         file.flush()
         yield Written(
@@ -118,7 +119,7 @@ def written(source: Source, progress: Progress, known: Iterable[KnownNode] = ())
             faults=(*_promised(forms), *faults[:_FAULTS_KEPT]),
             forms=tuple(forms),
             arrangement=arrangement,
-            came_from={name: path for path, name in arrangement.names.items()},
+            came_from=dict(arrangement.origins),
             left_out=source.left_out,
         )
 

@@ -6,12 +6,18 @@ Where every name is documented, no content is asked for.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tracer.errors import TracerError
+from tracer.kube.json_text import to_utf8
 from tracer.snapshot.arranging import Arrangement, arrange, is_documented, wants_nodes
+from tracer.snapshot.called import Called
 from tracer.snapshot.contents import Glance, KnownNode, glance, known_nodes
+from tracer.snapshot.layout import UNPLACED
+from tracer.snapshot.node_files import BY_NAME
+from tracer.snapshot.pieces import Part, cut, host_of, pieces
 from webapp.uploads.limits import UploadError
 from webapp.uploads.source import Source
 
@@ -24,10 +30,12 @@ class ArrangedFiles(Mapping[str, bytes]):
 
     def __init__(self, files: Mapping[str, bytes], arrangement: Arrangement) -> None:
         self._files = files
-        self._paths = {arrangement.name(path): path for path in files}
+        self._paths = {arrangement.name(part): path for path in files for part in arrangement.paths(path)}
+        self._pieces = {arrangement.name(piece.path): piece for pieces in arrangement.pieces.values() for piece in pieces}
 
     def __getitem__(self, name: str) -> bytes:
-        return self._files[self._paths[name]]
+        content = self._files[self._paths[name]]
+        return self._pieces[name].content(content) if name in self._pieces else content
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._paths)
@@ -42,7 +50,7 @@ class ArrangedFiles(Mapping[str, bytes]):
 def arranged(files: Mapping[str, bytes]) -> Mapping[str, bytes]:
     """Return *files* under the names of the documented layout. :raises UploadError: they are two snapshots."""
     arrangement = arrangement_of(Source(names=tuple(files), _read=lambda: iter(files.items())))
-    return ArrangedFiles(files, arrangement) if arrangement.names else files
+    return ArrangedFiles(files, arrangement) if arrangement.names or arrangement.pieces else files
 
 
 def nodes_of(summary: Mapping[str, Any]) -> tuple[KnownNode, ...]:
@@ -57,24 +65,43 @@ def arrangement_of(source: Source, known: Iterable[KnownNode] = ()) -> Arrangeme
     """
     if is_documented(source.names):
         return Arrangement()
-    glances = [glance(path, content) for path, content in source.files()]
-    nodes = tuple(_nodes(source.files(), glances)) if wants_nodes(glances) else ()
+    glances: dict[str, Glance] = {}
+    parts: dict[str, tuple[Part, ...]] = {}
+    for path, content in source.files():
+        glances[path] = glance(path, content)
+        is_whole = path.rpartition("/")[2] in BY_NAME or f"/{UNPLACED}" in f"/{path}"
+        if not is_whole and (found := cut(path, content)):
+            parts[path] = found
+    asked = (*glances.values(), *(part.glance for found in parts.values() for part in found))
     said = (KnownNode(name=match["node"]) for match in map(_IN_NODES.match, source.names) if match)
     by_name: dict[str, KnownNode] = {}
-    for node in (*nodes, *known, *said):
+    for node in (*(_nodes(source.files(), glances, parts) if wants_nodes(asked) else ()), *known, *said):
         by_name.setdefault(node.name, node)
+    nodes = tuple(by_name.values())
+    called = Called(nodes)
+    of = {path: made for path, found in parts.items() if (made := pieces(path, found, called))}
+    whole = [replace(one, node=host_of(parts[path], called)) if path in parts else one for path, one in glances.items() if path not in of]
     try:
-        return arrange(glances, tuple(by_name.values()))
+        arrangement = arrange((*whole, *(piece.glance for made in of.values() for piece in made)), nodes)
     except TracerError as error:
         raise UploadError(str(error)) from error
+    return replace(arrangement, pieces=of)
 
 
-def _nodes(files: Iterable[tuple[str, bytes]], glances: Iterable[Glance]) -> Iterator[KnownNode]:
-    objects = {one.path for one in glances if one.objects is not None}
+def _nodes(files: Iterable[tuple[str, bytes]], glances: Mapping[str, Glance], parts: Mapping[str, Sequence[Part]]) -> Iterator[KnownNode]:
     found: dict[str, KnownNode] = {}
     for path, content in files:
-        if path in objects:
-            for node in known_nodes(content):
+        for data in _objects(content, glances[path], parts.get(path, ())):
+            for node in known_nodes(data):
                 if node.is_object or node.name not in found:
                     found[node.name] = node
     yield from found.values()
+
+
+def _objects(content: bytes, one: Glance, parts: Sequence[Part]) -> Iterator[bytes]:
+    """What of a file's *content* is API objects."""
+    if not parts:
+        yield from [content] if one.objects is not None else []
+        return
+    data = to_utf8(content)
+    yield from (data[part.body : part.end] for part in parts if part.glance.objects is not None)

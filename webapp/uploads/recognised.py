@@ -7,12 +7,12 @@ Nothing is kept. Refuses to judge a whole: what is missing says the snapshot's p
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from tracer.errors import Fault, TracerError
 from tracer.snapshot import Snapshot
-from tracer.snapshot.arranging import Arrangement, what_of
+from tracer.snapshot.arranging import ONE_NODE, Arrangement, what_of
 from tracer.snapshot.contents import KnownNode
 from tracer.snapshot.node_files import BY_NAME
 from tracer.snapshot.redact import Redaction
@@ -67,19 +67,24 @@ class _Looked:
         self._unplaced = {one.path: one for one in arrangement.unplaced}
 
     def each(self) -> Iterator[Recognised]:
-        for path, content in self._texts.items():
-            name = self._arrangement.name(path)
-            if (one := self._unplaced.get(path)) is not None:
-                yield Recognised(path=path, state=State.WAITING, sentence=_waiting(one.what, one.belongs))
-            elif (held := self._nodes.get(name)) is not None:
-                yield self._of_node(path, *held)
-            else:
-                yield _objects(path, name, content)
+        for text, whole in self._texts.items():
+            lines = {piece.path: f"{piece.said.removeprefix(f'{text}, ')}: " for piece in self._arrangement.pieces.get(text, ())}
+            for path, content in self._arrangement.parted(text, whole):
+                found = self._one(path, content)
+                yield replace(found, sentence=f"{lines.get(path, '')}{found.sentence}")
+
+    def _one(self, path: str, content: bytes) -> Recognised:
+        name = self._arrangement.name(path)
+        if (one := self._unplaced.get(path)) is not None:
+            return Recognised(path=path, state=State.WAITING, sentence=_waiting(one.what, one.belongs))
+        held = self._nodes.get(name)
+        return _objects(path, name, content) if held is None else self._of_node(path, *held)
 
     def _of_node(self, path: str, node: str, file: str) -> Recognised:
         faults = file_faults(self._snapshot, node, BY_NAME[file])
         assumed = self._arrangement.assumed.get(f"nodes/{node}/{file}")
-        sentence = f"{what_of(file)}, of node {node}{', the only one' if assumed else ''}"
+        why = "" if assumed is None else ", the only one" if ONE_NODE in assumed else ", as its prompt says"
+        sentence = f"{what_of(file)}, of node {node}{why}"
         return Recognised(path=path, state=State.PARTLY if faults else State.USED, sentence=sentence, faults=_said(faults))
 
 
