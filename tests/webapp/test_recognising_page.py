@@ -42,7 +42,11 @@ def boxes(client, *texts: tuple[str, str], parent: str = "") -> dict[int, str]:
         ("Chain INPUT (policy ACCEPT)\ntarget prot opt source destination\n", "", "Not usable : rules as iptables -L lists them"),
         ("apiVersion: v1\nkind: Secret\nmetadata: {name: x}\ndata: {a: Yg==}\n", "", "Not usable : API objects of no kind that a trace"),
         ("apiVersion: v1\nkind: Service\nmetadata:\n  name: x\n a: [\n", "", "Not usable : API objects that cannot be read. line 5:"),
-        (f"$ kubectl get nodes -o yaml\n{NODE}$ iptables-save\n{RULES}", "", "Recognised : lines 1 to 4: 1 Node. Recognised : lines 5 to 8: rules of iptables, of"),
+        (
+            f"$ kubectl get nodes -o yaml\n{NODE}$ iptables-save\n{RULES}",
+            "",
+            "Recognised : lines 1 to 4: 1 Node.  Recognised : lines 5 to 8: rules of iptables, of node a",
+        ),
         (f"root@b:~# iptables-save\n{RULES}", "", "Recognised : rules of iptables, of node b, as its prompt says."),
         ("hello, it does not work", "", "Not usable : neither API objects nor what a known command prints."),
     ],
