@@ -11,9 +11,8 @@ Two ways, same answer. The quick one reads the indentation of a pretty-printed `
 The proof assumes that the file is JSON at all; a chunk that is not says so when it is decoded.
 Whatever is odd in the least goes the slow way: ``walk`` lets the standard decoder step over each item.
 
-Between lists ``walk`` passes over what people's terminals and ``kubectl cluster-info dump`` put there: commas, lines that are known (typed
-commands behind ``+`` or ``$``, kubectl's warnings, ``---``), and the logs of containers between their marks, whatever those hold.
-Source: kubectl pkg/cmd/clusterinfo/clusterinfo_dump.go. Any other text is a fault.
+Between lists ``walk`` passes over commas, ``---`` and what people's terminals and ``kubectl cluster-info dump`` put there
+(``tracer.kube.between``). Any other text is a fault.
 """
 
 from __future__ import annotations
@@ -22,33 +21,34 @@ import json
 import re
 from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tracer.errors import Fault
+from tracer.kube.between import between
 from tracer.kube.json_text import DECODER, decode_text, fault_at
+from tracer.limits import FAULTS
 
 _FIRST_ITEM = re.compile(rb'"items": ?\[\n( +|\t+)\{')
 _BRACE_IN_TEXT = re.compile(rb"\{[^\n}]")
 _HEADER_LIMIT = 4096
 _SPACE = " \t\n\r"
 _NOT_SPACE = re.compile(r"[^ \t\n\r]")
-_BETWEEN = re.compile(
-    r",|(?:\+ |(?:[\w@.~:/-]{0,80})?[$#%] ?(?:kubectl|oc)\b|Warning: |W[0-9]{4} |No resources found|---(?=[ \t\r\n]|\Z))[^\n]*", re.ASCII
-)
-_LOG_BEGINS = re.compile(r"==== START logs for (container [^\n]{1,600}?) ====\r?(?:\n|\Z)", re.ASCII)
+_BETWEEN = re.compile(r",|---(?=[ \t\r\n]|\Z)[^\n]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spans:
     """Byte offsets of every item, in order; *kinds* are what a typed list says its items are (they need not say it themselves).
 
-    *fault* says where the text stops being JSON; the items are then those before it.
+    *fault* says where the text stops being JSON; the items are then those before it. *unread* are places that hold something which
+    cannot be read, while what follows is.
     """
 
     starts: array[int]
     ends: array[int]
     kinds: tuple[str | None, ...]
     fault: Fault | None = None
+    unread: tuple[Fault, ...] = ()
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -135,6 +135,7 @@ class _Walk:
         self.found: list[tuple[int, int, str | None]] = []
         self.unfinished: list[tuple[int, int]] = []
         self.kind: object = None
+        self.unread: list[tuple[int, str]] = []
 
     def _skip(self, position: int) -> int:
         match = _NOT_SPACE.search(self.text, position)
@@ -151,7 +152,8 @@ class _Walk:
             opened = self._at(position)
             if opened == "{":
                 position = self._object(position)
-            elif opened == "[":
+            elif opened == "[" and not between(self.text, position):
+                # NB: ``[root@n1 ~]# `` begins like an array.
                 elements, position = self._array(position)
                 self.found.extend((a, b, None) for a, b in elements)
             else:
@@ -160,16 +162,15 @@ class _Walk:
 
     def _between(self, position: int) -> int:
         """Return where what stands between two values ends. :raises JSONDecodeError: it is none of what is known to stand there."""
-        if log := _LOG_BEGINS.match(self.text, position):
-            # NB: a log may hold anything, other containers' marks too, and need not end with a newline.
-            mark = f"==== END logs for {log[1]} ===="
-            end = self.text.find(mark, log.end())
-            if end < 0:
-                raise json.JSONDecodeError(f"the log of {log[1]} has no end", self.text, position)
-            return end + len(mark)
         if known := _BETWEEN.match(self.text, position):
             return known.end()
-        raise json.JSONDecodeError("an object or an array of API objects is expected", self.text, position)
+        found = between(self.text, position)
+        if found is None or found.lost:
+            wrong = "an object or an array of API objects is expected" if found is None else found.wrong
+            raise json.JSONDecodeError(wrong, self.text, position)
+        if found.wrong and len(self.unread) < FAULTS:
+            self.unread.append((position, found.wrong))
+        return found.end
 
     def _array(self, position: int) -> tuple[list[tuple[int, int]], int]:
         elements = self.unfinished = []
@@ -238,10 +239,11 @@ def walk(data: bytes, file: str) -> Spans:
     except ValueError as error:
         fault = Fault(file=file, line=1, column=None, message=f"not usable JSON: {error}")
     found = walker.found if fault is None else [*walker.found, *((a, b, item_kind(walker.kind)) for a, b in walker.unfinished)]
-    return _in_bytes(text, found, fault)
+    unread = tuple(fault_at(text, position, file=file, message=wrong) for position, wrong in walker.unread)
+    return replace(_in_bytes(text, found), fault=fault, unread=unread)
 
 
-def _in_bytes(text: str, found: list[tuple[int, int, str | None]], fault: Fault | None) -> Spans:
+def _in_bytes(text: str, found: list[tuple[int, int, str | None]]) -> Spans:
     """Return character offsets as offsets into the text's UTF-8."""
     starts, ends = array("Q"), array("Q")
     seen, offset = 0, 0
@@ -256,4 +258,4 @@ def _in_bytes(text: str, found: list[tuple[int, int, str | None]], fault: Fault 
         offset += len(text[start:end].encode())
         ends.append(offset)
         seen = end
-    return Spans(starts=starts, ends=ends, kinds=tuple(kind for _, _, kind in found), fault=fault)
+    return Spans(starts=starts, ends=ends, kinds=tuple(kind for _, _, kind in found))

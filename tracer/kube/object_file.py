@@ -20,6 +20,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from tracer.errors import Fault, ParseError
+from tracer.kube.between import REFUSALS
 from tracer.kube.item_spans import Spans, find_spans, is_list, item_kind
 from tracer.kube.json_text import decode_json, decode_text
 from tracer.query import parse_address
@@ -50,6 +51,11 @@ _ESCAPE = re.compile(rb"\\[u/]")
 # How many keys are searched for one by one before an index is made, which costs as much as that many searches.
 _SEARCHES = {Aspect.ADDRESS: 8, Aspect.NAME: 2, Aspect.SERVICE_NAME: 4}
 _MOST_FOUND = 32
+UNREAD = b'{"kind": null}'
+"""What is stored in the place of something that could not be read: no reader takes it for an object."""
+_BROKEN = (UNREAD, *(words.encode() for words in REFUSALS))
+_NO_KIND = "an API object has no kind"
+_TAIL = 256
 _SPELLED_OTHERWISE = re.compile(rb'[^ -~]|["\\:]')
 Found = int | list[int]
 
@@ -63,11 +69,15 @@ class RawObject(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """One API object or list that was read from something else than JSON (YAML), and the line it starts on."""
+    """One API object or list that was read from something else than JSON (YAML), and the line it starts on.
+
+    *fault*: it could not be read, and there is no value.
+    """
 
     value: object
     line: int
     kind: str | None = None
+    fault: Fault | None = None
 
 
 def _address_key(raw: bytes) -> bytes | None:
@@ -130,11 +140,13 @@ class ObjectFile:
         content = self._read()
         if isinstance(content, bytes):
             return content
-        texts = [json.dumps(d.value, ensure_ascii=False).encode(errors="surrogatepass") for d in content]
+        read = [d for d in content if d.fault is None]
+        texts = [json.dumps(d.value, ensure_ascii=False).encode(errors="surrogatepass") for d in read]
         ends = list(accumulate(len(t) + 1 for t in texts))
         starts = [end - len(t) - 1 for end, t in zip(ends, texts, strict=True)]
-        self._spans = Spans.of(starts, (end - 1 for end in ends), tuple(d.kind for d in content))
-        self._lines = [d.line for d in content]
+        spans = Spans.of(starts, (end - 1 for end in ends), tuple(d.kind for d in read))
+        self._spans = replace(spans, unread=tuple(d.fault for d in content if d.fault is not None))
+        self._lines = [d.line for d in read]
         return b"\n".join(texts)
 
     def __len__(self) -> int:
@@ -145,8 +157,23 @@ class ObjectFile:
         """Return where the objects are, up to the first fault. :raises ParseError: the file cannot be read at all."""
         data = self._data
         if self._spans is None:
-            self._spans = find_spans(data, self.path)
+            spans = self._spans = find_spans(data, self.path)
+            if UNREAD in data:
+                self._spans = replace(spans, unread=(*spans.unread, *self._left_out(spans)))
         return self._spans
+
+    def _left_out(self, spans: Spans) -> Iterator[Fault]:
+        """Yield the fault of each place where something stood that could not be stored."""
+        for item, (start, end) in enumerate(zip(spans.starts, spans.ends, strict=True)):
+            if end - start == len(UNREAD) and self._data.startswith(UNREAD, start):
+                yield Fault(file=self.path, line=self.line_of(item), column=None, message=_NO_KIND)
+
+    @cached_property
+    def _is_broken(self) -> bool:
+        """Return whether a part of the file may be unreadable: cheap, and true of some that are whole."""
+        if self._lines is not None and self._spans is not None:
+            return bool(self._spans.unread)
+        return any(mark in self._data for mark in _BROKEN) or self._data[-_TAIL:].rstrip()[-1:] not in (b"}", b"]")
 
     @cached_property
     def _kinds(self) -> frozenset[bytes]:
@@ -158,7 +185,10 @@ class ObjectFile:
     def may_hold(self, kind: str) -> bool:
         """Return false only if no object of this *kind* can be in the file. :raises ParseError: the file cannot be read at all."""
         word = kind.encode()
-        return kind == self._kind or word in self._kinds or word + b"List" in self._kinds or _ESCAPE.search(self._data) is not None
+        if kind == self._kind or word in self._kinds or word + b"List" in self._kinds or _ESCAPE.search(self._data) is not None:
+            return True
+        # What cannot be read may have been of any kind, where the place does not say one.
+        return self._kind is None and self._is_broken
 
     def items_of(self, kind: str) -> Sequence[int]:
         """Return the places, ascending, of all objects that may be of this *kind*."""
@@ -205,7 +235,7 @@ class ObjectFile:
             return
         said = value.get("kind", kind or self._kind)
         if not isinstance(said, str):
-            raise ParseError(Fault(file="", line=1, column=None, message="an API object has no kind"))
+            raise ParseError(Fault(file="", line=1, column=None, message=_NO_KIND))
         yield RawObject(kind=said, value=value)
 
     def candidates(self, aspect: Aspect, key: bytes) -> tuple[int, ...]:

@@ -189,9 +189,10 @@ class Objects:
     @cached_property
     def uses_legacy_endpoints(self) -> bool:
         """Return whether there is no EndpointSlice in the snapshot but Endpoints are."""
-        if not self._files_with("Endpoints"):
-            return False
-        return not any(True for f in self._files_with("EndpointSlice") for _ in self._raw_objects(f, "EndpointSlice"))
+        return self._has("Endpoints") and not self._has("EndpointSlice")
+
+    def _has(self, kind: str) -> bool:
+        return any(True for file in self._files_with(kind) for _ in self._raw_objects(file, kind))
 
     def near_names(self, kind: str, text: str, *, count: int = 5) -> tuple[str, ...]:
         """Return the names nearest to *text*, best first: ``ns/name`` of a "service" or "pod", names of a "node" or "namespace".
@@ -237,12 +238,12 @@ class Objects:
     def _spans_known(self, file: ObjectFile) -> bool:
         """Return whether the file can be read at all, and keep its fault."""
         try:
-            fault = file.spans.fault
+            spans = file.spans
         except ParseError as error:
             self._keep(error)
             return False
-        if fault is not None:
-            self._keep(ParseError(fault))
+        if faults := (*spans.unread, *([spans.fault] if spans.fault is not None else ())):
+            self._keep(ParseError(*faults))
         return True
 
     def _files_with(self, kind: str) -> tuple[ObjectFile, ...]:

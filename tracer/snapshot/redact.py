@@ -18,15 +18,17 @@ from dataclasses import dataclass, field
 from tracer.errors import Fault, ParseError
 from tracer.json_values import check_depth, decoder
 from tracer.kube.configmap import is_wanted
-from tracer.kube.item_spans import Spans, find_spans, is_list, item_kind
+from tracer.kube.item_spans import Spans, is_list, item_kind
 from tracer.kube.json_text import decode_text, to_utf8
 from tracer.kube.kept_parts import KEPT_KINDS, kept_parts
 from tracer.kube.kinds import KINDS, group_of, is_namesake
+from tracer.kube.object_file import UNREAD
 from tracer.kube.other_policies import POLICY_KINDS
 from tracer.snapshot import node_files
 from tracer.snapshot.layout import Layout, looks_like_objects, recognise
 from tracer.snapshot.timeline import STEPS, file_after_step
-from tracer.snapshot.yaml_documents import read_yaml
+from tracer.snapshot.yaml_documents import YamlDocument
+from tracer.snapshot.yaml_stream import has_more, json_spans, read_stream
 
 # A namespace may be called "secrets": folders count only where a bundle keeps Secrets in them.
 _SECRET_PATH = re.compile(
@@ -73,6 +75,7 @@ _LIST_METADATA = frozenset({"resourceVersion", "selfLink", "continue", "remainin
 _NESTED_LISTS = 10
 _OTHER_POLICIES = frozenset(kind.name for kind in POLICY_KINDS)
 _KINDS_SAID = 12
+_FAULTS_SAID = 3
 _LONGEST_KIND = 63
 
 
@@ -304,14 +307,15 @@ class _Objects:
     cut: Counter[str] = field(default_factory=Counter)
     unreadable: int = 0
     has_more: bool = False
+    is_cut: bool = False
 
     def stored(self) -> Stored:
         data = to_utf8(self.raw)
         try:
             content, faults = self._watched(data) if self.path.endswith(".jsonl") else self._content(data)
         except ParseError as error:
-            content, faults = _on_lines([], broken_at=error.faults[0].line or 1), error.faults
-        said = (*self._said(), *(f"{self.path}: left out from line {f.line or 1} on, it cannot be read ({f.message})" for f in faults[:1]))
+            content, faults, self.is_cut = _on_lines([], broken_at=error.faults[0].line or 1), error.faults, True
+        said = (*self._said(), *self._said_of(faults))
         if content is None and not said:
             return Stored(content=self.raw)
         return Stored(content=content or None, said=said, faults=faults) if content is not None else Stored(content=self.raw, said=said)
@@ -328,6 +332,14 @@ class _Objects:
             yield f"{self.path}: left out what stands around its list"
         if self.unreadable:
             yield f"{self.path}: left out {self.unreadable} that cannot be read as objects"
+
+    def _said_of(self, faults: tuple[Fault, ...]) -> Iterator[str]:
+        for number, fault in enumerate(faults[:_FAULTS_SAID], 1):
+            is_last = self.is_cut and number == len(faults)
+            where = f"from line {fault.line or 1} on, it" if is_last else f"what is on line {fault.line or 1}: it"
+            yield f"{self.path}: left out {where} cannot be read ({fault.message})"
+        if len(faults) > _FAULTS_SAID:
+            yield f"{self.path}: left out {len(faults) - _FAULTS_SAID} more parts that cannot be read"
 
     # -- one object -------------------------------------------------------------------------------------------------------------------
 
@@ -406,12 +418,9 @@ class _Objects:
     # -- a file of objects -------------------------------------------------------------------------------------------------------------
 
     def _content(self, data: bytes) -> tuple[bytes | None, tuple[Fault, ...]]:
-        if self.path.lower().endswith((".yaml", ".yml")):
-            spans = find_spans(data, self.path) if data.lstrip()[:1] in (b"{", b"[") else None
-            if spans is None or spans.fault is not None:
-                return self._from_yaml(data)
-        else:
-            spans = find_spans(data, self.path)
+        spans = json_spans(data, self.path)
+        if spans is None:
+            return self._from_yaml(data)
         pieces = _Pieces(data, spans)
         is_plain = spans.fault is None and pieces.is_plain
         changed: dict[int, bytes | None] = {}
@@ -425,11 +434,14 @@ class _Objects:
                 changed[i] = None if kept is _GONE else _written(kept, text, pieces.indent(i))
         if is_plain:
             return (pieces.with_changed(changed) if changed else None), ()
+        if spans.unread:
+            listed = sorted((*listed, *((fault.line or 1, UNREAD) for fault in spans.unread)), key=lambda one: one[0])
         if spans.fault is None:
             # Something stands around the lists that no list of objects has.
             self.has_more = True
-            return _on_lines(listed), ()
-        return _on_lines(listed, broken_at=spans.fault.line or 1), (spans.fault,)
+            return _on_lines(listed), spans.unread
+        self.is_cut = True
+        return _on_lines(listed, broken_at=spans.fault.line or 1), (*spans.unread, spans.fault)
 
     def _decoded(self, text: bytes, kind: str | None) -> tuple[object, object]:
         """Return an object as it was, and as it is kept."""
@@ -442,21 +454,36 @@ class _Objects:
         return value, self.cleaned(value, kind or self.kind)
 
     def _from_yaml(self, data: bytes) -> tuple[bytes | None, tuple[Fault, ...]]:
+        text = decode_text(data, self.path)
+        self.has_more = has_more(text)
         listed: list[tuple[int, bytes]] = []
+        faults: list[Fault] = []
         changed = False
-        for document in read_yaml(decode_text(data, self.path), self.path):
-            value = document.value
-            items = value["items"] if isinstance(value, dict) and is_list(value) else value
-            inner = item_kind(value.get("kind")) if isinstance(value, dict) else None
-            self.has_more |= isinstance(value, dict) and is_list(value) and not _is_wrapper(value)
-            # NB: what a merge key does not bring, because it stands there already, is in the text all the same.
-            changed |= document.has_aliases
-            for one in items if isinstance(items, list) else [value]:
-                kept = self.cleaned(one, inner if isinstance(items, list) else self.kind)
-                changed |= kept is _GONE or kept != one
-                if kept is not _GONE:
-                    listed.append((document.lines.get(id(one), document.line), _json(_said(kept, inner))))
-        return (_on_lines(listed) if changed or self.has_more else None), ()
+        for document in read_stream(text, self.path):
+            self.is_cut = document.fault is not None
+            if document.value is not None:
+                changed |= self._add_document(document, listed)
+            if document.fault is not None:
+                faults.append(document.fault)
+                listed.append((document.fault.line or document.line, UNREAD))
+        if self.is_cut:
+            return _on_lines(listed[:-1], broken_at=listed[-1][0]), tuple(faults)
+        return (_on_lines(listed) if changed or faults or self.has_more else None), tuple(faults)
+
+    def _add_document(self, document: YamlDocument, listed: list[tuple[int, bytes]]) -> bool:
+        """Add what is kept of a document's objects to *listed*; return whether that is not all."""
+        value = document.value
+        items = value["items"] if isinstance(value, dict) and is_list(value) else value
+        inner = item_kind(value.get("kind")) if isinstance(value, dict) else None
+        self.has_more |= isinstance(value, dict) and is_list(value) and not _is_wrapper(value)
+        # NB: what a merge key does not bring, because it stands there already, is in the text all the same.
+        changed = document.has_aliases
+        for one in items if isinstance(items, list) else [value]:
+            kept = self.cleaned(one, inner if isinstance(items, list) else self.kind)
+            changed |= kept is _GONE or kept != one
+            if kept is not _GONE:
+                listed.append((document.lines.get(id(one), document.line), _json(_said(kept, inner))))
+        return changed
 
 
 _OPEN_LIST = b'{"apiVersion": "v1", "kind": "List", "items": ['

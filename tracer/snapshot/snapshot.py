@@ -14,7 +14,6 @@ from functools import cached_property, partial
 from typing import ClassVar
 
 from tracer.errors import ParseError
-from tracer.kube.item_spans import find_spans
 from tracer.kube.json_text import decode_json, decode_text, to_utf8
 from tracer.kube.object_file import Document, ObjectFile
 from tracer.kube.objects import Objects
@@ -23,7 +22,8 @@ from tracer.packet import Address
 from tracer.snapshot.layout import Bundle, Layout, recognise
 from tracer.snapshot.text_lines import TextLines
 from tracer.snapshot.wrong_form import wrong_form
-from tracer.snapshot.yaml_documents import YamlDocument, read_yaml
+from tracer.snapshot.yaml_documents import YamlDocument
+from tracer.snapshot.yaml_stream import json_spans, read_stream
 
 _CHARACTERS_KEPT = 48_000_000
 _LINES_KEPT = 8
@@ -174,14 +174,11 @@ class Snapshot:
         return Objects(ObjectFile(o.path, partial(self._read_objects, o.path), kind=o.kind) for o in self.layout.objects)
 
     def _read_objects(self, path: str) -> bytes | list[Document]:
-        """Return the file's JSON, or its YAML documents. :raises ParseError: the YAML cannot be read."""
+        """Return the file's JSON, or its YAML documents. :raises ParseError: it is not UTF-8."""
         data = to_utf8(self.files[path])
-        if not path.endswith((".yaml", ".yml")):
+        if json_spans(data, path) is not None:
             return data
-        # JSON under a YAML name is common, and read much faster as JSON.
-        if data.lstrip()[:1] in (b"{", b"[") and find_spans(data, path).fault is None:
-            return data
-        return list(_items(read_yaml(decode_text(data, path), path)))
+        return list(_items(read_stream(decode_text(data, path), path)))
 
 
 def _seconds(value: object) -> float | None:
@@ -206,6 +203,10 @@ def _items(documents: Iterable[YamlDocument]) -> Iterator[Document]:
     """Yield every API object of every document, lists taken apart so that each keeps its own line."""
     for document in documents:
         value = document.value
+        if document.fault is not None:
+            yield Document(value=None, line=document.line, fault=document.fault)
+            if value is None:
+                continue
         items = value.get("items") if isinstance(value, dict) else value
         kind = value.get("kind") if isinstance(value, dict) else None
         if isinstance(items, list) and (kind is None or (isinstance(kind, str) and kind.endswith("List"))):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from itertools import islice
 
+from tracer.kube.between import REFUSALS
 from tracer.kube.json_text import to_utf8
 from tracer.snapshot.layout import KINDS, looks_like_objects
 from tracer.snapshot.node_files import BY_NAME
@@ -29,8 +30,7 @@ _TABLE = re.compile(
 _DESCRIBED = re.compile(r"^Name:[ \t]+\S", re.ASCII | re.MULTILINE)
 _DESCRIBED_TOO = re.compile(r"^(?:Namespace|Labels|Annotations|Selector|IP Family Policy|Roles|Priority):", re.ASCII | re.MULTILINE)
 _SAID_BY_KUBECTL = re.compile(
-    r"^(?:Error from server[^\n]{0,400}|Unable to connect to the server:[^\n]{0,400}|error: [^\n]{0,400}"
-    r"|The connection to the server [^\n]{0,400}|(?:bash|sh|zsh): [^\n]{0,200}not found[^\n]{0,40})",
+    rf"^(?:(?:{'|'.join(REFUSALS)})[^\n]{{0,400}}|(?:bash|sh|zsh): [^\n]{{0,200}}not found[^\n]{{0,40}})",
     re.ASCII | re.MULTILINE,
 )
 _LISTED_RULES = re.compile(r"^Chain [\w.:-]{1,60} \((?:policy|[0-9]{1,6} references)", re.ASCII | re.MULTILINE)

@@ -4,7 +4,7 @@ Built from the parser's events (libyaml's when PyYAML has it), so that nesting i
 What an alias stands for is the very same value once more, never a copy. Each value's weight is known when it ends, so an alias costs no
 more than any word, and one that makes a text too heavy is refused before anybody writes it out. Merge keys (``<<``, YAML 1.1) count alike.
 Plain scalars are read by YAML 1.2's JSON-like rules: ``yes`` and ``20:30`` are strings.
-The only module of the engine that imports PyYAML.
+Of a text that is broken everything before the fault is read. The only module of the engine that imports PyYAML.
 """
 
 from __future__ import annotations
@@ -33,13 +33,15 @@ _MERGE = "<<"
 class YamlDocument:
     """One document's value; *lines* are those on which its mappings near the top start, by ``id`` of the mapping.
 
-    *has_aliases*: parts of it may stand in several places, and what a merge brought need not be all that is written.
+    *has_aliases*: parts of it may stand in several places, and what a merge brought need not be all that is written. *fault*: it could not
+    be read to its end, and *value* is a list of what came before, or None.
     """
 
     value: object
     line: int
     lines: dict[int, int] = field(default_factory=dict)
     has_aliases: bool = False
+    fault: Fault | None = None
 
 
 class _Weighed(NamedTuple):
@@ -75,23 +77,34 @@ def read_yaml(text: str, file: str) -> Iterator[YamlDocument]:
     :raises ParseError: not YAML, an alias of nothing or of too much, a key that stands twice or is no string, or too much nesting.
     Source: yaml.org/spec/1.2.2.
     """
+    for document in read_part(text, file, Allowance(text)):
+        if document.fault is not None:
+            raise ParseError(document.fault)
+        yield document
+
+
+def read_part(text: str, file: str, allowance: Allowance, *, first_line: int = 1) -> Iterator[YamlDocument]:
+    """Yield the documents of *text*, which begins on *first_line* of *file*; the last one with the fault that read_yaml raises, if any."""
+    builder = _Builder(text, file, allowance, first_line)
     try:
-        yield from _documents(text, file)
+        for event in yaml.parse(text, Loader=_LOADER):
+            if isinstance(event, yaml.DocumentStartEvent):
+                builder = _Builder(text, file, allowance, first_line)
+            elif not isinstance(event, yaml.DocumentEndEvent):
+                builder.take(event)
+            elif builder.value is not None:
+                yield builder.document()
+                builder = _Builder(text, file, allowance, first_line)
+        return
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise ParseError(_fault(text, file, mark, f"not YAML: {error.problem or error.context}")) from None
+        fault = builder.fault(error.problem_mark or error.context_mark, f"not YAML: {error.problem or error.context}")
     except yaml.YAMLError as error:
-        raise ParseError(Fault(file=file, line=None, column=None, message=f"not YAML: {error}")) from None
+        fault = builder.fault(None, f"not YAML: {error}")
     except RecursionError:
-        raise ParseError(Fault(file=file, line=None, column=None, message="not usable YAML: nested too deeply")) from None
-
-
-def _fault(text: str, file: str, mark: Any, message: str) -> Fault:
-    if mark is None:
-        return Fault(file=file, line=None, column=None, message=message)
-    # libyaml puts what is missing at the end on a line behind the last.
-    position = len(text) if mark.line > text.count("\n") else _position(text, mark)
-    return fault_at(text, position, file=file, message=message)
+        fault = builder.fault(None, "not usable YAML: nested too deeply")
+    except ParseError as error:
+        fault = error.faults[0]
+    yield builder.broken(fault)
 
 
 def _position(text: str, mark: Any) -> int:
@@ -101,44 +114,53 @@ def _position(text: str, mark: Any) -> int:
     return int(begin + mark.column)
 
 
-def _documents(text: str, file: str) -> Iterator[YamlDocument]:
-    allowance = _Allowance(text)
-    builder = _Builder(text, file, allowance)
-    for event in yaml.parse(text, Loader=_LOADER):
-        if isinstance(event, yaml.DocumentStartEvent):
-            builder = _Builder(text, file, allowance)
-        elif isinstance(event, yaml.DocumentEndEvent):
-            if builder.value is not None:
-                yield builder.document()
-        else:
-            builder.take(event)
-
-
-class _Allowance:
+class Allowance:
     """What the aliases of one text may still add."""
 
     def __init__(self, text: str) -> None:
         # A dump that shares every label may add as much as it is long: what is read of it is twice the text at most.
-        self.left = max(EXPANDED, len(text))
+        self.most = self.left = max(EXPANDED, len(text))
 
 
 class _Builder:
     """Puts one document together from its events."""
 
-    def __init__(self, text: str, file: str, allowance: _Allowance) -> None:
+    def __init__(self, text: str, file: str, allowance: Allowance, first_line: int) -> None:
         self._text = text
         self._file = file
+        self._first_line = first_line
         self._allowance = allowance
         self._open: list[_Open] = []
         self._anchors: dict[str, _Weighed | None] = {}
         self._has_aliases = False
         self.value: object = None
-        self.line = 1
+        self.line = first_line
         self.lines: dict[int, int] = {}
 
     def document(self) -> YamlDocument:
         """Return the document, which has ended."""
         return YamlDocument(value=self.value, line=self.line, lines=self.lines, has_aliases=self._has_aliases)
+
+    def broken(self, fault: Fault) -> YamlDocument:
+        """Return what of the document was read before *fault*: of a list the items that had ended."""
+        top = self.value
+        items = top.get("items") if isinstance(top, dict) else top
+        if not isinstance(items, list) or (isinstance(top, dict) and not str(top.get("kind") or "List").endswith("List")):
+            return YamlDocument(value=None, line=fault.line or self.line, fault=fault)
+        depth = next((n for n, one in enumerate(self._open) if one.value is items), None)
+        is_open = depth is not None and len(self._open) > depth + 1
+        kind = {"kind": top["kind"]} if isinstance(top, dict) and "kind" in top else {}
+        value = kind | {"items": items[:-1] if is_open else items}
+        return YamlDocument(value=value, line=self.line, lines=self.lines, has_aliases=True, fault=fault)
+
+    def fault(self, mark: Any, message: str) -> Fault:
+        """Return the fault at *mark*, or of the whole text."""
+        if mark is None:
+            line = self._first_line if self._first_line > 1 else None
+            return Fault(file=self._file, line=line, column=None, message=message)
+        # libyaml puts what is missing at the end on a line behind the last.
+        position = len(self._text) if mark.line > self._text.count("\n") else _position(self._text, mark)
+        return fault_at(self._text, position, file=self._file, message=message, first_line=self._first_line)
 
     def take(self, event: Any) -> None:
         if isinstance(event, yaml.ScalarEvent):
@@ -151,7 +173,7 @@ class _Builder:
             self._alias(event)
 
     def _refuse(self, event: Any, message: str) -> NoReturn:
-        raise ParseError(_fault(self._text, self._file, event.start_mark, f"not usable YAML: {message}"))
+        raise ParseError(self.fault(event.start_mark, f"not usable YAML: {message}"))
 
     def _alias(self, event: Any) -> None:
         if event.anchor not in self._anchors:
@@ -163,7 +185,7 @@ class _Builder:
             self._refuse(event, f"nested more than {NESTING} deep")
         self._allowance.left -= found.weight
         if self._allowance.left < 0:
-            self._refuse(event, f"its aliases stand for more than {max(EXPANDED, len(self._text)):,} values and characters")
+            self._refuse(event, f"its aliases stand for more than {self._allowance.most:,} values and characters")
         self._has_aliases = True
         self._put(found.value, event, found.weight, found.height)
 
@@ -172,7 +194,7 @@ class _Builder:
             self._refuse(event, f"nested more than {NESTING} deep")
         value: dict[str, object] | list[object] = {} if isinstance(event, yaml.MappingStartEvent) else []
         if isinstance(value, dict) and len(self._open) <= 3:
-            self.lines[id(value)] = event.start_mark.line + 1
+            self.lines[id(value)] = event.start_mark.line + self._first_line
         self._put(value, event, 0, 0)
         if event.anchor is not None:
             self._anchors[event.anchor] = None
@@ -213,7 +235,7 @@ class _Builder:
 
     def _put(self, value: object, event: Any, weight: int, height: int) -> None:
         if not self._open:
-            self.value, self.line = value, event.start_mark.line + 1
+            self.value, self.line = value, event.start_mark.line + self._first_line
             return
         top = self._open[-1]
         top.add(weight, height)

@@ -301,6 +301,10 @@ def _log(text: str, name: str = "app of pod shop/web-1") -> str:
         "+ kubectl get endpoints -A -o json\n",
         "$ kubectl get endpoints -A -o json\n",
         "root@n1:~# kubectl get endpoints -A -o json\n",
+        "[root@n1 ~]# cat b.json\n",
+        "PS C:\\Users\\x> kubectl get endpoints -A -o json\n",
+        "```\n\n```json\n",
+        "I1120 10:00:00.123456   12 request.go:700] Waited for 1.2s due to client-side throttling\n",
         "---\n",
         ",\n",
     ],
@@ -314,7 +318,7 @@ def test_what_stands_between_lists_is_passed_over(noise: str) -> None:
 @pytest.mark.parametrize(
     ("noise", "message"),
     [
-        ("Error from server (Forbidden): pods\n", "an object or an array of API objects is expected"),
+        ("what is this?\n", "an object or an array of API objects is expected"),
         ("==== START logs for container app of pod shop/web-1 ====\n", "the log of container app of pod shop/web-1 has no end"),
     ],
 )
@@ -324,6 +328,19 @@ def test_other_text_between_lists_is_a_fault_of_its_line(noise: str, message: st
     assert [s.name for s in objects.services] == ["one"]
     (fault,) = objects.faults
     assert (message in fault.message, fault.line) == (True, data[: data.index(noise.encode())].count(b"\n") + 1)
+
+
+@pytest.mark.parametrize("said", ["Error from server (Forbidden): pods is forbidden", "error: the server doesn't have a resource type"])
+def test_a_refusal_between_lists_is_a_fault_and_what_follows_is_read(said: str) -> None:
+    data = _lists(f"{said}\n", f"{said}\n")
+    objects = Objects([ObjectFile("dump.json", lambda: data)])
+    assert [s.name for s in objects.services] == ["one", "two", "three"]
+    lines = [n for n, line in enumerate(data.decode().split("\n"), 1) if line == said]
+    assert [(f.line, said in f.message) for f in objects.faults] == [(lines[0], True), (lines[1], True)]
+    # Whatever was refused may have been of any kind: whoever asks for one that is not there has to hear of it.
+    others = Objects([ObjectFile("dump.json", lambda: data)])
+    assert others.pods == ()
+    assert len(others.faults) == 2
 
 
 def test_a_typed_list_that_is_cut_keeps_its_kind() -> None:

@@ -1,0 +1,135 @@
+"""The documents of a text of API objects, each read by itself: one that is broken takes none of its neighbours with it.
+
+Strategy: ``---`` at the beginning of a line begins a document wherever it stands (no string that goes over lines may hold it), so the text
+is cut there, and no fault gets over the cut. It is cut, too, where what people's terminals and ``kubectl cluster-info dump`` put between
+stands (``tracer.kube.between``), and where the next list of ``cat a.yaml b.yaml`` begins without a mark: a second ``apiVersion``.
+Source: yaml.org/spec/1.2.2, 9.1.4 and [206] c-forbidden.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from tracer.errors import Fault
+from tracer.kube.between import between
+from tracer.kube.item_spans import Spans, find_spans
+from tracer.kube.json_text import fault_at
+from tracer.snapshot.yaml_documents import Allowance, YamlDocument, read_part
+
+_AT_EDGE = re.compile(r"^(?:---(?![^ \t\r\n])|[^ \t\r\n#-])", re.MULTILINE)
+_ENDS = re.compile(r"\.\.\.(?![^ \t\r\n])[^\n]*")
+_FIRST_KEY = "apiVersion:"
+_CONTENT = re.compile(r"^(?!---[ \t]*(?:#[^\n]*)?\r?$)[ \t]*[^ \t\r\n#%]", re.MULTILINE)
+_YAML_NAMES = (".yaml", ".yml")
+_YAML = re.compile(rb"^(?:apiVersion|kind|items)[ \t]*:", re.MULTILINE)
+_HEAD = 65_536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """A part of the text from *start* to *end*, on *line*: a document, or what is *wrong* there."""
+
+    start: int
+    end: int
+    line: int
+    wrong: str = ""
+
+
+def json_spans(data: bytes, path: str) -> Spans | None:
+    """Return where the objects of *data* are, None where it is to be read as YAML. The file's name says what it is read as first.
+
+    :raises ParseError: the text is not UTF-8.
+    """
+    begins = data.lstrip()[:1] in (b"{", b"[")
+    is_named = path.lower().endswith(_YAML_NAMES)
+    if is_named and not begins:
+        return None
+    # JSON under a YAML name is common, and read much faster as JSON.
+    spans = find_spans(data, path)
+    if spans.fault is None or (len(spans) and not (is_named and b"\n---" in data)):
+        return spans
+    return None if is_named or (not begins and _YAML.search(data, 0, _HEAD)) else spans
+
+
+def read_stream(text: str, file: str) -> Iterator[YamlDocument]:
+    """Yield the documents of *text*, empty ones left out, each with its fault where it could not be read to its end."""
+    allowance = Allowance(text)
+    for part in _Cut(text).parts():
+        if part.wrong:
+            fault = fault_at(text, part.start, file=file, message=part.wrong)
+            yield YamlDocument(value=None, line=part.line, fault=fault)
+            continue
+        piece = text if part.end - part.start == len(text) else text[part.start : part.end]
+        yield from _read(piece, file, part.line, allowance)
+
+
+def has_more(text: str) -> bool:
+    """Return whether something else than documents stands in *text*."""
+    return any(between(text, edge.start()) is not None for edge in _AT_EDGE.finditer(text))
+
+
+def _read(piece: str, file: str, line: int, allowance: Allowance) -> Iterator[YamlDocument]:
+    for document in read_part(piece, file, allowance, first_line=line):
+        items = _items_without_kind(document.value)
+        if document.fault is None and items is not None:
+            # NB: kubectl writes the list's kind behind its items: where it is gone, so may be a part of the last one.
+            last = line + piece.count("\n", 0, len(piece.rstrip()))
+            wrong = Fault(file=file, line=last, column=None, message="the list is cut short: nothing follows its items")
+            yield replace(document, value={"items": items[:-1]}, fault=wrong)
+        else:
+            yield document
+
+
+def _items_without_kind(value: object) -> list[object] | None:
+    items = value["items"] if isinstance(value, dict) and set(value) == {"apiVersion", "items"} else None
+    return items if isinstance(items, list) else None
+
+
+class _Cut:
+    """Where a text is cut, going forward: what is behind *start* is not given yet."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._start, self._line, self._counted = 0, 1, 0
+        self._first = _CONTENT.search(text)
+
+    def parts(self) -> Iterator[_Part]:
+        edge = 0
+        while found := _AT_EDGE.search(self._text, edge):
+            at, edge = found.start(), found.end()
+            resume, wrong = self._cut_at(at)
+            if resume is None:
+                continue
+            if self._has_content(at):
+                yield self._part(self._start, at)
+            elif resume == at:
+                # Directives and comments belong to the document that follows.
+                continue
+            if wrong:
+                yield self._part(at, resume, wrong)
+            self._start, edge = resume, max(edge, resume)
+            self._first = _CONTENT.search(self._text, resume)
+        if self._first is not None:
+            yield self._part(self._start, len(self._text))
+
+    def _has_content(self, before: int) -> bool:
+        return self._first is not None and self._first.start() < before
+
+    def _cut_at(self, at: int) -> tuple[int | None, str]:
+        """Return where the text goes on after a cut at *at*, None for no cut, and what is wrong with what is passed over."""
+        if self._text.startswith("---", at):
+            return at, ""
+        if ends := _ENDS.match(self._text, at):
+            return ends.end(), ""
+        if found := between(self._text, at):
+            return found.end, found.wrong
+        first = self._first.start() if self._first is not None else at
+        if first < at and self._text.startswith(_FIRST_KEY, at) and self._text.startswith(_FIRST_KEY, first):
+            return at, ""
+        return None, ""
+
+    def _part(self, start: int, end: int, wrong: str = "") -> _Part:
+        self._line, self._counted = self._line + self._text.count("\n", self._counted, start), start
+        return _Part(start=start, end=end, line=self._line, wrong=wrong)
