@@ -89,8 +89,50 @@ app=kindnet kindnet-cni
 app=flannel kube-flannel
 app=antrea antrea-agent
 k8s-app=aws-node aws-node'
-# The ConfigMaps that say how kube-proxy and the cluster's DNS are set up, all in kube-system. No other is asked for.
-config_maps='kube-proxy coredns node-local-dns'
+# The ConfigMaps that say how kube-proxy, the cluster's DNS and its network are set up: namespace, name, and what has to be found in the Nodes,
+# Namespaces or Pods before one is asked for. No other is (webapp/collecting/more_objects.py).
+config_maps='kube-system kube-proxy
+kube-system coredns
+kube-system node-local-dns
+kube-system kube-proxy-config "kubeletVersion": "[^"]{0,60}-eks-
+kube-system coredns-custom "kubernetes\.azure\.com/cluster"|"kubeletVersion": "[^"]{0,60}\+k3s
+kube-system rke2-coredns-rke2-coredns "kubeletVersion": "[^"]{0,60}\+rke2
+kube-system rke2-canal-config "kubeletVersion": "[^"]{0,60}\+rke2
+kube-system kube-dns "kubeletVersion": "[^"]{0,60}-gke\.
+openshift-dns dns-default "name": "openshift-dns"
+openshift-sdn sdn-config "name": "openshift-sdn"
+openshift-ovn-kubernetes ovnkube-config "name": "openshift-ovn-kubernetes"
+kube-system ip-masq-agent "k8s-app": "ip-masq-agent"
+kube-system azure-ip-masq-agent-config "kubernetes\.azure\.com/cluster"
+kube-system cilium-config "k8s-app": "cilium"
+kube-system antrea-config "app": "antrea"
+kube-system calico-config "k8s-app": "(calico-node|canal)"
+kube-flannel kube-flannel-cfg "namespace": "kube-flannel"
+kube-system kube-flannel-cfg "app": "flannel"
+ingress-nginx ingress-nginx-controller "namespace": "ingress-nginx"'
+# Kinds that a cluster may have: the file, and the resource (the same module).
+more_kinds='ingressclasses.json ingressclasses.networking.k8s.io
+gatewayclasses.json gatewayclasses.gateway.networking.k8s.io
+gateways.json gateways.gateway.networking.k8s.io
+httproutes.json httproutes.gateway.networking.k8s.io
+grpcroutes.json grpcroutes.gateway.networking.k8s.io
+tlsroutes.json tlsroutes.gateway.networking.k8s.io
+tcproutes.json tcproutes.gateway.networking.k8s.io
+udproutes.json udproutes.gateway.networking.k8s.io
+referencegrants.json referencegrants.gateway.networking.k8s.io
+adminnetworkpolicies.json adminnetworkpolicies.policy.networking.k8s.io
+baselineadminnetworkpolicies.json baselineadminnetworkpolicies.policy.networking.k8s.io
+clusternetworkpolicies.json clusternetworkpolicies.policy.networking.k8s.io
+networkpolicies.crd.projectcalico.org.json networkpolicies.crd.projectcalico.org
+globalnetworkpolicies.crd.projectcalico.org.json globalnetworkpolicies.crd.projectcalico.org
+ciliumnetworkpolicies.json ciliumnetworkpolicies.cilium.io
+ciliumclusterwidenetworkpolicies.json ciliumclusterwidenetworkpolicies.cilium.io
+networkpolicies.crd.antrea.io.json networkpolicies.crd.antrea.io
+clusternetworkpolicies.crd.antrea.io.json clusternetworkpolicies.crd.antrea.io
+egressfirewalls.json egressfirewalls.k8s.ovn.org
+egressnetworkpolicies.json egressnetworkpolicies.network.openshift.io
+serviceexports.json serviceexports.multicluster.x-k8s.io
+serviceimports.json serviceimports.multicluster.x-k8s.io'
 # Of these programs' containers the named flags and variables are kept (tracer/kube/known_programs.py is the same table; a test compares them):
 # containers|images|flags|variables, a * at the end of a word for whatever follows.
 known_programs='kube-proxy|kube-proxy kube-proxy-amd64 hyperkube|bind-address cluster-cidr config detect-local-mode hostname-override iptables-localhost-nodeports iptables-masquerade-bit ipvs-scheduler ipvs-strict-arp masquerade-all nodeport-addresses pod-bridge-interface pod-interface-name-prefix proxy-mode|
@@ -126,9 +168,25 @@ kubeconfig_like='(client-key-data|client-certificate-data|certificate-authority-
 secret_property='(^|[^A-Za-z0-9_])(aws_access_key|client_secret|credentials|password|secret|tenant|token)[ \t][^\n]*'
 object_annotations='banzaicloud.com/last-applied kapp.k14s.io/original* objectset.rio.cattle.io/applied pod.beta.kubernetes.io/init-containers'
 # The ConfigMaps' keys that are kept, one ConfigMap a line (tracer/kube/configmap.py).
-config_map_keys='kube-proxy config.conf
-coredns Corefile Corefile-* NodeHosts hosts *.db *.hosts *.include *.override *.server *.zone db.*
-node-local-dns Corefile Corefile-* NodeHosts hosts *.db *.hosts *.include *.override *.server *.zone db.*'
+config_map_keys='kube-system kube-proxy config.conf
+kube-system coredns Corefile Corefile-* NodeHosts hosts *.db *.hosts *.include *.override *.server *.zone db.*
+kube-system node-local-dns Corefile Corefile-* NodeHosts hosts *.db *.hosts *.include *.override *.server *.zone db.*
+kube-system kube-proxy-config config
+kube-system coredns-custom Corefile Corefile-* NodeHosts hosts *.db *.hosts *.include *.override *.server *.zone db.*
+kube-system rke2-coredns-rke2-coredns Corefile Corefile-* NodeHosts hosts *.db *.hosts *.include *.override *.server *.zone db.*
+kube-system rke2-canal-config canal_iface masquerade net-conf.json veth_mtu
+kube-system kube-dns federations stubDomains upstreamNameservers
+openshift-dns dns-default Corefile Corefile-* NodeHosts hosts *.db *.hosts *.include *.override *.server *.zone db.*
+openshift-sdn sdn-config kube-proxy-config.yaml
+openshift-ovn-kubernetes ovnkube-config ovnkube.conf
+kube-system ip-masq-agent config
+kube-system azure-ip-masq-agent-config ip-masq-agent
+kube-system cilium-config bpf-lb-* cluster-pool-ipv4-cidr cluster-pool-ipv6-cidr enable-bpf-masquerade enable-host-legacy-routing enable-ipv4 enable-ipv4-masquerade enable-ipv6 enable-ipv6-masquerade enable-node-port ipam ipv4-native-routing-cidr ipv6-native-routing-cidr kube-proxy-replacement node-port-range routing-mode tunnel tunnel-protocol
+kube-system antrea-config antrea-agent.conf
+kube-system calico-config calico_backend veth_mtu
+kube-flannel kube-flannel-cfg net-conf.json
+kube-system kube-flannel-cfg net-conf.json
+ingress-nginx ingress-nginx-controller allow-backend-server-header allow-snippet-annotations annotations-risk-level bind-address compute-full-forwarded-for enable-real-ip forwarded-for-header hsts http-redirect-code proxy-protocol-header-timeout proxy-real-ip-cidr server-name-hash-bucket-size ssl-redirect strict-validate-path-type upstream-hash-by use-forwarded-headers use-proxy-protocol whitelist-source-range'
 
 usage() {
   cat <<'END'
@@ -158,8 +216,8 @@ TARGET  what to write: an archive where it ends in .tar.gz, .tgz or .tar, else a
   --parallel COUNT    nodes read at the same time (default: 4)
   --help, --version
 
-What is in it: Services, EndpointSlices, Nodes, Pods, Namespaces, NetworkPolicies, Ingresses, the ConfigMaps of kube-proxy and of the
-cluster's DNS, and each node's rules, routes and addresses. What is not: Secrets, other ConfigMaps, logs, traffic; of Pods neither
+What is in it: Services, EndpointSlices, Nodes, Pods, Namespaces, NetworkPolicies, Ingresses, Gateways and their routes, policies of network
+plugins, the ConfigMaps of kube-proxy, of the cluster's DNS and its network, and each node's rules, routes and addresses. What is not: Secrets, other ConfigMaps, logs, traffic; of Pods neither
 environment variables nor commands and their arguments, but for named ones of the cluster's own programs; annotations that hold whole objects. Names and addresses are the real ones; to replace them, run on a machine
 with Hopline:  manage.py redact SNAPSHOT REDACTED
 
@@ -556,9 +614,10 @@ take_config_maps() {
   reasons=''
   separator=''
   printf '{\n"apiVersion": "v1",\n"kind": "List",\n"items": [\n' >"$state/configmaps.json"
-  for config_map in $config_maps; do
-    if ask objects get configmaps -n kube-system --field-selector "metadata.name=$config_map" -o json; then
-      keys=$(printf '%s\n' "$config_map_keys" | sed -n "s/^$config_map //p")
+  while read -r namespace config_map sign; do
+    [ -z "$sign" ] || cat "$work/nodes.json" "$work/namespaces.json" "$work/pods.json" 2>/dev/null | grep -q -E -e "$sign" || continue
+    if ask objects get configmaps -n "$namespace" --field-selector "metadata.name=$config_map" -o json; then
+      keys=$(printf '%s\n' "$config_map_keys" | sed -n "s/^$namespace $config_map //p")
       without_private no "$keys" <"$state/objects.out" | awk '/^    \],?$/ { inside = 0 } inside; /^    "items": \[$/ { inside = 1 }' >"$state/objects.item"
       [ -s "$state/objects.item" ] || continue
       [ -z "$separator" ] || printf '%s\n' "$separator" >>"$state/configmaps.json"
@@ -567,7 +626,9 @@ take_config_maps() {
     else
       reasons="$reasons$config_map: $(why objects $?); "
     fi
-  done
+  done <<END
+$config_maps
+END
   printf '],\n"metadata": {"resourceVersion": ""}\n}\n' >>"$state/configmaps.json"
   if [ -n "$separator" ]; then
     mv "$state/configmaps.json" "$work/configmaps.json"
@@ -579,6 +640,25 @@ take_config_maps() {
   elif [ -n "$separator" ]; then
     note objects configmaps.json "$moment" taken ''
   fi
+}
+
+# What the cluster has of the further kinds: one question says which.
+take_more_kinds() {
+  moment=$(now)
+  if ! ask objects api-resources --verbs=list -o name; then
+    reason="The kinds that the cluster has cannot be listed: $(why objects $?)"
+    if [ ! -s "$state/objects.out" ]; then
+      note objects "${more_kinds%% *}" "$moment" failed "$reason"
+      say "  $reason"
+      return
+    fi
+  fi
+  mv "$state/objects.out" "$state/kinds"
+  while read -r file resource; do
+    ! grep -q -x -F -e "$resource" "$state/kinds" || take_objects "$file" "$resource"
+  done <<END
+$more_kinds
+END
 }
 
 take_version() {
@@ -1025,6 +1105,7 @@ take_objects namespaces.json namespaces
 take_objects networkpolicies.json networkpolicies.networking.k8s.io
 take_objects ingresses.json ingresses.networking.k8s.io
 take_config_maps
+take_more_kinds
 if [ "$readings" != none ]; then
   say 'Nodes'
   if [ "$readings" = debug ]; then

@@ -21,6 +21,7 @@ from webapp.cluster.errors import (
 from webapp.cluster.kinds import FOLLOWED_KINDS, SYSTEM_NAMESPACE, FollowedKind
 from webapp.cluster.permissions import PERMISSIONS, Permission, Verdict, exec_permissions, permissions, rbac_manifest
 from webapp.cluster.remote_program import Output
+from webapp.cluster.served_kinds import served_kinds
 from webapp.cluster.watch import Event, Watch
 
 __all__ = [
@@ -51,4 +52,5 @@ __all__ = [
     "exec_permissions",
     "permissions",
     "rbac_manifest",
+    "served_kinds",
 ]

@@ -116,6 +116,10 @@ class Connection:
         """Return what ``/version`` says, for example ``gitVersion``. :raises ClusterError: no answer, or not this one."""
         return responses.decode(self._get("/version", most_bytes=_MOST_SMALL_BYTES))
 
+    def discovery(self, path: str, accept: str) -> dict[str, object]:
+        """Return what discovery says at *path*, in a form that *accept* names. :raises ClusterError: no answer, or not this one."""
+        return responses.decode(self._get(path, accept=accept, most_bytes=_MOST_PAGE_BYTES))
+
     def list_page(self, kind: FollowedKind, *, limit: int = 500, continue_: str | None = None, unfit: Unfit | None = None) -> Page:
         """Return one page of at most *limit* objects; without *continue_* the first.
 
@@ -202,14 +206,23 @@ class Connection:
 
     # -- requests -----------------------------------------------------------------------------------------------------------------
 
-    def _get(self, path: str, query: dict[str, str | None] | None = None, *, most_bytes: int) -> bytes:
-        return self._request("GET", path, query, most_bytes=most_bytes)
+    def _get(self, path: str, query: dict[str, str | None] | None = None, *, most_bytes: int, accept: str = "application/json") -> bytes:
+        return self._request("GET", path, query, most_bytes=most_bytes, accept=accept)
 
     def _request(
-        self, method: str, path: str, query: dict[str, str | None] | None = None, *, body: dict[str, object] | None = None, most_bytes: int
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str | None] | None = None,
+        *,
+        body: dict[str, object] | None = None,
+        most_bytes: int,
+        accept: str = "application/json",
     ) -> bytes:
         deadline = time.monotonic() + _ANSWER_SECONDS
-        response = self._send(method, path, query, read_seconds=_SILENT_SECONDS, body=body, headers={"Accept-Encoding": "gzip"})
+        response = self._send(
+            method, path, query, read_seconds=_SILENT_SECONDS, body=body, headers={"Accept": accept, "Accept-Encoding": "gzip"}
+        )
         return responses.read_all(response, most_bytes=most_bytes, deadline=deadline)
 
     def _start_watch(self, kind: FollowedKind, query: dict[str, str | None], seconds: int) -> urllib3.BaseHTTPResponse:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from webapp import cluster
-from webapp.cluster import FOLLOWED_KINDS, Connection, FollowedKind
+from webapp.cluster import FOLLOWED_KINDS, Connection, FollowedKind, served_kinds
 from webapp.collecting.collection import Collection
+from webapp.collecting.more_objects import CONFIG_MAPS, MORE_KINDS, SIGNS_IN, maps_wanted
 from webapp.reading.stored_parts import kept
 
 Say = Callable[[str], None]
@@ -18,20 +19,46 @@ _VERSION = "version.json"
 
 
 def take_objects(connection: Connection, into: Collection, say: Say) -> dict[str, list[dict[str, Any]]]:
-    """Write every kind that is followed and return the objects by plural; what could not be read is not among them."""
+    """Write every kind that is followed, and what the cluster has of others; return the objects by plural.
+
+    What could not be read is not among them.
+    """
     found: dict[str, list[dict[str, Any]]] = {}
-    for plural in dict.fromkeys(kind.plural for kind in FOLLOWED_KINDS):
-        kinds = [kind for kind in FOLLOWED_KINDS if kind.plural == plural]
-        items, read_at, errors = _listed(connection, kinds)
-        path = f"{plural}.json"
-        if len(errors) < len(kinds) and not (len(kinds) > 1 and not items):
-            found[plural] = items
-            into.take(path, _list(items), read_at)
-        if errors:
-            into.miss(path, "; ".join(errors), read_at)
-        if errors or plural in found:
-            say(f"  {path}" + (f": {'; '.join(errors)}" if errors else ""))
+    for kind in (one for one in FOLLOWED_KINDS if one not in CONFIG_MAPS):
+        if (items := _take(connection, into, say, f"{kind.plural}.json", (kind,))) is not None:
+            found[kind.plural] = items
+    if "services" in found:
+        written = {path: file.read_text() for path in SIGNS_IN if (file := into.folder / path).exists()}
+        _take(connection, into, say, "configmaps.json", (*CONFIG_MAPS, *maps_wanted(written)))
+        _take_more_kinds(connection, into, say)
     return found
+
+
+def _take(connection: Connection, into: Collection, say: Say, path: str, kinds: Sequence[FollowedKind]) -> list[dict[str, Any]] | None:
+    """Write the objects of all *kinds* to one file, and return them; None: there is no such file."""
+    items, read_at, errors = _listed(connection, kinds)
+    is_taken = len(errors) < len(kinds) and not (len(kinds) > 1 and not items)
+    if is_taken:
+        into.take(path, _list(items), read_at)
+    if errors:
+        into.miss(path, "; ".join(errors), read_at)
+    if errors or is_taken:
+        say(f"  {path}" + (f": {'; '.join(errors)}" if errors else ""))
+    return items if is_taken else None
+
+
+def _take_more_kinds(connection: Connection, into: Collection, say: Say) -> None:
+    read_at = time.time()
+    try:
+        served = served_kinds(connection, {more.group for more in MORE_KINDS})
+    except cluster.ClusterError as error:
+        text = f"The kinds that the cluster has cannot be listed: {_why(error)}"
+        into.miss(MORE_KINDS[0].path, text, read_at)
+        say(f"  {text}")
+        return
+    for more in MORE_KINDS:
+        if (kind := served.get((more.group, more.plural))) is not None:
+            _take(connection, into, say, more.path, (kind,))
 
 
 def take_version(connection: Connection, into: Collection, say: Say) -> str | None:
@@ -49,7 +76,7 @@ def take_version(connection: Connection, into: Collection, say: Say) -> str | No
     return said if isinstance(said, str) else None
 
 
-def _listed(connection: Connection, kinds: list[FollowedKind]) -> tuple[list[dict[str, Any]], float, list[str]]:
+def _listed(connection: Connection, kinds: Sequence[FollowedKind]) -> tuple[list[dict[str, Any]], float, list[str]]:
     """Return the objects of all *kinds* (several lists of one plural: single ConfigMaps), when that began, and what was refused."""
     items: list[dict[str, Any]] = []
     errors: list[str] = []

@@ -73,7 +73,7 @@ class Application:
             await _send_json(send, dict(self._api.timeline.version))
         elif path in _PUBLIC:
             await _send(send, b"ok", content_type=b"text/plain")
-        elif (found := discovery.document(path)) is not None:
+        elif (found := discovery.document(path, self._api.served)) is not None:
             await _send_json(send, found)
         else:
             await self._resource(parse_path(path), _query(scope), receive, send)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from webapp.recorded_api.resources import RESOURCES, api_resource
+from collections.abc import Sequence
+
+from tracer.kube.kinds import Kind
+from webapp.recorded_api.resources import api_resource
 
 _REVIEWS = {
     "name": "selfsubjectaccessreviews",
@@ -13,22 +16,22 @@ _REVIEWS = {
 }
 _EXEC = {"name": "pods/exec", "singularName": "", "namespaced": True, "kind": "PodExecOptions", "verbs": ["create", "get"]}
 AUTHORIZATION = "authorization.k8s.io"
-GROUPS = (*dict.fromkeys(r.group for r in RESOURCES if r.group), AUTHORIZATION)
 
 
-def document(path: str) -> dict[str, object] | None:
-    """Return what discovery says at *path*, None if it is not one of its paths."""
+def document(path: str, served: Sequence[Kind]) -> dict[str, object] | None:
+    """Return what discovery says at *path* of the resources *served*, None if it is not one of its paths."""
+    groups = (*dict.fromkeys(r.group for r in served if r.group), AUTHORIZATION)
     match path.strip("/").split("/"):
         case ["api"]:
             return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}
         case ["apis"]:
-            return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(name) for name in GROUPS]}
+            return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(name) for name in groups]}
         case ["api", "v1"]:
-            return _resources("")
-        case ["apis", name] if name in GROUPS:
+            return _resources("", served)
+        case ["apis", name] if name in groups:
             return {"kind": "APIGroup", "apiVersion": "v1", **_group(name)}
-        case ["apis", name, "v1"] if name in GROUPS:
-            return _resources(name)
+        case ["apis", name, "v1"] if name in groups:
+            return _resources(name, served)
     return None
 
 
@@ -37,8 +40,8 @@ def _group(name: str) -> dict[str, object]:
     return {"name": name, "versions": [version], "preferredVersion": version}
 
 
-def _resources(group: str) -> dict[str, object]:
-    found: list[dict[str, object]] = [api_resource(r) for r in RESOURCES if r.group == group]
+def _resources(group: str, served: Sequence[Kind]) -> dict[str, object]:
+    found: list[dict[str, object]] = [api_resource(r) for r in served if r.group == group]
     if group == "":
         found.append(_EXEC)
     if group == AUTHORIZATION:

@@ -12,11 +12,12 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from tracer.kube.kinds import Kind
 from webapp.recorded_api import programs
 from webapp.recorded_api.fields import key_of, mapping
 from webapp.recorded_api.node_pods import KUBE_PROXY, NODE_READER
 from webapp.recorded_api.programs import Printed
-from webapp.recorded_api.resources import BY_PLURAL
+from webapp.recorded_api.resources import BY_PLURAL, is_optional
 from webapp.recorded_api.timeline import Timeline, TimelineStep, version_of
 
 RULES_LAG = 0.8
@@ -126,6 +127,12 @@ class RecordedApi:
         with self._lock:
             self._first = _copied(self._state)
             self._oldest = self._current
+
+    @property
+    def served(self) -> tuple[Kind, ...]:
+        """Return the resources that the cluster has: those that it may lack only where there is one of them."""
+        with self._lock:
+            return tuple(resource for plural, resource in BY_PLURAL.items() if self._state[plural] or not is_optional(resource))
 
     # -- what is asked ------------------------------------------------------------------------------------------------------------
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from tracer.kube.kinds import KINDS, Kind
 
-RESOURCES = tuple(kind for kind in KINDS if kind.is_followed or kind.name == "Endpoints")
+RESOURCES = KINDS
 BY_PLURAL = {resource.plural: resource for resource in RESOURCES}
+
+
+def is_optional(resource: Kind) -> bool:
+    """Return whether a cluster may lack the resource: it is served where the recording has some."""
+    return not resource.is_followed and resource.name != "Endpoints"
 
 
 def api_resource(resource: Kind) -> dict[str, object]:

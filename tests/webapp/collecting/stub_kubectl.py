@@ -2,7 +2,7 @@
 
 ``STUB_RECORDING`` is the snapshot it answers from, ``STUB_LOG`` the log (one JSON list of arguments a line), ``STUB_FAULTS`` a JSON
 object: ``lacks`` (programs that no container has), ``forbids`` (resources; ``pods/exec``), ``sleeps`` (programs that never end),
-``fails`` (program → [exit code, stderr]), ``gone`` (the server cannot be reached), ``pods`` (node → pod in place of the usual),
+``fails`` (program → [exit code, stderr]), ``gone`` (the server cannot be reached), ``kinds`` (further kinds that the cluster has), ``pods`` (node → pod in place of the usual),
 ``readers`` (nodes with a node reader in the namespace ``readers``), ``systems`` (node → operating system), ``plugins`` (node → [label,
 value, containers]: a network plugin's pod ``plugin-NODE``), ``debug`` (what goes wrong with debug pods: ``forbidden``, ``pending``, ``hangs``).
 It prints as kubectl does: keys sorted, four blanks, a List.
@@ -41,7 +41,9 @@ def end(text: str, code: int = 1) -> None:
 
 def items(resource: str) -> list[dict]:
     """Return the recorded objects of a resource."""
-    path = RECORDING / f"{resource.partition('.')[0]}.json"
+    path = RECORDING / f"{resource}.json"
+    if not path.exists():
+        path = RECORDING / f"{resource.partition('.')[0]}.json"
     return json.loads(path.read_text())["items"] if path.exists() else []
 
 
@@ -74,7 +76,8 @@ def get(arguments: list[str]) -> None:
     output = arguments[-1]
     if "--field-selector" in arguments:
         name = arguments[arguments.index("--field-selector") + 1].removeprefix("metadata.name=")
-        printed([item for item in items(resource) if item["metadata"]["name"] == name])
+        wanted = (arguments[arguments.index("-n") + 1], name)
+        printed([item for item in items(resource) if (item["metadata"].get("namespace"), item["metadata"]["name"]) == wanted])
     elif output == "jsonpath=" + NODES_PATH:
         for item in items("nodes"):
             system = FAULTS.get("systems", {}).get(item["metadata"]["name"], "linux")
@@ -189,6 +192,10 @@ def main() -> None:
         execute(arguments[1:])
     elif arguments[0] == "debug":
         debug(arguments[1:])
+    elif arguments[0] == "api-resources":
+        if "api-resources" in FAULTS.get("forbids", []):
+            end("error: unable to retrieve the complete list of server APIs")
+        print("\n".join(["services", "nodes", *FAULTS.get("kinds", [])]))
     elif arguments[0] == "wait":
         if FAULTS.get("debug") == "pending":
             end(f"error: timed out waiting for the condition on pods/{arguments[1].removeprefix('pod/')}")

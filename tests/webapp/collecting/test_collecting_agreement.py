@@ -14,7 +14,7 @@ from tests.webapp.collecting.stub_cluster import SCRIPT
 from tracer.kube import configmap, kept_parts
 from tracer.kube.known_programs import PROGRAMS
 from tracer.snapshot.redact import remove_secrets
-from webapp.cluster.kinds import FOLLOWED_KINDS
+from webapp.collecting.more_objects import CONFIG_MAPS, MORE_KINDS, MORE_MAPS
 from webapp.live.store import Store
 from webapp.reading.stored_parts import kept
 
@@ -210,9 +210,8 @@ def test_a_pod_is_cut_the_same_every_way(name: str) -> None:
 
 @pytest.mark.parametrize("name", MAPS)
 def test_a_config_map_is_cut_the_same_every_way(name: str) -> None:
-    keys = dict(line.split(" ", 1) for line in re.search(r"^config_map_keys='(.*?)'$", TEXT, re.DOTALL | re.MULTILINE)[1].splitlines())[
-        name
-    ]  # type: ignore[index]
+    (listed,) = re.findall(r"^config_map_keys='(.*?)'$", TEXT, re.DOTALL | re.MULTILINE)
+    keys = {of: kept for _, of, kept in (line.split(" ", 2) for line in listed.splitlines())}[name]
     value = {
         "apiVersion": "v1",
         "binaryData": {"x": MARK},
@@ -242,8 +241,8 @@ def test_what_a_trace_may_need_stays() -> None:
 
 def test_the_script_has_the_same_tables() -> None:
     table = "\n".join(f"{p.containers}|{p.images}|{p.flags}|{p.variables}" for p in PROGRAMS)
-    names = [kind.name for kind in FOLLOWED_KINDS if kind.name]
-    keys = "\n".join(f"{name} {configmap.KEPT_KEYS['kube-system', name]}" for name in names)
+    asked = [(str(kind.namespace), str(kind.name)) for kind in (*CONFIG_MAPS, *(more.kind for more in MORE_MAPS))]
+    keys = "\n".join(f"{space} {name} {configmap.KEPT_KEYS[space, name]}" for space, name in asked)
     for name, value in {
         "known_programs": table,
         "whole_object": kept_parts.WHOLE_OBJECT,
@@ -253,8 +252,18 @@ def test_the_script_has_the_same_tables() -> None:
         "secret_property": configmap.SECRET_PROPERTY,
         "object_annotations": kept_parts.OBJECT_ANNOTATIONS,
         "config_map_keys": keys,
+        "config_maps": "\n".join(
+            [f"{kind.namespace} {kind.name}" for kind in CONFIG_MAPS]
+            + [f"{more.namespace} {more.name} {more.sign.pattern}" for more in MORE_MAPS]
+        ),
+        "more_kinds": "\n".join(f"{more.path} {more.plural}.{more.group}" for more in MORE_KINDS),
     }.items():
         assert f"\n{name}='{value}'\n" in TEXT
     lists = kept_parts.CONTAINER_LISTS.replace(" ", "|")
     assert f'"({lists})"' in TEXT
     assert str(kept_parts.LONGEST_ANNOTATION) in TEXT
+
+
+def test_every_config_map_that_is_kept_is_asked_for_but_kubeadms_own() -> None:
+    asked = {(kind.namespace, kind.name) for kind in (*CONFIG_MAPS, *(more.kind for more in MORE_MAPS))}
+    assert asked == configmap.KEPT_KEYS.keys() - {("kube-system", "kubeadm-config")}

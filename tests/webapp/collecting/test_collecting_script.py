@@ -119,7 +119,7 @@ def test_it_asks_for_the_kinds_that_are_followed(small: Path, tmp_path: Path) ->
 
 def test_it_only_reads_and_never_asks_for_secrets(small: Path, tmp_path: Path) -> None:
     ran = collect(tmp_path, small, "--conntrack", "out")
-    assert {call[0] for call in ran.calls} == {"get", "exec"}
+    assert {call[0] for call in ran.calls} == {"api-resources", "get", "exec"}
     assert not any("secret" in word.lower() for call in ran.calls for word in call)
     programs = {tuple(call[call.index("--") + 1 :]) for call in ran.calls if call[0] == "exec"}
     more = {also.argv for also in (*ALSO, *ALSO_CONNECTIONS)}
