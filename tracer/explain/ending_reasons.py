@@ -193,6 +193,35 @@ REASONS = (
         sources=(kernel("net/ipv4/arp.c"), standard(1122, "Requirements for Internet Hosts, 3.3.1")),
     ),
     Explanation(
+        code="ENDPOINT_NODE_GONE",
+        severity=Severity.FAULT,
+        theme=Theme.ENDING,
+        title="An endpoint of a node that is gone",
+        sentence="An EndpointSlice still lists an address on a node that the cluster no longer has.",
+        meaning=(
+            "The endpoint names a node, and no Node object has that name; nor does any Pod object have the address. The node was removed "
+            "and its endpoint stayed: kube-proxy goes on sending it its share of the connections, which nobody takes. What the client "
+            "sees is up to the network: a timeout, or 'network unreachable' from the next router.",
+            "An EndpointSlice that its controller made loses such addresses by itself when the pod is removed; one written by hand, or by "
+            "a controller that no longer runs, keeps them.",
+        ),
+        confirm=(
+            Check(look_for="Whether the node exists.", command="kubectl get nodes"),
+            Check(
+                look_for="Who made the EndpointSlice (label endpointslice.kubernetes.io/managed-by), and the node it names.",
+                command="kubectl get endpointslices -n NAMESPACE -l kubernetes.io/service-name=SERVICE -o yaml",
+            ),
+        ),
+        fix=(
+            Remedy(action="Remove the address from the EndpointSlice, or the EndpointSlice if nobody keeps it.", trade_off="None."),
+            Remedy(
+                action="Where the Pod object is left on the node that is gone: kubectl delete pod POD --force.",
+                trade_off="If the node comes back, the pod's processes run there until the kubelet ends them.",
+            ),
+        ),
+        sources=(kubernetes_docs("EndpointSlices: Ownership", "concepts/services-networking/endpoint-slices/#ownership"),),
+    ),
+    Explanation(
         code="NETWORK_DROPS_PODS",
         severity=Severity.WARNING,
         theme=Theme.ENDING,

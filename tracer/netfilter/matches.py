@@ -134,6 +134,8 @@ def _addrtype(match: m.AddrtypeMatch, view: View) -> Answer:
     ):
         if types is None:
             continue
+        if device == UNKNOWN_PORT:
+            return _unknown(_UNNAMED, "DATA_MISSING")
         held = view.routing.has_address_type(address, types, device)
         if held is None:
             return _unknown(f"the routing tables that say what kind of address {address} is are not in the snapshot")

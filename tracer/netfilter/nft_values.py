@@ -17,7 +17,7 @@ from tracer.limits import Budget
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.model import RpfilterMatch
 from tracer.netfilter.nft_set_index import ABSENT, DRAWN_PORT, Absent, OwnPort, SetIndex, Value, Ways, constant, one, unknown
-from tracer.netfilter.view import UnknownAnswer, View, is_unnamed
+from tracer.netfilter.view import UNKNOWN_PORT, UnknownAnswer, View, is_unnamed
 from tracer.packet import Address, Family, Protocol, unsaid, which
 
 _ONE = Fraction(1)
@@ -324,7 +324,10 @@ def _fib(expression: n.Fib, view: View) -> Value:
     """The type of an address: one word, as the kernel's look-up gives it."""
     if expression.result != "type":
         return unknown("what fib gives as a value", "UNMODELLED_MATCH")
-    found = _address_type(view, _fib_address(expression, view), _fib_device(expression, view)).lower()
+    device = _fib_device(expression, view)
+    if device == UNKNOWN_PORT:
+        return _device(device)
+    found = _address_type(view, _fib_address(expression, view), device).lower()
     return unknown("the routes that fib asks for are not known") if found == "unknown" else found
 
 

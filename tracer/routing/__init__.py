@@ -1,6 +1,7 @@
 """Routing of one Linux network stack: rules, tables and addresses → where a packet goes and which source address the kernel picks."""
 
 from tracer.routing.model import (
+    SOME_DEVICE,
     InterfaceAddress,
     Link,
     Neighbour,
@@ -24,6 +25,7 @@ from tracer.routing.sysctl import kernel_default
 
 __all__ = [
     "IPVS_DUMMY",
+    "SOME_DEVICE",
     "InterfaceAddress",
     "Link",
     "Neighbour",

@@ -69,9 +69,13 @@ class RuleAction(StrEnum):
     OTHER = "other"
 
 
+SOME_DEVICE = "?"
+"""Stands for a device of which nothing is known."""
+
+
 def is_unnamed(device: str | None) -> bool:
     """Return whether *device* stands for some device whose name was not recorded."""
-    return device is not None and device.startswith("?")
+    return device is not None and device.startswith(SOME_DEVICE)
 
 
 def shown_device(device: str | None) -> str:

@@ -18,10 +18,11 @@ from tracer.forks import Fork
 from tracer.front.service_balancer import balancer_at
 from tracer.frontends.kinds import Replay
 from tracer.frozen import changed
+from tracer.kube.endpointslice import Endpoint
 from tracer.kube.pod import Pod
 from tracer.limits import Budget
 from tracer.packet import Address, Packet
-from tracer.routing import ResultKind, RouteResult, shown_device
+from tracer.routing import SOME_DEVICE, ResultKind, RouteResult, is_unnamed, shown_device
 from tracer.simulate import departure as d
 from tracer.simulate import links, outside
 from tracer.simulate import pod as pods
@@ -139,7 +140,7 @@ class Fabric:
             return self._from_outside_to_node(walk)
         if balancer := balancer_at(self.cluster.objects, destination):
             return self._to_balancer(walk, balancer, None)
-        entry, answering = self.assuming.setting(ENTERS), arp_answerers(self.cluster, destination)
+        entry, answering = self.assuming.setting(ENTERS), self._answering_outside(destination)
         if answering and (entry is None or entry not in {port.node for port in answering}):
             return self._by_arp(walk, answering, None)
         if (pod := self.cluster.pod_with_ip(destination)) is not None and pod.node_name:
@@ -148,6 +149,14 @@ class Fabric:
         if unclaimed is None and entry is not None and self._is_the_clusters(walk):
             return self._entering(walk, (entry, *self.cluster.node_names))
         return iter([unclaimed or self._not_found(walk)])
+
+    def _answering_outside(self, destination: Address) -> tuple[Port, ...]:
+        """The nodes that answer for an address on a link that leads outside; a bridge of containers has a subnet of its own."""
+        return tuple(
+            port
+            for port in arp_answerers(self.cluster, destination)
+            if port.device in (*self._facing_network(port.node), *self.cluster.router_devices(port.node, destination.version))
+        )
 
     def _outside_to_pod(self, walk: Walk, pod: Pod, node: str) -> Iterator[Way]:
         """Somebody outside sends to a pod's own address: whether the network there knows it is in no file."""
@@ -210,35 +219,43 @@ class Fabric:
     def _from_outside_to_node(self, walk: Walk) -> Iterator[Way]:
         destination = walk.packet.destination
         port = self.cluster.port_of(destination)
-        if port is not None and port.device is None and self.cluster.stack(port.node).routing.addresses:
-            if uplinks := self._uplinks(port.node, walk.packet):
-                return self._by_an_uplink(walk, port.node, uplinks)
-            held = "none of whose devices holds that address"
-            if self.cluster.stack(port.node).routing.inferred_from:
-                held = f"whose devices were not recorded ({self.cluster.snapshot.path_of(port.node, IP_ADDR.name)} is missing)"
-            text = f"how the network outside brings {destination} to node {port.node}, {held}"
-            return iter([walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": port.node}))])
-        return self._to_node(walk, port, None)
+        if port is None or port.device is not None or not self.cluster.stack(port.node).routing.addresses:
+            return self._to_node(walk, port, None)
+        if self._uplinks(port.node, walk.packet):
+            return self._by_an_uplink(walk, port.node, None)
+        held = "none of whose devices holds that address"
+        if self.cluster.stack(port.node).routing.inferred_from:
+            held = f"whose devices were not recorded ({self.cluster.snapshot.path_of(port.node, IP_ADDR.name)} is missing)"
+        text = f"how the network outside brings {destination} to node {port.node}, {held}"
+        return iter([walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": port.node}))])
 
     def _uplinks(self, node: str, packet: Packet) -> tuple[str, ...]:
-        """The devices by which *node* answers, where it has the packet's destination on none of them but takes it all the same (on lo)."""
+        """The devices by which *node* may get a packet for an address that it takes and has on none of them (on lo, by BGP).
+
+        Those by which it answers, and those that lead to a router: a router brings the packet by whichever of its links it likes.
+        """
         routing = self.cluster.stack(node).routing
         if routing.inferred_from or not routing.is_local(packet.destination):
             return ()
-        back = routing.lookup(packet.source)
-        return tuple(dict.fromkeys(way.device for way in back if way.kind is ResultKind.UNICAST and way.device is not None))
+        back = [way.device for way in routing.lookup(packet.source) if way.kind is ResultKind.UNICAST and way.device is not None]
+        return tuple(dict.fromkeys((*back, *self.cluster.router_devices(node, packet.destination.version))))
 
-    def _by_an_uplink(self, walk: Walk, node: str, uplinks: tuple[str, ...]) -> Iterator[Way]:
-        """From outside to an address on a node's loopback: it comes by a device that leads outside, of several nobody recorded which."""
-        destination, named = walk.packet.destination, ", ".join(uplinks)
+    def _by_an_uplink(self, walk: Walk, node: str, went_out: str | None) -> Iterator[Way]:
+        """To an address on a node's loopback: it comes by a device that leads to the network, of several nobody recorded which."""
+        uplinks, destination = self._uplinks(node, walk.packet), walk.packet.destination
+        named = ", ".join(uplinks)
+        if not uplinks:
+            yield from self._enter(walk, Port(node=node, device=SOME_DEVICE), went_out)
+            return
         if len(uplinks) == 1:
             note = f"taken to come in by {named}, by which the node answers: {destination} is on none of its devices to the network"
-            yield from self._to_node(walk.note(note), Port(node=node, device=uplinks[0]), None)
+            yield from self._enter(walk.note(note), Port(node=node, device=uplinks[0]), went_out)
             return
-        asked = f"by which of its devices {named} node {node} gets what is sent to {destination} from outside"
+        outside = " from outside" if walk.visit.kind is StackKind.EXTERNAL else ""
+        asked = f"by which of its devices {named} node {node} gets what is sent to {destination}{outside}"
         unknown = Unknown(code="DATA_MISSING", text=asked, at={"node": node})
         ports = {f"node {node} gets what is sent to {destination} by {device}": Port(node=node, device=device) for device in uplinks}
-        yield from self._either(walk, asked, ports, unknown, None)
+        yield from self._either(walk, asked, ports, unknown, went_out)
 
     def _either(self, walk: Walk, asked: str, ports: Mapping[str, Port], unknown: Unknown, went_out: str | None) -> Iterator[Way]:
         """Each of *ports* on its condition, as nobody recorded *asked*."""
@@ -353,12 +370,23 @@ class Fabric:
         elif destination == self._client:
             through = self._back_through_balancer(walk, device)
             yield outside.to_client(through, device if through is walk else None)
-        elif found := self.cluster.endpoint_with_ip(destination):
+        elif (found := self.cluster.endpoint_with_ip(destination)) and (gone := self._gone_node(found[1])):
+            sends = f"Node {node} sends the packet out of {shown_device(device)} to {destination}"
+            listed = f"an endpoint that an EndpointSlice of {found[0].namespace}/{found[0].service} lists on node {gone}"
+            text = f"{sends}, {listed}: no Node object of that name is left, and no pod has the address"
+            yield walk.end(Disposition.LOST, Reason(code="ENDPOINT_NODE_GONE", text=text), went_out=device)
+        elif found:
             yield outside.to_endpoint(walk, found[0].namespace, found[0].service, found[1].node_name, device)
         elif answering := arp_answerers(self.cluster, destination):
             yield from self._by_arp(walk, answering, device)
         else:
             yield self._left_behind(walk, routed)
+
+    def _gone_node(self, endpoint: Endpoint) -> str | None:
+        """The node of an endpoint that no Pod object owns, where the Node objects that were read have none of that name."""
+        objects, name = self.cluster.objects, endpoint.node_name
+        read_whole = bool(objects.nodes and objects.pods) and not objects.faults
+        return name if name and read_whole and self.cluster.node(name) is None else None
 
     def _lacked(self, node: str, other: str, destination: Address) -> Lacked | None:
         """The route that *node* lacks to a pod of *other*, unless the question assumes that the network does without."""
@@ -444,6 +472,12 @@ class Fabric:
         if port is None:
             text = f"which node holds {walk.packet.destination}: several claim it"
             return iter([walk.unknown(Unknown(code="DATA_MISSING", text=text))])
+        if port.device is None:
+            return self._by_an_uplink(walk, port.node, went_out)
+        return self._enter(walk, port, went_out, by=by)
+
+    def _enter(self, walk: Walk, port: Port, went_out: str | None, *, by: RouteResult | None = None) -> Iterator[Way]:
+        """A packet comes to a node by a device, by one that nobody named where that is not known."""
         if ended := self._unheard(walk, port, by):
             return iter([ended])
         entered = walk.enter(StackKind.NODE, port.node, node=port.node, came_in=port.device, went_out=went_out)
@@ -457,7 +491,8 @@ class Fabric:
         """
         stack = self.cluster.stack(port.node)
         facing = self._facing_network(port.node)
-        device = (links.underlay(stack.routing, port.device) if port.device else None) or port.device
+        device = None if is_unnamed(port.device) else port.device
+        device = (links.underlay(stack.routing, device) if device else None) or device
         if device is None and len(facing) == 1:
             device = facing[0]
         if device is None or (device == port.device and device not in facing):
@@ -472,7 +507,8 @@ class Fabric:
         return tuple(dict.fromkeys(device for device in held if device is not None))
 
     def _received(self, walk: Walk, stack: NodeStack, device: str | None, *, phys_in: str | None = None) -> Iterator[Way]:
-        """A packet that has entered a node by a device."""
+        """A packet that has entered a node by a device, by one that nobody named where it is None."""
+        device = device or SOME_DEVICE
         state = (stack.name, device, walk.packet, walk.answering)
         if state in walk.seen:
             text = f"The packet comes to node {stack.name} again just as it was: it goes in circles until its TTL is used up"

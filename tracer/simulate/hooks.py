@@ -22,7 +22,7 @@ from tracer.netfilter.model import Hook, Priority
 from tracer.netfilter.translate import Addresses, Translation, manipulates_source, translate
 from tracer.netfilter.view import View
 from tracer.packet import Address, Family, Packet, Protocol, unsaid
-from tracer.routing import ResultKind
+from tracer.routing import ResultKind, is_unnamed
 from tracer.simulate import ipvs
 from tracer.simulate.crossing import Crossing, Passed, relayed, rewritten
 from tracer.simulate.policy_queue import Judged, is_queued
@@ -393,6 +393,8 @@ def _reverse_path(match: m.RpfilterMatch, walk: Walk, crossing: Crossing) -> boo
     """Whether the way back to the source leaves by the device the packet came in by. Source: ipt_rpfilter.c, ip6t_rpfilter.c."""
     if crossing.in_device is None or crossing.in_device == "lo":
         return True
+    if is_unnamed(crossing.in_device):
+        return None
     if unsaid(walk.packet.source) is not None:
         return None
     results = crossing.stack.routing.lookup(walk.packet.source, mark=walk.packet.mark if match.valid_mark else 0)

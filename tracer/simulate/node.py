@@ -21,7 +21,7 @@ from tracer.netfilter.leaf import Leaf
 from tracer.netfilter.model import Hook
 from tracer.packet import Address, Family, Packet
 from tracer.refusals import REFUSALS, no_listener
-from tracer.routing import ResultKind, RouteResult, SourceCheck, SourceVerdict, Supposition, shown_device
+from tracer.routing import ResultKind, RouteResult, SourceCheck, SourceVerdict, Supposition, is_unnamed, shown_device
 from tracer.simulate.crossing import Crossing, Passed, relayed
 from tracer.simulate.departure import Accepted, Departure, Routed, SentByNode, Way
 from tracer.simulate.frontends import without_rules
@@ -204,21 +204,12 @@ class NodeWalk:
         if crossing.in_device is None:
             yield walk
             return
-        packet, stack = walk.packet, crossing.stack
-        verdict = stack.routing.validate_source(
-            packet.source,
-            crossing.in_device,
-            packet.destination,
-            mark=packet.mark,
-            protocol=packet.protocol,
-            source_port=packet.source_port,
-            destination_port=packet.destination_port,
-        )
-        if verdict.otherwise is None or stack.routing.inferred_from:
+        verdict = _validated(walk, crossing, crossing.in_device)
+        if verdict.otherwise is None or crossing.stack.routing.inferred_from:
             yield _refused(walk, crossing, verdict) or walk
             return
         for is_set, either in ((False, verdict), (True, verdict.otherwise)):
-            if branch := supposed(walk, stack.name, Supposition(key=verdict.hinge, is_set=is_set), Fraction(1, 2)):
+            if branch := supposed(walk, crossing.stack.name, Supposition(key=verdict.hinge, is_set=is_set), Fraction(1, 2)):
                 yield _refused(branch, crossing, either) or branch
 
     def _deliver(self, walk: Walk, crossing: Crossing) -> Iterator[Way]:
@@ -375,6 +366,28 @@ _REFUSALS = {
     SourceCheck.MARTIAN_DESTINATION: "MARTIAN_DESTINATION",
     SourceCheck.RP_FILTER: "RP_FILTER",
 }
+
+
+def _validated(walk: Walk, crossing: Crossing, device: str) -> SourceVerdict:
+    """What the kernel makes of the packet's addresses when it comes in by *device*: by whichever, where nobody named it."""
+    packet, routing = walk.packet, crossing.stack.routing
+    asked = partial(
+        routing.validate_source,
+        packet.source,
+        destination=packet.destination,
+        mark=packet.mark,
+        protocol=packet.protocol,
+        source_port=packet.source_port,
+        destination_port=packet.destination_port,
+    )
+    if not is_unnamed(device) or routing.inferred_from:
+        return asked(device)
+    found = [asked(link.name) for link in routing.links if not link.loopback and not link.is_down]
+    if all(verdict.check is SourceCheck.UNKNOWN for verdict in found):  # as its way on is, which says what is missing
+        return SourceVerdict(check=SourceCheck.OK)
+    if len({verdict.check for verdict in found}) > 1:
+        return SourceVerdict(check=SourceCheck.UNKNOWN, reason="by which of its devices the packet comes in, which is not recorded")
+    return found[0]
 
 
 def _refused(walk: Walk, crossing: Crossing, verdict: SourceVerdict) -> Ending | None:

@@ -51,6 +51,7 @@ class Cluster:
         self.objects: Objects = snapshot.objects
         self._indexed = indexed
         self._stacks: dict[str, NodeStack] = {}
+        self._router_devices: dict[tuple[str, int], tuple[str, ...]] = {}
 
     @classmethod
     def from_snapshot(cls, snapshot: Snapshot, *, indexed: bool = True) -> Cluster:
@@ -164,7 +165,7 @@ class Cluster:
     def is_node_address(self, address: Address) -> bool:
         """Return whether a client outside can reach a node by *address*.
 
-        It can when a Node object lists the address, or when the device that holds it also holds one that is listed.
+        It can when a Node object lists the address, or when the device that holds it also holds one that is listed, or leads to a router.
         """
         if self.objects.node_with_ip(said(address)):
             return True
@@ -172,7 +173,26 @@ class Cluster:
         if port is None or port.device is None:
             return False
         listed = self.objects.node(port.node)
-        return listed is not None and any(p.device == port.device for a in listed.ips for p in self.ports_of(a) if p.node == port.node)
+        if listed is not None and any(p.device == port.device for a in listed.ips for p in self.ports_of(a) if p.node == port.node):
+            return True
+        return port.device in self.router_devices(port.node, address.version)
+
+    def router_devices(self, node: str, version: int) -> tuple[str, ...]:
+        """Return the devices by which a route of *node* leads to a router: a next hop of IP *version* that nobody of the cluster has.
+
+        A tunnel leads to the other end only, and of a node whose routes were not recorded none is known.
+        """
+        key = (node, version)
+        if key not in self._router_devices:
+            routing = self.stack(node).routing
+            hops = () if routing.inferred_from else (hop for route in routing.routes(version) for hop in route.nexthops)
+            leading = (h.device for h in hops if h.device is not None and h.gateway is not None and not self._is_somebodys(h.gateway, node))
+            links = ((device, routing.link(device)) for device in dict.fromkeys(leading))
+            self._router_devices[key] = tuple(device for device, link in links if link is None or not link.is_tunnel)
+        return self._router_devices[key]
+
+    def _is_somebodys(self, address: Address, node: str) -> bool:
+        return bool(self.ports_of(address)) or self.pod_with_ip(address, node) is not None
 
     def pod_with_ip(self, address: Address, node: str | None = None) -> Pod | None:
         """Return the pod that owns *address*; of several, the one on *node*."""

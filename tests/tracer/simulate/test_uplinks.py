@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.made_cluster import MadeCluster
 from tracer.trace import Disposition, Trace
 
@@ -56,3 +58,54 @@ def test_an_address_that_the_node_does_not_take_stays_unknown() -> None:
     cluster = made("eth0")
     cluster.node(1).held = []
     assert {d for d, _, _ in ends(cluster.trace(CLIENT, f"{LOOPBACK}:30080"))} == {Disposition.UNKNOWN}
+
+
+# -- between nodes --------------------------------------------------------------------------------------------------------------------
+
+
+def behind_a_router(*, rule: str = "") -> MadeCluster:
+    """Node n2 has an address on lo, and its links eth0 and eth1 lead to routers; n1 sends to it by a router."""
+    cluster = MadeCluster(2)
+    cluster.pod("client", 1)
+    cluster.service("web", [cluster.pod("web-1", 2)], node_port=30080)
+    sender, taker = cluster.node(1), cluster.node(2)
+    taker.held += [("lo", LOOPBACK, 32), ("eth1", "192.168.11.12", 24)]
+    ways = [{"gateway": f"192.168.{n}.1", "dev": name, "weight": 1, "flags": []} for n, name in ((0, "eth0"), (11, "eth1"))]
+    taker.routes.append({"dst": "172.16.0.0/16", "nexthops": ways, "flags": []})
+    sender.routes.append({"dst": "10.200.0.0/24", "gateway": "192.168.0.1", "dev": "eth0", "flags": []})
+    if rule:
+        taker.rules.append(("mangle", f"-A PREROUTING {rule} -p tcp --dport 30080 -j DROP"))
+    nodes = cluster.files()["nodes.json"]
+    cluster.extra["nodes.json"] = nodes.replace(b'"address": "192.168.0.12"', f'"address": "{LOOPBACK}"'.encode())
+    return cluster
+
+
+@pytest.mark.parametrize("source", ["node:n1", "pod:default/client"])
+def test_a_router_brings_it_by_whichever_link_it_likes(source: str) -> None:
+    """What the sender sends by one network may come in by the other: the router between them routes."""
+    assert {(d, n) for d, n, _ in ends(behind_a_router().trace(source, f"{LOOPBACK}:30080"))} == {(Disposition.DELIVERED, "web-1")}
+    found = ends(behind_a_router(rule="-i eth1").trace(source, f"{LOOPBACK}:30080"))
+    assert {(d, c[0].rpartition(" ")[2]) for d, _, c in found} == {(Disposition.DELIVERED, "eth0"), (Disposition.DROPPED, "eth1")}
+
+
+def test_an_address_that_no_object_lists_is_reached_by_the_link_that_leads_to_a_router() -> None:
+    """As a second network card's; one that leads to no router (a bridge of containers) is nobody's outside."""
+    cluster = behind_a_router()
+    cluster.node(2).held.append(("docker0", "172.17.0.1", 16))
+    assert {(d, n) for d, n, _ in ends(cluster.trace(CLIENT, "192.168.11.12:30080"))} == {(Disposition.DELIVERED, "web-1")}
+    assert {d for d, _, _ in ends(cluster.trace(CLIENT, "172.17.0.1:30080"))} == {Disposition.UNKNOWN}
+
+
+# -- a device that nobody named -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", ["-i eth1", "! -i eth1", "-m addrtype --src-type UNICAST --limit-iface-in", "-m rpfilter"])
+def test_a_match_on_a_device_that_is_not_known_is_unknown(rule: str) -> None:
+    """Routes were not recorded, so by which device a pod's packet comes in is in no file: the match is neither true nor false."""
+    cluster = MadeCluster(1)
+    cluster.service("web", [cluster.pod("web-1", 1), cluster.pod("client", 1)], node_port=30080)
+    cluster.node(1).without |= {"ip-route.json"}
+    cluster.node(1).rules.append(("mangle", f"-A PREROUTING -p tcp --dport 80 {rule} -j DROP"))
+    answer = cluster.trace("pod:default/client", "10.96.0.10:80")
+    asked = [u.text for u in answer.unknowns if "device" in u.text or "route back" in u.text]
+    assert asked and any(o.disposition is Disposition.UNKNOWN or o.conditions for o in answer.outcomes), (answer.unknowns, answer.outcomes)

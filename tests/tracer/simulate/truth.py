@@ -1,7 +1,7 @@
 """A recording held against what a real kernel did with real packets: ../shared/bin/kernel_truth.py asks and judges, the command answers.
 
 A recording is answered once a run for all that is asked of it: connections and rules are two judgements of the same answers. ``make test`` asks
-a seeded third of the connections, the same for both.
+a seeded part of the connections, the same for both.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from tests.conftest import PROJECT, SHARED
 from tests.sizes import some
 
 _SCRIPT = SHARED / "bin/kernel_truth.py"
-_NTH = 3
 
 
 def whole(truth: str) -> Path:
@@ -56,23 +55,25 @@ def _folder() -> Path:
 
 
 @functools.cache
-def slice_of(truth: str) -> Path:
-    """Return the truth file *truth* with a third of its records, drawn with a seed: all of them in full size."""
+def slice_of(truth: str, nth: int) -> Path:
+    """Return the truth file *truth* with one in *nth* of its records, drawn with a seed: all of them in full size."""
     with gzip.open(whole(truth)) as file:
         recorded = json.load(file)
-    recorded["records"] = some(recorded["records"], _NTH)
+    recorded["records"] = some(recorded["records"], nth)
     part = _folder() / truth
     part.write_bytes(gzip.compress(json.dumps(recorded).encode(), 1))
     return part
 
 
-def verdict(recording: str, what: str, truth: str) -> tuple[int, int]:
+def verdict(recording: str, what: str, truth: str, *, nth: int = 3) -> tuple[int, int]:
     """Return how many answers about *recording* agree, and of how many: *what* is ``check`` (connections) or ``rules``.
+
+    *nth*: one record in so many is asked, every one in full size.
 
     Raises:
         AssertionError: with all that the script says, when it is not content.
     """
-    part = slice_of(truth)
+    part = slice_of(truth, nth)
     script = [sys.executable, _SCRIPT, what, part, "-"]
     said = subprocess.run(script, input=answers(recording, queries(part)), capture_output=True, text=True, timeout=300, check=False)
     assert said.returncode == 0, said.stdout
@@ -80,7 +81,7 @@ def verdict(recording: str, what: str, truth: str) -> tuple[int, int]:
     return int(agree), int(total)
 
 
-def all_of(records: int) -> tuple[int, int]:
+def all_of(records: int, *, nth: int = 3) -> tuple[int, int]:
     """Return what :func:`verdict` has to say of *records*: of each one, or of each one of the slice."""
-    here = len(some(range(records), _NTH))
+    here = len(some(range(records), nth))
     return (here, here)
