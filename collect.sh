@@ -89,6 +89,21 @@ app=kindnet kindnet-cni
 app=flannel kube-flannel
 app=antrea antrea-agent
 k8s-app=aws-node aws-node'
+# What kind of cluster it is: name, what is found in its Nodes, and what gets at the rules of nodes (webapp/collecting/platforms.py).
+platforms='kind|"providerID": "kind://|docker exec NODE iptables-save; or COLLECT --readings debug makes a pod on each node, and removes it.
+minikube|"minikube\.k8s\.io/name"|minikube ssh -n NODE sudo iptables-save; or COLLECT --readings debug makes a pod on each node, and removes it.
+EKS Auto Mode|"eks\.amazonaws\.com/compute-type": "auto"|kube-proxy is a service of the system there, so no pod can be read in. COLLECT --readings debug makes a pod on each node, and removes it.
+EKS|"kubeletVersion": "[^"]{0,60}-eks-|COLLECT --readings debug makes a pod on each node, and removes it; or with SSM: sudo iptables-save on the node.
+AKS|"kubernetes\.azure\.com/cluster"|COLLECT --readings debug makes a pod on each node, and removes it.
+GKE Autopilot|"name": "gk3-|Nodes cannot be read there by anybody but Google: the objects are all that can be had (--readings none).
+GKE|"kubeletVersion": "[^"]{0,60}-gke\.|COLLECT --readings debug makes a pod on each node, and removes it; or on the node, with SSH: sudo iptables-save.
+k3s|"kubeletVersion": "[^"]{0,60}\+k3s|kube-proxy runs inside k3s itself, so no pod can be read in. COLLECT --readings debug makes a pod on each node, and removes it; or on the node as root: iptables-save.
+RKE2|"kubeletVersion": "[^"]{0,60}\+rke2|COLLECT --readings debug makes a pod on each node, and removes it; or on the node as root: iptables-save.
+OpenShift|"node\.openshift\.io/os_id"|COLLECT --readings debug --debug-namespace NAME does it, in a namespace that allows privileged pods, and removes its pods.
+Talos|"osImage": "Talos |COLLECT --readings debug makes a pod on each node, and removes it (with the programs of the image, as Talos has none).
+MicroK8s|"microk8s\.io/cluster"|kube-proxy runs inside kubelite there. COLLECT --readings debug makes a pod on each node, and removes it; or on the node as root: iptables-save.
+kubeadm|"kubeadm\.alpha\.kubernetes\.io/cri-socket"|COLLECT --readings debug makes a pod on each node, and removes it; or on the node as root: iptables-save.'
+otherwise='COLLECT --readings debug makes a pod on each node, and removes it; or on the node as root: iptables-save.'
 # The ConfigMaps that say how kube-proxy, the cluster's DNS and its network are set up: namespace, name, and what has to be found in the Nodes,
 # Namespaces or Pods before one is asked for. No other is (webapp/collecting/more_objects.py).
 config_maps='kube-system kube-proxy
@@ -848,10 +863,18 @@ read_node() { # NODE SYSTEM
   if [ "$readings" = daemonset ]; then read_with_reader "$1" $found; else read_with_exec "$1" $found; fi
   [ "$readings" != debug ] || remove_pod "$made"
   rmdir "$work/nodes/$1" 2>/dev/null
-  say "$(awk -F'\t' -v node="$1" -v by="$by" '
-    $3 == "taken" { taken++ } $3 == "failed" { failed = failed "\n    " $1 ": " $4 } $3 == "lacking" { lacking = lacking " " $1 }
-    END { gsub("nodes/" node "/", "", lacking); print "  " node ": " taken + 0 " files" by (lacking == "" ? "" : "; cannot be read there:" lacking) failed }' \
-    "$state/node-$1.log")"
+  say "$(sort "$state/node-$1.log" | awk -F'\t' -v node="$1" -v by="$by" '
+    { sub(/^.*\//, "", $1) }
+    $3 == "taken" { taken++ }
+    $3 == "lacking" { lacking++ }
+    $3 == "failed" {
+      if (!($4 in count)) reason[++reasons] = $4
+      if (++count[$4] <= 3) named[$4] = named[$4] (count[$4] > 1 ? ", " : "") $1
+    }
+    END {
+      printf "  %s: %d files%s%s", node, taken, by, (lacking ? "; " lacking " cannot be read there" : "")
+      for (i = 1; i <= reasons; i++) printf "\n    %s%s: %s", named[reason[i]], (count[reason[i]] > 3 ? " and " count[reason[i]] - 3 " more" : ""), reason[i]
+    }')"
 }
 
 unread() { # NODE FILE HOW TEXT
@@ -1058,23 +1081,81 @@ write_target() {
   esac
 }
 
-report() { # what was taken, what was not, what is inside; returns 1 if something failed
+# What was taken, what was not, each reason once, and what is inside (webapp/collecting/report.py); returns 1 if something failed.
+report() {
   say ''
-  awk -F'\t' '
-    $3 == "taken" { if ($1 ~ /^nodes\//) { of_nodes++; split($1, part, "/"); if (!seen[part[2]]++) nodes++ } else of_objects++ }
-    $3 == "lacking" { file = $1; sub(/^nodes\/[^\/]*\//, "", file); lacking[file " (" $4 ")"]++ }
+  sort "$state/all.log" | awk -F'\t' '
+    function some(group, of) { return text[group, of] (many[group, of] > 3 ? " and " many[group, of] - 3 " more" : "") }
+    function name_once(group, of, what) {
+      if ((group, of, what) in seen) return
+      seen[group, of, what] = 1
+      if (++many[group, of] <= 3) text[group, of] = text[group, of] (many[group, of] > 1 ? ", " : "") what
+    }
+    function reason_of(error) {
+      if (index(error, "Not allowed: ")) return "Not allowed: "
+      if (index(error, "No debug pod runs there: ")) return "No debug pod runs there: "
+      return error
+    }
+    {
+      parts = split($1, part, "/")
+      node = part[1] == "nodes" && parts > 1 ? part[2] : ""
+    }
+    $3 == "taken" { if (node != "") { of_nodes++; if (!counted[node]++) nodes++ } else of_objects++; next }
+    {
+      if ($3 == "failed") failed++
+      group = $3 SUBSEP (node == "") SUBSEP ($3 == "failed" ? reason_of($4) : $4)
+      if (!(group in size)) { order[++groups] = group; first[group] = $4; path[group] = $1; how[group] = $3 }
+      size[group]++
+      name_once(group, "files", part[parts])
+      if (node != "") name_once(group, "nodes", node)
+    }
     END {
       printf "Taken: %d files of the cluster, %d files of %d nodes.\n", of_objects, of_nodes, nodes
-      for (what in lacking) printf "Not there to be read, on %d nodes: %s\n", lacking[what], what
-    }' "$state/all.log" | sort -r >&2
-  failed=$(awk -F'\t' '$3 == "failed"' "$state/all.log" | wc -l)
-  if [ "$failed" -gt 0 ]; then
-    say "Refused or failed: $((failed)) files"
-    awk -F'\t' '$3 == "failed" && ++count <= 30 { print "  " $1 ": " $4 } END { if (count > 30) print "  and " count - 30 " more, see snapshot.json" }' "$state/all.log" >&2
-  fi
+      for (i = 1; i <= groups; i++)
+        if (how[order[i]] == "lacking") printf "Not there to be read, on %d nodes: %s (%s)\n", many[order[i], "nodes"], some(order[i], "files"), first[order[i]]
+      if (failed) printf "Refused or failed: %d files\n", failed
+      for (i = 1; i <= groups; i++) {
+        group = order[i]
+        if (how[group] != "failed" || ++kinds > 30) continue
+        if (size[group] == 1) printf "  %s: %s\n", path[group], first[group]
+        else if (many[group, "nodes"]) printf "  %d files of %s: %s\n", size[group], some(group, "nodes"), first[group]
+        else printf "  %s: %s\n", some(group, "files"), first[group]
+      }
+      if (kinds > 30) printf "  and %d more, see snapshot.json\n", kinds - 30
+    }' >&2
   say 'Inside are real names and addresses. Not inside: Secrets, other ConfigMaps, logs, traffic; of Pods neither environment variables'
   say 'nor commands and their arguments, but for named ones of the own programs of the cluster. To replace names and addresses, where Hopline is installed: manage.py redact SNAPSHOT REDACTED'
-  [ "$failed" -eq 0 ]
+  ! grep -q '	failed	' "$state/all.log"
+}
+
+left_nodes() { # prints the Linux nodes whose rules are not there, of those that were to be read
+  sort "$state/all.log" | awk -F'\t' '
+    split($1, part, "/") == 3 && part[1] == "nodes" && part[3] != "hns-endpoints.json" {
+      if (!(part[2] in has)) { order[++count] = part[2]; has[part[2]] = 0 }
+      if ($3 == "taken" && part[3] ~ /^(iptables-save|iptables-legacy-save|nft-ruleset)\.(txt|json)$/) has[part[2]] = 1
+    }
+    END { for (i = 1; i <= count; i++) if (!has[order[i]]) print order[i] }'
+}
+
+next_step() {
+  advice=$otherwise
+  while IFS='|' read -r platform sign hint; do
+    grep -q -E -e "$sign" "$work/nodes.json" 2>/dev/null || continue
+    say "The cluster looks like $platform."
+    advice=$hint
+    break
+  done <<END
+$platforms
+END
+  without=$(left_nodes | awk 'NR <= 3 { text = text (NR > 1 ? ", " : "") $0 } END { print text (NR > 3 ? " and " NR - 3 " more" : "") }')
+  if [ "$readings" = none ]; then
+    say 'No node was read: a trace ends in unknown where a node decides.'
+  elif [ -n "$without" ]; then
+    say "Without rules: $without. Traces end in unknown there."
+    [ "$readings" != debug ] || advice='See above why. Another namespace or image: --debug-namespace, --debug-image.'
+    say "$(printf '%s' "$advice" | sed 's/COLLECT/sh collect.sh/')"
+  fi
+  say "Next: open $target in Hopline (page Snapshots), or: manage.py import_snapshot $target"
 }
 
 read_arguments "$@"
@@ -1117,10 +1198,13 @@ if [ "$readings" != none ]; then
   remove_debug_pods
 fi
 
-cat "$state"/*.log >"$state/all.log"
+# Of a file that was tried twice the last word counts.
+cat "$state"/*.log | awk -F'\t' '{ if (!($1 in said)) order[++count] = $1; said[$1] = $0 } END { for (i = 1; i <= count; i++) print said[order[i]] }' >"$state/all"
+mv "$state/all" "$state/all.log"
 write_about
 result=0
 report || result=1
+next_step
 write_target || { clean_up; fail 3 "$target cannot be written"; }
 clean_up
 printf '%s\n' "$target"

@@ -15,7 +15,8 @@ from webapp.cluster import Connection
 from webapp.collecting.cluster_objects import Say
 from webapp.collecting.collection import Collection, How
 from webapp.collecting.plugin_pods import plugin_places
-from webapp.reading.changes import FileRead, StoredChange
+from webapp.collecting.report import NOT_ALLOWED, failures_of
+from webapp.reading.changes import FileRead, NodeRead, StoredChange
 from webapp.reading.node_reader import ReadFrom, commands, read_node
 from webapp.reading.paths import ObjectPath
 from webapp.reading.places import NO_PROXY, NO_READER, Places
@@ -95,7 +96,7 @@ def _unread(into: Collection, say: Say, path: str, error: str, *, is_lacking: bo
 
 
 def _read(connection: Connection, node: str, place: ReadFrom, wanted: tuple[NodeFile, ...], into: Collection, say: Say) -> None:
-    reading = read_node(connection, node, place, wanted)
+    reading = _with_word(read_node(connection, node, place, wanted))
     for file in reading.files:
         _keep(node, file, into)
     if not reading.error and not place.is_reader:
@@ -108,6 +109,11 @@ def _read(connection: Connection, node: str, place: ReadFrom, wanted: tuple[Node
     say(_line(node, into, place))
 
 
+def _with_word(reading: NodeRead) -> NodeRead:
+    """Return *reading* with the word in front that every refusal has here."""
+    return replace(reading, error=f"{NOT_ALLOWED}{reading.error}") if reading.is_denied else reading
+
+
 def _read_more(connection: Connection, node: str, place: ReadFrom, conntrack: bool, before: Iterable[FileRead], into: Collection) -> None:
     """Read what is asked for on top, each where it is wanted; a program that is missing is not tried again."""
     taken = {file.name: file.content for file in before if file.content or (file.content is not None and not file.name.endswith(".json"))}
@@ -118,7 +124,7 @@ def _read_more(connection: Connection, node: str, place: ReadFrom, conntrack: bo
             continue
         if also.warned and LEGACY_WARNING.encode() not in taken.get(also.warned, b""):
             continue
-        reading = read_node(connection, node, place, (replace(also.file, argv=also.argv),))
+        reading = _with_word(read_node(connection, node, place, (replace(also.file, argv=also.argv),)))
         for file in reading.files:
             if file.content is not None and not _is_nothing(file):
                 taken[file.name] = file.content
@@ -149,8 +155,7 @@ def _keep(node: str, file: FileRead, into: Collection) -> None:
 
 def _line(node: str, into: Collection, place: ReadFrom) -> str:
     entries = [entry for entry in into.entries if entry.node == node]
-    lacking = " ".join(entry.path.rpartition("/")[2] for entry in entries if entry.how is How.LACKING)
-    failed = "".join(f"\n    {entry.path.rpartition('/')[2]}: {entry.error}" for entry in entries if entry.how is How.FAILED)
+    lacking = sum(entry.how is How.LACKING for entry in entries)
     taken = sum(entry.how is How.TAKEN for entry in entries)
     where = "" if place.container in (None, "kube-proxy", "node-reader") else f" by {place.container} in {place}"
-    return f"  {node}: {taken} files{where}" + (f"; cannot be read there: {lacking}" if lacking else "") + failed
+    return f"  {node}: {taken} files{where}" + (f"; {lacking} cannot be read there" if lacking else "") + failures_of(entries)

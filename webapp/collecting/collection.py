@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -89,27 +88,6 @@ class Collection:
     def _note(self, entry: Entry) -> None:
         with self._lock:
             self._entries[entry.path] = entry
-
-
-def report(entries: Iterable[Entry], most: int = 30) -> str:
-    """Return in words what was taken, what was not there to be read, and what was refused or failed."""
-    entries = tuple(entries)
-    taken = [entry for entry in entries if entry.how is How.TAKEN]
-    nodes = {entry.node for entry in taken} - {None}
-    of_nodes = sum(entry.node is not None for entry in taken)
-    lines = [f"Taken: {len(taken) - of_nodes} files of the cluster, {of_nodes} files of {len(nodes)} nodes."]
-    lacking: dict[tuple[str, str], int] = {}
-    for entry in entries:
-        if entry.how is How.LACKING:
-            key = (entry.path.rpartition("/")[2], entry.error)
-            lacking[key] = lacking.get(key, 0) + 1
-    lines += [f"Not there to be read, on {count} nodes: {name} ({error})" for (name, error), count in sorted(lacking.items())]
-    failed = [entry for entry in entries if entry.how is How.FAILED]
-    if failed:
-        lines += [f"Refused or failed: {len(failed)} files", *(f"  {entry.path}: {entry.error}" for entry in failed[:most])]
-    if len(failed) > most:
-        lines.append(f"  and {len(failed) - most} more, see snapshot.json")
-    return "\n".join(lines)
 
 
 def _checked(path: str) -> str:

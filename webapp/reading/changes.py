@@ -22,12 +22,13 @@ class FileRead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRead:
-    """One reading of a node. *pod* is where (``NS/NAME``), *error* what made it end before its end."""
+    """One reading of a node. *pod* is where (``NS/NAME``), *error* what made it end before its end (*is_denied*: that is not allowed)."""
 
     node: str
     pod: str
     files: tuple[FileRead, ...]
     error: str = ""
+    is_denied: bool = False
     read_at: float
     seconds: float
 

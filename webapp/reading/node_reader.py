@@ -54,18 +54,19 @@ def read_node(connection: Connection, node: str, place: ReadFrom, wanted: tuple[
     started, begun = time.time(), time.monotonic()
     try:
         files = _by_reader(connection, place, wanted) if place.is_reader else _one_by_one(connection, place, wanted)
-        error = ""
+        error, is_denied = "", False
     except _Ended as ended:
-        files, error = ended.files, ended.text
-    return NodeRead(node=node, pod=str(place), files=files, error=error, read_at=started, seconds=time.monotonic() - begun)
+        files, error, is_denied = ended.files, ended.text, ended.is_denied
+    seconds = time.monotonic() - begun
+    return NodeRead(node=node, pod=str(place), files=files, error=error, is_denied=is_denied, read_at=started, seconds=seconds)
 
 
 class _Ended(Exception):
-    """The reading cannot go on; *files* were read before."""
+    """The reading cannot go on; *files* were read before. *is_denied*: the API server does not allow it."""
 
-    def __init__(self, text: str, files: tuple[FileRead, ...] = ()) -> None:
+    def __init__(self, text: str, files: tuple[FileRead, ...] = (), *, is_denied: bool = False) -> None:
         super().__init__(text)
-        self.text, self.files = text, files
+        self.text, self.files, self.is_denied = text, files, is_denied
 
 
 def _one_by_one(connection: Connection, place: ReadFrom, wanted: tuple[NodeFile, ...]) -> tuple[FileRead, ...]:
@@ -81,7 +82,7 @@ def _one_by_one(connection: Connection, place: ReadFrom, wanted: tuple[NodeFile,
             text = f"{command.argv[0]}: {error}"
             raise _Ended(text, (*files, _hung(command, text, left))) from None
         except (cluster.Denied, cluster.Refused, cluster.Unreachable) as error:
-            raise _Ended(str(error), tuple(files)) from None
+            raise _Ended(str(error), tuple(files), is_denied=isinstance(error, cluster.Denied)) from None
     return tuple(files)
 
 
@@ -126,7 +127,7 @@ def _by_reader(connection: Connection, place: ReadFrom, wanted: tuple[NodeFile, 
     try:
         output = connection.exec(place.namespace, place.pod, place.container, argv, timeout=READER_SECONDS, most_bytes=2 * MOST_BYTES)
     except cluster.ClusterError as error:
-        raise _Ended(str(error)) from None
+        raise _Ended(str(error), is_denied=isinstance(error, cluster.Denied)) from None
     if output.exit_code != 0:
         raise _Ended(f"The node reader ended with {output.exit_code}: {output.stderr.strip()[-300:]}")
     try:

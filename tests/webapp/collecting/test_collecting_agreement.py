@@ -15,6 +15,7 @@ from tracer.kube import configmap, kept_parts
 from tracer.kube.known_programs import PROGRAMS
 from tracer.snapshot.redact import remove_secrets
 from webapp.collecting.more_objects import CONFIG_MAPS, MORE_KINDS, MORE_MAPS
+from webapp.collecting.platforms import OTHERWISE, PLATFORMS
 from webapp.live.store import Store
 from webapp.reading.stored_parts import kept
 
@@ -256,6 +257,8 @@ def test_the_script_has_the_same_tables() -> None:
             [f"{kind.namespace} {kind.name}" for kind in CONFIG_MAPS]
             + [f"{more.namespace} {more.name} {more.sign.pattern}" for more in MORE_MAPS]
         ),
+        "platforms": "\n".join(f"{one.name}|{one.sign.pattern}|{one.advice}" for one in PLATFORMS),
+        "otherwise": OTHERWISE,
         "more_kinds": "\n".join(f"{more.path} {more.plural}.{more.group}" for more in MORE_KINDS),
     }.items():
         assert f"\n{name}='{value}'\n" in TEXT

@@ -12,7 +12,8 @@ import pytest
 
 from webapp.cluster import Output, Unreachable
 from webapp.collecting.cluster_nodes import NodeReadings, take_nodes
-from webapp.collecting.collection import Collection, Entry, How, report
+from webapp.collecting.collection import Collection, Entry, How
+from webapp.collecting.report import report
 from webapp.reading.places import NO_READER
 
 NODES = [{"metadata": {"name": name}, "status": {"nodeInfo": {"operatingSystem": "linux"}}} for name in ("a", "b", "c")]
@@ -91,12 +92,15 @@ def test_other_names_are_refused(tmp_path: Path, path: str) -> None:
 def test_the_report_counts_and_cuts() -> None:
     taken = [Entry(path="services.json", read_at=0), Entry(path="nodes/a/ss.txt", read_at=0)]
     lacking = [Entry(path=f"nodes/{n}/ss.txt", read_at=0, how=How.LACKING, error="no ss") for n in ("b", "c")]
-    failed = [Entry(path=f"nodes/{n}/sysctl.txt", read_at=0, how=How.FAILED, error="no") for n in range(5)]
-    assert report([*taken, *lacking, *failed], most=2).splitlines() == [
+    failed = [Entry(path=f"nodes/{n}/sysctl.txt", read_at=0, how=How.FAILED, error="Not allowed: on {n}") for n in range(5)]
+    others = [Entry(path=f"{n}.json", read_at=0, how=How.FAILED, error=f"broken {n}") for n in range(3)]
+    refused = [Entry(path=f"{n}.json", read_at=0, how=How.FAILED, error=f"Not allowed: {n}") for n in "xy"]
+    assert report([*taken, *lacking, *failed, *refused, *others], most=3).splitlines() == [
         "Taken: 1 files of the cluster, 1 files of 1 nodes.",
         "Not there to be read, on 2 nodes: ss.txt (no ss)",
-        "Refused or failed: 5 files",
-        "  nodes/0/sysctl.txt: no",
-        "  nodes/1/sysctl.txt: no",
-        "  and 3 more, see snapshot.json",
+        "Refused or failed: 10 files",
+        "  5 files of 0, 1, 2 and 2 more: Not allowed: on {n}",
+        "  x.json, y.json: Not allowed: x",
+        "  0.json: broken 0",
+        "  and 2 more, see snapshot.json",
     ]

@@ -16,9 +16,11 @@ from webapp import __version__, cluster
 from webapp.cluster import Connection
 from webapp.collecting.cluster_nodes import NodeReadings, take_nodes
 from webapp.collecting.cluster_objects import take_objects, take_version
-from webapp.collecting.collection import Collection, How, report
+from webapp.collecting.collection import Collection, How
+from webapp.collecting.platforms import platform_of
 from webapp.collecting.redacting import SENTENCE as REDACTED
 from webapp.collecting.redacting import key_in, redact, write_names
+from webapp.collecting.report import next_step, report
 from webapp.collecting.target import BadTarget, Target, target_at
 from webapp.management.commands.redact import add_redaction
 from webapp.reading.stored_parts import SENTENCE
@@ -75,7 +77,7 @@ class Command(BaseCommand):
         )
         try:
             with self._connection(options) as connection, target_at(path) as target:
-                is_whole = self._collect(connection, Collection(target.folder), how)
+                is_whole, then = self._collect(connection, Collection(target.folder), how, path)
                 (self._redacted(target, options) if options["redact"] else target).finish()
         except (BadTarget, cluster.BadKubeconfig, ValueError) as error:
             raise CommandError(str(error), returncode=2) from error
@@ -83,6 +85,7 @@ class Command(BaseCommand):
             raise CommandError(f"{path} cannot be written: {error}", returncode=3) from error
         if not options["redact"]:
             self._say("Names and addresses in it are the real ones; --redact, or manage.py redact, replaces them.")
+        self._say(then)
         self.stdout.write(str(path))
         if not is_whole:
             sys.exit(1)
@@ -97,8 +100,8 @@ class Command(BaseCommand):
             raise cluster.BadKubeconfig("The kubeconfig has no current context; give one with --context.")
         return Connection.from_context(path, context)
 
-    def _collect(self, connection: Connection, into: Collection, how: NodeReadings) -> bool:
-        """Write all files of the snapshot; return whether nothing was refused and nothing failed."""
+    def _collect(self, connection: Connection, into: Collection, how: NodeReadings, path: Path) -> tuple[bool, str]:
+        """Write all files of the snapshot; return whether nothing was refused and nothing failed, and what to do next."""
         began = time.time()
         self._say("Objects")
         kubernetes = take_version(connection, into, self._say)
@@ -111,7 +114,10 @@ class Command(BaseCommand):
             take_nodes(connection, objects, into, self._say, how)
         into.say(collector=f"hopline {__version__}", collected_at=began, kubernetes=kubernetes)
         self._say(f"\n{report(into.entries)}\n{SENTENCE}")
-        return not any(entry.how is How.FAILED for entry in into.entries)
+        nodes = into.folder / "nodes.json"
+        platform = platform_of(nodes.read_text() if nodes.exists() else "")
+        then = next_step(into.entries, platform, how.how, "manage.py collect", str(path))
+        return not any(entry.how is How.FAILED for entry in into.entries), then
 
     def _redacted(self, target: Target, options: dict[str, Any]) -> Target:
         """Return a target with what was collected under other names."""

@@ -1,0 +1,99 @@
+"""What is said at the end of collecting: what was taken, what was not there, what was refused (each reason once), and what to do next.
+
+collect.sh says the same in the same words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tracer.packet import Family
+from tracer.snapshot.node_files import DUMPS, HNS_ENDPOINTS, NFT_LISTINGS, names
+from webapp.collecting.collection import Entry, How
+from webapp.collecting.platforms import OTHERWISE, PROGRAM, Platform
+
+NOT_ALLOWED = "Not allowed: "
+_REASONS = (NOT_ALLOWED, "No debug pod runs there: ")
+"""Reasons that differ in names only: what has one of them is one line."""
+_SHOWN = 3
+_RULES = frozenset(names((*DUMPS[Family.IP], *NFT_LISTINGS)))
+
+
+def report(entries: Iterable[Entry], most: int = 30) -> str:
+    """Return in words what was taken, what was not there to be read, and what was refused or failed."""
+    entries = tuple(entries)
+    taken = [entry for entry in entries if entry.how is How.TAKEN]
+    nodes = {entry.node for entry in taken} - {None}
+    of_nodes = sum(entry.node is not None for entry in taken)
+    lines = [f"Taken: {len(taken) - of_nodes} files of the cluster, {of_nodes} files of {len(nodes)} nodes."]
+    lacking = _together((entry, entry.error) for entry in entries if entry.how is How.LACKING)
+    lines += [f"Not there to be read, on {len(_nodes(same))} nodes: {some(_names(same))} ({same[0].error})" for same in lacking]
+    failed = [entry for entry in entries if entry.how is How.FAILED]
+    if failed:
+        kinds = [_folded(same) for same in _together((entry, _reason(entry)) for entry in failed)]
+        lines += [f"Refused or failed: {len(failed)} files", *kinds[:most]]
+        if len(kinds) > most:
+            lines.append(f"  and {len(kinds) - most} more, see snapshot.json")
+    return "\n".join(lines)
+
+
+def failures_of(entries: Iterable[Entry]) -> str:
+    """Return the lines that say of one node what failed there, each reason once; nothing where nothing did."""
+    failed = _together((entry, entry.error) for entry in entries if entry.how is How.FAILED)
+    return "".join(f"\n    {some(_names(same))}: {same[0].error}" for same in failed)
+
+
+def left(entries: Iterable[Entry]) -> tuple[str, ...]:
+    """Return the Linux nodes whose rules are not there, of those that were to be read."""
+    found: dict[str, bool] = {}
+    for entry in entries:
+        if entry.node is not None and entry.path.count("/") == 2 and not entry.path.endswith(f"/{HNS_ENDPOINTS.name}"):
+            found[entry.node] = found.get(entry.node, False) or (entry.how is How.TAKEN and entry.path.rpartition("/")[2] in _RULES)
+    return tuple(node for node, has_rules in found.items() if not has_rules)
+
+
+def next_step(entries: Iterable[Entry], platform: Platform | None, readings: str, program: str, target: str) -> str:
+    """Return what to do next: where the rules of a node are missing how to get at them there, then what to do with *target*."""
+    lines = [f"The cluster looks like {platform.name}."] if platform else []
+    without = left(entries)
+    if readings == "none":
+        lines.append("No node was read: a trace ends in unknown where a node decides.")
+    elif without:
+        lines.append(f"Without rules: {some(without)}. Traces end in unknown there.")
+        advice = platform.advice if platform else OTHERWISE
+        if readings == "debug":
+            advice = "See above why. Another namespace or image: --debug-namespace, --debug-image."
+        lines.append(advice.replace(PROGRAM, program))
+    return "\n".join([*lines, f"Next: open {target} in Hopline (page Snapshots), or: manage.py import_snapshot {target}"])
+
+
+def some(all_names: Sequence[str]) -> str:
+    """Return the first of *all_names*, and how many more there are."""
+    more = len(all_names) - _SHOWN
+    return ", ".join(all_names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _together(reasons: Iterable[tuple[Entry, str]]) -> tuple[tuple[Entry, ...], ...]:
+    found: dict[tuple[bool, str], list[Entry]] = {}
+    for entry, reason in reasons:
+        found.setdefault((entry.node is None, reason), []).append(entry)
+    return tuple(map(tuple, found.values()))
+
+
+def _reason(entry: Entry) -> str:
+    return next((reason for reason in _REASONS if reason in entry.error), entry.error)
+
+
+def _folded(same: Sequence[Entry]) -> str:
+    if len(same) == 1:
+        return f"  {same[0].path}: {same[0].error}"
+    nodes = _nodes(same)
+    return f"  {len(same)} files of {some(nodes)}: {same[0].error}" if nodes else f"  {some(_names(same))}: {same[0].error}"
+
+
+def _nodes(same: Iterable[Entry]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(entry.node for entry in same if entry.node is not None))
+
+
+def _names(same: Iterable[Entry]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(entry.path.rpartition("/")[2] for entry in same))
