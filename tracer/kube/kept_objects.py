@@ -18,7 +18,7 @@ from tracer.errors import Fault, ParseError
 from tracer.kube.fields import Origin
 from tracer.kube.kinds import BY_NAME, Model
 from tracer.kube.object_file import Aspect, RawObject
-from tracer.kube.objects import M, Objects, read_object
+from tracer.kube.objects import Look, M, Objects, read_object
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,8 +125,12 @@ class KeptObjects(Objects):
         """Return what is wrong with the objects that are there now."""
         return tuple(fault for key in sorted(self._faulty) for fault in self._faulty[key])
 
-    def check_all(self) -> Mapping[str, int]:
-        """Return how many of each kind there are."""
+    def check_all(self, look: Look | None = None) -> Mapping[str, int]:
+        """Return how many of each kind there are; *look* is shown each."""
+        if look is not None:
+            for kind in self._shelves:
+                for raw, _ in self.others(kind):
+                    look(raw, True)
         return {kind: len(shelf.kept) for kind, shelf in sorted(self._shelves.items()) if shelf.kept}
 
     @cached_property

@@ -47,6 +47,9 @@ _PATTERNS = {
     Aspect.HOST_NETWORK: re.compile(rb'"hostNetwork"' + _WS + rb":" + _WS + rb"(true)"),
     Aspect.KIND: re.compile(rb'"kind"' + _WS + rb":" + _WS + _STRING),
 }
+_RECORDED = re.compile(rb'"(?:uid|resourceVersion|podIP|hostIP|nodeName)"|"clusterIP"' + _WS + b":" + _WS + rb'"[0-9a-f]')
+_RUNNING = frozenset({b"Service", b"ServiceList", b"Pod", b"PodList"})
+"""The kinds into whose specs the cluster writes (tracer.snapshot.form)."""
 _ESCAPE = re.compile(rb"\\[u/]")
 # How many keys are searched for one by one before an index is made, which costs as much as that many searches.
 _SEARCHES = {Aspect.ADDRESS: 8, Aspect.NAME: 2, Aspect.SERVICE_NAME: 4}
@@ -181,6 +184,14 @@ class ObjectFile:
         written = frozenset(_PATTERNS[Aspect.KIND].findall(self._data))
         apart = () if self._lines is None else self.spans.kinds
         return written | {kind.encode() for kind in apart if kind is not None}
+
+    @property
+    def may_be_manifests(self) -> bool:
+        """Return whether no Service or Pod in the file was recorded, as far as a look tells; false where its place says what it holds.
+
+        :raises ParseError: the file cannot be read at all.
+        """
+        return self._kind is None and bool(self._kinds & _RUNNING) and _RECORDED.search(self._data) is None
 
     def may_hold(self, kind: str) -> bool:
         """Return false only if no object of this *kind* can be in the file. :raises ParseError: the file cannot be read at all."""

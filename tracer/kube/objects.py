@@ -7,7 +7,7 @@ Look-ups never raise: an object or file that cannot be read is left out and its 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TypeVar
 
@@ -26,6 +26,7 @@ from tracer.kube.service import AddressOf, Service, ServicePort
 from tracer.limits import FAULTS, REFUSED
 from tracer.packet import Address, Protocol
 
+Look = Callable[[RawObject, bool], None]
 M = TypeVar("M", Service, EndpointSlice, Node, Pod, Namespace, NetworkPolicy, ConfigMap)
 
 
@@ -41,7 +42,8 @@ class Objects:
     """The API objects in *files*. *faults* are those already found while the files were opened."""
 
     def __init__(self, files: Iterable[ObjectFile] = (), faults: Iterable[Fault] = ()) -> None:
-        self._files = tuple(files)
+        self._given = tuple(files)
+        self._ordered: tuple[ObjectFile, ...] | None = None
         self._faults = dict.fromkeys(faults)
         self._holding: dict[str, tuple[ObjectFile, ...]] = {}
         self._read: dict[tuple[ObjectFile, int], tuple[Model, ...]] = {}
@@ -52,8 +54,10 @@ class Objects:
         """Return the faults met so far; ``check_all`` meets them all."""
         return tuple(self._faults)
 
-    def check_all(self) -> Mapping[str, int]:
+    def check_all(self, look: Look | None = None) -> Mapping[str, int]:
         """Read every object of every file once, so that ``faults`` is complete. Return how many of each kind there are.
+
+        *look* is shown each, and whether it counts: of several with one kind and name the first does.
 
         What another group calls by the name of a known kind counts under both names (``Service.serving.knative.dev``).
         """
@@ -66,7 +70,10 @@ class Objects:
                 named = metadata if isinstance(metadata, Mapping) else {}
                 kind = f"{raw.kind}.{group_of(raw.value)}" if is_namesake(raw.kind, raw.value) else raw.kind
                 identity = (kind, str(named.get("namespace")), str(named.get("name")))
-                if identity not in seen:
+                is_first = identity not in seen
+                if look is not None:
+                    look(raw, is_first)
+                if is_first:
                     seen.add(identity)
                     counts[kind] = counts.get(kind, 0) + 1
         return dict(sorted(counts.items()))
@@ -181,10 +188,19 @@ class Objects:
         return self._all(ConfigMap, "ConfigMap")
 
     def others(self, kind: str) -> Iterator[tuple[RawObject, Origin]]:
-        """Yield every object of a *kind* that is not modelled here, with where it stands, for whoever models it."""
+        """Yield every object of a *kind* that is not modelled here, with where it stands, for whoever models it.
+
+        Of several with one API group and name the first is yielded: backups keep an object in several folders.
+        """
+        seen: set[tuple[str, str, str]] = set()
         for file in self._files_with(kind):
             for item, raw in self._raw_objects(file, kind):
-                yield raw, Origin(file=file.path, item=item)
+                metadata = raw.value.get("metadata")
+                named = metadata if isinstance(metadata, Mapping) else {}
+                identity = (group_of(raw.value), str(named.get("namespace")), str(named.get("name")))
+                if identity not in seen or "name" not in named:
+                    seen.add(identity)
+                    yield raw, Origin(file=file.path, item=item)
 
     @cached_property
     def uses_legacy_endpoints(self) -> bool:
@@ -213,6 +229,19 @@ class Objects:
             case _:
                 raise ValueError(f"no names of {kind!r} are kept")
         return nearest(text, names, count=count)
+
+    @property
+    def _files(self) -> tuple[ObjectFile, ...]:
+        """The files in the order in which they count: what somebody wants, behind what was recorded of the same name."""
+        if self._ordered is None:
+            self._ordered = tuple(sorted(self._given, key=self._may_be_manifests)) if len(self._given) > 1 else self._given
+        return self._ordered
+
+    def _may_be_manifests(self, file: ObjectFile) -> bool:
+        try:
+            return file.may_be_manifests
+        except ParseError:
+            return False  # said where it is asked for
 
     # -- reading ------------------------------------------------------------------------------------------------------------------
 

@@ -209,8 +209,12 @@ class _Arranging:
         has_services = any(
             one.objects is not None and one.objects.has_services for one in map(self._glances.__getitem__, self._taken.values())
         )
+        held = {self._glances[path].digest for path in self._taken.values()}
         for path in paths:
             name = path.removeprefix(self._root)
+            if self._glances[path].digest in held:
+                continue  # Velero keeps each object twice: under its resource, and under v1-preferredversion
+            held.add(self._glances[path].digest)
             if has_services and "/" in (name.rpartition("/")[0] if self._glances[path].of else name):
                 continue
             suffix = "" if name.endswith((".json", ".yaml", ".yml")) else ".json" if self._glances[path].is_json else ".yaml"

@@ -6,12 +6,12 @@ Made once, when a snapshot is stored: it reads everything.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from tracer.errors import Fault, ParseError, SnapshotError
 from tracer.kube.json_text import decode_json
-from tracer.snapshot.form import Form, form_of
+from tracer.snapshot.form import Form, Forms
 from tracer.snapshot.missing import Missing, missing_from
 from tracer.snapshot.node_files import BY_NAME, NodeFile
 from tracer.snapshot.proxy_mode import ProxyMode, proxy_mode
@@ -56,7 +56,10 @@ class FileFaults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """A snapshot in short. *taken_at* None: nothing says when; *taken_from* says what did. *timeline*: a timeline's steps, else None."""
+    """A snapshot in short. *taken_at* None: nothing says when; *taken_from* says what did. *timeline*: a timeline's steps, else None.
+
+    *manifests* is how many of *objects* were not recorded, by kind.
+    """
 
     bundle: str
     objects: Mapping[str, int]
@@ -70,12 +73,14 @@ class Summary:
     faults: tuple[FileFaults, ...]
     timeline: tuple[Step, ...] | None = None
     form: Form = Form.RECORDED
+    manifests: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, object]:
         """Return the summary as plain values, for storage as JSON."""
         return {
             "bundle": self.bundle,
             "form": self.form.value,
+            "manifests": dict(self.manifests),
             "objects": dict(self.objects),
             "nodes": [n.to_dict() for n in self.nodes],
             "taken_at": self.taken_at.isoformat() if self.taken_at else None,
@@ -98,7 +103,8 @@ def summarise(snapshot: Snapshot, progress: Progress | None = None, *, met: tupl
     :raises ParseError: there is none, and a file that may have held some cannot be read.
     """
     objects = snapshot.objects
-    counts = objects.check_all()
+    forms = Forms()
+    counts = objects.check_all(forms.look)
     if not counts.get("Service"):
         _refuse(_as_read(objects.faults, met))
     faults = _as_read((*objects.faults, *_node_faults(snapshot, progress)), met)
@@ -117,7 +123,8 @@ def summarise(snapshot: Snapshot, progress: Progress | None = None, *, met: tupl
         unknown_files=snapshot.layout.unknown,
         faults=_by_file([*faults, *broken]),
         timeline=timeline,
-        form=form_of(snapshot),
+        form=forms.of_all(has_node_files=bool(snapshot.node_files)),
+        manifests=forms.manifests,
     )
 
 

@@ -17,6 +17,7 @@ _NEEDED = ("EndpointSlice", "Pod", "Node")
 _RULES = (Holds.XTABLES, Holds.NFT)
 _READABLE = "readable "
 _MOST_LIMITS = 3
+_MOST_FAULTY = 3
 MANIFESTS = "manifests"
 """The summary's form of files that say what somebody wants, not what a cluster has."""
 _LOOP = """\
@@ -39,6 +40,7 @@ class Advice:
 class Said:
     """What there is to say of a snapshot. *limits* has the gaps that limit most; *more* is how many others there are.
 
+    *faulty* says what could not be read of files of which the rest is used.
     *unplaced* are files that are not used as nobody knows whose they are; *unused* says what was not read, and what was assumed.
     """
 
@@ -46,6 +48,7 @@ class Said:
     limits: tuple[str, ...]
     more: int
     unplaced: tuple[str, ...]
+    faulty: tuple[str, ...]
     unused: tuple[str, ...]
     advice: Advice | None
 
@@ -58,7 +61,7 @@ class Said:
         lines += self.limits
         if self.more:
             lines.append(f"... and {self.more} more that limit less; the snapshot's page lists them.")
-        return (*lines, *self.unplaced, *self.unused)
+        return (*lines, *self.faulty, *self.unplaced, *self.unused)
 
 
 def said_of(summary: Mapping[str, Any]) -> Said:
@@ -70,7 +73,8 @@ def said_of(summary: Mapping[str, Any]) -> Said:
         limits=tuple(gap["sentence"] for gap in gaps[:_MOST_LIMITS]),
         more=max(0, len(gaps) - _MOST_LIMITS),
         unplaced=tuple(_unplaced(summary)),
-        unused=(*_assumed(summary), *_left_out(summary)),
+        faulty=tuple(_faulty(summary)),
+        unused=(*_besides(summary), *_assumed(summary), *_left_out(summary)),
         advice=_recorded_objects() if is_manifests else _advice(summary),
     )
 
@@ -85,8 +89,35 @@ def _plural(kind: str) -> str:
     return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}es" if kind.endswith("s") else f"{kind}s"
 
 
+def _recorded(summary: Mapping[str, Any]) -> dict[str, int]:
+    """How many objects of each kind were recorded: manifests beside them are of no use to a trace."""
+    manifests = summary.get("manifests", {}) if summary.get("form") != MANIFESTS else {}
+    return {kind: count - manifests.get(kind, 0) for kind, count in summary.get("objects", {}).items()}
+
+
+def _besides(summary: Mapping[str, Any]) -> list[str]:
+    manifests = {kind: count for kind, count in summary.get("manifests", {}).items() if count}
+    if not manifests or summary.get("form") == MANIFESTS:
+        return []
+    return [f"Not counted: manifests, which hold no addresses: {counted(manifests)}."]
+
+
+def _faulty(summary: Mapping[str, Any]) -> list[str]:
+    """The faults of files of which the rest is used; those of nodes' files are among the gaps."""
+    files = [file for file in summary.get("faults", ()) if not file["file"].startswith("nodes/")]
+    said = [_first_fault(file) for file in files[:_MOST_FAULTY]]
+    return said if len(files) <= _MOST_FAULTY else [*said, f"Cannot be read: parts of {len(files) - _MOST_FAULTY} more files."]
+
+
+def _first_fault(file: Mapping[str, Any]) -> str:
+    first = file["faults"][0]
+    line = f", line {first['line']}" if first.get("line") else ""
+    more = f" ({file['count']} such parts in all)" if file["count"] > 1 else ""
+    return f"Cannot be read: {file['file']}{line}: {first['message'].rstrip('.')}{more}. The rest of it is used."
+
+
 def _found(summary: Mapping[str, Any]) -> str:
-    counts = summary.get("objects", {})
+    counts = _recorded(summary)
     objects = counted({kind: counts[kind] for kind in _COUNTED if counts.get(kind)})
     nodes = summary.get("nodes", ())
     bare = _without_rules(summary)
@@ -123,7 +154,7 @@ def _left_out(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _advice(summary: Mapping[str, Any]) -> Advice | None:
-    counts = summary.get("objects", {})
+    counts = _recorded(summary)
     lacking = [kind for kind in _NEEDED if not counts.get(kind) and not (kind == "EndpointSlice" and counts.get("Endpoints"))]
     if lacking:
         return Advice(

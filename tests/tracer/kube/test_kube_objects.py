@@ -445,3 +445,12 @@ def test_what_another_group_calls_by_a_known_name_is_none_of_that_kind(kind: str
         found = (objects.services, objects.nodes, objects.pods, objects.slices, objects.network_policies, objects.config_maps)
         assert sum(map(len, found)) == len(items) - 1
         assert objects.faults == ()
+
+
+def test_of_objects_of_one_name_in_two_files_one_is_yielded() -> None:
+    gateways = [
+        {"apiVersion": f"{group}/v1", "kind": "Gateway", "metadata": {"name": "g", "namespace": "x"}} for group in ("a.io", "a.io", "b.io")
+    ]
+    nameless = ({"kind": "Gateway"}, {"kind": "Gateway"})
+    found = [raw.value.get("apiVersion") for raw, _ in make(*gateways, *nameless).others("Gateway")]
+    assert found == ["a.io/v1", "b.io/v1", None, None]

@@ -175,3 +175,12 @@ def test_a_reference_to_a_service_is_none() -> None:
         assert found.has_services is has
     deep = "backup/resources/services/namespaces/shop/web.json"
     assert arranged({"slices.json": listed, "route.yaml": route, deep: single}).name(deep).startswith("objects/")
+
+
+def test_the_same_object_in_two_folders_is_one() -> None:
+    texts = [f'{{"apiVersion": "v1", "kind": "Service", "metadata": {{"name": "{n}"}}}}'.encode() for n in "ab"]
+    folders = ("resources/services/", "resources/services/v1-preferredversion/")
+    files = {f"{folder}namespaces/x/{n}.json": text for n, text in enumerate(texts) for folder in folders}
+    arrangement = arranged(files)
+    assert sorted(arrangement.names.values()) == [f"objects/resources/services/namespaces/x/{n}.json" for n in (0, 1)]
+    assert arrangement.unplaced == ()

@@ -73,3 +73,16 @@ def test_lines_have_the_command_first_and_what_is_not_used_last() -> None:
         "Not used: x.txt is iptables-save of IPv4; it belongs to nodes/NODE/iptables-save.txt.",
         "Not read: l: a symbolic link.",
     )
+
+
+def test_what_could_not_be_read_of_a_file_is_said() -> None:
+    fault = {"line": 9, "message": "not YAML: x"}
+    files = [{"file": f"{n}.yaml", "count": n, "faults": [fault]} for n in range(1, 6)] + [
+        {"file": "nodes/a/ss.txt", "count": 1, "faults": [fault]}
+    ]
+    assert said_of({"objects": ALL, "nodes": RULED, "faults": files}).lines()[1:] == (
+        "Cannot be read: 1.yaml, line 9: not YAML: x. The rest of it is used.",
+        "Cannot be read: 2.yaml, line 9: not YAML: x (2 such parts in all). The rest of it is used.",
+        "Cannot be read: 3.yaml, line 9: not YAML: x (3 such parts in all). The rest of it is used.",
+        "Cannot be read: parts of 2 more files.",
+    )

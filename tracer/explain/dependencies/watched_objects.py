@@ -17,7 +17,7 @@ from tracer.kube.namespace import Namespace
 from tracer.kube.networkpolicy import NetworkPolicy
 from tracer.kube.node import Node
 from tracer.kube.object_file import Aspect, RawObject
-from tracer.kube.objects import Objects, read_object
+from tracer.kube.objects import Look, Objects, read_object
 from tracer.kube.pod import Pod
 from tracer.kube.service import AddressOf, Service, ServicePort
 from tracer.packet import Address, Protocol
@@ -51,9 +51,9 @@ class WatchedObjects(Objects):
         self._note(UNREADABLE)
         return self._inner.faults
 
-    def check_all(self) -> Mapping[str, int]:
+    def check_all(self, look: Look | None = None) -> Mapping[str, int]:
         """Return how many of each kind there are."""
-        counts = self._inner.check_all()
+        counts = self._inner.check_all(look)
         for kind in counts:
             self._note(Asked(kind, ALL))
         return counts
