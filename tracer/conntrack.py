@@ -63,7 +63,8 @@ class Connection:
     """One conntrack entry. *source_done*, *destination_done*: whether NAT was decided for that side (also for 'unchanged').
 
     *established*: an answer has been seen already, so that the next packet is not NEW. *virtual*: IPVS translates the destination; NAT
-    knows of it, so that answers are found, and does nothing.
+    knows of it, so that answers are found, and does nothing. *opening*: TCP, of which only the client's SYN has been seen.
+    *supposed*: nobody recorded the entry, so what it translates to is not known.
     """
 
     original: FlowTuple
@@ -73,6 +74,8 @@ class Connection:
     mark: int = 0
     established: bool = False
     virtual: bool = False
+    opening: bool = False
+    supposed: bool = False
 
     @classmethod
     def begin(cls, packet: Packet) -> Self:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from tracer.conntrack import FlowTuple
 from tracer.errors import Fault, Faults
@@ -84,6 +84,44 @@ def entries_towards(text: str, address: Address) -> Iterator[Entry]:
         found = _read(match[0].rstrip("\r"), line, "")
         if isinstance(found, Entry) and found.original.destination == address:
             yield found
+
+
+class RecordedConnections:
+    """The entries of one node's table, looked for one by one: a table can hold many thousands."""
+
+    def __init__(self, text: str, file: str) -> None:
+        self._text = text
+        self._file = file
+
+    def find(self, flow: FlowTuple) -> tuple[Entry, bool] | None:
+        """Return the entry that *flow* belongs to, and whether it runs in the reply direction; None without one.
+
+        Only a flow whose ports are numbers is looked for. NB: of entries with one tuple in several zones, the one of zone 0 counts.
+        """
+        if not isinstance(flow.source_port, int) or not isinstance(flow.destination_port, int):
+            return None
+        found = [(entry, entry.original != flow) for entry in self._lines(flow) if flow in (entry.original, entry.reply)]
+        return min(found, key=lambda one: (one[0].zone, one[1]), default=None)
+
+    @cached_property
+    def unread(self) -> Fault | None:
+        """Return the first line that cannot be read: which connection it is nobody knows."""
+        return next(iter(parse_conntrack(self._text, self._file)[1]), None)
+
+    def _lines(self, flow: FlowTuple) -> Iterator[Entry]:
+        """The entries of the lines that hold the addresses and ports of *flow*, in the tool's spelling or in that of /proc."""
+        ports = f" sport={flow.source_port} dport={flow.destination_port}"
+        for source, destination in {
+            (str(flow.source), str(flow.destination)),
+            (flow.source.exploded, flow.destination.exploded),
+        }:
+            wanted, at = f"src={source} dst={destination}{ports}", -1
+            while (at := self._text.find(wanted, at + 1)) >= 0:
+                first, last = self._text.rfind("\n", 0, at) + 1, self._text.find("\n", at)
+                line = self._text[first : len(self._text) if last < 0 else last]
+                found = _read(line.rstrip("\r"), self._text.count("\n", 0, at) + 1, self._file)
+                if isinstance(found, Entry):
+                    yield found
 
 
 def _read(line: str, number: int, file: str) -> Entry | Fault | None:

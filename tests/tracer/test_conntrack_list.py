@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracer.conntrack_list import entries_towards, parse_conntrack
+from tracer.conntrack import FlowTuple
+from tracer.conntrack_list import Entry, RecordedConnections, entries_towards, parse_conntrack
 from tracer.errors import Fault
 from tracer.packet import Family, Protocol
 
@@ -144,3 +145,37 @@ def test_recordings_have_no_faults(shared):
         assert len(entries) == len(lines)
         counted += len(entries)
     assert counted > 1000
+
+
+def test_one_entry_of_many_is_found_by_either_direction() -> None:
+    other = (
+        "ipv4 2 tcp 6 9 ESTABLISHED src=10.0.0.1 dst=10.0.0.2 sport=5 dport=800 src=10.0.0.2 dst=10.0.0.1 sport=800 dport=5 mark=0 use=1"
+    )
+    seen = other.replace("dport=800 ", "dport=80 ", 1).replace(
+        "src=10.0.0.2 dst=10.0.0.1 sport=800", "src=10.9.9.9 dst=10.0.0.1 sport=8080"
+    )
+    zoned = seen.replace("use=1", "zone=7 use=1")
+    proc = (
+        "ipv6     10 udp      17 20 src=fd00:0000:0000:0000:0000:0000:0000:0001 dst=fd00:0000:0000:0000:0000:0000:0000:0002 sport=1 dport=2 "
+        "src=fd00:0000:0000:0000:0000:0000:0000:0002 dst=fd00:0000:0000:0000:0000:0000:0000:0001 sport=2 dport=1 mark=0 zone=0 use=2"
+    )
+    held = RecordedConnections("\n".join((other, zoned, seen, proc)) + "\n", "conntrack.txt")
+
+    def flow(source: str, source_port: int | None, to: str, port: int, protocol: Protocol = Protocol.TCP) -> FlowTuple:
+        return FlowTuple(
+            protocol=protocol, source=ip_address(source), source_port=source_port, destination=ip_address(to), destination_port=port
+        )
+
+    def line(found: tuple[Entry, bool] | None) -> tuple[int, bool] | None:
+        return None if found is None else (found[0].line, found[1])
+
+    assert line(held.find(flow("10.0.0.1", 5, "10.0.0.2", 80))) == (3, False)
+    assert line(held.find(flow("10.9.9.9", 8080, "10.0.0.1", 5))) == (3, True)
+    assert line(held.find(flow("10.0.0.2", 800, "10.0.0.1", 5))) == (1, True)
+    assert line(held.find(flow("fd00::1", 1, "fd00::2", 2, Protocol.UDP))) == (4, False)
+    assert line(held.find(flow("fd00::2", 2, "fd00::1", 1, Protocol.UDP))) == (4, True)
+    assert held.find(flow("fd00::1", 1, "fd00::2", 2)) is None
+    assert held.find(flow("10.0.0.1", 5, "10.0.0.2", 8)) is None
+    assert held.find(flow("10.0.0.1", None, "10.0.0.2", 80)) is None
+    assert held.unread is None
+    assert RecordedConnections(f"{other}\nsrc=nonsense\n", "c").unread is not None

@@ -134,6 +134,7 @@ def _walk_back(fabric: Fabric, asked: Walk, place: Place, kind: str | None) -> I
         settled=asked.settled,
         answering=True,
         midstream=asked.midstream,
+        existing=asked.existing,
         own_ports=asked.own_ports,
         refusal=kind,
         recent=asked.recent,

@@ -1,25 +1,24 @@
 """A connection that exists already: a line of a node's conntrack.txt as the start of a walk.
 
-The packet follows its binding, whatever the rules say by now: it starts where the entry's source lives, in the middle of the connection,
-and the entry stands in the conntrack table of the node that recorded it.
+The packet follows its binding, whatever the rules say by now: it starts where the entry's source lives, in the middle of the connection.
+The connection is everybody's: where the source is another node's, or a pod's of another node, whose table holds the connection too, it
+starts there, and every node that it comes to looks in its own table (``tracer.simulate.recorded``).
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from tracer.conntrack import Connection
 from tracer.conntrack_list import Entry, parse_conntrack
 from tracer.errors import QueryError
 from tracer.packet import Packet
 from tracer.query import Destination, Query, Source, SourceKind
 from tracer.routing import ResultKind
 from tracer.simulate.departure import Departure, Recorded, SentByNode, SentByPod
-from tracer.simulate.ipvs import connections_of
+from tracer.simulate.recorded import held, sent
 from tracer.simulate.start import begun
 from tracer.snapshot.node_files import CONNTRACK
 from tracer.snapshot.unreadable import why_unread
-from tracer.stack_protocols import TableId, TableKind
 from tracer.topology.cluster import Cluster
 from tracer.trace import StackKind
 
@@ -46,30 +45,19 @@ def recorded_entry(cluster: Cluster, node: str, line: int) -> Entry:
 
 
 def existing_start(cluster: Cluster, query: Query, node: str, entry: Entry) -> tuple[Query, Departure]:
-    """Return the query that the entry stands for, and the packet as its sender sends it, with the binding in *node*'s conntrack table."""
-    found = entry.original
-    packet = Packet(
-        protocol=found.protocol,
-        source=found.source,
-        destination=found.destination,
-        source_port=found.source_port if isinstance(found.source_port, int) else None,
-        destination_port=found.destination_port if isinstance(found.destination_port, int) else None,
-    )
-    connection = Connection(
-        original=found,
-        reply=entry.reply,
-        source_done=True,
-        destination_done=True,
-        mark=entry.mark,
-        established=not entry.unreplied,
-    )
-    own = TableId(TableKind.CONNTRACK, node)
-    entries: tuple[tuple[TableId, Connection], ...] = ((own, connection),)
-    servers = cluster.stack(node).virtual_servers
-    if servers is not None and connection.has_dnat and servers.find(packet) is not None:
-        entries = ((own, replace(connection, virtual=True)), (connections_of(node), connection))
-    source, start = _sender(cluster, node, packet, query)
-    walk = replace(start.walk, entries=entries, midstream=not entry.unreplied)
+    """Return the query that the entry stands for, and the packet as its sender sends it, with the binding in *node*'s conntrack table.
+
+    Where a node before this one holds the connection too, it starts there: as it was before that node translated it.
+    """
+    entries = held(cluster.stack(node), entry)
+    first_node, first, lacking = _first_to_see(cluster, node, entry)
+    if first is not entry:
+        entries += held(cluster.stack(first_node), first)
+    packet = sent(first)
+    source, start = _sender(cluster, first_node, packet, query)
+    walk = replace(start.walk, entries=entries, midstream=not (entry.unreplied and first.unreplied), existing=True)
+    if lacking is not None:
+        walk = walk.note(lacking)
     asked = replace(
         query,
         source=source,
@@ -78,6 +66,37 @@ def existing_start(cluster: Cluster, query: Query, node: str, entry: Entry) -> t
         source_port=packet.source_port,
     )
     return asked, replace(start, walk=walk)
+
+
+def _first_to_see(cluster: Cluster, node: str, entry: Entry) -> tuple[str, Entry, str | None]:
+    """The node that saw the connection first, with its entry, and a remark where the node before that should have one and has none.
+
+    NB: the packet may have been translated on the way here: the node before holds it with what came out of it as the reply's tuple.
+    """
+    passed = {node}
+    while (before := _node_of_sender(cluster, entry)) is not None and before not in passed:
+        recorded = cluster.stack(before).conntrack
+        if recorded is None:
+            break
+        found = recorded.find(entry.original.inverse)
+        if found is None or found[0].reply != entry.original.inverse:
+            if recorded.unread is not None:
+                break
+            sender = f"node {before}, from where {entry.original.source} sends"
+            file = cluster.snapshot.path_of(before, CONNTRACK.name)
+            return node, entry, f"{sender}, holds no entry of this connection ({file})"
+        node, entry = before, found[0]
+        passed.add(node)
+    return node, entry, None
+
+
+def _node_of_sender(cluster: Cluster, entry: Entry) -> str | None:
+    """The node that the packets of *entry* leave first: the one that has their source, or runs the pod that has it."""
+    pod = cluster.pod_with_ip(entry.original.source)
+    if pod is not None and not pod.host_network:
+        return pod.node_name
+    port = cluster.port_of(entry.original.source)
+    return port.node if port is not None else None
 
 
 def _sender(cluster: Cluster, node: str, packet: Packet, query: Query) -> tuple[Source, Departure]:

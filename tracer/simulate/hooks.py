@@ -23,7 +23,7 @@ from tracer.netfilter.translate import Addresses, Translation, manipulates_sourc
 from tracer.netfilter.view import View
 from tracer.packet import Address, Family, Packet, Protocol, unsaid
 from tracer.routing import ResultKind, is_unnamed
-from tracer.simulate import ipvs
+from tracer.simulate import ipvs, recorded
 from tracer.simulate.crossing import Crossing, Passed, relayed, rewritten
 from tracer.simulate.policy_queue import Judged, is_queued
 from tracer.simulate.walk import Ending, Walk
@@ -92,7 +92,7 @@ class HookRunner:
         stage, rest = stages[0], stages[1:]
         ways: Iterator[Passed | Ending]
         if stage is _Act.TRACK:
-            ways = iter((_track(walk, crossing),))
+            ways = _tracked(walk, crossing)
         elif stage is _Act.ANSWER:
             ways = iter((ipvs.answered(walk, crossing, hook),))
         elif stage is _Act.REQUEST:
@@ -210,11 +210,22 @@ class HookRunner:
         connection = crossing.connection
         if connection is None or crossing.state == "INVALID":
             yield walk, crossing
+        elif connection.supposed and not _is_settled(connection, hook):
+            yield self._supposed(walk, crossing, hook, connection)
         elif crossing.state != "NEW" or _is_settled(connection, hook):
             yield _bound(walk, crossing, hook), crossing
         else:
             chains = [chain for chain in crossing.stack.chains(hook, walk.packet.family) if chain.is_nat]
             yield from self._nat_chains(walk, crossing, hook, chains)
+
+    def _supposed(self, walk: Walk, crossing: Crossing, hook: Hook, connection: Connection) -> Passed | Ending:
+        """An entry that nobody recorded translates nothing where no rule would; to what it translates otherwise is not known."""
+        chains = [chain for chain in crossing.stack.chains(hook, walk.packet.family) if chain.is_nat]
+        asked = changed(crossing, state="NEW")
+        ways = self._nat_chains(walk, asked, hook, chains)
+        if all(not isinstance(way, Ending) and not rewritten(walk.packet, way[0].packet) for way in ways):
+            return _settled(walk, crossing, connection, source=manipulates_source(hook))
+        return walk.unknown(recorded.unknown_translation(walk, crossing.stack))
 
     def _nat_chains(self, walk: Walk, crossing: Crossing, hook: Hook, chains: Sequence[BaseChain]) -> Iterator[Passed | Ending]:
         """Ask the NAT chains of a hook in turn: the first that translates settles it; one that only accepts does not stop the others."""
@@ -340,16 +351,25 @@ def _settled(walk: Walk, crossing: Crossing, connection: Connection, *, source: 
     return walk.with_entry(crossing.table, connection), changed(crossing, connection=connection)
 
 
-def _track(walk: Walk, crossing: Crossing) -> Passed:
+def _tracked(walk: Walk, crossing: Crossing) -> Iterator[Passed]:
     """Find or begin the packet's conntrack entry. Source: nf_conntrack_in, resolve_normal_ct."""
     if crossing.state == "UNTRACKED":
-        return walk, crossing
+        return iter(((walk, crossing),))
+    if walk.existing and walk.entry(crossing.table, walk.packet) is None:
+        return (_track(branch, crossing) for branch in recorded.met(walk, crossing.stack))
+    return iter((_track(walk, crossing),))
+
+
+def _track(walk: Walk, crossing: Crossing) -> Passed:
+    """Give the packet its entry, one that is there or a new one, and its state."""
     found = walk.entry(crossing.table, walk.packet)
     if found:
         connection, reply = found
+        if connection.opening and walk.midstream and not reply:
+            return walk, changed(crossing, state="INVALID")  # tcp_conntracks: an ACK before any answer
         known = "RELATED" if walk.is_error else "ESTABLISHED" if reply or connection.established else "NEW"
         return walk, changed(crossing, connection=connection, reply=reply, state=known)
-    if walk.is_error or (walk.answering and not walk.midstream and walk.packet.protocol is not Protocol.UDP):
+    if not recorded.begins(walk, crossing.stack):
         return walk, changed(crossing, state="INVALID")
     connection = Connection.begin(walk.packet)
     return walk.with_entry(crossing.table, connection), changed(crossing, connection=connection, state="NEW")

@@ -236,6 +236,8 @@ class NodeWalk:
         port = packet.destination_port
         pods = [p for p in self._around.pods_sharing(name) if port is not None and p.declares(port, packet.protocol)]
         listening = True if walk.answering else crossing.stack.listens(packet, crossing.in_device)
+        if walk.midstream and not listening:
+            listening = None  # the connection has a socket of its own, if it is still there: nobody lists those
         listener = _listener(listening, is_declared=bool(pods))
         pod = pods[0] if len(pods) == 1 and listener is Listener.DECLARED else None
         place = Place(

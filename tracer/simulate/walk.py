@@ -49,6 +49,7 @@ class Walk:
     *no_way* is what routing said where it ended the packet.
     *tunnel* is the device whose own packet this is, which carries another's; None for any other.
     *source_port_certain* is false once NAT may have changed it; *answering*: this is the answer; *midstream*: no first packet.
+    *existing*: the connection was there when the nodes were read, so their tables may hold it.
     """
 
     packet: Packet
@@ -64,6 +65,7 @@ class Walk:
     source_port_certain: bool = True
     answering: bool = False
     midstream: bool = False
+    existing: bool = False
     accepted: tuple[Taken, ...] = ()
     assumed: tuple[str, ...] = ()
     header: Mapping[str, int] = field(default_factory=dict)

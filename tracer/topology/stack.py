@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
+from tracer.conntrack_list import RecordedConnections
 from tracer.ipvs.ipvsadm_list import RecordedConnection, parse_connections, parse_counters, with_counters
 from tracer.ipvs.ipvsadm_save import parse_virtual_servers
 from tracer.ipvs.model import VirtualServers
@@ -40,6 +41,7 @@ _READ_FROM = {
     "virtual_servers": frozenset({files.VIRTUAL_SERVERS.name, files.VIRTUAL_COUNTERS.name}),
     "remembered_clients": frozenset({files.VIRTUAL_CLIENTS.name}),
     "mode": frozenset({files.PROXY_MODE.name}),
+    "conntrack": frozenset({files.CONNTRACK.name}),
     "sockets": frozenset({files.SOCKETS.name}),
 }
 PROXY_TABLE = "kube-proxy"
@@ -138,8 +140,8 @@ class NodeStack:
         """The text of a file of which anything counts."""
         return None if self.why_unread(file) else self._file(file)
 
-    def _lacking(self, file: NodeFile) -> str:
-        """What is said of a file that would tell: that it is missing, empty, or cannot be read."""
+    def lacking(self, file: NodeFile) -> str:
+        """Return what is said of a file that would tell: that it is missing, empty, or cannot be read."""
         return f"{self._path(file)} {self.why_unread(file) or 'is missing'}"
 
     def unread(self, version: int) -> Iterator[str]:
@@ -261,6 +263,12 @@ class NodeStack:
         return tuple(c for c in parse_connections(text) if c.is_template) if text else ()
 
     @cached_property
+    def conntrack(self) -> RecordedConnections | None:
+        """Return what the node's conntrack.txt holds, None when nothing of it counts."""
+        text = self._counting(files.CONNTRACK)
+        return None if text is None else RecordedConnections(text, self._path(files.CONNTRACK))
+
+    @cached_property
     def mode(self) -> str | None:
         """Return what kube-proxy-mode.txt says in small letters, None when it is absent or says something else."""
         text = self._counting(files.PROXY_MODE)
@@ -369,7 +377,7 @@ class NodeStack:
             return Unknown(code="BAD_RULE", text=text, at={"node": self.name, "file": file, "line": fault.line})
         if self.virtual_servers is not None and (lost := self._lost_set()):
             sets = self._path(files.SETS)
-            why = self._lacking(files.SETS) if self.sets is None else f"{sets} lacks {lost}: it is cut off"
+            why = self.lacking(files.SETS) if self.sets is None else f"{sets} lacks {lost}: it is cut off"
             text = f"kube-proxy's rules on node {self.name} ask ipsets at every turn, whose members are not recorded: {why}"
             return Unknown(code="NO_RULES", text=text, at={"node": self.name, "file": sets})
         return None
@@ -387,7 +395,7 @@ class NodeStack:
         asked = f"where node {self.name} routes {destination}"
         if routes.word not in self.routing.missing:
             return Unknown(code="DATA_MISSING", text=f"{asked}: {reason}" if reason else asked, at={"node": self.name})
-        file, text = self._path(routes), f"{asked}: {self._lacking(routes)}"
+        file, text = self._path(routes), f"{asked}: {self.lacking(routes)}"
         return Unknown(code="NO_ROUTES", text=text, at={"node": self.name, "file": file})
 
     def assumed_rules(self, version: int) -> str | None:

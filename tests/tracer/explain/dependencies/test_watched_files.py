@@ -14,6 +14,7 @@ import pytest
 from tests.made_cluster import MadeCluster
 from tests.tracer.explain.dependencies.watching import Ask, answered, check, cluster_of, dependencies_of_asking
 from tracer.changes import Change, FileChange, ObjectChange
+from tracer.conntrack import FlowTuple
 from tracer.explain.dependencies import WatchedCluster
 from tracer.explain.dependencies.watched_rules import _WatchedIndex
 from tracer.netfilter.model import Hook
@@ -54,6 +55,9 @@ pro expire state       source             virtual            destination
 TCP 14:57  ESTABLISHED 10.1.1.9:51234     10.96.0.10:80      10.1.1.2:8080
 IP  02:57  NONE        10.1.1.9:0         10.96.0.10:80      10.1.1.2:8080
 """
+FLOW = (
+    "tcp 6 9 ESTABLISHED src=10.1.1.9 dst=10.96.0.10 sport=5 dport=80 src=10.1.1.2 dst=10.1.1.9 sport=8080 dport=5\nudp 17 2 src=nowhere\n"
+)
 LEGACY = "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -s 10.1.1.7/32 -j DROP\nCOMMIT\n"
 
 
@@ -73,6 +77,7 @@ def made_files(*, with_routing: bool = True) -> Files:
     files |= {f"{folder}{name}": text.encode() for name, text in (("ipset-save.txt", SETS), ("ipvsadm-conn.txt", CONNECTIONS))}
     files[f"{folder}iptables-legacy-save.txt"] = LEGACY.encode()
     files[f"{folder}ip-neigh.json"] = NEIGHBOURS.encode()
+    files[f"{folder}conntrack.txt"] = FLOW.encode()
     files[f"{folder}ss.txt"] = b"tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:*\n"
     return {path: held for path, held in files.items() if with_routing or not re.search(r"n1/ip6?-(addr|link|route|rule)", path)}
 
@@ -361,6 +366,13 @@ STACK: dict[str, tuple[Ask, ...]] = {
     "some_address": tuple(lambda c, v=v: c.stack("n1").some_address(v) for v in (4, 6)),
     "redirect_address": tuple(lambda c, v=v: c.stack("n1").redirect_address("eth0", v) for v in (4, 6)),
     "path_of": (),
+    "lacking": (lambda c: c.stack("n1").lacking(SYSCTL),),
+    "conntrack": (
+        lambda c: (held := c.stack("n1").conntrack) and held.unread,
+        lambda c: (
+            (held := c.stack("n1").conntrack) and held.find(FlowTuple.of(replace(packet("10.1.1.9", "10.96.0.10", port=80), source_port=5)))
+        ),
+    ),
     "mentions": (lambda c: c.stack("n1").mentions("iptables-save.txt", re.compile("KUBE-SPARE|-j DROP")),),
     "why_unread": tuple(lambda c, f=f: c.stack("n1").why_unread(f) for f in (SYSCTL, IP_ROUTE)),
     "unread": tuple(lambda c, v=v: [*c.stack("n1").unread(v)] for v in (4, 6)),
