@@ -142,7 +142,7 @@ class NodeWalk:
             source_port=packet.source_port,
             destination_port=packet.destination_port,
         )
-        for branch, result in shared(walk, stack.name, results):
+        for branch, result in shared(walk, stack, results):
             yield from self._send_by(branch, stack, result, source)
 
     def _send_by(self, walk: Walk, stack: NodeStack, result: RouteResult, source: Address | None) -> Iterator[Way]:
@@ -184,7 +184,7 @@ class NodeWalk:
             source_port=packet.source_port,
             destination_port=packet.destination_port,
         )
-        for branch, result in shared(walk, stack.name, results):
+        for branch, result in shared(walk, stack, results):
             for looked in self._looked_at(branch, crossing):
                 yield from [looked] if isinstance(looked, Ending) else self._routed_in(looked, crossing, result)
 
@@ -343,10 +343,22 @@ def _process(stack: NodeStack, packet: Packet, listener: Listener, pod: Pod | No
 
 
 def _reroute(walk: Walk, crossing: Crossing) -> Iterator[Passed | Ending]:
-    """Find the way out again. NB: the rules behind still see the device that was chosen first."""
-    packet = walk.packet
-    results = crossing.stack.routing.lookup(packet.destination, source=packet.source, mark=packet.mark)
-    for branch, again in shared(walk, crossing.stack.name, results):
+    """Find the way out again. NB: the rules behind still see the device that was chosen first.
+
+    It is asked with the ports that the packet has by now; IPv4 asks for no user, which is root. Source: ip_route_me_harder,
+    ip6_route_me_harder, fib4_rules_early_flow_dissect.
+    """
+    packet = walk.wire
+    results = crossing.stack.routing.lookup(
+        packet.destination,
+        source=packet.source,
+        mark=packet.mark,
+        protocol=packet.protocol.number,
+        source_port=packet.source_port,
+        destination_port=packet.destination_port,
+        uid=0 if packet.destination.version == 4 else None,
+    )
+    for branch, again in shared(walk, crossing.stack, results):
         yield _no_way(branch, again, crossing.stack) or (_route_note(branch, again, crossing.stack), changed(crossing, route=again))
 
 

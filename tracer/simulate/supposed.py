@@ -10,9 +10,10 @@ from fractions import Fraction
 
 from tracer.forks import Fork, drawn
 from tracer.frozen import changed
-from tracer.routing import RouteResult, Supposition
+from tracer.routing import RouteResult, Routing, Supposition
 from tracer.simulate.walk import Walk
 from tracer.snapshot.node_files import SYSCTL
+from tracer.topology.stack import NodeStack
 from tracer.trace import Unknown
 
 _ASKED: Mapping[str, str] = {
@@ -47,21 +48,47 @@ def _at(node: str) -> dict[str, str]:
     return {"node": node, "file": SYSCTL.name}
 
 
-def shared(walk: Walk, node: str, results: Sequence[RouteResult]) -> list[tuple[Walk, RouteResult]]:
+def shared(walk: Walk, stack: NodeStack, results: Sequence[RouteResult]) -> list[tuple[Walk, RouteResult]]:
     """Return each way of a look-up that is open to *walk*, with its share of it."""
     ways = sum(1 for result in results if result.supposes is None or result.supposes.is_set)
     found = []
-    for result in results:
-        branch = walk if result.supposes is None else supposed(walk, node, result.supposes, Fraction(1, 2))
-        if branch is not None:
-            found.append((_way(branch, result, ways), result))
+    for branch, result in enumerate(results):
+        taken = walk if result.supposes is None else supposed(walk, stack.name, result.supposes, Fraction(1, 2))
+        if taken is not None:
+            found.append((_way(taken, stack, result, branch, ways), result))
     return found
 
 
-def _way(walk: Walk, result: RouteResult, ways: int) -> Walk:
+def _way(walk: Walk, stack: NodeStack, result: RouteResult, branch: int, ways: int) -> Walk:
+    """The walk by one of several next hops: by chance where each connection has its own, else on a condition."""
     if ways == 1:
         return walk
     share = result.share if result.supposes is None else result.share * 2
-    text = f"one of {ways} next hops of a multipath route: {result.next_hop} by {result.device}"
-    taken = (*walk.forks, drawn(f"{walk.visit.name}: {text}"))
-    return changed(walk, probability=walk.probability * share, forks=taken).note(text)
+    hop = f"{result.next_hop} by {result.device}"
+    walk = changed(walk, probability=walk.probability * share).note(f"one of {ways} next hops of a multipath route: {hop}")
+    if hashes_ports(stack.routing, walk.packet.destination.version):
+        return changed(walk, forks=(*walk.forks, drawn(f"{walk.visit.name}: one of {ways} next hops of a multipath route: {hop}")))
+    pair = f"{walk.packet.source} to {walk.packet.destination}"
+    asked = (
+        f"which of {ways} next hops node {stack.name} takes for packets from {pair}: the same for all of them, by a hash nobody recorded"
+    )
+    missing = Unknown(code="DATA_MISSING", text=asked, at={"node": stack.name})
+    condition = f"node {stack.name} sends what is from {pair} to {hop}"
+    fork = Fork(question=asked, branch=branch, condition=condition, ways=ways, unknowns=(missing,))
+    return changed(walk, conditions=(*walk.conditions, condition), unknowns=(*walk.unknowns, missing), forks=(*walk.forks, fork))
+
+
+def hashes_ports(routing: Routing, version: int) -> bool:
+    """Return whether each connection draws its own next hop of a multipath route: its ports are hashed, or its IPv6 flow label.
+
+    By the kernel's default, IPv4 hashes the two addresses only. Source: fib_multipath_hash, rt6_multipath_hash, ip-sysctl.rst.
+    """
+    policy = routing.sysctls.integer(f"net.ipv{version}.fib_multipath_hash_policy") or 0
+    if policy == _CUSTOM:
+        fields = routing.sysctls.integer(f"net.ipv{version}.fib_multipath_hash_fields")
+        return bool((_ADDRESSES_AND_PROTOCOL if fields is None else fields) & (_FLOW_LABEL | _SOURCE_PORT))
+    return policy == 1 or version == 6
+
+
+_CUSTOM = 3
+_ADDRESSES_AND_PROTOCOL, _FLOW_LABEL, _SOURCE_PORT = 0x07, 0x08, 0x10

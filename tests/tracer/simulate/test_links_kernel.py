@@ -12,7 +12,7 @@ import json
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,8 +58,8 @@ class World:
         else:
             subprocess.run(["ip", "-n", self.spaces[space].name, *words.split()], check=True, capture_output=True, text=True)
 
-    def cluster(self) -> Cluster:
-        """Return the cluster as Hopline reads it from dumps of the two nodes."""
+    def cluster(self, rules: Mapping[str, str] | None = None) -> Cluster:
+        """Return the cluster as Hopline reads it from dumps of the two nodes; *rules*: iptables-save of the nodes that have any."""
         files: dict[str, object] = {
             "nodes.json": _list([_node(name, ips) for name, ips in NODE.items()]),
             "pods.json": _list([_pod("p1", "n1"), _pod("p2", "n2")]),
@@ -70,13 +70,13 @@ class World:
             space = self.spaces[node]
             texts = {f"{word.replace('_', '-')}.{'txt' if word == 'sysctl' else 'json'}": text for word, text in space.texts().items()}
             neighbours = subprocess.run(["ip", "-n", space.name, "-j", "neigh"], check=True, capture_output=True, text=True).stdout
-            texts |= {"ip-neigh.json": neighbours, "iptables-save.txt": NO_RULES, "ip6tables-save.txt": NO_RULES}
+            texts |= {"ip-neigh.json": neighbours, "iptables-save.txt": (rules or {}).get(node, NO_RULES), "ip6tables-save.txt": NO_RULES}
             files |= {f"nodes/{node}/{name}": text for name, text in texts.items()}
         return Cluster.from_snapshot(
             Snapshot.from_files({p: c.encode() if isinstance(c, str) else json.dumps(c).encode() for p, c in files.items()})
         )
 
-    def dial(self, space: str, address: str, *, source_port: int = 0, wait: float = 1.6) -> str:
+    def dial(self, space: str, address: str, *, source_port: int = 0, port: int = PORT, wait: float = 1.6) -> str:
         """Return what a program in *space* meets that connects to *address*."""
 
         def connect() -> str:
@@ -85,7 +85,7 @@ class World:
                 if source_port:
                     made.bind(("", source_port))
                 try:
-                    made.connect((address, PORT))
+                    made.connect((address, port))
                 except TimeoutError:
                     return "timeout"
                 except OSError as error:
@@ -256,9 +256,9 @@ def _servers(space: Namespace) -> list[socket.socket]:
     return space.inside(listen)
 
 
-def told(cluster: Cluster, source: str, address: str) -> tuple[Outcome, ...]:
+def told(cluster: Cluster, source: str, address: str, *, port: int = PORT) -> tuple[Outcome, ...]:
     """Return the engine's outcomes of a connection."""
-    to = f"[{address}]:{PORT}" if ":" in address else f"{address}:{PORT}"
+    to = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
     return trace(cluster, Query(source=parse_source(source), destination=parse_destination(to), protocol=parse_protocol("tcp"))).outcomes
 
 

@@ -247,13 +247,21 @@ def test_a_circle_of_routes_is_a_loop() -> None:
     assert ends(cluster.trace("pod:default/client", "198.51.100.1:80")) == {("loop", "TTL_LOOP"): 1}
 
 
-def test_multipath_routes_share() -> None:
+@pytest.mark.parametrize("policy", ["0", "1"])
+def test_multipath_routes_share(policy: str) -> None:
+    """By the addresses alone the way is settled for every connection of the two, and nobody knows which; by ports each draws its own."""
     cluster = made(3)
+    cluster.node(1).sysctl["net.ipv4.fib_multipath_hash_policy"] = policy
     ways = [{"gateway": f"192.168.0.1{i}", "dev": "eth0", "weight": w, "flags": []} for i, w in ((2, 1), (3, 3))]
     cluster.node(1).routes.append({"dst": "198.51.100.0/24", "nexthops": ways, "flags": []})
     answer = cluster.trace("pod:default/client", "198.51.100.1:80")
     assert ends(answer) == {("leaves", "198.51.100.1"): 1}
-    assert {o.hops[2].name: o.probability for o in answer.outcomes} == {"n2": Fraction(1, 4), "n3": Fraction(3, 4)}
+    if policy == "1":
+        assert {o.hops[2].name: o.probability for o in answer.outcomes} == {"n2": Fraction(1, 4), "n3": Fraction(3, 4)}
+    cluster.node(3).rules.append(("filter", "-A FORWARD -d 198.51.100.1 -j DROP"))
+    answer = cluster.trace("pod:default/client", "198.51.100.1:80")
+    assert {(o.disposition.value, o.probability) for o in answer.outcomes} == {("leaves", Fraction(1, 4)), ("dropped", Fraction(3, 4))}
+    assert [bool(o.conditions) for o in answer.outcomes] == [policy == "0"] * 2
 
 
 def test_a_mark_chooses_the_route() -> None:
