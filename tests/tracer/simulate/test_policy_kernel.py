@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sizes import every
 from tests.tracer.simulate.test_links_kernel import _ROUTES, _TWO_WAYS, _VETHS, POD, PORT, REASON, told, world
 from tracer.trace import Disposition
 
