@@ -47,8 +47,18 @@ function setUp() {
   // A form sends names without folders: the paths go beside them, in the same order.
   const noted = () => { paths.value = JSON.stringify(inputs.flatMap((one) => [...one.files].map((file, at) => (one === input && dropped[at]) || file.webkitRelativePath || file.name))); };
 
+  const listed = form.querySelector("[data-chosen]");
+  const nothing = listed.textContent;
+  const tell = () => {
+    const names = chosen().map((file) => file.webkitRelativePath.split("/")[0] || file.name);
+    const tops = [...new Set(dropped.length ? dropped.map((path) => path.split("/")[0]) : names)];
+    const said = tops.length > 4 ? `${tops.slice(0, 3).join(", ")} and ${tops.length - 3} more` : tops.join(", ");
+    listed.textContent = !names.length ? nothing : names.length === tops.length ? said : `${names.length} files: ${said}`;
+  };
+
   for (const one of inputs) one.addEventListener("change", (event) => {
     if (one === input && event.isTrusted) dropped = [];
+    tell();
     clear();
     sending.hidden = true;
     noted();
@@ -94,6 +104,7 @@ function setUp() {
   });
   cancel.addEventListener("click", () => window.htmx.trigger(form, "htmx:abort"));
   dropAnywhere((found) => {
+    if (!found.length) { sending.hidden = true; refuse("This folder holds no files. Drop the one that the collected files are in."); return; }
     const files = new DataTransfer();
     for (const [, file] of found) files.items.add(file);
     dropped = found.map(([path]) => path);
@@ -153,7 +164,7 @@ function dropAnywhere(take, most) {
     const files = [...event.dataTransfer.files].map((file) => [file.name, file]);
     const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
     if (!entries.some((entry) => entry.isDirectory)) { if (files.length) take(files); return; }
-    filesIn(entries, most).then((found) => { if (found.length) take(found); });
+    filesIn(entries, most).then(take);
   });
 }
 

@@ -47,7 +47,7 @@ def test_a1_a7_s3(browser, live_url, hostile, width, theme):
     page.on("console", lambda message: heard.append(message.text))
     page.on("pageerror", lambda error: heard.append(str(error)))
     page.goto("/snapshots/new")
-    page.get_by_label("Files", exact=True).set_input_files(hostile)
+    page.get_by_label("Choose files").set_input_files(hostile)
     page.get_by_label("Name, if another").fill(NAME)
     page.get_by_role("button", name="Upload").click()
     page.get_by_role("heading", level=1, name=NAME, exact=True).wait_for(timeout=30_000)

@@ -83,7 +83,7 @@ def test_by_button_with_progress(slow, padded):
         new MutationObserver(note).observe(document.getElementById("upload-sending"), {childList: true, characterData: true, subtree: true, attributes: true});
         window.addEventListener("beforeunload", () => sessionStorage.setItem("seen", JSON.stringify(window.seen)));
     }""")
-    slow.get_by_label("Files", exact=True).set_input_files(padded)
+    slow.get_by_label("Choose files").set_input_files(padded)
     slow.get_by_label("Name, if another").fill("padded shop")
     slow.get_by_role("button", name="Upload").click()
     arrived(slow, "padded shop")
@@ -96,7 +96,7 @@ def test_by_keyboard(page, archive):
     # Asked for before the page loads: Chromium is told of it without waiting, and would otherwise open its own dialog now and then.
     page.on("filechooser", lambda _: None)
     page.goto("/snapshots/new")
-    page.get_by_label("Files", exact=True).focus()
+    page.get_by_label("Choose files").focus()
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Enter")
     chooser.value.set_files(archive)
@@ -174,7 +174,7 @@ def test_what_is_pasted_is_recognised_while_it_is_pasted(page):
 
 def test_cancel(slow, padded):
     slow.goto("/snapshots/new")
-    slow.get_by_label("Files", exact=True).set_input_files(padded)
+    slow.get_by_label("Choose files").set_input_files(padded)
     slow.get_by_role("button", name="Upload").click()
     slow.get_by_text("Uploading").wait_for()
     slow.get_by_role("button", name="Cancel").click()
@@ -186,7 +186,7 @@ def test_cancel(slow, padded):
 
 def test_422_lists_every_problem(page, refused):
     page.goto("/snapshots/new")
-    page.get_by_label("Files", exact=True).set_input_files(refused)
+    page.get_by_label("Choose files").set_input_files(refused)
     page.get_by_role("button", name="Upload").click()
     alert = page.get_by_role("alert")
     alert.get_by_role("heading", name="Not stored").wait_for()
@@ -199,7 +199,7 @@ def test_422_says_file_and_line(page, tmp_path):
     broken = tmp_path / "services.json"
     broken.write_text('{"kind": "List",\n "items": [\n  {"kind": "Service"\n')
     page.goto("/snapshots/new")
-    page.get_by_label("Files", exact=True).set_input_files(broken)
+    page.get_by_label("Choose files").set_input_files(broken)
     page.get_by_role("button", name="Upload").click()
     page.get_by_role("alert").get_by_text("services.json:").first.wait_for()
 
@@ -223,14 +223,14 @@ class TestSmallServer:
     def test_413_before_the_upload(self, small, huge):
         small.goto("/snapshots/new")
         assert small.get_by_text(f"up to {LIMIT_MB} MB").is_visible()
-        small.get_by_label("Files", exact=True).set_input_files(huge)
+        small.get_by_label("Choose files").set_input_files(huge)
         assert f"accepts up to {LIMIT_MB} MB" in small.get_by_role("alert").inner_text()
 
     def test_413_from_the_server(self, small, huge):
         small.goto("/snapshots/new")
         # The page's own check is blinded, so that the server has to say it.
         small.evaluate("Object.defineProperty(File.prototype, 'size', {get: () => 1})")
-        small.get_by_label("Files", exact=True).set_input_files(huge)
+        small.get_by_label("Choose files").set_input_files(huge)
         small.get_by_role("button", name="Upload").click()
         alert = small.get_by_role("alert")
         alert.get_by_text(f"{LIMIT_MB} MB").wait_for()
@@ -241,11 +241,11 @@ def test_u3_without_javascript(browser, live_url, archive, refused):
     context = browser.new_context(base_url=live_url, java_script_enabled=False)
     page = context.new_page()
     page.goto("/snapshots/new")
-    page.get_by_label("Files", exact=True).set_input_files(refused)
+    page.get_by_label("Choose files").set_input_files(refused)
     page.get_by_role("button", name="Upload").click()
     page.get_by_role("heading", name="Not stored").wait_for(timeout=15_000)
     assert page.get_by_role("alert").locator("li").count() == 3
-    page.get_by_label("Files", exact=True).set_input_files(archive)
+    page.get_by_label("Choose files").set_input_files(archive)
     page.get_by_label("Name, if another").fill("without script")
     page.get_by_role("button", name="Upload").click()
     page.get_by_role("heading", level=1, name="without script", exact=True).wait_for(timeout=15_000)

@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from tracer.kube.kinds import BY_NAME, is_namesake
 from tracer.kube.object_file import RawObject
+from tracer.snapshot.snapshot import Snapshot
 
 
 class Form(StrEnum):
@@ -24,25 +25,38 @@ class Form(StrEnum):
 
 
 class Forms:
-    """Looks at every object once; *manifests* is how many of a kind are none that was recorded."""
+    """Looks at every object once; *manifests* is how many of a kind are none that was recorded, *has_records* whether any was."""
 
     def __init__(self) -> None:
         self.manifests: Counter[str] = Counter()
-        self._has_records = False
+        self.has_records = False
 
     def look(self, raw: RawObject, counts: bool) -> None:
         """Look at one object, which *counts* or stands behind another of its name."""
         if raw.kind not in BY_NAME or is_namesake(raw.kind, raw.value):
             return
         if _is_recorded(raw):
-            self._has_records = True
+            self.has_records = True
         elif counts and _lacks(raw.kind, _mapping(raw.value.get("spec"))):
             self.manifests[raw.kind] += 1
 
     def of_all(self, *, has_node_files: bool) -> Form:
         """Return what all of it is."""
-        recorded = has_node_files or self._has_records or not self.manifests["Service"]
+        recorded = has_node_files or self.has_records or not self.manifests["Service"]
         return Form.RECORDED if recorded else Form.MANIFESTS
+
+
+def form_of(snapshot: Snapshot) -> Form:
+    """Return what the objects are, without a look at those behind the first mark of a record: nearly always it is in the first Service."""
+    if snapshot.node_files:
+        return Form.RECORDED
+    forms = Forms()
+    for kind in sorted(BY_NAME, key=lambda name: name != "Service"):
+        for raw, _ in snapshot.objects.others(kind):
+            forms.look(raw, counts=True)
+            if forms.has_records:
+                return Form.RECORDED
+    return forms.of_all(has_node_files=False)
 
 
 def _is_recorded(raw: RawObject) -> bool:

@@ -18,6 +18,7 @@ from tracer.snapshot.proxy_mode import ProxyMode, proxy_mode
 from tracer.snapshot.snapshot import Snapshot
 from tracer.snapshot.taken_at import collected_by, kubernetes_version, taken_at
 from tracer.snapshot.timeline import STEPS, Step, read_steps
+from tracer.snapshot.told import PROXY_LABEL
 
 Progress = Callable[[str, int, int], None]
 """Told the node that is being read, which one it is (from 1), and of how many."""
@@ -59,6 +60,7 @@ class Summary:
     """A snapshot in short. *taken_at* None: nothing says when; *taken_from* says what did. *timeline*: a timeline's steps, else None.
 
     *manifests* is how many of *objects* were not recorded, by kind.
+    *has_proxy_pods* None: Pods of other namespaces may not have been recorded.
     """
 
     bundle: str
@@ -74,6 +76,7 @@ class Summary:
     timeline: tuple[Step, ...] | None = None
     form: Form = Form.RECORDED
     manifests: Mapping[str, int] = field(default_factory=dict)
+    has_proxy_pods: bool | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return the summary as plain values, for storage as JSON."""
@@ -81,6 +84,7 @@ class Summary:
             "bundle": self.bundle,
             "form": self.form.value,
             "manifests": dict(self.manifests),
+            "has_proxy_pods": self.has_proxy_pods,
             "objects": dict(self.objects),
             "nodes": [n.to_dict() for n in self.nodes],
             "taken_at": self.taken_at.isoformat() if self.taken_at else None,
@@ -125,7 +129,21 @@ def summarise(snapshot: Snapshot, progress: Progress | None = None, *, met: tupl
         timeline=timeline,
         form=forms.of_all(has_node_files=bool(snapshot.node_files)),
         manifests=forms.manifests,
+        has_proxy_pods=_has_proxy_pods(snapshot),
     )
+
+
+def _has_proxy_pods(snapshot: Snapshot) -> bool | None:
+    """Return whether kube-proxy runs in pods that its usual label finds; None where Pods of other namespaces may not have been recorded."""
+    key, value = PROXY_LABEL
+    namespaces = set[object]()
+    for raw, _ in snapshot.objects.others("Pod"):
+        metadata = raw.value.get("metadata")
+        labels = metadata.get("labels") if isinstance(metadata, dict) else None
+        if isinstance(labels, dict) and labels.get(key) == value:
+            return True
+        namespaces.add(str(metadata.get("namespace")) if isinstance(metadata, dict) else "")
+    return False if "kube-system" in namespaces or len(namespaces) > 1 else None
 
 
 def _as_read(faults: tuple[Fault, ...], met: tuple[Fault, ...]) -> tuple[Fault, ...]:

@@ -16,12 +16,12 @@ _COUNTED = ("Service", "EndpointSlice", "Pod", "Node")
 _NEEDED = ("EndpointSlice", "Pod", "Node")
 _RULES = (Holds.XTABLES, Holds.NFT)
 _READABLE = "readable "
-_MOST_LIMITS = 3
-_MOST_FAULTY = 3
+_MOST_LIMITS, _MOST_FILES, _MOST_FAULTY = 3, 5, 3
 MANIFESTS = "manifests"
 """The summary's form of files that say what somebody wants, not what a cluster has."""
+PROXY_LABEL = ("k8s-app", "kube-proxy")
 _LOOP = """\
-for pod in $(kubectl get pods -n kube-system -l k8s-app=kube-proxy -o name); do
+for pod in $(kubectl get pods -n kube-system -l {label} -o name); do
   node=$(kubectl get -n kube-system "$pod" -o jsonpath='{{.spec.nodeName}}'); mkdir -p "nodes/$node"
   kubectl exec -n kube-system "$pod" -- {argv} > "nodes/$node/{file}"
 done"""
@@ -41,7 +41,8 @@ class Said:
     """What there is to say of a snapshot. *limits* has the gaps that limit most; *more* is how many others there are.
 
     *faulty* says what could not be read of files of which the rest is used.
-    *unplaced* are files that are not used as nobody knows whose they are; *unused* says what was not read, and what was assumed.
+    *unplaced* are files that are not used as nobody knows whose they are; *unused* says what was not read, and what was assumed;
+    *rest* what a page shows in other places: files of other names, what was not stored.
     """
 
     found: str
@@ -50,33 +51,49 @@ class Said:
     unplaced: tuple[str, ...]
     faulty: tuple[str, ...]
     unused: tuple[str, ...]
+    rest: tuple[str, ...]
     advice: Advice | None
 
     def lines(self) -> tuple[str, ...]:
-        """Return all of it as lines of text, the command first."""
-        lines = [self.found]
+        """Return all of it as lines of text: what was found, what nobody knows the place of, and the command first."""
+        lines = [self.found, *self.unplaced]
         if self.advice:
             lines += [f"What would add most: {self.advice.why}", *(f"  {line}" for line in self.advice.command.splitlines())]
             lines.append(self.advice.then)
         lines += self.limits
         if self.more:
             lines.append(f"... and {self.more} more that limit less; the snapshot's page lists them.")
-        return (*lines, *self.faulty, *self.unplaced, *self.unused)
+        return (*lines, *self.faulty, *self.unused, *self.rest)
 
 
 def said_of(summary: Mapping[str, Any]) -> Said:
     """Return what there is to say of a snapshot with that summary (docs/snapshot-format.md)."""
     gaps = summary.get("missing", ())
-    is_manifests = summary.get("form") == MANIFESTS
+    useless = untraceable(summary)
+    if useless:
+        gaps = ()  # they would say what else is missing, as if something could be used
     return Said(
-        found=_manifests(summary) if is_manifests else _found(summary),
+        found=useless or _found(summary),
         limits=tuple(gap["sentence"] for gap in gaps[:_MOST_LIMITS]),
         more=max(0, len(gaps) - _MOST_LIMITS),
         unplaced=tuple(_unplaced(summary)),
-        faulty=tuple(_faulty(summary)),
+        faulty=() if useless else tuple(_faulty(summary)),
         unused=(*_besides(summary), *_assumed(summary), *_left_out(summary)),
-        advice=_recorded_objects() if is_manifests else _advice(summary),
+        rest=(*_renamed(summary), *_not_stored(summary)),
+        advice=_recorded_objects(summary) if useless else _advice(summary),
     )
+
+
+def untraceable(summary: Mapping[str, Any]) -> str:
+    """Return why nothing can be traced with these objects at all, "" where it can."""
+    return _masked(summary) if summary.get("masked") else _manifests(summary) if summary.get("form") == MANIFESTS else ""
+
+
+def said_of_files(summary: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what is said of the files of a snapshot that is read and not stored: what is not used, and which are called otherwise."""
+    manifests = (_manifests(summary),) if summary.get("form") == MANIFESTS else ()
+    forms = [f"Not usable: {one.rstrip('.')}." for one in summary.get("forms", ())]
+    return (*manifests, *forms, *_unplaced(summary), *_assumed(summary), *_left_out(summary), *_renamed(summary), *_not_stored(summary))
 
 
 def counted(counts: Mapping[str, int]) -> str:
@@ -105,15 +122,17 @@ def _besides(summary: Mapping[str, Any]) -> list[str]:
 def _faulty(summary: Mapping[str, Any]) -> list[str]:
     """The faults of files of which the rest is used; those of nodes' files are among the gaps."""
     files = [file for file in summary.get("faults", ()) if not file["file"].startswith("nodes/")]
-    said = [_first_fault(file) for file in files[:_MOST_FAULTY]]
+    came_from = summary.get("from", {})
+    said = [_first_fault(file, came_from.get(file["file"], "")) for file in files[:_MOST_FAULTY]]
     return said if len(files) <= _MOST_FAULTY else [*said, f"Cannot be read: parts of {len(files) - _MOST_FAULTY} more files."]
 
 
-def _first_fault(file: Mapping[str, Any]) -> str:
+def _first_fault(file: Mapping[str, Any], origin: str) -> str:
     first = file["faults"][0]
     line = f", line {first['line']}" if first.get("line") else ""
     more = f" ({file['count']} such parts in all)" if file["count"] > 1 else ""
-    return f"Cannot be read: {file['file']}{line}: {first['message'].rstrip('.')}{more}. The rest of it is used."
+    called = f"{file['file']} ({origin})" if origin else file["file"]
+    return f"Cannot be read: {called}{line}: {first['message'].rstrip('.')}{more}. The rest of it is used."
 
 
 def _found(summary: Mapping[str, Any]) -> str:
@@ -129,10 +148,15 @@ def _found(summary: Mapping[str, Any]) -> str:
     return f"Found {objects or 'no objects'}; {rules}{f' (kube-proxy: {modes})' if modes else ''}."
 
 
+def _masked(summary: Mapping[str, Any]) -> str:
+    return f"The addresses in {_listed(summary['masked'])} were masked before it came here. Nothing can be traced with such objects."
+
+
 def _manifests(summary: Mapping[str, Any]) -> str:
     counts = summary.get("objects", {})
     objects = counted({kind: counts[kind] for kind in _COUNTED if counts.get(kind)})
-    return f"These are manifests ({objects}): what somebody wants, not what a cluster has. They hold no addresses and no state to trace."
+    which = f" ({objects})" if objects else ""
+    return f"These are manifests{which}: what somebody wants, not what a cluster has. They hold no addresses and no state to trace."
 
 
 def _unplaced(summary: Mapping[str, Any]) -> list[str]:
@@ -150,24 +174,53 @@ def _assumed(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _left_out(summary: Mapping[str, Any]) -> list[str]:
-    return [f"Not read: {one['path']}: {str(one['why']).rstrip('.')}." for one in summary.get("left_out", ())]
+    """One line for each reason, with the first file of which it is true: of links a bundle has hundreds."""
+    by_reason: dict[str, list[str]] = {}
+    for one in summary.get("left_out", ()):
+        by_reason.setdefault(str(one["why"]).rstrip("."), []).append(one["path"])
+    return [f"Not read: {paths[0]}{_and_more(len(paths) - 1)}: {why}." for why, paths in by_reason.items()]
+
+
+def renamed(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the nodes' files that were called otherwise: documented path, and name. Of objects nobody has to ask where they lie."""
+    return [(name, path) for name, path in summary.get("from", {}).items() if name.startswith("nodes/") and not path.endswith(name)]
+
+
+def _renamed(summary: Mapping[str, Any]) -> list[str]:
+    of_nodes = renamed(summary)
+    lines = [f"Taken for {name}: {path}." for name, path in of_nodes[:_MOST_FILES]]
+    return [*lines, *([f"... and {len(of_nodes) - _MOST_FILES:,} more files of other names."] if len(of_nodes) > _MOST_FILES else ())]
+
+
+def _not_stored(summary: Mapping[str, Any]) -> list[str]:
+    unknown = summary.get("unknown_files", ())
+    first = ", ".join(unknown[:_MOST_FILES])
+    lines = [f"Not used, as nothing tells what they are: {first}{_and_more(len(unknown) - _MOST_FILES)}."] if unknown else []
+    if removed := summary.get("removed", ()):
+        lines.append(f"Left out before storage, as no trace needs it: {removed[0].rstrip('.')}{_and_more(len(removed) - 1)}.")
+    return lines
+
+
+def _and_more(count: int, what: str = "") -> str:
+    return f", and {count:,} more {what}".rstrip() if count > 0 else ""
 
 
 def _advice(summary: Mapping[str, Any]) -> Advice | None:
     counts = _recorded(summary)
     lacking = [kind for kind in _NEEDED if not counts.get(kind) and not (kind == "EndpointSlice" and counts.get("Endpoints"))]
     if lacking:
+        plurals = [f"{kind.lower()}s" for kind in lacking]
         return Advice(
             why=f"there are no {_listed([_plural(kind) for kind in lacking], last='or')}.",
-            command="\n".join(f"kubectl get {kind.lower()}s -A -o json > {kind.lower()}s.json" for kind in lacking),
-            then="Add what they write.",
+            command=f"kubectl get {','.join(plurals)} -A -o json > {plurals[0] if len(plurals) == 1 else 'added'}.json",
+            then=f"Add {plurals[0] if len(plurals) == 1 else 'added'}.json.",
         )
     if bare := _without_rules(summary):
         file = NFT_JSON if summary.get("modes") == [NFT_JSON.mode] else IPTABLES
-        return _looped(file, f"there are no usable rules of {_listed(bare)}.")
+        return _looped(summary, file, f"there are no usable rules of {_listed(bare)}.")
     in_mode = [n["name"] for n in summary.get("nodes", ()) if (n.get("kube_proxy") or {}).get("mode") == VIRTUAL_SERVERS.mode]
     if without := [node for node in in_mode if node in _gapped(summary, (VIRTUAL_SERVERS.name,))]:
-        return _looped(VIRTUAL_SERVERS, f"kube-proxy runs in IPVS mode, and there are no virtual servers of {_listed(without)}.")
+        return _looped(summary, VIRTUAL_SERVERS, f"kube-proxy runs in IPVS mode, and there are no virtual servers of {_listed(without)}.")
     ways = [file.name for file in WAYS]
     if without := sorted(_gapped(summary, ways) | _gapped(summary, [f"routing ({', '.join(ways)})"])):
         return Advice(
@@ -178,20 +231,23 @@ def _advice(summary: Mapping[str, Any]) -> Advice | None:
     return None
 
 
-def _looped(file: NodeFile, why: str) -> Advice:
-    """Advice to read *file* from kube-proxy's own pods; the page of collecting has the other ways."""
+def _looped(summary: Mapping[str, Any], file: NodeFile, why: str) -> Advice:
+    """Advice to read *file* from kube-proxy's own pods, where it has some or nobody knows; else the ways of the script."""
+    if summary.get("has_proxy_pods") is False:
+        return Advice(why=why, command="sh collect.sh", then="It finds a way to each node. Add the archive that it writes.")
     return Advice(
         why=why,
-        command=_LOOP.format(argv=" ".join(file.argv), file=file.name),
+        command=_LOOP.format(label="=".join(PROXY_LABEL), argv=" ".join(file.argv), file=file.name),
         then="Add the folder nodes. Where kube-proxy has no pods (k3s, Cilium), or no shell of its own: sh collect.sh.",
     )
 
 
-def _recorded_objects() -> Advice:
+def _recorded_objects(summary: Mapping[str, Any]) -> Advice:
+    masked = " Where names and addresses must not leave the house, manage.py redact replaces them, and traces stay the same."
     return Advice(
         why="the objects as the cluster has them.",
         command="kubectl get services,endpointslices,nodes,pods -A -o json > cluster.json",
-        then="Upload cluster.json.",
+        then=f"Upload cluster.json.{masked if summary.get('masked') else ''}",
     )
 
 

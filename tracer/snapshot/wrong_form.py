@@ -47,11 +47,15 @@ _EXTENSIONS = (".json", ".jsonl", ".yaml", ".yml")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrongForm:
-    """What a file is instead of objects. *sentence* begins with what it is; *is_object_file*: its place or name promises objects."""
+    """What a file is instead of objects. *sentence* begins with what it is; *is_object_file*: its place or name promises objects.
+
+    *is_masked*: they are objects, with something else for their addresses.
+    """
 
     path: str
     sentence: str
     is_object_file: bool
+    is_masked: bool = False
 
     def __str__(self) -> str:
         return f"{self.path}: {self.sentence}"
@@ -68,7 +72,7 @@ def wrong_form(path: str, raw: bytes) -> WrongForm | None:
     if said is not None:
         return WrongForm(path=path, sentence=said, is_object_file=promises)
     masked = _masked(raw) if name.endswith(_EXTENSIONS) else None
-    return WrongForm(path=path, sentence=masked, is_object_file=True) if masked is not None else None
+    return WrongForm(path=path, sentence=masked, is_object_file=True, is_masked=True) if masked is not None else None
 
 
 def _archived(name: str, raw: bytes) -> str | None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from django.urls import reverse
 
+from tracer.snapshot.told import untraceable
 from webapp.live.announce import standing
 from webapp.models import LiveSource, Snapshot
 from webapp.presenters.timeline_bar import Timeline, timeline
@@ -51,7 +52,7 @@ class OtherSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceHead:
-    """One source as the top of its pages shows it. *live* is None for a snapshot."""
+    """One source as the top of its pages shows it. *live* is None for a snapshot; *remark* says why nothing can be traced in it, if so."""
 
     id: str
     name: str
@@ -62,6 +63,7 @@ class SourceHead:
     connections_url: str
     live: Freshness | None
     others: tuple[OtherSource, ...]
+    remark: str = ""
 
 
 def source_head(row: Source, owner: str, question: str = "") -> SourceHead:
@@ -77,6 +79,7 @@ def source_head(row: Source, owner: str, question: str = "") -> SourceHead:
         connections_url=reverse("connections", args=[row.id]),
         live=freshness(followed) if followed else None,
         others=tuple(_others(row, owner, question)),
+        remark=untraceable(row.summary) if isinstance(row, Snapshot) else "",
     )
 
 

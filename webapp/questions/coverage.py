@@ -8,7 +8,7 @@ from typing import Any
 from tracer.kube.kinds import BY_NAME
 from tracer.snapshot.arranging import Unplaced
 from tracer.snapshot.node_files import NODE_FILES, Listed
-from tracer.snapshot.told import MANIFESTS, Said, said_of, to_place
+from tracer.snapshot.told import MANIFESTS, Said, renamed, said_of, to_place
 from webapp.models import Snapshot
 from webapp.questions.examples import ExampleLink, example_links, is_quick, trace_url
 from webapp.storing import demonstrations
@@ -157,8 +157,19 @@ class Coverage:
 
     @property
     def faults(self) -> tuple[dict[str, Any], ...]:
-        """Return the faulty files: file, count, and the first faults with line, message and the text with a caret."""
-        return tuple(self.summary.get("faults", ()))
+        """Return the faulty files: file, origin, count, and the first faults with line, message and the text with a caret."""
+        return tuple(entry | {"origin": self.origins.get(entry["file"], "")} for entry in self.summary.get("faults", ()))
+
+    @property
+    def origins(self) -> dict[str, str]:
+        """Return documented path → what the file was called when it was handed in, of those that were called otherwise."""
+        origins: dict[str, str] = self.summary.get("from", {})
+        return origins
+
+    @property
+    def renamed(self) -> tuple[tuple[str, str], ...]:
+        """Return the nodes' files that were called otherwise: the documented path, and what it was called."""
+        return tuple(renamed(self.summary))
 
     @property
     def fault_count(self) -> int:

@@ -38,7 +38,7 @@ from webapp.uploads.arranged import arrangement_of
 Progress = Callable[[str, int, int], None]
 """Told what is being done in words, how far it is, and of how much."""
 
-SUMMARY_VERSION = 8
+SUMMARY_VERSION = 9
 """Raised when summary_of() says something else about the same files."""
 _SAID_KEPT = 1_000
 _FAULTS_KEPT = 1_000
@@ -242,6 +242,7 @@ def summary_of(what: Written, progress: Progress) -> tuple[dict[str, Any], datet
         "version": SUMMARY_VERSION,
         "source_digest": what.source_digest,
         "removed": list(what.removed),
+        "masked": [form.path for form in what.forms if form.is_masked],
         "left_out": [{"path": left.path, "why": left.why} for left in what.left_out],
         "examples": find_examples(recorded.objects, recorded.node_files),
         "unplaced": [one.to_dict() for one in what.arrangement.unplaced if one.kept_as in what.container],

@@ -18,8 +18,9 @@ from django.db import transaction
 from django.db.models import Case, F, QuerySet, When
 from django.utils import timezone
 
-from tracer.errors import ParseError, TracerError
+from tracer.errors import ParseError, SnapshotError, TracerError
 from tracer.snapshot.layout import UNPLACED
+from tracer.snapshot.wrong_form import WANTED
 from webapp import __version__, uploads
 from webapp.models import Snapshot, TraceLink, UploadJob, new_slug
 from webapp.storing import download_archive, handed_in, snapshot_store, stored_answers, upload_jobs
@@ -33,6 +34,7 @@ from webapp.storing.storage import sweep_folders
 from webapp.uploads import UploadError
 from webapp.uploads.arranged import nodes_of
 
+_MOST_UNKNOWN = 5
 StoreError = UploadError
 """Why a source was not stored: *problems* has one sentence for each reason, *status* the HTTP status (413, 422 or 507)."""
 
@@ -290,8 +292,7 @@ def _columns(what: Written, slug: str, progress: Progress) -> dict[str, Any]:
     try:
         summary, taken_at = snapshot_store.summary_of(what, progress)
     except TracerError as error:
-        told = tuple(str(form) for form in what.forms if not any(form.path in text for text in _problems(error)))
-        raise UploadError(*told, *_problems(error)) from error
+        raise UploadError(*_refusal(error, what)) from error
     return {
         "digest": what.digest,
         "size": what.size,
@@ -300,6 +301,19 @@ def _columns(what: Written, slug: str, progress: Progress) -> dict[str, Any]:
         "summary": summary,
         "taken_at": taken_at,
     }
+
+
+def _refusal(error: TracerError, what: Written) -> tuple[str, ...]:
+    """Return why it is refused: what is wrong, what to do, and then what each file is that was handed in."""
+    said = _problems(error)
+    if not isinstance(error, ParseError | SnapshotError):
+        return said
+    known = [str(form) for form in what.forms if not any(form.path in text for text in said)]
+    known += [f"{one.path}: {one.what}." for one in what.arrangement.unplaced]
+    known += [f"{path}: nothing tells what it is." for path in what.unknown[:_MOST_UNKNOWN] if not any(path in one for one in known)]
+    kept = " with what you have" if what.container or what.arrangement.unplaced else ""
+    wrong = "No Service can be read in it, so there is nothing that a packet could be sent to."
+    return (wrong, f"What to do: {WANTED}, and hand in cluster.json{kept}.", *(said if isinstance(error, ParseError) else ()), *known)
 
 
 def _problems(error: TracerError) -> tuple[str, ...]:

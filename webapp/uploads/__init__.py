@@ -6,6 +6,6 @@ Nothing is ever written under a name that an archive chose. Secrets are not this
 from webapp.uploads.entry import LeftOut
 from webapp.uploads.folder import FolderFiles
 from webapp.uploads.limits import Limits, UploadError
-from webapp.uploads.source import Source, check, read
+from webapp.uploads.source import Source, check, read, read_and_left_out
 
-__all__ = ["FolderFiles", "LeftOut", "Limits", "Source", "UploadError", "check", "read"]
+__all__ = ["FolderFiles", "LeftOut", "Limits", "Source", "UploadError", "check", "read", "read_and_left_out"]

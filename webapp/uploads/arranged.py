@@ -49,8 +49,12 @@ class ArrangedFiles(Mapping[str, bytes]):
 
 def arranged(files: Mapping[str, bytes]) -> Mapping[str, bytes]:
     """Return *files* under the names of the documented layout. :raises UploadError: they are two snapshots."""
-    arrangement = arrangement_of(Source(names=tuple(files), _read=lambda: iter(files.items())))
-    return ArrangedFiles(files, arrangement) if arrangement.names or arrangement.pieces else files
+    return ArrangedFiles(files, arrangement_in(files))
+
+
+def arrangement_in(files: Mapping[str, bytes]) -> Arrangement:
+    """Return where each of *files* belongs. :raises UploadError: they are two snapshots."""
+    return arrangement_of(Source(names=tuple(files), _read=lambda: iter(files.items())))
 
 
 def nodes_of(summary: Mapping[str, Any]) -> tuple[KnownNode, ...]:

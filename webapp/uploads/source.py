@@ -51,12 +51,20 @@ def read(path: Path, *, filename: str | None = None, limits: Limits | None = Non
 
     :raises UploadError: refused, with every reason.
     """
+    return read_and_left_out(path, filename=filename, limits=limits)[0]
+
+
+def read_and_left_out(
+    path: Path, *, filename: str | None = None, limits: Limits | None = None
+) -> tuple[Mapping[str, bytes], tuple[LeftOut, ...]]:
+    """Return what ``read`` does, and what of it was not read, each with why."""
     limits = limits or Limits.from_settings()
     if path.is_dir():
         folder = FolderFiles(path, limits)
         if not any(_is_packed(start) for start in folder.starts(FIRST)):
-            return folder
-    return dict(check(path, filename=filename, limits=limits).files())
+            return folder, folder.left_out
+    source = check(path, filename=filename, limits=limits)
+    return dict(source.files()), source.left_out
 
 
 def check(path: Path, *, filename: str | None = None, limits: Limits | None = None) -> Source:

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
+from tracer.snapshot.told import untraceable
 from webapp.answering import trace_answers
 from webapp.answering.document import Answer, AnswerCache
 from webapp.answering.trace_answers import NotAnswered
@@ -49,6 +50,8 @@ def freeze(request: HtmxHttpRequest, source: str) -> HttpResponse:
     expires = None if lifetime is None else timezone.now() + lifetime
     kept = {"text": str(query), "query": found.answer["query"]}
     stored = row if isinstance(row, Snapshot) else None
+    if stored is not None and (remark := untraceable(stored.summary)):
+        kept["remark"] = remark
     document = to_freeze(found.document, neighbours=not without)
     link = stored_snapshots.create_link(document=document, query=kept, owner=ensure_owner(request), snapshot=stored, expires=expires)
     messages.success(request, "This link always shows this answer. Copy it from the address bar.", extra_tags="ok")

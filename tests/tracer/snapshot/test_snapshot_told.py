@@ -29,7 +29,7 @@ RULED = [node("a", IPTABLES.name), node("b", IPTABLES.name)]
         (
             {"objects": {"Service": 1}},
             "Found 1 Service; no node's rules.",
-            "kubectl get endpointslices -A -o json > endpointslices.json\nkubectl get pods",
+            "kubectl get endpointslices,pods,nodes -A -o json > added.json",
         ),
         ({"objects": ALL | {"EndpointSlice": 0, "Endpoints": 1}, "nodes": RULED}, "Found 1 Service, 3 Pods, 2 Nodes", ""),
         ({"objects": ALL, "nodes": [node("a"), node("b")]}, "2 Nodes; no node's rules.", "-- iptables-save"),
@@ -67,12 +67,10 @@ def test_lines_have_the_command_first_and_what_is_not_used_last() -> None:
     summary = {"objects": {"Service": 1}, "unplaced": unplaced, "left_out": left_out, "missing": gaps}
     lines = said_of(summary).lines()
     assert lines[0].startswith("Found")
-    assert lines[1].startswith("What would add most")
+    assert lines[1] == "Not used: x.txt is iptables-save of IPv4; it belongs to nodes/NODE/iptables-save.txt."
+    assert lines[2].startswith("What would add most")
     assert "... and 2 more that limit less; the snapshot's page lists them." in lines
-    assert lines[-2:] == (
-        "Not used: x.txt is iptables-save of IPv4; it belongs to nodes/NODE/iptables-save.txt.",
-        "Not read: l: a symbolic link.",
-    )
+    assert lines[-1] == "Not read: l: a symbolic link."
 
 
 def test_what_could_not_be_read_of_a_file_is_said() -> None:
@@ -86,3 +84,41 @@ def test_what_could_not_be_read_of_a_file_is_said() -> None:
         "Cannot be read: 3.yaml, line 9: not YAML: x (3 such parts in all). The rest of it is used.",
         "Cannot be read: parts of 2 more files.",
     )
+
+
+def test_where_kube_proxy_has_no_pods_none_is_asked() -> None:
+    bare = {"objects": ALL, "nodes": [node("a")]}
+    assert [_command(bare | {"has_proxy_pods": has}).startswith("sh collect.sh") for has in (True, None, False)] == [False, False, True]
+
+
+def _command(summary: dict[str, Any]) -> str:
+    advice = said_of(summary).advice
+    assert advice is not None
+    return advice.command
+
+
+@pytest.mark.parametrize(
+    ("summary", "line"),
+    [
+        ({"left_out": [{"path": n, "why": "a link."} for n in "abc"]}, "Not read: a, and 2 more: a link."),
+        ({"unknown_files": [*"abcdefg"]}, "Not used, as nothing tells what they are: a, b, c, d, e, and 2 more."),
+        ({"removed": ["a.json: removed 1 Secret"]}, "Left out before storage, as no trace needs it: a.json: removed 1 Secret."),
+        ({"from": {"nodes/a/ss.txt": "host/sockets"}}, "Taken for nodes/a/ss.txt: host/sockets."),
+        (
+            {"faults": [{"file": "x", "count": 1, "faults": [{"line": 7, "message": "bad"}]}], "from": {"x": "y"}},
+            "Cannot be read: x (y), line 7: bad. The rest of it is used.",
+        ),
+    ],
+)
+def test_what_is_not_used_is_said_once_for_each_kind(summary: dict[str, Any], line: str) -> None:
+    assert line in said_of({"objects": ALL, "nodes": RULED, **summary}).lines()
+
+
+@pytest.mark.parametrize("summary", [{"form": "manifests"}, {"masked": ["services.json"]}])
+def test_of_what_cannot_be_used_nothing_is_counted_or_missed(summary: dict[str, Any]) -> None:
+    """One sentence says why, one command what would help; gaps and counts would say that something can be used."""
+    said = said_of({"objects": {"Service": 3}, "missing": [gap("nodes")], **summary})
+    assert "Found" not in said.found
+    assert (said.limits, said.more) == ((), 0)
+    assert said.advice is not None
+    assert said.advice.command.startswith("kubectl get services,")

@@ -7,7 +7,7 @@ import gc
 import json
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,13 +21,21 @@ from tracer.explain.findings import diagnose
 from tracer.query import Query, parse_destination, parse_port, parse_protocol, parse_source, query_from_dict
 from tracer.simulate import trace
 from tracer.snapshot import Snapshot
+from tracer.snapshot.arranging import Arrangement
+from tracer.snapshot.form import form_of
+from tracer.snapshot.told import said_of_files
+from tracer.snapshot.wrong_form import wrong_form
 from tracer.stations import stations_of
 from tracer.topology.cluster import Cluster
 from tracer.trace import Trace
 from webapp import uploads
 from webapp.answering.sample import sampled
 from webapp.exports.trace_text import trace_text
-from webapp.uploads.arranged import arranged
+from webapp.uploads import LeftOut
+from webapp.uploads.arranged import ArrangedFiles, arrangement_in
+
+_MOST_ASKED = 20
+"""Of so many files of either kind is said what they are instead of objects."""
 
 
 class _UsageError(Exception):
@@ -62,7 +70,7 @@ class Command(BaseCommand):
                 raise _UsageError("give --from and --to, or --batch FILE, not both")
             with _few_collections(), _batch(options["batch"]) as lines:
                 query = None if lines else _query(options)
-                cluster = _cluster(options["snapshot"])
+                cluster = _cluster(options["snapshot"], self._tell)
                 failed = self._answer_all(cluster, lines, options) if lines else self._answer_one(cluster, query, options)
         except _UsageError as error:
             raise CommandError(str(error), returncode=2) from None
@@ -71,6 +79,10 @@ class Command(BaseCommand):
             return
         if failed:
             sys.exit(1)
+
+    def _tell(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            self.stderr.write(line, style_func=str)
 
     def _answer_one(self, cluster: Cluster, query: Query | None, options: dict[str, Any]) -> bool:
         if query is None:
@@ -150,14 +162,36 @@ def _query(options: dict[str, Any]) -> Query:
         raise _UsageError(str(error)) from None
 
 
-def _cluster(name: str) -> Cluster:
+def _cluster(name: str, tell: Callable[[Sequence[str]], None]) -> Cluster:
     path = Path(name)
     if not path.exists():
         raise _UsageError(f"{name}: no such file or folder")
     try:
-        return Cluster.from_snapshot(Snapshot.from_files(arranged(uploads.read(path)), settings.QUESTION_LIMITS))
+        files, left_out = uploads.read_and_left_out(path)
+        arrangement = arrangement_in(files)
+        snapshot = Snapshot.from_files(ArrangedFiles(files, arrangement), settings.QUESTION_LIMITS)
+        tell(_said(snapshot, arrangement, left_out))
+        return Cluster.from_snapshot(snapshot)
     except (TracerError, uploads.UploadError, OSError) as error:
         raise _UsageError(f"{name}: {error}") from None
+
+
+def _said(snapshot: Snapshot, arrangement: Arrangement, left_out: Sequence[LeftOut]) -> tuple[str, ...]:
+    """What an answer cannot say of the files: which are not used, and which were taken for others. Nothing of a documented snapshot."""
+    objects = [one.path for one in snapshot.layout.objects]
+    asked = (*snapshot.layout.unknown[:_MOST_ASKED], *objects[:_MOST_ASKED])
+    forms = [form for path in asked if (form := wrong_form(path, snapshot.files[path])) is not None]
+    known = {form.path for form in forms}
+    summary = {
+        "forms": list(map(str, forms)),
+        "form": form_of(snapshot).value,
+        "left_out": [{"path": left.path, "why": left.why} for left in left_out],
+        "unplaced": [one.to_dict() for one in arrangement.unplaced],
+        "assumed": list(arrangement.assumed.values()),
+        "from": arrangement.origins,
+        "unknown_files": [path for path in snapshot.layout.unknown if path not in known],
+    }
+    return said_of_files(summary)
 
 
 def _answers(cluster: Cluster, lines: Iterable[str], *, with_steps: bool) -> Iterator[dict[str, object]]:
