@@ -131,3 +131,4 @@ def test_manifests_offer_no_trace(tmp_path):
     page = client_of(MINE).get(f"/snapshots/{row.id}").content.decode()
     assert "These are manifests (1 Service)" in page
     assert "Trace a packet" not in page
+    assert "These are manifests (1 Service)" in client_of(MINE).get(f"/c/{row.id}/trace").content.decode()

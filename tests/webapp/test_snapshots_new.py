@@ -78,6 +78,15 @@ def test_every_problem_is_listed_and_nothing_is_stored(client):
     assert not Snapshot.objects.exists()
 
 
+def test_a_refusal_says_what_is_wrong_then_what_to_do_then_what_each_file_is(client):
+    files = [file(RULES.encode(), name="rules.txt"), file(b"hello", name="notes.md"), file(b"NAME TYPE AGE\nweb x 1d\n", name="svc.txt")]
+    finished(client, client.post("/snapshots/new", {"snapshot": files})["Location"])
+    problems = UploadJob.objects.get().problems
+    assert [problem.partition(" ")[0] for problem in problems] == ["No", "What", "svc.txt:", "rules.txt:", "notes.md:"]
+    assert problems[1].endswith("> cluster.json, and hand in cluster.json with what you have.")
+    assert "rules of iptables" in problems[3]
+
+
 def test_an_oversized_file_is_refused_with_the_limit(client, settings):
     settings.UPLOAD_MAX_BYTES = 1_000_000
     response = client.post("/snapshots/new", {"snapshot": file(b" " * 1_000_001)}, follow=True)

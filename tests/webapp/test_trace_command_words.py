@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command
 
 from tests.conftest import PROJECT
 from tests.made_cluster import MadeCluster
@@ -61,3 +63,37 @@ def test_a_name_that_no_terminal_prints_is_escaped(snapshot: Path, tmp_path: Pat
 def test_an_ipv6_address_without_a_port_is_told_of_the_brackets(snapshot: Path) -> None:
     done = run(snapshot, "--from", "pod:default/web-1", "--to", "fd00::1:80")
     assert (done.returncode, "[IPv6]:PORT" in done.stderr) == (1, True)
+
+
+RULES = "*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n"
+TABLE = "NAMESPACE NAME TYPE AGE\nshop web ClusterIP 4d\n"
+SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}}
+NODES = [{"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}} for name in ("a", "b")]
+
+
+@pytest.mark.parametrize(
+    ("objects", "files", "said"),
+    [
+        (NODES, {"rules.txt": RULES}, "Not used: rules.txt is rules of iptables; it belongs to nodes/NODE/iptables-save.txt."),
+        (NODES, {"b/rules": RULES}, "Taken for nodes/b/iptables-save.txt: b/rules."),
+        (NODES[:1], {"rules": RULES}, "Assumed: rules is taken to be a's, as there is one node."),
+        (NODES, {"notes.md": "x", "more.md": "y"}, "Not used, as nothing tells what they are: more.md, notes.md."),
+        (NODES, {"services.txt": TABLE}, "Not usable: services.txt: a table as kubectl get"),
+        (NODES, {"link": ""}, "Not read: link: a symbolic link, which is not followed."),
+        ([SERVICE], {}, "These are manifests: what somebody wants, not what a cluster has."),
+        (NODES, {"nodes/a/iptables-save.txt": RULES, "services.json": '{"kind": "List", "items": []}'}, ""),
+    ],
+)
+def test_what_of_the_files_is_not_used_goes_to_standard_error(
+    tmp_path: Path, objects: list[object], files: dict[str, str], said: str
+) -> None:
+    for name, text in {"cluster.json": json.dumps({"kind": "List", "items": objects}), **files}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        if name == "link":
+            (tmp_path / name).symlink_to("/etc/passwd")
+        else:
+            (tmp_path / name).write_text(text)
+    out, err = io.StringIO(), io.StringIO()
+    call_command("trace", str(tmp_path), "--from", "external:203.0.113.10", "--to", "192.0.2.1:80", stdout=out, stderr=err)
+    assert out.getvalue().startswith("external:203.0.113.10 -> 192.0.2.1:80")
+    assert err.getvalue().startswith(said) if said else not err.getvalue()
