@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+from tracer import pasted
 from tracer.conntrack import FlowTuple
 from tracer.errors import Fault, Faults
 from tracer.packet import Address, Family, Protocol
@@ -22,6 +23,8 @@ _NUMBER = re.compile(r"[0-9]{1,10}", re.ASCII)
 _FLAG = re.compile(r"\[[A-Z_]+\]", re.ASCII)
 _STATE = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
 _COUNTED = re.compile(r"conntrack v[0-9.]+ \(conntrack-tools\): [0-9]+ flow entries have been shown\.", re.ASCII)
+_OWN = re.compile(r"(?:ipv[46] |tcp |udp |sctp |icmp|unknown |conntrack v)", re.ASCII)
+_QUOTED = " \t>|"
 _FAMILIES = {"ipv4": Family.IP, "ipv6": Family.IP6}
 _PROTOCOLS = {p.value: p for p in Protocol}
 _ICMP = {Protocol.ICMP, Protocol.ICMPV6}
@@ -65,7 +68,8 @@ def parse_conntrack(text: str, file: str) -> tuple[tuple[Entry, ...], tuple[Faul
     """
     entries: list[Entry] = []
     faults = Faults()
-    for number, line in enumerate(text.split("\n"), start=1):
+    lines = text.split("\n") if _OWN.match(text) else pasted.without_margin(text, _OWN).split("\n")
+    for number, line in enumerate(lines, start=1):
         found = _read(line.rstrip("\r"), number, file)
         if isinstance(found, Entry):
             entries.append(found)
@@ -81,7 +85,7 @@ def entries_towards(text: str, address: Address) -> Iterator[Entry]:
     for match in wanted.finditer(text):
         line += text.count("\n", counted, match.start())
         counted = match.start()
-        found = _read(match[0].rstrip("\r"), line, "")
+        found = _read(match[0].rstrip("\r").lstrip(_QUOTED), line, "")
         if isinstance(found, Entry) and found.original.destination == address:
             yield found
 
@@ -129,6 +133,8 @@ def _read(line: str, number: int, file: str) -> Entry | Fault | None:
     if not line.strip() or _COUNTED.fullmatch(line.strip()):
         return None
     if "src=" not in line:
+        if pasted.is_around(line):
+            return None
         return Fault(file=file, line=number, column=0, message="no src= in the line", text=line)
     try:
         return _Line(line, number).entry()

@@ -87,6 +87,15 @@ def test_lines_that_are_no_entries_are_no_faults():
     assert not faults
 
 
+@pytest.mark.parametrize("around", ["root@n1:~# conntrack -L -o extended\n{}\nroot@n1:~# \n", "```\n{}\n```\n", "\x1b[1m{}\x1b[0m\n"])
+def test_what_a_terminal_puts_around_entries_is_no_fault(around):
+    entries, faults = parse_conntrack(around.format(DNATED), "c")
+    assert ([entry.original for entry in entries], faults) == ([the(DNATED).original], ())
+    quoted, faults = parse_conntrack(f"> {DNATED}\n> {UNREPLIED}\n", "c")
+    assert ([entry.line for entry in quoted], faults) == ([1, 2], ())
+    assert [entry.line for entry in entries_towards(f"> {DNATED}\n> {UNREPLIED}\n", ip_address("10.96.5.5"))] == [2]
+
+
 @pytest.mark.parametrize(
     ("line", "under_the_caret", "message"),
     [

@@ -10,10 +10,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tracer import pasted
 from tracer.packet import Address
 from tracer.query import Resolver, parse_address
 
 MOST_SERVERS = 3
+_OWN = re.compile(r"(?:nameserver|search|domain|options|sortlist)\b|[#;]", re.ASCII)
 _NUMBER = re.compile(r"(?P<name>ndots|timeout|attempts):(?P<value>[0-9]{1,9})", re.ASCII)
 _DEFAULTS = {"ndots": 1, "timeout": 5, "attempts": 2}
 _MOST = {"ndots": 15, "timeout": 30, "attempts": 5}
@@ -65,7 +67,7 @@ def parse_resolv_conf(text: str) -> ResolvConf:
     servers: list[str] = []
     search: tuple[str, ...] = ()
     options: list[str] = []
-    for line in text.splitlines():
+    for line in pasted.without_margin(text, _OWN).splitlines():
         words = line.split()
         if not words or words[0][0] in "#;":
             continue

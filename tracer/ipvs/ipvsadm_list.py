@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
 
+from tracer import pasted
 from tracer.ipvs.model import RealServer, VirtualServer
 from tracer.packet import Address, Protocol, endpoint_text
 from tracer.query import parse_address
@@ -24,6 +26,16 @@ _CONNECTION = re.compile(
     re.ASCII,
 )
 _ENDPOINT = re.compile(r"(?:\[(?P<six>[^\]\s]+)\]|(?P<four>[0-9.]+)):(?P<port>[0-9]{1,5})", re.ASCII)
+
+_KERNELS_CONNECTION = re.compile(
+    r"(?P<protocol>TCP|UDP|SCTP|IP)\s+(?P<source>\S+) (?P<source_port>[0-9A-F]{4}) (?P<virtual>\S+) (?P<virtual_port>[0-9A-F]{4})"
+    r" (?P<real>\S+) (?P<real_port>[0-9A-F]{4}) (?P<state>\S+)\s+(?P<expire>[0-9]{1,9})(?:\s.*)?",
+    re.ASCII,
+)
+"""A line of /proc/net/ip_vs_conn. Source: ip_vs_conn_seq_show in net/netfilter/ipvs/ip_vs_conn.c, Linux 6.18."""
+_OWN = re.compile(r"IPVS |pro |Pro |(?:TCP|UDP|SCTP|IP) ", re.ASCII)
+_HEX4 = re.compile(r"[0-9A-F]{8}", re.ASCII)
+_HEX6 = re.compile(r"\[?(?P<address>[0-9a-f:.]{2,45})\]?", re.ASCII)
 
 Key = tuple[str, str, str]
 Endpoint = tuple[Address, int]
@@ -111,10 +123,15 @@ def _counted(server: VirtualServer, real: RealServer, counters: Mapping[Key, Cou
 
 
 def parse_connections(text: str) -> Iterator[RecordedConnection]:
-    """Yield the connections of ``ipvsadm -L -c -n``; lines that are none (headings, what cannot be read) are passed over."""
-    for number, line in enumerate(text.splitlines(), 1):
+    """Yield the connections of ``ipvsadm -L -c -n``, or of ``/proc/net/ip_vs_conn``.
+
+    Lines that are none (headings, what a terminal puts around them, what cannot be read) are passed over.
+    """
+    for number, line in enumerate(pasted.without_margin(text, _OWN).splitlines(), 1):
         m = _CONNECTION.match(line)
         if m is None:
+            if (kernels := _KERNELS_CONNECTION.fullmatch(line.strip())) and (read := _of_kernel(kernels, number)):
+                yield read
             continue
         ends = [_endpoint(m[name]) for name in ("source", "virtual", "real")]
         source, virtual, real = ends
@@ -130,6 +147,26 @@ def parse_connections(text: str) -> Iterator[RecordedConnection]:
             real=real,
             line=number,
         )
+
+
+def _of_kernel(m: re.Match[str], line: int) -> RecordedConnection | None:
+    ends = [_kernels_endpoint(m[name], m[f"{name}_port"]) for name in ("source", "virtual", "real")]
+    source, virtual, real = ends
+    if source is None or virtual is None or real is None:
+        return None
+    protocol = None if m["protocol"] == "IP" else Protocol(m["protocol"].lower())
+    return RecordedConnection(
+        protocol=protocol, state=m["state"], expires=int(m["expire"]), source=source, virtual=virtual, real=real, line=line
+    )
+
+
+def _kernels_endpoint(word: str, port: str) -> Endpoint | None:
+    """NB: unlike the tables of sockets, IPVS prints IPv4 addresses in the order in which they are written (ntohl)."""
+    if _HEX4.fullmatch(word):
+        return IPv4Address(int(word, 16)), int(port, 16)
+    m = _HEX6.fullmatch(word)
+    address = parse_address(m["address"]) if m else None
+    return None if address is None else (address, int(port, 16))
 
 
 def _endpoint(word: str) -> Endpoint | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from tracer.errors import Fault, ParseError
 from tracer.json_values import load_json
 from tracer.packet import Address
-from tracer.routing import ip_text
+from tracer.routing import ip_text, proc_text
 from tracer.routing.model import Network
 
 _INTEGER = re.compile(r"-?(?:0[xX][0-9a-fA-F]{1,40}|[0-9]{1,40})", re.ASCII)
@@ -25,8 +25,8 @@ def load_entries(text: str, file: str, kind: str) -> tuple[Entry, ...]:
     """
     listed = [] if text.lstrip()[:1] in ("[", "{") else ip_text.lines_of(text)
     if not ip_text.is_json(listed):
-        read = ip_text.READERS[kind](listed, file)
-        return tuple(Entry(fields, file, index, line=line) for index, (line, fields) in enumerate(read))
+        read = proc_text.routes if kind == "route" and proc_text.is_routes(listed) else ip_text.READERS[kind]
+        return entries_of(read(listed, file), file)
     if listed:
         text = "\n" * (listed[0][0] - 1) + "\n".join(shown for _, shown in listed)
     try:
@@ -47,6 +47,11 @@ def load_entries(text: str, file: str, kind: str) -> tuple[Entry, ...]:
         if item:
             entries.append(Entry(item, file, index))
     return tuple(entries)
+
+
+def entries_of(read: Iterable[tuple[int, Mapping[str, object]]], file: str) -> tuple[Entry, ...]:
+    """Return the objects that a reader of text made, with their lines."""
+    return tuple(Entry(fields, file, index, line=line or None) for index, (line, fields) in enumerate(read))
 
 
 class Entry:

@@ -7,15 +7,18 @@ named in *unmodelled*, and a lookup that meets it is unknown. Source: iproute2's
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from fractions import Fraction
+from ipaddress import IPv4Network
 from typing import TypeVar
 
+from tracer import pasted
 from tracer.errors import Fault, Faults, ParseError
 from tracer.limits import HOPS
 from tracer.packet import Address
-from tracer.routing.entries import Entry, load_entries
+from tracer.routing import ip_text, proc_text
+from tracer.routing.entries import Entry, entries_of, load_entries
 from tracer.routing.model import (
     MAIN_TABLE,
     SCOPES,
@@ -135,8 +138,12 @@ def parse_addresses(text: str, file: str = "ip-addr.json") -> tuple[InterfaceAdd
 
     :raises ParseError: not that format.
     """
+    return _addresses(load_entries(text, file, "addr"))
+
+
+def _addresses(entries: Iterable[Entry]) -> tuple[InterfaceAddress, ...]:
     found = []
-    for entry in load_entries(text, file, "addr"):
+    for entry in entries:
         device = entry.required("ifname")
         for item in entry.children("addr_info"):
             if item.text("family") in ("inet", "inet6"):
@@ -179,6 +186,23 @@ def parse_routes(text: str, file: str = "ip-route.json") -> tuple[Route, ...]:
     :raises ParseError: not that format.
     """
     return tuple(_route(entry) for entry in load_entries(text, file, "route"))
+
+
+def parse_kernel_routes(text: str, trie: proc_text.Trie | None, file: str) -> tuple[Route, ...]:
+    """Return the routes of ``/proc/net/route``, with what ``fib_trie`` adds, table local too. :raises ParseError: not that format."""
+    read = proc_text.routes(ip_text.lines_of(text), file)
+    return tuple(_route(entry) for entry in entries_of(read if trie is None else proc_text.with_trie(read, trie), file))
+
+
+def kernel_addresses(trie: proc_text.Trie, routes: tuple[Route, ...], inet6: str, file: str) -> tuple[InterfaceAddress, ...] | None:
+    """Return the addresses that ``fib_trie`` and ``if_inet6`` (the text *inet6*) tell, at the devices that *routes* show.
+
+    None where they tell too little. :raises ParseError: *inet6* is not that format.
+    """
+    connected = (r for r in routes if r.table == MAIN_TABLE and r.type is RouteType.UNICAST and r.nexthops[0].gateway is None)
+    links = {r.destination: r.device for r in connected if isinstance(r.destination, IPv4Network) and r.device}
+    found = proc_text.devices(trie, links, proc_text.parse_inet6(inet6, file))
+    return None if found is None else _addresses(entries_of(found, ""))
 
 
 def _route(entry: Entry) -> Route:
@@ -362,29 +386,31 @@ def _range(entry: Entry, single: str, first: str, last: str) -> PortRange | None
 
 
 _PROC_SYS = "/proc/sys/"
+_SETTING = re.compile(r"/proc/sys/([\w./-]{1,200})", re.ASCII)
+_OWN_SETTING = re.compile(r"(?:abi|crypto|debug|dev|fs|kernel|net|sunrpc|user|vm)[./]|[#;]|/proc/sys/", re.ASCII)
+_REFUSED = re.compile(r"(?:cat|grep|tail|head): ", re.ASCII)
 _AS_SYSCTL = str.maketrans("/.", "./")
 
 
 def parse_sysctl(text: str, file: str = "sysctl.txt") -> Mapping[str, str]:
-    """Return ``name`` → value of ``sysctl -a``, or of ``grep -r "" /proc/sys``; of two equal names the last counts.
+    """Return ``name`` → value of ``sysctl -a``, of ``grep -r "" /proc/sys``, or of ``cat /proc/sys/…`` typed one after the other.
 
-    :raises ParseError: a line is not ``name = value``, every one of which is a fault; or sysctl speaks and gives no value.
+    Of two equal names the last counts. :raises ParseError: a line is not ``name = value``, every one of which is a fault; or sysctl speaks
+    and gives no value.
     """
     values: dict[str, str] = {}
     faults = Faults()
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.lstrip().startswith(("#", ";", "sysctl:")):
+    asked: list[str] = []  # what was typed or stands in a heading, and whose values follow
+    for number, line in enumerate(pasted.without_margin(text, _OWN_SETTING).splitlines(), 1):
+        if (names := _asked(line)) is not None:
+            asked = names
+        elif not line.strip() or line.lstrip().startswith(("#", ";", "sysctl:")) or (asked and _REFUSED.match(line)):
             continue
-        if line.startswith(_PROC_SYS):  # what grep -r "" /proc/sys prints: a device's own dots become slashes, as sysctl writes them
-            name, sign, value = line.removeprefix(_PROC_SYS).partition(":")
-            name = name.translate(_AS_SYSCTL)
-        else:
-            name, sign, value = line.partition("=")
-        name = name.strip(_SPACE)
-        if sign and name and not any(c in _SPACE for c in name):
-            value = value.rstrip(_SPACE)
-            values[name.replace("/", ".") if "." not in name else name] = value[1:] if value[:1] in tuple(_SPACE) else value
-        else:
+        elif asked and not line.startswith(_PROC_SYS):
+            values[asked.pop(0)] = line.strip(_SPACE)
+        elif (found := _setting(line)) is not None:
+            values[found[0]] = found[1]
+        elif not pasted.is_around(line):
             faults.append(Fault(file=file, line=number, column=0, message="not name = value", text=line))
     said = next(((n, line) for n, line in enumerate(text.splitlines(), 1) if line.lstrip().startswith("sysctl:")), None)
     if said and not values:
@@ -392,3 +418,26 @@ def parse_sysctl(text: str, file: str = "sysctl.txt") -> Mapping[str, str]:
     if faults:
         raise ParseError(*faults)
     return values
+
+
+def _setting(line: str) -> tuple[str, str] | None:
+    """The name and value of a line, None where it is not ``name = value``."""
+    if line.startswith(_PROC_SYS):  # what grep -r "" /proc/sys prints: a device's own dots become slashes, as sysctl writes them
+        name, sign, value = line.removeprefix(_PROC_SYS).partition(":")
+        name = name.translate(_AS_SYSCTL)
+    else:
+        name, sign, value = line.partition("=")
+    name = name.strip(_SPACE)
+    if not sign or not name or any(c in _SPACE for c in name):
+        return None
+    value = value.rstrip(_SPACE)
+    return name.replace("/", ".") if "." not in name else name, value[1:] if value[:1] in tuple(_SPACE) else value
+
+
+def _asked(line: str) -> list[str] | None:
+    """The settings whose values a typed command or a heading (``tail -n +1 FILE FILE``) says follow; None of any other line."""
+    if line.startswith(_PROC_SYS) or _PROC_SYS not in line:
+        return None
+    if (said := pasted.heading(line)) is None and (typed := pasted.typed(line)) is not None:
+        said = " ".join(typed.words) if "cat" in typed.words else ""
+    return None if said is None else [name.translate(_AS_SYSCTL) for name in _SETTING.findall(said)]

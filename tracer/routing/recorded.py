@@ -10,11 +10,24 @@ from functools import cached_property
 from typing import Protocol, TypeVar
 
 from tracer.errors import Fault, ParseError
+from tracer.routing import ip_text, proc_text
 from tracer.routing.infer import routes_of
 from tracer.routing.model import LOCAL_TABLE, InterfaceAddress, Link, Neighbour, PolicyRule, Route
-from tracer.routing.parse import never_empty, parse_addresses, parse_links, parse_neighbours, parse_routes, parse_rules, parse_sysctl
+from tracer.routing.parse import (
+    kernel_addresses,
+    never_empty,
+    parse_addresses,
+    parse_kernel_routes,
+    parse_links,
+    parse_neighbours,
+    parse_routes,
+    parse_rules,
+    parse_sysctl,
+)
+from tracer.routing.tables import default_rules
 
 T = TypeVar("T")
+_AS_TEXT = ("sysctl", "proc")
 
 
 class Facts(Protocol):
@@ -40,10 +53,15 @@ class Facts(Protocol):
     def missing(self) -> tuple[str, ...]: ...
     @property
     def faults(self) -> Mapping[str, tuple[Fault, ...]]: ...
+    def unshown(self, version: int) -> str | None: ...
 
 
 class Recorded:
-    """The files of one stack. *texts* is keyed ``ip_addr ip_link ip_route ip6_route ip_rule ip6_rule sysctl ip_neigh``."""
+    """The files of one stack. *texts* is keyed ``ip_addr ip_link ip_route ip6_route ip_rule ip6_rule sysctl ip_neigh``.
+
+    Where nothing but ``cat`` ran, ``ip_route`` and ``ip6_route`` are what /proc/net has in their place, and ``proc_net_fib_trie`` and
+    ``proc_net_if_inet6`` say the rest.
+    """
 
     def __init__(self, texts: Mapping[str, str | None], *, folder: str = "") -> None:
         self._texts = {name: text for name, text in texts.items() if text is not None and text.strip()}
@@ -54,7 +72,7 @@ class Recorded:
         text = self._texts.get(name)
         if text is None:
             return None
-        file = f"{self._folder}{name.replace('_', '-')}.{'txt' if name == 'sysctl' else 'json'}"
+        file = f"{self._folder}{name.replace('_', '-')}.{'txt' if name.startswith(_AS_TEXT) else 'json'}"
         try:
             return parse(text, file)
         except ParseError as error:
@@ -63,8 +81,29 @@ class Recorded:
 
     @cached_property
     def addresses(self) -> tuple[InterfaceAddress, ...] | None:
-        """Return the addresses of ip-addr."""
-        return self._parsed("ip_addr", never_empty(parse_addresses))
+        """Return the addresses of ip-addr, or what /proc/net tells for certain where there is no ip-addr."""
+        if "ip_addr" in self._texts:
+            return self._parsed("ip_addr", never_empty(parse_addresses))
+        trie, routes = self._trie, self._both
+        if trie is None or routes is None:
+            return None
+        return self._parsed("proc_net_if_inet6", lambda text, file: kernel_addresses(trie, routes, text, file))
+
+    @cached_property
+    def _trie(self) -> proc_text.Trie | None:
+        return self._parsed("proc_net_fib_trie", proc_text.parse_trie)
+
+    def _is_the_kernels(self, name: str) -> bool:
+        return name in self._texts and proc_text.is_routes(ip_text.lines_of(self._texts[name]))
+
+    def unshown(self, version: int) -> str | None:
+        """Return what is assumed of the routes of IP *version* as /proc/net shows them, None where ``ip`` printed them."""
+        if not self._is_the_kernels("ip_route" if version == 4 else "ip6_route"):
+            return None
+        tables = ", ".join(self._trie.tables) if version == 4 and self._trie is not None else ""
+        return proc_text.NOT_SHOWN[version] + (
+            f"; there are tables that rules may ask ({tables}), which it does not show" if tables else ""
+        )
 
     @cached_property
     def links(self) -> tuple[Link, ...] | None:
@@ -81,12 +120,18 @@ class Recorded:
 
     @cached_property
     def _both(self) -> tuple[Route, ...] | None:
+        if self._is_the_kernels("ip_route"):
+            return self._parsed("ip_route", lambda text, file: parse_kernel_routes(text, self._trie, file))
         return self._parsed("ip_route", never_empty(parse_routes))
 
     @cached_property
     def routes4(self) -> tuple[Route, ...] | None:
-        """Return the IPv4 routes of ip-route."""
-        return None if self._both is None else self._with_local(tuple(r for r in self._both if r.destination.version == 4), 4)
+        """Return the IPv4 routes of ip-route. What /proc shows of table main alone says nothing of the stack's own addresses."""
+        if self._both is None:
+            return None
+        found = self._with_local(tuple(r for r in self._both if r.destination.version == 4), 4)
+        has_local = any(route.table == LOCAL_TABLE for route in found)
+        return found if has_local or not self._is_the_kernels("ip_route") else None
 
     def _with_local(self, routes: tuple[Route, ...], version: int) -> tuple[Route, ...]:
         """*routes* with the local table that the kernel keeps for the stack's addresses, where it was not listed."""
@@ -105,7 +150,9 @@ class Recorded:
 
     @cached_property
     def rules4(self) -> tuple[PolicyRule, ...] | None:
-        """Return the rules of ip-rule."""
+        """Return the rules of ip-rule; without it the kernel's own, where /proc/net/fib_trie shows that nobody added any."""
+        if "ip_rule" not in self._texts and self._trie is not None and self._trie.has_own_rules_only:
+            return default_rules(4)
         return self._parsed("ip_rule", never_empty(parse_rules))
 
     @cached_property

@@ -43,6 +43,8 @@ class Routing:
         ip6_rule: str | None = None,
         sysctl: str | None = None,
         ip_neigh: str | None = None,
+        proc_net_fib_trie: str | None = None,
+        proc_net_if_inet6: str | None = None,
         kernel: str | None = None,
         folder: str = "",
     ) -> Self:
@@ -60,6 +62,8 @@ class Routing:
             "ip6_rule": ip6_rule,
             "sysctl": sysctl,
             "ip_neigh": ip_neigh,
+            "proc_net_fib_trie": proc_net_fib_trie,
+            "proc_net_if_inet6": proc_net_if_inet6,
         }
         return cls(node, Recorded(texts, folder=folder), kernel=kernel)
 
@@ -67,6 +71,10 @@ class Routing:
     def inferred_from(self) -> str:
         """Return what stood in for missing files where all of this was inferred, as a sentence; else empty."""
         return ""
+
+    def unshown(self, version: int) -> str | None:
+        """Return what is assumed of the routes of IP *version* where the kernel's own text, which shows less, stands in for them."""
+        return self._facts.unshown(version)
 
     @property
     def missing(self) -> tuple[str, ...]:

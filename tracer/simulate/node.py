@@ -422,8 +422,9 @@ def _inferred_note(walk: Walk, stack: NodeStack) -> Walk:
 def _route_note(walk: Walk, result: RouteResult, stack: NodeStack) -> Walk:
     if result.route is None:
         return walk
-    assumptions = (stack.assumed_rules(walk.packet.destination.version), stack.assumed_legacy(walk.packet.family))
-    for said in (*filter(None, assumptions), *stack.unread(walk.packet.destination.version)):
+    version = walk.packet.destination.version
+    assumptions = (stack.assumed_rules(version), stack.assumed_routes(version), stack.assumed_legacy(walk.packet.family))
+    for said in (*filter(None, assumptions), *stack.unread(version)):
         walk = walk.note(said)
     inferred = " (inferred from the node's addresses: its routes are not in the snapshot)" if result.inferred else ""
     if stack.routing.inferred_from:

@@ -63,7 +63,8 @@ def glance(path: str, content: bytes, typed: str = "") -> Glance:
     file = objects = None
     head = content[:_HEAD]
     if _BINARY not in head or head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        row = row_of(_text(head))
+        text = _text(head)
+        row = row_of(text) or (row_of(f"{typed}\n{text}") if typed and text.strip() else None)
         file = None if row is None else _of_family(row, path, content, typed)
         objects = glance_objects(path, content) if row is None else None
     is_json = to_utf8(head).lstrip()[:1] in (b"{", b"[")

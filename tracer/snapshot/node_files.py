@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 
+from tracer import pasted
 from tracer.conntrack_list import parse_conntrack
 from tracer.errors import Fault, ParseError
 from tracer.frontends.cilium import parse_cilium
@@ -23,6 +24,7 @@ from tracer.netfilter.ipset_save import parse_sets
 from tracer.netfilter.nft_rules import NftRules
 from tracer.packet import Family
 from tracer.routing.parse import never_empty, parse_addresses, parse_links, parse_neighbours, parse_routes, parse_rules, parse_sysctl
+from tracer.routing.proc_text import parse_inet6, parse_trie
 
 Check = Callable[[str, str], tuple[Fault, ...]]
 """Given a file's text and path, returns its faults."""
@@ -155,7 +157,7 @@ def _wants(has: Callable[[str], bool], what: str) -> Check:
 
     def check(text: str, path: str) -> tuple[Fault, ...]:
         line, shown = next(((n, x) for n, x in enumerate(text.splitlines(), 1) if x.strip()), (1, ""))
-        found = not shown or has(text)
+        found = not shown or has(pasted.without_margin(text))
         return () if found else (Fault(file=path, line=line, column=0, message=what, text=shown[:_SHOWN]),)
 
     return check
@@ -436,6 +438,16 @@ def _printed(name: str, argv: tuple[str, ...], holds: Holds, of: NodeFile | None
     )
 
 
+def _beside(name: str, path: str, family: Family, parse: Callable[[str, str], object]) -> NodeFile:
+    """The row of a file of the kernel's that says a part of what a program would, and is read by itself."""
+    return NodeFile(name=name, holds=Holds.WAYS, family=family, argv=("cat", path), check=_by_parsing(parse))
+
+
+def _table_of_sockets(of: str) -> NodeFile:
+    has_heading = _wants(lambda text: "local_address" in text, f"no line of /proc/net/{of}")
+    return NodeFile(name=f"proc-net-{of}.txt", holds=Holds.SOCKETS, argv=("cat", f"/proc/net/{of}"), check=has_heading)
+
+
 TEXTS = (
     _printed("ip-addr.txt", ("ip", "addr"), Holds.WAYS, IP_ADDR),
     _printed("ip-link.txt", ("ip", "-d", "link"), Holds.WAYS, IP_LINK),
@@ -450,18 +462,18 @@ TEXTS = (
 )
 """What programs print for people."""
 KERNEL_TEXTS = (
-    _printed("proc-net-route.txt", ("cat", "/proc/net/route"), Holds.WAYS),
-    _printed("proc-net-fib-trie.txt", ("cat", "/proc/net/fib_trie"), Holds.WAYS),
-    _printed("proc-net-if-inet6.txt", ("cat", "/proc/net/if_inet6"), Holds.WAYS),
-    _printed("proc-net-ipv6-route.txt", ("cat", "/proc/net/ipv6_route"), Holds.WAYS),
+    _printed("proc-net-route.txt", ("cat", "/proc/net/route"), Holds.WAYS, IP_ROUTE),
+    _beside("proc-net-fib-trie.txt", "/proc/net/fib_trie", Family.IP, parse_trie),
+    _beside("proc-net-if-inet6.txt", "/proc/net/if_inet6", Family.IP6, parse_inet6),
+    _printed("proc-net-ipv6-route.txt", ("cat", "/proc/net/ipv6_route"), Holds.WAYS, IP6_ROUTE),
     _printed("proc-net-dev.txt", ("cat", "/proc/net/dev"), Holds.WAYS),
     _printed("proc-net-arp.txt", ("cat", "/proc/net/arp"), Holds.NEIGHBOURS, IP_NEIGH),
-    _printed("proc-net-tcp.txt", ("cat", "/proc/net/tcp"), Holds.SOCKETS),
-    _printed("proc-net-tcp6.txt", ("cat", "/proc/net/tcp6"), Holds.SOCKETS),
-    _printed("proc-net-udp.txt", ("cat", "/proc/net/udp"), Holds.SOCKETS),
-    _printed("proc-net-udp6.txt", ("cat", "/proc/net/udp6"), Holds.SOCKETS),
+    _table_of_sockets("tcp"),
+    _table_of_sockets("tcp6"),
+    _table_of_sockets("udp"),
+    _table_of_sockets("udp6"),
     _printed("proc-net-ip-vs.txt", ("cat", "/proc/net/ip_vs"), Holds.VIRTUAL_SERVERS, VIRTUAL_SERVERS),
-    _printed("proc-net-ip-vs-conn.txt", ("cat", "/proc/net/ip_vs_conn"), Holds.CLIENTS),
+    _printed("proc-net-ip-vs-conn.txt", ("cat", "/proc/net/ip_vs_conn"), Holds.CLIENTS, VIRTUAL_CLIENTS),
     _printed("proc-net-nf-conntrack.txt", ("cat", "/proc/net/nf_conntrack"), Holds.CONNECTIONS, CONNTRACK),
     _printed("proc-sys.txt", ("grep", "-r", "", "/proc/sys/net"), Holds.SETTINGS, SYSCTL),
 )
@@ -547,6 +559,10 @@ HELD_ADDRESSES = (IP_ADDR, IP_LINK)
 """They say which addresses a node holds, and at which device."""
 ROUTING = _main(Holds.WAYS, Holds.POLICY_ROUTING, Holds.SETTINGS, Holds.NEIGHBOURS)
 """What a node's routing is read from."""
+BESIDE_ROUTES = (BY_NAME["proc-net-fib-trie.txt"], BY_NAME["proc-net-if-inet6.txt"])
+"""What says the rest where the kernel's own text stands in for a node's routes."""
+SOCKET_TABLES = tuple(BY_NAME[f"proc-net-{of}.txt"] for of in ("tcp", "tcp6", "udp", "udp6"))
+"""What is read where no program listed the sockets."""
 FILES_OF_MODE = {
     mode: tuple(file for file in (*DUMPS[Family.IP], *NFT_LISTINGS, VIRTUAL_SERVERS) if file.mode == mode)
     for mode in ("nftables", "ipvs", "iptables")

@@ -40,6 +40,7 @@ _BARE = re.compile(
 """A command of ip's without a prompt, which rules of nft's begin like."""
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}", re.ASCII)
 _SLUG = re.compile(r"[a-z0-9]+", re.ASCII)
+_KERNELS = "/proc/"
 _WORDS_ASKED = 40
 _REMARKS_WORDS = 4
 _LONGEST = 1_000
@@ -283,7 +284,7 @@ def _taken(things: list[_Thing], before: _Thing | None, thing: _Thing) -> _Thing
     same = next((one for one in things if thing.kind is not None and one.takes(thing)), None)
     if same is not None and any(one.glance.digest == part.glance.digest for one in same.parts):
         return same
-    if same is not None and thing.is_joined and part.opens in (Opens.COMMAND, Opens.TEXT):
+    if same is not None and thing.is_joined and (part.opens in (Opens.COMMAND, Opens.TEXT) or part.says.startswith(_KERNELS)):
         same.parts.append(part)
         return same
     things.append(thing)
@@ -298,8 +299,10 @@ def _says_something(thing: _Thing) -> bool:
 def _piece(path: str, number: int, thing: _Thing) -> Piece:
     spans: list[tuple[int, int]] = []
     for part in thing.parts:
-        # A typed command says what was asked for (iptables -t nat -S); a heading, or what stands around objects, is none of it.
-        begin = part.begin if part.opens is Opens.COMMAND and thing.kind != _OBJECTS else part.body
+        # A typed command says what was asked for (iptables -t nat -S), and a heading which setting; others, and what stands around objects,
+        # are none of it.
+        is_told = part.opens is Opens.COMMAND or part.says.startswith(_KERNELS)
+        begin = part.begin if is_told and thing.kind != _OBJECTS else part.body
         if spans and spans[-1][1] == begin:
             spans[-1] = spans[-1][0], part.end
         else:

@@ -1,8 +1,10 @@
-"""Who listens on a node, as ``ss -ltnup`` lists it: which socket takes a packet, and when the list cannot tell.
+"""Who listens on a node, as ``ss -ltnup`` or ``netstat -lntup`` lists it: which socket takes a packet, and when the list cannot tell.
 
 Every column counts: the protocol, the state, the address with its family and device, the port, the process. A line that is no entry and no
 heading was a socket too, perhaps: behind one nobody is known not to listen.
-Source: iproute2 misc/ss.c (inet_addr_print); inet_csk_find_listener, compute_score and ipv6_only_sock, Linux 6.18.
+What a terminal puts around a list is passed over. Where neither program ran, /proc/net's tables are read (``proc_sockets``).
+Source: iproute2 misc/ss.c (inet_addr_print); net-tools netstat.c (tcp_do_one, udp_do_one);
+inet_csk_find_listener, compute_score and ipv6_only_sock, Linux 6.18.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tracer import pasted
 from tracer.packet import Address, Packet, Protocol
 from tracer.query import parse_address
 from tracer.routing import is_unnamed
@@ -21,11 +24,21 @@ _ENTRY = re.compile(
     r"(?P<local>\S+):(?P<port>[0-9]{1,5}|\*)[ \t]+\S+(?P<rest>[ \t].*)?",
     re.ASCII,
 )
+_NETSTAT = re.compile(
+    r"(?P<netid>tcp|udp|sctp)(?P<six>6?)[ \t]+[0-9]+[ \t]+[0-9]+[ \t]+(?P<local>\S+):(?P<port>[0-9]{1,5}|\*)[ \t]+\S+"
+    r"(?P<rest>[ \t].*)?",
+    re.ASCII,
+)
+_NETSTATS_PROGRAM = re.compile(r"(?:^|[ \t])[0-9]{1,10}/(?P<name>\S{1,40})", re.ASCII)
+_NETSTATS_WIDTH = 23
+"""Without ``-W`` netstat cuts an address and port to so many characters."""
+_NETSTATS_HEADINGS = ("Active ", "Proto ", "(Not all processes", " will not be shown", "(No info could", "will not be shown")
 _OTHER = re.compile(r"(?:u_str|u_dgr|u_seq|nl|p_raw|p_dgr|v_str|v_dgr|raw|icmp6?|mptcp|tipc|xdp|dccp)[ \t]", re.ASCII)
 _PROGRAM = re.compile(r'users:\(\("(?P<name>[^"]*)"', re.ASCII)
 _V6_ONLY = re.compile(r"\bv6only:(?P<value>[01])\b", re.ASCII)
 _LISTENS = {"LISTEN": Protocol.TCP, "UNCONN": Protocol.UDP}
 _HEADINGS = ("Netid", "State")
+_OWN = re.compile(r"(?:Netid|State|Active|Proto|tcp|udp|LISTEN|UNCONN)", re.ASCII)
 
 
 class SocketAddress(NamedTuple):
@@ -95,18 +108,42 @@ def parse_sockets(text: str) -> Sockets:
     found: list[Socket] = []
     asked: set[Protocol] = set()
     unread: int | None = None
-    lines = text.splitlines()
-    is_old = any(":::" in line for line in lines)
+    lines = pasted.without_margin(text, _OWN).splitlines()
+    is_old = any(":::" in line and not _NETSTAT.match(line) for line in lines)
     for number, line in enumerate(lines, 1):
         entry = _ENTRY.fullmatch(line.strip())
         if entry is not None:
             asked.update(_asked(entry))
             found.extend(_listening(entry, is_old=is_old))
+        elif shown := _NETSTAT.fullmatch(line.strip()):
+            asked.add(Protocol(shown["netid"]))
+            sockets = _of_netstat(shown)
+            unread = unread or (number if sockets is None else None)
+            found.extend(sockets or ())
         elif line.split(maxsplit=1)[:1] == [_HEADINGS[0]]:
             asked |= {Protocol.TCP, Protocol.UDP}
-        elif line.strip() and not line.strip().startswith(_HEADINGS) and not _OTHER.match(line):
-            unread = unread or number
+        elif line.strip() and not line.strip().startswith((*_HEADINGS, *_NETSTATS_HEADINGS)) and not _OTHER.match(line):
+            unread = unread or (None if pasted.is_around(line) else number)
     return Sockets(listening=tuple(found), asked=frozenset(asked), unread=unread)
+
+
+def _of_netstat(entry: re.Match[str]) -> tuple[Socket, ...] | None:
+    """What a line of netstat's says, None where its address may be cut off."""
+    protocol, rest = Protocol(entry["netid"]), (entry["rest"] or "").strip()
+    if protocol is not Protocol.UDP and not rest.startswith("LISTEN"):
+        return ()
+    if protocol is Protocol.UDP and rest.startswith("ESTABLISHED"):
+        return ()
+    host = "*" if entry["local"] == "*" else entry["local"]
+    address = parse_address(host)
+    if address is None or entry["port"] == "*" or (entry["six"] and len(f"{host}:{entry['port']}") >= _NETSTATS_WIDTH):
+        return None
+    if address.is_unspecified:
+        at = SocketAddress(None, None, frozenset({address.version}), perhaps=address.version == 6)
+    else:
+        at = SocketAddress(address, None, frozenset({address.version}))
+    program = _NETSTATS_PROGRAM.search(rest)
+    return (Socket(protocol=protocol, at=at, port=int(entry["port"]), program=program["name"].rstrip(":") if program else None),)
 
 
 def _asked(entry: re.Match[str]) -> set[Protocol]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import product
 
 from tracer.conntrack_list import RecordedConnections
 from tracer.ipvs.ipvsadm_list import RecordedConnection, parse_connections, parse_counters, with_counters
@@ -22,12 +23,13 @@ from tracer.netfilter.nft_evaluate import NftAnnotator
 from tracer.netfilter.nft_evaluate import no_names as no_names_nft
 from tracer.netfilter.nft_rules import NftRules
 from tracer.netfilter.recorded_tables import unrecorded_tables
-from tracer.packet import Address, Family, Packet, an_address_of
+from tracer.packet import Address, Family, Packet, Protocol, an_address_of
 from tracer.routing import PlacedRouting, Placement, Routing
 from tracer.snapshot import Snapshot
 from tracer.snapshot import node_files as files
 from tracer.snapshot.node_files import NodeFile
 from tracer.snapshot.unreadable import why_unread
+from tracer.topology.proc_sockets import parse_proc_sockets
 from tracer.topology.sockets import Sockets, parse_sockets
 from tracer.topology.virtual_names import VirtualAnnotator, no_virtual_names
 from tracer.trace import Unknown
@@ -35,15 +37,16 @@ from tracer.trace import Unknown
 _RULE_FILES = {family: files.names(dumps) for family, dumps in files.DUMPS.items()}
 _NFT_FILES = frozenset(files.names(files.NFT_LISTINGS))
 _READ_FROM = {
-    "routing": frozenset(files.names(files.ROUTING)),
+    "routing": frozenset(files.names((*files.ROUTING, *files.BESIDE_ROUTES))),
     "nft": _NFT_FILES,
     "sets": frozenset({files.SETS.name}),
     "virtual_servers": frozenset({files.VIRTUAL_SERVERS.name, files.VIRTUAL_COUNTERS.name}),
     "remembered_clients": frozenset({files.VIRTUAL_CLIENTS.name}),
     "mode": frozenset({files.PROXY_MODE.name}),
     "conntrack": frozenset({files.CONNTRACK.name}),
-    "sockets": frozenset({files.SOCKETS.name}),
+    "sockets": frozenset({files.SOCKETS.name, *files.names(files.SOCKET_TABLES)}),
 }
+_SOCKET_TABLES = dict(zip(product((Protocol.TCP, Protocol.UDP), (4, 6)), files.SOCKET_TABLES, strict=True))
 PROXY_TABLE = "kube-proxy"
 """What kube-proxy calls its tables in nftables mode. Source: pkg/proxy/nftables/proxier.go."""
 _RESTED_ON = (*files.ROUTING, files.PROXY_MODE, files.SETS, files.VIRTUAL_CLIENTS, files.VIRTUAL_COUNTERS)
@@ -161,9 +164,8 @@ class NodeStack:
         placement = self._place(self) if self._place is not None and has_none else None
         if placement is not None:
             return self._inferred(placement)
-        return Routing.from_texts(
-            self.name, **{file.word: self._counting(file) for file in files.ROUTING}, kernel=self.kernel, folder=f"nodes/{self.name}/"
-        )
+        texts = {file.word: self._counting(file) for file in (*files.ROUTING, *files.BESIDE_ROUTES)}
+        return Routing.from_texts(self.name, **texts, kernel=self.kernel, folder=f"nodes/{self.name}/")
 
     def some_address(self, version: int) -> Address | None:
         """Return what stands for an address of the node that no file tells; None where its addresses were recorded, or it has none."""
@@ -405,6 +407,11 @@ class NodeStack:
             return None
         return f"assumed: no routing rules but the kernel's own ({self._path(rules)} is missing)"
 
+    def assumed_routes(self, version: int) -> str | None:
+        """Return what is assumed of the routes where the kernel's own text stands in for them; None where ``ip`` printed them."""
+        unshown = self.routing.unshown(version)
+        return None if unshown is None else f"assumed: {unshown}"
+
     def assumed_legacy(self, family: Family) -> str | None:
         """Return what is assumed of the legacy back end's tables where iptables-save only says that there are some."""
         told = next((d for d in self.dumps(family) if d.speaks_of_legacy is not None), None)
@@ -427,8 +434,12 @@ class NodeStack:
     def sockets(self) -> Sockets | None:
         """Return the node's listening sockets, None when they were not recorded: a list without an entry is none."""
         text = self._file(files.SOCKETS)
-        found = parse_sockets(text) if text is not None else None
+        found = parse_sockets(text) if text is not None else self._kernels_sockets()
         return found if found is not None and found.asked else None
+
+    def _kernels_sockets(self) -> Sockets | None:
+        held = {key: text for key, file in _SOCKET_TABLES.items() if (text := self._file(file)) is not None}
+        return parse_proc_sockets(held) if held else None
 
     def listens(self, packet: Packet, device: str | None = None) -> bool | None:
         """Return whether a socket of the node takes *packet*, which came in by *device*; None when that is not known."""

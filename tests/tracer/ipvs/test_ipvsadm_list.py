@@ -120,6 +120,29 @@ def test_connections_are_read_and_what_is_none_is_passed_over():
     assert found[2].source == (ip_address("fd00:9::1"), 7)
 
 
+# As ip_vs_conn_seq_show() prints it (net/netfilter/ipvs/ip_vs_conn.c): IPv4 by ntohl, IPv6 by %pI6, the time left in seconds.
+KERNELS = """\
+Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData
+TCP 0A090001 C822 0A000001 0050 0A010001 1F90 ESTABLISHED     897
+IP  0A090001 0000 0A000001 0050 0A010001 1F90 NONE             62
+UDP fd00:0009:0000:0000:0000:0000:0000:0001 0007 fd00:0000:0000:0000:0000:0000:0000:0001 0035 fd00:0001:0000:0000:0000:0000:0000:0001 0035 UDP               5
+TCP 0A090001 C822 0A000001
+"""
+
+
+@pytest.mark.parametrize("around", ["{}", "/ # cat /proc/net/ip_vs_conn\n{}/ # \n"])
+def test_the_kernels_own_list_says_the_same(around: str):
+    found = list(parse_connections(around.format(KERNELS)))
+    assert [(c.protocol, c.state, c.expires, c.is_template) for c in found] == [
+        (Protocol.TCP, "ESTABLISHED", 897, False),
+        (None, "NONE", 62, True),
+        (Protocol.UDP, "UDP", 5, False),
+    ]
+    assert found[0].source == (ip_address("10.9.0.1"), 51234)
+    assert (found[1].virtual, found[1].real) == ((ip_address("10.0.0.1"), 80), (ip_address("10.1.0.1"), 8080))
+    assert found[2].real == (ip_address("fd00:1::1"), 53)
+
+
 def test_a_template_pins_its_own_client_to_its_own_server_only():
     saved = "-A -t 10.0.0.1:80 -s rr -p 60\n-A -t 10.0.0.1:81 -s rr -p 60\n-A -u 10.0.0.1:80 -s rr -p 60\n-A -f 7 -s rr -p 60\n"
     own, other_port, other_protocol, marked = parse_virtual_servers(saved, "save")[0]

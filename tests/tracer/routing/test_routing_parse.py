@@ -243,3 +243,26 @@ def test_any_text_parses_or_is_a_parse_error(text: str, parser) -> None:
 def test_unknown_types_are_kept() -> None:
     assert route(type="nat").type is RouteType.OTHER
     assert route(type="nat").type_text == "nat"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "root@n1:~# sysctl net.ipv4.ip_forward net.ipv4.vs.conntrack\nnet.ipv4.ip_forward = 1\nnet.ipv4.vs.conntrack = 0\nroot@n1:~# \n",
+        "> net.ipv4.ip_forward = 1\n> net.ipv4.vs.conntrack = 0\n",
+        "/ # cat /proc/sys/net/ipv4/ip_forward\n1\n/ # cat /proc/sys/net/ipv4/vs/conntrack\n0\n/ # \n",
+        "$ cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/vs/conntrack\n1\n0\n",
+        "# cat /proc/sys/net/ipv4/ip_forward\n1\n# cat /proc/sys/net/ipv4/vs/conntrack\n0\n",
+        "==> /proc/sys/net/ipv4/ip_forward <==\n1\n\n==> /proc/sys/net/ipv4/vs/conntrack <==\n0\n",
+        "$ cat /proc/sys/net/ipv4/ip_forward\n1\n$ cat /proc/sys/net/x\ncat: /proc/sys/net/x: No such file or directory\n$ cat /proc/sys/net/ipv4/vs/conntrack\n0\n",
+    ],
+)
+def test_settings_are_read_as_people_paste_them(text):
+    assert {name: value for name, value in parse_sysctl(text).items() if name != "net.x"} == {
+        "net.ipv4.ip_forward": "1",
+        "net.ipv4.vs.conntrack": "0",
+    }
+
+
+def test_a_setting_that_could_not_be_read_has_no_value():
+    assert parse_sysctl("$ cat /proc/sys/net/x\ncat: /proc/sys/net/x: No such file or directory\n") == {}

@@ -61,6 +61,8 @@ OF_BOTH = ["iptables-save of n1", "iptables-save of n2.example.com"]
         (f"$ date\nMon Nov 30 2026\n$ ip route\n{ROUTE}$ cat /etc/resolv.conf\n{RESOLV}", ["date", "ip-route", "resolv"]),
         (f"> $ ip route\n> {ROUTE.replace(chr(10), chr(10) + '> ')}\n> $ sysctl -a\n> {SYSCTL.replace(chr(10), chr(10) + '> ')}", ["ip-route", "sysctl"]),
         (f"    $ ip route\n    {ROUTE.replace(chr(10), chr(10) + '    ')}\n    $ sysctl -a\n    {SYSCTL.replace(chr(10), chr(10) + '    ')}", ["ip-route", "sysctl"]),
+        (f"/ # cat /proc/sys/net/ipv4/ip_forward\n1\n/ # cat /proc/net/route\n{SAMPLES['proc-net-route.txt']}/ # cat /proc/sys/net/ipv4/vs/conntrack\n0\n", ["proc-sys", "proc-net-route"]),
+        (f"==> /proc/sys/net/ipv4/ip_forward <==\n1\n\n==> /proc/net/fib_trie <==\n{SAMPLES['proc-net-fib-trie.txt']}\n==> /proc/sys/net/ipv4/vs/conntrack <==\n0\n", ["proc-sys", "proc-net-fib-trie"]),
         (f"=== unheard ===\n{DUMPED}=== of ===\n{DUMPED}", ["iptables-save", "iptables-save"]),
     ],
 )  # fmt: skip

@@ -13,7 +13,7 @@ from tests.conftest import DEMO, PROJECT
 from tracer.errors import Fault
 from tracer.kube.kinds import KINDS
 from tracer.snapshot import Snapshot
-from tracer.snapshot.node_files import BY_NAME, CONNTRACK, KERNEL_TEXTS, NODE_FILES, READ, TEXTS, Reading
+from tracer.snapshot.node_files import BESIDE_ROUTES, BY_NAME, CONNTRACK, KERNEL_TEXTS, NODE_FILES, READ, SOCKET_TABLES, TEXTS, Reading
 from tracer.snapshot.summary import summarise
 from webapp.reading.collect_commands import COLLECT_STEPS
 
@@ -46,6 +46,8 @@ IPSET = "create S hash:ip family inet hashsize 64 maxelem 9\nadd S 10.0.0.1\n"
 CONNECTION = (
     "tcp      6 86400 ESTABLISHED src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 src=10.0.0.2 dst=10.0.0.1 sport=2 dport=1 [ASSURED] use=1\n"
 )
+
+TRIE = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 127.0.0.1\n        /32 host LOCAL\n"
 
 WRONG = [
     # file, text, what is put for what, the line that the fault names
@@ -84,6 +86,12 @@ WRONG = [
     ("kube-proxy-mode.txt", "iptables\n", "iptables", "curl: (7) Failed to connect", 1),
     ("resolv.conf", "nameserver 10.0.0.1\n", "nameserver", "cat:", 1),
     ("ss.txt", "Netid State Recv-Q Send-Q Local Peer\n", "Netid", "sh: ss: not found", 1),
+    ("proc-net-fib-trie.txt", TRIE, "/32 host LOCAL", "/32 host LOC", 4),
+    ("proc-net-if-inet6.txt", f"{'0' * 31}1 01 80 10 80       lo\n", "01 80 10 80       lo", "01 80", 1),
+    *(
+        (f"proc-net-{of}.txt", "  sl  local_address rem_address   st\n", "  sl  local", "cat: no such file", 1)
+        for of in ("tcp", "tcp6", "udp", "udp6")
+    ),
 ]
 CUT = [
     ("iptables-save.txt", IPTABLES, "COMMIT\n"),
@@ -99,7 +107,7 @@ WITHOUT = {
     "ipvsadm-persistent.txt",
     "ipset-list.txt",
     "kube-proxy-version.txt",
-} | {file.name for file in (*TEXTS, *KERNEL_TEXTS)}
+} | {file.name for file in (*TEXTS, *KERNEL_TEXTS) if file not in (*BESIDE_ROUTES, *SOCKET_TABLES)}
 """Lists of which lines are passed over that say nothing, and files of a word or two; JSON is decoded whoever reads it."""
 
 
