@@ -45,8 +45,8 @@ _TABLE = re.compile(r"(?P<name>Main|Local|Default|Id [0-9]{1,10}):\s*", re.ASCII
 _NODE = re.compile(r"\s*\+-- \S+ [0-9]+ [0-9]+ [0-9]+\s*", re.ASCII)
 _LEAF = re.compile(r"\s*\|-- (?P<address>[0-9.]{7,15})\s*", re.ASCII)
 _ALIAS = re.compile(
-    r"\s*/(?P<length>[0-9]{1,2}) (?P<scope>\S{1,16}) (?P<type>UNSPEC|UNICAST|LOCAL|BROADCAST|ANYCAST|MULTICAST|BLACKHOLE|UNREACHABLE|PROHIBIT"
-    r"|THROW|NAT|XRESOLVE)(?: tos=(?P<tos>[0-9]{1,3}))?\s*",
+    r"\s*/(?P<length>[0-9]{1,2}) (?P<scope>\S{1,16}) (?P<type>UNSPEC|UNICAST|LOCAL|BROADCAST|ANYCAST|MULTICAST|BLACKHOLE|UNREACHABLE"
+    r"|PROHIBIT|THROW|NAT|XRESOLVE)(?: tos=(?P<tos>[0-9]{1,3}))?\s*",
     re.ASCII,
 )
 _UP, _GATEWAY, _REJECT = 0x0001, 0x0002, 0x0200
