@@ -17,6 +17,7 @@ from tracer.kube.between import REFUSALS
 from tracer.kube.json_text import to_utf8
 from tracer.snapshot.layout import KINDS, looks_like_objects
 from tracer.snapshot.node_files import BY_NAME
+from tracer.snapshot.yaml_stream import TEMPLATE_SAID, is_template
 
 _LOOKED_AT = 65_536
 _ADDRESSES_ASKED = 2_000
@@ -77,7 +78,7 @@ def wrong_form(path: str, raw: bytes) -> WrongForm | None:
 
 def _archived(name: str, raw: bytes) -> str | None:
     if raw.startswith(_ARCHIVES) or raw[_TAR_AT : _TAR_AT + 5] == b"ustar":
-        return f"an archive inside the archive, which is not opened. Take {name} out and upload it by itself"
+        return f"an archive that is not opened, as it lies in more than one other. Take {name} out and upload it by itself"
     return None
 
 
@@ -91,10 +92,10 @@ def _said(name: str, raw: bytes) -> str | None:
         if not looks_like_objects(raw):
             return f"what the command said instead of objects: “{found[0][:_QUOTED].strip()}”. Wanted is: {WANTED}"
         return None
+    if is_template(text):
+        return TEMPLATE_SAID
     if looks_like_objects(raw):
-        if name.endswith(_EXTENSIONS):
-            return None
-        return f"API objects under a name that is not read. Call it {name.rpartition('.')[0] or name}.json (or .yaml)"
+        return None
     if _LISTED_RULES.search(text):
         return "rules as iptables -L lists them, which leaves out a part of every rule. Wanted is all that iptables-save prints, as root"
     if _TABLE.search(text):

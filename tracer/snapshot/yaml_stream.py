@@ -25,6 +25,12 @@ _CONTENT = re.compile(r"^(?!---[ \t]*(?:#[^\n]*)?\r?$)[ \t]*[^ \t\r\n#%]", re.MU
 _YAML_NAMES = (".yaml", ".yml")
 _YAML = re.compile(rb"^(?:apiVersion|kind|items)[ \t]*:", re.MULTILINE)
 _HEAD = 65_536
+_NEAR = 3
+"""In so many lines before a fault a template's mark may have caused it."""
+TEMPLATE_SAID = (
+    "a template (of Helm's, or another's), which is no object before it is rendered. "
+    "What the cluster has of a release: helm get manifest RELEASE | kubectl get -o json -f -"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +84,32 @@ def _read(piece: str, file: str, line: int, allowance: Allowance) -> Iterator[Ya
             last = line + piece.count("\n", 0, len(piece.rstrip()))
             wrong = Fault(file=file, line=last, column=None, message="the list is cut short: nothing follows its items")
             yield replace(document, value={"items": items[:-1]}, fault=wrong)
+        elif document.fault is not None and _is_near_template(piece, (document.fault.line or line) - line):
+            yield replace(document, fault=replace(document.fault, message=TEMPLATE_SAID))
+        elif _has_template_name(document.value):
+            wrong = Fault(file=file, line=document.line, column=None, message=TEMPLATE_SAID)
+            yield replace(document, value=None, fault=wrong)
         else:
             yield document
+
+
+def is_template(text: str) -> bool:
+    """Return whether every document of *text* is a template that nobody rendered."""
+    if "{{" not in text and "${" not in text:
+        return False
+    said = [None if one.fault is None else one.fault.message for one in read_stream(text, "")]
+    return set(said) == {TEMPLATE_SAID}
+
+
+def _is_near_template(piece: str, line: int) -> bool:
+    return any("{{" in one for one in piece.split("\n", line + 1)[max(0, line - _NEAR) : line + 1])
+
+
+def _has_template_name(value: object) -> bool:
+    """Return whether an object's name is none before a template is rendered: no name of the API's holds a brace."""
+    metadata = value.get("metadata") if isinstance(value, dict) else None
+    named = [metadata.get(key) for key in ("name", "namespace")] if isinstance(metadata, dict) else []
+    return any(isinstance(one, str) and "{" in one for one in named)
 
 
 def _items_without_kind(value: object) -> list[object] | None:

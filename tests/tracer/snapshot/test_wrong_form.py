@@ -52,8 +52,10 @@ INSTEAD: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "a word in angles": ("cluster.yaml", "kind: Service\nspec:\n  clusterIP: <masked>\n", ("masked",)),
     "a placeholder": ("services.json", _masked("x-ipv4-0000000001-x"), ("masked",)),
     "a hash": ("pods.json", _list({"kind": "Pod", "status": {"podIP": "d41d8cd98f00b204e9800998ecf8427e"}}), ("masked", "podIP")),
-    "the wrong ending": ("cluster.txt", _list(_SERVICE), ("cluster.json",)),
-    "no ending": ("cluster", _list(_SERVICE), ("cluster.json",)),
+    "a template": ("web.yaml", "apiVersion: v1\nkind: Service\nmetadata:\n  name: {{ .Values.name }}\n", ("template", "helm get manifest")),
+    "a template in ifs": ("templates/web.yaml", "{{- if .Values.on }}\n---\nkind: Service\nmetadata:\n  labels:\n    {{- include \"x\" . | nindent 4 }}\n    a: b\n{{- end }}\n", ("template",)),
+    "a quoted template": ("web.yaml", "kind: Service\nmetadata: {name: '{{ .Release.Name }}-web'}\n", ("template",)),
+    "envsubst": ("web.yaml", "kind: Service\nmetadata: {name: '${NAME}'}\n", ("template",)),
 }  # fmt: skip
 
 
@@ -92,6 +94,10 @@ def test_an_archive_in_an_archive() -> None:
         ("configmaps.json", _list({"kind": "ConfigMap", "data": {"notes": "Error from server: NAME READY STATUS AGE <html> Name: x"}})),
         ("nodes/n1/iptables-save.txt", "Error from server (Forbidden)\n"),
         ("events.json", _list({"kind": "Event", "involvedObject": {"kind": "Status"}})),
+        ("cluster.txt", _list(_SERVICE)),
+        ("cluster", _list(_SERVICE)),
+        ("web.yaml", "kind: Service\nmetadata: {name: '{{ .Release.Name }}-web'}\n---\nkind: Service\nmetadata: {name: web}\n"),
+        ("web.yaml", "kind: ConfigMap\nmetadata: {name: mail}\ndata:\n  text: |\n    {{ range .Alerts }}\n    {{ end }}\n"),
         ("README.txt", "Names of things, and what they are.\n"),
         ("log.txt", ""),
     ],

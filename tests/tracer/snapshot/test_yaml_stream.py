@@ -11,7 +11,7 @@ from tracer.errors import Fault
 from tracer.snapshot import Snapshot
 from tracer.snapshot.redact import Redaction
 from tracer.snapshot.summary import summarise
-from tracer.snapshot.yaml_stream import read_stream
+from tracer.snapshot.yaml_stream import TEMPLATE_SAID, read_stream
 
 
 def service(name: str, more: str = "") -> str:
@@ -190,3 +190,25 @@ def test_no_stream_takes_long(line: str) -> None:
     for _ in read_stream(text, "f.yaml"):
         pass
     assert time.process_time() - begun < 10
+
+
+TEMPLATES = {
+    "a name": "kind: Service\nmetadata:\n  name: {{ .Values.name }}\n",
+    "a quoted name": "kind: Service\nmetadata: {name: '{{ .Values.name }}'}\n",
+    "an if": "{{- if .Values.on }}\nkind: Service\n{{- end }}\n",
+    "an include": 'kind: Service\nmetadata:\n  labels:\n    {{- include "x" . | nindent 4 }}\n    a: b\n',
+}
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_template_is_said_and_its_neighbours_are_read(template: str) -> None:
+    names, (fault,) = read(f"{service('a')}---\n{TEMPLATES[template]}---\n{service('b')}")
+    assert (names, fault.message) == (["a", "b"], TEMPLATE_SAID)
+
+
+def test_a_fault_far_from_a_template_in_a_string_is_no_template() -> None:
+    names, (fault,) = read(
+        f"kind: ConfigMap\ndata:\n  x: |\n    {{{{ .Values }}}}\n  y: z\n  z: z\n  a: z\n  b: z\n  c: d: e\n---\n{service('b')}"
+    )
+    assert names == ["b"]
+    assert fault.message.startswith("not YAML")
