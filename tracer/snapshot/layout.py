@@ -74,7 +74,8 @@ _TOP = re.compile(rf"(?P<kinds>{_PLURAL}){_EXT}")
 _ANY_TOP = re.compile(rf"[^/]+{_EXT}")
 _TROUBLESHOOT = re.compile(rf"(?:.*/)?cluster-resources/(?P<kinds>{_PLURAL}|{'|'.join(_BUNDLE_WORDS)})(?:/[^/]+)?\.json")
 _MUST_GATHER = re.compile(
-    rf"(?:.*/)?(?:namespaces/[^/]+/[a-z0-9.]+/(?P<kinds>{_PLURAL})|cluster-scoped-resources/core/(?P<cluster>nodes|namespaces)/[^/]+)\.ya?ml"
+    rf"(?:.*/)?(?:namespaces/[^/]+/[a-z0-9.-]+/(?P<kinds>{_PLURAL})(?:/[^/]+)?"
+    r"|cluster-scoped-resources/core/(?P<cluster>nodes|namespaces)(?:/[^/]+)?)\.ya?ml"
 )
 _MUST_GATHER_ONE = re.compile(r"(?:.*/)?namespaces/(?P<a>[^/]+)/(?:(?P=a)|pods/(?P<pod>[^/]+)/(?P=pod))\.ya?ml")
 _CILIUM = re.compile(rf"(?:.*/)?(?:k8s|gatewayapi)-(?P<kinds>{_PLURAL})(?:-[0-9-]+)?\.ya?ml")
@@ -85,7 +86,7 @@ _CLUSTER_INFO = re.compile(rf"(?P<namespace>[^/]+)/(?P<kinds>{_PLURAL}){_EXT}")
 _VERSION = re.compile(r"(?:(?:.*/)?cluster-info/cluster_version\.json|version\.json|(?:.*/)?k8s-version(?:-[0-9-]+)?\.txt)")
 _BUGTOOL = {word: file.name for file in node_files.NODE_FILES for word in file.bugtool}
 _DEFAULT_BACK_END = ("iptables-save--c", "ip6tables-save--c")
-_LOOKS_LIKE_OBJECTS = re.compile(rb"(?:^|[\s{,\"'])(?:kind|apiVersion|items)[\"']?\s*:|^\s*\[")
+_LOOKS_LIKE_OBJECTS = re.compile(rb"(?:^|[\s{,\"'])(?:kind|apiVersion|items)[\"']?\s*:|^\s*\[[\s,0]*\]")
 
 
 _PRECEDENCE = (
