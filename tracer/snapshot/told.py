@@ -77,7 +77,7 @@ def said_of(summary: Mapping[str, Any]) -> Said:
         limits=tuple(gap["sentence"] for gap in gaps[:_MOST_LIMITS]),
         more=max(0, len(gaps) - _MOST_LIMITS),
         unplaced=tuple(_unplaced(summary)),
-        faulty=() if useless else tuple(_faulty(summary)),
+        faulty=() if summary.get("masked") else tuple(_faulty(summary)),
         unused=(*_besides(summary), *_assumed(summary), *_left_out(summary)),
         rest=(*_renamed(summary), *_not_stored(summary)),
         advice=_recorded_objects(summary) if useless else _advice(summary),
