@@ -146,10 +146,7 @@ def test_several_dropped_files_and_a_pasted_piece_are_one_upload(page):
     page.get_by_role("button", name="Upload").click()
     arrived(page, "three pieces")
     assert page.get_by_text("Found 1 Service, 1 Node; no node's rules.").is_visible()
-    assert (
-        "kubectl get endpointslices,pods -A -o json > added.json"
-        in page.get_by_role("group", name="The command that would add most").inner_text()
-    )
+    assert "sh collect.sh" in page.get_by_role("group", name="The command that would add most").inner_text()
     page.get_by_role("link", name="Add what is missing").click()
     page.get_by_role("heading", level=1, name="Add to three pieces").wait_for()
     page.set_viewport_size({"width": 390, "height": 844})

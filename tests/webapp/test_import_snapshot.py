@@ -58,7 +58,7 @@ def test_several_files_are_one_snapshot(tmp_path: Path) -> None:
     with contextlib.closing(open_container(row)) as files:
         assert set(files) == {"services.json", "nodes/node-a/iptables-save.txt", "nodes/node-b/iptables-save.txt"}
     assert err.getvalue().startswith("Found 1 Service; rules of 2 of 2 nodes")
-    assert "kubectl get endpointslices,pods,nodes -A -o json > added.json" in err.getvalue()
+    assert "kubectl get endpointslices,pods,nodes -A -o json > more.json" in err.getvalue()
 
 
 def test_what_is_added_is_laid_over_a_parent(tmp_path: Path) -> None:

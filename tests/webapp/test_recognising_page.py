@@ -80,6 +80,10 @@ def test_what_completes_a_snapshot_of_one_node_is_that_nodes(tmp_path):
     assert boxes(others, (RULES, ""), parent=f"?parent={row.id}")[1].startswith("Recognised, but not whose it is")
 
 
+def test_plain_routes_are_called_as_they_were_printed(client):
+    assert boxes(client, ("default via 172.18.0.1 dev eth0\n", "a"))[1] == "Recognised : routes (ip route), of node a."
+
+
 def test_of_too_much_it_says_what_to_do(client, settings):
     settings.RECOGNISED_MAX_BYTES = 100
     assert "A file is better for so much" in boxes(client, (SERVICES, ""))[1]

@@ -28,6 +28,8 @@ _TOP = re.compile(rf"(?P<kind>{'|'.join(KINDS)})\.(?:json|ya?ml)")
 _NODE_FILE = re.compile(r"nodes/[^/]{1,253}/(?P<name>[^/]{1,100})")
 _WORD = re.compile(r"[a-z0-9.-]+")
 _SAID_ROOTS = 5
+_BUNDLES_FOLDERS = ("cluster-resources", "cluster-scoped-resources", "namespaces")
+"""Folders of bundles, by which the files in them are known: a snapshot is not looked for in one."""
 ONE_NODE = "as there is one node"
 """Why a file is taken for a node's that nobody says it is of."""
 
@@ -245,9 +247,9 @@ def _roots(glances: Mapping[str, Glance]) -> tuple[str, tuple[str, ...]]:
     held: dict[str, set[str]] = defaultdict(set)
     files: set[str] = set()
     for path in glances:
-        if path.startswith(UNPLACED):
-            continue
         folder, _, name = path.rpartition("/")
+        if path.startswith(UNPLACED) or folder.rpartition("/")[2] in _BUNDLES_FOLDERS:
+            continue
         if match := _TOP.fullmatch(name):
             held[f"{folder}/" if folder else ""].add(match["kind"])
         parts = path.split("/")

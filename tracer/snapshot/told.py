@@ -20,6 +20,7 @@ _MOST_LIMITS, _MOST_FILES, _MOST_FAULTY = 3, 5, 3
 MANIFESTS = "manifests"
 """The summary's form of files that say what somebody wants, not what a cluster has."""
 PROXY_LABEL = ("k8s-app", "kube-proxy")
+SCRIPT = "sh collect.sh"
 _LOOP = """\
 for pod in $(kubectl get pods -n kube-system -l {label} -o name); do
   node=$(kubectl get -n kube-system "$pod" -o jsonpath='{{.spec.nodeName}}'); mkdir -p "nodes/$node"
@@ -210,10 +211,13 @@ def _advice(summary: Mapping[str, Any]) -> Advice | None:
     lacking = [kind for kind in _NEEDED if not counts.get(kind) and not (kind == "EndpointSlice" and counts.get("Endpoints"))]
     if lacking:
         plurals = [f"{kind.lower()}s" for kind in lacking]
+        why = f"there are no {_listed([_plural(kind) for kind in lacking], last='or')}"
+        if bare := _without_rules(summary):
+            return _collected(f"{why}, and no usable rules of {_listed(bare)}.")
         return Advice(
-            why=f"there are no {_listed([_plural(kind) for kind in lacking], last='or')}.",
-            command=f"kubectl get {','.join(plurals)} -A -o json > {plurals[0] if len(plurals) == 1 else 'added'}.json",
-            then=f"Add {plurals[0] if len(plurals) == 1 else 'added'}.json.",
+            why=f"{why}.",
+            command=f"kubectl get {','.join(plurals)} -A -o json > {plurals[0] if len(plurals) == 1 else 'more'}.json",
+            then=f"Add {plurals[0] if len(plurals) == 1 else 'more'}.json.",
         )
     if bare := _without_rules(summary):
         file = NFT_JSON if summary.get("modes") == [NFT_JSON.mode] else IPTABLES
@@ -223,18 +227,19 @@ def _advice(summary: Mapping[str, Any]) -> Advice | None:
         return _looped(summary, VIRTUAL_SERVERS, f"kube-proxy runs in IPVS mode, and there are no virtual servers of {_listed(without)}.")
     ways = [file.name for file in WAYS]
     if without := sorted(_gapped(summary, ways) | _gapped(summary, [f"routing ({', '.join(ways)})"])):
-        return Advice(
-            why=f"there are no complete addresses and routes of {_listed(without)}.",
-            command="sh collect.sh",
-            then="Upload the archive that it writes.",
-        )
+        return _collected(f"there are no complete addresses and routes of {_listed(without)}.")
     return None
+
+
+def _collected(why: str) -> Advice:
+    """Advice to take everything by the script."""
+    return Advice(why=why, command=SCRIPT, then="It finds a way to each node. Add the archive that it writes.")
 
 
 def _looped(summary: Mapping[str, Any], file: NodeFile, why: str) -> Advice:
     """Advice to read *file* from kube-proxy's own pods, where it has some or nobody knows; else the ways of the script."""
     if summary.get("has_proxy_pods") is False:
-        return Advice(why=why, command="sh collect.sh", then="It finds a way to each node. Add the archive that it writes.")
+        return _collected(why)
     return Advice(
         why=why,
         command=_LOOP.format(label="=".join(PROXY_LABEL), argv=" ".join(file.argv), file=file.name),

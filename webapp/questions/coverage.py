@@ -8,7 +8,7 @@ from typing import Any
 from tracer.kube.kinds import BY_NAME
 from tracer.snapshot.arranging import Unplaced
 from tracer.snapshot.node_files import NODE_FILES, Listed
-from tracer.snapshot.told import MANIFESTS, Said, renamed, said_of, to_place
+from tracer.snapshot.told import Said, renamed, said_of, to_place, untraceable
 from webapp.models import Snapshot
 from webapp.questions.examples import ExampleLink, example_links, is_quick, trace_url
 from webapp.storing import demonstrations
@@ -128,9 +128,9 @@ class Coverage:
         return self.summary.get("parent")
 
     @property
-    def is_manifests(self) -> bool:
-        """Return whether it holds what somebody wants of a cluster, and nothing that a cluster said: no trace can be asked of it."""
-        return bool(self.summary.get("form") == MANIFESTS)
+    def is_untraceable(self) -> bool:
+        """Return whether nothing can be traced with its objects: they are manifests, or their addresses were masked."""
+        return bool(untraceable(self.summary))
 
     @property
     def said(self) -> Said:

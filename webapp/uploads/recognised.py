@@ -84,7 +84,8 @@ class _Looked:
         faults = file_faults(self._snapshot, node, BY_NAME[file])
         assumed = self._arrangement.assumed.get(f"nodes/{node}/{file}")
         why = "" if assumed is None else ", the only one" if ONE_NODE in assumed else ", as its prompt says"
-        sentence = f"{what_of(file)}, of node {node}{why}"
+        own = self._arrangement.name(path).rpartition("/")[2]
+        sentence = f"{what_of(own if own in BY_NAME else file)}, of node {node}{why}"
         return Recognised(path=path, state=State.PARTLY if faults else State.USED, sentence=sentence, faults=_said(faults))
 
 

@@ -100,6 +100,15 @@ def test_what_no_command_prints_is_no_nodes_file(text: str) -> None:
     assert row_of(text) is None
 
 
+@pytest.mark.parametrize("folder", ["cluster-resources", "cluster-scoped-resources"])
+def test_a_bundles_own_folder_is_not_taken_for_the_snapshot(folder: str) -> None:
+    """Its files are known by it, also where their lists say no kind, as those of older troubleshoot.sh do not."""
+    assert names({f"bundle/{folder}/nodes.json": b"[]", f"bundle/{folder}/services/default.json": b"[]"}) == [
+        f"bundle/{folder}/nodes.json",
+        f"bundle/{folder}/services/default.json",
+    ]
+
+
 @pytest.mark.parametrize(("folders", "name"), list(product(range(5), ["web", "nodes", "snapshot of monday", "services.json", "n1"])))
 def test_any_number_of_folders_of_any_name_is_taken_off(folders: int, name: str) -> None:
     around = f"{name}/" * folders

@@ -29,8 +29,10 @@ RULED = [node("a", IPTABLES.name), node("b", IPTABLES.name)]
         (
             {"objects": {"Service": 1}},
             "Found 1 Service; no node's rules.",
-            "kubectl get endpointslices,pods,nodes -A -o json > added.json",
+            "kubectl get endpointslices,pods,nodes -A -o json > more.json",
         ),
+        # One command for both.
+        ({"objects": ALL | {"Pod": 0}, "nodes": [*RULED[:1], node("b")]}, "rules of 1 of 2 nodes", "sh collect.sh"),
         ({"objects": ALL | {"EndpointSlice": 0, "Endpoints": 1}, "nodes": RULED}, "Found 1 Service, 3 Pods, 2 Nodes", ""),
         ({"objects": ALL, "nodes": [node("a"), node("b")]}, "2 Nodes; no node's rules.", "-- iptables-save"),
         ({"objects": ALL, "nodes": [node("a"), node("b")], "modes": ["nftables"]}, "no node's rules (kube-proxy: nftables)", "-- nft -j"),
