@@ -37,7 +37,8 @@ class Placement:
     the address of the node that has it.
 
     *is_pod_here* tells whether a pod of this node has an address, *is_pod* whether any has. *has_overlay*: pods of other nodes are reached
-    through a tunnel, whose device has an address of its own. *served* are addresses that IPVS mode puts on a dummy device.
+    through a tunnel, whose device has an address of its own. *served* are addresses that IPVS mode puts on a dummy device. *taken* says
+    what is inferred, as the end of a sentence.
     """
 
     addresses: tuple[Address, ...]
@@ -47,6 +48,10 @@ class Placement:
     is_pod_here: Callable[[Address], bool] = lambda _: False
     is_pod: Callable[[Address], bool] = lambda _: False
     has_overlay: bool = False
+    taken: str = (
+        "routes are taken from the nodes' addresses, their pod networks and where pods run, and the node is taken to send to the network "
+        "from its InternalIP"
+    )
 
     def own(self, version: int) -> Address | None:
         """Return the node's address of a family, None when it has none or several."""
@@ -135,10 +140,7 @@ class PlacedRouting(Routing):
     ) -> None:
         super().__init__(node, _PlacedFacts(texts, placement, folder=folder), kernel=kernel)
         self._placement = placement
-        self._inferred = (
-            f"inferred: {folder}ip-route.json, ip-addr.json and ip-link.json are missing; routes are taken from the nodes' addresses, "
-            "their pod networks and where pods run, and the node is taken to send to the network from its InternalIP"
-        )
+        self._inferred = f"inferred: {folder}ip-route.json, ip-addr.json and ip-link.json are missing; {placement.taken}"
 
     @property
     def inferred_from(self) -> str:

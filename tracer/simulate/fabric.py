@@ -56,6 +56,12 @@ def _sent(walk: Walk) -> Packet:
     return walk.hops[first].packet_in if first < len(walk.hops) else walk.visit.packet_in
 
 
+def _device_of_pod(stack: NodeStack, pod: Pod) -> str:
+    """The device of a pod's own stack that holds its address, by which packets come in."""
+    held = (stack.routing.device_of(address) for address in pod.owned_ips)
+    return next((device for device in held if device is not None), SOME_DEVICE)
+
+
 @dataclass(frozen=True, slots=True)
 class _Watch:
     """Who looks at the ends of a departure, and who looks at what it makes of them."""
@@ -124,7 +130,11 @@ class Fabric:
         return self._nodes.send(sent.walk, self.cluster.stack(sent.node), source=sent.source)
 
     def _sent_by_pod(self, sent: d.SentByPod) -> Iterator[Way]:
-        return iter([pods.sent(sent.walk, sent.pod, self._around.process_at)])
+        walk, stack = sent.walk, self.cluster.pod_stack(sent.pod)
+        has_address = walk.packet.source != pods.NO_ADDRESS[walk.packet.destination.version]
+        if stack is not None and has_address and sent.pod.node_name is not None:
+            return self._nodes.send(walk, stack, source=walk.packet.source)
+        return iter([pods.sent(walk, sent.pod, self._around.process_at)])
 
     def _recorded(self, found: d.Recorded) -> Iterator[Way]:
         return self._to_node(found.walk, Port(node=found.node, device=found.device), None)
@@ -519,6 +529,9 @@ class Fabric:
         if pod.node_name and went_out and (ended := self._behind_some_port(walk, pod, pod.node_name, went_out)):
             return iter([ended])
         entered = walk.enter(StackKind.POD, pods.name_of(pod), node=None, came_in="eth0", went_out=went_out)
+        stack = self.cluster.pod_stack(pod)
+        if stack is not None and walk.packet.source != walk.packet.destination:
+            return self._nodes.receive(entered, stack, _device_of_pod(stack, pod))
         return iter([pods.received(entered, pod, self._around.process_at)])
 
     def _behind_some_port(self, walk: Walk, pod: Pod, node: str, bridge: str) -> Ending | None:

@@ -33,7 +33,7 @@ def stopped(walk: Walk, stack: NodeStack, way: RouteResult, is_inside: Callable[
     if carrier is False or (way.linkdown and carrier is None):
         return _without_carrier(walk, stack, way, way.device)
     if (under := underlay(stack.routing, way.device)) is not None and (why := is_deaf(stack.routing, under)):
-        head = f"Node {stack.name} sends the packet into the tunnel {way.device}, whose own packets leave by {under}, which {why}"
+        head = f"{stack.begins} sends the packet into the tunnel {way.device}, whose own packets leave by {under}, which {why}"
         head += f" ({told_by(stack)})"
         return _unanswerable(walk, stack, way, head)
     if (entry := stack.routing.neighbour(way.next_hop, way.device)) is not None and entry.is_unanswered:
@@ -45,7 +45,7 @@ def stopped(walk: Walk, stack: NodeStack, way: RouteResult, is_inside: Callable[
 
 def _without_carrier(walk: Walk, stack: NodeStack, way: RouteResult, device: str) -> Ending:
     marked = f"{stack.path_of(IP_ROUTE)} marks its route linkdown" if stack.routing.has_carrier(device) is None else told_by(stack)
-    return _unanswerable(walk, stack, way, f"Node {stack.name} sends the packet out of {device}, which has no carrier ({marked})")
+    return _unanswerable(walk, stack, way, f"{stack.begins} sends the packet out of {device}, which has no carrier ({marked})")
 
 
 def _unanswerable(walk: Walk, stack: NodeStack, way: RouteResult, head: str) -> Ending:
@@ -70,7 +70,7 @@ def _asks_nobody(routing: Routing, way: RouteResult) -> str:
 def _contradicting(stack: NodeStack, way: RouteResult) -> Unknown:
     route = way.route.to_text() if way.route is not None else str(way.destination)
     text = (
-        f"whether {way.device} of node {stack.name} has carrier: route {route} is marked linkdown in {stack.path_of(IP_ROUTE)}, and "
+        f"whether {way.device} of {stack.called} has carrier: route {route} is marked linkdown in {stack.path_of(IP_ROUTE)}, and "
         f"{told_by(stack)} shows the link up; they were read at different moments"
     )
     return Unknown(code="LINK_STATE_UNKNOWN", text=text, at={"node": stack.name, "file": stack.path_of(IP_LINK)})
@@ -79,7 +79,7 @@ def _contradicting(stack: NodeStack, way: RouteResult) -> Unknown:
 def _unanswered(stack: NodeStack, way: RouteResult, state: str) -> Unknown:
     file = stack.path_of(IP_NEIGH)
     text = (
-        f"whether {way.next_hop} answers node {stack.name} on {way.device}: {file} says {state}, so nobody did when the node asked last "
+        f"whether {way.next_hop} answers {stack.called} on {way.device}: {file} says {state}, so nobody did when the node asked last "
         "(then the sender is told host unreachable); the node asks again for every new packet, and such an entry may be older than who "
         "has the address now"
     )
@@ -96,14 +96,14 @@ def cut_off(walk: Walk, stack: NodeStack, device: str | None) -> Ending | None:
     device = device or dead_device_towards(stack.routing, walk.packet.source)
     if device is None and shut:
         text = (
-            f"whether {walk.visit.name} reaches its node: node {stack.name} has no route to it, and {', '.join(shut[:3])} of the node "
+            f"whether {walk.visit.name} reaches its node: {stack.called} has no route to it, and {', '.join(shut[:3])} of the node "
             f"{'is' if len(shut) == 1 else 'are'} shut ({told_by(stack)}): link down, if it is the pod's"
         )
         return walk.unknown(Unknown(code="LINK_STATE_UNKNOWN", text=text, at={"node": stack.name, "file": stack.path_of(IP_LINK)}))
     why = is_deaf(stack.routing, device) if device else None
     if device is None or why is None:
         return None
-    link, head = stack.routing.link(device), f"{device} of node {stack.name}, towards {walk.visit.name}, {why} ({told_by(stack)})"
+    link, head = stack.routing.link(device), f"{device} of {stack.called}, towards {walk.visit.name}, {why} ({told_by(stack)})"
     own_end_shut = link is not None and link.up and (not link.is_bridge or bool(stack.routing.bridge_ports(device)))
     if own_end_shut:
         text = f"{head}: the pod's own device is shut, and the pod has no route to {walk.packet.destination}"
@@ -120,7 +120,7 @@ def unheard(walk: Walk, stack: NodeStack, device: str, sender: NodeStack | None,
     why = is_deaf(stack.routing, device)
     if why is None:
         return None
-    head = f"{device} of node {stack.name}, by which the packet would come in, {why} ({told_by(stack)})"
+    head = f"{device} of {stack.called}, by which the packet would come in, {why} ({told_by(stack)})"
     if sender is not None and way is not None:
         return _unanswerable(walk, sender, way, head)
     text = f"{head}: nobody answers for its address on that network, and who asks there says host unreachable"

@@ -23,10 +23,11 @@ from tracer.packet import Address, Family, Packet
 from tracer.refusals import REFUSALS, no_listener
 from tracer.routing import ResultKind, RouteResult, SourceCheck, SourceVerdict, Supposition, is_unnamed, shown_device
 from tracer.simulate.crossing import Crossing, Passed, relayed
-from tracer.simulate.departure import Accepted, Departure, Routed, SentByNode, Way
+from tracer.simulate.departure import Accepted, Departure, LeftForNode, Routed, SentByNode, Way
 from tracer.simulate.frontends import without_rules
 from tracer.simulate.hooks import HookRunner
 from tracer.simulate.links import passed_over_text, shut_with_address, stopped
+from tracer.simulate.pod import handed
 from tracer.simulate.policy_queue import Judged
 from tracer.simulate.supposed import shared, supposed
 from tracer.simulate.walk import Ending, Visit, Walk
@@ -153,7 +154,7 @@ class NodeWalk:
         if picked is None and (picked := stack.some_address(walk.packet.destination.version)) is not None:
             walk = walk.note(f"sent from {picked}: which one the kernel picks is not in the snapshot (ip-addr.json)")
         if picked is None:
-            text = f"which source address node {stack.name} picks: its addresses are not in the snapshot (ip-addr.json)"
+            text = f"which source address {stack.called} picks: its addresses are not in the snapshot (ip-addr.json)"
             yield walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": stack.name, "file": IP_ADDR.name}))
             return
         walk = changed(walk, packet=changed(walk.packet, source=picked))
@@ -209,7 +210,7 @@ class NodeWalk:
             yield _refused(walk, crossing, verdict) or walk
             return
         for is_set, either in ((False, verdict), (True, verdict.otherwise)):
-            if branch := supposed(walk, crossing.stack.name, Supposition(key=verdict.hinge, is_set=is_set), Fraction(1, 2)):
+            if branch := supposed(walk, crossing.stack, Supposition(key=verdict.hinge, is_set=is_set), Fraction(1, 2)):
                 yield _refused(branch, crossing, either) or branch
 
     def _deliver(self, walk: Walk, crossing: Crossing) -> Iterator[Way]:
@@ -218,6 +219,8 @@ class NodeWalk:
     def _delivered(self, walk: Walk, crossing: Crossing) -> Iterator[Way]:
         if crossing.route is not None:  # IPVS took it: its real server is elsewhere
             return self._leave(walk, crossing, crossing.route)
+        if crossing.stack.pod is not None:
+            return iter([handed(walk, crossing.stack.pod, crossing.stack, crossing.in_device, self._around.process_at)])
         process = self._around.process_at(StackId(StackKind.NODE, crossing.stack.name), walk)
         return iter([self._to_process(walk, crossing) if process is None else self._accepted(walk, crossing, process)])
 
@@ -255,11 +258,11 @@ class NodeWalk:
     def _forward(self, walk: Walk, crossing: Crossing, result: RouteResult) -> Iterator[Way]:
         stack = crossing.stack
         if stack.routing.forwarding(walk.packet.destination.version, crossing.in_device) is False:
-            text = f"Node {stack.name} does not forward packets: forwarding is switched off"
+            text = f"{stack.begins} does not forward packets: forwarding is switched off"
             yield walk.end(Disposition.DROPPED, Reason(code="FORWARDING_OFF", text=text))
             return
         if crossing.header.get("ttl", 64) <= 1:
-            text = f"Node {stack.name} does not forward the packet: its time to live ends here, and the sender is told (ICMP time exceeded)"
+            text = f"{stack.begins} does not forward the packet: its time to live ends here, and the sender is told (ICMP time exceeded)"
             yield walk.end(Disposition.DROPPED, Reason(code="TTL_EXCEEDED", text=text))
             return
         crossing = changed(crossing, out_device=result.device, header=_aged(crossing))
@@ -281,7 +284,7 @@ class NodeWalk:
                 yield walk.end(Disposition.DROPPED, Reason(code="HAIRPIN_OFF", text=text))
                 return
         if target is None and walk.packet.destination != walk.visit.packet_in.destination:
-            looked = f"Node {crossing.stack.name} looks on bridge {result.device} for {walk.packet.destination}"
+            looked = f"{crossing.stack.begins} looks on bridge {result.device} for {walk.packet.destination}"
             text = f"{looked}, which nobody in the snapshot owns"
             yield walk.end(Disposition.LOST, Reason(code="NOT_OWNED", text=text), went_out=result.device)
             return
@@ -308,7 +311,11 @@ class NodeWalk:
     def _left(self, walk: Walk, crossing: Crossing, *, result: RouteResult) -> Iterator[Way]:
         if result.kind is ResultKind.LOCAL or result.device == "lo":
             return self._loop_back(walk, crossing)
-        routed = Routed(walk=changed(walk, header=crossing.header), node=crossing.stack.name, route=result)
+        sent, pod = changed(walk, header=crossing.header), crossing.stack.pod
+        if pod is not None and pod.node_name is not None:
+            left = LeftForNode(walk=sent, node=pod.node_name, pod=pod)
+            return iter([stopped(walk, crossing.stack, result, self._around.is_inside) or left])
+        routed = Routed(walk=sent, node=crossing.stack.name, route=result)
         return iter([stopped(walk, crossing.stack, result, self._around.is_inside) or routed])
 
     def _loop_back(self, walk: Walk, crossing: Crossing) -> Iterator[Way]:
@@ -333,13 +340,13 @@ def _process(stack: NodeStack, packet: Packet, listener: Listener, pod: Pod | No
     """Who a packet for the node itself is handed to, in words."""
     at = f"at {packet.destination} port {packet.destination_port}"
     if pod is not None:
-        return f"pod {pod.namespace}/{pod.name}, which shares the stack of node {stack.name}, {at}"
+        return f"pod {pod.namespace}/{pod.name}, which shares the stack of {stack.called}, {at}"
     if listener is Listener.UNKNOWN:
-        return f"node {stack.name}, {at}; {stack.unheard(packet)}"
+        return f"{stack.called}, {at}; {stack.unheard(packet)}"
     if listener is Listener.ABSENT:
         said = REFUSALS[no_listener(packet.protocol, packet.destination.version)].said
-        return f"node {stack.name}, {at}, where nothing listens (ss.txt): the kernel answers with {said}"
-    return f"a process of node {stack.name}, {at}"
+        return f"{stack.called}, {at}, where nothing listens (ss.txt): the kernel answers with {said}"
+    return f"a process of {stack.called}, {at}"
 
 
 def _reroute(walk: Walk, crossing: Crossing) -> Iterator[Passed | Ending]:
@@ -407,7 +414,7 @@ def _validated(walk: Walk, crossing: Crossing, device: str) -> SourceVerdict:
 def _refused(walk: Walk, crossing: Crossing, verdict: SourceVerdict) -> Ending | None:
     """The end of a packet whose addresses the kernel does not take, None when it does."""
     if verdict.check in _REFUSALS:
-        text = f"Node {crossing.stack.name} drops the packet when it comes in by {shown_device(crossing.in_device)}: {verdict.reason}"
+        text = f"{crossing.stack.begins} drops the packet when it comes in by {shown_device(crossing.in_device)}: {verdict.reason}"
         return walk.end(Disposition.DROPPED, Reason(code=_REFUSALS[verdict.check], text=text))
     if verdict.check is SourceCheck.UNKNOWN:
         return walk.unknown(crossing.stack.unknown_way(walk.packet.source, verdict.reason))
@@ -422,9 +429,9 @@ def _inferred_note(walk: Walk, stack: NodeStack) -> Walk:
 def _route_note(walk: Walk, result: RouteResult, stack: NodeStack) -> Walk:
     if result.route is None:
         return walk
-    version = walk.packet.destination.version
-    assumptions = (stack.assumed_rules(version), stack.assumed_routes(version), stack.assumed_legacy(walk.packet.family))
-    for said in (*filter(None, assumptions), *stack.unread(version)):
+    version, family = walk.packet.destination.version, walk.packet.family
+    assumed = (stack.assumed_rules(version), stack.assumed_routes(version), stack.assumed_legacy(family), stack.assumed_tables(family))
+    for said in (*filter(None, assumed), *stack.unread(version)):
         walk = walk.note(said)
     inferred = " (inferred from the node's addresses: its routes are not in the snapshot)" if result.inferred else ""
     if stack.routing.inferred_from:
@@ -436,30 +443,30 @@ def _route_note(walk: Walk, result: RouteResult, stack: NodeStack) -> Walk:
 
 def _no_way(walk: Walk, result: RouteResult, stack: NodeStack) -> Ending | None:
     """The end of a packet that routing refuses, None when it may go on."""
-    destination, name = walk.packet.destination, stack.name
+    destination = walk.packet.destination
     walk = changed(walk, no_way=result.kind)
     match result.kind:
         case ResultKind.LOCAL | ResultKind.UNICAST:
             return None
         case ResultKind.NONE:
             passed = passed_over_text(stack, result) or shut_with_address(stack.routing)
-            text = f"Node {name} has no route to {destination}" + (f" ({passed})" if passed else "")
+            text = f"{stack.begins} has no route to {destination}" + (f" ({passed})" if passed else "")
             return walk.end(Disposition.UNREACHABLE, Reason(code="NO_ROUTE", text=text))
         case ResultKind.UNREACHABLE:
             return walk.end(
-                Disposition.UNREACHABLE, Reason(code="NO_ROUTE", text=f"Node {name} has an unreachable route for {destination}")
+                Disposition.UNREACHABLE, Reason(code="NO_ROUTE", text=f"{stack.begins} has an unreachable route for {destination}")
             )
         case ResultKind.PROHIBIT:
-            text = f"Node {name} has a prohibit route for {destination}"
+            text = f"{stack.begins} has a prohibit route for {destination}"
             return walk.end(Disposition.UNREACHABLE, Reason(code="ROUTE_PROHIBITED", text=text))
         case ResultKind.BLACKHOLE:
-            text = f"Node {name} has a blackhole route for {destination}: the packet vanishes"
+            text = f"{stack.begins} has a blackhole route for {destination}: the packet vanishes"
             return walk.end(Disposition.DROPPED, Reason(code="ROUTE_BLACKHOLE", text=text))
         case ResultKind.INVALID:
-            text = f"The kernel of node {name} refuses to send from {walk.packet.source} to {destination}: {result.invalid_reason}"
+            text = f"The kernel of {stack.called} refuses to send from {walk.packet.source} to {destination}: {result.invalid_reason}"
             return walk.end(Disposition.UNREACHABLE, Reason(code="MARTIAN_SOURCE", text=text))
         case ResultKind.UNKNOWN:
             return walk.unknown(stack.unknown_way(destination, result.unknown_reason))
         case _:
-            text = f"{destination} is a {result.kind.value} address to node {name}, which is not modelled"
-            return walk.unknown(Unknown(code="UNMODELLED_MATCH", text=text, at={"node": name}))
+            text = f"{destination} is a {result.kind.value} address to {stack.called}, which is not modelled"
+            return walk.unknown(Unknown(code="UNMODELLED_MATCH", text=text, at={"node": stack.name}))

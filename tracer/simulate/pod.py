@@ -1,4 +1,7 @@
-"""A packet in a pod's own stack: sent to its node, or delivered. A pod is taken to have no rules of its own."""
+"""A packet in a pod's own stack: sent to its node, or delivered.
+
+A pod is taken to have no rules of its own, unless some were recorded: then its stack is walked like a node's (tracer.simulate.node).
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,11 @@ from dataclasses import dataclass
 
 from tracer.kube.pod import Pod
 from tracer.packet import Address, Family, Packet
+from tracer.refusals import REFUSALS, no_listener
 from tracer.simulate.departure import Accepted, Departure, LeftForNode, ProcessAt, SentByPod, Way
 from tracer.simulate.walk import Ending, Visit, Walk
 from tracer.stack_protocols import StackId
+from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Listener, Place, Reason, StackKind, Unknown
 
 NO_ADDRESS: dict[int, Address] = {4: ipaddress.IPv4Address(0), 6: ipaddress.IPv6Address(0)}
@@ -68,12 +73,23 @@ def received(walk: Walk, pod: Pod, process_at: ProcessAt) -> Way:
 
 def delivered(walk: Walk, pod: Pod, process_at: ProcessAt) -> Way:
     """Return the way of a packet that is for *pod* itself: to a process that makes a connection of its own, or to its end."""
+    return handed(walk, pod, None, None, process_at)
+
+
+def handed(walk: Walk, pod: Pod, stack: NodeStack | None, device: str | None, process_at: ProcessAt) -> Way:
+    """Return the way of a packet that *pod*'s stack hands to a process, by the sockets of *stack* where they were recorded."""
     packet, name = walk.packet, name_of(pod)
     process = process_at(StackId(StackKind.POD, name), walk)
     if process is not None and process.silence(walk) is None:
         return Accepted(walk=walk, process=process, host=PodHost(pod))
     port = packet.destination_port
-    declared = port is not None and pod.declares(port, packet.protocol)
+    listening = None if stack is None or walk.answering else stack.listens(packet, device)
     place = Place(kind="pod", namespace=pod.namespace, name=pod.name, node=pod.node_name, ip=packet.destination, port=port)
-    reason = Reason(code="DELIVERED", text=f"Handed to pod {name} at {packet.destination} port {port}")
-    return walk.end(Disposition.DELIVERED, reason, destination=place, listener=Listener.DECLARED if declared else Listener.UNDECLARED)
+    at = f"pod {name} at {packet.destination} port {port}"
+    if listening is False:
+        said = REFUSALS[no_listener(packet.protocol, packet.destination.version)].said
+        reason = Reason(code="NOBODY_LISTENS", text=f"Handed to {at}, where nothing listens (ss.txt): the kernel answers with {said}")
+        return walk.end(Disposition.DELIVERED, reason, destination=place, listener=Listener.ABSENT)
+    declared = listening or (port is not None and pod.declares(port, packet.protocol))
+    listener = Listener.DECLARED if declared else Listener.UNDECLARED
+    return walk.end(Disposition.DELIVERED, Reason(code="DELIVERED", text=f"Handed to {at}"), destination=place, listener=listener)

@@ -23,16 +23,16 @@ _ASKED: Mapping[str, str] = {
 """Setting → what it does, and who sets it."""
 
 
-def supposed(walk: Walk, node: str, supposition: Supposition, share: Fraction) -> Walk | None:
-    """Return the *share* of *walk* that takes a setting of *node* for granted; all of it, or None, where that was settled before."""
-    key, is_set = supposition.key, supposition.is_set
+def supposed(walk: Walk, stack: NodeStack, supposition: Supposition, share: Fraction) -> Walk | None:
+    """Return the *share* of *walk* that takes a setting of *stack* for granted; all of it, or None, where that was settled before."""
+    key, is_set, node = supposition.key, supposition.is_set, stack.name
     if (node, key, not is_set) in walk.settled:
         return None
     if (node, key, is_set) in walk.settled:
         return walk
     where = f"nodes/{node}/{SYSCTL.name} does not say"
-    condition = f"node {node} {'has' if is_set else 'does not have'} {key} set to 1: {where}"
-    missing = Unknown(code="DATA_MISSING", text=f"whether node {node} {_ASKED[key]}: {where}", at=_at(node))
+    condition = f"{stack.called} {'has' if is_set else 'does not have'} {key} set to 1: {where}"
+    missing = Unknown(code="DATA_MISSING", text=f"whether {stack.called} {_ASKED[key]}: {where}", at=_at(node))
     fork = Fork(question=missing.text, branch=int(is_set), condition=condition, is_without=not is_set, unknowns=(missing,))
     return changed(
         walk,
@@ -53,7 +53,7 @@ def shared(walk: Walk, stack: NodeStack, results: Sequence[RouteResult]) -> list
     ways = sum(1 for result in results if result.supposes is None or result.supposes.is_set)
     found = []
     for branch, result in enumerate(results):
-        taken = walk if result.supposes is None else supposed(walk, stack.name, result.supposes, Fraction(1, 2))
+        taken = walk if result.supposes is None else supposed(walk, stack, result.supposes, Fraction(1, 2))
         if taken is not None:
             found.append((_way(taken, stack, result, branch, ways), result))
     return found
@@ -69,11 +69,9 @@ def _way(walk: Walk, stack: NodeStack, result: RouteResult, branch: int, ways: i
     if hashes_ports(stack.routing, walk.packet.destination.version):
         return changed(walk, forks=(*walk.forks, drawn(f"{walk.visit.name}: one of {ways} next hops of a multipath route: {hop}")))
     pair = f"{walk.packet.source} to {walk.packet.destination}"
-    asked = (
-        f"which of {ways} next hops node {stack.name} takes for packets from {pair}: the same for all of them, by a hash nobody recorded"
-    )
+    asked = f"which of {ways} next hops {stack.called} takes for packets from {pair}: the same for all of them, by a hash nobody recorded"
     missing = Unknown(code="DATA_MISSING", text=asked, at={"node": stack.name})
-    condition = f"node {stack.name} sends what is from {pair} to {hop}"
+    condition = f"{stack.called} sends what is from {pair} to {hop}"
     fork = Fork(question=asked, branch=branch, condition=condition, ways=ways, unknowns=(missing,))
     return changed(walk, conditions=(*walk.conditions, condition), unknowns=(*walk.unknowns, missing), forks=(*walk.forks, fork))
 

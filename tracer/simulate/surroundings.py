@@ -13,7 +13,7 @@ from tracer.simulate.proxy import kube_proxy
 from tracer.simulate.walk import Walk
 from tracer.stack_protocols import Passing, Process, StackId
 from tracer.topology.cluster import Cluster
-from tracer.topology.data_path import DataPath, data_path, unrecorded_rules
+from tracer.topology.data_path import BY_RULES, DataPath, data_path, unrecorded_rules
 from tracer.topology.stack import NodeStack
 from tracer.trace import Unknown
 
@@ -31,14 +31,16 @@ class ClusterSurroundings:
         self._paths: dict[str, DataPath] = {}
 
     def data_path(self, stack: NodeStack) -> DataPath:
-        """Return the data path of a node."""
+        """Return the data path of a node; a pod's own stack has rules only."""
+        if stack.pod is not None:
+            return BY_RULES
         if stack.name not in self._paths:
             self._paths[stack.name] = data_path(self._cluster, stack)
         return self._paths[stack.name]
 
     def gap(self, stack: NodeStack, family: Family) -> Unknown | None:
         """Return what keeps the rules of *stack* from being replayed for *family*, None when nothing does."""
-        return stack.gap(family) or unrecorded_rules(self._cluster, stack)
+        return stack.gap(family) or (unrecorded_rules(self._cluster, stack) if stack.pod is None else None)
 
     def queued(self, walk: Walk, crossing: Crossing, leaf: Leaf) -> Judged | None:
         """Return what the program does that a rule hands the packet to, None where it is none that is known."""

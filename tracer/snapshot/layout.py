@@ -50,6 +50,7 @@ class ObjectPath:
 class Layout:
     """What each file is. *node_files*: node → documented name → path. *pod_files* the same by pod, for bundles that name pods instead.
 
+    *pod_stacks* are files of pods' own stacks: NODE/pods/NAMESPACE_NAME → documented name → path.
     *unplaced* are files of nodes without their node: path → documented name.
     *recording* are the files of a timeline that are not the snapshot at its start.
     """
@@ -63,12 +64,14 @@ class Layout:
     unknown: tuple[str, ...] = ()
     recording: tuple[str, ...] = ()
     unplaced: Mapping[str, str] = field(default_factory=dict)
+    pod_stacks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 _EXT = r"\.(?:json|ya?ml)"
 _PLURAL = "|".join(KINDS)
 _BUNDLE_WORDS = {kind.bundle_word: kind.name for kind in kinds.KINDS if kind.bundle_word}
 _NODE_FILE = re.compile(r"nodes/(?P<node>[^/]+)/(?P<name>[^/]+)")
+_POD_STACK_FILE = re.compile(r"nodes/(?P<stack>[^/]+/pods/[^/_]+_[^/_]+)/(?P<name>[^/]+)")
 _UNPLACED = re.compile(rf"{UNPLACED}(?P<name>[^/]+)/.+")
 _TOP = re.compile(rf"(?P<kinds>{_PLURAL}){_EXT}")
 _ANY_TOP = re.compile(rf"[^/]+{_EXT}")
@@ -128,6 +131,7 @@ class _Sorter:
         self._unknown: list[str] = []
         self._recording: list[str] = []
         self._unplaced: dict[str, str] = {}
+        self._stacks: dict[str, dict[str, str]] = {}
         self._seen: set[Bundle] = set()
         self._about: str | None = None
 
@@ -143,6 +147,7 @@ class _Sorter:
             unknown=tuple(self._unknown),
             recording=tuple(self._recording),
             unplaced=self._unplaced,
+            pod_stacks={stack: _with_stand_ins(named) for stack, named in self._stacks.items()},
         )
 
     def sort(self, path: str) -> None:
@@ -158,6 +163,8 @@ class _Sorter:
             self._versions.append(path)
         elif match := _NODE_FILE.fullmatch(name):
             return self._node_file(path, match)
+        elif (match := _POD_STACK_FILE.fullmatch(name)) and match["name"] in node_files.OF_A_POD:
+            self._stacks.setdefault(match["stack"], {})[match["name"]] = path
         elif (match := _UNPLACED.fullmatch(name)) and match["name"] in node_files.BY_NAME:
             self._unplaced[path] = match["name"]
         elif name.startswith(OBJECTS) and name.endswith((".json", ".yaml", ".yml")):

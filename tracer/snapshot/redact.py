@@ -168,7 +168,10 @@ class _Heads(Mapping[str, bytes]):
 
 def _roles(layout: Layout) -> dict[str, _Role]:
     roles = {
-        path: _Role(is_dump=True) for files in (layout.node_files, layout.pod_files) for named in files.values() for path in named.values()
+        path: _Role(is_dump=True)
+        for files in (layout.node_files, layout.pod_files, layout.pod_stacks)
+        for named in files.values()
+        for path in named.values()
     }
     roles |= {path: _Role(is_dump=True) for path in layout.unplaced}
     roles |= {one.path: _Role(kind=one.kind) for one in layout.objects}

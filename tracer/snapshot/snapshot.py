@@ -65,6 +65,15 @@ class Snapshot:
             files[node] = {**named, **files.get(node, {})}
         return files
 
+    @property
+    def pod_stacks(self) -> Mapping[str, Mapping[str, str]]:
+        """Return NODE/pods/NAMESPACE_NAME → documented name → path: the files of pods' own stacks."""
+        return self.layout.pod_stacks
+
+    def held_files(self, stack: str) -> Mapping[str, str]:
+        """Return documented name → path of the files of a node, or of a pod's own stack (see ``pod_stacks``)."""
+        return self.node_files.get(stack) or self.pod_stacks.get(stack) or {}
+
     @cached_property
     def node_names(self) -> tuple[str, ...]:
         """Return the names of all nodes that have files or a Node object, sorted."""
@@ -72,15 +81,15 @@ class Snapshot:
 
     def path_of(self, node: str, name: str) -> str:
         """Return the path to print for the file *name* of *node*, whether or not it is there."""
-        return self.node_files.get(node, {}).get(name, f"nodes/{node}/{name}")
+        return self.held_files(node).get(name, f"nodes/{node}/{name}")
 
     def has_node_file(self, node: str, name: str) -> bool:
         """Return whether the snapshot holds the file *name* of *node*."""
-        return name in self.node_files.get(node, {})
+        return name in self.held_files(node)
 
     def node_file(self, node: str, name: str) -> str | None:
         """Return the text of the file *name* of *node*, or None. :raises ParseError: it is not UTF-8."""
-        path = self.node_files.get(node, {}).get(name)
+        path = self.held_files(node).get(name)
         return None if path is None else self.text(path)
 
     def node_json(self, node: str, name: str) -> object | None:

@@ -184,6 +184,9 @@ def _node_faults(snapshot: Snapshot, progress: Progress | None) -> list[Fault]:
             progress(node, place, len(nodes))
         for name in sorted(snapshot.node_files[node]):
             found.extend(file_faults(snapshot, node, BY_NAME[name]))
+    for stack, named in sorted(snapshot.pod_stacks.items()):
+        for name in sorted(named):
+            found.extend(file_faults(snapshot, stack, BY_NAME[name]))
     return found
 
 

@@ -45,6 +45,6 @@ def unread_files(snapshot: Snapshot) -> Iterator[tuple[NodeFile, str, str]]:
     """Yield every file of which nothing counts, with its node and why. Rules and lists of data paths say so themselves."""
     for file in NODE_FILES:
         if file.holds not in _RULES:
-            for node, named in snapshot.node_files.items():
+            for node, named in (*snapshot.node_files.items(), *snapshot.pod_stacks.items()):
                 if file.name in named and (why := why_unread(snapshot, node, file)):
                     yield file, node, why

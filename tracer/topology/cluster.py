@@ -21,6 +21,7 @@ from tracer.topology.stack import NodeStack
 from tracer.topology.virtual_names import VirtualNames
 
 _VIRTUAL_KINDS = {"dummy"}
+_OF_A_POD = "the pod is taken to hold its addresses on one device, and to send everything to its node"
 
 
 def _pod_networks(nodes: Iterable[Node]) -> Iterator[tuple[Network, Address]]:
@@ -77,6 +78,28 @@ class Cluster:
                 place=self._placement,
             )
         return self._stacks[node]
+
+    def pod_stack(self, pod: Pod) -> NodeStack | None:
+        """Return the own stack of *pod*, None where nothing of it was recorded: it is taken to have no rules, then."""
+        name = f"{pod.node_name}/pods/{pod.namespace}_{pod.name}"
+        if pod.host_network or name not in self.snapshot.pod_stacks:
+            return None
+        if name not in self._stacks:
+            self._stacks[name] = self._stack_of_pod(name, pod)
+        return self._stacks[name]
+
+    def _stack_of_pod(self, name: str, pod: Pod) -> NodeStack:
+        return NodeStack(
+            name,
+            self.snapshot,
+            indexed=self._indexed,
+            annotate=self.names,
+            annotate_nft=self.names.looked_up,
+            annotate_virtual=VirtualNames(self.objects, self.names),
+            kernel=self._kernel_of(pod.node_name or ""),
+            place=lambda _: Placement(addresses=pod.owned_ips, taken=_OF_A_POD),
+            pod=pod,
+        )
 
     def renewed(self, *, files: Mapping[str, Collection[str]], kinds: Collection[str]) -> Cluster:
         """Return the cluster after its snapshot changed in place: *files* of nodes by their names, objects of *kinds*.

@@ -12,6 +12,7 @@ from tracer.conntrack_list import RecordedConnections
 from tracer.ipvs.ipvsadm_list import RecordedConnection, parse_connections, parse_counters, with_counters
 from tracer.ipvs.ipvsadm_save import parse_virtual_servers
 from tracer.ipvs.model import VirtualServers
+from tracer.kube.pod import Pod
 from tracer.netfilter.base_chain import BaseChain, XtablesChain
 from tracer.netfilter.dump import Chain, Dump, Table
 from tracer.netfilter.evaluate import Annotator, no_names
@@ -74,8 +75,10 @@ class NodeStack:
         annotate_virtual: VirtualAnnotator = no_virtual_names,
         kernel: str | None = None,
         place: Callable[[NodeStack], Placement | None] | None = None,
+        pod: Pod | None = None,
     ) -> None:
         self.name = name
+        self.pod = pod
         self._place = place
         self.kernel = kernel
         self._annotate = annotate
@@ -100,6 +103,7 @@ class NodeStack:
             annotate_virtual=self.virtual_names,
             kernel=self.kernel,
             place=self._place,
+            pod=self.pod,
         )
         for derived, read_from in _READ_FROM.items():
             if derived == "routing" and self.is_placed and files.VIRTUAL_SERVERS.name in names:
@@ -110,6 +114,16 @@ class NodeStack:
         if not _NFT_FILES & {*names}:
             stack._chains = {key: chains for key, chains in self._chains.items() if key[1] in stack._dumps}
         return stack
+
+    @property
+    def called(self) -> str:
+        """Return whose stack it is, as a sentence says it: ``node n1``, ``pod shop/web-1``."""
+        return f"node {self.name}" if self.pod is None else f"pod {self.pod.namespace}/{self.pod.name}"
+
+    @property
+    def begins(self) -> str:
+        """Return whose stack it is, as a sentence begins."""
+        return self.called[:1].upper() + self.called[1:]
 
     @property
     def is_placed(self) -> bool:
@@ -279,9 +293,11 @@ class NodeStack:
     def gap(self, family: Family) -> Unknown | None:
         """Return what keeps this stack from being replayed for *family*, or None when its rules are all there and modelled."""
         dumps = self.dumps(family)
+        if self.pod is not None and not dumps and self.nft is None:
+            return None  # a pod is taken to have no rules of its own, unless some were recorded
         file = files.NFT_TEXT.name if self.mode == files.NFT_TEXT.mode else _RULE_FILES[family][0]
         if (not dumps or self.mode == files.NFT_TEXT.mode) and self.nft is None:
-            text = f"No rules recorded for node {self.name}: {file} is missing"
+            text = f"No rules recorded for {self.called}: {file} is missing"
             return Unknown(code="NO_RULES", text=text, at={"node": self.name, "file": file})
         if found := self._virtual_gap():
             return found
@@ -314,11 +330,22 @@ class NodeStack:
         other = Family.IP6 if family is Family.IP else Family.IP
         if all(d.is_empty for d in dumps):
             return self._empty(dumps[0], family, other)
-        if missing := unrecorded_tables(dumps, lambda: any(len(d.tables) > 1 and d.lists_all is not False for d in self.dumps(other))):
+        if (missing := self._unrecorded(dumps, other)) and self.pod is None:
             held = _tables([t for d in dumps for t in d.tables])
-            text = f"{dumps[0].file} has only {held} of node {self.name}; {_tables(missing)} not recorded: {_typed(dumps[0], family)}"
+            text = f"{dumps[0].file} has only {held} of {self.called}; {_tables(missing)} not recorded: {_typed(dumps[0], family)}"
             return Unknown(code="NO_RULES", text=text, at={"node": self.name, "file": dumps[0].file})
         return None
+
+    def _unrecorded(self, dumps: Sequence[Dump], other: Family) -> tuple[str, ...]:
+        """The tables that *dumps* lack, unless the dump of the other family shows that all were listed."""
+        return unrecorded_tables(dumps, lambda: any(len(d.tables) > 1 and d.lists_all is not False for d in self.dumps(other)))
+
+    def assumed_tables(self, family: Family) -> str | None:
+        """Return what is assumed of the tables that a pod's own dump lacks: a table that nobody used in a namespace is not listed."""
+        dumps = self.dumps(family) if self.pod is not None else ()
+        if not dumps or self._is_in_nft(family) or not (missing := self._unrecorded(dumps, family)):
+            return None
+        return f"assumed: {self.called} has no rules in {_tables(missing)} ({dumps[0].file} lists none)"
 
     def _is_in_nft(self, family: Family) -> bool:
         """Whether a listing of nft's has all rules of the nft back end: it has some of iptables-nft's tables, or kube-proxy's own."""
@@ -346,7 +373,7 @@ class NodeStack:
             if self.nft is None or self.nft.position(family.value, table) < 0:
                 file = self._path(files.NFT_TEXT)
                 text = (
-                    f"{dump.file}:{line}: iptables-save could not list table {table} of node {self.name}, which rules of nft are in: "
+                    f"{dump.file}:{line}: iptables-save could not list table {table} of {self.called}, which rules of nft are in: "
                     f"{file} is missing"
                 )
                 return Unknown(code="NO_RULES", text=text, at={"node": self.name, "file": file})
@@ -394,7 +421,7 @@ class NodeStack:
     def unknown_way(self, destination: Address, reason: str | None) -> Unknown:
         """Return what nobody can say of the way to *destination*, with the file that would tell; *reason* is routing's own."""
         routes = files.IP_ROUTE if destination.version == 4 else files.IP6_ROUTE
-        asked = f"where node {self.name} routes {destination}"
+        asked = f"where {self.called} routes {destination}"
         if routes.word not in self.routing.missing:
             return Unknown(code="DATA_MISSING", text=f"{asked}: {reason}" if reason else asked, at={"node": self.name})
         file, text = self._path(routes), f"{asked}: {self.lacking(routes)}"

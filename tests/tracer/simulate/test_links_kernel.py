@@ -58,8 +58,11 @@ class World:
         else:
             subprocess.run(["ip", "-n", self.spaces[space].name, *words.split()], check=True, capture_output=True, text=True)
 
-    def cluster(self, rules: Mapping[str, str] | None = None) -> Cluster:
-        """Return the cluster as Hopline reads it from dumps of the two nodes; *rules*: iptables-save of the nodes that have any."""
+    def cluster(self, rules: Mapping[str, str] | None = None, *, own: Mapping[str, str] | None = None) -> Cluster:
+        """Return the cluster as Hopline reads it from dumps of the two nodes.
+
+        *rules*: iptables-save of the nodes that have any; *own*: path below a pod's own folder → text, as ``p1/ss.txt``.
+        """
         files: dict[str, object] = {
             "nodes.json": _list([_node(name, ips) for name, ips in NODE.items()]),
             "pods.json": _list([_pod("p1", "n1"), _pod("p2", "n2")]),
@@ -72,6 +75,9 @@ class World:
             neighbours = subprocess.run(["ip", "-n", space.name, "-j", "neigh"], check=True, capture_output=True, text=True).stdout
             texts |= {"ip-neigh.json": neighbours, "iptables-save.txt": (rules or {}).get(node, NO_RULES), "ip6tables-save.txt": NO_RULES}
             files |= {f"nodes/{node}/{name}": text for name, text in texts.items()}
+        for place, text in (own or {}).items():
+            pod, _, name = place.partition("/")
+            files[f"nodes/n{pod[1:]}/pods/shop_{pod}/{name}"] = text
         return Cluster.from_snapshot(
             Snapshot.from_files({p: c.encode() if isinstance(c, str) else json.dumps(c).encode() for p, c in files.items()})
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tracer.snapshot.layout import Bundle, recognise
-from tracer.snapshot.node_files import BY_NAME, STAND_INS, NodeFile
+from tracer.snapshot.node_files import BY_NAME, OF_A_POD, STAND_INS, NodeFile
 
 OBJECT = b'{"kind": "List", "items": []}'
 
@@ -67,6 +67,14 @@ def test_every_documented_node_file_is_known() -> None:
     assert set(layout.node_files["n"]) == set(BY_NAME)
     assert layout.node_files["m.example"] == {"ss.txt": "nodes/m.example/ss.txt"}
     assert layout.unknown == ()
+
+
+def test_files_of_a_pods_own_stack() -> None:
+    own = {f"nodes/n1/pods/shop_web-1/{name}": b"" for name in OF_A_POD}
+    other = ["nodes/n1/pods/shop_web-1/kube-proxy-mode.txt", "nodes/n1/pods/web-1/ss.txt", "nodes/n1/pods/a_b/c/ss.txt"]
+    layout = recognise({"services.json": b"", **own, **dict.fromkeys(other, b"")})
+    assert (set(layout.pod_stacks["n1/pods/shop_web-1"].values()), set(layout.unknown)) == (set(own), set(other))
+    assert layout.node_files == {}
 
 
 def test_a_timeline_is_its_first_moment() -> None:

@@ -18,6 +18,7 @@ from tracer.explain.dependencies.watched_rules import WatchedDump, WatchedServer
 from tracer.ipvs.ipvsadm_list import RecordedConnection
 from tracer.ipvs.model import VirtualServers
 from tracer.kube.objects import Objects
+from tracer.kube.pod import Pod
 from tracer.netfilter.dump import Dump
 from tracer.netfilter.ipset_save import IpSet
 from tracer.netfilter.nft_rules import NftRules
@@ -122,7 +123,7 @@ class WatchedSnapshot(Snapshot):
         return self.inner.lines(path)
 
     def _nodes_with(self, path: str) -> Iterator[FileName]:
-        for node, files in self.inner.node_files.items():
+        for node, files in (*self.inner.node_files.items(), *self.inner.pod_stacks.items()):
             yield from ((node, name) for name, held in files.items() if held == path)
 
 
@@ -138,6 +139,7 @@ class WatchedStack(NodeStack):
             annotate_nft=cluster.names.looked_up,
             annotate_virtual=VirtualNames(cluster.objects, cluster.names),
             kernel=stack.kernel,
+            pod=stack.pod,
         )
         self._inner = stack
         self._reads = reads
@@ -185,7 +187,7 @@ class WatchedStack(NodeStack):
         return self._dumps[family]
 
     def _name_of(self, path: str) -> str:
-        return next((name for name, held in self._snapshot.node_files.get(self.name, {}).items() if held == path), path)
+        return next((name for name, held in self._snapshot.held_files(self.name).items() if held == path), path)
 
     @cached_property
     def nft(self) -> NftRules | None:
@@ -234,6 +236,13 @@ class WatchedCluster(Cluster):
             self.reads.note_object(Asked("Node", "name", node))
             self._stacks[node] = WatchedStack(self._inner.stack(node), self, self.reads)
         return self._stacks[node]
+
+    def pod_stack(self, pod: Pod) -> NodeStack | None:
+        """Return the own stack of *pod*, watched."""
+        found = self._inner.pod_stack(pod)
+        if found is not None and found.name not in self._stacks:
+            self._stacks[found.name] = WatchedStack(found, self, self.reads)
+        return None if found is None else self._stacks[found.name]
 
     @cached_property
     def node_names(self) -> tuple[str, ...]:

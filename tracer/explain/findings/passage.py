@@ -72,7 +72,7 @@ def passage_of(outcome: Outcome) -> Passage:
     dnats, snats = [], []
     for mark in marks(outcome.hops):
         step = mark.step
-        if step.rewrote:
+        if step.rewrote and mark.hop.kind is not StackKind.POD:  # a pod's own rules choose no endpoint
             if "destination" in step.rewrote or ("destination_port" in step.rewrote and step.verdict):
                 dnats.append(mark)
             if "source" in step.rewrote:

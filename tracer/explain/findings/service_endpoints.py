@@ -214,8 +214,8 @@ def _unproven(case: Case, passage: Passage) -> Iterator[Finding]:
     if outcome.listener is not Listener.UNDECLARED or place is None or place.kind != "pod" or case.sent is None:
         return
     pod = case.objects.pod(place.namespace or "", place.name or "")
-    if pod is None:
-        return
+    if pod is None or any(step.rewrote for hop in outcome.hops[-1:] for step in hop.steps):
+        return  # the pod's own rules made it another port
     declared = sorted({f"{c.container_port}/{c.protocol.value}" + (f" ({c.name})" if c.name else "") for c in pod.ports})
     says = f"its containers declare {some(declared)}" if declared else "its containers declare no port at all"
     subject, at = case.subject, passage.dnats[-1] if passage.dnats else None

@@ -37,6 +37,12 @@ class Renaming:
             for name in sorted(named):
                 if (content := self._node_file(node, name)) is not None:
                     yield f"nodes/{self.words.in_name(node)}/{name}", content.encode()
+        for stack, named in sorted(self._snapshot.pod_stacks.items()):
+            node, _, pod = stack.partition("/pods/")
+            folder = f"nodes/{self.words.in_name(node)}/pods/{'_'.join(map(self.words.in_name, pod.split('_')))}"
+            for name in sorted(named):
+                if (content := self._node_file(stack, name)) is not None:
+                    yield f"{folder}/{name}", content.encode()
         if version := kubernetes_version(self._snapshot):
             yield "version.json", _json({"gitVersion": version})
         yield "snapshot.json", _json(self._about())

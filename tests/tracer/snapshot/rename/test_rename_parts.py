@@ -203,3 +203,10 @@ def test_snapshot_json_says_that_it_is_redacted_and_no_reason_that_may_hold_name
 def test_a_short_key_is_refused() -> None:
     with pytest.raises(ValueError, match="16 bytes"):
         Renaming(Snapshot.from_files({}), b"short")
+
+
+def test_a_pods_own_files_lie_below_its_new_name() -> None:
+    own = "nodes/worker/pods/acme_payroll/"
+    files, _ = renamed(**{f"{own}iptables-save.txt": "*filter\n:INPUT DROP [0:0]\n-A INPUT -s 10.244.1.2/32 -j ACCEPT\nCOMMIT\n"})
+    path = f"nodes/{W('worker')}/pods/{W('acme')}_{W('payroll')}/iptables-save.txt"
+    assert f"-s {ADDRESS}/32" in files[path] and not any("payroll" in name or "acme" in name for name in files)
