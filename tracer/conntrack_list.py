@@ -24,6 +24,8 @@ _FLAG = re.compile(r"\[[A-Z_]+\]", re.ASCII)
 _STATE = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
 _COUNTED = re.compile(r"conntrack v[0-9.]+ \(conntrack-tools\): [0-9]+ flow entries have been shown\.", re.ASCII)
 _OWN = re.compile(r"(?:ipv[46] |tcp |udp |sctp |icmp|unknown |conntrack v)", re.ASCII)
+_STATISTICS = re.compile(r"cpu=[0-9]{1,6}[ \t]", re.ASCII)
+"""What ``conntrack -S`` prints, which EKS' log collector puts before the entries."""
 _QUOTED = " \t>|"
 _FAMILIES = {"ipv4": Family.IP, "ipv6": Family.IP6}
 _PROTOCOLS = {p.value: p for p in Protocol}
@@ -133,7 +135,7 @@ def _read(line: str, number: int, file: str) -> Entry | Fault | None:
     if not line.strip() or _COUNTED.fullmatch(line.strip()):
         return None
     if "src=" not in line:
-        if pasted.is_around(line):
+        if pasted.is_around(line) or _STATISTICS.match(line):
             return None
         return Fault(file=file, line=number, column=0, message="no src= in the line", text=line)
     try:

@@ -21,6 +21,7 @@ from tracer.snapshot.layout import KINDS, OBJECTS, UNPLACED, Layout, recognise
 from tracer.snapshot.looks import ROWS
 from tracer.snapshot.node_files import BY_NAME
 from tracer.snapshot.pieces import Piece
+from tracer.snapshot.vendors import is_said_again, is_unused
 
 _OBJECT_HEAD = b'{"kind": "List"'
 _WHAT = {name: row.what for row in ROWS for name in (row.name, row.ip6) if name}
@@ -128,7 +129,10 @@ class _Arranging:
         # Endpoints name the nodes that have some: only Node objects tell how many there are.
         self._only = next((node.name for node in nodes if node.is_object), None) if len(nodes) == 1 else None
         self._root, self._others = _roots(glances)
-        self._hosts = {path.rpartition("/")[0]: one.host for path, one in glances.items() if one.host}
+        self._hosts: dict[str, set[str]] = defaultdict(set)
+        for path, one in glances.items():
+            if one.host:
+                self._hosts[path.rpartition("/")[0]].add(one.host)
         self._taken: dict[str, str] = {}
         self._waiting: Mapping[str, str] = {}
         self._unplaced: list[Unplaced] = []
@@ -153,6 +157,8 @@ class _Arranging:
         """The documented name of a node's file: what its content is, else its own name; of one that waits what was told before."""
         if path in self._waiting:
             return self._waiting[path]
+        if is_unused(path):
+            return None
         name = path.rpartition("/")[2]
         one = self._glances[path]
         if name in BY_NAME and (one.file is None or BY_NAME[name].holds is BY_NAME[one.file].holds):
@@ -161,7 +167,7 @@ class _Arranging:
 
     def _place_node_files(self, paths: Sequence[str]) -> None:
         count = Counter(self._file(path) for path in paths)
-        for path in sorted(paths):
+        for path in sorted(paths, key=lambda path: (is_said_again(path), path)):
             file = self._file(path) or ""
             node = self._said_node(path) or self._node_in(path) or self._host_of(path)
             if node is None and self._only is not None and count[file] == 1:
@@ -174,7 +180,7 @@ class _Arranging:
         held = self._taken.get(place)
         if node is not None and held is None:
             self._taken[place] = path
-        elif held is None or self._glances[held].digest != self._glances[path].digest:
+        elif held is None or (self._glances[held].digest != self._glances[path].digest and not is_said_again(path)):
             belongs = place if held is None else f"nowhere: {held} counts as {place}"
             self._unplaced.append(Unplaced(path=self._first_name(path), what=what_of(file), belongs=belongs, file=file))
             self._taken[self._unplaced[-1].kept_as] = path
@@ -204,8 +210,13 @@ class _Arranging:
             return None
         shared = {folder: _shared_folders(folder, path) for folder in self._hosts}
         nearest = max(shared.values())
-        found = {self._called.node(host) or host for folder, host in self._hosts.items() if shared[folder] == nearest}
-        return found.pop() if len(found) == 1 and (nearest or len(set(self._hosts.values())) == 1) else None
+        found = {node for folder, hosts in self._hosts.items() if shared[folder] == nearest for node in self._nodes_called(hosts)}
+        every = {node for hosts in self._hosts.values() for node in self._nodes_called(hosts)}
+        return found.pop() if len(found) == 1 and (nearest or len(every) == 1) else None
+
+    def _nodes_called(self, hosts: Collection[str]) -> set[str]:
+        """The nodes that a host's names (``hostname``, ``hostname -f``, ``uname -n``) call; one that no object knows by its shortest."""
+        return {node for host in hosts if (node := self._called.host(host)) is not None} or {min(hosts, key=lambda host: (len(host), host))}
 
     def _place_objects(self, paths: Sequence[str]) -> None:
         has_services = any(

@@ -24,9 +24,9 @@ class Called:
         return self._called.get(word.lower())
 
     def host(self, word: str) -> str | None:
-        """Return the node on which a prompt says *word*, a hostname up to its first dot. Where no node is known, it is believed."""
+        """Return the node whose host calls itself *word*, whole or up to its first dot. Where no node is known, it is believed."""
         lower = word.lower()
-        found = self.node(lower) or self._short.get(lower)
+        found = self.node(lower) or self._short.get(lower) or self.node(lower.partition(".")[0])
         return lower if found is None and self._knows_none and lower not in _NOBODYS else found
 
 

@@ -19,11 +19,14 @@ from tracer.snapshot.snapshot import Snapshot
 _HEAD = 6_000
 _FAMILY_HEAD = 262_144
 _NODES_KEPT = 20_000
+_SHORTEST_INSTANCE = 4
 _BINARY = b"\x00"
 _ADDRESS = re.compile(
     r"""(?: -[sd] |\bfrom |\bvia |"dst": ?"|"src": ?"|"gateway": ?"|^)([0-9a-f]{1,4}[.:][0-9a-f.:]{1,40})""", re.ASCII | re.MULTILINE
 )
 _PROGRAM6 = re.compile(r"ip6tables|(?:^|[\s/_-])ip (?:-[a-z]{1,8} ){0,3}-6", re.ASCII)
+_NAME6 = re.compile(r"ip6|ipv6|[-_]v6|_-6_", re.ASCII)
+"""What collectors call files of IPv6."""
 _NODE_NAME = re.compile(rb"""["']?nodeName["']?[ \t]{0,4}:[ \t]{0,4}["']?([a-z0-9][a-z0-9.-]{0,252})""")
 _HOST_FILES = ("hostname", "uname", "nodename")
 _HOST_LONGEST = 1_000
@@ -99,7 +102,7 @@ def _of_family(row: Row, path: str, content: bytes, typed: str) -> str:
     found = _ADDRESS.search(text)
     if found is not None:
         return row.ip6 if ":" in found[1] else row.name
-    said = _PROGRAM6.search(typed) or _PROGRAM6.search(text) or "ip6" in typed or "ip6" in path.rpartition("/")[2]
+    said = _PROGRAM6.search(typed) or _PROGRAM6.search(text) or "ip6" in typed or _NAME6.search(path.rpartition("/")[2])
     return row.ip6 if said else row.name
 
 
@@ -110,7 +113,9 @@ def known_nodes(content: bytes) -> tuple[KnownNode, ...]:
     if _NODE_KIND.search(data):
         name = "cluster.json" if data.lstrip()[:1] in (b"{", b"[") else "cluster.yaml"
         for node in Snapshot.from_files({name: data}).objects.nodes:
-            also = frozenset({node.labels.get("kubernetes.io/hostname", node.name), *map(str, node.ips)})
+            instance = (node.provider_id or "").rpartition("/")[2]  # aws:///us-east-1a/i-0abc: what EKS' collector calls its archive by
+            instances = {instance} if len(instance) >= _SHORTEST_INSTANCE and not instance.isdigit() else set()
+            also = frozenset({node.labels.get("kubernetes.io/hostname", node.name), *map(str, node.ips), *instances})
             nodes[node.name] = KnownNode(name=node.name, also=also, is_object=True)
     for found in _NODE_NAME.finditer(data):
         nodes.setdefault(found[1].decode(), KnownNode(name=found[1].decode()))

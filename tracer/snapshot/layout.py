@@ -83,7 +83,8 @@ _MUST_GATHER = re.compile(
 _MUST_GATHER_ONE = re.compile(r"(?:.*/)?namespaces/(?P<a>[^/]+)/(?:(?P=a)|pods/(?P<pod>[^/]+)/(?P=pod))\.ya?ml")
 _CILIUM = re.compile(rf"(?:.*/)?(?:k8s|gatewayapi)-(?P<kinds>{_PLURAL})(?:-[0-9-]+)?\.ya?ml")
 _CILIUM_NODE = re.compile(
-    r"(?:.*/)?(?:cilium-)?bugtool-(?P<pod>cilium-[a-z0-9]+)(?:-[0-9]{8}-[0-9]{6})?(?:-[0-9]+)?/(?:.*/)?cmd/(?P<name>[^/]+)\.(?:md|txt)"
+    r"(?:.*/)?(?:cilium-)?bugtool-(?P<pod>[a-z][a-z0-9-]{0,60}?-[a-z0-9]{5})(?:-[0-9]{8}-[0-9]{6})?(?:-[0-9]+)?(?:\.tar\.gz|\.tgz)?/"
+    r"(?:.*/)?cmd/(?P<name>[^/]+)\.(?:md|txt)"
 )
 _CLUSTER_INFO = re.compile(rf"(?P<namespace>[^/]+)/(?P<kinds>{_PLURAL}){_EXT}")
 _VERSION = re.compile(r"(?:(?:.*/)?cluster-info/cluster_version\.json|version\.json|(?:.*/)?k8s-version(?:-[0-9-]+)?\.txt)")

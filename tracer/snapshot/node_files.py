@@ -426,11 +426,12 @@ IPSET_LIST = NodeFile(
 )
 
 
-def _printed(name: str, argv: tuple[str, ...], holds: Holds, of: NodeFile | None = None) -> NodeFile:
+def _printed(name: str, argv: tuple[str, ...], holds: Holds, of: NodeFile | None = None, bugtool: tuple[str, ...] = ()) -> NodeFile:
     """The row of a file that says in another form what *of* says; nothing is read yet where there is none."""
     return NodeFile(
         name=name,
         holds=holds,
+        bugtool=bugtool,
         family=of.family if of else None,
         argv=argv,
         unchecked=_INSTEAD if of else _NOTHING_READ,
@@ -449,13 +450,13 @@ def _table_of_sockets(of: str) -> NodeFile:
 
 
 TEXTS = (
-    _printed("ip-addr.txt", ("ip", "addr"), Holds.WAYS, IP_ADDR),
-    _printed("ip-link.txt", ("ip", "-d", "link"), Holds.WAYS, IP_LINK),
-    _printed("ip-route.txt", ("ip", "route", "show", "table", "all"), Holds.WAYS, IP_ROUTE),
-    _printed("ip6-route.txt", ("ip", "-6", "route", "show", "table", "all"), Holds.WAYS, IP6_ROUTE),
-    _printed("ip-rule.txt", ("ip", "rule"), Holds.POLICY_ROUTING, IP_RULE),
+    _printed("ip-addr.txt", ("ip", "addr"), Holds.WAYS, IP_ADDR, ("ip-a",)),
+    _printed("ip-link.txt", ("ip", "-d", "link"), Holds.WAYS, IP_LINK, ("ip--d--s-l",)),
+    _printed("ip-route.txt", ("ip", "route", "show", "table", "all"), Holds.WAYS, IP_ROUTE, ("ip--4-r",)),
+    _printed("ip6-route.txt", ("ip", "-6", "route", "show", "table", "all"), Holds.WAYS, IP6_ROUTE, ("ip--6-r",)),
+    _printed("ip-rule.txt", ("ip", "rule"), Holds.POLICY_ROUTING, IP_RULE, ("ip-rule",)),
     _printed("ip6-rule.txt", ("ip", "-6", "rule"), Holds.POLICY_ROUTING, IP6_RULE),
-    _printed("ip-neigh.txt", ("ip", "neigh"), Holds.NEIGHBOURS, IP_NEIGH),
+    _printed("ip-neigh.txt", ("ip", "neigh"), Holds.NEIGHBOURS, IP_NEIGH, ("ip--4-n",)),
     _printed("bridge-fdb.json", ("bridge", "-j", "fdb"), Holds.NEIGHBOURS),
     _printed("bridge-fdb.txt", ("bridge", "fdb"), Holds.NEIGHBOURS),
     _printed("nft-hooks.txt", ("nft", "list", "hooks"), Holds.HOOKS),
