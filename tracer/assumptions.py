@@ -24,9 +24,10 @@ class Kind:
         return tuple(f"{name}:{setting}" for setting in self.settings or ("NODE",))
 
 
-FRONT, ENTERS, NETWORK = "front", "enters", "network"
+FRONT, ENTERS, NETWORK, HOOKS = "front", "enters", "network", "hooks"
 NODE_PORT, KEPT, POD = "node-port", "kept", "pod"
 ROUTES_PODS, DROPS_PODS = "routes-pods", "drops-pods"
+NFT_FIRST, LEGACY_FIRST = "nft-first", "legacy-first"
 
 KINDS: Mapping[str, Kind] = {
     FRONT: Kind(
@@ -45,8 +46,16 @@ KINDS: Mapping[str, Kind] = {
             DROPS_PODS: "the network around the nodes does not know pod addresses",
         },
     ),
+    HOOKS: Kind(
+        about="which back end is asked first where both have chains of equal priority; without a word both orders are told",
+        settings={
+            NFT_FIRST: "the chains of nftables and iptables-nft before those of iptables-legacy",
+            LEGACY_FIRST: "the chains of iptables-legacy before those of nftables and iptables-nft",
+        },
+    ),
 }
-"""Name → what it is; the first setting is the default, unless what was recorded speaks for another."""
+"""Name → what it is; the first setting is the default, unless what was recorded speaks for another. ``hooks`` has none: it is not assumed
+unless it is set."""
 
 
 def assumption_words() -> tuple[str, ...]:

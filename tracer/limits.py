@@ -23,6 +23,8 @@ PEERS = 8
 """How many other nodes are asked whether they have a route that a node lacks."""
 ORDERS = 24
 """How many orders of a virtual server's list are tried, to see whether a hash scheduler's answer depends on it."""
+TIED = 24
+"""How many orders of chains of equal priority are tried at one hook, to see whether the packet's way depends on it."""
 FAULTS = 1_000
 """How many faults of one text are kept; that there are more is kept as the last."""
 REFUSED = 10_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tracer.explain.explanation import Check, Explanation, Remedy, Severity, Theme, issue, kubernetes_docs, manual
+from tracer.explain.explanation import Check, Explanation, Remedy, Severity, Theme, issue, kernel, kubernetes_docs, manual
 
 _COLLECT_RULES = Check(
     look_for="A complete dump ends with COMMIT and a comment for each table.", command="iptables-save -c > iptables-save.txt"
@@ -98,6 +98,35 @@ REASONS = (
             ),
         ),
         sources=(issue("cloudnativelabs/kube-router#1069"), issue("canonical/microk8s#2180"), manual("iptables-save(8)")),
+    ),
+    Explanation(
+        code="HOOK_ORDER_UNKNOWN",
+        severity=Severity.NOTICE,
+        theme=Theme.SNAPSHOT,
+        title="Which of several chains is asked first is not recorded",
+        sentence="Chains of equal priority decide differently about the packet, and no file tells which of them the kernel asks first.",
+        meaning=(
+            "Within a hook the kernel asks by priority, and of equal priorities what was registered last. Tables of iptables-legacy and of "
+            "iptables-nft have the same priorities, and so have many native tables (firewalls, network plugins). No dump holds the order "
+            "in which chains were registered: each order that leads to something else is followed and shown with its condition.",
+            "Where all orders lead to the same, nothing is said.",
+        ),
+        confirm=(Check(look_for="The order from top to bottom; an empty listing says nothing.", command="nft list hooks > nft-hooks.txt"),),
+        fix=(
+            Remedy(
+                action="Record nft-hooks.txt of the node, and upload the snapshot anew.",
+                trade_off="Kernels before 2026 do not list chains of type nat there, and some kernels list nothing.",
+            ),
+            Remedy(
+                action="Ask with --assume hooks:nft-first or hooks:legacy-first, where it is the two back ends.",
+                trade_off="The answer then holds for a node on which that is so.",
+            ),
+            Remedy(
+                action="Use one back end on the node, and priorities of their own for your native chains.",
+                trade_off="The other back end's rules have to be made anew.",
+            ),
+        ),
+        sources=(kernel("net/netfilter/core.c"), kernel("net/netfilter/nf_nat_core.c"), manual("nft(8)")),
     ),
     Explanation(
         code="UNREAD_TABLE",

@@ -11,6 +11,7 @@ from tracer.limits import Budget
 from tracer.netfilter.dump import Chain
 from tracer.netfilter.evaluate import Annotator, XtablesLanguage, in_words
 from tracer.netfilter.leaf import Leaf, StepList
+from tracer.netfilter.registered import BackEnd, Registered
 from tracer.netfilter.rule_language import Base, RuleLanguage
 from tracer.netfilter.view import View
 from tracer.netfilter.walk import RuleWalk
@@ -30,6 +31,10 @@ class BaseChain(TypingProtocol):
     @property
     def routes_again(self) -> bool:
         """Return whether the kernel looks up a new way out where the chain, in OUTPUT, changed what routing looks at."""
+
+    @property
+    def registered(self) -> Registered:
+        """Return what the kernel's list of the hook has of the chain."""
 
     def language(self, budget: Budget) -> RuleLanguage[Any, Any, Any]:
         """Return what the walk asks of the chain's rules, within *budget*: for a walk of its own, or for ``KeptRuns``."""
@@ -61,6 +66,15 @@ class XtablesChain:
     def routes_again(self) -> bool:
         """Return whether this is a chain of the mangle table. Source: ipt_mangle_out; iptables-nft makes it of type route."""
         return self.chain.table.name == "mangle"
+
+    @property
+    def registered(self) -> Registered:
+        """Return what the kernel's list of the hook has of the chain. A legacy table is registered at all of its hooks at once."""
+        table, chain = self.chain.table, self.chain.name
+        if table.dump.is_legacy:
+            return Registered(name=f"legacy {table.name}", title=f"chain {chain} of the legacy table {table.name}", back_end=BackEnd.LEGACY)
+        name, title = f"{self.family} {table.name} {chain}", f"chain {chain} of iptables-nft's table {table.name}"
+        return Registered(name=name, title=title, back_end=BackEnd.NFT)
 
     def language(self, budget: Budget) -> XtablesLanguage:
         """Return what the walk asks of the chain's rules, within *budget*."""

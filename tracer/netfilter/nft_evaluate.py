@@ -24,6 +24,7 @@ from tracer.netfilter.nft_print import element_text
 from tracer.netfilter.nft_set_index import ABSENT, Absent, OwnPort, Value, Ways, unknown
 from tracer.netfilter.nft_targets import assigned, chosen_element, lacks_dependency, nat_target, refusal
 from tracer.netfilter.nft_values import Evaluator, Indexes
+from tracer.netfilter.registered import BackEnd, Registered
 from tracer.netfilter.rule_language import Base, Costs
 from tracer.netfilter.view import UnknownAnswer, View
 from tracer.netfilter.walk import RuleWalk
@@ -83,6 +84,18 @@ class NftBaseChain:
     def routes_again(self) -> bool:
         """Return whether the chain is of type route. Source: nf_route_table_hook4, nft_chain_route.c."""
         return self.chain.type == "route"
+
+    @property
+    def registered(self) -> Registered:
+        """Return what the kernel's list of the hook has of the chain. What bridges and devices ask is in lists of their own."""
+        held = f"{self.table.family} {self.table.name}"
+        return Registered(
+            name=f"{held} {self.chain.name}",
+            title=f"chain {self.chain.name} of table {held}",
+            back_end=BackEnd.NFT,
+            listed_in=held,
+            apart=self.bridging,
+        )
 
     def language(self, budget: Budget) -> NftLanguage:
         """Return what the walk asks of the chain's rules, within *budget*."""

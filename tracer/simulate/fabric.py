@@ -92,7 +92,7 @@ class Fabric:
         self._client = client
         self._dialling: set[Address] = set()
         self._around = ClusterSurroundings(cluster, acceptors)
-        self._nodes = NodeWalk(self._around, self.budget)
+        self._nodes = NodeWalk(self._around, self.budget, self.assuming)
         self._balancers: dict[TableId, Balancer] = {}
 
     # -- the loop -----------------------------------------------------------------------------------------------------------------

@@ -9,23 +9,28 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
+from itertools import combinations, groupby
 
 from tracer.conntrack import Connection
 from tracer.forks import drawn
 from tracer.frozen import changed
 from tracer.limits import Budget
+from tracer.netfilter import hook_listing
 from tracer.netfilter import model as m
 from tracer.netfilter.base_chain import BaseChain
 from tracer.netfilter.kept_runs import KeptRuns
 from tracer.netfilter.leaf import Leaf, StepList
 from tracer.netfilter.model import Hook, Priority
+from tracer.netfilter.registered import Registered, is_before
 from tracer.netfilter.translate import Addresses, Translation, manipulates_source, translate
 from tracer.netfilter.view import View
 from tracer.packet import Address, Family, Packet, Protocol, unsaid
 from tracer.routing import ResultKind, is_unnamed
 from tracer.simulate import ipvs, recorded
+from tracer.simulate.assuming import Assuming
 from tracer.simulate.crossing import Crossing, Passed, relayed, rewritten
 from tracer.simulate.policy_queue import Judged, is_queued
+from tracer.simulate.ties import Tie, Ties
 from tracer.simulate.walk import Ending, Walk
 from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Reason, Step, Unknown
@@ -42,15 +47,25 @@ class _Act(Enum):
     REQUEST = "request to a virtual server"
 
 
+_REGISTERED = {
+    _Act.TRACK: Registered(name=hook_listing.TRACKING, title="connection tracking"),
+    _Act.NAT: Registered(name=hook_listing.NAT, title="the kernel's NAT"),
+    _Act.ANSWER: Registered(name=hook_listing.ANSWERS, title="IPVS (answers)"),
+    _Act.REQUEST: Registered(name=hook_listing.REQUESTS, title="IPVS (requests)"),
+}
 _VIRTUAL = ((_Act.ANSWER, ipvs.ANSWERS), (_Act.REQUEST, ipvs.REQUESTS))
 _Place = tuple[int, Hook, Family, bool, bool]
+_Plain = _Act | BaseChain
+_Stage = _Plain | Tie[_Plain]
+"""What a packet meets in a hook; several at once where nothing tells which of them it meets first."""
 
 
 @dataclass(frozen=True, slots=True)
 class HookRunner:
     """Runs hooks; *addresses* says what MASQUERADE and REDIRECT take in a crossing, *reroute* finds a new way out of OUTPUT.
 
-    *queued* says what a program does that a rule hands the packet to, None where it is none that is known.
+    *queued* says what a program does that a rule hands the packet to, None where it is none that is known. *ties* knows what to do where
+    several chains have the same priority.
     It keeps what earlier packets found in each chain, so it is for one question only.
     """
 
@@ -58,14 +73,16 @@ class HookRunner:
     reroute: Callable[[Walk, Crossing], Iterator[Passed | Ending]]
     budget: Budget = field(default_factory=Budget)
     queued: Callable[[Walk, Crossing, Leaf], Judged | None] = lambda walk, crossing, leaf: None
+    ties: Ties = field(default_factory=lambda: Ties(Assuming()))
     _runs: dict[int, tuple[BaseChain, KeptRuns]] = field(default_factory=dict)
-    _orders: dict[_Place, tuple[NodeStack, Sequence[_Act | BaseChain]]] = field(default_factory=dict)
+    _orders: dict[_Place, tuple[NodeStack, Sequence[_Stage]]] = field(default_factory=dict)
+    _nat_orders: dict[tuple[int, Hook, Family], tuple[NodeStack, Sequence[_Stage]]] = field(default_factory=dict)
 
     def run(self, walk: Walk, crossing: Crossing, hook: Hook) -> Iterator[Passed | Ending]:
         """Return the ways *hook* lets the packet through, and the ways it ends there."""
         return self._stages(walk, crossing, hook, self._stages_of(crossing, hook, walk.packet.family))
 
-    def _stages_of(self, crossing: Crossing, hook: Hook, family: Family) -> Sequence[_Act | BaseChain]:
+    def _stages_of(self, crossing: Crossing, hook: Hook, family: Family) -> Sequence[_Stage]:
         """What the packet meets in *hook*, in the kernel's order."""
         key = (id(crossing.stack), hook, family, crossing.state is None, crossing.served)
         kept = self._orders.get(key)
@@ -73,24 +90,34 @@ class HookRunner:
             kept = self._orders[key] = crossing.stack, self._ordered(crossing, hook, family)  # the stack is held: its id stays its own
         return kept[1]
 
-    def _ordered(self, crossing: Crossing, hook: Hook, family: Family) -> Sequence[_Act | BaseChain]:
+    def _ordered(self, crossing: Crossing, hook: Hook, family: Family) -> Sequence[_Stage]:
         chains = crossing.stack.chains(hook, family)
-        stages: list[tuple[int, _Act | BaseChain]] = [(chain.priority, chain) for chain in chains if not chain.is_nat]
+        stages: list[tuple[int, _Plain]] = [(chain.priority, chain) for chain in chains if not chain.is_nat]
         if hook in (Hook.PREROUTING, Hook.OUTPUT) and crossing.state is None:
             stages.append((Priority.CONNTRACK, _Act.TRACK))
         if hook is not Hook.FORWARD:
             stages.append((Priority.NAT_SRC if manipulates_source(hook) else Priority.NAT_DST, _Act.NAT))
         if crossing.stack.virtual_servers is not None and not crossing.served:
             stages += [(places[hook], act) for act, places in _VIRTUAL if hook in places]
-        stages.sort(key=lambda stage: stage[0])
-        return [stage for _, stage in stages]
+        return _tied(crossing.stack, hook, family, stages)
 
-    def _stages(self, walk: Walk, crossing: Crossing, hook: Hook, stages: Sequence[_Act | BaseChain]) -> Iterator[Passed | Ending]:
+    def _nat_ordered(self, stack: NodeStack, hook: Hook, family: Family) -> Sequence[_Stage]:
+        """The NAT chains of a hook: the kernel keeps them in a list of their own, in which their priorities count."""
+        key = (id(stack), hook, family)
+        if key not in self._nat_orders:
+            chains = [(chain.priority, chain) for chain in stack.chains(hook, family) if chain.is_nat]
+            self._nat_orders[key] = stack, _tied(stack, hook, family, chains)
+        return self._nat_orders[key][1]
+
+    def _stages(self, walk: Walk, crossing: Crossing, hook: Hook, stages: Sequence[_Stage]) -> Iterator[Passed | Ending]:
         walk, stages = self._past_known(walk, crossing, hook, stages)
         if not stages:
             return iter(((walk, crossing),))
         stage, rest = stages[0], stages[1:]
         ways: Iterator[Passed | Ending]
+        if isinstance(stage, Tie):
+            ways = self._in_some_order(walk, crossing, hook, stage)
+            return relayed(ways, partial(self._stages, hook=hook, stages=rest))
         if stage is _Act.TRACK:
             ways = _tracked(walk, crossing)
         elif stage is _Act.ANSWER:
@@ -105,9 +132,7 @@ class HookRunner:
             ways = self._routed_again(walk.packet, ways, whole=stage is not _Act.NAT)
         return relayed(ways, partial(self._stages, hook=hook, stages=rest))
 
-    def _past_known(
-        self, walk: Walk, crossing: Crossing, hook: Hook, stages: Sequence[_Act | BaseChain]
-    ) -> tuple[Walk, Sequence[_Act | BaseChain]]:
+    def _past_known(self, walk: Walk, crossing: Crossing, hook: Hook, stages: Sequence[_Stage]) -> tuple[Walk, Sequence[_Stage]]:
         """The walk behind the first chains of *stages* that are known to accept the packet as it is, and the stages that follow."""
         seen: list[View] = []
 
@@ -117,16 +142,40 @@ class HookRunner:
             return seen[0]
 
         steps, known = walk.visit.steps, 0
-        for chain in stages:
-            if isinstance(chain, _Act) or (kept := self._runs.get(id(chain))) is None:
-                break
-            behind = kept[1].accepted(view, steps)
-            if behind is None:
+        for stage in stages:
+            behind, is_known = steps, False
+            for chain in stage.members if isinstance(stage, Tie) else (stage,):
+                kept = None if isinstance(chain, _Act) else self._runs.get(id(chain))
+                behind = kept[1].accepted(view, behind) if kept is not None else None
+                is_known = behind is not None
+                if not is_known:
+                    break
+            if not is_known:
                 break
             steps, known = behind, known + 1
         return (_stepped(walk, steps), stages[known:]) if known else (walk, stages)
 
-    def _requested(self, walk: Walk, crossing: Crossing, hook: Hook, rest: Sequence[_Act | BaseChain]) -> Iterator[Passed | Ending]:
+    def _in_some_order(self, walk: Walk, crossing: Crossing, hook: Hook, tie: Tie[_Plain]) -> Iterator[Passed | Ending]:
+        """Take a packet through chains of which nobody knows which is asked first."""
+
+        def run(walk: Walk, order: tuple[_Plain, ...]) -> Iterator[Passed | Ending]:
+            return self._stages(walk, crossing, hook, order)
+
+        return self.ties.ways(walk, tie, self._moving(walk, crossing, hook, tie), run)
+
+    def _moving(self, walk: Walk, crossing: Crossing, hook: Hook, tie: Tie[_Plain]) -> list[int]:
+        """Which members of *tie* do anything with the packet as it is: all of them, if one of them makes it another for the rest."""
+        view, moving, changes = self._view(walk, crossing, hook), [], False
+        for at, chain in enumerate(tie.members):
+            if isinstance(chain, _Act):
+                return list(range(len(tie.members)))
+            leaves = list(self._leaves(chain, view, None))
+            if any(leaf.verdict != "accept" or leaf.view is not view for leaf in leaves):
+                moving.append(at)
+            changes = changes or any(leaf.verdict == "accept" and leaf.view is not view for leaf in leaves)
+        return list(range(len(tie.members))) if changes else moving
+
+    def _requested(self, walk: Walk, crossing: Crossing, hook: Hook, rest: Sequence[_Stage]) -> Iterator[Passed | Ending]:
         """Let IPVS look at the packet: one for a real server elsewhere leaves this hook, and passes OUTPUT from its start."""
 
         def onward(walk: Walk, crossing: Crossing, leaves: bool) -> Iterator[Passed | Ending]:
@@ -215,32 +264,37 @@ class HookRunner:
         elif crossing.state != "NEW" or _is_settled(connection, hook):
             yield _bound(walk, crossing, hook), crossing
         else:
-            chains = [chain for chain in crossing.stack.chains(hook, walk.packet.family) if chain.is_nat]
-            yield from self._nat_chains(walk, crossing, hook, chains)
+            yield from self._nat_chains(walk, crossing, hook, self._nat_ordered(crossing.stack, hook, walk.packet.family))
 
     def _supposed(self, walk: Walk, crossing: Crossing, hook: Hook, connection: Connection) -> Passed | Ending:
         """An entry that nobody recorded translates nothing where no rule would; to what it translates otherwise is not known."""
-        chains = [chain for chain in crossing.stack.chains(hook, walk.packet.family) if chain.is_nat]
         asked = changed(crossing, state="NEW")
-        ways = self._nat_chains(walk, asked, hook, chains)
+        ways = self._nat_chains(walk, asked, hook, self._nat_ordered(crossing.stack, hook, walk.packet.family))
         if all(not isinstance(way, Ending) and not rewritten(walk.packet, way[0].packet) for way in ways):
             return _settled(walk, crossing, connection, source=manipulates_source(hook))
         return walk.unknown(recorded.unknown_translation(walk, crossing.stack))
 
-    def _nat_chains(self, walk: Walk, crossing: Crossing, hook: Hook, chains: Sequence[BaseChain]) -> Iterator[Passed | Ending]:
+    def _nat_chains(self, walk: Walk, crossing: Crossing, hook: Hook, chains: Sequence[_Stage]) -> Iterator[Passed | Ending]:
         """Ask the NAT chains of a hook in turn: the first that translates settles it; one that only accepts does not stop the others."""
         if crossing.connection is None:
             raise TypeError("NAT chains are asked for a tracked packet")
         if not chains:
             yield _settled(walk, crossing, crossing.connection, source=manipulates_source(hook))
             return
-        for leaf in self._leaves(chains[0], self._view(walk, crossing, hook), walk.visit.steps):
+        first, rest = chains[0], chains[1:]
+        if isinstance(first, Tie):
+            moving = self._moving(walk, crossing, hook, first)
+            yield from self.ties.ways(walk, first, moving, lambda walk, order: self._nat_chains(walk, crossing, hook, (*order, *rest)))
+            return
+        if isinstance(first, _Act):
+            raise TypeError("NAT chains are chains")
+        for leaf in self._leaves(first, self._view(walk, crossing, hook), walk.visit.steps):
             if leaf.verdict == "nat" and leaf.target is not None:
                 yield from self._translated(walk, crossing, hook, leaf)
             elif ended := self._ended(walk, leaf):
                 yield ended
             else:
-                yield from self._nat_chains(*_carried(walk, crossing, leaf), hook, chains[1:])
+                yield from self._nat_chains(*_carried(walk, crossing, leaf), hook, rest)
 
     def _translated(self, walk: Walk, crossing: Crossing, hook: Hook, leaf: Leaf) -> Iterator[Passed | Ending]:
         if leaf.target is None or crossing.connection is None:
@@ -271,6 +325,39 @@ class HookRunner:
         visit = changed(walk.visit, steps=steps)
         walk = changed(walk, packet=packet, visit=visit, probability=odds, source_port_certain=certain)
         return _settled(walk, crossing, crossing.connection.translated(packet), source=source)
+
+
+def _tied(stack: NodeStack, hook: Hook, family: Family, stages: Sequence[tuple[int, _Plain]]) -> Sequence[_Stage]:
+    """What a hook has, by priority; what has the same is one tie, unless its order is known."""
+    found: list[_Stage] = []
+    for priority, group in groupby(sorted(stages, key=lambda stage: stage[0]), key=lambda stage: stage[0]):
+        members = tuple(stage for _, stage in group)
+        found += members if len(members) == 1 else _untied(stack, hook, family, priority, members)
+    return found
+
+
+def _untied(stack: NodeStack, hook: Hook, family: Family, priority: int, members: tuple[_Plain, ...]) -> Sequence[_Stage]:
+    """Members of equal priority in their order, where a list of the kernel's hooks or their table tells it; else as a tie."""
+    named = {id(x): _REGISTERED[x] if isinstance(x, _Act) else x.registered for x in members}
+    places = stack.hook_listing.at(family.value, hook) if stack.hook_listing is not None else {}
+    ordered = tuple(sorted(members, key=lambda x: places.get(named[id(x)].name, len(places))))
+    registered = tuple(named[id(x)] for x in ordered)
+    pairs = [(a, b, is_before(registered[a], registered[b], places)) for a, b in combinations(range(len(ordered)), 2)]
+    if all(known for _, _, known in pairs):
+        return ordered
+    before = frozenset((a, b) if known else (b, a) for a, b, known in pairs if known is not None)
+    return (
+        Tie(
+            node=stack.name,
+            family=family.value,
+            hook=hook.value,
+            priority=priority,
+            members=ordered,
+            registered=registered,
+            before=before,
+            untold=stack.untold_order(),
+        ),
+    )
 
 
 def _taken(walk: Walk, crossing: Crossing, leaf: Leaf, judged: Judged) -> Passed | Ending:

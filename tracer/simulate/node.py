@@ -22,6 +22,7 @@ from tracer.netfilter.model import Hook
 from tracer.packet import Address, Family, Packet
 from tracer.refusals import REFUSALS, no_listener
 from tracer.routing import ResultKind, RouteResult, SourceCheck, SourceVerdict, Supposition, is_unnamed, shown_device
+from tracer.simulate.assuming import Assuming
 from tracer.simulate.crossing import Crossing, Passed, relayed
 from tracer.simulate.departure import Accepted, Departure, LeftForNode, Routed, SentByNode, Way
 from tracer.simulate.frontends import without_rules
@@ -30,6 +31,7 @@ from tracer.simulate.links import passed_over_text, shut_with_address, stopped
 from tracer.simulate.pod import handed
 from tracer.simulate.policy_queue import Judged
 from tracer.simulate.supposed import shared, supposed
+from tracer.simulate.ties import Ties
 from tracer.simulate.walk import Ending, Visit, Walk
 from tracer.snapshot.node_files import IP_ADDR, IP_LINK
 from tracer.stack_protocols import Passing, Process, StackId
@@ -103,11 +105,11 @@ class NodeHost:
 
 
 class NodeWalk:
-    """Walks packets through node stacks, within *budget*; *around* says what they do not hold themselves."""
+    """Walks packets through node stacks, within *budget*; *around* says what they do not hold themselves, *assuming* what is assumed."""
 
-    def __init__(self, around: Surroundings, budget: Budget) -> None:
+    def __init__(self, around: Surroundings, budget: Budget, assuming: Assuming | None = None) -> None:
         self._around = around
-        self._hooks = HookRunner(_StackAddresses, _reroute, budget, queued=around.queued)
+        self._hooks = HookRunner(_StackAddresses, _reroute, budget, queued=around.queued, ties=Ties(assuming or Assuming()))
 
     def _entered(self, walk: Walk, stack: NodeStack, hook: Hook, by_rules: Callable[[Walk], Iterator[Way]]) -> Iterator[Way]:
         """The ways of a packet that comes to *hook*, the first of a node, as far as the node's data path is replayed."""

@@ -20,6 +20,7 @@ from tracer.frontends.hns import parse_hns
 from tracer.frontends.kinds import CILIUM, HNS
 from tracer.ipvs.ipvsadm_save import parse_virtual_servers
 from tracer.netfilter import iptables_save
+from tracer.netfilter.hook_listing import parse_hooks
 from tracer.netfilter.ipset_save import parse_sets
 from tracer.netfilter.nft_rules import NftRules
 from tracer.packet import Family
@@ -459,9 +460,16 @@ TEXTS = (
     _printed("ip-neigh.txt", ("ip", "neigh"), Holds.NEIGHBOURS, IP_NEIGH, ("ip--4-n",)),
     _printed("bridge-fdb.json", ("bridge", "-j", "fdb"), Holds.NEIGHBOURS),
     _printed("bridge-fdb.txt", ("bridge", "fdb"), Holds.NEIGHBOURS),
-    _printed("nft-hooks.txt", ("nft", "list", "hooks"), Holds.HOOKS),
 )
 """What programs print for people."""
+REGISTERED = NodeFile(
+    name="nft-hooks.txt",
+    may_be_empty=True,
+    holds=Holds.HOOKS,
+    argv=("nft", "list", "hooks"),
+    check=_by_parsing(parse_hooks),
+)
+"""NB: not every kernel can list its hooks; where it cannot, nothing is printed, and an empty file says nothing."""
 KERNEL_TEXTS = (
     _printed("proc-net-route.txt", ("cat", "/proc/net/route"), Holds.WAYS, IP_ROUTE),
     _beside("proc-net-fib-trie.txt", "/proc/net/fib_trie", Family.IP, parse_trie),
@@ -514,6 +522,7 @@ NODE_FILES = (
     ),
     IPSET_LIST,
     IP_NEIGH,
+    REGISTERED,
     *TEXTS,
     *KERNEL_TEXTS,
     CILIUM_SERVICES,

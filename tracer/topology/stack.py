@@ -16,6 +16,7 @@ from tracer.kube.pod import Pod
 from tracer.netfilter.base_chain import BaseChain, XtablesChain
 from tracer.netfilter.dump import Chain, Dump, Table
 from tracer.netfilter.evaluate import Annotator, no_names
+from tracer.netfilter.hook_listing import HookListing, parse_hooks
 from tracer.netfilter.hook_order import CHAINS_OF_TABLE, HOOKS
 from tracer.netfilter.ipset_save import IpSet, parse_sets
 from tracer.netfilter.iptables_save import parse_dump
@@ -46,6 +47,7 @@ _READ_FROM = {
     "mode": frozenset({files.PROXY_MODE.name}),
     "conntrack": frozenset({files.CONNTRACK.name}),
     "sockets": frozenset({files.SOCKETS.name, *files.names(files.SOCKET_TABLES)}),
+    "hook_listing": frozenset({files.REGISTERED.name}),
 }
 _SOCKET_TABLES = dict(zip(product((Protocol.TCP, Protocol.UDP), (4, 6)), files.SOCKET_TABLES, strict=True))
 PROXY_TABLE = "kube-proxy"
@@ -210,7 +212,11 @@ class NodeStack:
         return self._dumps[family]
 
     def chains(self, hook: Hook, family: Family) -> tuple[BaseChain, ...]:
-        """Return the base chains of *hook* in the order the kernel calls them."""
+        """Return the base chains of *hook* in the order the kernel calls them.
+
+        Of those of equal priority nobody knows it but by ``hook_listing``: here tables of nft's stand as if their chains had been made
+        with them, the latest first, and behind them the legacy ones.
+        """
         key = (hook, family)
         if key not in self._chains:
             found: list[tuple[int, int, BaseChain]] = []
@@ -219,7 +225,7 @@ class NodeStack:
                     base = self._built_in(dump, table, hook, family)
                     if base is not None:
                         chain = XtablesChain(base, family.value, _priority(dump, priority), self._annotate)
-                        found.append((chain.priority, -self._position(family, table), chain))
+                        found.append((chain.priority, 1 if dump.is_legacy else -self._position(family, table), chain))
             if self.nft is not None:
                 listed = {
                     (family.value, table)
@@ -252,6 +258,20 @@ class NodeStack:
             if text is not None:
                 return NftRules.from_listing(text, self._path(file), self._annotate_nft)
         return None
+
+    @cached_property
+    def hook_listing(self) -> HookListing | None:
+        """Return what the kernel calls at each hook, in its order; None where that was not recorded, or the kernel cannot list it."""
+        text = self._counting(files.REGISTERED)
+        listing = parse_hooks(text, self._path(files.REGISTERED)) if text else None
+        return listing if listing is not None and listing.places else None
+
+    def untold_order(self) -> str:
+        """Return why it is not known which of two chains of equal priority is asked first."""
+        if self.hook_listing is None:
+            is_empty = self._file(files.REGISTERED) is not None and not self.why_unread(files.REGISTERED)
+            return f"{self._path(files.REGISTERED)} lists nothing" if is_empty else self.lacking(files.REGISTERED)
+        return f"{self._path(files.REGISTERED)} does not list both of them"
 
     @cached_property
     def sets(self) -> Mapping[str, IpSet] | None:

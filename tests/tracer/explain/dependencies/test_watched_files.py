@@ -78,6 +78,7 @@ def made_files(*, with_routing: bool = True) -> Files:
     files[f"{folder}iptables-legacy-save.txt"] = LEGACY.encode()
     files[f"{folder}ip-neigh.json"] = NEIGHBOURS.encode()
     files[f"{folder}conntrack.txt"] = FLOW.encode()
+    files[f"{folder}nft-hooks.txt"] = b"family ip {\n\thook input {\n\t\t 0000000000 chain ip filter INPUT [nf_tables]\n\t}\n}\n"
     files[f"{folder}ss.txt"] = b"tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:*\n"
     return {path: held for path, held in files.items() if with_routing or not re.search(r"n1/ip6?-(addr|link|route|rule)", path)}
 
@@ -358,6 +359,8 @@ STACK: dict[str, tuple[Ask, ...]] = {
     "remembered_clients": (lambda c: c.stack("n1").remembered_clients,),
     "mode": (lambda c: c.stack("n1").mode,),
     "sockets": (lambda c: c.stack("n1").sockets,),
+    "hook_listing": (lambda c: (held := c.stack("n1").hook_listing) and held.places,),
+    "untold_order": (lambda c: c.stack("n1").untold_order(),),
     "chains": tuple(lambda c, h=h: [x.priority for x in c.stack("n1").chains(h, Family.IP)] for h in (Hook.FORWARD,)),
     "gap": tuple(lambda c, f=f: c.stack("n1").gap(f) for f in Family),
     "unknown_way": tuple(lambda c, a=a: c.stack("n1").unknown_way(ip_address(a), None) for a in POD),
