@@ -94,14 +94,6 @@ ROWS = (
         look=_found(re.compile(_EDGE + (r"table (?:ip|ip6|inet|arp|bridge|netdev) [\w.-]{1,120} \{") + ")", re.ASCII | re.MULTILINE)),
     ),
     Row(
-        name="nft-hooks.txt",
-        what="the kernel's hooks (nft list hooks)",
-        look=_all(
-            _found(re.compile(_EDGE + (r"family (?:ip|ip6|inet|arp|bridge|netdev)\b") + ")", re.ASCII | re.MULTILINE)),
-            _found(re.compile(_EDGE + (r"(?:family \w{1,10} )?hook [a-z]{1,20}\b.{0,60}\{") + ")", re.ASCII | re.MULTILINE)),
-        ),
-    ),
-    Row(
         name="ipvsadm-save.txt",
         what="virtual servers (ipvsadm -S)",
         look=_found(re.compile(_EDGE + (r"-[Aa] -[tuf] [\w.:\[\]-]{1,80} -[sr] ") + ")", re.ASCII | re.MULTILINE)),

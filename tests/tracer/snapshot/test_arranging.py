@@ -24,7 +24,6 @@ SAMPLES = {
     "ip6tables-save.txt": DUMP6.decode(),
     "nft-ruleset.json": '{"nftables": [{"metainfo": {"version": "1.0.6"}}]}',
     "nft-ruleset.txt": "table ip kube-proxy {\n}\n",
-    "nft-hooks.txt": "family ip {\n\thook input {\n\t\t 0000000000 chain ip filter INPUT [nf_tables]\n\t}\n}\n",
     "cilium-services.json": '[{"spec": {"frontend-address": {"ip": "10.0.0.1"}}}]',
     "ipvsadm-save.txt": "-A -t 10.96.0.1:443 -s rr\n-a -t 10.96.0.1:443 -r 10.0.0.2:6443 -m -w 1\n",
     "ipvsadm-list.txt": "IP Virtual Server version 1.2.1 (size=4096)\nProt LocalAddress:Port Scheduler Flags\n  -> RemoteAddress:Port\n",
