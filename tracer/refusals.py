@@ -14,34 +14,42 @@ from tracer.packet import Protocol
 from tracer.trace import Sees
 
 RESET = "tcp-reset"
+EXPIRED = {4: "icmp-time-exceeded", 6: "icmp6-time-exceeded"}
+"""What a node says whose turn it was to forward a packet with no life left, by IP version: no REJECT does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One way to say no. *said* names it in a sentence; *is_fatal*: a UDP socket is told as well."""
+    """One way to say no. *said* names it in a sentence; *icmp* is the error's type and code, None for a reset; *is_fatal*: a UDP socket
+    is told as well."""
 
     said: str
     sees: Sees
+    icmp: tuple[int, int] | None = None
     is_fatal: bool = True
 
 
 REFUSALS: Mapping[str, Refusal] = {
     RESET: Refusal("a reset", Sees.REFUSED),
-    "icmp-net-unreachable": Refusal("an ICMP error (network unreachable)", Sees.NET_UNREACHABLE, is_fatal=False),
-    "icmp-host-unreachable": Refusal("an ICMP error (host unreachable)", Sees.NO_ROUTE, is_fatal=False),
-    "icmp-proto-unreachable": Refusal("an ICMP error (protocol unreachable)", Sees.NO_PROTOCOL),
-    "icmp-port-unreachable": Refusal("an ICMP error (port unreachable)", Sees.REFUSED),
-    "icmp-net-prohibited": Refusal("an ICMP error (network prohibited)", Sees.NET_UNREACHABLE),
-    "icmp-host-prohibited": Refusal("an ICMP error (host prohibited)", Sees.NO_ROUTE),
-    "icmp-admin-prohibited": Refusal("an ICMP error (administratively prohibited)", Sees.NO_ROUTE),
-    "icmp6-no-route": Refusal("an ICMPv6 error (no route)", Sees.NET_UNREACHABLE, is_fatal=False),
-    "icmp6-adm-prohibited": Refusal("an ICMPv6 error (administratively prohibited)", Sees.EACCES),
-    "icmp6-addr-unreachable": Refusal("an ICMPv6 error (address unreachable)", Sees.NO_ROUTE, is_fatal=False),
-    "icmp6-port-unreachable": Refusal("an ICMPv6 error (port unreachable)", Sees.REFUSED),
-    "icmp6-policy-fail": Refusal("an ICMPv6 error (policy fail)", Sees.EACCES),
-    "icmp6-reject-route": Refusal("an ICMPv6 error (reject route)", Sees.EACCES),
+    "icmp-net-unreachable": Refusal("an ICMP error (network unreachable)", Sees.NET_UNREACHABLE, (3, 0), is_fatal=False),
+    "icmp-host-unreachable": Refusal("an ICMP error (host unreachable)", Sees.NO_ROUTE, (3, 1), is_fatal=False),
+    "icmp-proto-unreachable": Refusal("an ICMP error (protocol unreachable)", Sees.NO_PROTOCOL, (3, 2)),
+    "icmp-port-unreachable": Refusal("an ICMP error (port unreachable)", Sees.REFUSED, (3, 3)),
+    "icmp-net-prohibited": Refusal("an ICMP error (network prohibited)", Sees.NET_UNREACHABLE, (3, 9)),
+    "icmp-host-prohibited": Refusal("an ICMP error (host prohibited)", Sees.NO_ROUTE, (3, 10)),
+    "icmp-admin-prohibited": Refusal("an ICMP error (administratively prohibited)", Sees.NO_ROUTE, (3, 13)),
+    EXPIRED[4]: Refusal("an ICMP error (time exceeded)", Sees.NO_ROUTE, (11, 0), is_fatal=False),
+    "icmp6-no-route": Refusal("an ICMPv6 error (no route)", Sees.NET_UNREACHABLE, (1, 0), is_fatal=False),
+    "icmp6-adm-prohibited": Refusal("an ICMPv6 error (administratively prohibited)", Sees.EACCES, (1, 1)),
+    "icmp6-addr-unreachable": Refusal("an ICMPv6 error (address unreachable)", Sees.NO_ROUTE, (1, 3), is_fatal=False),
+    "icmp6-port-unreachable": Refusal("an ICMPv6 error (port unreachable)", Sees.REFUSED, (1, 4)),
+    "icmp6-policy-fail": Refusal("an ICMPv6 error (policy fail)", Sees.EACCES, (1, 5)),
+    "icmp6-reject-route": Refusal("an ICMPv6 error (reject route)", Sees.EACCES, (1, 6)),
+    EXPIRED[6]: Refusal("an ICMPv6 error (time exceeded)", Sees.NO_ROUTE, (3, 0), is_fatal=False),
 }
-"""``--reject-with`` → what it is."""
+"""``--reject-with`` → what it is; and what routing and the kernel itself say."""
+NOBODY_ANSWERS = {4: "icmp-host-unreachable", 6: "icmp6-addr-unreachable"}
+"""What a node says that asked for its neighbour in vain, by IP version. Source: ipv4_link_failure, ndisc_error_report."""
 _ALIASES = {
     "net-unreach": "icmp-net-unreachable",
     "host-unreach": "icmp-host-unreachable",

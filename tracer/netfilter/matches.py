@@ -123,7 +123,10 @@ def _icmp_type(match: m.IcmpTypeMatch, view: View) -> Answer:
         return False
     if match.type is None:  # whatever the code says. Source: icmp_type_code_match in ip_tables.c.
         return not match.negated
-    return _unknown("the ICMP type of the packet is not modelled")
+    if view.icmp is None:
+        return _unknown("the ICMP type of the packet is not known")
+    kind, code = view.icmp
+    return (kind == match.type and code in match.code) != match.negated
 
 
 def _addrtype(match: m.AddrtypeMatch, view: View) -> Answer:

@@ -11,6 +11,7 @@ from fractions import Fraction
 from ipaddress import IPv4Address, IPv6Address
 
 from tracer.netfilter import nft_model as n
+from tracer.netfilter.nft_icmp import IcmpWord
 from tracer.netfilter.nft_set_index import Absent, OwnPort, Value, constant, same, unknown
 from tracer.netfilter.nft_typing import PROTOCOL_WORDS
 from tracer.netfilter.nft_values import Evaluator, fib_is_routed, label_memory
@@ -136,6 +137,9 @@ def _same_parts(wanted: Value, value: Value) -> bool | None:
 
 
 def _ordered(operator: str, value: Value, wanted: Value) -> bool | UnknownAnswer:
+    if isinstance(value, IcmpWord):
+        wanted = value.numbers.get(wanted, wanted) if isinstance(wanted, str) else wanted
+        value = value.number
     if isinstance(value, OwnPort):
         least, most = _ordered(operator, value.low, wanted), _ordered(operator, value.high, wanted)
         return least if least == most else unknown("the client's own port is not given")

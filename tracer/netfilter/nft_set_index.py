@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv6Address
 from tracer.errors import ParseError
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.model import DRAWN
+from tracer.netfilter.nft_icmp import IcmpWord
 from tracer.netfilter.nft_sets import SetText
 from tracer.netfilter.scalars import PROTOCOLS
 from tracer.netfilter.view import UnknownAnswer
@@ -194,6 +195,8 @@ def _in_prefix(wanted: n.Prefix, value: Value) -> bool:
 
 
 def _in_interval(wanted: n.Interval, value: Value) -> bool:
+    if isinstance(value, IcmpWord):
+        value = value.number
     if isinstance(wanted.low, int):
         return isinstance(value, int) and isinstance(wanted.high, int) and wanted.low <= value <= wanted.high
     if not isinstance(value, IPv4Address | IPv6Address) or value.version != wanted.low.version:

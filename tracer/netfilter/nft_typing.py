@@ -12,6 +12,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 from tracer.netfilter import nft_model as n
+from tracer.netfilter.nft_icmp import ICMP_FIELDS, ICMP_WORDS, OTHER_WORDS
 from tracer.netfilter.nft_words import port_word
 from tracer.netfilter.scalars import PROTOCOLS
 
@@ -26,6 +27,7 @@ _WORDS: dict[str, dict[int, str]] = {
     "fib_addrtype": dict(
         enumerate(("unspec", "unicast", "local", "broadcast", "anycast", "multicast", "blackhole", "unreachable", "prohibit"))
     ),
+    **{kind: dict(words) for kind, words in ICMP_WORDS.items()},
 }
 """What ``nft -n`` prints as numbers, by type."""
 _BITS = frozenset({"ct_state", "ct_status"})
@@ -37,6 +39,7 @@ PROTOCOL_WORDS = frozenset(PROTOCOLS) | {
 """Names of protocols that a listing prints, those included that no packet here has. Source: /etc/protocols (netbase 6.4)."""
 _CLOSED = {kind: frozenset(words.values()) for kind, words in _WORDS.items() if kind != "ether_type"}
 _CLOSED["pkt_type"] |= {"unicast"}
+_CLOSED |= {kind: _CLOSED[kind] | words for kind, words in OTHER_WORDS.items()}
 _CLOSED[_PROTOCOL] = PROTOCOL_WORDS
 """Types with words of which every one is known: any other is no such word, and matches nothing because it was not read."""
 _KINDS = {"ipv4_addr": _ADDRESS, "ipv6_addr": _ADDRESS, "inet_service": _PORT, _PROTOCOL: _PROTOCOL} | {kind: kind for kind in _WORDS}
@@ -64,6 +67,8 @@ def _kinds_of(left: n.Expression) -> tuple[str, ...]:
             return (_OF_CT[key],)
         case n.Payload(protocol=protocol, field=field) if (protocol, field) in _PROTOCOL_FIELDS:
             return (_PROTOCOL,)
+        case n.Payload(protocol=protocol, field=field) if (protocol, field) in ICMP_FIELDS:
+            return (ICMP_FIELDS[protocol, field],)
         case n.Meta(key=key) if key in _OF_META:
             return (_OF_META[key],)
         case n.Fib(result="type"):
@@ -142,6 +147,7 @@ _TYPES: dict[tuple[str, str], str] = {
     ("meta", "l4proto"): "inet_proto",
     ("meta", "mark"): "mark",
     ("ct", "mark"): "mark",
+    **ICMP_FIELDS,
     **{("ct", key): kind for key, kind in _OF_CT.items()},
     **{("meta", key): kind for key, kind in _OF_META.items()},
     **{("meta", name): "ifname" for name in ("iifname", "oifname")},

@@ -16,6 +16,7 @@ from tracer.conntrack import Connection
 from tracer.limits import Budget
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.model import RpfilterMatch
+from tracer.netfilter.nft_icmp import ICMP_FIELDS, IcmpWord
 from tracer.netfilter.nft_set_index import ABSENT, DRAWN_PORT, Absent, OwnPort, SetIndex, Value, Ways, constant, one, unknown
 from tracer.netfilter.view import UNKNOWN_PORT, UnknownAnswer, View, is_unnamed
 from tracer.packet import Address, Family, Protocol, unsaid, which
@@ -215,7 +216,10 @@ def _payload(expression: n.Payload, view: View) -> Value:
             if packet.protocol in (Protocol.ICMP, Protocol.ICMPV6) or transport not in ("th", packet.protocol.value):
                 return ABSENT
             return _transport_header(name, view)
-        case "icmp" | "icmpv6" | "icmp6" | "igmp" | "esp" | "ah" | "arp":
+        case "icmp" | "icmpv6" | "icmp6" as kind:
+            wanted = Protocol.ICMP if kind == "icmp" else Protocol.ICMPV6
+            return _icmp_header(ICMP_FIELDS.get((kind, name)), name, view) if packet.protocol is wanted else ABSENT
+        case "igmp" | "esp" | "ah" | "arp":
             return ABSENT
     return unknown(f"the packet's {expression.protocol} {name} is not given")
 
@@ -238,6 +242,12 @@ def _network_header(name: str, view: View) -> Value:
         case "length" if view.length is not None:
             return view.length
     return unknown(f"the packet's {name} is not given")
+
+
+def _icmp_header(kind: str | None, name: str, view: View) -> Value:
+    if kind is None or view.icmp is None:
+        return unknown(f"the packet's ICMP {name} is not given")
+    return IcmpWord.of(kind, view.icmp[name == "code"])
 
 
 def _said(address: Address) -> Value:

@@ -48,7 +48,8 @@ class View:
     *state* is NEW, ESTABLISHED, RELATED, INVALID or UNTRACKED; *template*: conntrack has not seen the packet yet, and ``-j CT`` gave it
     an empty connection. *local_process* is true where the packet has a socket of this stack.
     *recent* holds (list name, address) pairs that this flow has put into ``-m recent`` lists. Header fields are None where nobody
-    said them. *own_ports* are those that the client's own port is one of, where nobody said it.
+    said them; *icmp* is the type and code of an ICMP message. *own_ports* are those that the client's own port is one of, where nobody
+    said it.
     """
 
     packet: Packet
@@ -69,6 +70,7 @@ class View:
     sets: Mapping[str, IpSet] | None = None
     recent: frozenset[tuple[str, str]] = frozenset()
     tcp_flags: int | None = 0x02
+    icmp: tuple[int, int] | None = None
     dscp: int | None = None
     length: int | None = None
     ttl: int | None = None

@@ -21,7 +21,7 @@ from tracer.trace import Disposition, Hop, Listener, Outcome, Place, Reason, Rep
 def answered(fabric: Fabric, ending: Ending) -> Iterator[Ending]:
     """Return *ending* with its reply, once for every way the reply can go; an ending that nobody answers has none."""
     place = ending.outcome.destination
-    if ending.outcome.reject_with is not None:
+    if ending.outcome.reject_with is not None or ending.walk.says is not None:
         return _refused(fabric, ending)
     if place is None or not _answers(fabric, ending):
         return iter([ending])
@@ -30,12 +30,13 @@ def answered(fabric: Fabric, ending: Ending) -> Iterator[Ending]:
 
 def _refused(fabric: Fabric, ending: Ending) -> Iterator[Ending]:
     """The ending with the refusal on its way back; a process on the way, which waits for nothing, keeps it to itself."""
-    walk, kind = ending.walk, ending.outcome.reject_with or ""
-    if walk.visit.kind is not StackKind.NODE or walk.accepted or refusal(kind) is None:
+    walk, kind = ending.walk, ending.outcome.reject_with or ending.walk.says or ""
+    if walk.visit.kind not in (StackKind.NODE, StackKind.POD) or walk.accepted or refusal(kind) is None:
         yield ending
         return
     first = ending.outcome.hops[0]
-    for back in _walk_back(fabric, walk, _place_of(walk), kind):
+    is_attached = ending.outcome.disposition is Disposition.REJECTED
+    for back in _walk_back(fabric, walk, _place_of(walk), kind, is_attached=is_attached):
         told = _after(ending, back)
         yield Ending(changed(told.outcome, reply=_reply(back, first.packet_in, _sender(first))), told.walk)
 
@@ -115,8 +116,8 @@ def _sender(hop: Hop) -> Place:
     return Place(kind=hop.kind.value, name=hop.name, node=hop.node, ip=hop.packet_in.source, port=hop.packet_in.source_port)
 
 
-def _walk_back(fabric: Fabric, asked: Walk, place: Place, kind: str | None) -> Iterator[Ending]:
-    """Send the answer from where the request arrived; *kind* is that of a refusal."""
+def _walk_back(fabric: Fabric, asked: Walk, place: Place, kind: str | None, *, is_attached: bool = False) -> Iterator[Ending]:
+    """Send the answer from where the request arrived; *kind* is that of a refusal, *is_attached*: one that a rule made."""
     request = asked.packet
     packet = Packet(
         protocol=request.protocol,
@@ -137,6 +138,7 @@ def _walk_back(fabric: Fabric, asked: Walk, place: Place, kind: str | None) -> I
         existing=asked.existing,
         own_ports=asked.own_ports,
         refusal=kind,
+        attached=is_attached,
         recent=asked.recent,
         sets=asked.sets,
     )

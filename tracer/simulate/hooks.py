@@ -230,6 +230,7 @@ class HookRunner:
             sets=walk.sets.get(crossing.stack.name, crossing.stack.sets),
             recent=frozenset((name, address) for stack, name, address in walk.recent if stack == crossing.stack.name),
             tcp_flags=_tcp_flags(walk),
+            icmp=walk.icmp,
             dscp=crossing.header.get("dscp"),
             length=crossing.header.get("length"),
             ttl=crossing.header.get("ttl"),
@@ -439,7 +440,11 @@ def _settled(walk: Walk, crossing: Crossing, connection: Connection, *, source: 
 
 
 def _tracked(walk: Walk, crossing: Crossing) -> Iterator[Passed]:
-    """Find or begin the packet's conntrack entry. Source: nf_conntrack_in, resolve_normal_ct."""
+    """Find or begin the packet's conntrack entry.
+
+    NB: what a rule rejects with gets the rejected packet's entry in the stack that makes it: a reset is RELATED there, and nowhere else.
+    Source: nf_conntrack_in, resolve_normal_ct, nf_conntrack_attach.
+    """
     if crossing.state == "UNTRACKED":
         return iter(((walk, crossing),))
     if walk.existing and walk.entry(crossing.table, walk.packet) is None:
@@ -454,7 +459,7 @@ def _track(walk: Walk, crossing: Crossing) -> Passed:
         connection, reply = found
         if connection.opening and walk.midstream and not reply:
             return walk, changed(crossing, state="INVALID")  # tcp_conntracks: an ACK before any answer
-        known = "RELATED" if walk.is_error else "ESTABLISHED" if reply or connection.established else "NEW"
+        known = "RELATED" if walk.is_error or walk.attached else "ESTABLISHED" if reply or connection.established else "NEW"
         return walk, changed(crossing, connection=connection, reply=reply, state=known)
     if not recorded.begins(walk, crossing.stack):
         return walk, changed(crossing, state="INVALID")

@@ -19,6 +19,7 @@ from tracer.ipvs.model import Forwarding, RealServer, VirtualServer, VirtualServ
 from tracer.ipvs.schedule import Choice, choices
 from tracer.netfilter.model import Hook
 from tracer.packet import Address, Packet, Protocol, endpoint_text, said
+from tracer.refusals import NOBODY_ANSWERS
 from tracer.routing import ResultKind, RouteResult
 from tracer.simulate.crossing import Crossing, rewritten
 from tracer.simulate.walk import Ending, Walk
@@ -241,7 +242,8 @@ def _unroutable(walk: Walk, crossing: Crossing, result: RouteResult) -> Ending |
     if result.kind is ResultKind.UNKNOWN:
         return walk.unknown(crossing.stack.unknown_way(destination, result.unknown_reason))
     if result.kind not in (ResultKind.LOCAL, ResultKind.UNICAST):
-        return walk.end(Disposition.UNREACHABLE, Reason(code="NO_ROUTE", text=f"Node {name} has no route to real server {destination}"))
+        told = changed(walk, says=NOBODY_ANSWERS[destination.version])  # whatever the route's kind. Source: __ip_vs_get_out_rt
+        return told.end(Disposition.UNREACHABLE, Reason(code="NO_ROUTE", text=f"Node {name} has no route to real server {destination}"))
     if result.kind is ResultKind.UNICAST and source.is_loopback:
         text = f"IPVS of node {name} drops a packet from {source} to real server {destination}: loopback addresses do not leave a node"
         return walk.end(Disposition.DROPPED, Reason(code="MARTIAN_SOURCE", text=text))

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tracer.frozen import changed
 from tracer.packet import Address
+from tracer.refusals import NOBODY_ANSWERS
 from tracer.routing import ResultKind, RouteResult, Routing
 from tracer.simulate.walk import Ending, Walk
 from tracer.snapshot.node_files import IP_ADDR, IP_LINK, IP_NEIGH, IP_ROUTE
@@ -54,6 +56,7 @@ def _unanswerable(walk: Walk, stack: NodeStack, way: RouteResult, head: str) -> 
         text = f"{head}: {why}, so the packet vanishes and nobody is told"
         return walk.end(Disposition.DROPPED, Reason(code="NO_CARRIER", text=text), went_out=way.device)
     text = f"{head}: nobody answers the question who has {way.next_hop}, and the node says host unreachable"
+    walk = changed(walk, says=NOBODY_ANSWERS[walk.packet.destination.version])
     return walk.end(Disposition.UNREACHABLE, Reason(code="NO_CARRIER", text=text), went_out=way.device)
 
 

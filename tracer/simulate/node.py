@@ -7,7 +7,7 @@ Source: ip_rcv_finish, ip_route_input_slow, ip_forward, ip_output, ip_route_me_h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -20,7 +20,7 @@ from tracer.limits import Budget
 from tracer.netfilter.leaf import Leaf
 from tracer.netfilter.model import Hook
 from tracer.packet import Address, Family, Packet
-from tracer.refusals import REFUSALS, no_listener
+from tracer.refusals import EXPIRED, REFUSALS, no_listener
 from tracer.routing import ResultKind, RouteResult, SourceCheck, SourceVerdict, Supposition, is_unnamed, shown_device
 from tracer.simulate.assuming import Assuming
 from tracer.simulate.crossing import Crossing, Passed, relayed
@@ -193,7 +193,7 @@ class NodeWalk:
 
     def _routed_in(self, walk: Walk, crossing: Crossing, result: RouteResult) -> Iterator[Way]:
         """Take a packet the way that its route says."""
-        if ended := _no_way(walk, result, crossing.stack):
+        if ended := _lost_way(walk, result, crossing):
             yield ended
         elif result.kind is ResultKind.LOCAL:
             yield from self._deliver(walk, crossing)
@@ -258,14 +258,13 @@ class NodeWalk:
         return walk.end(Disposition.DELIVERED, Reason(code=code, text=text), destination=place, listener=listener)
 
     def _forward(self, walk: Walk, crossing: Crossing, result: RouteResult) -> Iterator[Way]:
-        stack = crossing.stack
-        if stack.routing.forwarding(walk.packet.destination.version, crossing.in_device) is False:
-            text = f"{stack.begins} does not forward packets: forwarding is switched off"
-            yield walk.end(Disposition.DROPPED, Reason(code="FORWARDING_OFF", text=text))
+        stack, version = crossing.stack, walk.packet.destination.version
+        if stack.routing.forwarding(version, crossing.in_device) is False:
+            yield _not_forwarded(walk, stack)
             return
         if crossing.header.get("ttl", 64) <= 1:
             text = f"{stack.begins} does not forward the packet: its time to live ends here, and the sender is told (ICMP time exceeded)"
-            yield walk.end(Disposition.DROPPED, Reason(code="TTL_EXCEEDED", text=text))
+            yield changed(walk, says=EXPIRED[version]).end(Disposition.DROPPED, Reason(code="TTL_EXCEEDED", text=text))
             return
         crossing = changed(crossing, out_device=result.device, header=_aged(crossing))
         walk = _route_note(walk, result, stack)
@@ -443,10 +442,47 @@ def _route_note(walk: Walk, result: RouteResult, stack: NodeStack) -> Walk:
     return walk.note(f"route: {result.route.to_text()}{inferred}")
 
 
+_TOLD: Mapping[ResultKind, tuple[str, str]] = {
+    ResultKind.NONE: ("icmp-net-unreachable", "icmp6-no-route"),
+    ResultKind.UNREACHABLE: ("icmp-host-unreachable", "icmp6-no-route"),
+    ResultKind.PROHIBIT: ("icmp-admin-prohibited", "icmp6-adm-prohibited"),
+}
+"""What routing says of a packet that came in → the ICMP error, and the ICMPv6 one, that the node answers with. Source: ip_error,
+ip6_pkt_drop."""
+
+
+def _lost_way(walk: Walk, result: RouteResult, crossing: Crossing) -> Ending | None:
+    """The end of a packet that came in and that routing refuses, None when it may go on.
+
+    NB: where nothing is forwarded IPv4 looks no further and tells nobody; IPv6 tells what it would tell as a router.
+    Source: ip_route_input_slow, ip6_pkt_drop.
+    """
+    version, stack = walk.packet.destination.version, crossing.stack
+    is_refused = result.kind in _TOLD or result.kind is ResultKind.BLACKHOLE
+    if is_refused and version == 4 and stack.routing.forwarding(4, crossing.in_device) is False:
+        return _not_forwarded(walk, stack)
+    told = _TOLD.get(_said(result))
+    return _no_way(walk if told is None else changed(walk, says=told[version == 6]), result, stack)
+
+
+def _said(result: RouteResult) -> ResultKind:
+    """What routing says, as its errors spell it: a policy rule that says unreachable means that there is no route.
+
+    Source: fib4_rule_action, fib6_rule_action.
+    """
+    return ResultKind.NONE if result.kind is ResultKind.UNREACHABLE and result.route is None else result.kind
+
+
+def _not_forwarded(walk: Walk, stack: NodeStack) -> Ending:
+    text = f"{stack.begins} does not forward packets: forwarding is switched off"
+    return walk.end(Disposition.DROPPED, Reason(code="FORWARDING_OFF", text=text))
+
+
 def _no_way(walk: Walk, result: RouteResult, stack: NodeStack) -> Ending | None:
     """The end of a packet that routing refuses, None when it may go on."""
     destination = walk.packet.destination
-    walk = changed(walk, no_way=result.kind)
+    walk = changed(walk, no_way=_said(result))
+    by = "route" if result.route is not None or result.rule is None else f"policy rule ({result.rule.to_text()})"
     match result.kind:
         case ResultKind.LOCAL | ResultKind.UNICAST:
             return None
@@ -455,14 +491,13 @@ def _no_way(walk: Walk, result: RouteResult, stack: NodeStack) -> Ending | None:
             text = f"{stack.begins} has no route to {destination}" + (f" ({passed})" if passed else "")
             return walk.end(Disposition.UNREACHABLE, Reason(code="NO_ROUTE", text=text))
         case ResultKind.UNREACHABLE:
-            return walk.end(
-                Disposition.UNREACHABLE, Reason(code="NO_ROUTE", text=f"{stack.begins} has an unreachable route for {destination}")
-            )
+            text = f"{stack.begins} has an unreachable {by} for {destination}"
+            return walk.end(Disposition.UNREACHABLE, Reason(code="NO_ROUTE", text=text))
         case ResultKind.PROHIBIT:
-            text = f"{stack.begins} has a prohibit route for {destination}"
+            text = f"{stack.begins} has a prohibit {by} for {destination}"
             return walk.end(Disposition.UNREACHABLE, Reason(code="ROUTE_PROHIBITED", text=text))
         case ResultKind.BLACKHOLE:
-            text = f"{stack.begins} has a blackhole route for {destination}: the packet vanishes"
+            text = f"{stack.begins} has a blackhole {by} for {destination}: the packet vanishes"
             return walk.end(Disposition.DROPPED, Reason(code="ROUTE_BLACKHOLE", text=text))
         case ResultKind.INVALID:
             text = f"The kernel of {stack.called} refuses to send from {walk.packet.source} to {destination}: {result.invalid_reason}"

@@ -2,7 +2,8 @@
 
 A packet that the client's own stack stops is an error of ``connect`` or ``sendto`` itself: over TCP, ``connect`` asks for the route first
 and tells what it says, but of what its SYN meets in netfilter it tells nothing; over UDP every error of the way down is told.
-Source: ip_route_output_key_hash_rcu, tcp_connect, udp_send_skb, nf_hook_slow, fib_props, ip_error, ip6_pkt_drop, Linux 6.18.
+Whatever another stack says travels as an answer does, and counts only where it comes home.
+Source: ip_route_output_key_hash_rcu, tcp_connect, udp_send_skb, nf_hook_slow, fib_props, Linux 6.18.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from collections.abc import Mapping
 
 from tracer.dispositions import WORDS
 from tracer.packet import Protocol
-from tracer.refusals import seen_by
+from tracer.refusals import NOBODY_ANSWERS, seen_by
 from tracer.routing import ResultKind
 from tracer.trace import Disposition, Listener, Outcome, Sees, StackKind
 
 _VAGUE = (Disposition.UNKNOWN, Disposition.LEAVES)
 """Ends that say nothing of what the client sees."""
+_OWNERS = (StackKind.NODE, StackKind.POD)
+"""Stacks whose rules and routes may be recorded: what they do to their own processes is known."""
 _OWN: Mapping[ResultKind, Sees] = {
     ResultKind.NONE: Sees.NET_UNREACHABLE,
     ResultKind.UNREACHABLE: Sees.NO_ROUTE,
@@ -25,18 +28,13 @@ _OWN: Mapping[ResultKind, Sees] = {
     ResultKind.INVALID: Sees.EINVAL,
 }
 """What routing says → the error that a process of the node itself gets. Source: fib_props in fib_semantics.c."""
-_TOLD: Mapping[ResultKind, tuple[str, str]] = {
-    ResultKind.NONE: ("icmp-net-unreachable", "icmp6-no-route"),
-    ResultKind.UNREACHABLE: ("icmp-host-unreachable", "icmp6-no-route"),
-    ResultKind.PROHIBIT: ("icmp-admin-prohibited", "icmp6-adm-prohibited"),
-}
-"""What routing says → the ICMP error, and the ICMPv6 one, that a node which forwards answers with. Source: ip_error, ip6_pkt_drop."""
-_NOBODY_ANSWERS = ("icmp-host-unreachable", "icmp6-addr-unreachable")
-"""The errors of a node that asked for its neighbour in vain. Source: ipv4_link_failure, ndisc_error_report."""
 
 
-def client_sees(outcome: Outcome, no_way: ResultKind | None = None) -> Sees:
-    """Return what the client of *outcome* sees. *no_way* is what routing said where it ended the packet."""
+def client_sees(outcome: Outcome, no_way: ResultKind | None = None, says: str | None = None) -> Sees:
+    """Return what the client of *outcome* sees.
+
+    *no_way* is what routing said where it ended the packet, *says* what kind of no the stack that ended it sends back without a rule.
+    """
     if not outcome.hops:
         return WORDS[outcome.disposition].usual
     protocol = outcome.hops[0].packet_in.protocol
@@ -45,12 +43,10 @@ def client_sees(outcome: Outcome, no_way: ResultKind | None = None) -> Sees:
     usual = WORDS[outcome.disposition].usual
     if usual is not Sees.CLOSED and any(hop.kind is StackKind.PROXY for hop in outcome.hops):
         return Sees.UNKNOWN if outcome.disposition in _VAGUE else Sees.TIMEOUT  # a datagram that a process passed on
-    if outcome.reject_with is not None:
-        return _rejected(outcome, outcome.reject_with, protocol)
+    if (kind := outcome.reject_with or says) is not None:
+        return _rejected(outcome, kind, protocol)
     if outcome.disposition is Disposition.UNREACHABLE or no_way in _OWN:
         return _unreachable(outcome, protocol, no_way)
-    if _code(outcome) == "TTL_EXCEEDED" and protocol is not Protocol.UDP:
-        return Sees.NO_ROUTE
     return Sees.EPERM if usual is Sees.TIMEOUT and _is_told_at_once(outcome, protocol) else usual
 
 
@@ -66,7 +62,7 @@ def _delivered(outcome: Outcome, protocol: Protocol) -> Sees:
 
 
 def _rejected(outcome: Outcome, reject_with: str, protocol: Protocol) -> Sees:
-    if _is_told_at_once(outcome, protocol):
+    if outcome.reject_with is not None and _is_told_at_once(outcome, protocol):
         return Sees.EPERM
     if outcome.reply is None or outcome.reply.disposition in _VAGUE:
         return Sees.UNKNOWN
@@ -75,22 +71,22 @@ def _rejected(outcome: Outcome, reject_with: str, protocol: Protocol) -> Sees:
 
 def _is_told_at_once(outcome: Outcome, protocol: Protocol) -> bool:
     """Whether netfilter stopped the packet on the client's own way down: ``sendto`` is told then, ``connect`` over TCP is not."""
-    if protocol is Protocol.TCP or len(outcome.hops) != 1 or outcome.hops[0].kind is not StackKind.NODE:
+    if protocol is Protocol.TCP or len(outcome.hops) != 1 or outcome.hops[0].kind not in _OWNERS:
         return False
     steps = outcome.hops[0].steps
-    return bool(steps) and all(step.hook in ("output", "postrouting") for step in steps)
+    stopped = bool(steps) and (steps[-1].verdict in ("drop", "reject") or steps[-1].policy == "DROP")
+    return stopped and all(step.hook in ("output", "postrouting") for step in steps)
 
 
 def _unreachable(outcome: Outcome, protocol: Protocol, no_way: ResultKind | None) -> Sees:
-    """No way on: the client's own kernel says so at once, another node by an ICMP error."""
+    """No way on, and no error that travels: the client's own kernel says so at once, or somebody outside whose words are not walked."""
     first = outcome.hops[0]
-    six = first.packet_in.destination.version == 6
     if no_way is None:
         if len(outcome.hops) == 1 and first.kind is StackKind.POD and _code(outcome) != "NO_CARRIER":
             return Sees.NET_UNREACHABLE  # the pod has no address of the family, or no route
-        return seen_by(_NOBODY_ANSWERS[six], protocol)
-    if len(outcome.hops) > 1 or first.kind is not StackKind.NODE:
-        return seen_by(_TOLD[no_way][six], protocol) if no_way in _TOLD else Sees.TIMEOUT
+        return seen_by(NOBODY_ANSWERS[first.packet_in.destination.version], protocol)
+    if len(outcome.hops) > 1 or first.kind not in _OWNERS:
+        return Sees.TIMEOUT
     if first.steps and protocol is Protocol.TCP:
         return Sees.TIMEOUT  # rewritten and routed again: the SYN is thrown away, and connect is not told
     return _OWN.get(no_way, Sees.UNKNOWN)

@@ -162,7 +162,7 @@ def _collected(query: Query, endings: list[Ending], assuming: Assuming) -> Trace
         if ending.outcome.disposition is Disposition.UNKNOWN and ending.outcome.reason:
             reason = ending.outcome.reason
             unknowns.setdefault((reason.code, reason.text), Unknown(code=reason.code, text=reason.text))
-    outcomes = tuple(replace(e.outcome, client_sees=client_sees(e.outcome, e.walk.no_way)) for e in endings)
+    outcomes = tuple(replace(e.outcome, client_sees=client_sees(e.outcome, e.walk.no_way, e.walk.says)) for e in endings)
     met = {word for outcome in outcomes for word in outcome.assumes}
     assumptions = tuple(a for a in assuming.told() if a.code in met)
     return Trace(query=query, outcomes=outcomes, unknowns=tuple(unknowns.values()), assumptions=assumptions)

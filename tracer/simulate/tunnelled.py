@@ -41,6 +41,8 @@ def carrier_sent(walk: Walk, carried: Carried, node: str, unpacked: Unpacked) ->
         refusal=None,
         sender=None,
         no_way=None,
+        says=None,
+        attached=False,
         tunnel=carried.device,
     )
     after = partial(_after, inside=walk, carried=carried, node=node, unpacked=unpacked)

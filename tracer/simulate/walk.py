@@ -13,7 +13,7 @@ from tracer.netfilter.ipset_save import IpSet
 from tracer.netfilter.leaf import StepList
 from tracer.netfilter.model import EPHEMERAL, PortRange
 from tracer.packet import Address, Family, Packet, Protocol
-from tracer.refusals import RESET
+from tracer.refusals import RESET, refusal
 from tracer.routing import ResultKind, is_unnamed
 from tracer.stack_protocols import Process, TableId
 from tracer.trace import Disposition, Hop, Listener, Outcome, Place, Reason, StackKind, Step, Unknown
@@ -46,7 +46,8 @@ class Walk:
     *own_ports* are those that the client's own port is one of, where nobody said it.
     *assumed* are the words of the assumptions that the way here rests on.
     *refusal* is what kind of no the answer is, None for a plain answer; *sender* is who says it, as an ICMP error's source.
-    *no_way* is what routing said where it ended the packet.
+    *no_way* is what routing said where it ended the packet; *says* what kind of no the stack that ended it sends back, where no rule chose
+    it. *attached*: the kernel gave this refusal the connection that it is about, in the stack that made it.
     *tunnel* is the device whose own packet this is, which carries another's; None for any other.
     *source_port_certain* is false once NAT may have changed it; *answering*: this is the answer; *midstream*: no first packet.
     *existing*: the connection was there when the nodes were read, so their tables may hold it.
@@ -75,12 +76,20 @@ class Walk:
     refusal: str | None = None
     sender: Address | None = None
     no_way: ResultKind | None = None
+    says: str | None = None
+    attached: bool = False
     tunnel: str | None = None
 
     @property
     def is_error(self) -> bool:
         """Return whether this is an ICMP error about a packet, which *packet* is the answer to."""
         return self.refusal is not None and self.refusal != RESET
+
+    @property
+    def icmp(self) -> tuple[int, int] | None:
+        """Return the type and code of an ICMP message, None for any other packet."""
+        found = refusal(self.refusal) if self.refusal is not None else None
+        return found.icmp if found is not None else None
 
     @property
     def wire(self) -> Packet:
@@ -145,7 +154,7 @@ class Walk:
     def enter(self, kind: StackKind, name: str, *, node: str | None, came_in: str | None, went_out: str | None) -> Walk:
         """Return the walk in the next stack. The mark stays behind: it belongs to the stack that set it."""
         packet = self.packet if self.packet.mark == 0 else changed(self.packet, mark=0)
-        inside = changed(self, packet=packet)
+        inside = changed(self, packet=packet, attached=False) if self.attached else changed(self, packet=packet)
         visit = Visit(kind=kind, name=name, node=node, came_in=came_in, packet_in=inside.wire)
         return changed(inside, visit=visit, hops=self.left(went_out))
 

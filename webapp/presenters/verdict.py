@@ -275,7 +275,10 @@ def _extra(answer: Json, paths: Sequence[Path], outcome: Json) -> Iterator[str]:
     """Yield the sentences behind the first: how many paths, what the client sees, what was supposed."""
     if (outcome["disposition"] not in ("delivered", "unknown") and outcome.get("reason")) or outcome.get("client_sees") in _FAILS:
         yield from filter(None, [_sees(outcome)])
-    if outcome["disposition"] == "rejected" and (outcome.get("reply") or {}).get("disposition", "delivered") != "delivered":
+    if (
+        outcome["disposition"] not in ("delivered", "leaves")
+        and (outcome.get("reply") or {}).get("disposition", "delivered") != "delivered"
+    ):
         yield sentence(f"The refusal does not reach it: {outcome['reply']['reason']['text']}")
     if outcome["disposition"] == "unknown":
         yield from (

@@ -167,6 +167,13 @@ DEVICES = [
     ("-m tos --tos 0x11/0x10", {}, False),
     ("-m tos ! --tos 0x11/0x10", {}, True),
     ("-m tos --tos 0x00/0x00", {}, True),
+    ("-m icmp --icmp-type 8", {"sent": packet(protocol="icmp"), "icmp": (8, 0)}, True),
+    ("-m icmp --icmp-type 3/3", {"sent": packet(protocol="icmp"), "icmp": (3, 3)}, True),
+    ("-m icmp --icmp-type 3/3", {"sent": packet(protocol="icmp"), "icmp": (3, 1)}, False),
+    ("-m icmp ! --icmp-type 3/3", {"sent": packet(protocol="icmp"), "icmp": (3, 1)}, True),
+    ("-m icmp --icmp-type destination-unreachable", {"sent": packet(protocol="icmp"), "icmp": (3, 13)}, True),
+    ("-m icmp6 --icmpv6-type destination-unreachable", {"sent": packet(protocol="icmpv6"), "icmp": (1, 4)}, True),
+    ("-m icmp6 --icmpv6-type echo-request", {"sent": packet(protocol="icmpv6"), "icmp": (129, 0)}, False),
     ("-m tcp --syn", {"tcp_flags": None}, "?"),
     ("-m tcp ! --syn", {"tcp_flags": 0x12}, True),
 ]

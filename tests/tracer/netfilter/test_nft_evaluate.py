@@ -364,3 +364,40 @@ def test_fib_with_a_device_asks_of_ipv6_whether_the_address_is_the_devices_own(a
 
 def _address(text: str) -> Address:
     return ip_address(text)
+
+
+def _error(kind: int, code: int, *, version: int = 4) -> View:
+    """Return a view of an ICMP message."""
+    sent = packet(protocol="icmp") if version == 4 else six(protocol="icmpv6")
+    return view(sent, icmp=(kind, code))
+
+
+@pytest.mark.parametrize(
+    ("rule", "seen", "expected"),
+    [
+        ("icmp type destination-unreachable", _error(3, 3), True),
+        ("icmp type 3", _error(3, 3), True),  # as nft -n prints it
+        ("icmp type 3-8", _error(3, 3), True),
+        ("icmp type 4-8", _error(3, 3), False),
+        ("icmp type { destination-unreachable, 8-11 }", _error(8, 0), True),
+        ("icmp type { destination-unreachable, 9-11 }", _error(8, 0), False),
+        ("icmp type != { echo-reply, 8 }", _error(8, 0), False),
+        ("icmp type < redirect", _error(3, 3), True),
+        ("icmp type < redirect", _error(8, 0), False),
+        ("icmp type . icmp code { destination-unreachable . port-unreachable }", _error(3, 3), True),
+        ("icmp type . icmp code { 3 . 3 }", _error(3, 1), False),
+        ("icmp type destination-unreachable icmp code 1-3", _error(3, 2), True),
+        ("icmp code port-unreachable", _error(3, 3), True),
+        ("icmpv6 code port-unreachable", _error(1, 4, version=6), True),
+        ("icmpv6 code port-unreachable", _error(1, 3, version=6), False),
+        ("icmpv6 type 128-129", _error(129, 0, version=6), True),
+        ("icmpv6 type { echo-request, nd-neighbor-solicit }", _error(128, 0, version=6), True),
+        ("icmpv6 type destination-unreachable", _error(3, 0, version=6), False),
+        ("icmp type destination-unreachable", _error(1, 4, version=6), False),
+        ("icmp type echo-request", view(), False),
+        ("icmp type echo-request", view(packet(protocol="icmp")), None),
+        ("icmp id 7", _error(8, 0), None),
+    ],
+)
+def test_types_of_icmp(rule: str, seen: View, expected: bool | None) -> None:
+    assert matched(rule, seen, family="inet") is expected

@@ -44,6 +44,13 @@ class World:
     """Five namespaces: pods p1 and p2 behind nodes n1 and n2, whose eth0 are ports of the switch sw."""
 
     spaces: dict[str, Namespace]
+    rules: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def load(self, node: str, version: int, text: str) -> None:
+        """Load *text*, in the words of iptables-save, as the rules of *node*."""
+        command, name = (("iptables-restore", "iptables-save.txt"), ("ip6tables-restore", "ip6tables-save.txt"))[version == 6]
+        self.spaces[node].run(command, text=text)
+        self.rules[node, name] = text
 
     def ip(self, *lines: str) -> None:
         """Run ``SPACE: ip's words`` lines, in order."""
@@ -63,6 +70,21 @@ class World:
 
         *rules*: iptables-save of the nodes that have any; *own*: path below a pod's own folder → text, as ``p1/ss.txt``.
         """
+        files = self.files() | {f"nodes/{node}/iptables-save.txt": text for node, text in (rules or {}).items()}
+        for place, text in (own or {}).items():
+            pod, _, name = place.partition("/")
+            files[f"nodes/n{pod[1:]}/pods/shop_{pod}/{name}"] = text
+        return self.read(files)
+
+    def read(self, files: dict[str, object]) -> Cluster:
+        """Return the cluster of *files*, with the rules that were loaded last."""
+        files = files | {f"nodes/{node}/{name}": text for (node, name), text in self.rules.items()}
+        return Cluster.from_snapshot(
+            Snapshot.from_files({p: c.encode() if isinstance(c, str) else json.dumps(c).encode() for p, c in files.items()})
+        )
+
+    def files(self) -> dict[str, object]:
+        """Return the files of the cluster."""
         files: dict[str, object] = {
             "nodes.json": _list([_node(name, ips) for name, ips in NODE.items()]),
             "pods.json": _list([_pod("p1", "n1"), _pod("p2", "n2")]),
@@ -73,14 +95,9 @@ class World:
             space = self.spaces[node]
             texts = {f"{word.replace('_', '-')}.{'txt' if word == 'sysctl' else 'json'}": text for word, text in space.texts().items()}
             neighbours = subprocess.run(["ip", "-n", space.name, "-j", "neigh"], check=True, capture_output=True, text=True).stdout
-            texts |= {"ip-neigh.json": neighbours, "iptables-save.txt": (rules or {}).get(node, NO_RULES), "ip6tables-save.txt": NO_RULES}
+            texts |= {"ip-neigh.json": neighbours, "iptables-save.txt": NO_RULES, "ip6tables-save.txt": NO_RULES}
             files |= {f"nodes/{node}/{name}": text for name, text in texts.items()}
-        for place, text in (own or {}).items():
-            pod, _, name = place.partition("/")
-            files[f"nodes/n{pod[1:]}/pods/shop_{pod}/{name}"] = text
-        return Cluster.from_snapshot(
-            Snapshot.from_files({p: c.encode() if isinstance(c, str) else json.dumps(c).encode() for p, c in files.items()})
-        )
+        return files
 
     def dial(self, space: str, address: str, *, source_port: int = 0, port: int = PORT, wait: float = 1.6) -> str:
         """Return what a program in *space* meets that connects to *address*."""
@@ -111,7 +128,7 @@ def _node(name: str, ips: tuple[str, ...]) -> dict[str, object]:
 
 
 def _pod(name: str, node: str) -> dict[str, object]:
-    containers = [{"name": "c", "ports": [{"containerPort": PORT, "protocol": "TCP"}]}]
+    containers = [{"name": "c", "ports": [{"containerPort": PORT, "protocol": protocol} for protocol in ("TCP", "UDP")]}]
     status = {"phase": "Running", "podIP": POD[name][0], "podIPs": [{"ip": ip} for ip in POD[name]]}
     return {
         "apiVersion": "v1",
@@ -151,7 +168,7 @@ _BUILT = (
         )
     ),
 )
-_VETHS = tuple(
+VETHS = tuple(
     line
     for n in (1, 2)
     for line in (
@@ -163,7 +180,7 @@ _VETHS = tuple(
     )
 )
 _BRIDGE_ON_2 = (
-    *(line for line in _VETHS if line.startswith("n1:")),
+    *(line for line in VETHS if line.startswith("n1:")),
     "n2: link add cni0 type bridge",
     "n2: link set veth2 master cni0 up",
     "n2: link set cni0 up",
@@ -172,7 +189,7 @@ _BRIDGE_ON_2 = (
     "n2: route add 10.1.2.0/24 dev cni0 scope link",
     "n2: -6 route add fd00:1:2::/64 dev cni0",
 )
-_ROUTES = tuple(
+ROUTES = tuple(
     f"n{a}: {flag}route add {network} via {via} dev eth0"
     for a, b in ((1, 2), (2, 1))
     for flag, network, via in (("", f"10.1.{b}.0/24", f"192.168.0.1{b}"), ("-6 ", f"fd00:1:{b}::/64", f"fd00:192::1{b}"))
@@ -185,7 +202,7 @@ _TWO_WAYS = (
     "n1: addr add fd00:9::11/64 dev eth1 nodad",
     "n1: route add 10.1.2.0/24 nexthop via 192.168.0.12 dev eth0 nexthop via 192.168.9.12 dev eth1",
     "n1: -6 route add fd00:1:2::/64 nexthop via fd00:192::12 dev eth0 nexthop via fd00:9::12 dev eth1",
-    *(line for line in _ROUTES if line.startswith("n2:")),
+    *(line for line in ROUTES if line.startswith("n2:")),
 )
 _TUNNEL = (
     "n1: link add vx0 address 02:00:00:00:00:01 type vxlan id 7 dstport 8472 local 192.168.0.11 remote 192.168.0.12 dev eth0",
@@ -203,7 +220,7 @@ _TUNNEL = (
     ),
 )
 
-_FLANNEL = (
+FLANNEL = (
     *_TUNNEL,
     *(
         f"n{a}: {flag}neigh add {address} lladdr 02:00:00:00:00:0{b} dev vx0 nud permanent"
@@ -288,8 +305,8 @@ class Broken:
     p1: str
     n1: str = ""
     n2: str = ""
-    pods: tuple[str, ...] = _VETHS
-    routes: tuple[str, ...] = _ROUTES
+    pods: tuple[str, ...] = VETHS
+    routes: tuple[str, ...] = ROUTES
     engine: dict[str, str] = field(default_factory=dict)
 
 
@@ -367,9 +384,9 @@ WAYS = (
     Broken("a tunnel that works", (), "connected", routes=_TUNNEL),
     Broken("a tunnel over a device without carrier", ("sw: link set to-n1 down",), "no-route", routes=_TUNNEL),
     Broken("a tunnel to a node without carrier", ("sw: link set to-n2 down",), "no-route", routes=_TUNNEL),
-    Broken("flannel's tunnel", (), "connected", routes=_FLANNEL),
-    Broken("flannel's tunnel over a device without carrier", ("sw: link set to-n1 down",), "timeout", routes=_FLANNEL),
-    Broken("flannel's tunnel to a node without carrier", ("sw: link set to-n2 down",), "timeout", routes=_FLANNEL),
+    Broken("flannel's tunnel", (), "connected", routes=FLANNEL),
+    Broken("flannel's tunnel over a device without carrier", ("sw: link set to-n1 down",), "timeout", routes=FLANNEL),
+    Broken("flannel's tunnel to a node without carrier", ("sw: link set to-n2 down",), "timeout", routes=FLANNEL),
 )
 
 
@@ -391,7 +408,7 @@ def test_a_broken_link_ends_as_in_the_kernel(way: Broken) -> None:
 
 def test_a_way_without_carrier_keeps_its_share() -> None:
     with world(
-        _VETHS,
+        VETHS,
         _TWO_WAYS,
         ("n1: link set eth1x down", "n1: sysctl net.ipv4.fib_multipath_hash_policy=1", "n1: sysctl net.ipv4.icmp_ratelimit=0"),
     ) as built:
@@ -404,7 +421,7 @@ def test_a_way_without_carrier_keeps_its_share() -> None:
 
 def test_a_failed_neighbour_may_answer_the_next_question() -> None:
     gone = ("p2: addr del 10.1.2.2/32 dev eth0",)
-    with world(_VETHS, _ROUTES, gone) as built:
+    with world(VETHS, ROUTES, gone) as built:
         assert built.dial("n2", POD["p2"][0]) == "no-route"
         cluster = built.cluster()
         # The entry is still there when the pod has its address again, and the connection is made.

@@ -8,7 +8,7 @@ import pytest
 
 from tests.made_cluster import MadeCluster
 from tests.sizes import every
-from tests.tracer.simulate.test_links_kernel import _ROUTES, _VETHS, POD, PORT, REASON, told, world
+from tests.tracer.simulate.test_links_kernel import POD, PORT, REASON, ROUTES, VETHS, told, world
 from tracer.explain.findings import diagnose
 from tracer.trace import Disposition, Listener, Outcome, Sees, StackKind
 
@@ -113,7 +113,7 @@ RULES = [
 @pytest.mark.skipif(REASON is not None, reason=REASON or "")
 @pytest.mark.parametrize(("pod", "table", "rule", "port", "seen"), every(RULES, 3), ids=lambda value: str(value).replace(" ", "-")[:40])
 def test_a_pods_own_rules_do_what_the_kernels_do(pod: str, table: str, rule: str, port: int, seen: str) -> None:
-    with world(_VETHS, _ROUTES, ()) as built:
+    with world(VETHS, ROUTES, ()) as built:
         space = built.spaces[pod]
         space.run("iptables-legacy", "-t", table, *rule.split())
         sockets = {f"{name}/ss.txt": built.spaces[name].run("ss", "-ltnu") for name in ("p1", "p2")}
@@ -121,3 +121,27 @@ def test_a_pods_own_rules_do_what_the_kernels_do(pod: str, table: str, rule: str
         kernel = built.dial("p1", POD["p2"][0], port=port, wait=0.8)
     assert kernel == seen or (seen == "refused" and "refused" in kernel)
     assert {o.client_sees for o in told(cluster, "pod:shop/p1", POD["p2"][0], port=port)} == {Sees(seen)}
+
+
+def _filter(rule: str) -> str:
+    return f"*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n{rule}\nCOMMIT\n"
+
+
+def test_a_pods_own_refusal_travels() -> None:
+    reject = _filter("-A INPUT -p tcp -m tcp --dport 8080 -j REJECT --reject-with icmp-admin-prohibited")
+    found = only(made(web=reject))
+    assert found.reply is not None
+    assert (found.disposition, found.client_sees, str(found.reply.source)) == (Disposition.REJECTED, Sees.NO_ROUTE, "10.96.0.10")
+    cluster = made(web=reject)
+    cluster.node(1).rules.append(("filter", "-A FORWARD -p icmp -j DROP"))
+    assert only(cluster).client_sees is Sees.TIMEOUT
+
+
+@pytest.mark.parametrize(("protocol", "seen"), [("tcp", Sees.TIMEOUT), ("udp", Sees.EPERM)])
+def test_a_pods_own_rule_that_drops_is_told_at_once(protocol: str, seen: Sees) -> None:
+    (found,) = (
+        made(client=_filter("-A OUTPUT -d 192.168.0.12/32 -j DROP"))
+        .trace("pod:default/client", "192.168.0.12:53", protocol=protocol)
+        .outcomes
+    )
+    assert found.client_sees is seen

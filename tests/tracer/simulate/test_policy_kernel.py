@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tracer.simulate.test_links_kernel import _ROUTES, _TWO_WAYS, _VETHS, POD, PORT, REASON, told, world
+from tests.tracer.simulate.test_links_kernel import _TWO_WAYS, POD, PORT, REASON, ROUTES, VETHS, told, world
 from tracer.trace import Disposition
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.skipif(REASON is not None, reason=REASON or "")]
@@ -24,7 +24,7 @@ def test_the_look_up_after_dnat_in_output_has_the_ports_of_then(selector: str, i
         "n1: route add 10.96.0.0/16 via 192.168.0.12 dev eth0",
     )
     dnat = ("-d", VIP, "-p", "tcp", "--dport", "8888", "-j", "DNAT", "--to-destination", f"{POD['p2'][0]}:{PORT}")
-    with world(_VETHS, _ROUTES, broken) as built:
+    with world(VETHS, ROUTES, broken) as built:
         node = built.spaces["n1"]
         node.run("iptables-legacy", "-t", "nat", "-A", "OUTPUT", *dnat)
         cluster = built.cluster({"n1": node.run("iptables-legacy-save")})
@@ -39,7 +39,7 @@ def test_the_look_up_after_dnat_in_output_has_the_ports_of_then(selector: str, i
 def test_ipv4_forgets_the_user_when_it_looks_again(user: int) -> None:
     """A rule for root's packets is taken by the second look-up, whoever sends; by the first, for root only."""
     broken = ("n1: rule add uidrange 0-0 lookup 100", "n1: route add unreachable 10.1.0.0/16 table 100")
-    with world(_VETHS, _ROUTES, (*broken, "n1: route add 10.96.0.0/16 via 192.168.0.12 dev eth0")) as built:
+    with world(VETHS, ROUTES, (*broken, "n1: route add 10.96.0.0/16 via 192.168.0.12 dev eth0")) as built:
         node = built.spaces["n1"]
         node.run("iptables-legacy", "-t", "nat", "-A", "OUTPUT", "-d", VIP, "-j", "DNAT", "--to-destination", POD["p2"][0])
         dial = "import os, socket; os.setuid({}); s = socket.socket(); s.settimeout(0.8); print(s.connect_ex(({!r}, 8080)) == 0)"
@@ -49,7 +49,7 @@ def test_ipv4_forgets_the_user_when_it_looks_again(user: int) -> None:
 @pytest.mark.parametrize("policy", [0, 1])
 def test_the_way_of_a_flow_is_settled_by_its_addresses_or_drawn_by_its_ports(policy: int) -> None:
     broken = ("n1: link set eth1x down", f"n1: sysctl net.ipv4.fib_multipath_hash_policy={policy}", "n1: sysctl net.ipv4.icmp_ratelimit=0")
-    with world(_VETHS, _TWO_WAYS, broken) as built:
+    with world(VETHS, _TWO_WAYS, broken) as built:
         cluster = built.cluster()
         kernel = {built.dial("p1", POD["p2"][0], source_port=21000 + n, wait=0.8) for n in range(16)}
     outcomes = told(cluster, "pod:shop/p1", POD["p2"][0])

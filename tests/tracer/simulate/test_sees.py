@@ -178,6 +178,39 @@ def test_a_route_that_leads_nowhere(kind: str, own: Sees, forwarded: Sees) -> No
     assert asked(made, POD, "198.51.100.7:80").client_sees is forwarded
 
 
+def test_what_a_route_says_travels_and_may_be_lost() -> None:
+    made = cluster()
+    made.node(2).routes.append({"type": "prohibit", "dst": "198.51.100.7", "flags": []})
+    made.node(1).routes.append({"dst": "198.51.100.7", "gateway": "192.168.0.12", "dev": "eth0", "flags": []})
+    outcome = asked(made, POD, "198.51.100.7:80")
+    assert outcome.reply is not None
+    assert (outcome.disposition, outcome.reject_with, outcome.client_sees) == (Disposition.UNREACHABLE, None, Sees.NO_ROUTE)
+    assert [hop.name for hop in outcome.reply.hops] == ["n2", "n1", "default/client"]
+    assert outcome.reply.hops[0].packet_out.protocol.value == "icmp"
+    made.node(1).rules.append(("filter", "-A FORWARD -p icmp -m icmp --icmp-type 3/13 -j DROP"))
+    outcome = asked(made, POD, "198.51.100.7:80")
+    assert outcome.reply is not None
+    assert (outcome.disposition, outcome.reply.disposition, outcome.client_sees) == (
+        Disposition.UNREACHABLE,
+        Disposition.DROPPED,
+        Sees.TIMEOUT,
+    )
+
+
+def test_a_reset_of_a_rule_is_related_where_it_is_made() -> None:
+    made = with_rule("-A FORWARD -p tcp --dport 8080 -j REJECT --reject-with tcp-reset")
+    made.node(2).rules.append(("filter", "-A OUTPUT -m conntrack --ctstate RELATED -j DROP"))
+    assert asked(made).client_sees is Sees.TIMEOUT
+    made.node(2).rules[-1] = ("filter", "-A OUTPUT -m conntrack --ctstate ESTABLISHED -j DROP")
+    assert asked(made).client_sees is Sees.REFUSED
+
+
+def test_a_packet_without_life_left_is_told_back() -> None:
+    (outcome,) = cluster().trace(POD, "192.168.0.12:23", ttl=1).outcomes
+    assert outcome.reply is not None
+    assert (outcome.reason and outcome.reason.code, outcome.client_sees) == ("TTL_EXCEEDED", Sees.NO_ROUTE)
+
+
 def test_a_balancer_without_a_healthy_node_drops() -> None:
     made = cluster()
     made.services[0].lb_ip = "203.0.113.100"

@@ -16,7 +16,7 @@ def findings(case: Case, passage: Passage) -> Iterator[Finding]:
     reply = passage.outcome.reply
     if reply is None or reply.disposition in (Disposition.DELIVERED, Disposition.UNKNOWN):
         return
-    if passage.outcome.reject_with is not None:
+    if passage.outcome.disposition not in (Disposition.DELIVERED, Disposition.LEAVES):
         return  # a refusal that is lost: its outcome says so, and what is to be mended is what refuses
     at = deciding(reply.hops)
     if at is not None and is_forward_policy(at):
