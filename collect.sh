@@ -20,6 +20,7 @@ debug_image='docker.io/nicolaka/netshoot:v0.13'
 debug_profile='sysadmin'
 debug_namespace='default'
 debug_mark=''
+allow_debug='no'
 only=''
 conntrack='no'
 seconds=60
@@ -220,9 +221,11 @@ TARGET  what to write: an archive where it ends in .tar.gz, .tgz or .tar, else a
                         daemonset  with Hopline's node reader, where it is installed (deploy/)
                         debug      in a pod that "kubectl debug node/NODE" makes on each node and collect.sh removes again; the only
                                    way that creates something, and never taken by itself
+                        auto       as exec; with --allow-debug then as debug on the nodes whose rules did not come by that
                         none       not at all
+  --allow-debug       with --readings auto: make debug pods where they are needed. Without, it is said where they would be.
   --reader-namespace NAME   where the node reader is installed (default: hopline)
-  --debug-image IMAGE       of --readings debug (default: docker.io/nicolaka/netshoot:v0.13); programs of the node itself come first
+  --debug-image IMAGE       of debug pods (default: docker.io/nicolaka/netshoot:v0.13); programs of the node itself come first
   --debug-profile PROFILE   sysadmin (default) or netadmin
   --debug-namespace NAME    where the pods are made (default: default)
   --node NAME         read this node only; may be given again (default: every node)
@@ -281,6 +284,7 @@ read_arguments() {
       --help | -h) usage; exit 0 ;;
       --version) printf '%s\n' "$version"; exit 0 ;;
       --conntrack) conntrack='yes' ;;
+      --allow-debug) allow_debug='yes' ;;
       --*=*) # --option=value is --option value
         option=${1%%=*}
         value=${1#*=}
@@ -309,7 +313,7 @@ set_option() {
     --kubeconfig) kubeconfig=$2 ;;
     --kubectl) kubectl=$2 ;;
     --readings)
-      case $2 in exec | daemonset | debug | none) readings=$2 ;; *) fail 2 "--readings is exec, daemonset, debug or none, not $2" ;; esac
+      case $2 in exec | daemonset | debug | auto | none) readings=$2 ;; *) fail 2 "--readings is exec, daemonset, debug, auto or none, not $2" ;; esac
       ;;
     --reader-namespace) is_name "$2" || fail 2 "$2 is no name of a namespace"; reader_namespace=$2 ;;
     --debug-image) case $2 in -* | *[!A-Za-z0-9./:@_-]*) fail 2 "$2 is no name of an image" ;; esac; debug_image=$2 ;;
@@ -710,7 +714,7 @@ find_nodes() {
     say "  The nodes cannot be listed ($(why nodes $?)); those are read on which pods were found."
     awk -F'|' '$1 != "" && !seen[$1]++ { print $1 "|linux" }' "$state/pods" >"$state/nodes"
   fi
-  [ "$readings" != exec ] || find_plugins
+  case $readings in exec | auto) find_plugins ;; esac
 }
 
 # Fills $state/plugins (LABEL|NODE|phase|namespace|pod|containers|when it is to be gone) where a node has no pod of kube-proxy's that runs.
@@ -824,10 +828,36 @@ read_nodes() {
   done
   wait
   children=''
+}
+
+say_unknown_nodes() {
   for wanted in $only; do
     grep -q "^$wanted|" "$state/nodes" || { note objects "nodes/$wanted" "$(now)" failed 'There is no such node.'; say "  $wanted: There is no such node."; }
   done
 }
+
+say_debug_pods() { # says what will be made, before anything is
+  debug_mark="hopline-collect-$$-$(date -u +%Y%m%d%H%M%S)"
+  say "  A pod is made on each node that is read, with $debug_image (profile $debug_profile, namespace $debug_namespace), and removed again."
+}
+
+# With debug pods the nodes whose rules did not come. What was refused of their files before counts where no pod runs there.
+read_what_is_left() {
+  gather
+  left_nodes >"$state/left"
+  [ -s "$state/left" ] || return 0
+  readings='debug'
+  awk -F'|' 'FILENAME ~ /left$/ { left[$1] = 1; next } $1 in left' "$state/left" "$state/nodes" >"$state/nodes-left"
+  mv "$state/nodes-left" "$state/nodes"
+  say_debug_pods
+  read_nodes
+}
+
+gather() { # all that was noted, of a file that was tried twice the last word
+  cat "$state"/objects.log "$state"/node-*.log 2>/dev/null | last_words >"$state/all"
+}
+
+last_words() { awk -F'\t' '{ if (!($1 in said)) order[++count] = $1; said[$1] = $0 } END { for (i = 1; i <= count; i++) print said[order[i]] }'; }
 
 read_node() { # NODE SYSTEM
   if [ "$2" = windows ]; then
@@ -847,7 +877,7 @@ read_node() { # NODE SYSTEM
     by=" by debugger in $debug_namespace/$made"
   else
     found=$(pod_of "$1")
-    if [ -z "$found" ] && [ "$readings" = exec ]; then
+    if [ -z "$found" ] && [ "$readings" != daemonset ]; then
       found=$(plugin_of "$1")
       # shellcheck disable=SC2086 # three words
       [ -z "$found" ] || by=$(printf ' by %s in %s/%s' "${found##* }" ${found% *})
@@ -863,7 +893,7 @@ read_node() { # NODE SYSTEM
   if [ "$readings" = daemonset ]; then read_with_reader "$1" $found; else read_with_exec "$1" $found; fi
   [ "$readings" != debug ] || remove_pod "$made"
   rmdir "$work/nodes/$1" 2>/dev/null
-  say "$(sort "$state/node-$1.log" | awk -F'\t' -v node="$1" -v by="$by" '
+  say "$(last_words <"$state/node-$1.log" | sort | awk -F'\t' -v node="$1" -v by="$by" '
     { sub(/^.*\//, "", $1) }
     $3 == "taken" { taken++ }
     $3 == "lacking" { lacking++ }
@@ -1067,7 +1097,7 @@ write_about() { # snapshot.json
     printf '{\n "collected_at": "%s",\n "collector": "%s",\n "kubernetes": ' "$began" "$version"
     if [ -n "$kubernetes" ]; then printf '"%s"' "$kubernetes"; else printf 'null'; fi
     printf ',\n "redacted": false,\n "files": {'
-    sort "$state/all.log" | sed 's/\\/\\\\/g; s/"/\\"/g' | awk -F'\t' '
+    sort "$state/all" | sed 's/\\/\\\\/g; s/"/\\"/g' | awk -F'\t' '
       { printf "%s\n  \"%s\": {\"read_at\": \"%s\"", (NR > 1 ? "," : ""), $1, $2; if ($3 != "taken") printf ", \"error\": \"%s\"", $4; printf "}" }'
     printf '\n }\n}\n'
   } >"$work/snapshot.json"
@@ -1084,7 +1114,7 @@ write_target() {
 # What was taken, what was not, each reason once, and what is inside (webapp/collecting/report.py); returns 1 if something failed.
 report() {
   say ''
-  sort "$state/all.log" | awk -F'\t' '
+  sort "$state/all" | awk -F'\t' '
     function some(group, of) { return text[group, of] (many[group, of] > 3 ? " and " many[group, of] - 3 " more" : "") }
     function name_once(group, of, what) {
       if ((group, of, what) in seen) return
@@ -1125,11 +1155,11 @@ report() {
     }' >&2
   say 'Inside are real names and addresses. Not inside: Secrets, other ConfigMaps, logs, traffic; of Pods neither environment variables'
   say 'nor commands and their arguments, but for named ones of the own programs of the cluster. To replace names and addresses, where Hopline is installed: manage.py redact SNAPSHOT REDACTED'
-  ! grep -q '	failed	' "$state/all.log"
+  ! grep -q '	failed	' "$state/all"
 }
 
 left_nodes() { # prints the Linux nodes whose rules are not there, of those that were to be read
-  sort "$state/all.log" | awk -F'\t' '
+  sort "$state/all" | awk -F'\t' '
     split($1, part, "/") == 3 && part[1] == "nodes" && part[3] != "hns-endpoints.json" {
       if (!(part[2] in has)) { order[++count] = part[2]; has[part[2]] = 0 }
       if ($3 == "taken" && part[3] ~ /^(iptables-save|iptables-legacy-save|nft-ruleset)\.(txt|json)$/) has[part[2]] = 1
@@ -1161,6 +1191,7 @@ END
 read_arguments "$@"
 command -v awk >/dev/null || fail 3 'awk is missing here'
 command -v "$kubectl" >/dev/null || fail 3 "there is no program $kubectl here; it is needed to reach the cluster"
+[ "$allow_debug" = no ] || [ "$readings" = auto ] || fail 2 '--allow-debug goes with --readings auto'
 [ "$readings" != daemonset ] || command -v tar >/dev/null || fail 2 'tar is missing here; --readings daemonset needs it'
 choose_target
 trap stop INT TERM HUP
@@ -1189,18 +1220,15 @@ take_config_maps
 take_more_kinds
 if [ "$readings" != none ]; then
   say 'Nodes'
-  if [ "$readings" = debug ]; then
-    debug_mark="hopline-collect-$$-$(date -u +%Y%m%d%H%M%S)"
-    say "  A pod is made on each node that is read, with $debug_image (profile $debug_profile, namespace $debug_namespace), and removed again."
-  fi
+  [ "$readings" != debug ] || say_debug_pods
   find_nodes
+  say_unknown_nodes
   read_nodes
+  [ "$allow_debug" = no ] || read_what_is_left
   remove_debug_pods
 fi
 
-# Of a file that was tried twice the last word counts.
-cat "$state"/*.log | awk -F'\t' '{ if (!($1 in said)) order[++count] = $1; said[$1] = $0 } END { for (i = 1; i <= count; i++) print said[order[i]] }' >"$state/all"
-mv "$state/all" "$state/all.log"
+gather
 write_about
 result=0
 report || result=1

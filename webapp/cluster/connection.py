@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 from urllib.parse import quote, urlencode
 
 import urllib3
@@ -77,7 +77,7 @@ class Connection:
         self._closed = False
 
     @classmethod
-    def from_context(cls, path: str | os.PathLike[str], context: str) -> Connection:
+    def from_context(cls, path: str | os.PathLike[str], context: str) -> Self:
         """Return a connection for a kubeconfig's context. Runs its credential plugin, if any; talks to nobody yet.
 
         :raises BadKubeconfig: the file, the context or the plugin is of no use.
@@ -85,7 +85,7 @@ class Connection:
         return cls(credentials.from_context(path, context), f"context {context}")
 
     @classmethod
-    def in_cluster(cls) -> Connection:
+    def in_cluster(cls) -> Self:
         """Return a connection as the service account of the pod Hopline runs in. :raises BadKubeconfig: it is not in one."""
         return cls(credentials.in_cluster(), "in-cluster")
 
@@ -97,7 +97,7 @@ class Connection:
     def __repr__(self) -> str:
         return f"<Connection {self._label}>"
 
-    def __enter__(self) -> Connection:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Collection as Names
-from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tracer.snapshot.node_files import ALSO, ALSO_CONNECTIONS, BY_NAME, CONNTRACK, HNS_ENDPOINTS, IPTABLES, LEGACY_WARNING, NodeFile
+from tracer.snapshot.node_files import ALSO, ALSO_CONNECTIONS, BY_NAME, HNS_ENDPOINTS, IPTABLES, LEGACY_WARNING, NodeFile
 from webapp.cluster import Connection
+from webapp.cluster.pod_making import PodMaker
 from webapp.collecting.cluster_objects import Say
 from webapp.collecting.collection import Collection, How
+from webapp.collecting.debug_pods import DebugHow, DebugPods, NoPod, OnNode
 from webapp.collecting.plugin_pods import plugin_places
-from webapp.collecting.report import NOT_ALLOWED, failures_of
+from webapp.collecting.report import NOT_ALLOWED, failures_of, left
 from webapp.reading.changes import FileRead, NodeRead, StoredChange
-from webapp.reading.node_reader import ReadFrom, commands, read_node
+from webapp.reading.node_reader import ReadFrom, Runs, commands, read_node
 from webapp.reading.paths import ObjectPath
 from webapp.reading.places import NO_PROXY, NO_READER, Places
 from webapp.reading.same_reading import as_kept
@@ -29,18 +31,41 @@ NOTHING = "Nothing was printed."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeReadings:
-    """How nodes are to be read: LiveSource.Readings, the node reader's namespace, which nodes (none: all), how many at a time."""
+    """How nodes are to be read: in which pods, the node reader's namespace, which nodes (none: all), how many at a time.
+
+    *how*: ``exec``, ``daemonset``, ``debug``, ``none``, or ``auto``: ``exec``, and where it is given *debug* pods on nodes without rules.
+    """
 
     how: str
     reader_namespace: str = "hopline"
     only: Names[str] = ()
     conntrack: bool = False
     parallel: int = 4
+    debug: DebugHow | None = None
 
 
-def take_nodes(connection: Connection, objects: Mapping[str, list[dict[str, Any]]], into: Collection, say: Say, how: NodeReadings) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """What every node's reading needs."""
+
+    connection: Connection
+    wanted: tuple[NodeFile, ...]
+    into: Collection
+    say: Say
+    how: NodeReadings
+
+
+def take_nodes(
+    connection: Connection,
+    objects: Mapping[str, list[dict[str, Any]]],
+    into: Collection,
+    say: Say,
+    how: NodeReadings,
+    maker: Callable[[], PodMaker] | None = None,
+) -> None:
     """Write the files of each node of *objects* (plural → objects) that is wanted, and say of each how it went.
 
+    *maker* opens the connection that makes debug pods, where *how* has them.
     :raises OSError: a file cannot be written.
     """
     places = _places(objects.get("pods", ()), how)
@@ -48,21 +73,35 @@ def take_nodes(connection: Connection, objects: Mapping[str, list[dict[str, Any]
     for name in sorted(set(how.only) - set(systems)):
         into.miss(f"nodes/{name}", NO_NODE, time.time())
         say(f"  {name}: {NO_NODE}")
-    wanted = commands(slow=True, conntrack=how.conntrack)
-    running = []
-    with ThreadPoolExecutor(max_workers=how.parallel, thread_name_prefix="collect") as workers:
-        for node, system in systems.items():
-            if how.only and node not in how.only:
-                continue
-            place = places.get(node)
-            if system == "windows":
-                _unread(into, say, f"nodes/{node}/{HNS_ENDPOINTS.name}", WINDOWS, is_lacking=True)
-            elif place is None:
+    run = _Run(connection=connection, wanted=commands(slow=True, conntrack=how.conntrack), into=into, say=say, how=how)
+    wanted = [node for node in systems if not how.only or node in how.only]
+    for node in wanted:
+        if systems[node] == "windows":
+            _unread(into, say, f"nodes/{node}/{HNS_ENDPOINTS.name}", WINDOWS, is_lacking=True)
+    wanted = [node for node in wanted if systems[node] != "windows"]
+    if how.how != "debug":
+        for node in wanted:
+            if node not in places:
                 _unread(into, say, f"nodes/{node}/{IPTABLES.name}", NO_READER if how.how == "daemonset" else NO_PROXY)
-            else:
-                running.append(workers.submit(_read, connection, node, place, wanted, into, say))
-    for reading in running:
-        reading.result()
+        _each(run, [node for node in wanted if node in places], lambda node: _read(run, node, places[node], connection))
+        wanted = [node for node in left(into.entries) if node in systems]
+    if how.how in ("debug", "auto") and how.debug is not None and maker is not None and wanted:
+        with maker() as made_by, DebugPods(made_by, how.debug, say) as pods:
+            _each(run, wanted, lambda node: _read_by_debug(run, node, pods), pods.stop)
+
+
+def _each(run: _Run, nodes: Iterable[str], read: Callable[[str], None], stop: Callable[[], None] = lambda: None) -> None:
+    """Read *nodes*, several at a time; what interrupts that ends what is under way first."""
+    with ThreadPoolExecutor(max_workers=run.how.parallel, thread_name_prefix="collect") as workers:
+        readings = [workers.submit(read, node) for node in nodes]
+        try:
+            for reading in readings:
+                reading.result()
+        except BaseException:
+            workers.shutdown(wait=False, cancel_futures=True)
+            stop()
+            run.connection.close()
+            raise
 
 
 def _places(pods: Sequence[Mapping[str, Any]], how: NodeReadings) -> dict[str, ReadFrom]:
@@ -78,7 +117,7 @@ def _places(pods: Sequence[Mapping[str, Any]], how: NodeReadings) -> dict[str, R
         metadata = pod["metadata"]
         path = str(ObjectPath(kind="Pod", namespace=metadata.get("namespace", ""), name=metadata["name"]))
         places.note([StoredChange(path=path, refs=(), before=None, after=json.dumps(pod).encode(), seen_at=0.0)])
-    if how.how == "exec":
+    if how.how in ("exec", "auto"):
         found = plugin_places(pods) | found
     return found
 
@@ -95,18 +134,31 @@ def _unread(into: Collection, say: Say, path: str, error: str, *, is_lacking: bo
     say(f"  {path.split('/')[1]}: {error}")
 
 
-def _read(connection: Connection, node: str, place: ReadFrom, wanted: tuple[NodeFile, ...], into: Collection, say: Say) -> None:
-    reading = _with_word(read_node(connection, node, place, wanted))
+def _read_by_debug(run: _Run, node: str, pods: DebugPods) -> None:
+    try:
+        place = pods.make(node)
+    except NoPod as error:
+        _unread(run.into, run.say, f"nodes/{node}/{IPTABLES.name}", str(error))
+        return
+    try:
+        _read(run, node, place, OnNode(run.connection))
+    finally:
+        pods.remove(place.pod)
+
+
+def _read(run: _Run, node: str, place: ReadFrom, programs: Runs) -> None:
+    into = run.into
+    reading = _with_word(read_node(programs, node, place, run.wanted))
     for file in reading.files:
         _keep(node, file, into)
     if not reading.error and not place.is_reader:
-        _read_more(connection, node, place, CONNTRACK in wanted, reading.files, into)
+        _read_more(programs, node, place, run.how.conntrack, reading.files, into)
     if reading.error:
-        unread = [file.name for file in wanted] if not place.is_reader else [IPTABLES.name]
+        unread = [file.name for file in run.wanted] if not place.is_reader else [IPTABLES.name]
         for name in unread:
             if name not in {file.name for file in reading.files}:
                 into.miss(f"nodes/{node}/{name}", reading.error, reading.read_at)
-    say(_line(node, into, place))
+    run.say(_line(node, into, place))
 
 
 def _with_word(reading: NodeRead) -> NodeRead:
@@ -114,7 +166,7 @@ def _with_word(reading: NodeRead) -> NodeRead:
     return replace(reading, error=f"{NOT_ALLOWED}{reading.error}") if reading.is_denied else reading
 
 
-def _read_more(connection: Connection, node: str, place: ReadFrom, conntrack: bool, before: Iterable[FileRead], into: Collection) -> None:
+def _read_more(programs_of: Runs, node: str, place: ReadFrom, conntrack: bool, before: Iterable[FileRead], into: Collection) -> None:
     """Read what is asked for on top, each where it is wanted; a program that is missing is not tried again."""
     taken = {file.name: file.content for file in before if file.content or (file.content is not None and not file.name.endswith(".json"))}
     programs = {BY_NAME[name].argv[0] for name in taken}
@@ -124,7 +176,7 @@ def _read_more(connection: Connection, node: str, place: ReadFrom, conntrack: bo
             continue
         if also.warned and LEGACY_WARNING.encode() not in taken.get(also.warned, b""):
             continue
-        reading = _with_word(read_node(connection, node, place, (replace(also.file, argv=also.argv),)))
+        reading = _with_word(read_node(programs_of, node, place, (replace(also.file, argv=also.argv),)))
         for file in reading.files:
             if file.content is not None and not _is_nothing(file):
                 taken[file.name] = file.content

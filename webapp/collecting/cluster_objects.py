@@ -52,7 +52,7 @@ def _take_more_kinds(connection: Connection, into: Collection, say: Say) -> None
     try:
         served = served_kinds(connection, {more.group for more in MORE_KINDS})
     except cluster.ClusterError as error:
-        text = f"The kinds that the cluster has cannot be listed: {_why(error)}"
+        text = f"The kinds that the cluster has cannot be listed: {why(error)}"
         into.miss(MORE_KINDS[0].path, text, read_at)
         say(f"  {text}")
         return
@@ -67,8 +67,8 @@ def take_version(connection: Connection, into: Collection, say: Say) -> str | No
     try:
         version = connection.version()
     except cluster.ClusterError as error:
-        into.miss(_VERSION, _why(error), read_at)
-        say(f"  {_VERSION}: {_why(error)}")
+        into.miss(_VERSION, why(error), read_at)
+        say(f"  {_VERSION}: {why(error)}")
         return None
     into.take(_VERSION, json.dumps(version, indent=2).encode(), read_at)
     say(f"  {_VERSION}")
@@ -85,7 +85,7 @@ def _listed(connection: Connection, kinds: Sequence[FollowedKind]) -> tuple[list
         try:
             items += _all(connection, kind)
         except cluster.ClusterError as error:
-            errors.append(f"{kind.name}: {_why(error)}" if kind.name else _why(error))
+            errors.append(f"{kind.name}: {why(error)}" if kind.name else why(error))
     return items, read_at, errors
 
 
@@ -111,5 +111,6 @@ def _list(items: list[dict[str, Any]]) -> bytes:
     return json.dumps(listed, ensure_ascii=False, indent=4, sort_keys=True).encode() + b"\n"
 
 
-def _why(error: cluster.ClusterError) -> str:
+def why(error: Exception) -> str:
+    """Return in words why the API server gave no answer, with one word in front where it is not allowed."""
     return f"Not allowed: {error}" if isinstance(error, cluster.Denied) else str(error)

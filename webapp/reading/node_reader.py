@@ -12,10 +12,10 @@ import tarfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from tracer.snapshot.node_files import BY_NAME, CONNTRACK, READ, SYSCTL, NodeFile
 from webapp import cluster
-from webapp.cluster import Connection
 from webapp.reading.changes import FileRead, NodeRead
 from webapp.reading.same_reading import as_kept
 
@@ -42,6 +42,15 @@ class ReadFrom:
         return f"{self.namespace}/{self.pod}"
 
 
+class Runs(Protocol):
+    """What runs programs in pods: a connection, or what sends them elsewhere."""
+
+    def exec(
+        self, namespace: str, pod: str, container: str | None, argv: tuple[str, ...], *, timeout: float, most_bytes: int
+    ) -> cluster.Output:
+        """Return what *argv* printed. :raises ClusterError: it could not be run."""
+
+
 def commands(*, slow: bool, conntrack: bool, lacking: Iterable[str] = ()) -> tuple[NodeFile, ...]:
     """Return what is to be read: what follows events; with *slow* the rest too; *lacking* are files whose program was missing lately."""
     without = frozenset(lacking)
@@ -49,7 +58,7 @@ def commands(*, slow: bool, conntrack: bool, lacking: Iterable[str] = ()) -> tup
     return (*wanted, CONNTRACK) if conntrack else wanted
 
 
-def read_node(connection: Connection, node: str, place: ReadFrom, wanted: tuple[NodeFile, ...]) -> NodeRead:
+def read_node(connection: Runs, node: str, place: ReadFrom, wanted: tuple[NodeFile, ...]) -> NodeRead:
     """Return what *node*'s programs print now. Never raises: what failed is said in the reading."""
     started, begun = time.time(), time.monotonic()
     try:
@@ -69,7 +78,7 @@ class _Ended(Exception):
         self.text, self.files, self.is_denied = text, files, is_denied
 
 
-def _one_by_one(connection: Connection, place: ReadFrom, wanted: tuple[NodeFile, ...]) -> tuple[FileRead, ...]:
+def _one_by_one(connection: Runs, place: ReadFrom, wanted: tuple[NodeFile, ...]) -> tuple[FileRead, ...]:
     files: list[FileRead] = []
     until = time.monotonic() + READING_SECONDS
     for command in wanted:
@@ -91,7 +100,7 @@ def _hung(command: NodeFile, text: str, left: float) -> FileRead:
     return FileRead(name=command.name, content=None, error=text, read_at=time.time() - seconds, seconds=seconds)
 
 
-def _file(connection: Connection, place: ReadFrom, command: NodeFile, timeout: float) -> FileRead:
+def _file(connection: Runs, place: ReadFrom, command: NodeFile, timeout: float) -> FileRead:
     """Return what one program printed. :raises Denied, Refused, Unreachable: no other program will fare better.
 
     NB: the API server's own silence, and a kubelet's, look like a program that hangs (TimedOut).
@@ -120,7 +129,7 @@ def _file(connection: Connection, place: ReadFrom, command: NodeFile, timeout: f
 # --- our own reader ----------------------------------------------------------------------------------------------------------
 
 
-def _by_reader(connection: Connection, place: ReadFrom, wanted: tuple[NodeFile, ...]) -> tuple[FileRead, ...]:
+def _by_reader(connection: Runs, place: ReadFrom, wanted: tuple[NodeFile, ...]) -> tuple[FileRead, ...]:
     """Return what the reader's archive holds: every documented file, whatever was *wanted*; conntrack only when it was."""
     argv = (*READER_ARGV, "--conntrack") if CONNTRACK in wanted else READER_ARGV
     started = time.time()

@@ -66,6 +66,8 @@ class Application:
             await self._review(scope, receive, send)
         elif path.endswith("/exec"):
             self._refuse_plain_exec(parse_path(path), _query(scope))
+        elif method in ("POST", "DELETE") and self._api.takes_pods:
+            await self._pod(parse_path(path), method, receive, send)
         elif method != "GET":
             raise RequestError(405, "the server does not allow this method on the requested resource")
         elif path == "/version":
@@ -133,6 +135,27 @@ class Application:
         allowed = self._may(permission)
         answer = {"allowed": True, "reason": "RBAC: allowed by the recorded API"} if allowed else {"allowed": False}
         await _send_json(send, {**value, "status": answer}, code=201)
+
+    async def _pod(self, request: ApiRequest, method: str, receive: Receive, send: Send) -> None:
+        """Make a pod for debugging, which runs at once, or remove one."""
+        if request.resource.plural != "pods" or request.subresource:
+            raise RequestError(405, "the server does not allow this method on the requested resource")
+        verb = "create" if method == "POST" else "delete"
+        self._authorize(request.permission(verb))
+        self._maybe_refuse(verb, "pods")
+        if method == "DELETE":
+            value = self._object(request)
+            self._api.change("DELETED", "pods", value)
+            await _send_json(send, dict(value))
+            return
+        try:
+            made = json.loads(await _body(receive))
+            made["metadata"]["namespace"] = request.namespace
+            made["status"] = {"phase": "Running"}
+            self._api.change("ADDED", "pods", made)
+        except (ValueError, KeyError, TypeError):
+            raise RequestError(400, "the body is no Pod that can be made") from None
+        await _send_json(send, made, code=201)
 
     # -- exec ---------------------------------------------------------------------------------------------------------------------
 

@@ -73,6 +73,8 @@ NODE_READER = NodePods(
     image="hopline-node-reader",
 )
 """As deploy/node-reader/daemonset.yaml makes them."""
+DEBUGGER = "debugger"
+"""The container of the pods that ``kubectl debug node`` makes, and ``manage.py collect``."""
 
 
 def _running(container: str, addresses: list[str], since: object) -> Mapping[str, object]:

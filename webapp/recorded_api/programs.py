@@ -15,6 +15,7 @@ from tracer.snapshot.node_files import ALSO, ALSO_CONNECTIONS, CONNTRACK, READ
 
 _FILES = {file.argv: file.name for file in (*READ, CONNTRACK)} | {one.argv: one.file.name for one in (*ALSO, *ALSO_CONNECTIONS)}
 _MORE = frozenset(one.argv for one in (*ALSO, *ALSO_CONNECTIONS))
+_CHROOT = ("chroot", "/host")
 _READER = ("hopline-node-reader",)
 _READER_WITH_CONNTRACK = (*_READER, "--conntrack")
 
@@ -38,6 +39,14 @@ def run(argv: tuple[str, ...], read: Callable[[str], bytes | None]) -> Printed |
     if is_there and (name is None or argv in _MORE):
         return Printed(stderr=f"{argv[0]}: the recording has no output of {' '.join(argv)}\n".encode(), exit_code=2)
     return None
+
+
+def run_on_host(argv: tuple[str, ...], run_plain: Callable[[tuple[str, ...]], Printed | None]) -> Printed | None:
+    """Return what *argv* prints in a pod for debugging: its ``chroot /host`` has the node's programs, and so has its image."""
+    if argv[:2] != _CHROOT:
+        return run_plain(argv)
+    missing = f"chroot: failed to run command '{argv[2] if len(argv) > 2 else ''}': No such file or directory\n"
+    return run_plain(argv[2:]) or Printed(stderr=missing.encode(), exit_code=127)
 
 
 def run_reader(argv: tuple[str, ...], names: Iterable[str], read: Callable[[str], bytes | None]) -> Printed | None:

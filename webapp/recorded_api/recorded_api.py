@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from tracer.kube.kinds import Kind
 from webapp.recorded_api import programs
 from webapp.recorded_api.fields import key_of, mapping
-from webapp.recorded_api.node_pods import KUBE_PROXY, NODE_READER
+from webapp.recorded_api.node_pods import DEBUGGER, KUBE_PROXY, NODE_READER, NodePods
 from webapp.recorded_api.programs import Printed
 from webapp.recorded_api.resources import BY_PLURAL, is_optional
 from webapp.recorded_api.timeline import Timeline, TimelineStep, version_of
@@ -44,14 +44,28 @@ class HistoryEvent:
 
 
 class RecordedApi:
-    """An API server's state at a position of a timeline. Safe to use from several threads. *readers*: the nodes have our reader's pods."""
+    """An API server's state at a position of a timeline. Safe to use from several threads. *readers*: the nodes have our reader's pods.
 
-    def __init__(self, timeline: Timeline, *, rules_lag: float = RULES_LAG, readers: bool = False) -> None:
+    *takes_pods*: pods for debugging may be made and removed; they run at once. *read_in*: the containers that have the node's programs,
+    in the pods of the recording; without, kube-proxy's, whose pods are there even where the recording has none.
+    """
+
+    def __init__(
+        self,
+        timeline: Timeline,
+        *,
+        rules_lag: float = RULES_LAG,
+        readers: bool = False,
+        takes_pods: bool = False,
+        read_in: Collection[str] | None = None,
+    ) -> None:
         self.timeline = timeline
+        self.takes_pods = takes_pods
+        self._read_in = read_in
         self._rules_lag = rules_lag
         self._lock = threading.RLock()
         self._listeners: set[Callable[[], None]] = set()
-        self._start = _keyed(timeline, readers=readers)
+        self._start = _keyed(timeline, (*((KUBE_PROXY,) if read_in is None else ()), *((NODE_READER,) if readers else ())))
         self._epoch = 0
         self._position = 0.0
         self._next = 0
@@ -192,10 +206,12 @@ class RecordedApi:
         No containers but kube-proxy's and our reader's have any.
         """
         node = str(mapping(pod, "spec").get("nodeName") or "")
-        if KUBE_PROXY.is_one(pod) and container == KUBE_PROXY.container:
+        if container in self._read_in if self._read_in is not None else KUBE_PROXY.is_one(pod) and container == KUBE_PROXY.container:
             return self.run(node, argv)
         if NODE_READER.is_one(pod) and container == NODE_READER.container:
             return programs.run_reader(argv, self.timeline.file_names(node), lambda name: self._node_file(node, name))
+        if self.takes_pods and container == DEBUGGER:
+            return programs.run_on_host(argv, lambda asked: self.run(node, asked))
         return None
 
     def run(self, node: str, argv: tuple[str, ...]) -> Printed | None:
@@ -261,9 +277,9 @@ def _apply(found: dict[Key, Mapping[str, object]], event: HistoryEvent) -> None:
         found[event.key] = event.object
 
 
-def _keyed(timeline: Timeline, *, readers: bool) -> State:
+def _keyed(timeline: Timeline, added_pods: tuple[NodePods, ...]) -> State:
     state: State = {plural: {key_of(o): o for o in timeline.objects.get(plural, ())} for plural in BY_PLURAL}
-    for pods in (KUBE_PROXY, NODE_READER) if readers else (KUBE_PROXY,):
+    for pods in added_pods:
         added = pods.missing(state["pods"].values(), state["nodes"].values())
         state["pods"].update({key_of(pod): pod for pod in tuple(added)})
     return state

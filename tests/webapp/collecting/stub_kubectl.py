@@ -2,23 +2,23 @@
 
 ``STUB_RECORDING`` is the snapshot it answers from, ``STUB_LOG`` the log (one JSON list of arguments a line), ``STUB_FAULTS`` a JSON
 object: ``lacks`` (programs that no container has), ``forbids`` (resources; ``pods/exec``), ``sleeps`` (programs that never end),
-``fails`` (program → [exit code, stderr]), ``gone`` (the server cannot be reached), ``kinds`` (further kinds that the cluster has), ``pods`` (node → pod in place of the usual),
-``readers`` (nodes with a node reader in the namespace ``readers``), ``systems`` (node → operating system), ``plugins`` (node → [label,
-value, containers]: a network plugin's pod ``plugin-NODE``), ``debug`` (what goes wrong with debug pods: ``forbidden``, ``pending``, ``hangs``).
-It prints as kubectl does: keys sorted, four blanks, a List.
+``fails`` (program → [exit code, stderr]), ``gone`` (the server cannot be reached), ``kinds`` (further kinds that the cluster has),
+``pods`` (node → pod in place of the usual), ``proxy_label`` (in place of theirs), ``readers`` (nodes with a node reader in the namespace
+``readers``), ``systems`` (node → operating system), ``plugins`` (node → [label, value, containers]: a network plugin's pod
+``plugin-NODE``), ``debug`` (what goes wrong with debug pods: ``forbidden``, ``pending``, ``hangs``).
+It prints as kubectl does: keys sorted, four blanks, a List. It is started thousands of times: what takes long to import is not (pathlib), or
+where it is needed only.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import sys
-import tarfile
 import time
-from pathlib import Path
+from os.path import dirname, exists, join
 
-RECORDING = Path(os.environ["STUB_RECORDING"])
+RECORDING = os.environ["STUB_RECORDING"]
 FAULTS = json.loads(os.environ.get("STUB_FAULTS", "{}"))
 FILES = {tuple(argv): name for name, argv in json.loads(os.environ["STUB_COMMANDS"])}
 MORE = {tuple(argv) for argv in json.loads(os.environ.get("STUB_MORE", "[]"))}
@@ -29,7 +29,7 @@ PODS_PATH = (
 )
 PLUGIN_PATH = "{range .items[*]}{.spec.hostNetwork}|{.metadata.labels.%s}|" + PODS_PATH.removeprefix("{range .items[*]}")
 DEBUG_PATH = '{range .items[*]}{.metadata.name}|{.spec.containers[*].command}{.spec.containers[*].args}{"\\n"}{end}'
-PODS = Path(os.environ["STUB_LOG"]).with_name("debug-pods")
+PODS = join(dirname(os.environ["STUB_LOG"]), "debug-pods")
 """A folder with one file a debug pod that is there: its node and its command."""
 
 
@@ -39,12 +39,21 @@ def end(text: str, code: int = 1) -> None:
     sys.exit(code)
 
 
+def content(path: str) -> bytes:
+    """Return what is in a file."""
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def names(folder: str) -> list[str]:
+    """Return what is in a folder that may not be there."""
+    return sorted(os.listdir(folder)) if exists(folder) else []
+
+
 def items(resource: str) -> list[dict]:
     """Return the recorded objects of a resource."""
-    path = RECORDING / f"{resource}.json"
-    if not path.exists():
-        path = RECORDING / f"{resource.partition('.')[0]}.json"
-    return json.loads(path.read_text())["items"] if path.exists() else []
+    paths = [path for name in (resource, resource.partition(".")[0]) if exists(path := join(RECORDING, f"{name}.json"))]
+    return json.loads(content(paths[0]))["items"] if paths else []
 
 
 def printed(found: list[dict]) -> None:
@@ -68,7 +77,7 @@ def get(arguments: list[str]) -> None:
     if FAULTS.get("gone"):
         end("The connection to the server 192.0.2.1:6443 was refused - did you specify the right host or port?")
     if arguments[:1] == ["--raw"]:
-        sys.stdout.write((RECORDING / "version.json").read_text())
+        sys.stdout.write(content(join(RECORDING, "version.json")).decode())
         return
     resource = arguments[0]
     if resource in FAULTS.get("forbids", []):
@@ -86,7 +95,7 @@ def get(arguments: list[str]) -> None:
         for node in FAULTS.get("readers", []):
             print(f"{node}|Running|readers|reader-{node}|node-reader|")
     elif output == "jsonpath=" + PODS_PATH:
-        if "k8s-app=kube-proxy" in arguments:
+        if FAULTS.get("proxy_label", "k8s-app=kube-proxy") in arguments:
             for node, pod in proxies().items():
                 if pod:
                     phase, containers, going = pod.get("phase", "Running"), pod.get("containers", "kube-proxy"), pod.get("deleted", "")
@@ -99,8 +108,8 @@ def get(arguments: list[str]) -> None:
             if label == key:
                 print(f"true|{value}|{node}|Running|kube-system|plugin-{node}|{containers}|")
     elif output == "jsonpath=" + DEBUG_PATH:
-        for path in sorted(PODS.glob("*")):
-            print(f"{path.name}|{json.dumps(json.loads(path.read_text())[1])}")
+        for name in names(PODS):
+            print(f"{name}|{json.dumps(json.loads(content(join(PODS, name)))[1])}")
         print('somebody-elses|["sleep"]')
     elif output == "json":
         printed(items(resource))
@@ -110,8 +119,8 @@ def get(arguments: list[str]) -> None:
 
 def node_of(pod: str) -> str:
     """Return the node that a pod runs on."""
-    if (PODS / pod).exists():
-        return str(json.loads((PODS / pod).read_text())[0])
+    if exists(join(PODS, pod)):
+        return str(json.loads(content(join(PODS, pod)))[0])
     if pod.startswith("plugin-"):
         return pod.removeprefix("plugin-")
     return next(node for node, found in proxies().items() if found and found["name"] == pod)
@@ -123,8 +132,9 @@ def debug(arguments: list[str]) -> None:
     fault = FAULTS.get("debug", "")
     if fault == "forbidden":
         end('Error from server (Forbidden): pods is forbidden: User "x" cannot create resource "pods" in API group ""')
-    PODS.mkdir(exist_ok=True)
-    (PODS / f"node-debugger-{node}-x").write_text(json.dumps([node, arguments[arguments.index("--") + 1 :]]))
+    os.makedirs(PODS, exist_ok=True)
+    with open(join(PODS, f"node-debugger-{node}-x"), "w") as file:
+        file.write(json.dumps([node, arguments[arguments.index("--") + 1 :]]))
     if fault == "hangs":
         time.sleep(600)
     print(f"Creating debugging pod node-debugger-{node}-x with container debugger on node {node}.", file=sys.stderr)
@@ -151,40 +161,43 @@ def execute(arguments: list[str]) -> None:
         if program in FAULTS.get("not_on_node", []):
             end(f"chroot: failed to run command '{program}': No such file or directory\ncommand terminated with exit code 127", 127)
     node = node_of(pod)
-    path = RECORDING / "nodes" / node / FILES[tuple(argv)]
-    if tuple(argv) in MORE and not path.exists() and any((path.parent / n).exists() for a, n in FILES.items() if a[0] == program):
+    path = join(RECORDING, "nodes", node, FILES[tuple(argv)])
+    if tuple(argv) in MORE and not exists(path) and any(exists(join(dirname(path), n)) for a, n in FILES.items() if a[0] == program):
         end(f"{program}: the recording has no output of {' '.join(argv)}\ncommand terminated with exit code 2", 2)
-    if program in FAULTS.get("lacks", []) or not path.exists():
+    if program in FAULTS.get("lacks", []) or not exists(path):
         end(
             "error: Internal error occurred: error executing command in container: failed to exec in container: failed to start exec "
             f'"d0c1": OCI runtime exec failed: exec failed: unable to start container process: exec: "{program}": executable file not '
             "found in $PATH: unknown"
         )
-    sys.stdout.buffer.write(path.read_bytes())
+    sys.stdout.buffer.write(content(path))
 
 
 def reading(node: str) -> bytes:
     """Return a node reader's tar, with two entries that a reader would not put there."""
-    folder = RECORDING / "nodes" / node
-    said = {path.name: {"error": None, "seconds": 0.1} for path in sorted(folder.iterdir())}
+    import io
+    import tarfile
+
+    folder = join(RECORDING, "nodes", node)
+    said = {name: {"error": None, "seconds": 0.1} for name in names(folder)}
     said["nft-ruleset.json"] = {"error": "The container has no program nft.", "seconds": 0.1}
     said["ipset-save.txt"] = {"error": 'ipset ended with 1: "x" \\ y', "seconds": 0.1}
     lines = ",\n".join(f" {json.dumps(name)}: {json.dumps(entry)}" for name, entry in said.items())
-    contents = {path.name: path.read_bytes() for path in folder.iterdir()} | {"../../evil": b"evil", "notes.txt": b"notes"}
+    contents = {name: content(join(folder, name)) for name in names(folder)} | {"../../evil": b"evil", "notes.txt": b"notes"}
     contents["reading.json"] = f'{{"reader": 1, "files": {{\n{lines}\n}}}}\n'.encode()
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w") as archive:
-        for name, content in contents.items():
+        for name, text in contents.items():
             entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text))
     return made.getvalue()
 
 
 def main() -> None:
     """Log the call and answer it."""
     arguments = [a for a in sys.argv[1:] if not a.startswith(("--context=", "--kubeconfig="))]
-    with Path(os.environ["STUB_LOG"]).open("a") as log:
+    with open(os.environ["STUB_LOG"], "a") as log:
         log.write(json.dumps(sys.argv[1:]) + "\n")
     if arguments[0] == "get":
         get(arguments[1:])
@@ -200,7 +213,7 @@ def main() -> None:
         if FAULTS.get("debug") == "pending":
             end(f"error: timed out waiting for the condition on pods/{arguments[1].removeprefix('pod/')}")
     elif arguments[:2] == ["delete", "pod"]:
-        (PODS / arguments[2]).unlink()
+        os.unlink(join(PODS, arguments[2]))
     else:
         end(f"stub: collect.sh must not call {arguments[0]}", 99)
 

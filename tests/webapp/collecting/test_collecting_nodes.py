@@ -41,6 +41,10 @@ class Readers:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, str, tuple[str, ...]]] = []
+        self.is_closed = False
+
+    def close(self) -> None:
+        self.is_closed = True
 
     def exec(self, namespace: str, pod: str, container: str, argv: tuple[str, ...], **_: Any) -> Output:
         self.calls.append((namespace, pod, argv))
@@ -79,8 +83,10 @@ def test_a_disk_that_is_full_is_not_passed_over(tmp_path: Path) -> None:
     into = Collection(tmp_path / "out")
     (tmp_path / "out").write_text("in the way")
     how = NodeReadings(how="daemonset", reader_namespace="readers")
+    connection = Readers()
     with pytest.raises(OSError, match="out"):
-        take_nodes(Readers(), {"pods": [reader("a")]}, into, lambda _: None, how)  # type: ignore[arg-type]
+        take_nodes(connection, {"pods": [reader("a")]}, into, lambda _: None, how)  # type: ignore[arg-type]
+    assert connection.is_closed
 
 
 @pytest.mark.parametrize("path", ["../x.json", "nodes/../iptables-save.txt", "nodes/a/notes.txt", "nodes/a/b/ss.txt", "x.txt", "/x.json"])

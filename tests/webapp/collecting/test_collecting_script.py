@@ -133,14 +133,15 @@ def test_it_only_reads_and_never_asks_for_secrets(small: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--readings", "ssh"], "exec, daemonset, debug or none"),
-        (["--readings=ssh"], "exec, daemonset, debug or none"),
+        (["--readings", "ssh"], "exec, daemonset, debug, auto or none"),
+        (["--readings=ssh"], "exec, daemonset, debug, auto or none"),
         (["--timeout", "0"], "whole number of seconds"),
         (["--timeout", "1s"], "whole number of seconds"),
         (["--parallel", "999999"], "whole number"),
         (["--context"], "needs a value"),
         (["--context", ""], "needs a value"),
         (["--node", "../etc"], "no name of a node"),
+        (["--allow-debug"], "--allow-debug goes with --readings auto"),
         (["--frobnicate"], "no option --frobnicate"),
         (["one", "two"], "one target only"),
         (["x.zip"], "not x.zip"),

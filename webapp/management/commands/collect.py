@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 import time
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from webapp import __version__, cluster
 from webapp.cluster import Connection
+from webapp.cluster.pod_making import PodMaker
 from webapp.collecting.cluster_nodes import NodeReadings, take_nodes
 from webapp.collecting.cluster_objects import take_objects, take_version
 from webapp.collecting.collection import Collection, How
+from webapp.collecting.debug_pods import IMAGE, NAMESPACE, PROFILES, DebugHow
 from webapp.collecting.platforms import platform_of
 from webapp.collecting.redacting import SENTENCE as REDACTED
 from webapp.collecting.redacting import key_in, redact, write_names
@@ -25,6 +30,33 @@ from webapp.collecting.target import BadTarget, Target, target_at
 from webapp.management.commands.redact import add_redaction
 from webapp.reading.stored_parts import SENTENCE
 from webapp.uploads import FolderFiles, Limits
+
+C = TypeVar("C", bound=Connection)
+
+
+@contextlib.contextmanager
+def _interrupted_by_term() -> Iterator[None]:
+    """Within the context SIGTERM is what Ctrl-C is: what was made in the cluster is removed before the end."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _readings(options: dict[str, Any]) -> NodeReadings:
+    """Return how nodes are to be read. :raises CommandError: the options do not go together."""
+    if options["allow_debug"] and options["readings"] != "auto":
+        raise CommandError("--allow-debug goes with --readings auto", returncode=2)
+    debug = DebugHow(image=options["debug_image"], profile=options["debug_profile"], namespace=options["debug_namespace"])
+    return NodeReadings(
+        how=options["readings"],
+        reader_namespace=options["reader_namespace"],
+        only=frozenset(options["node"]),
+        conntrack=options["conntrack"],
+        parallel=options["parallel"],
+        debug=debug if options["readings"] == "debug" or options["allow_debug"] else None,
+    )
 
 
 class Command(BaseCommand):
@@ -46,8 +78,12 @@ class Command(BaseCommand):
         where.add_argument("--in-cluster", action="store_true", help="the cluster Hopline runs in, as its service account")
         parser.add_argument("--kubeconfig", help="the kubeconfig (default: HOPLINE_KUBECONFIG, KUBECONFIG, ~/.kube/config)")
         parser.add_argument(
-            "--readings", choices=["exec", "daemonset", "debug", "none"], default="exec", help="how the rules of nodes are read"
+            "--readings", choices=["exec", "daemonset", "debug", "auto", "none"], default="exec", help="how the rules of nodes are read"
         )
+        parser.add_argument("--allow-debug", action="store_true", help="with --readings auto: debug pods on the nodes without rules")
+        parser.add_argument("--debug-image", default=IMAGE, help="of debug pods; programs of the node itself come first")
+        parser.add_argument("--debug-profile", choices=PROFILES, default=PROFILES[0])
+        parser.add_argument("--debug-namespace", default=NAMESPACE, help="where debug pods are made")
         parser.add_argument("--reader-namespace", default=settings.READER_NAMESPACE, help="where the node reader is installed")
         parser.add_argument("--node", action="append", default=[], metavar="NAME", help="read this node only; may be given again")
         parser.add_argument("--conntrack", action="store_true", help="read the nodes' connections too")
@@ -57,30 +93,24 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         """Collect, and set the exit code."""
-        path = options["target"] or Path(time.strftime("snapshot-%Y%m%d-%H%M%S.tar.gz", time.gmtime()))
+        path = options["target"] = options["target"] or Path(time.strftime("snapshot-%Y%m%d-%H%M%S.tar.gz", time.gmtime()))
         if not 1 <= options["parallel"] <= 64:
             raise CommandError("--parallel is a number from 1 to 64", returncode=2)
         if (options["key"] or options["names"]) and not options["redact"]:
             raise CommandError("--key and --names go with --redact", returncode=2)
-        if options["readings"] == "debug":
-            raise CommandError(
-                "manage.py collect creates nothing in a cluster, and debug pods would have to be created: "
-                "collect.sh --readings debug makes them with kubectl, and removes them",
-                returncode=2,
-            )
-        how = NodeReadings(
-            how=options["readings"],
-            reader_namespace=options["reader_namespace"],
-            only=frozenset(options["node"]),
-            conntrack=options["conntrack"],
-            parallel=options["parallel"],
-        )
+        how = _readings(options)
         try:
-            with self._connection(options) as connection, target_at(path) as target:
-                is_whole, then = self._collect(connection, Collection(target.folder), how, path)
+            with (
+                _interrupted_by_term() if how.debug else contextlib.nullcontext(),
+                self._connection(options, Connection) as connection,
+                target_at(path) as target,
+            ):
+                is_whole, then = self._collect(connection, Collection(target.folder), how, options)
                 (self._redacted(target, options) if options["redact"] else target).finish()
         except (BadTarget, cluster.BadKubeconfig, ValueError) as error:
             raise CommandError(str(error), returncode=2) from error
+        except KeyboardInterrupt:
+            raise CommandError("stopped; nothing was written", returncode=130) from None
         except OSError as error:
             raise CommandError(f"{path} cannot be written: {error}", returncode=3) from error
         if not options["redact"]:
@@ -90,17 +120,17 @@ class Command(BaseCommand):
         if not is_whole:
             sys.exit(1)
 
-    def _connection(self, options: dict[str, Any]) -> Connection:
+    def _connection(self, options: dict[str, Any], of: type[C]) -> C:
         """Return the connection that the arguments ask for. :raises BadKubeconfig: it cannot be made."""
         if options["in_cluster"]:
-            return Connection.in_cluster()
+            return of.in_cluster()
         path = options["kubeconfig"] or settings.KUBECONFIG or os.environ.get("KUBECONFIG") or str(Path.home() / ".kube/config")
         context = options["context"] or cluster.contexts(path).current
         if not context:
             raise cluster.BadKubeconfig("The kubeconfig has no current context; give one with --context.")
-        return Connection.from_context(path, context)
+        return of.from_context(path, context)
 
-    def _collect(self, connection: Connection, into: Collection, how: NodeReadings, path: Path) -> tuple[bool, str]:
+    def _collect(self, connection: Connection, into: Collection, how: NodeReadings, options: dict[str, Any]) -> tuple[bool, str]:
         """Write all files of the snapshot; return whether nothing was refused and nothing failed, and what to do next."""
         began = time.time()
         self._say("Objects")
@@ -111,12 +141,12 @@ class Command(BaseCommand):
             raise CommandError(f"the Services cannot be read, and without them there is no snapshot: {why}", returncode=3)
         if how.how != "none":
             self._say("Nodes")
-            take_nodes(connection, objects, into, self._say, how)
+            take_nodes(connection, objects, into, self._say, how, lambda: self._connection(options, PodMaker))
         into.say(collector=f"hopline {__version__}", collected_at=began, kubernetes=kubernetes)
         self._say(f"\n{report(into.entries)}\n{SENTENCE}")
         nodes = into.folder / "nodes.json"
         platform = platform_of(nodes.read_text() if nodes.exists() else "")
-        then = next_step(into.entries, platform, how.how, "manage.py collect", str(path))
+        then = next_step(into.entries, platform, "debug" if how.debug else how.how, "manage.py collect", str(options["target"]))
         return not any(entry.how is How.FAILED for entry in into.entries), then
 
     def _redacted(self, target: Target, options: dict[str, Any]) -> Target:
