@@ -84,6 +84,14 @@ def test_plain_routes_are_called_as_they_were_printed(client):
     assert boxes(client, ("default via 172.18.0.1 dev eth0\n", "a"))[1] == "Recognised : routes (ip route), of node a."
 
 
+def test_what_somebody_wrote_between_outputs_is_not_called_wrong(client):
+    said = boxes(
+        client, (f"root@a:~# iptables-save\n{RULES}root@a:~# ip route\ndefault via 10.0.0.1 dev eth0\nroot@a:~# hostname\na\n", "")
+    )[1]
+    assert "rules of iptables, of node a, as its prompt says." in said
+    assert said.endswith("nothing that a trace needs.")
+
+
 def test_of_too_much_it_says_what_to_do(client, settings):
     settings.RECOGNISED_MAX_BYTES = 100
     assert "A file is better for so much" in boxes(client, (SERVICES, ""))[1]

@@ -46,6 +46,10 @@ def test_it_works(client: Client, shop: Snapshot) -> None:
     assert response.status_code == 200
     assert headline(response) == "Delivered, but the client IP is lost at step 9"
     assert 'aria-current="step"' in response.content.decode()
+    assert "from dump-of-" not in response.content.decode()
+    shop.summary["from"] = {f"nodes/{node['name']}/iptables-save.txt": f"dump-of-{node['name']}" for node in shop.summary["nodes"]}
+    shop.save()
+    assert '<span class="mut">from dump-of-shop-' in client.get(f"/c/shop/trace?{ASKED}").content.decode()
 
 
 def test_without_a_question_it_offers_examples_of_this_cluster(client: Client, shop: Snapshot) -> None:

@@ -36,11 +36,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """The lines of one file; *title* is "The exact rule" for rules."""
+    """The lines of one file; *title* is "The exact rule" for rules. *origin*: what it was called when it was handed in, if otherwise."""
 
     title: str
     file: str
     lines: tuple[Line, ...]
+    origin: str = ""
 
 
 def evidence(document: Json, outcome: Json, moment: Moment, path: Path) -> Iterator[Evidence]:

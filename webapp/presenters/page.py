@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -142,6 +142,12 @@ class _Looked:
     moments: tuple[Moment, ...]
     said: Verdict
     step: int
+
+
+def with_origins(page: TracePage, origins: Mapping[str, str]) -> TracePage:
+    """Return *page* with what each file that it names was called when it was handed in; *origins* is documented path → that."""
+    named = tuple(replace(one, origin=origins.get(one.file, "")) for one in page.inspector.evidence)
+    return replace(page, inspector=replace(page.inspector, evidence=named))
 
 
 def trace_page(answer: Answer, query: TraceQuery, path: str, before: Shown = NOTHING) -> TracePage:

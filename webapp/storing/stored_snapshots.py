@@ -308,7 +308,9 @@ def _refusal(error: TracerError, what: Written) -> tuple[str, ...]:
     said = _problems(error)
     if not isinstance(error, ParseError | SnapshotError):
         return said
-    known = [str(form) for form in what.forms if not any(form.path in text for text in said)]
+    # What is wanted instead has been said by then, once for all of them.
+    forms = [str(form).removesuffix(f": {WANTED}").removesuffix(". Wanted is") for form in what.forms]
+    known = [f"{form.rstrip('.')}." for form, at in zip(forms, what.forms, strict=True) if not any(at.path in text for text in said)]
     known += [f"{one.path}: {one.what}." for one in what.arrangement.unplaced]
     known += [f"{path}: nothing tells what it is." for path in what.unknown[:_MOST_UNKNOWN] if not any(path in one for one in known)]
     kept = " with what you have" if what.container or what.arrangement.unplaced else ""

@@ -26,6 +26,9 @@ _NOTHING = (
     "neither API objects nor what a known command prints. "
     "Paste all that was printed, from its first line on: of kubectl get -o yaml, iptables-save, nft list ruleset, ip route and the like"
 )
+_REMARK = "nothing that a trace needs"
+_REMARKS_LENGTH = 200
+"""A shorter piece between others is what somebody wrote, or a command like hostname printed: nothing went wrong with it."""
 _FAULTS_SAID = 3
 
 
@@ -78,7 +81,8 @@ class _Looked:
         if (one := self._unplaced.get(path)) is not None:
             return Recognised(path=path, state=State.WAITING, sentence=_waiting(one.what, one.belongs))
         held = self._nodes.get(name)
-        return _objects(path, name, content) if held is None else self._of_node(path, *held)
+        is_piece = path not in self._texts
+        return _objects(path, name, content, is_piece=is_piece) if held is None else self._of_node(path, *held)
 
     def _of_node(self, path: str, node: str, file: str) -> Recognised:
         faults = file_faults(self._snapshot, node, BY_NAME[file])
@@ -95,12 +99,12 @@ def _waiting(what: str, belongs: str) -> str:
     return f"{what}. It belongs {to_place(belongs)}"
 
 
-def _objects(path: str, name: str, content: bytes) -> Recognised:
+def _objects(path: str, name: str, content: bytes, *, is_piece: bool) -> Recognised:
     if (form := wrong_form(name, content)) is not None:
         return Recognised(path=path, state=State.UNREAD, sentence=form.sentence)
     stored = Redaction([name]).stored(name, content)
     if not stored.is_known or stored.content is None:
-        return Recognised(path=path, state=State.UNREAD, sentence=_NOTHING)
+        return Recognised(path=path, state=State.UNREAD, sentence=_REMARK if is_piece and len(content) < _REMARKS_LENGTH else _NOTHING)
     objects = Snapshot.from_files({name: stored.content}).objects
     try:
         counts = objects.check_all()

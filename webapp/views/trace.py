@@ -20,9 +20,9 @@ from webapp.answering.document import Answer
 from webapp.answering.trace_answers import NotAnswered
 from webapp.exports.formats import CONTENT_TYPES, ExportError, export, json_parts
 from webapp.http.access import current_owner
-from webapp.models import LiveSource
+from webapp.models import LiveSource, Snapshot
 from webapp.presenters.form import KINDS, PROTOCOLS, RESOLVERS, STATES, problems, question_form, summary
-from webapp.presenters.page import TracePage, trace_page
+from webapp.presenters.page import TracePage, trace_page, with_origins
 from webapp.presenters.shown import Shown
 from webapp.presenters.source import connection_of, source_head
 from webapp.questions import sources
@@ -68,6 +68,8 @@ def trace(request: HtmxHttpRequest, source: str) -> HttpResponse:
             if found.generation and found.generation == _generation(request, HAD_ANSWER, row):
                 return HttpResponse(status=204)
             page = trace_page(found, query, path, Shown.of(request.headers))
+            if isinstance(row, Snapshot) and (origins := row.summary.get("from")):
+                page = with_origins(page, origins)
         except NotAnswered as failure:
             # While a cluster is read for the first time, nothing is wrong with a question about what has not been read yet.
             errors, status = ((), 200) if is_connecting(row) else (failure.errors, 404 if failure.missing else 422)
