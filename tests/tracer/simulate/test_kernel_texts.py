@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address, ip_network
 
 import pytest
 
+from tests.garbled.garble import ERRORS, NOISE
 from tests.made_cluster import MadeCluster
 from tracer.query import Query, parse_destination, parse_source
 from tracer.simulate import trace
@@ -101,9 +103,50 @@ def answer(files: Mapping[str, bytes], source: str, to: str) -> Trace:
 )  # fmt: skip
 def test_the_answer_is_the_same(files: Mapping[str, bytes], source: str, to: str) -> None:
     wanted, found = answer(files, source, to), answer(without_programs(files), source, to)
-    ends = [sorted((o.disposition.value, str(o.probability), str(o.hops[-1].name)) for o in one.outcomes) for one in (wanted, found)]
-    assert ends[0] == ends[1]
+    assert ends(found) == ends(wanted)
     notes = {note for o in found.outcomes for hop in o.hops for note in hop.notes}
     assert any(note.startswith("assumed: ") and "/proc/net/" in note for note in notes)
     # The one trie of IPv4 tells that there are no rules but the kernel's own; of IPv6 nothing does.
     assert any("no routing rules but the kernel's own" in note for note in notes) == ("[" in to)
+
+
+def damages(text: str, drawn: random.Random) -> Iterator[str]:
+    """The text with what shows: a line cut off in its middle, a digit lost, a line of noise, an error in its place, nothing at all."""
+    lines = text.splitlines()
+    at = drawn.randrange(len(lines) // 2, len(lines))
+    for line in (lines[at][: max(2, len(lines[at].rstrip()) // 2)], lines[at].replace("0", "", 1), drawn.choice(NOISE)):
+        yield "\n".join([*lines[:at], line, *lines[at + 1 :]]) + "\n"
+    yield drawn.choice(ERRORS)
+    yield ""
+
+
+def ends(answer: Trace) -> list[tuple[str, ...]]:
+    return sorted((o.disposition.value, str(o.probability), str(o.hops[-1].name)) for o in answer.outcomes)
+
+
+def is_doubtful(answer: Trace) -> bool:
+    return any(o.disposition.value == "unknown" or o.conditions for o in answer.outcomes)
+
+
+OVER4, OVER6 = ("pod:default/client", "10.96.0.10:80"), ("node:n1", "[fd00:96::a]:80")
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "decides"),
+    [
+        ("net-route", OVER4, True),
+        ("net-fib-trie", OVER4, True),
+        ("net-ipv6-route", OVER6, True),
+        ("net-if-inet6", OVER6, False),
+        ("sys", OVER4, False),
+    ],
+)
+def test_no_answer_is_certain_and_another_one(files: Mapping[str, bytes], name: str, asked: tuple[str, str], decides: bool) -> None:
+    whole = without_programs(files)
+    path, wanted = f"nodes/n1/proc-{name}.txt", ends(answer(whole, *asked))
+    doubts = 0
+    for text in damages(whole[path].decode(), random.Random(name)):
+        found = answer({**whole, path: text.encode()}, *asked)
+        assert ends(found) == wanted or is_doubtful(found), text
+        doubts += is_doubtful(found)
+    assert bool(doubts) is decides
