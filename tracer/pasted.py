@@ -25,7 +25,22 @@ _PROMPT = re.compile(
 )
 _TABLES = ("iptables", "ip6tables")
 _PROGRAMS = frozenset(
-    {"nft", "ipset", "ipvsadm", "ip", "ss", "sysctl", "conntrack", "cat", "bridge", "netstat", "route", "ifconfig", "grep"}
+    {
+        "nft",
+        "ipset",
+        "ipvsadm",
+        "ip",
+        "ss",
+        "sysctl",
+        "conntrack",
+        "cat",
+        "bridge",
+        "netstat",
+        "route",
+        "ifconfig",
+        "grep",
+        "cilium-dbg",
+    }
     | {f"{name}{end}" for name in _TABLES for end in ("", "-save", "-nft", "-nft-save", "-legacy", "-legacy-save")}
 )
 _WRAPPERS = frozenset(

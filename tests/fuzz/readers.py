@@ -155,6 +155,7 @@ def readers() -> tuple[Reader, ...]:
         Reader(name="objects (YAML)", read=_yaml_objects, seeds=(yaml, "a: &a {k: &k v, <<: {m: 1}}\nkind: List\nitems:\n- &s {kind: Pod, metadata: {<<: *a, name: *k}}\n- *s\n", f"{yaml}--- # x\n%YAML 1.1\n---\nkind: [\n---\n$ kubectl get nodes -o yaml\n{yaml}{yaml}Error from server\n==== START logs for container a of pod b/c ====\nx\n==== END logs for container a of pod b/c ====\n...\n{yaml}")),
         Reader(name="summary, secrets, renaming", read=sum_up, seeds=(_items((demo / "services.json").read_text(), 2), yaml), weight=4),
         Reader(name="cilium service list", read=lambda text: parse_cilium(text, "fuzz"), seeds=(_CILIUM,)),
+        Reader(name="cilium service list, as a table", read=lambda text: parse_cilium(text, "fuzz"), seeds=(_CILIUM_TABLE,)),
         Reader(name="hns", read=lambda text: parse_hns({"hns-policies.json": text}), seeds=(_HNS,)),
         Reader(name="archives", read=open_archive, seeds=archives()),
         *(Reader(name=walk.name, read=walk.read, seeds=(walk.seed,), weight=1) for walk in walks()),
@@ -208,6 +209,12 @@ _CILIUM = json.dumps(
     ],
     indent=1,
 )
+_CILIUM_TABLE = """\
+ID   Frontend              Service Type   Backend
+1    10.96.0.10:80/TCP     ClusterIP      1 => 10.1.1.2:8080/TCP (active)
+                                          2 => 10.1.2.2:8080/TCP (active)
+2    [fd00:96::a]:53/UDP   NodePort
+"""
 _HNS = json.dumps(
     [
         {"ID": "A-1", "IPAddress": "10.244.1.4"},

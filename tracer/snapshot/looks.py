@@ -185,6 +185,11 @@ ROWS = (
         look=_found(re.compile(_EDGE + (r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2} dev [\w.@-]{1,20} ") + ")", re.ASCII | re.MULTILINE)),
     ),
     Row(
+        name="cilium-services.txt",
+        what="Cilium's list of services, as a table",
+        look=_found(re.compile(_EDGE + ("(?:ID {1,20})?Frontend {1,60}Service Type {1,40}Backend") + ")", re.ASCII | re.MULTILINE)),
+    ),
+    Row(
         name="nft-hooks.txt",
         what="the functions at the kernel's hooks (nft list hooks)",
         look=_all(

@@ -460,6 +460,15 @@ TEXTS = (
     _printed("ip-neigh.txt", ("ip", "neigh"), Holds.NEIGHBOURS, IP_NEIGH, ("ip--4-n",)),
     _printed("bridge-fdb.json", ("bridge", "-j", "fdb"), Holds.NEIGHBOURS),
     _printed("bridge-fdb.txt", ("bridge", "fdb"), Holds.NEIGHBOURS),
+    NodeFile(
+        name="cilium-services.txt",
+        holds=Holds.FRONTENDS,
+        data_path=CILIUM.name,
+        argv=("cilium-dbg", "service", "list"),
+        unchecked=_INSTEAD,
+        bugtool=("cilium-dbg-service-list", "cilium-service-list"),
+        stands_in_for=CILIUM_SERVICES.name,
+    ),
 )
 """What programs print for people."""
 REGISTERED = NodeFile(

@@ -176,6 +176,38 @@ def test_cilium_has_entries_for_clients_inside_and_outside(turned: bool):
         assert [str(b.address) for b in found.backends] == [ip]
 
 
+TABLE = """\
+ID   Frontend              Service Type   Backend
+1    10.96.0.10:80/TCP     ClusterIP      1 => 10.1.1.2:8080/TCP (active)
+                                          2 => 10.1.2.2:8080/TCP (active)
+                                          3 => 10.1.2.9:8080/TCP (terminating)
+2    0.0.0.0:30080/TCP     NodePort
+3    0.0.0.0:30080/TCP/i   NodePort       1 => 10.1.1.2:8080/TCP (active)
+4    [fd00:96::a]:53/UDP   ClusterIP      1 => [fd00:1:1::2]:53/UDP (active)
+"""
+
+
+@pytest.mark.parametrize(
+    "around",
+    ["{}", "# cilium-dbg service list\n\n```\n{}```\n", "root@n1:/home/cilium# cilium-dbg service list\n{}root@n1:/home/cilium# \n"],
+)
+def test_ciliums_table_says_what_its_json_says(around: str):
+    text = around.format(TABLE)
+    found, wanted = parse_cilium(text, "t").find(sent("10.96.0.10", 80)), parse_cilium(json.dumps(CILIUM), "t").find(sent("10.96.0.10", 80))
+    assert [(b.address, b.port, b.state) for b in found.backends] == [(b.address, b.port, b.state) for b in wanted.backends]
+    assert (found.protocol, found.scope, found.flags) == (wanted.protocol, wanted.scope, ("type ClusterIP",))
+    assert len(parse_cilium(text, "t").frontends) == 4
+    old = parse_cilium(text.replace("/TCP", "").replace("/UDP", "").replace("ID   ", ""), "t").find(sent("10.96.0.10", 80))
+    assert (old.protocol, len(old.backends)) == (None, 3)
+    assert [f.scope for f in parse_cilium(text, "t").frontends if f.port == 30080 and f.backends] == ["internal"]
+
+
+@pytest.mark.parametrize("lost", ["1 => 10.1.1.2:8080/TCP (active)\n", "0.0.0.0:30080/TCP "])
+def test_a_line_of_ciliums_table_that_is_cut_off_is_a_fault(lost: str):
+    with pytest.raises(ParseError, match="no line of cilium-dbg service list"):
+        parse_cilium(TABLE.replace(lost, lost[: len(lost) // 2].rstrip() + "\n", 1), "t")
+
+
 def test_cilium_without_services():
     assert parse_cilium("null\n", "cilium-services.json").frontends == ()
 

@@ -51,6 +51,7 @@ SAMPLES = {
     "  -> RemoteAddress:Port Forward Weight ActiveConn InActConn\nTCP  0A600001:01BB rr  \n  -> C0A8000B:192B      Masq    1      0          0         \n",
     "proc-net-ip-vs-conn.txt": "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n",
     "proc-sys.txt": "/proc/sys/net/ipv4/ip_forward:1\n/proc/sys/net/ipv4/conf/all/rp_filter:0\n",
+    "cilium-services.txt": "ID   Frontend             Service Type   Backend\n1    10.96.0.1:443/TCP    ClusterIP      1 => 172.18.0.2:6443/TCP (active)\n",
     "bridge-fdb.txt": "33:33:00:00:00:01 dev br0 self permanent\ne2:07:da:20:b3:e6 dev veth0 master br0 \n",
     "bridge-fdb.json": '[{"mac": "e2:07:da:20:b3:e6", "ifname": "veth0", "flags": [], "master": "br0", "state": ""}]',
     "nft-hooks.txt": "family ip {\n\thook prerouting {\n\t\t-0000000400 ipv4_conntrack_defrag [nf_defrag_ipv4]\n\t}\n}\n",
