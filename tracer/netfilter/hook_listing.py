@@ -23,7 +23,7 @@ TRACKING, NAT, ANSWERS, REQUESTS = "conntrack", "nat", "ipvs answers", "ipvs req
 _FAMILY = re.compile(r"\bfamily (\w{1,10})\b", re.ASCII)
 _HOOK = re.compile(r"\bhook (\w{1,20})\b(?P<device> device)?", re.ASCII)
 _ENTRY = re.compile(
-    r"[ \t>|]*(?P<priority>[+-]?[0-9]{1,10}) (?P<name>[A-Za-z_][^\[\]]{0,400}?)(?:\s*\[(?P<module>[\w-]{1,60})\])?\s*$", re.ASCII
+    r"[ \t>|]*(?P<priority>[+-]?[0-9]{1,10}) (?P<name>[A-Za-z_][^\[\]]{0,400})(?:\[(?P<module>[\w-]{1,60})\]\s*)?$", re.ASCII
 )
 _CHAIN = re.compile(r"(?:nft )?chain (\w{1,10} \S{1,200} \S{1,200})", re.ASCII)
 _LEGACY = re.compile(r"ip6?t_do_table|ip6?table_(?:(?P<table>raw|mangle|nat|filter|security)_)?\w{0,30}", re.ASCII)
