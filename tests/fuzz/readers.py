@@ -25,7 +25,7 @@ from tracer.netfilter.nft_json import parse_json
 from tracer.netfilter.nft_text import parse_text
 from tracer.packet import Protocol
 from tracer.routing import parse_addresses, parse_links, parse_routes, parse_rules, parse_sysctl
-from tracer.routing.parse import parse_neighbours
+from tracer.routing.parse import parse_forwarding, parse_neighbours
 from tracer.routing.proc_text import parse_inet6, parse_trie
 from tracer.snapshot import Snapshot
 from tracer.snapshot.called import Called
@@ -132,6 +132,14 @@ def readers() -> tuple[Reader, ...]:
         Reader(name="nft list ruleset", read=lambda text: parse_text(text, "fuzz"), seeds=(nft[:1500], nft[6000:8500])),
         Reader(name="pasted", read=lambda text: parse_text(text, "fuzz"), seeds=(f"root@n1:~# nft -t list ruleset\n{nft[:900]}root@n1:~# \n", "> ```\n" + "".join(f"> {x}\n" for x in nft[:600].splitlines()))),
         Reader(name="nft -j list ruleset", read=lambda text: parse_json(text, "fuzz"), seeds=(_items(_node_file("shop-nftables", "nft-ruleset.json"), 9),)),
+        Reader(
+            name="bridge fdb",
+            read=parse_forwarding,
+            seeds=(
+                '[{"mac": "02:00:00:00:00:02", "ifname": "vx0", "dst": "192.168.0.12", "port": 4789, "vni": 9, "flags": ["self"]}]',
+                "02:00:00:00:00:02 dev vx0 dst 192.168.0.12 port 4789 vni 9 via eth0 self permanent\n",
+            ),
+        ),
         Reader(name="ip neigh", read=parse_neighbours, seeds=('[{"dst": "10.1.1.2", "dev": "eth0", "state": ["STALE"]}]', *_ip_text("neigh"))),
         Reader(name="ip -br, ip addr", read=lambda text: (parse_addresses(text), parse_links(text)), seeds=(*_ip_text("addr"), *_ip_text("link"))),
         Reader(name="ip route, ip rule", read=parse_routes, seeds=_ip_text("route")),

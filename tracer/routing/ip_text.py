@@ -26,6 +26,7 @@ _HEAD = re.compile(r"(?P<index>[0-9]{1,9}): (?P<name>[^\s:@]{1,64})(?:@(?P<peer>
 _ONE_LINE = re.compile(r"(?P<index>[0-9]{1,9}): (?P<name>[^\s:@]{1,64})(?:@[^\s:]{1,64})?[ \t]+(?P<rest>inet6? .*)", re.ASCII)
 _BRIEF = re.compile(r"[^\s:]{1,80}[ \t]+(?:UP|DOWN|UNKNOWN|LOWERLAYERDOWN|DORMANT|TESTING|NOTPRESENT)(?:[ \t]|$)", re.ASCII)
 _RULE = re.compile(r"(?P<priority>[0-9]{1,10}):[ \t](?P<rest>.*)", re.ASCII)
+_MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", re.ASCII)
 _DIGITS = re.compile(r"[0-9]{1,10}", re.ASCII)
 _STATS = re.compile(r"(?:[RT]X(?: errors)?:|[0-9]+(?:[KMGT]|[ \t]|$))", re.ASCII)
 _MORE = re.compile(r"\\[ \t]")
@@ -53,6 +54,7 @@ _RULE_FIELDS = {
 _KERNELS_OWN = frozenset(f"from all lookup {table}" for table in ("local", "main", "default"))
 _RULE_ACTIONS = frozenset({"blackhole", "unreachable", "prohibit"})
 _ADDRESS_VALUES = frozenset({"peer", "brd", "any", "scope", "metric", "proto", "flags"})
+_FDB_FIELDS = {"dev": "ifname", "dst": "dst", "port": "port", "vni": "vni", "via": "viaIf"}
 _STATES = frozenset(["NONE", "INCOMPLETE", "REACHABLE", "STALE", "DELAY", "PROBE", "FAILED", "NOARP", "PERMANENT"])
 _ABOUT_DEVICES = ("link/", "alias", "altname", "vf", "valid_lft", "inet", "inet6", "prog/xdp", "parentbus")
 # fmt: on
@@ -354,6 +356,18 @@ def neighbours(lines: Lines, file: str) -> list[tuple[int, Fields]]:
     return found
 
 
+def forwarding(lines: Lines, file: str) -> list[tuple[int, Fields]]:
+    """Return the objects of ``bridge -j fdb`` for what ``bridge fdb`` prints. :raises ParseError: it is none of that."""
+    found: list[tuple[int, Fields]] = []
+    for number, line in _cut(lines):
+        words = line.split()
+        said = {word: value for word, value in pairwise(words) if word in _FDB_FIELDS}
+        if not _MAC.fullmatch(words[0]) or "dev" not in said:
+            raise _fault(file, number, line, "an entry without its address or device: the line is cut off, or is none")
+        found.append((number, {"mac": words[0], **{_FDB_FIELDS[word]: value for word, value in said.items()}}))
+    return found
+
+
 def _arp(line: str, file: str, number: int) -> Fields:
     """``ADDRESS 0x1 FLAGS MAC * DEVICE``. Source: arp_format_neigh_entry, arp_state_to_flags in net/ipv4/arp.c."""
     words = line.split()
@@ -369,5 +383,6 @@ READERS: Mapping[str, Callable[[Lines, str], list[tuple[int, Fields]]]] = {
     "route": routes,
     "rule": rules,
     "neigh": neighbours,
+    "fdb": forwarding,
 }
 """What is listed → who reads it."""

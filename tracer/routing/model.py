@@ -177,6 +177,20 @@ class Neighbour:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Forwarding:
+    """An entry of a forwarding database: frames for *mac* that leave by *device* go to *destination*, the other end of its tunnel.
+
+    *destination* is None where the device is no tunnel. *port* and *network* (a VXLAN's number) are those of the device where None.
+    """
+
+    mac: str
+    device: str
+    destination: Address | None = None
+    port: int | None = None
+    network: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InterfaceAddress:
     """One address of a device. *peer* is the far end of a point-to-point address; *network* the subnet the kernel matches."""
 

@@ -24,6 +24,7 @@ from tracer.routing.model import (
     SCOPES,
     TABLE_NAMES,
     TUNNELS,
+    Forwarding,
     InterfaceAddress,
     Link,
     Neighbour,
@@ -130,6 +131,20 @@ def parse_neighbours(text: str, file: str = "ip-neigh.json") -> tuple[Neighbour,
             mac=entry.text("lladdr"),
         )
         for entry in load_entries(text, file, "neigh")
+    )
+
+
+def parse_forwarding(text: str, file: str = "bridge-fdb.json") -> tuple[Forwarding, ...]:
+    """Return the entries of ``bridge [-j] fdb``, in the file's order. :raises ParseError: not that format."""
+    return tuple(
+        Forwarding(
+            mac=entry.required("mac"),
+            device=entry.required("ifname"),
+            destination=entry.as_address("dst", dst) if (dst := entry.text("dst")) else None,
+            port=entry.integer("port"),
+            network=entry.integer("vni"),
+        )
+        for entry in load_entries(text, file, "fdb")
     )
 
 

@@ -316,7 +316,8 @@ class Fabric:
         """A packet leaves a node by its route's device towards the next hop."""
         walk, node, route = routed.walk, routed.node, routed.route
         if (carried := self._carried(node, route)) is not None:
-            deaf = self._unheard(walk, Port(node=carried.peer, device=carried.peer_device), route)
+            peer = carried.peer
+            deaf = self._unheard(walk, Port(node=peer, device=carried.peer_device), route) if peer is not None else None
             return iter([deaf or carrier_sent(walk, carried, node, self._unpacked)])
         destination, device = walk.packet.destination, route.device
         pod = self.cluster.pod_with_ip(destination, node)
@@ -335,7 +336,7 @@ class Fabric:
         """What carries a packet that leaves *node* by *way*; None where nothing does, or the carrier's way is not in the nodes' rules."""
         found = carried(self.cluster, node, way)
         if found is None or not all(
-            self._around.data_path(self.cluster.stack(name)).kind.replay is Replay.RULES for name in (node, found.peer)
+            self._around.data_path(self.cluster.stack(name)).kind.replay is Replay.RULES for name in (node, found.peer) if name is not None
         ):
             return None
         return found
@@ -343,7 +344,7 @@ class Fabric:
     def _unpacked(self, walk: Walk, carried: Carried) -> Iterator[Way]:
         """A packet that came out of a tunnel at the other end."""
         walk = walk.note(f"unpacked by {carried.peer_device}: carried in {carried.text} (the other end is {carried.told_by})")
-        return self._received(walk, self.cluster.stack(carried.peer), carried.peer_device)
+        return self._received(walk, self.cluster.stack(str(carried.peer)), carried.peer_device)
 
     def _to_own_pod(self, walk: Walk, pod: Pod, device: str | None, *, through_itself: bool) -> Iterator[Way]:
         """A pod of this node, by a gateway: the node itself (as Cilium's cilium_host), or a router, which a node's own pods never need."""

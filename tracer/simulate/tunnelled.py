@@ -54,6 +54,9 @@ def _after(ending: Ending, *, inside: Walk, carried: Carried, node: str, unpacke
     outcome, at = ending.outcome, ending.walk.visit
     if outcome.disposition is Disposition.UNKNOWN:
         return iter([_ended(ending, inside, outcome.disposition, _told(carried, outcome.reason))])
+    if carried.peer is None and outcome.disposition is Disposition.DELIVERED:
+        text = f"The tunnel {carried.device} carries the packet in {carried.text}, by {carried.told_by}: no node unpacks it there"
+        return iter([_ended(ending, inside, Disposition.DROPPED, Reason(code="TUNNEL_PACKET_LOST", text=text))])
     has_arrived = outcome.disposition is Disposition.DELIVERED and at.node == carried.peer
     if not has_arrived or outcome.listener is Listener.ABSENT:
         return iter([_ended(ending, inside, Disposition.DROPPED, _told(carried, outcome.reason, "TUNNEL_PACKET_LOST"))])
@@ -65,7 +68,7 @@ def _after(ending: Ending, *, inside: Walk, carried: Carried, node: str, unpacke
         return iter([_ended(ending, inside, Disposition.DROPPED, Reason(code="TUNNEL_PACKET_LOST", text=text))])
     packet = changed(inside.packet, mark=ending.walk.packet.mark)
     out = _resumed(ending, inside, packet)
-    visit = Visit(kind=StackKind.NODE, name=carried.peer, node=carried.peer, came_in=carried.peer_device, packet_in=out.wire)
+    visit = Visit(kind=StackKind.NODE, name=str(carried.peer), node=carried.peer, came_in=carried.peer_device, packet_in=out.wire)
     return unpacked(changed(out, visit=visit), carried)
 
 

@@ -79,7 +79,7 @@ ROWS = (
         what="neighbours (ip -j neigh)",
         look=_all(_keys("dst", "dev", "state"), _found(re.compile(f'"{_STATE}"', re.ASCII))),
     ),
-    Row(name="bridge-fdb.json", what="a bridge's neighbours (bridge -j fdb)", look=_keys("mac", "ifname", "state")),
+    Row(name="bridge-fdb.json", what="a forwarding database (bridge -j fdb)", look=_keys("mac", "ifname", "state")),
     Row(name="ip-rule.json", ip6="ip6-rule.json", what="policy routing rules (ip -j rule)", look=_keys("priority", "src", "table")),
     Row(
         name="ip-route.json",
@@ -181,7 +181,7 @@ ROWS = (
     Row(name="proc-net-tcp.txt", what="sockets (/proc/net/tcp)", look=_SOCKETS4),
     Row(
         name="bridge-fdb.txt",
-        what="a bridge's neighbours (bridge fdb)",
+        what="a forwarding database (bridge fdb)",
         look=_found(re.compile(_EDGE + (r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2} dev [\w.@-]{1,20} ") + ")", re.ASCII | re.MULTILINE)),
     ),
     Row(

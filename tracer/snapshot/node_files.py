@@ -24,7 +24,16 @@ from tracer.netfilter.hook_listing import parse_hooks
 from tracer.netfilter.ipset_save import parse_sets
 from tracer.netfilter.nft_rules import NftRules
 from tracer.packet import Family
-from tracer.routing.parse import never_empty, parse_addresses, parse_links, parse_neighbours, parse_routes, parse_rules, parse_sysctl
+from tracer.routing.parse import (
+    never_empty,
+    parse_addresses,
+    parse_forwarding,
+    parse_links,
+    parse_neighbours,
+    parse_routes,
+    parse_rules,
+    parse_sysctl,
+)
 from tracer.routing.proc_text import parse_inet6, parse_trie
 
 Check = Callable[[str, str], tuple[Fault, ...]]
@@ -42,6 +51,7 @@ class Holds(StrEnum):
     WAYS = "addresses, devices and routes"
     POLICY_ROUTING = "policy routing rules"
     NEIGHBOURS = "neighbours"
+    FORWARDING = "where tunnels and bridges send frames"
     SETTINGS = "kernel settings"
     CONNECTIONS = "recorded connections"
     PROXY = "what kube-proxy says of itself"
@@ -332,6 +342,12 @@ IP_NEIGH = NodeFile(
     argv=("ip", "-j", "neigh"),
     check=_by_parsing(parse_neighbours),
 )
+BRIDGE_FDB = NodeFile(
+    name="bridge-fdb.json",
+    holds=Holds.FORWARDING,
+    argv=("bridge", "-j", "fdb"),
+    check=_by_parsing(parse_forwarding),
+)
 CONNTRACK = NodeFile(
     name="conntrack.txt",
     may_be_empty=True,
@@ -458,8 +474,6 @@ TEXTS = (
     _printed("ip-rule.txt", ("ip", "rule"), Holds.POLICY_ROUTING, IP_RULE, ("ip-rule",)),
     _printed("ip6-rule.txt", ("ip", "-6", "rule"), Holds.POLICY_ROUTING, IP6_RULE),
     _printed("ip-neigh.txt", ("ip", "neigh"), Holds.NEIGHBOURS, IP_NEIGH, ("ip--4-n",)),
-    _printed("bridge-fdb.json", ("bridge", "-j", "fdb"), Holds.NEIGHBOURS),
-    _printed("bridge-fdb.txt", ("bridge", "fdb"), Holds.NEIGHBOURS),
     NodeFile(
         name="cilium-services.txt",
         holds=Holds.FRONTENDS,
@@ -469,6 +483,7 @@ TEXTS = (
         bugtool=("cilium-dbg-service-list", "cilium-service-list"),
         stands_in_for=CILIUM_SERVICES.name,
     ),
+    _printed("bridge-fdb.txt", ("bridge", "fdb"), Holds.FORWARDING, BRIDGE_FDB),
 )
 """What programs print for people."""
 REGISTERED = NodeFile(
@@ -531,6 +546,7 @@ NODE_FILES = (
     ),
     IPSET_LIST,
     IP_NEIGH,
+    BRIDGE_FDB,
     REGISTERED,
     *TEXTS,
     *KERNEL_TEXTS,

@@ -27,6 +27,8 @@ from tracer.netfilter.nft_rules import NftRules
 from tracer.netfilter.recorded_tables import unrecorded_tables
 from tracer.packet import Address, Family, Packet, Protocol, an_address_of
 from tracer.routing import PlacedRouting, Placement, Routing
+from tracer.routing.model import Forwarding
+from tracer.routing.parse import parse_forwarding
 from tracer.snapshot import Snapshot
 from tracer.snapshot import node_files as files
 from tracer.snapshot.node_files import NodeFile
@@ -39,6 +41,7 @@ from tracer.trace import Unknown
 _RULE_FILES = {family: files.names(dumps) for family, dumps in files.DUMPS.items()}
 _NFT_FILES = frozenset(files.names(files.NFT_LISTINGS))
 _READ_FROM = {
+    "forwarding": frozenset({files.BRIDGE_FDB.name}),
     "routing": frozenset(files.names((*files.ROUTING, *files.BESIDE_ROUTES))),
     "nft": _NFT_FILES,
     "sets": frozenset({files.SETS.name}),
@@ -303,6 +306,12 @@ class NodeStack:
         """Return what the node's conntrack.txt holds, None when nothing of it counts."""
         text = self._counting(files.CONNTRACK)
         return None if text is None else RecordedConnections(text, self._path(files.CONNTRACK))
+
+    @cached_property
+    def forwarding(self) -> tuple[Forwarding, ...]:
+        """Return where the node's tunnels and bridges send frames; empty where that was not recorded."""
+        text = self._counting(files.BRIDGE_FDB)
+        return () if text is None else parse_forwarding(text, self._path(files.BRIDGE_FDB))
 
     @cached_property
     def mode(self) -> str | None:

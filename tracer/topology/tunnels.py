@@ -1,7 +1,8 @@
 """Which packet carries what leaves a node by a tunnel: its protocol, its ends, and the device of the other node that unpacks it.
 
-Where a VXLAN device sends to is in its forwarding database, by the link-layer address of the next hop. Without that, the node is taken
-whose own device of the same network has that link-layer address, else the one that holds the next hop on such a device.
+Where a VXLAN device sends to is in its forwarding database, by the link-layer address of the next hop; for an address that is not listed,
+to everybody whom its entries of zeros name. Where the database was not recorded, the node is taken whose own device of the same network has
+that link-layer address, else the one that holds the next hop on such a device.
 Not walked, and left as they are: devices whose parameters were not recorded, those that a program tells each packet's way (``external``),
 and WireGuard, whose peers no file holds.
 Source: vxlan_xmit, vxlan_xmit_one, vxlan_rcv in drivers/net/vxlan/vxlan_core.c, geneve_xmit in drivers/net/geneve.c, Linux 6.18.
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 
 from tracer.packet import Address, Packet, Protocol
 from tracer.routing import Link, RouteResult
+from tracer.routing.model import Forwarding
 from tracer.topology.cluster import Cluster
 
 _PORTS = {"vxlan": 8472, "geneve": 6081}
@@ -25,13 +27,13 @@ class Carried:
     """What carries a packet out of *device*: *packet*, to node *peer*, which unpacks it at its *peer_device*.
 
     *mac* is the link-layer address that the packet inside is sent to, *peer_mac* that of the device that unpacks it. *told_by* says what
-    the other end is known by.
+    the other end is known by. Where nobody of the cluster unpacks it, *peer* and *peer_device* are None.
     """
 
     device: str
     packet: Packet
-    peer: str
-    peer_device: str
+    peer: str | None
+    peer_device: str | None
     told_by: str
     mac: str | None
     peer_mac: str | None
@@ -50,8 +52,16 @@ class Carried:
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    node: str
-    link: Link
+    """The other end of a tunnel: an address, and the node and device that unpack what comes there. *port*: another than the device's."""
+
+    node: str | None
+    link: Link | None
+    address: Address | None
+    port: int | None = None
+
+    @property
+    def device(self) -> str:
+        return self.link.name if self.link is not None else ""
 
 
 def carried(cluster: Cluster, node: str, way: RouteResult) -> Carried | None:
@@ -64,41 +74,61 @@ def carried(cluster: Cluster, node: str, way: RouteResult) -> Carried | None:
     entry = routing.neighbour(way.next_hop, link.name)
     mac = entry.mac if entry is not None else None
     end, told_by = _other_end(cluster, node, link, way.next_hop, mac)
-    if source is None or end is None or end.link.tunnel_local is None or end.link.tunnel_local.version != source.version:
+    destination = end.address if end is not None else None
+    if source is None or end is None or destination is None or destination.version != source.version:
         return None
     packet = Packet(
         protocol=Protocol.UDP,
         source=source,
         source_port=None,
         source_port_random=True,
-        destination=end.link.tunnel_local,
-        destination_port=_port(link),
+        destination=destination,
+        destination_port=end.port or _port(link),
     )
-    alone = end.link.master is None
     return Carried(
         device=link.name,
         packet=packet,
         peer=end.node,
-        peer_device=end.link.name,
+        peer_device=end.link.name if end.link is not None else None,
         told_by=told_by,
         mac=mac,
-        peer_mac=end.link.mac if alone else None,
+        peer_mac=end.link.mac if end.link is not None and end.link.master is None else None,
     )
 
 
 def _other_end(cluster: Cluster, node: str, link: Link, next_hop: Address, mac: str | None) -> tuple[_End | None, str]:
     ends = list(_ends(cluster, node, link))
+    listed = [entry for entry in cluster.stack(node).forwarding if entry.device == link.name and entry.destination is not None]
+    if listed and mac is not None and (found := _listed_end(listed, ends, mac)) is not None:
+        return found, "the node's forwarding database"
     if link.tunnel_remote is not None:
-        found = [end for end in ends if end.link.tunnel_local == link.tunnel_remote]
-        return (found[0] if len(found) == 1 else None), "the device's own settings"
-    found = [end for end in ends if mac is not None and end.link.mac == mac]
-    if len(found) == 1:
-        return found[0], f"the node whose {found[0].link.name} has the link-layer address {mac}"
+        found_ends = [end for end in ends if end.address == link.tunnel_remote]
+        return (found_ends[0] if len(found_ends) == 1 else None), "the device's own settings"
+    found_ends = [end for end in ends if end.link is not None and mac is not None and end.link.mac == mac]
+    if len(found_ends) == 1:
+        return found_ends[0], f"the node whose {found_ends[0].device} has the link-layer address {mac}"
     holders = {port.node for port in cluster.ports_of(next_hop)}
     if not holders and (pod := cluster.pod_with_ip(next_hop, node)) is not None and pod.node_name:
         holders = {pod.node_name}
-    found = [end for end in ends if end.node in holders]
-    return (found[0] if len(found) == 1 else None), f"the node that has {next_hop}"
+    found_ends = [end for end in ends if end.node in holders]
+    return (found_ends[0] if len(found_ends) == 1 else None), f"the node that has {next_hop}"
+
+
+_ZEROS = "00:00:00:00:00:00"
+
+
+def _listed_end(listed: list[Forwarding], ends: list[_End], mac: str) -> _End | None:
+    """Where the forwarding database sends frames for *mac*: of several ends that all get one, the one that has the address."""
+    entries = [entry for entry in listed if entry.mac == mac] or [entry for entry in listed if entry.mac == _ZEROS]
+    found = [_end_of(entry, ends) for entry in entries]
+    return next((end for end in found if end.link is not None and end.link.mac == mac), found[0] if found else None)
+
+
+def _end_of(entry: Forwarding, ends: list[_End]) -> _End:
+    """The end of a tunnel that an entry names; one that nobody of the cluster has is nobody's."""
+    fitting = (end for end in ends if end.address == entry.destination and entry.network in (None, end.link and end.link.tunnel_id))
+    there = next(fitting, None)
+    return _End(there.node if there else None, there.link if there else None, entry.destination, entry.port)
 
 
 def _ends(cluster: Cluster, node: str, link: Link) -> Iterator[_End]:
@@ -106,7 +136,7 @@ def _ends(cluster: Cluster, node: str, link: Link) -> Iterator[_End]:
     for name in cluster.node_names:
         for other in cluster.stack(name).routing.links if name != node else ():
             if (other.kind, other.tunnel_id, _port(other)) == (link.kind, link.tunnel_id, _port(link)) and not other.is_external:
-                yield _End(name, other)
+                yield _End(name, other, other.tunnel_local)
 
 
 def _port(link: Link) -> int:

@@ -95,7 +95,13 @@ class World:
             space = self.spaces[node]
             texts = {f"{word.replace('_', '-')}.{'txt' if word == 'sysctl' else 'json'}": text for word, text in space.texts().items()}
             neighbours = subprocess.run(["ip", "-n", space.name, "-j", "neigh"], check=True, capture_output=True, text=True).stdout
-            texts |= {"ip-neigh.json": neighbours, "iptables-save.txt": NO_RULES, "ip6tables-save.txt": NO_RULES}
+            database = subprocess.run(["bridge", "-n", space.name, "-j", "fdb"], check=True, capture_output=True, text=True).stdout
+            texts |= {
+                "ip-neigh.json": neighbours,
+                "bridge-fdb.json": database,
+                "iptables-save.txt": NO_RULES,
+                "ip6tables-save.txt": NO_RULES,
+            }
             files |= {f"nodes/{node}/{name}": text for name, text in texts.items()}
         return files
 

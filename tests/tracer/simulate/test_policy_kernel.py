@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tracer.simulate.test_links_kernel import _TWO_WAYS, POD, PORT, REASON, ROUTES, VETHS, told, world
+from tests.sizes import every
+from tests.tracer.simulate.test_links_kernel import _TWO_WAYS, FLANNEL, POD, PORT, REASON, ROUTES, VETHS, told, world
 from tracer.trace import Disposition
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.skipif(REASON is not None, reason=REASON or "")]
@@ -14,7 +15,7 @@ VIP = "10.96.0.10"
 
 @pytest.mark.parametrize(
     ("selector", "is_taken"),
-    [("ipproto tcp", True), ("dport 8080", True), ("dport 8888", False), ("ipproto udp", False), ("uidrange 0-0", True)],
+    every([("ipproto tcp", True), ("dport 8888", False), ("dport 8080", True), ("ipproto udp", False), ("uidrange 0-0", True)], 2),
 )
 def test_the_look_up_after_dnat_in_output_has_the_ports_of_then(selector: str, is_taken: bool) -> None:
     """A node dials port 8888 of a Service's address, which DNAT makes port 8080 of a pod: the rule that leads nowhere asks for one of them."""
@@ -56,3 +57,18 @@ def test_the_way_of_a_flow_is_settled_by_its_addresses_or_drawn_by_its_ports(pol
     assert len(kernel) == (1 if policy == 0 else 2)
     assert [bool(o.conditions) for o in outcomes] == [policy == 0] * 2
     assert {o.disposition for o in outcomes} == {Disposition.DELIVERED, Disposition.UNREACHABLE}
+
+
+@pytest.mark.parametrize(
+    ("to", "listed"), every([(to, mac) for to in ("192.168.0.12", "192.168.0.13") for mac in ("02:00:00:00:00:02", "00:00:00:00:00:00")], 3)
+)
+def test_a_tunnel_sends_where_its_forwarding_database_says(to: str, listed: str) -> None:
+    """To the node's address, or to one that nobody has any more."""
+    tunnel = tuple(line.replace(" remote 192.168.0.12", "").replace(" remote 192.168.0.11", "") for line in FLANNEL)
+    with world(VETHS, tunnel, ()) as built:
+        for node, mac, end in (("n1", listed, to), ("n2", "02:00:00:00:00:01", "192.168.0.11")):
+            built.spaces[node].run("bridge", "fdb", "append", mac, "dev", "vx0", "dst", end)
+        cluster = built.cluster()
+        kernel = built.dial("p1", POD["p2"][0], wait=0.8)
+    assert kernel == ("connected" if to.endswith("12") else "timeout")
+    assert {o.client_sees for o in told(cluster, "pod:shop/p1", POD["p2"][0])} == {kernel}

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import PROJECT, SHARED
-from tests.sizes import FULL, every
+from tests.conftest import SHARED
 from tracer.carriers_folded import carriers_folded
 from tracer.query import query_from_dict
 from tracer.simulate.tracing import trace
@@ -45,25 +42,6 @@ def one(files: Files, query: dict[str, Any]) -> Outcome:
 
 def stacks(outcome: Outcome) -> list[tuple[str, str | None]]:
     return [(hop.name.rpartition("/")[2], hop.tunnel) for hop in outcome.hops]
-
-
-@pytest.mark.usefixtures("shared")
-@pytest.mark.parametrize(("recording", "what"), [("lab-vxlan", "connections"), ("lab-vxlan", "rules")])
-def test_it_does_what_the_kernel_did(recording: str, what: str, tmp_path: Path) -> None:
-    """The lab's four records without a word of their tag need what is not built: an endpoint of a node that is gone."""
-    loaded = subprocess.run(["zcat", SHARED / f"truth/{recording}.{what}.json.gz"], capture_output=True, check=True)
-    truth = json.loads(loaded.stdout)
-    truth["records"] = every([record for record in truth["records"] if "default/ghost" not in record["note"]], 19)
-    sliced, asked = tmp_path / "truth.json", tmp_path / "asked.jsonl"
-    sliced.write_text(json.dumps(truth))
-    asked.write_text(subprocess.run([sys.executable, JUDGE, "queries", sliced], capture_output=True, text=True, check=True).stdout)
-    command = [sys.executable, "manage.py", "trace", SHARED / "recordings" / recording, "--batch", asked, "--steps"]
-    answers = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
-    judged = [sys.executable, JUDGE, "check" if what == "connections" else what, sliced, "-"]
-    said = subprocess.run(judged, input=answers, capture_output=True, text=True, check=False)
-    agreeing, _, of = said.stdout.splitlines()[-1].removesuffix(" agree").partition(" of ")
-    assert agreeing == of, said.stdout
-    assert int(of) > (1900 if FULL else 90)
 
 
 def test_a_firewall_that_forgets_the_tunnel_ends_what_is_inside(files: Files) -> None:
@@ -125,6 +103,38 @@ def test_without_what_tells_the_tunnel_it_is_walked_as_before(files: Files, gone
     outcome = one(kept, TO_EDGE_B)
     assert outcome.disposition is Disposition.DELIVERED
     assert any(hop.tunnel for hop in outcome.hops) == (gone == "ip-neigh.json")
+
+
+def database(files: Files, *entries: tuple[str, str]) -> Files:
+    """Return *files* with a forwarding database of edge-cp's tunnel: (link-layer address, node) pairs."""
+    lines = [f"{mac} dev flannel.1 dst {address} self permanent" for mac, address in entries]
+    return files | {"nodes/edge-cp/bridge-fdb.txt": "\n".join(["33:33:00:00:00:01 dev eth0 self permanent", *lines, ""]).encode()}
+
+
+def mac_of(files: Files, node: str) -> str:
+    links = json.loads(files[f"nodes/{node}/ip-link.json"])
+    return next(link["address"] for link in links if link["ifname"] == "flannel.1")
+
+
+@pytest.mark.parametrize("address", ["own", "00:00:00:00:00:00"])
+def test_the_forwarding_database_names_the_other_end(files: Files, address: str) -> None:
+    """By the address of its device, or by the entry of zeros, which takes all others."""
+    mac = mac_of(files, "edge-b") if address == "own" else address
+    outcome = one(database(files, (mac, "172.30.1.12")), TO_EDGE_B)
+    assert (outcome.disposition, outcome.hops[1].went_out) == (Disposition.DELIVERED, "flannel.1")
+    assert any("the node's forwarding database" in note for hop in outcome.hops for note in hop.notes)
+
+
+@pytest.mark.parametrize(("to", "said"), [("172.30.1.11", "takes the packet for another's"), ("172.30.1.99", "172.30.1.99")])
+def test_an_entry_that_names_another_node_loses_the_packet(files: Files, to: str, said: str) -> None:
+    """The address of the node before, which another node has by now, or nobody."""
+    outcome = one(database(files, (mac_of(files, "edge-b"), to)), TO_EDGE_B)
+    assert (outcome.disposition, outcome.reason and outcome.reason.code) == (Disposition.DROPPED, "TUNNEL_PACKET_LOST")
+    assert outcome.reason is not None and said in outcome.reason.text
+
+
+def test_a_database_that_says_nothing_of_the_tunnel_decides_nothing(files: Files) -> None:
+    assert one(database(files), TO_EDGE_B).disposition is Disposition.DELIVERED
 
 
 def test_the_contract_has_the_carrier_inside_the_hop_that_sent_it(files: Files) -> None:

@@ -85,6 +85,7 @@ WRONG = [
     ("sysctl.txt", "net.ipv4.ip_forward = 1\n", " = 1", "", 1),
     ("kube-proxy-mode.txt", "iptables\n", "iptables", "curl: (7) Failed to connect", 1),
     ("resolv.conf", "nameserver 10.0.0.1\n", "nameserver", "cat:", 1),
+    ("bridge-fdb.json", '[{"mac": "02:00:00:00:00:02", "ifname": "vx0"}]', '"ifname"', '"name"', None),
     ("nft-hooks.txt", "family ip {\n\thook input {\n\t}\n}\n", "family", "Error:", 1),
     ("ss.txt", "Netid State Recv-Q Send-Q Local Peer\n", "Netid", "sh: ss: not found", 1),
     ("proc-net-fib-trie.txt", TRIE, "/32 host LOCAL", "/32 host LOC", 4),

@@ -24,8 +24,19 @@ from tracer.netfilter.ipset_save import IpSet
 from tracer.netfilter.nft_rules import NftRules
 from tracer.packet import Address, Family, said
 from tracer.routing import Routing
+from tracer.routing.model import Forwarding
 from tracer.snapshot import Snapshot
-from tracer.snapshot.node_files import IP_ADDR, NFT_LISTINGS, SETS, VIRTUAL_CLIENTS, VIRTUAL_COUNTERS, VIRTUAL_SERVERS, NodeFile, names
+from tracer.snapshot.node_files import (
+    BRIDGE_FDB,
+    IP_ADDR,
+    NFT_LISTINGS,
+    SETS,
+    VIRTUAL_CLIENTS,
+    VIRTUAL_COUNTERS,
+    VIRTUAL_SERVERS,
+    NodeFile,
+    names,
+)
 from tracer.topology.cluster import Cluster, Port
 from tracer.topology.stack import NodeStack
 from tracer.topology.virtual_names import VirtualNames
@@ -67,6 +78,10 @@ class WatchedSnapshot(Snapshot):
     def node_files(self) -> Mapping[str, Mapping[str, str]]:
         """Return node → documented name → path."""
         return self.inner.node_files
+
+    def held_files(self, stack: str) -> Mapping[str, str]:
+        """Return documented name → path of the files of a node, or of a pod's own stack."""
+        return self.inner.held_files(stack)
 
     @cached_property
     def node_names(self) -> tuple[str, ...]:
@@ -214,6 +229,12 @@ class WatchedStack(NodeStack):
         self._note(VIRTUAL_COUNTERS.name, Whole())
         found = self._inner.virtual_servers
         return None if found is None else WatchedServers(found, partial(self._note, VIRTUAL_SERVERS.name))
+
+    @cached_property
+    def forwarding(self) -> tuple[Forwarding, ...]:
+        """Return where the node's tunnels and bridges send frames."""
+        self._note(BRIDGE_FDB.name, Whole())
+        return self._inner.forwarding
 
     @cached_property
     def remembered_clients(self) -> tuple[RecordedConnection, ...]:

@@ -61,6 +61,14 @@ FLOW = (
 LEGACY = "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -s 10.1.1.7/32 -j DROP\nCOMMIT\n"
 
 
+KERNELS = {
+    "ip-route.json": "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
+    "eth0\t00000000\t0100A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n",
+    "ip6-route.json": f"{'0' * 32} 00 {'0' * 32} 00 {'0' * 32} ffffffff 00000001 00000000 00200200       lo\n",
+}
+"""What stands in for routes where nothing but cat ran."""
+
+
 def made_files(*, with_routing: bool = True) -> Files:
     made = MadeCluster(cni="bridge")
     web = made.pod("web-1", 1)
@@ -77,6 +85,7 @@ def made_files(*, with_routing: bool = True) -> Files:
     files |= {f"{folder}{name}": text.encode() for name, text in (("ipset-save.txt", SETS), ("ipvsadm-conn.txt", CONNECTIONS))}
     files[f"{folder}iptables-legacy-save.txt"] = LEGACY.encode()
     files[f"{folder}ip-neigh.json"] = NEIGHBOURS.encode()
+    files[f"{folder}bridge-fdb.json"] = b'[{"mac": "02:00:00:00:00:02", "ifname": "vx0", "dst": "192.168.0.12"}]'
     files[f"{folder}conntrack.txt"] = FLOW.encode()
     files[f"{folder}nft-hooks.txt"] = b"family ip {\n\thook input {\n\t\t 0000000000 chain ip filter INPUT [nf_tables]\n\t}\n}\n"
     files[f"{folder}ss.txt"] = b"tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:*\n"
@@ -93,6 +102,8 @@ def other_contents(name: str, content: bytes) -> Iterator[bytes | None]:
             for other in _other_entries(entry):
                 yield json.dumps([*entries[:place], other, *entries[place + 1 :]]).encode()
         yield b"<html>502 Bad Gateway</html>"
+        if name in KERNELS:
+            yield KERNELS[name].encode()
         return
     if name == "sysctl.txt":
         yield b"sysctl: command not found\n"
@@ -214,6 +225,7 @@ ROUTING: dict[str, tuple[Ask, ...]] = {
         *routed(lambda r, _: r.validate_source(ip_address(NODE[0]), "eth0", ip_address(POD[0])), None),
     ),
     "forwarding": routed(lambda r, version: r.forwarding(version), 4, 6),
+    "unshown": routed(lambda r, version: r.unshown(version), 4, 6),
     "rp_filter": routed(lambda r, device: r.rp_filter(device), "eth0"),
     "accept_local": routed(lambda r, device: r.accept_local(device), "eth0"),
     "route_localnet": routed(lambda r, device: r.route_localnet(device), "eth0"),
@@ -365,7 +377,12 @@ STACK: dict[str, tuple[Ask, ...]] = {
     "gap": tuple(lambda c, f=f: c.stack("n1").gap(f) for f in Family),
     "unknown_way": tuple(lambda c, a=a: c.stack("n1").unknown_way(ip_address(a), None) for a in POD),
     "assumed_rules": tuple(lambda c, v=v: c.stack("n1").assumed_rules(v) for v in (4, 6)),
+    "assumed_routes": tuple(lambda c, v=v: c.stack("n1").assumed_routes(v) for v in (4, 6)),
     "assumed_legacy": (),
+    "assumed_tables": (),
+    "called": (),
+    "begins": (),
+    "forwarding": (lambda c: c.stack("n1").forwarding,),
     "some_address": tuple(lambda c, v=v: c.stack("n1").some_address(v) for v in (4, 6)),
     "redirect_address": tuple(lambda c, v=v: c.stack("n1").redirect_address("eth0", v) for v in (4, 6)),
     "path_of": (),
