@@ -76,11 +76,6 @@ def is_routes(lines: Lines) -> bool:
     return any(found is not None for found in (_ROUTE_HEAD.match(first), _PRINTED_HEAD.match(first), _ROUTE6.fullmatch(first)))
 
 
-def is_trie(text: str) -> bool:
-    """Return whether a listing is ``/proc/net/fib_trie``."""
-    return next((_TABLE.fullmatch(line) is not None for _, line in lines_of(text)), False)
-
-
 def routes(lines: Lines, file: str) -> list[tuple[int, Fields]]:
     """Return the objects of ``ip -j route`` for ``/proc/net/route`` or ``ipv6_route``. :raises ParseError: a line is of neither."""
     if _ROUTE_HEAD.match(lines[0][1]):
