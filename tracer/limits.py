@@ -40,8 +40,12 @@ OPERATIONS = 64
 
 PIECES = 2_000
 """How many things one pasted text may hold. One of more is not cut: it is taken for what its beginning is."""
+CUT_LINES = 50_000
+"""How many lines that may stand between things are looked at in one text. One of more is not cut."""
 CUT_BYTES = 32_000_000
 """No larger text is cut into the things it holds."""
+CUT_OBJECT_BYTES = 8_000_000
+"""The same for a text that holds API objects among its first."""
 CUT_JSON_BYTES = 1_000_000
 """The same for a text that begins as JSON: a large one is one list."""
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from itertools import islice
 
 from tracer import limits, pasted
 from tracer.kube.json_text import to_utf8
@@ -19,13 +20,14 @@ from tracer.snapshot.called import Called
 from tracer.snapshot.contents import Glance, glance
 from tracer.snapshot.node_files import IP6_ROUTE, IP_ROUTE, TEXTS
 
-_LINE = re.compile(
-    rb"^[ \t>|]{0,16}(?:\x1b|```|~~~|([=\-#_+*])\1\1|==>|[#$%] |#{1,2} [A-Za-z0-9]|[\[(]?[\w.-]{1,64}@|(?:ba|da|z)?sh-[0-9]|[~/]"
+_BETWEEN = (
+    rb"(?:\x1b|```|~~~|([=\-#_+*])\1\1|==>|[#$%] |#{1,2} [A-Za-z0-9]|[\[(]?[\w.-]{1,64}@|(?:ba|da|z)?sh-[0-9]|[~/]"
     rb"|[\w.-]{1,63}:[~/]|sudo |kubectl |oc |docker |ssh |nsenter |chroot |crictl |ip6?tables|nft -|nft list |ipset (?:save|list)|ipvsadm "
     rb"|conntrack -|sysctl -|1: lo: <|\[?\{|IP Virtual Server version|Netid |Active Internet connections|Kernel IP routing table"
-    rb"|default via |0:\tfrom all |apiVersion:|ip (?:-[\w]{1,8} ){0,3}(?:a|addr|address|l|link|r|route|ru|rule|n|neigh)\b)",
-    re.ASCII | re.MULTILINE,
+    rb"|default via |0:\tfrom all |apiVersion:|ip (?:-[\w]{1,8} ){0,3}(?:a|addr|address|l|link|r|route|ru|rule|n|neigh)\b)"
 )
+_LINE = re.compile(b"^" + _BETWEEN, re.ASCII | re.MULTILINE)
+_QUOTED_LINE = re.compile(rb"^[ \t>|]{1,16}" + _BETWEEN, re.ASCII | re.MULTILINE)
 """Lines that may be between things, found fast."""
 _MARGIN = re.compile(r"[ \t>|]{0,16}", re.ASCII)
 _COMMENT = re.compile(r"#{1,6} (?P<said>\S[^\n]{0,200})", re.ASCII)
@@ -51,6 +53,10 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _LOOKED_AT = 4_096
 _OBJECTS = "objects"
 _ROUTES = tuple(file.name for file in TEXTS if file.stands_in_for in (IP_ROUTE.name, IP6_ROUTE.name))
+
+
+class _TooMuch(Exception):
+    """A text of more lines than are looked at."""
 
 
 class Opens(Enum):
@@ -112,7 +118,10 @@ def cut(path: str, content: bytes) -> tuple[Part, ...]:
     if len(content) > most or (_BINARY in content[:_LOOKED_AT] and not content.startswith(_UTF16)):
         return ()
     data = to_utf8(content)
-    lines = list(_openings(data))
+    try:
+        lines = list(islice(_openings(data), limits.PIECES + 1))
+    except _TooMuch:
+        return ()
     if not lines or len(lines) > limits.PIECES:
         return ()
     if lines[0].begin or lines[0].opens is Opens.LISTING:
@@ -136,9 +145,9 @@ def _openings(data: bytes) -> Iterator[_Opening]:
     """The lines between things, in their order. A fence's end opens what follows it."""
     margin = _margin(data)
     after = 0  # where what was opened last begins: a listing's first line opens nothing there
-    for found in _LINE.finditer(data):
-        if not margin and data[found.start()] in b" \t>|":
-            continue
+    for asked, found in enumerate((_QUOTED_LINE if margin else _LINE).finditer(data)):
+        if asked >= limits.CUT_LINES:
+            raise _TooMuch
         end = data.find(b"\n", found.start())
         end = len(data) if end < 0 else end
         if end - found.start() > _LONGEST:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from tracer import limits
 from tracer.errors import TracerError
 from tracer.kube.json_text import to_utf8
 from tracer.snapshot.arranging import Arrangement, arrange, is_documented, wants_nodes
@@ -73,8 +74,7 @@ def arrangement_of(source: Source, known: Iterable[KnownNode] = ()) -> Arrangeme
     parts: dict[str, tuple[Part, ...]] = {}
     for path, content in source.files():
         glances[path] = glance(path, content)
-        is_whole = path.rpartition("/")[2] in BY_NAME or f"/{UNPLACED}" in f"/{path}"
-        if not is_whole and (found := cut(path, content)):
+        if not _is_one_thing(glances[path], content) and (found := cut(path, content)):
             parts[path] = found
     asked = (*glances.values(), *(part.glance for found in parts.values() for part in found))
     said = (KnownNode(name=match["node"]) for match in map(_IN_NODES.match, source.names) if match)
@@ -90,6 +90,12 @@ def arrangement_of(source: Source, known: Iterable[KnownNode] = ()) -> Arrangeme
     except TracerError as error:
         raise UploadError(str(error)) from error
     return replace(arrangement, pieces=of)
+
+
+def _is_one_thing(one: Glance, content: bytes) -> bool:
+    """Whether a file is not asked for several things in it: by its name, as it was cut before, or as a large list of objects."""
+    is_list = one.objects is not None and len(content) > limits.CUT_OBJECT_BYTES
+    return is_list or one.path.rpartition("/")[2] in BY_NAME or f"/{UNPLACED}" in f"/{one.path}"
 
 
 def _nodes(files: Iterable[tuple[str, bytes]], glances: Mapping[str, Glance], parts: Mapping[str, Sequence[Part]]) -> Iterator[KnownNode]:
