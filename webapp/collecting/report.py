@@ -13,7 +13,8 @@ from webapp.collecting.collection import Entry, How
 from webapp.collecting.platforms import OTHERWISE, PROGRAM, Platform
 
 NOT_ALLOWED = "Not allowed: "
-_REASONS = (NOT_ALLOWED, "No debug pod runs there: ")
+_NO_PROGRAM = "The container has no program "
+_REASONS = (NOT_ALLOWED, "No debug pod runs there: ", _NO_PROGRAM)
 """Reasons that differ in names only: what has one of them is one line."""
 _SHOWN = 3
 _RULES = frozenset(names((*DUMPS[Family.IP], *NFT_LISTINGS)))
@@ -26,8 +27,8 @@ def report(entries: Iterable[Entry], most: int = 30) -> str:
     nodes = {entry.node for entry in taken} - {None}
     of_nodes = sum(entry.node is not None for entry in taken)
     lines = [f"Taken: {len(taken) - of_nodes} files of the cluster, {of_nodes} files of {len(nodes)} nodes."]
-    lacking = _together((entry, entry.error) for entry in entries if entry.how is How.LACKING)
-    lines += [f"Not there to be read, on {len(_nodes(same))} nodes: {some(_names(same))} ({same[0].error})" for same in lacking]
+    lacking = _together((entry, _reason(entry)) for entry in entries if entry.how is How.LACKING)
+    lines += [f"Not there to be read, on {len(_nodes(same))} nodes: {some(_names(same))} ({_lacking(same)})" for same in lacking]
     failed = [entry for entry in entries if entry.how is How.FAILED]
     if failed:
         kinds = [_folded(same) for same in _together((entry, _reason(entry)) for entry in failed)]
@@ -82,6 +83,12 @@ def _together(reasons: Iterable[tuple[Entry, str]]) -> tuple[tuple[Entry, ...], 
 
 def _reason(entry: Entry) -> str:
     return next((reason for reason in _REASONS if reason in entry.error), entry.error)
+
+
+def _lacking(same: Sequence[Entry]) -> str:
+    if not same[0].error.startswith(_NO_PROGRAM):
+        return same[0].error
+    return f"{_NO_PROGRAM}{', '.join(dict.fromkeys(entry.error.removeprefix(_NO_PROGRAM).rstrip('.') for entry in same))}."
 
 
 def _folded(same: Sequence[Entry]) -> str:

@@ -2,10 +2,11 @@
 
 ``STUB_RECORDING`` is the snapshot it answers from, ``STUB_LOG`` the log (one JSON list of arguments a line), ``STUB_FAULTS`` a JSON
 object: ``lacks`` (programs that no container has), ``forbids`` (resources; ``pods/exec``), ``sleeps`` (programs that never end),
-``fails`` (program → [exit code, stderr]), ``gone`` (the server cannot be reached), ``kinds`` (further kinds that the cluster has),
-``pods`` (node → pod in place of the usual), ``proxy_label`` (in place of theirs), ``readers`` (nodes with a node reader in the namespace
-``readers``), ``systems`` (node → operating system), ``plugins`` (node → [label, value, containers]: a network plugin's pod
-``plugin-NODE``), ``debug`` (what goes wrong with debug pods: ``forbidden``, ``pending``, ``hangs``).
+``loses`` (programs whose first output is lost), ``fails`` (program → [exit code, stderr]), ``gone`` (the server cannot be reached),
+``kinds`` (further kinds that the cluster has), ``pods`` (node → pod in place of the usual), ``proxy_label`` (in place of theirs),
+``readers`` (nodes with a node reader in the namespace ``readers``), ``systems`` (node → operating system), ``plugins`` (node → [label,
+value, containers]: a network plugin's pod ``plugin-NODE``), ``debug`` (what goes wrong with debug pods: ``forbidden``, ``pending``,
+``hangs``).
 It prints as kubectl does: keys sorted, four blanks, a List. It is started thousands of times: what takes long to import is not (pathlib), or
 where it is needed only.
 """
@@ -149,6 +150,8 @@ def execute(arguments: list[str]) -> None:
     if program in FAULTS.get("sleeps", []):
         print("the beginning", flush=True)
         time.sleep(600)
+    if program in FAULTS.get("loses", []) and content(os.environ["STUB_LOG"]).count(f'"{program}"'.encode()) == 1:
+        return
     if program in FAULTS.get("fails", {}):
         code, text = FAULTS["fails"][program]
         print("half of it")

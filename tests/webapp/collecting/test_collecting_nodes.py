@@ -98,12 +98,17 @@ def test_other_names_are_refused(tmp_path: Path, path: str) -> None:
 def test_the_report_counts_and_cuts() -> None:
     taken = [Entry(path="services.json", read_at=0), Entry(path="nodes/a/ss.txt", read_at=0)]
     lacking = [Entry(path=f"nodes/{n}/ss.txt", read_at=0, how=How.LACKING, error="no ss") for n in ("b", "c")]
+    programs = [
+        Entry(path=f"nodes/b/{file}.txt", read_at=0, how=How.LACKING, error=f"The container has no program {program}.")
+        for file, program in (("x", "ip"), ("y", "nft"), ("z", "ip"))
+    ]
     failed = [Entry(path=f"nodes/{n}/sysctl.txt", read_at=0, how=How.FAILED, error="Not allowed: on {n}") for n in range(5)]
     others = [Entry(path=f"{n}.json", read_at=0, how=How.FAILED, error=f"broken {n}") for n in range(3)]
     refused = [Entry(path=f"{n}.json", read_at=0, how=How.FAILED, error=f"Not allowed: {n}") for n in "xy"]
-    assert report([*taken, *lacking, *failed, *refused, *others], most=3).splitlines() == [
+    assert report([*taken, *lacking, *programs, *failed, *refused, *others], most=3).splitlines() == [
         "Taken: 1 files of the cluster, 1 files of 1 nodes.",
         "Not there to be read, on 2 nodes: ss.txt (no ss)",
+        "Not there to be read, on 1 nodes: x.txt, y.txt, z.txt (The container has no program ip, nft.)",
         "Refused or failed: 10 files",
         "  5 files of 0, 1, 2 and 2 more: Not allowed: on {n}",
         "  x.json, y.json: Not allowed: x",

@@ -348,6 +348,14 @@ def test_an_output_without_its_end_is_not_taken(small: Path, tmp_path: Path, nam
     assert not (tmp_path / "out/nodes/node-a" / name).exists()
 
 
+def test_an_output_that_was_lost_is_not_taken_for_none(small: Path, tmp_path: Path) -> None:
+    """Kubectl may lose all of it, and how the program ended, and still end with 0."""
+    ran = collect(tmp_path, small, "--node", "node-a", "out", loses=["iptables-save", "ip6tables-save"])
+    assert ran.code == 0, ran.err
+    for name in ("iptables-save.txt", "ip6tables-save.txt"):
+        assert (tmp_path / "out/nodes/node-a" / name).read_bytes() == (small / "nodes/node-a" / name).read_bytes()
+
+
 def test_errors_with_quotes_are_still_json(small: Path, tmp_path: Path) -> None:
     written(small, pods=[])
     collect(tmp_path, small, "--readings", "none", "out", forbids=["pods", "nodes", 'a"b'])
