@@ -195,7 +195,7 @@ class Fabric:
                 ENTERS, settings, lambda name: f"what is sent to {destination} from outside is taken to come in at node {name}"
             )
             walk = walk.assuming(f"{ENTERS}:{node}")
-        return self._to_node(walk, Port(node=node, device=self._entrance(node, destination)), None)
+        return self._by_some_device(walk, node, self._arrivals(node, walk.packet), None)
 
     def _is_the_clusters(self, walk: Walk) -> bool:
         """Whether the cluster takes the packet's destination, wherever it comes in."""
@@ -253,18 +253,21 @@ class Fabric:
     def _by_an_uplink(self, walk: Walk, node: str, went_out: str | None) -> Iterator[Way]:
         """To an address on a node's loopback: it comes by a device that leads to the network, of several nobody recorded which."""
         uplinks, destination = self._uplinks(node, walk.packet), walk.packet.destination
-        named = ", ".join(uplinks)
-        if not uplinks:
-            yield from self._enter(walk, Port(node=node, device=SOME_DEVICE), went_out)
-            return
         if len(uplinks) == 1:
-            note = f"taken to come in by {named}, by which the node answers: {destination} is on none of its devices to the network"
-            yield from self._enter(walk.note(note), Port(node=node, device=uplinks[0]), went_out)
+            note = f"taken to come in by {uplinks[0]}, by which the node answers: {destination} is on none of its devices to the network"
+            walk = walk.note(note)
+        return self._by_some_device(walk, node, uplinks, went_out)
+
+    def _by_some_device(self, walk: Walk, node: str, devices: tuple[str, ...], went_out: str | None) -> Iterator[Way]:
+        """To a node by one of *devices*, nobody recorded which; by one of which nothing is known where there is none."""
+        if len(devices) < 2:
+            yield from self._enter(walk, Port(node=node, device=devices[0] if devices else SOME_DEVICE), went_out)
             return
+        destination, named = walk.packet.destination, ", ".join(devices)
         outside = " from outside" if walk.visit.kind is StackKind.EXTERNAL else ""
         asked = f"by which of its devices {named} node {node} gets what is sent to {destination}{outside}"
         unknown = Unknown(code="DATA_MISSING", text=asked, at={"node": node})
-        ports = {f"node {node} gets what is sent to {destination} by {device}": Port(node=node, device=device) for device in uplinks}
+        ports = {f"node {node} gets what is sent to {destination} by {device}": Port(node=node, device=device) for device in devices}
         yield from self._either(walk, asked, ports, unknown, went_out)
 
     def _either(self, walk: Walk, asked: str, ports: Mapping[str, Port], unknown: Unknown, went_out: str | None) -> Iterator[Way]:
@@ -419,8 +422,7 @@ class Fabric:
             reason = Reason(code="NETWORK_DROPS_PODS", text=f"{text}: {texts[DROPS_PODS]}")
             return iter([walk.end(Disposition.LOST, reason, went_out=device)])
         note = f"the network takes {destination} to node {other} (inferred: no node's route says so)"
-        arrival = self._on_the_link(other, routed.route) or self._entrance(other, destination)
-        return self._to_node(walk.note(note), Port(node=other, device=arrival), device)
+        return self._by_some_device(walk.note(note), other, self._arrivals(other, walk.packet, routed.route), device)
 
     def _by_arp(self, walk: Walk, answering: tuple[Port, ...], went_out: str | None) -> Iterator[Way]:
         """No device of the link holds the address, but nodes answer for it: which one the sender hears first is not known."""
@@ -434,13 +436,25 @@ class Fabric:
         ports = {f"node {port.node} answers the ARP request for {destination} first": port for port in answering}
         yield from self._either(walk, asked, ports, unknown, went_out)
 
-    def _on_the_link(self, node: str, sent: RouteResult) -> str | None:
-        """The device of *node* on the network that a route without a gateway names, as a flat overlay's: if it has the sender's name."""
-        network = sent.route.destination if sent.route is not None and sent.gateway is None else None
-        if network is None or not network.prefixlen:
-            return None
-        held = [a.device for a in self.cluster.stack(node).routing.addresses if a.address in network]
-        return sent.device if sent.device in held else None
+    def _arrivals(self, node: str, packet: Packet, sent: RouteResult | None = None) -> tuple[str, ...]:
+        """The devices by which the network may bring *node* a packet for an address that none of them holds (a pod's own, in a cloud).
+
+        Where it was *sent* on a link: those that hold an address of that link's network (a flat overlay, several cards in one subnet). Else
+        the one of the node's address, and the one by which the answer leaves where policy routing names another.
+        """
+        routing = self.cluster.stack(node).routing
+        network = sent.route.destination if sent is not None and sent.route is not None and sent.gateway is None else None
+        if network is not None and network.prefixlen:
+            held = dict.fromkeys(a.device for a in routing.addresses if a.network == network)
+            if held:
+                return tuple(held)
+        entrance = self._entrance(node, packet.destination)
+        if entrance is None or routing.inferred_from or not routing.rules(packet.destination.version):
+            return () if entrance is None else (entrance,)
+        back = routing.lookup(packet.source, source=packet.destination, iif=self._device_of(node, packet.destination))
+        leading = self.cluster.router_devices(node, packet.destination.version)
+        others = (way.device for way in back if way.kind is ResultKind.UNICAST and way.device in leading and way.device is not None)
+        return tuple(dict.fromkeys((entrance, *others)))
 
     def _entrance(self, node: str, destination: Address) -> str | None:
         """The device by which traffic from the network comes to *node*: the one of its internal address."""
@@ -579,7 +593,9 @@ class Fabric:
     def _balanced(self, chosen: d.Balanced) -> Iterator[Way]:
         destination = chosen.walk.packet.destination
         held = self.cluster.port_of(destination)
-        return self._to_node(chosen.walk, held or Port(node=chosen.node, device=self._entrance(chosen.node, destination)), None)
+        if held is None:
+            return self._by_some_device(chosen.walk, chosen.node, self._arrivals(chosen.node, chosen.walk.packet), None)
+        return self._to_node(chosen.walk, held, None)
 
     def _back_through_balancer(self, walk: Walk, went_out: str | None) -> Walk:
         """An answer to a client whose request came through a load balancer passes it again, which undoes its translation."""
