@@ -3,7 +3,8 @@
 #
 # Needs kubectl, a POSIX shell with its usual programs (awk, sed, sort, date), and for an archive tar and gzip; nothing on the nodes.
 # It only reads: API objects with "kubectl get", and what each node's rules and routes are with "kubectl exec" into kube-proxy's pods (or
-# the network plugin's), one program at a time. It creates nothing, but for the pods of "--readings debug", which it removes. No Secret is asked for. "collect.sh --help" says the rest.
+# the network plugin's), one program at a time. It creates nothing, but for debug pods where these are asked for ("--readings debug", "auto
+# --allow-debug"), which it removes. No Secret is asked for. "collect.sh --help" says the rest.
 # "manage.py collect" writes the same files. The layout is docs/snapshot-format.md.
 set -u
 LC_ALL=C
@@ -208,7 +209,7 @@ usage() {
   cat <<'END'
 Usage: collect.sh [OPTIONS] [TARGET]
 
-Records one moment of a cluster as a snapshot for Hopline. It only reads.
+Records one moment of a cluster as a snapshot for Hopline. It only reads, but for debug pods where these are asked for.
 
 TARGET  what to write: an archive where it ends in .tar.gz, .tgz or .tar, else a folder.
         Without: snapshot-DATE-TIME.tar.gz in the current folder (a folder where tar or gzip is missing).
@@ -219,8 +220,8 @@ TARGET  what to write: an archive where it ends in .tar.gz, .tgz or .tar, else a
   --readings HOW      how the rules of the nodes are read:
                         exec       with the programs in kube-proxy's own pods, or in the network plugin's where there are none (default)
                         daemonset  with Hopline's node reader, where it is installed (deploy/)
-                        debug      in a pod that "kubectl debug node/NODE" makes on each node and collect.sh removes again; the only
-                                   way that creates something, and never taken by itself
+                        debug      in a pod that "kubectl debug node/NODE" makes on each node and collect.sh removes again; never
+                                   taken by itself
                         auto       as exec; with --allow-debug then as debug on the nodes whose rules did not come by that
                         none       not at all
   --allow-debug       with --readings auto: make debug pods where they are needed. Without, it is said where they would be.
@@ -235,9 +236,10 @@ TARGET  what to write: an archive where it ends in .tar.gz, .tgz or .tar, else a
   --help, --version
 
 What is in it: Services, EndpointSlices, Nodes, Pods, Namespaces, NetworkPolicies, Ingresses, Gateways and their routes, policies of network
-plugins, the ConfigMaps of kube-proxy, of the cluster's DNS and its network, and each node's rules, routes and addresses. What is not: Secrets, other ConfigMaps, logs, traffic; of Pods neither
-environment variables nor commands and their arguments, but for named ones of the cluster's own programs; annotations that hold whole objects. Names and addresses are the real ones; to replace them, run on a machine
-with Hopline:  manage.py redact SNAPSHOT REDACTED
+plugins, the ConfigMaps of kube-proxy, of the cluster's DNS and its network, and each node's rules, routes, addresses, neighbours and sockets.
+What is not: Secrets, other ConfigMaps, logs, traffic; of Pods neither environment variables nor commands and their arguments, but for named
+ones of the cluster's own programs; annotations that hold whole objects. Names and addresses are the real ones; to replace them, run on a
+machine with Hopline:  manage.py redact SNAPSHOT REDACTED
 
 Prints the name of what it wrote. Exit code: 0 everything was read that is there to be read; 1 written, but something was refused or
 failed (said, and noted in snapshot.json); 2 the arguments cannot be used; 3 nothing was written.
@@ -1201,6 +1203,7 @@ END
     say "Without rules: $without. Traces end in unknown there."
     [ "$readings" != debug ] || advice='See above why. Another namespace or image: --debug-namespace, --debug-image.'
     say "$(printf '%s' "$advice" | sed 's/COLLECT/sh collect.sh/')"
+    [ "$readings" != auto ] || say 'sh collect.sh --readings auto --allow-debug makes pods on these nodes only, and removes them.'
   fi
   say "Next: open $target in Hopline (page Snapshots), or: manage.py import_snapshot $target"
 }

@@ -65,6 +65,8 @@ def next_step(entries: Iterable[Entry], platform: Platform | None, readings: str
         if readings == "debug":
             advice = "See above why. Another namespace or image: --debug-namespace, --debug-image."
         lines.append(advice.replace(PROGRAM, program))
+        if readings == "auto":
+            lines.append(f"{program} --readings auto --allow-debug makes pods on these nodes only, and removes them.")
     return "\n".join([*lines, f"Next: open {target} in Hopline (page Snapshots), or: manage.py import_snapshot {target}"])
 
 

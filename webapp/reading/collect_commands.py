@@ -20,8 +20,9 @@ SCRIPT_STEP = CollectStep(
     what="the command that runs collect.sh",
     commands="sh collect.sh",
     remark="It needs kubectl, a POSIX shell, and the right to list objects and to run programs in kube-proxy’s pods (pods/exec in "
-    "kube-system); what is refused it says, and takes the rest. “sh collect.sh --help” lists its options: another context, the nodes’ "
-    "connections, reading with the node reader of deploy/ where kube-proxy’s container lacks the programs.",
+    "kube-system); what is refused it says, and takes the rest; at its end it says what is missing, and what gets at it on that platform: "
+    "where no pod can be read in (k3s, EKS Auto Mode), --readings debug makes pods and removes them. “sh collect.sh --help” lists its "
+    "options.",
 )
 COLLECT_STEPS = (
     CollectStep(

@@ -201,6 +201,7 @@ def test_auto_alone_makes_none_and_says_what_would_help(tmp_path: Path) -> None:
     is_held(theirs, tmp_path, said)
     assert (code, theirs.code, called(theirs, "debug")) == (1, 1, [])
     assert "COLLECT --readings debug makes a pod on each node" in "\n".join(last_words(said, OURS))
+    assert "COLLECT --readings auto --allow-debug makes pods on these nodes only, and removes them." in last_words(said, OURS)
 
 
 @pytest.mark.parametrize("arguments", [("--allow-debug",), ("--allow-debug", "--readings", "debug")])
