@@ -29,8 +29,8 @@ from tracer.routing.parse import parse_forwarding, parse_neighbours
 from tracer.routing.proc_text import parse_inet6, parse_trie
 from tracer.snapshot import Snapshot
 from tracer.snapshot.called import Called
-from tracer.snapshot.contents import KnownNode
-from tracer.snapshot.pieces import cut, host_of, pieces
+from tracer.snapshot.contents import KnownNode, glance
+from tracer.snapshot.pieces import cut, of_one, pieces
 from tracer.topology.proc_sockets import parse_proc_sockets
 from tracer.topology.sockets import parse_sockets
 
@@ -65,7 +65,7 @@ def _proc(*names: str) -> tuple[str, ...]:
 def _cut(text: str) -> None:
     content = text.encode("utf-8", "surrogatepass")
     parts, called = cut("p.txt", content), Called((KnownNode(name="n1"),))
-    host_of(parts, called)
+    of_one(glance("p.txt", content), parts, called)
     for piece in pieces("p.txt", parts, called):
         piece.content(content)
 

@@ -18,10 +18,15 @@ class Called:
         self._called = _called(nodes)
         self._short = _unique({node.name: {node.name.lower().partition(".")[0]} for node in nodes})
         self._knows_none = not nodes
+        self._pods = frozenset(pod for node in nodes for pod in node.pods)
 
     def node(self, word: str) -> str | None:
         """Return the one node that *word* calls, None where it calls none, or several."""
         return self._called.get(word.lower())
+
+    def is_pod(self, word: str) -> bool:
+        """Return whether *word* is a Pod that has a network of its own: what runs in it says nothing of its node."""
+        return word in self._pods
 
     def host(self, word: str) -> str | None:
         """Return the node whose host calls itself *word*, whole or up to its first dot. Where no node is known, it is believed."""

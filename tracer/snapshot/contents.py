@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from tracer.kube.json_text import to_utf8
@@ -54,11 +55,20 @@ class Glance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownNode:
-    """A node that the API objects know: its *name*, and what else it is called by (hostname, addresses). *is_object*: it is one itself."""
+    """A node that the API objects know: its *name*, and what else it is called by (hostname, addresses). *is_object*: it is one itself.
+
+    Of the pods that were asked for, those that share its network are among what it is called by; *pods* are the others on it.
+    """
 
     name: str
     also: frozenset[str] = frozenset()
     is_object: bool = False
+    pods: frozenset[str] = frozenset()
+
+    def merged(self, other: KnownNode) -> KnownNode:
+        """Return what both say of the same node."""
+        is_object = self.is_object or other.is_object
+        return KnownNode(name=self.name, also=self.also | other.also, is_object=is_object, pods=self.pods | other.pods)
 
 
 def glance(path: str, content: bytes, typed: str = "") -> Glance:
@@ -106,17 +116,27 @@ def _of_family(row: Row, path: str, content: bytes, typed: str) -> str:
     return row.ip6 if said else row.name
 
 
-def known_nodes(content: bytes) -> tuple[KnownNode, ...]:
-    """Return the nodes that API objects in *content* know: Node objects, and where Pods and endpoints are said to be."""
+def known_nodes(content: bytes, asked: Collection[str] = ()) -> tuple[KnownNode, ...]:
+    """Return the nodes that API objects in *content* know: Node objects, and where Pods and endpoints are said to be.
+
+    *asked* are words that may be the names of Pods, whose nodes are wanted.
+    """
     data = to_utf8(content)
     nodes: dict[str, KnownNode] = {}
-    if _NODE_KIND.search(data):
+    pods = {word for word in asked if word.encode() in data}
+    if pods or _NODE_KIND.search(data):
         name = "cluster.json" if data.lstrip()[:1] in (b"{", b"[") else "cluster.yaml"
-        for node in Snapshot.from_files({name: data}).objects.nodes:
+        objects = Snapshot.from_files({name: data}).objects
+        for node in objects.nodes:
             instance = (node.provider_id or "").rpartition("/")[2]  # aws:///us-east-1a/i-0abc: what EKS' collector calls its archive by
             instances = {instance} if len(instance) >= _SHORTEST_INSTANCE and not instance.isdigit() else set()
             also = frozenset({node.labels.get("kubernetes.io/hostname", node.name), *map(str, node.ips), *instances})
             nodes[node.name] = KnownNode(name=node.name, also=also, is_object=True)
-    for found in _NODE_NAME.finditer(data):
-        nodes.setdefault(found[1].decode(), KnownNode(name=found[1].decode()))
+        for pod in objects.pods if pods else ():
+            if pod.name in pods and pod.node_name:
+                own, none = frozenset({pod.name}), frozenset[str]()
+                found = KnownNode(name=pod.node_name, also=own if pod.host_network else none, pods=none if pod.host_network else own)
+                nodes[pod.node_name] = found.merged(nodes.get(pod.node_name, found))
+    for match in _NODE_NAME.finditer(data):
+        nodes.setdefault(match[1].decode(), KnownNode(name=match[1].decode()))
     return tuple(nodes.values())[:_NODES_KEPT]

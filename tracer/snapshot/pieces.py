@@ -9,7 +9,7 @@ Refuses to guess: a heading that names no node keeps its things apart from other
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from itertools import islice
@@ -41,6 +41,9 @@ _BARE = re.compile(
 )
 """A command of ip's without a prompt, which rules of nft's begin like."""
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}", re.ASCII)
+_POD = re.compile(r"(?:pods?/)?[a-z0-9][a-z0-9.-]{2,252}", re.ASCII)
+_RUNS = frozenset({"kubectl", "oc", "exec", "sudo", "docker", "crictl"})
+_VALUED = frozenset({"-n", "--namespace", "-c", "--container", "--context", "--kubeconfig"})
 _SLUG = re.compile(r"[a-z0-9]+", re.ASCII)
 _KERNELS = "/proc/"
 _WORDS_ASKED = 40
@@ -249,10 +252,29 @@ def pieces(path: str, parts: Sequence[Part], called: Called) -> tuple[Piece, ...
     return tuple(_piece(path, number, thing) for number, thing in enumerate(things, 1) if thing.kind or _says_something(thing))
 
 
-def host_of(parts: Sequence[Part], called: Called) -> str | None:
-    """Return the node that the text of one thing says it is of, None where it does not."""
-    found = {thing.node for thing in _things(parts, called) if thing.kind not in (None, _OBJECTS)}
-    return found.pop() if len(found) == 1 else None
+def of_one(one: Glance, parts: Sequence[Part], called: Called) -> Glance:
+    """Return what the text *one* of one thing is, with the node that it says it is of. What was typed in a pod says nothing of a node."""
+    things = list(_things(parts, called))
+    found = {thing.node for thing in things if thing.kind not in (None, _OBJECTS)}
+    is_pods = not found and any(part.glance.file is not None for part in parts)
+    return replace(one, node=found.pop() if len(found) == 1 else None, file=None if is_pods else one.file)
+
+
+def asked_pods(parts: Iterable[Part]) -> frozenset[str]:
+    """Return the words of what was typed that may be names of Pods (``kubectl exec kube-proxy-x7k2p -- …``)."""
+    return frozenset(word for part in parts if part.opens is Opens.COMMAND for word in _pods_in(part))
+
+
+def _pods_in(part: Part) -> Iterator[str]:
+    """The words behind ``exec`` that may name the pod: no option, nor its value, nor what runs in the pod."""
+    words = part.says.split()[:_WORDS_ASKED]
+    if "exec" not in words:
+        return
+    before = ""
+    for word in words[: words.index("--")] if "--" in words else words:
+        if _POD.fullmatch(word) and word not in _RUNS and before not in _VALUED:
+            yield word.rpartition("/")[2]
+        before = word
 
 
 def _things(parts: Sequence[Part], called: Called) -> Iterator[_Thing]:
@@ -270,6 +292,9 @@ def _things(parts: Sequence[Part], called: Called) -> Iterator[_Thing]:
             node = called.host(part.host)
             label = "" if node else part.host
         own = named or node
+        if part.opens is Opens.COMMAND and any(map(called.is_pod, _pods_in(part))):
+            yield _Thing(None, None, "", [part])
+            continue
         is_objects = part.kind == _OBJECTS
         yield _Thing(part.kind, None if is_objects else own, "" if is_objects or own else label, [part])
 

@@ -18,7 +18,7 @@ from tracer.snapshot.called import Called
 from tracer.snapshot.contents import Glance, KnownNode, glance, known_nodes
 from tracer.snapshot.layout import UNPLACED
 from tracer.snapshot.node_files import BY_NAME
-from tracer.snapshot.pieces import Part, cut, host_of, pieces
+from tracer.snapshot.pieces import Part, asked_pods, cut, of_one, pieces
 from webapp.uploads.limits import UploadError
 from webapp.uploads.source import Source
 
@@ -84,7 +84,7 @@ def arrangement_of(source: Source, known: Iterable[KnownNode] = ()) -> Arrangeme
     nodes = tuple(by_name.values())
     called = Called(nodes)
     of = {path: made for path, found in parts.items() if (made := pieces(path, found, called))}
-    whole = [replace(one, node=host_of(parts[path], called)) if path in parts else one for path, one in glances.items() if path not in of]
+    whole = [of_one(one, parts[path], called) if path in parts else one for path, one in glances.items() if path not in of]
     try:
         arrangement = arrange((*whole, *(piece.glance for made in of.values() for piece in made)), nodes)
     except TracerError as error:
@@ -100,11 +100,11 @@ def _is_one_thing(one: Glance, content: bytes) -> bool:
 
 def _nodes(files: Iterable[tuple[str, bytes]], glances: Mapping[str, Glance], parts: Mapping[str, Sequence[Part]]) -> Iterator[KnownNode]:
     found: dict[str, KnownNode] = {}
+    asked = asked_pods(part for one in parts.values() for part in one)
     for path, content in files:
         for data in _objects(content, glances[path], parts.get(path, ())):
-            for node in known_nodes(data):
-                if node.is_object or node.name not in found:
-                    found[node.name] = node
+            for node in known_nodes(data, asked):
+                found[node.name] = node.merged(found.get(node.name, node))
     yield from found.values()
 
 

@@ -7,8 +7,8 @@ import pytest
 from tests.tracer.snapshot.test_arranging import DUMP, DUMP6, SAMPLES
 from tracer import limits
 from tracer.snapshot.called import Called
-from tracer.snapshot.contents import KnownNode
-from tracer.snapshot.pieces import cut, host_of, pieces
+from tracer.snapshot.contents import Glance, KnownNode, glance, known_nodes
+from tracer.snapshot.pieces import asked_pods, cut, of_one, pieces
 
 N1, N2 = KnownNode(name="n1", is_object=True), KnownNode(name="n2.example.com", is_object=True)
 ROUTE, ADDR, RULES, SYSCTL, RESOLV = (SAMPLES[name] for name in ("ip-route.txt", "ip-addr.txt", "ip-rule.txt", "sysctl.txt", "resolv.conf"))
@@ -109,14 +109,34 @@ def test_a_piece_is_the_lines_it_tells() -> None:
     ]
 
 
+def of(text: str, *nodes: KnownNode) -> Glance:
+    return of_one(glance("p.txt", text.encode()), cut("p.txt", text.encode()), Called(nodes))
+
+
 def test_a_prompt_tells_of_one_thing_whose_it_is() -> None:
-    parts = cut("p.txt", f"root@n2:~# iptables-save\n{DUMPED}".encode())
-    assert host_of(parts, Called((N1, N2))) == "n2.example.com"
-    assert host_of(parts, Called((N1,))) is None  # no node is called so
-    assert host_of(parts, Called(())) == "n2"  # nobody knows better
-    assert host_of(cut("p.txt", f"me@laptop$ kubectl exec kube-proxy-x -- iptables-save\n{DUMPED}".encode()), Called(())) is None
-    both = (N2, KnownNode(name="n2.example.org"))
-    assert host_of(parts, Called(both)) is None
+    text = f"root@n2:~# iptables-save\n{DUMPED}"
+    assert of(text, N1, N2).node == "n2.example.com"
+    assert of(text, N1).node is None  # no node is called so
+    assert of(text).node == "n2"  # nobody knows better
+    assert of(f"me@laptop$ kubectl exec kube-proxy-x -- iptables-save\n{DUMPED}").node is None
+    assert of(text, N2, KnownNode(name="n2.example.org")).node is None
+
+
+PODS = """{"apiVersion": "v1", "kind": "PodList", "items": [
+ {"metadata": {"name": "kube-proxy-x7k2p", "namespace": "kube-system"}, "spec": {"nodeName": "n1", "hostNetwork": true}},
+ {"metadata": {"name": "web-1", "namespace": "default"}, "spec": {"nodeName": "n1"}}]}"""
+
+
+def test_what_was_typed_in_a_pod_is_its_nodes_only_where_it_shares_the_nodes_network() -> None:
+    text = f"$ kubectl exec -n kube-system kube-proxy-x7k2p -- iptables-save\n{DUMPED}$ kubectl exec pod/web-1 -- ip route\n{ROUTE}$ kubectl exec web-1 -- ip addr\n{ADDR}$ ssh n1 ip rule\n{RULES}"
+    asked = asked_pods(cut("p.txt", text.encode()))
+    assert asked == {"kube-proxy-x7k2p", "web-1"}
+    nodes = known_nodes(PODS.encode(), asked)
+    assert things(text, *nodes) == ["iptables-save of n1", "kubectl-exec-pod-web", "kubectl-exec-web-1", "ip-rule of n1"]
+    assert (of(f"$ kubectl exec web-1 -- ip addr\n{ADDR}", *nodes).file, of(f"$ ssh n1 ip addr\n{ADDR}", *nodes).file) == (
+        None,
+        "ip-addr.txt",
+    )
 
 
 def test_what_has_too_many_pieces_or_bytes_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
