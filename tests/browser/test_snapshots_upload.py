@@ -169,6 +169,29 @@ def test_what_is_pasted_is_recognised_while_it_is_pasted(page):
     said.get_by_text("Recognised").wait_for(state="detached")
 
 
+def test_a_file_without_a_node_is_given_to_one(page, tmp_path):
+    """The choice stands first, on a phone too; what comes of it is another snapshot."""
+    items = [
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"clusterIP": "10.96.0.7", "ports": [{"port": 80}]}},
+        *({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}} for name in ("node-a", "node-b")),
+    ]
+    (tmp_path / "cluster.json").write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    (tmp_path / "rules.txt").write_text("*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto("/snapshots/new")
+    page.get_by_label("Choose files").set_input_files([tmp_path / "cluster.json", tmp_path / "rules.txt"])
+    page.get_by_label("Name, if another").fill("two nodes")
+    page.get_by_role("button", name="Upload").click()
+    arrived(page, "two nodes")
+    choice = page.get_by_label("rules.txt")
+    assert choice.bounding_box()["y"] < 500
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    choice.select_option("node-b")
+    page.get_by_role("button", name="Use it so").click()
+    page.get_by_text("It completes").wait_for(timeout=30_000)
+    assert page.get_by_role("heading", name="Whose file").count() == 0
+
+
 def test_cancel(slow, padded):
     slow.goto("/snapshots/new")
     slow.get_by_label("Choose files").set_input_files(padded)
