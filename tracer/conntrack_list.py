@@ -28,7 +28,7 @@ _STATISTICS = re.compile(r"cpu=[0-9]{1,6}[ \t]", re.ASCII)
 """What ``conntrack -S`` prints, which EKS' log collector puts before the entries."""
 _QUOTED = " \t>|"
 _FAMILIES = {"ipv4": Family.IP, "ipv6": Family.IP6}
-_PROTOCOLS = {p.value: p for p in Protocol}
+_PROTOCOLS = {p.value: p for p in Protocol if not p.carries}
 _ICMP = {Protocol.ICMP, Protocol.ICMPV6}
 
 

@@ -79,18 +79,29 @@ def said(address: Address) -> Address:
 
 
 class Protocol(StrEnum):
-    """Transport protocols a trace can start with; the value is the spelling of ``/etc/protocols``."""
+    """Transport protocols, and those that carry packets in tunnels; the value is the spelling of ``/etc/protocols``."""
 
     TCP = "tcp"
     UDP = "udp"
     SCTP = "sctp"
     ICMP = "icmp"
     ICMPV6 = "icmpv6"
+    IPENCAP = "ipencap"
+    IPV6 = "ipv6"
+    GRE = "gre"
 
     @property
     def number(self) -> int:
         """Return the IANA protocol number."""
-        return {"tcp": 6, "udp": 17, "sctp": 132, "icmp": 1, "icmpv6": 58}[self.value]
+        return _NUMBERS[self.value]
+
+    @property
+    def carries(self) -> bool:
+        """Return whether its packets carry others, and have no ports."""
+        return self in (Protocol.IPENCAP, Protocol.IPV6, Protocol.GRE)
+
+
+_NUMBERS = {"tcp": 6, "udp": 17, "sctp": 132, "icmp": 1, "icmpv6": 58, "ipencap": 4, "ipv6": 41, "gre": 47}
 
 
 class Family(StrEnum):

@@ -12,6 +12,7 @@ from tests.live_server import PROJECT
 from tracer.packet import Family, Packet, Protocol, an_address_of, endpoint_text, host_text, said, unsaid, which
 
 NUMBERS = {Protocol.TCP: 6, Protocol.UDP: 17, Protocol.SCTP: 132, Protocol.ICMP: 1, Protocol.ICMPV6: 58}
+NUMBERS |= {Protocol.IPENCAP: 4, Protocol.IPV6: 41, Protocol.GRE: 47}
 
 
 @pytest.mark.parametrize("protocol", Protocol)

@@ -323,6 +323,7 @@ class Fabric:
             deaf = self._unheard(walk, Port(node=peer, device=carried.peer_device), route) if peer is not None else None
             return iter([deaf or carrier_sent(walk, carried, node, self._unpacked)])
         destination, device = walk.packet.destination, route.device
+        walk = self._unwalked(walk, node, device)
         pod = self.cluster.pod_with_ip(destination, node)
         if route.gateway is None and pod and pod.node_name == node:
             return self._to_pod(walk, pod, device)
@@ -343,6 +344,13 @@ class Fabric:
         ):
             return None
         return found
+
+    def _unwalked(self, walk: Walk, node: str, device: str | None) -> Walk:
+        """Say of a tunnel that what carries the packet is not walked: firewalls on its way are not asked."""
+        link = self.cluster.stack(node).routing.link(device) if device is not None else None
+        if link is None or not link.is_tunnel:
+            return walk
+        return walk.note(f"what carries it out of {device} ({link.kind}) is not walked: whether firewalls let that through is not known")
 
     def _unpacked(self, walk: Walk, carried: Carried) -> Iterator[Way]:
         """A packet that came out of a tunnel at the other end."""

@@ -3,8 +3,10 @@
 Where a VXLAN device sends to is in its forwarding database, by the link-layer address of the next hop; for an address that is not listed,
 to everybody whom its entries of zeros name. Where the database was not recorded, the node is taken whose own device of the same network has
 that link-layer address, else the one that holds the next hop on such a device.
-Not walked, and left as they are: devices whose parameters were not recorded, those that a program tells each packet's way (``external``),
-and WireGuard, whose peers no file holds.
+IPIP, SIT and GRE packets go to the device's other end, or to the route's next hop (Calico). The kernel that the tests run on has no such
+devices: taken from its source, and not proved.
+Not walked, and left as they are: devices whose parameters were not recorded, those that a program tells each packet's way (external), and
+WireGuard, whose peers no file holds.
 Source: vxlan_xmit, vxlan_xmit_one, vxlan_rcv in drivers/net/vxlan/vxlan_core.c, geneve_xmit in drivers/net/geneve.c, Linux 6.18.
 """
 
@@ -20,6 +22,8 @@ from tracer.topology.cluster import Cluster
 
 _PORTS = {"vxlan": 8472, "geneve": 6081}
 """The kinds of tunnels whose packets are UDP, and the port where the device does not say it: Linux' own, for VXLAN not IANA's 4789."""
+_PORTLESS = {"ipip": Protocol.IPENCAP, "sit": Protocol.IPV6, "gre": Protocol.GRE}
+"""The kinds of tunnels whose packets have a protocol of their own and no ports, over IPv4."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +46,8 @@ class Carried:
     def text(self) -> str:
         """Return the packet as a sentence says it."""
         packet = self.packet
-        return f"{packet.protocol.value.upper()} {packet.source} to {packet.destination} port {packet.destination_port}"
+        port = f" port {packet.destination_port}" if packet.destination_port is not None else f" (protocol {packet.protocol.number})"
+        return f"{packet.protocol.value.upper()} {packet.source} to {packet.destination}{port}"
 
     @property
     def is_for_another(self) -> bool:
@@ -68,7 +73,11 @@ def carried(cluster: Cluster, node: str, way: RouteResult) -> Carried | None:
     """Return what carries a packet that leaves *node* by *way*; None where its device is no tunnel, or not enough of it was recorded."""
     routing = cluster.stack(node).routing
     link = routing.link(way.device) if way.device is not None else None
-    if link is None or link.kind not in _PORTS or link.is_external or link.tunnel_id is None:
+    if link is None or link.is_external:
+        return None
+    if link.kind in _PORTLESS:
+        return _without_ports(cluster, node, link, way)
+    if link.kind not in _PORTS or link.tunnel_id is None:
         return None
     source = link.tunnel_local or (_first_of(cluster, node, link.tunnel_over) if link.tunnel_over else None)
     entry = routing.neighbour(way.next_hop, link.name)
@@ -93,6 +102,38 @@ def carried(cluster: Cluster, node: str, way: RouteResult) -> Carried | None:
         told_by=told_by,
         mac=mac,
         peer_mac=end.link.mac if end.link is not None and end.link.master is None else None,
+    )
+
+
+def _without_ports(cluster: Cluster, node: str, link: Link, way: RouteResult) -> Carried | None:
+    """What carries a packet out of a device that has another end of its own, or takes the route's next hop.
+
+    Source: ip_tunnel_xmit in net/ipv4/ip_tunnel.c, ipip_tunnel_xmit, ipgre_xmit, sit_tunnel_xmit.
+    """
+    destination = link.tunnel_remote or way.next_hop
+    port = cluster.port_of(destination)
+    if destination.version != 4 or port is None:
+        return None
+    routing, peer = cluster.stack(node).routing, cluster.stack(port.node).routing
+    outward = next(iter(routing.lookup(destination)), None)
+    source = link.tunnel_local or (routing.source_address(outward, destination) if outward is not None else None)
+    if source is None or not peer.links:
+        return None
+    unpacking = next((other.name for other in peer.links if other.kind == link.kind and not other.is_down), None)
+    return Carried(
+        device=link.name,
+        packet=Packet(
+            protocol=_PORTLESS[link.kind or ""],
+            source=source,
+            source_port=None,
+            destination=destination,
+            destination_port=None,
+        ),
+        peer=port.node if unpacking is not None else None,
+        peer_device=unpacking,
+        told_by="the device's own settings" if link.tunnel_remote is not None else "the next hop of the route",
+        mac=None,
+        peer_mac=None,
     )
 
 
