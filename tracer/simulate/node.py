@@ -222,9 +222,12 @@ class NodeWalk:
         if crossing.route is not None:  # IPVS took it: its real server is elsewhere
             return self._leave(walk, crossing, crossing.route)
         if crossing.stack.pod is not None:
-            return iter([handed(walk, crossing.stack.pod, crossing.stack, crossing.in_device, self._around.process_at)])
+            return iter([_dialled_anew(walk, crossing) or self._handed(walk, crossing, crossing.stack.pod)])
         process = self._around.process_at(StackId(StackKind.NODE, crossing.stack.name), walk)
         return iter([self._to_process(walk, crossing) if process is None else self._accepted(walk, crossing, process)])
+
+    def _handed(self, walk: Walk, crossing: Crossing, pod: Pod) -> Way:
+        return handed(walk, pod, crossing.stack, crossing.in_device, self._around.process_at)
 
     def _accepted(self, walk: Walk, crossing: Crossing, process: Process) -> Way:
         """The packet reached a process that makes a connection of its own, or never answers."""
@@ -348,6 +351,20 @@ def _process(stack: NodeStack, packet: Packet, listener: Listener, pod: Pod | No
         said = REFUSALS[no_listener(packet.protocol, packet.destination.version)].said
         return f"{stack.called}, {at}, where nothing listens (ss.txt): the kernel answers with {said}"
     return f"a process of {stack.called}, {at}"
+
+
+def _dialled_anew(walk: Walk, crossing: Crossing) -> Ending | None:
+    """The end, for all that is known, of what a pod's own rules hand to a process of the pod itself: that makes a connection of its own."""
+    sent, packet = walk.visit.packet_in, walk.packet
+    if walk.answering or crossing.in_device != "lo" or sent.destination == packet.destination:
+        return None
+    if crossing.stack.listens(packet, "lo") is False:
+        return None
+    text = (
+        f"where {crossing.stack.called} is connected to: its own rules hand what it sends to {sent.destination} port {sent.destination_port} "
+        f"to port {packet.destination_port} of the pod itself, and the process that accepts there (a sidecar's) dials as it likes"
+    )
+    return walk.unknown(Unknown(code="SIDECAR", text=text, at={"node": crossing.stack.name.partition("/")[0]}))
 
 
 def _reroute(walk: Walk, crossing: Crossing) -> Iterator[Passed | Ending]:

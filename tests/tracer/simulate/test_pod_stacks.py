@@ -71,10 +71,13 @@ def test_a_mesh_is_said_with_its_rules_or_without(is_recorded: bool) -> None:
 
 
 def test_what_goes_out_stays_in_the_pod_unless_the_proxy_sends_it() -> None:
-    """Who the sender runs as is in no file: both ways, each on its condition."""
+    """Who the sender runs as is in no file: both ways, each on its condition. Where the proxy dials to is its own choice: unknown."""
     answer = made(client=TAKEN).trace("pod:default/client", WEB)
-    found = {(o.destination.name, o.destination.port): o.conditions for o in answer.outcomes if o.destination}
-    assert set(found) == {("web-1", 8080), ("client", 15001)} and all(len(c) == 1 for c in found.values())
+    found = {(o.disposition, o.reason.code if o.reason else ""): o for o in answer.outcomes}
+    assert set(found) == {(Disposition.DELIVERED, "DELIVERED"), (Disposition.UNKNOWN, "SIDECAR")}
+    assert all(len(o.conditions) == 1 for o in answer.outcomes)
+    reason = found[Disposition.UNKNOWN, "SIDECAR"].reason
+    assert reason is not None and "port 15001 of the pod itself" in reason.text
 
 
 def test_a_pods_firewall_drops() -> None:
