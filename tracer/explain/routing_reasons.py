@@ -251,9 +251,9 @@ REASONS = (
             "Istio, Linkerd, Consul and others put a proxy beside a pod's program, and rules into the pod's own network stack that "
             "redirect its connections to it. What the program dials ends in the proxy, which opens a connection of its own: often straight "
             "to the address of an endpoint that it chose itself, so that the Service's rules on the nodes are never asked.",
-            "Where the pod's own rules were not recorded (nodes/NODE/pods/NAMESPACE_NAME/), the way that is told is the cluster's alone: right "
-            "for what the proxy does not take (excluded ports and networks), and for the connection that it makes, if it dials the same "
-            "address. Where they were, what comes in is followed to the proxy's port, and where the proxy dials to is unknown.",
+            "Where the pod's own rules were not recorded (nodes/NODE/pods/NAMESPACE_NAME/), the way that is told is the cluster's alone: "
+            "right for what the proxy does not take (excluded ports and networks), and for the connection that it makes, if it dials the "
+            "same address. Where they were, what comes in is followed to the proxy's port, and where the proxy dials to is unknown.",
         ),
         confirm=(
             Check(look_for="The proxy among the pod's containers.", command="kubectl get pod POD -o jsonpath='{.spec.containers[*].name}'"),

@@ -361,8 +361,8 @@ def _dialled_anew(walk: Walk, crossing: Crossing) -> Ending | None:
     if crossing.stack.listens(packet, "lo") is False:
         return None
     text = (
-        f"where {crossing.stack.called} is connected to: its own rules hand what it sends to {sent.destination} port {sent.destination_port} "
-        f"to port {packet.destination_port} of the pod itself, and the process that accepts there (a sidecar's) dials as it likes"
+        f"where {crossing.stack.called} is connected to: its own rules hand what it sends to {sent.destination} port "
+        f"{sent.destination_port} to port {packet.destination_port} of the pod itself, and the process that accepts there (a sidecar's) dials as it likes"
     )
     return walk.unknown(Unknown(code="SIDECAR", text=text, at={"node": crossing.stack.name.partition("/")[0]}))
 
