@@ -91,5 +91,6 @@ def handed(walk: Walk, pod: Pod, stack: NodeStack | None, device: str | None, pr
         reason = Reason(code="NOBODY_LISTENS", text=f"Handed to {at}, where nothing listens (ss.txt): the kernel answers with {said}")
         return walk.end(Disposition.DELIVERED, reason, destination=place, listener=Listener.ABSENT)
     declared = listening or (port is not None and pod.declares(port, packet.protocol))
-    listener = Listener.DECLARED if declared else Listener.UNDECLARED
+    is_redirected = stack is not None and walk.visit.packet_in.destination_port != port  # by the pod's own rules: to its sidecar
+    listener = Listener.DECLARED if declared else Listener.UNKNOWN if is_redirected else Listener.UNDECLARED
     return walk.end(Disposition.DELIVERED, Reason(code="DELIVERED", text=f"Handed to {at}"), destination=place, listener=listener)

@@ -52,6 +52,7 @@ def test_its_rules_are_not_laid_to_the_service() -> None:
     """The port that a sidecar listens on is no target port of a Service, and no container has to declare it."""
     answer = made(web=REDIRECTED).trace("pod:default/client", WEB)
     assert [f.code for o in answer.outcomes for f in o.findings if f.code == "TARGET_PORT_UNPROVEN"] == []
+    assert [o.listener for o in answer.outcomes] == [Listener.UNKNOWN]
 
 
 @pytest.mark.parametrize("is_recorded", [True, False])
