@@ -22,7 +22,7 @@ from tracer.snapshot import Snapshot
 from tracer.snapshot.summary import summarise
 from tracer.topology.cluster import Cluster
 from webapp import uploads
-from webapp.cluster import Permission, permissions
+from webapp.cluster import Connection, Denied, Permission, permissions
 from webapp.reading.stored_parts import kept
 from webapp.recorded_api import RecordedApi, RunningServer, Timeline, serve
 
@@ -124,6 +124,16 @@ def test_a_kind_that_is_refused_is_said_and_the_rest_is_taken(serving: Serve, tm
     assert "Refused or failed: 1 files" in err
     assert (tmp_path / "out/services.json").exists()
     assert not (tmp_path / "out" / path).exists()
+
+
+def test_kinds_that_cannot_be_listed_are_said(serving: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: str) -> dict[str, object]:
+        raise Denied("The API server does not allow it.", status=403)
+
+    monkeypatch.setattr(Connection, "discovery", denied)
+    code, _, err = collect(tmp_path, serving(), "out", "--readings", "none")
+    assert code == 1
+    assert "The kinds that the cluster has cannot be listed: Not allowed: The API server does not allow it." in err
 
 
 def test_exec_that_is_refused_is_said_of_every_file(serving: Serve, tmp_path: Path) -> None:

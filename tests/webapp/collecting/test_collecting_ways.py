@@ -19,7 +19,10 @@ from django.core.management import call_command
 
 from tests.sizes import every
 from tests.webapp.collecting.stub_cluster import SCRIPT, Ran, collect, debug_pods, started
+from tracer.kube.other_policies import other_policies
+from tracer.snapshot import Snapshot
 from tracer.snapshot.node_files import ALSO, ALSO_CONNECTIONS, SETTINGS_SCRIPT, Also
+from tracer.snapshot.summary import summarise
 from webapp import uploads
 from webapp.collecting.plugin_pods import PLUGIN_PODS
 from webapp.recorded_api import RecordedApi, Timeline, serve
@@ -127,6 +130,28 @@ def test_nodes_without_kube_proxy_are_read_in_the_plugins_pod(tmp_path: Path) ->
     for node, (*_, container) in nodes.items():
         assert f"nodes/{node}/iptables-save.txt" in node_files(tmp_path / "out")
         assert f"  {node}: 8 files by {container} in kube-system/plugin-{node}" in ran.err
+
+
+def test_policies_of_plugins_open_again(tmp_path: Path) -> None:
+    recording = cluster(tmp_path, {})
+    kinds = {"networkpolicies.crd.projectcalico.org": "NetworkPolicy", "ciliumnetworkpolicies.cilium.io": "CiliumNetworkPolicy"}
+    for resource, kind in kinds.items():
+        policy = {"apiVersion": f"{resource.partition('.')[2]}/v1", "kind": kind, "metadata": {"name": "p", "namespace": "d"}, "spec": {}}
+        (recording / f"{resource}.json").write_text(json.dumps({"kind": "List", "items": [policy]}))
+    ran = collect(tmp_path, recording, "--readings", "none", "out", kinds=[*kinds, "certificates.cert-manager.io"])
+    assert ran.code == 0, ran.err
+    snapshot = Snapshot.from_files(uploads.read(tmp_path / "out"))
+    assert summarise(snapshot).unknown_files == ()
+    assert {str(policy) for policy in other_policies(snapshot.objects)} == {
+        "NetworkPolicy (crd.projectcalico.org) d/p",
+        "CiliumNetworkPolicy d/p",
+    }
+
+
+def test_kinds_that_cannot_be_listed_are_said(tmp_path: Path) -> None:
+    ran = collect(tmp_path, cluster(tmp_path, {}), "--readings", "none", "out", forbids=["api-resources"])
+    assert ran.code == 1
+    assert "The kinds that the cluster has cannot be listed: " in ran.err
 
 
 # --- debug pods ----------------------------------------------------------------------------------------------------------
