@@ -362,7 +362,8 @@ def _dialled_anew(walk: Walk, crossing: Crossing) -> Ending | None:
         return None
     text = (
         f"where {crossing.stack.called} is connected to: its own rules hand what it sends to {sent.destination} port "
-        f"{sent.destination_port} to port {packet.destination_port} of the pod itself, and the process that accepts there (a sidecar's) dials as it likes"
+        f"{sent.destination_port} to port {packet.destination_port} of the pod itself, and the process that accepts there (a sidecar's) "
+        "dials as it likes"
     )
     return walk.unknown(Unknown(code="SIDECAR", text=text, at={"node": crossing.stack.name.partition("/")[0]}))
 
