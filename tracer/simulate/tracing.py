@@ -108,18 +108,22 @@ def _second_time(fabric: Fabric, start: Departure, before: list[Ending]) -> list
     """The endings for a client that came once before: the ``-m recent`` lists hold what its first connection put there.
 
     Each way the first connection may have gone is as likely as it was then; those that left the same behind are walked once, and ways
-    that end alike are one. NB: hostile rules can make too many to walk: the rest is one unknown end.
+    that end alike are one. What the first took for granted (settings, orders that nobody recorded) the second does, too.
+    NB: hostile rules can make too many to walk: the rest is one unknown end.
     """
     found: dict[str, Ending] = {}
     left, walks = _left_behind(before), 0
+    lists = {recent: number for number, recent in enumerate(dict.fromkeys(one.recent for one in left))}
     for number, first in enumerate(left):
         if walks > fabric.budget.limits.ways or (walks and fabric.budget.is_spent):
             rest = sum((one.share for one in left[number:]), Fraction(0))
             ending = _not_walked(start, rest, fabric.budget, "the client's second connection has")
             found[f"{ending.outcome.id} rest"] = ending
             break
-        forks = (*first.forks, drawn("the client's first connection", number))
-        walk = replace(start.walk, recent=first.recent, probability=first.share, conditions=first.conditions, forks=forks)
+        forks = (*first.forks, drawn("the client's first connection", lists[first.recent]))
+        walk = replace(
+            start.walk, recent=first.recent, probability=first.share, conditions=first.conditions, forks=forks, settled=first.settled
+        )
         for ending in fabric.endings(replace(start, walk=walk)):
             for back in answered(fabric, ending):
                 walks += 1
@@ -140,6 +144,7 @@ class _Left:
     recent: frozenset[tuple[str, str, str]]
     conditions: tuple[str, ...]
     forks: tuple[Fork, ...]
+    settled: frozenset[tuple[str, str, bool]]
     share: Fraction = Fraction(0)
 
 
@@ -149,7 +154,7 @@ def _left_behind(before: list[Ending]) -> list[_Left]:
     for first in before:
         recent, conditions = first.walk.recent, first.outcome.conditions
         forks = tuple(fork for fork in first.walk.forks if fork.condition is not None)
-        left = found.setdefault((recent, conditions), _Left(recent, conditions, forks))
+        left = found.setdefault((recent, conditions), _Left(recent, conditions, forks, first.walk.settled))
         left.share += first.outcome.probability
     return list(found.values())
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.made_cluster import MadeCluster
+from tracer.query import FlowState
 from tracer.trace import Disposition, Trace
 
 CLIENT = "external:203.0.113.9"
@@ -42,6 +43,12 @@ def test_of_several_it_makes_no_difference() -> None:
     assert not any(conditions for _, _, conditions in ends(answer)) and answer.unknowns == ()
     asked = "by which of its devices eth0, eth1 node n1 gets what is sent to 10.200.0.1"
     assert all(any(asked in r.text for r in o.remarks) for o in answer.outcomes)
+
+
+def test_of_several_it_makes_no_difference_to_who_comes_again() -> None:
+    """What a first connection may have met on either way is no draw: the second one is as sure as the first."""
+    answer = made("eth0", "eth1").trace(CLIENT, f"{LOOPBACK}:30080", state=FlowState.RETURNING)
+    assert ends(answer) == {(Disposition.DELIVERED, "web-1", ())} and answer.unknowns == ()
 
 
 def test_of_several_it_decides_where_a_rule_asks_for_the_device() -> None:
