@@ -26,7 +26,7 @@ _NOTHING = (
     "neither API objects nor what a known command prints. "
     "Paste all that was printed, from its first line on: of kubectl get -o yaml, iptables-save, nft list ruleset, ip route and the like"
 )
-_REMARK = "nothing that a trace needs"
+_REMARK = "no output that a trace uses"
 _REMARKS_LENGTH = 200
 """A shorter piece between others is what somebody wrote, or a command like hostname printed: nothing went wrong with it."""
 _FAULTS_SAID = 3
@@ -39,6 +39,7 @@ class State(StrEnum):
     PARTLY = "Recognised, with faults"
     WAITING = "Recognised, but not whose it is"
     UNREAD = "Not usable"
+    REMARK = "Not needed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +105,8 @@ def _objects(path: str, name: str, content: bytes, *, is_piece: bool) -> Recogni
         return Recognised(path=path, state=State.UNREAD, sentence=form.sentence)
     stored = Redaction([name]).stored(name, content)
     if not stored.is_known or stored.content is None:
-        return Recognised(path=path, state=State.UNREAD, sentence=_REMARK if is_piece and len(content) < _REMARKS_LENGTH else _NOTHING)
+        is_remark = is_piece and len(content) < _REMARKS_LENGTH
+        return Recognised(path=path, state=State.REMARK if is_remark else State.UNREAD, sentence=_REMARK if is_remark else _NOTHING)
     objects = Snapshot.from_files({name: stored.content}).objects
     try:
         counts = objects.check_all()
