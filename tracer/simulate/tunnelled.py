@@ -60,6 +60,11 @@ def _after(ending: Ending, *, inside: Walk, carried: Carried, node: str, unpacke
     has_arrived = outcome.disposition is Disposition.DELIVERED and at.node == carried.peer
     if not has_arrived or outcome.listener is Listener.ABSENT:
         return iter([_ended(ending, inside, Disposition.DROPPED, _told(carried, outcome.reason, "TUNNEL_PACKET_LOST"))])
+    port = ending.walk.packet.destination_port
+    if port != carried.packet.destination_port:
+        why = f"node {carried.peer} translates it to port {port}, where no tunnel takes it"
+        reason = _told(carried, Reason(code="TUNNEL_PACKET_LOST", text=why))
+        return iter([_ended(ending, inside, Disposition.DROPPED, reason)])
     if carried.is_for_another:
         text = (
             f"Node {node} sends the packet through the tunnel {carried.device} to {carried.mac}, and {carried.peer_device} of node "

@@ -96,6 +96,17 @@ def test_a_node_where_nothing_unpacks_it_loses_the_packet(files: Files) -> None:
     assert (outcome.disposition, outcome.reason and outcome.reason.code) == (Disposition.DROPPED, "TUNNEL_PACKET_LOST")
 
 
+def test_a_carrier_that_is_sent_to_another_port_is_lost(files: Files) -> None:
+    """A rule that redirects UDP takes the tunnel's own packets as well."""
+    name = "nodes/edge-b/iptables-save.txt"
+    before, nat, after = files[name].partition(b"*nat\n")
+    redirected = after.replace(b"-A PREROUTING", b"-A PREROUTING -p udp -j REDIRECT --to-ports 53\n-A PREROUTING", 1)
+    outcome = one(files | {name: before + nat + redirected}, TO_EDGE_B)
+    assert (outcome.disposition, outcome.reason and outcome.reason.code) == (Disposition.DROPPED, "TUNNEL_PACKET_LOST")
+    kept = after.replace(b"-A PREROUTING", b"-A PREROUTING -p udp --dport 53 -j REDIRECT --to-ports 54\n-A PREROUTING", 1)
+    assert one(files | {name: before + nat + kept}, TO_EDGE_B).disposition is Disposition.DELIVERED
+
+
 @pytest.mark.parametrize("gone", ["ip-link.json", "ip-neigh.json"])
 def test_without_what_tells_the_tunnel_it_is_walked_as_before(files: Files, gone: str) -> None:
     """Whether the carrier passes is not asked where its ends are not known; the neighbours alone leave the address to tell the end."""
