@@ -20,6 +20,7 @@ _VAGUE = (Disposition.UNKNOWN, Disposition.LEAVES)
 """Ends that say nothing of what the client sees."""
 _OWNERS = (StackKind.NODE, StackKind.POD)
 """Stacks whose rules and routes may be recorded: what they do to their own processes is known."""
+_BY_RULES = ("RULE_DROP", "POLICY_DROP", "RULE_REJECT")
 _OWN: Mapping[ResultKind, Sees] = {
     ResultKind.NONE: Sees.NET_UNREACHABLE,
     ResultKind.UNREACHABLE: Sees.NO_ROUTE,
@@ -52,13 +53,21 @@ def client_sees(outcome: Outcome, no_way: ResultKind | None = None, says: str | 
 
 def _delivered(outcome: Outcome, protocol: Protocol) -> Sees:
     if outcome.reply and outcome.reply.disposition is not Disposition.DELIVERED:
-        return Sees.UNKNOWN if outcome.reply.disposition in _VAGUE else Sees.TIMEOUT
+        is_vague = outcome.reply.disposition in _VAGUE or _may_be_refused(outcome, protocol)
+        return Sees.UNKNOWN if is_vague else Sees.TIMEOUT
     if _code(outcome) == "PROXY_HOLDS_PORT":
         return Sees.TIMEOUT if protocol is Protocol.UDP else Sees.HANGS
     if outcome.listener is Listener.ABSENT:
         is_proxied = any(hop.kind is StackKind.PROXY for hop in outcome.hops)
         return Sees.REFUSED if not is_proxied else Sees.TIMEOUT if protocol is Protocol.UDP else Sees.CLOSED
     return Sees.CONNECTED if outcome.listener is Listener.DECLARED else Sees.UNKNOWN
+
+
+def _may_be_refused(outcome: Outcome, protocol: Protocol) -> bool:
+    """Whether a rule stopped a datagram's answer and nobody says that a process gave one: an ICMP error in its place is another packet."""
+    reply = outcome.reply
+    is_told = protocol is not Protocol.UDP or outcome.listener in (Listener.DECLARED, Listener.ABSENT)
+    return not is_told and reply is not None and reply.reason is not None and reply.reason.code in _BY_RULES
 
 
 def _rejected(outcome: Outcome, reject_with: str, protocol: Protocol) -> Sees:

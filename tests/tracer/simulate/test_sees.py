@@ -133,6 +133,15 @@ def test_an_answer_that_is_lost_is_a_timeout() -> None:
     assert (outcome.disposition, outcome.client_sees) == (Disposition.DELIVERED, Sees.TIMEOUT)
 
 
+def test_a_datagram_may_be_refused_where_a_rule_stops_its_answer_and_nobody_knows_who_listens() -> None:
+    """The ICMP error of a closed port is no UDP: the rule does not stop it. A reset is TCP as the answer would be."""
+    made = with_rule("-A FORWARD -p udp --sport 9 -j DROP")
+    made.node(2).rules.append(("filter", "-A FORWARD -p tcp --sport 9 -j DROP"))
+    to = f"{made.pods[1].ips[0]}:9"
+    assert asked(made, POD, to, "udp").client_sees is Sees.UNKNOWN
+    assert asked(made, POD, to, "tcp").client_sees is Sees.TIMEOUT
+
+
 def test_a_handshake_that_works_connects() -> None:
     assert asked(cluster()).client_sees is Sees.CONNECTED
     assert asked(cluster(), OUTSIDE, "192.168.0.12:30080").client_sees is Sees.CONNECTED
