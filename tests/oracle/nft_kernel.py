@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from itertools import product
 
 from tests.oracle.engine import Engine, Place, _is_sure
 from tests.oracle.kernel import Kernel, Loaded, Mark, Observation
@@ -13,9 +12,6 @@ from tests.oracle.netlink import Conntrack, NftTrace
 from tests.oracle.netns import CommandFailed
 from tests.oracle.nft_rulesets import TRACING, MadeRule, NftRuleSet
 from tests.oracle.rulesets import Shot
-from tracer.netfilter.model import Hook
-from tracer.netfilter.nft_rules import NftRules
-from tracer.packet import Family
 from tracer.snapshot import Snapshot
 from tracer.topology.cluster import Cluster
 from tracer.trace import Hop, Outcome
@@ -128,8 +124,7 @@ class NftEngine(Engine):
     """One loaded rule set, as a snapshot."""
 
     def __init__(self, files: Mapping[str, bytes], loaded: Loaded) -> None:
-        texts = {"nft-ruleset.txt": loaded.dump, "nft-hooks.txt": hooks_of(loaded.dump)}
-        own = {f"nodes/{NODE}/{name}": text.encode() for name, text in texts.items()}
+        own = {f"nodes/{NODE}/nft-ruleset.txt": loaded.dump.encode()}
         self._loaded = loaded
         self._cluster = Cluster.from_snapshot(Snapshot.from_files({**files, **own}))
 
@@ -138,19 +133,6 @@ class NftEngine(Engine):
         steps = [s for hop in (outcome.hops if hops is None else hops) if hop.node is not None for s in hop.steps]
         kept = [s for s in steps if s.event is None and s.table != TRACING]
         return [Place(Mark(s.table, s.chain, None if s.rule is None else s.line), _is_sure(s, outcome)) for s in kept]
-
-
-def hooks_of(dump: str) -> str:
-    """Return what ``nft list hooks`` says of the base chains of a rule set that was loaded at once: of equal priorities the last made first."""
-    ruleset, lines = NftRules.from_listing(dump, "nft-ruleset.txt").ruleset, []
-    for family, hook in product(Family, Hook):
-        tables = [t for t in ruleset.tables if t.family in (family.value, "inet")]
-        made = [(c.priority or 0, f"{t.family} {t.name} {c.name}") for t in tables for c in t.chains.values() if c.hook == hook.value]
-        made.reverse()
-        asked = sorted(made, key=lambda base: base[0])
-        entries = [f"\t\t{priority:+011} chain {name} [nf_tables]\n" for priority, name in asked]
-        lines.append(f"family {family.value} {{\n\thook {hook.value} {{\n{''.join(entries)}\t}}\n}}\n")
-    return "".join(lines)
 
 
 def load_what_loads(kernel: NftKernel, rules: NftRuleSet) -> tuple[Loaded, list[str]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from tests.oracle.kernel import Loaded, Observation
 from tests.oracle.lab import Lab
 from tests.oracle.netns import CommandFailed
+from tests.oracle.nft_hooks import with_hooks
 from tests.oracle.nft_kernel import NftEngine, NftKernel, load_what_loads, made_rules
 from tests.oracle.nft_rulesets import MadeRule, NftGenerator, NftRuleSet
 from tests.oracle.report import shown
@@ -114,7 +115,7 @@ def _one_set(kernel: NftKernel, files: dict[str, bytes], generator: NftGenerator
     result.refused += refused
     result.rule_sets += 1
     result.rules += rules.rule_count
-    engine, made = NftEngine(files, loaded), made_rules(rules, loaded)
+    engine, made = NftEngine(with_hooks(files, loaded), loaded), made_rules(rules, loaded)
     for shot in generator.shots(SHOTS):
         if first := _difference(kernel, engine, loaded, made, shot, result):
             small = shrunk(rules, lambda r, s=shot: _disagree(kernel, files, r, s) is not None, seconds=shrink)  # type: ignore[arg-type, misc]
@@ -147,6 +148,6 @@ def _disagree(kernel: NftKernel, files: dict[str, bytes], rules: NftRuleSet, sho
         loaded = kernel.load(rules)
     except CommandFailed:
         return None
-    engine = NftEngine(files, loaded)
+    engine = NftEngine(with_hooks(files, loaded), loaded)
     observed, answer = kernel.shoot(loaded, shot), engine.ask(shot)
     return None if engine.agreeing(answer, observed) else shown(loaded, engine, shot, observed, answer)
