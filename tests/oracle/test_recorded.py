@@ -12,6 +12,7 @@ import pytest
 
 from tests.oracle.digests import DIGESTS, GENERATORS, PROJECT, TESTED, changed
 from tests.oracle.engine import Engine
+from tests.oracle.nft_hooks import with_hooks
 from tests.oracle.nft_kernel import NftEngine
 from tests.oracle.recording import FOLDER, Recording, read
 from tests.oracle.report import shown
@@ -31,7 +32,8 @@ def disagreements(recording: Recording, ends: Counter[str], *, most: int = 10) -
     """Return how engine and recorded kernel disagree, *most* of it, and count the ends on which they agree."""
     found: list[str] = []
     for one in every(recording.sets, 2):
-        engine = (NftEngine if one.loaded.backend == "native" else Engine)(recording.files, one.loaded)
+        is_native = one.loaded.backend == "native"
+        engine = NftEngine(with_hooks(recording.files, one.loaded), one.loaded) if is_native else Engine(recording.files, one.loaded)
         for shot, observed in one.shots:
             answer = engine.ask(shot)
             outcome = engine.agreeing(answer, observed) if sum(o.probability for o in answer.outcomes) == 1 else None
@@ -81,7 +83,8 @@ def test_the_recording_is_of_the_present_oracle() -> None:
 def test_the_digests_name_what_the_oracles_use() -> None:
     """A module of the oracles, or one of the engine's that a packet passes through, is in one of the lists, or deliberately in none."""
     sources = {path.relative_to(PROJECT).as_posix() for path in (PROJECT / "tests/oracle").glob("*.py")}
-    compares = {"__init__", "__main__", "coverage", "digests", "nft", "nft_run", "report", "shrink"}
+    compares = {"__init__", "__main__", "coverage", "digests", "nft", "nft_hooks", "nft_run", "report", "shrink"}
+    compares |= {"stacks", "stacks_drawn", "stacks_run", "stacks_world"}
     tests = {path for path in sources if "/test_" in path}
     assert sources - tests - set(GENERATORS) - {f"tests/oracle/{name}.py" for name in compares} == {"tests/oracle/engine.py"}
     rooms = {path.stem for path in (PROJECT / "tracer").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
