@@ -91,6 +91,15 @@ class Protocol(StrEnum):
     GRE = "gre"
 
     @property
+    def has_ports(self) -> bool:
+        """Return whether its packets have ports; an ICMP message has none."""
+        return self not in (Protocol.ICMP, Protocol.ICMPV6)
+
+    def of(self, version: int) -> Protocol:
+        """Return the protocol in packets of an IP version: ICMP is another one in IPv6."""
+        return Protocol.ICMPV6 if self is Protocol.ICMP and version == 6 else self
+
+    @property
     def number(self) -> int:
         """Return the IANA protocol number."""
         return _NUMBERS[self.value]
@@ -126,6 +135,11 @@ def endpoint_text(host: object, port: object) -> str:
     """Return ``address:port``, for IPv6 ``[address]:port``: everywhere but in rules, which are spelled as their programs do."""
     text = host_text(host)
     return f"{text}, port {port}" if " " in text else f"{text}:{port}"
+
+
+def at_text(host: object, port: int | None) -> str:
+    """Return an address, and the port where there is one, as part of a sentence."""
+    return str(host) if port is None else f"{host} port {port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,7 +90,8 @@ class Resolver(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """One question. *source_port* None means any; *seed* asks for one sampled path of the tree; *resolver* looks up names.
+    """One question. *protocol* ICMP asks for an echo request, which has no ports; *source_port* None means any; *seed* asks for one sampled
+    path of the tree; *resolver* looks up names.
 
     *dscp*, *length* (of the whole IP packet, in bytes) and *ttl* (or hop limit) are the packet's own as it is sent, where somebody says
     them; without, a rule that asks for them is unknown. *assume* sets assumptions (tracer.assumptions), in the order of their table.
@@ -151,7 +152,7 @@ _BRACKETED = re.compile(r"\[(?P<host>[^\]\s]+)\](?::(?P<port>[0-9]+))?", re.ASCI
 _HOST = re.compile(r"(?P<host>[^\s:/\[\]]+)(?::(?P<port>[0-9]+))?", re.ASCII)
 _GIVEN = re.compile(r"(?P<host>[^\s:/\[\]=]+=\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]+))?", re.ASCII)
 _HEADER = {"dscp": 63, "length": 65535, "ttl": 255}
-_TRACEABLE = {"tcp": Protocol.TCP, "udp": Protocol.UDP, "sctp": Protocol.SCTP}
+_TRACEABLE = {one.value: one for one in (Protocol.TCP, Protocol.UDP, Protocol.SCTP, Protocol.ICMP)}
 
 
 def parse_address(text: str) -> Address | None:
@@ -224,10 +225,10 @@ def _with_given(name: str, given: str, port: str | None) -> Destination:
 
 
 def parse_protocol(value: object) -> Protocol:
-    """Return the protocol named *value*, in any case. :raises QueryError: not tcp, udp or sctp."""
+    """Return the protocol named *value*, in any case; ``icmp`` is an echo request. :raises QueryError: it is none that can be asked."""
     protocol = _TRACEABLE.get(value.lower()) if isinstance(value, str) else None
     if protocol is None:
-        raise QueryError(f"protocol {value!r} is not tcp, udp or sctp", code="BAD_PROTOCOL", field="protocol")
+        raise QueryError(f"protocol {value!r} is not tcp, udp, sctp or icmp", code="BAD_PROTOCOL", field="protocol")
     return protocol
 
 

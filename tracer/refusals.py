@@ -16,6 +16,13 @@ from tracer.trace import Sees
 RESET = "tcp-reset"
 EXPIRED = {4: "icmp-time-exceeded", 6: "icmp6-time-exceeded"}
 """What a node says whose turn it was to forward a packet with no life left, by IP version: no REJECT does."""
+ECHOES: Mapping[tuple[Protocol, bool], tuple[int, int]] = {
+    (Protocol.ICMP, False): (8, 0),
+    (Protocol.ICMP, True): (0, 0),
+    (Protocol.ICMPV6, False): (128, 0),
+    (Protocol.ICMPV6, True): (129, 0),
+}
+"""The type and code of an echo request, and of its answer, by protocol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +92,7 @@ def no_listener(protocol: Protocol, version: int) -> str:
 
 
 def seen_by(reject_with: str, protocol: Protocol) -> Sees:
-    """Return what a client over *protocol* sees of a refusal that reaches it."""
+    """Return what a client over *protocol* sees of a refusal that reaches it. NB: ping asks its socket for every error (IP_RECVERR)."""
     found = refusal(reject_with)
     if found is None:
         return Sees.UNKNOWN

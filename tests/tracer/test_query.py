@@ -59,7 +59,7 @@ BAD = [
     (parse_destination, "10.0.0.1:0", "BAD_PORT"),
     (parse_destination, "10.0.0.1:65536", "BAD_PORT"),
     (parse_destination, "svc:default/api:99999", "BAD_PORT"),
-    (parse_protocol, "icmp", "BAD_PROTOCOL"),
+    (parse_protocol, "icmpv6", "BAD_PROTOCOL"),
     (parse_protocol, None, "BAD_PROTOCOL"),
 ]
 

@@ -68,6 +68,18 @@ def test_the_form_leads_to_the_canonical_address(client: Client, shop: Snapshot)
     )
 
 
+def test_a_ping_can_be_asked(client: Client, shop: Snapshot) -> None:
+    """The form offers it, and the page tells of no port that it does not have."""
+    node = "shop-worker"
+    response = client.get(f"/c/shop/trace?from=node:{node}&to=10.96.0.10&protocol=icmp")
+    text = response.content.decode()
+    assert response.status_code == 200
+    assert '<option value="icmp" selected>ICMP</option>' in text
+    assert "10.96.0.10:None" not in text
+    assert "port None" not in text
+    assert "SERVICE_TAKES_NO_ECHO" in text or "A Service takes packets by protocol and port" in text
+
+
 def test_it_404s_for_an_unknown_snapshot(client: Client, shop: Snapshot) -> None:
     response = client.get(f"/c/shup/trace?{ASKED}")
     assert response.status_code == 404

@@ -52,6 +52,35 @@ REASONS = (
         sources=(manual("ss(8)"), kernel("net/ipv4/inet_hashtables.c"), kernel("net/ipv4/udp.c")),
     ),
     Explanation(
+        code="ECHO_IGNORED",
+        severity=Severity.NOTICE,
+        theme=Theme.ENDING,
+        title="Told to ignore echo requests",
+        sentence="The echo request arrives, and a setting of the stack there keeps it from being answered.",
+        meaning=(
+            "Echo requests (ping) are answered by the kernel, without a process. net.ipv4.icmp_echo_ignore_all, and "
+            "net.ipv6.icmp.echo_ignore_all, switch that off. Everything else is taken as ever.",
+        ),
+        confirm=(Check(look_for="The value is 1.", command="sysctl net.ipv4.icmp_echo_ignore_all net.ipv6.icmp.echo_ignore_all"),),
+        fix=(Remedy(action="Ask for a port instead of an echo, or set it to 0.", trade_off="Some set it so that scans find less."),),
+        sources=(kernel("net/ipv4/icmp.c"), kernel("net/ipv6/icmp.c")),
+    ),
+    Explanation(
+        code="SERVICE_TAKES_NO_ECHO",
+        severity=Severity.NOTICE,
+        theme=Theme.ENDING,
+        title="A Service's address does not answer ping",
+        sentence="An echo request has no port, and a Service takes packets by protocol and port.",
+        meaning=(
+            "In iptables mode no rule takes it: the cluster IP is nobody's address, and the packet goes where the routes lead. In nftables "
+            "mode a rule refuses what is for a cluster IP and none of its ports. In IPVS mode the node holds the address on a device "
+            "of its own and answers by itself, unless a rule refuses. None of that says whether the Service works.",
+        ),
+        confirm=(Check(look_for="A port of the Service answers.", command="nc -vz -w 3 ADDRESS PORT"),),
+        fix=(Remedy(action="Ask for one of the Service's ports, or ping a pod's own address.", trade_off="None."),),
+        sources=(kubernetes_docs("Virtual IPs and Service Proxies", "reference/networking/virtual-ips/"),),
+    ),
+    Explanation(
         code="RULE_DROP",
         severity=Severity.FAULT,
         theme=Theme.ENDING,

@@ -106,8 +106,8 @@ REASONS = (
         severity=Severity.FAULT,
         theme=Theme.QUESTION,
         title="Not a protocol that can be traced",
-        sentence="The protocol is not tcp, udp or sctp.",
-        meaning=("Services know these three. ICMP cannot be the start of a trace.",),
+        sentence="The protocol is not tcp, udp, sctp or icmp.",
+        meaning=("Services know the first three; icmp is an echo request, as ping sends it, and has no port.",),
     ),
     Explanation(
         code="BAD_ASSUMPTION",

@@ -50,6 +50,10 @@ class ServiceBalancer:
     def choices(self, walk: Passing) -> Iterator[Choice | End | Unknown]:
         """Yield a choice for each healthy node, or why there is none."""
         packet, name = walk.packet, self.name
+        if not packet.protocol.has_ports:
+            text = f"whether the load balancer of {name} answers echo requests, or passes them on, is up to its provider"
+            yield Unknown(code="LB_NOT_MODELLED", text=text, at={"service": name})
+            return
         port = self.service.port(packet.destination_port or 0, packet.protocol)
         if port is None:
             text = f"The load balancer of {name} has no listener for {packet.protocol.value} port {packet.destination_port}"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from tracer import pasted
 from tracer.errors import Fault, Faults
+from tracer.netfilter.match_options import ICMP_TYPES, ICMPV6_TYPES
 from tracer.netfilter.model import DRAWN, EPHEMERAL, AddressMask, PortRange
 from tracer.netfilter.scalars import BadValue, address_mask, address_range, number, port_range, protocol
 from tracer.packet import Address
@@ -40,6 +41,7 @@ KNOWN_TYPES = frozenset(
 _OWN = re.compile(r"(?:Name: |create |add |-N |-A )", re.ASCII)
 _QUOTED = re.compile(r'"[^"]*"')
 _HEADS = ("Type", "Revision", "Header", "Size in memory", "References", "Number of entries", "Members")
+_ICMP_MESSAGE = re.compile(r"(icmp|icmpv6|ipv6-icmp):([a-z-]+|[0-9]{1,3}/[0-9]{1,3})", re.ASCII)
 _PROTOCOL_PORT = re.compile(r"(?:([A-Za-z][\w-]*|[0-9]+):)?([0-9A-Za-z-]+)", re.ASCII)
 
 
@@ -218,6 +220,19 @@ def _entry(text: str, dimensions: tuple[str, ...]) -> tuple[Part, ...]:
     return tuple(_part(w, d) for w, d in zip(words, dimensions, strict=True))
 
 
+def _icmp_part(name: str, message: str) -> PortPart:
+    """A type and code, as ``ipset`` prints them: by name where it has one. Source: typecodes in icmp.c and icmpv6.c of libipset."""
+    of, names = (1, ICMP_TYPES) if protocol(name) == 1 else (58, ICMPV6_TYPES)
+    kind, slash, code = message.partition("/")
+    if slash:
+        of_type, of_code = number(kind, most=255), number(code, most=255)
+    elif message in names and (named := names[message])[0] is not None:
+        of_type, of_code = named[0], named[1]
+    else:
+        raise BadValue(f"{message!r} is no type of {name}")
+    return PortPart(of, PortRange(of_type << 8 | of_code, of_type << 8 | of_code))
+
+
 def _part(word: str, dimension: str) -> Part:
     if dimension in ("ip", "net"):
         if "-" in word:
@@ -225,6 +240,8 @@ def _part(word: str, dimension: str) -> Part:
             return AddressPart(int(low), int(high), low.version)
         return _network(address_mask(word))
     if dimension == "port":
+        if message := _ICMP_MESSAGE.fullmatch(word):
+            return _icmp_part(message[1], message[2])
         found = _PROTOCOL_PORT.fullmatch(word)
         if not found:
             raise BadValue(f"{word!r} is not [PROTOCOL:]PORT")

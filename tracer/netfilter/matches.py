@@ -230,12 +230,15 @@ def _set(match: m.SetMatch, view: View) -> Answer:
 def set_key(view: View) -> ipset_save.Key:
     """Return what a packet offers to sets."""
     packet = view.packet
+    source_port, destination_port = None if packet.source_port_random else packet.source_port, packet.destination_port
+    if view.icmp is not None:  # on either side, a message's type and code are what a port is. Source: ip_set_get_ip4_port
+        source_port = destination_port = view.icmp[0] << 8 | view.icmp[1]
     return ipset_save.Key(
         source=packet.source,
         destination=packet.destination,
         protocol=packet.protocol.number,
-        source_port=None if packet.source_port_random else packet.source_port,
-        destination_port=packet.destination_port,
+        source_port=source_port,
+        destination_port=destination_port,
         source_drawn=packet.source_port_random,
         destination_drawn=packet.destination_port_random,
         in_device=view.in_device,

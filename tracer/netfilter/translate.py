@@ -99,7 +99,7 @@ def _address(packet: Packet, chosen: m.NatRange, *, source: bool) -> Address:
 
 
 def _destination(packet: Packet, chosen: m.NatRange) -> Iterator[Translation]:
-    ports = _port_choices(chosen, packet.destination_port)
+    ports = _port_choices(chosen, packet.destination_port) if packet.protocol.has_ports else [None]
     if ports is None:
         yield Translation(None, missing=f"which of more than {_MOST_CHOICES} ports the kernel draws")
         return
@@ -141,6 +141,8 @@ def _holds(chosen: m.NatRange, packet: Packet) -> bool:
 
 def _source_port(packet: Packet, chosen: m.NatRange) -> tuple[int | None, bool]:
     """The source port after SNAT: kept where that is allowed, else drawn."""
+    if not packet.protocol.has_ports:
+        return None, False  # an echo's identifier is what is drawn
     if chosen.ports is not None:
         if chosen.ports.low == chosen.ports.high:
             return chosen.ports.low, False

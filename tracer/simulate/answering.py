@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tracer.frozen import changed
-from tracer.packet import Packet
+from tracer.packet import Packet, at_text
 from tracer.refusals import no_listener, refusal
 from tracer.simulate.departure import Departure, LeftForNode, SentByNode, SentByPod, SentFromOutside, Way
 from tracer.simulate.fabric import Fabric
@@ -194,15 +194,16 @@ def _reply(back: Ending, sent: Packet, client: Place) -> Reply:
         return Reply(disposition=Disposition.LOST, source=packet.source, source_port=port, reason=reason, hops=outcome.hops)
     if seen != (sent.destination, sent.destination_port):
         text = (
-            f"The answer reaches the client from {packet.source} port {port}, but it dialled {sent.destination} port "
-            f"{sent.destination_port}: the answer missed the node that translated the request, and the client does not know it"
+            f"The answer reaches the client from {at_text(packet.source, port)}, but it dialled "
+            f"{at_text(sent.destination, sent.destination_port)}: the answer missed the node that translated the request, and the client "
+            "does not know it"
         )
         reason = Reason(code="REPLY_BYPASSES_NAT", text=text)
         return Reply(disposition=Disposition.LOST, source=packet.source, source_port=port, reason=reason, hops=outcome.hops)
-    text = f"The client sees the answer come from {packet.source} port {port}, which it dialled"
+    text = f"The client sees the answer come from {at_text(packet.source, port)}, which it dialled"
     if (no := refusal(back.walk.refusal or "")) is not None:
         about = f" {back.walk.wire.source} about its packet to" if back.walk.is_error else ""
-        text = f"The client gets {no.said} from{about} {packet.source} port {port}, which it dialled"
+        text = f"The client gets {no.said} from{about} {at_text(packet.source, port)}, which it dialled"
     reason = Reason(code="DELIVERED", text=text)
     return Reply(disposition=Disposition.DELIVERED, source=packet.source, source_port=port, reason=reason, hops=outcome.hops)
 

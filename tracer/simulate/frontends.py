@@ -14,7 +14,7 @@ from typing import Protocol
 from tracer.forks import Fork
 from tracer.frontends.model import Backend, Frontend
 from tracer.kube.pod import Pod
-from tracer.packet import Address, endpoint_text
+from tracer.packet import Address, at_text, endpoint_text
 from tracer.simulate.crossing import rewritten
 from tracer.simulate.walk import Ending, Walk
 from tracer.topology.data_path import DataPath
@@ -46,7 +46,7 @@ def without_rules(around: Around, walk: Walk, path: DataPath, hook: str) -> Iter
         yield walk.unknown(_unknown(path, text, node))
         return
     if frontend is None:
-        shown = f"{walk.packet.destination} port {walk.packet.destination_port}"
+        shown = at_text(walk.packet.destination, walk.packet.destination_port)
         text = f"{path.table.file} has no frontend {shown}: {path.kind.programs} forward the packet in a way that no snapshot holds"
         yield walk.unknown(_unknown(path, text, node))
         return

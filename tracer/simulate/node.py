@@ -19,9 +19,10 @@ from tracer.kube.pod import Pod
 from tracer.limits import Budget
 from tracer.netfilter.leaf import Leaf
 from tracer.netfilter.model import Hook
-from tracer.packet import Address, Family, Packet
+from tracer.packet import Address, Family, Packet, at_text
 from tracer.refusals import EXPIRED, REFUSALS, no_listener
 from tracer.routing import ResultKind, RouteResult, SourceCheck, SourceVerdict, Supposition, is_unnamed, shown_device
+from tracer.simulate import echo
 from tracer.simulate.assuming import Assuming
 from tracer.simulate.crossing import Crossing, Passed, relayed
 from tracer.simulate.departure import Accepted, Departure, LeftForNode, Routed, SentByNode, Way
@@ -241,12 +242,14 @@ class NodeWalk:
     def _to_process(self, walk: Walk, crossing: Crossing) -> Ending:
         """The packet reached a socket of the node, or of a pod that shares the node's stack."""
         packet, name = walk.packet, crossing.stack.name
+        if ended := echo.ignored(walk, crossing.stack):
+            return ended
         port = packet.destination_port
         pods = [p for p in self._around.pods_sharing(name) if port is not None and p.declares(port, packet.protocol)]
         listening = True if walk.answering else crossing.stack.listens(packet, crossing.in_device)
         if walk.midstream and not listening:
             listening = None  # the connection has a socket of its own, if it is still there: nobody lists those
-        listener = _listener(listening, is_declared=bool(pods))
+        listener = None if echo.is_request(walk) else _listener(listening, is_declared=bool(pods))
         pod = pods[0] if len(pods) == 1 and listener is Listener.DECLARED else None
         place = Place(
             kind="node",
@@ -340,9 +343,11 @@ def _listener(listening: bool | None, *, is_declared: bool) -> Listener:
     return Listener.DECLARED if listening else Listener.ABSENT
 
 
-def _process(stack: NodeStack, packet: Packet, listener: Listener, pod: Pod | None) -> str:
+def _process(stack: NodeStack, packet: Packet, listener: Listener | None, pod: Pod | None) -> str:
     """Who a packet for the node itself is handed to, in words."""
-    at = f"at {packet.destination} port {packet.destination_port}"
+    at = f"at {at_text(packet.destination, packet.destination_port)}"
+    if listener is None:
+        return f"node {stack.name} itself, {at}"
     if pod is not None:
         return f"pod {pod.namespace}/{pod.name}, which shares the stack of {stack.called}, {at}"
     if listener is Listener.UNKNOWN:

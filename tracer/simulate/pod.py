@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tracer.kube.pod import Pod
-from tracer.packet import Address, Family, Packet
+from tracer.packet import Address, Family, Packet, at_text
 from tracer.refusals import REFUSALS, no_listener
+from tracer.simulate import echo
 from tracer.simulate.departure import Accepted, Departure, LeftForNode, ProcessAt, SentByPod, Way
 from tracer.simulate.walk import Ending, Visit, Walk
 from tracer.stack_protocols import StackId
@@ -82,15 +83,18 @@ def handed(walk: Walk, pod: Pod, stack: NodeStack | None, device: str | None, pr
     process = process_at(StackId(StackKind.POD, name), walk)
     if process is not None and process.silence(walk) is None:
         return Accepted(walk=walk, process=process, host=PodHost(pod))
+    if stack is not None and (ended := echo.ignored(walk, stack)):
+        return ended
     port = packet.destination_port
     listening = None if stack is None or walk.answering else stack.listens(packet, device)
     place = Place(kind="pod", namespace=pod.namespace, name=pod.name, node=pod.node_name, ip=packet.destination, port=port)
-    at = f"pod {name} at {packet.destination} port {port}"
+    at = f"pod {name} at {at_text(packet.destination, port)}"
     if listening is False:
         said = REFUSALS[no_listener(packet.protocol, packet.destination.version)].said
         reason = Reason(code="NOBODY_LISTENS", text=f"Handed to {at}, where nothing listens (ss.txt): the kernel answers with {said}")
         return walk.end(Disposition.DELIVERED, reason, destination=place, listener=Listener.ABSENT)
     declared = listening or (port is not None and pod.declares(port, packet.protocol))
     is_redirected = stack is not None and walk.visit.packet_in.destination_port != port  # by the pod's own rules: to its sidecar
-    listener = Listener.DECLARED if declared else Listener.UNKNOWN if is_redirected else Listener.UNDECLARED
+    undeclared = Listener.UNKNOWN if is_redirected else Listener.UNDECLARED
+    listener = None if echo.is_request(walk) else Listener.DECLARED if declared else undeclared
     return walk.end(Disposition.DELIVERED, Reason(code="DELIVERED", text=f"Handed to {at}"), destination=place, listener=listener)

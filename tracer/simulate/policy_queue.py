@@ -60,12 +60,13 @@ def judged(cluster: Cluster, node: str, leaf: Leaf, packet: Packet, *, is_first:
 
 def _by_policies(cluster: Cluster, packet: Packet, said: str) -> Judged:
     source, destination = (PolicyPeer.of_address(cluster.objects, address) for address in (packet.source, packet.destination))
-    if packet.destination_port is None or packet.destination_port_random:
-        return Judged(passes=None, text=f"{said}: which port it asks for is not known")
     verdict = allowed(cluster.objects, source=source, destination=destination, port=packet.destination_port, protocol=packet.protocol)
     policies = dict.fromkeys(f"{p.namespace}/{p.name}" for way in (verdict.egress, verdict.ingress) for p in way.isolating)
     if not policies:
         return Judged(passes=True, text=f"{said}: none selects {source} or {destination}, so the packet passes")
+    if packet.destination_port is None or packet.destination_port_random:
+        unsaid = "which port it asks for" if packet.protocol.has_ports else "what it makes of ICMP, of which no policy speaks,"
+        return Judged(passes=None, text=f"{said}: {unsaid} is not known")
     if _asks_for_what_is_not_known(verdict, source):
         return Judged(passes=None, text=f"{said}: {', '.join(policies)} asks for the address of {source}, which is not recorded")
     if verdict.allowed:

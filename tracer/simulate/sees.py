@@ -60,7 +60,8 @@ def _delivered(outcome: Outcome, protocol: Protocol) -> Sees:
     if outcome.listener is Listener.ABSENT:
         is_proxied = any(hop.kind is StackKind.PROXY for hop in outcome.hops)
         return Sees.REFUSED if not is_proxied else Sees.TIMEOUT if protocol is Protocol.UDP else Sees.CLOSED
-    return Sees.CONNECTED if outcome.listener is Listener.DECLARED else Sees.UNKNOWN
+    is_heard = outcome.listener is Listener.DECLARED if protocol.has_ports else outcome.listener is None
+    return Sees.CONNECTED if is_heard else Sees.UNKNOWN
 
 
 def _may_be_refused(outcome: Outcome, protocol: Protocol) -> bool:
@@ -79,8 +80,11 @@ def _rejected(outcome: Outcome, reject_with: str, protocol: Protocol) -> Sees:
 
 
 def _is_told_at_once(outcome: Outcome, protocol: Protocol) -> bool:
-    """Whether netfilter stopped the packet on the client's own way down: ``sendto`` is told then, ``connect`` over TCP is not."""
-    if protocol is Protocol.TCP or len(outcome.hops) != 1 or outcome.hops[0].kind not in _OWNERS:
+    """Whether netfilter stopped the packet on the client's own way down: ``sendto`` is told then, ``connect`` over TCP is not.
+
+    NB: nor is ping over IPv6, whose socket lets the error go. Source: ping_v6_sendmsg.
+    """
+    if protocol in (Protocol.TCP, Protocol.ICMPV6) or len(outcome.hops) != 1 or outcome.hops[0].kind not in _OWNERS:
         return False
     steps = outcome.hops[0].steps
     stopped = bool(steps) and (steps[-1].verdict in ("drop", "reject") or steps[-1].policy == "DROP")

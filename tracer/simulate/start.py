@@ -48,7 +48,7 @@ def new_start(cluster: Cluster, query: Query, destination: Address) -> Departure
     pod = source_exists(cluster, query)
     source = query.source
     packet = Packet(
-        protocol=query.protocol,
+        protocol=query.protocol.of(destination.version),
         source=source.ip or NO_ADDRESS[destination.version],
         source_port=query.source_port,
         destination=destination,

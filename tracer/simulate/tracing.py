@@ -48,7 +48,10 @@ def trace(cluster: Cluster, query: Query, *, patience: int | None = None) -> Tra
 
 
 def _checked(cluster: Cluster, query: Query) -> None:
-    """Check that a node that the question assumes is there. :raises QueryError: it is not."""
+    """Check that an echo request has no ports, and that a node that the question assumes is there. :raises QueryError: that is not so."""
+    ports = (("to", query.destination.port), ("source_port", query.source_port))
+    if not query.protocol.has_ports and (wrong := next((name for name, port in ports if port is not None), None)):
+        raise QueryError("an echo request (icmp) has no ports: leave the port out", code="BAD_PORT", field=wrong)
     for word in query.assume:
         name, _, node = word.partition(":")
         if name == ENTERS and node not in cluster.node_names:
@@ -176,7 +179,7 @@ def _collected(query: Query, endings: list[Ending], assuming: Assuming) -> Trace
 def _with_port(cluster: Cluster, query: Query) -> Query:
     """The query with a port: a Service that has just one of the protocol needs none said. :raises QueryError: there is no port."""
     asked = query.destination
-    if asked.port is not None:
+    if asked.port is not None or not query.protocol.has_ports:
         return query
     service = cluster.objects.service(*asked.service) if asked.service else None
     ports = [p.port for p in service.ports if p.protocol is query.protocol] if service else []

@@ -13,7 +13,7 @@ from tracer.netfilter.ipset_save import IpSet
 from tracer.netfilter.leaf import StepList
 from tracer.netfilter.model import EPHEMERAL, PortRange
 from tracer.packet import Address, Family, Packet, Protocol
-from tracer.refusals import RESET, refusal
+from tracer.refusals import ECHOES, RESET, refusal
 from tracer.routing import ResultKind, is_unnamed
 from tracer.stack_protocols import Process, TableId
 from tracer.trace import Disposition, Hop, Listener, Outcome, Place, Reason, StackKind, Step, Unknown
@@ -88,8 +88,10 @@ class Walk:
     @property
     def icmp(self) -> tuple[int, int] | None:
         """Return the type and code of an ICMP message, None for any other packet."""
-        found = refusal(self.refusal) if self.refusal is not None else None
-        return found.icmp if found is not None else None
+        if self.refusal is not None:
+            found = refusal(self.refusal)
+            return found.icmp if found is not None else None
+        return ECHOES.get((self.packet.protocol, self.answering))
 
     @property
     def wire(self) -> Packet:

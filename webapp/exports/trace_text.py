@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
-from tracer.dispositions import SEES, WORDS
+from tracer.dispositions import WORDS, client_sentence
 from tracer.packet import Packet, endpoint_text
 from tracer.trace import Assumption, Finding, Hop, Listener, Outcome, Step, Trace
 from webapp.drawing.odds import is_long
@@ -89,6 +89,8 @@ def _hop(hop: Hop) -> str:
 
 
 def _packet(packet: Packet) -> str:
+    if not packet.protocol.has_ports:
+        return f"{packet.source} > {packet.destination} ({packet.protocol.value})"
     source_port = "random" if packet.source_port_random else packet.source_port or "any"
     return f"{endpoint_text(packet.source, source_port)} > {endpoint_text(packet.destination, packet.destination_port)}"
 
@@ -106,6 +108,10 @@ def _rewrite(step: Step) -> str:
     return ", ".join(f"{name} {before} -> {after}" for name, (before, after) in step.rewrote.items())
 
 
+def _has_ports(outcome: Outcome) -> bool:
+    return not outcome.hops or outcome.hops[0].packet_in.protocol.has_ports
+
+
 def _verdict(outcome: Outcome) -> Iterator[str]:
     line = WORDS[outcome.disposition].line
     yield f"= {outcome.disposition.value}{line and f': {line}'}"
@@ -113,10 +119,11 @@ def _verdict(outcome: Outcome) -> Iterator[str]:
         yield f"  {outcome.reason.text} [{outcome.reason.code}]"
     if outcome.left_from:
         yield f"  leaves the cluster from node {outcome.left_from}"
-    if said := SEES[outcome.client_sees]:
+    if said := client_sentence(outcome.client_sees, outcome.hops[0].packet_in.protocol if outcome.hops else ""):
         yield f"  client sees: {outcome.client_sees.value}. {said}"
     if outcome.source_seen:
-        yield f"  source seen: {endpoint_text(outcome.source_seen[0], outcome.source_seen[1] or 'any')}"
+        address, port = outcome.source_seen
+        yield f"  source seen: {endpoint_text(address, port or 'any') if _has_ports(outcome) else address}"
     if outcome.listener is Listener.ABSENT:
         yield "  listener absent: nothing listens there"
     elif outcome.listener and outcome.listener is not Listener.DECLARED:

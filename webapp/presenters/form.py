@@ -11,7 +11,7 @@ from tracer.query import FlowState, Resolver
 from webapp.questions.trace_query import FieldError, TraceQuery
 
 KINDS = (("external", "External client"), ("node", "Node"), ("pod", "Pod"))
-PROTOCOLS = (Protocol.TCP.value, Protocol.UDP.value, Protocol.SCTP.value)
+PROTOCOLS = (Protocol.TCP.value, Protocol.UDP.value, Protocol.SCTP.value, Protocol.ICMP.value)
 STATES = ((FlowState.NEW.value, "First packet"), (FlowState.RETURNING.value, "Returning client"))
 RESOLVERS = ((Resolver.GLIBC.value, "glibc"), (Resolver.MUSL.value, "musl"))
 ANCHORS = {name: name for name in ("to", "source_port", "seed", "protocol", "state", "resolver", "connection")} | {"from": "from_name"}

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tracer.packet import endpoint_text, host_text
+from tracer.packet import Protocol, endpoint_text, host_text
 
 Json = Mapping[str, Any]
 FIELDS = ("source", "source_port", "destination", "destination_port", "protocol", "mark")
@@ -166,10 +166,15 @@ def _where(station: Json, hop: Json) -> str:
     return f"{name} · {kind}" if name and kind else name or kind
 
 
+_PORTLESS = tuple(protocol.value for protocol in Protocol if not protocol.has_ports)
+
+
 def shown(packet: Json, name: str) -> str:
     """Return a packet's field for people: ``any`` for a port that nobody gave, ``random`` for one that the kernel draws."""
     value = packet.get(name)
     if name == "source_port" and value is None:
+        if packet.get("protocol") in _PORTLESS:
+            return "–"
         return "random" if packet.get("source_port_random") else "any"
     if name == "mark":
         return f"{value:#x}" if isinstance(value, int) else str(value or "0x0")

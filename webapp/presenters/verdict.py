@@ -268,7 +268,8 @@ def _is_unheard(outcome: Json) -> bool:
 
 
 def _sees(outcome: Json) -> str:
-    return sees(outcome["disposition"], outcome.get("client_sees"))
+    first = next(iter(outcome.get("hops") or ()), None)
+    return sees(outcome["disposition"], outcome.get("client_sees"), first["packet_in"]["protocol"] if first else "")
 
 
 def _extra(answer: Json, paths: Sequence[Path], outcome: Json) -> Iterator[str]:

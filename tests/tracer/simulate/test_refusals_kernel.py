@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.needs_root, pytest.mark.skipif(REASON is not None, rea
 DRAWS = 1500 if FULL else 40
 CLOSED = 7
 SERVICE = {4: "10.96.0.10", 6: "fd00:96::10"}
-TRANSPORTS = (Protocol.TCP, Protocol.UDP)
+ASKED = (Protocol.TCP, Protocol.UDP, Protocol.ICMP)
 KINDS = ("unreachable", "prohibit", "blackhole", "throw", "none", "rule unreachable", "rule prohibit", "rule blackhole")
 """How a way may end: a route of that kind, a policy rule, or none at all."""
 _TABLES = {
@@ -123,7 +123,7 @@ def lab(routes: tuple[str, ...]) -> Iterator[Lab]:
     """Yield the world with *routes* and its ways to nowhere."""
     with world(VETHS, routes, tuple(ways())) as made:
         for space in made.spaces.values():
-            space.sysctl({"net.ipv4.icmp_ratelimit": 0, "net.ipv6.icmp.ratelimit": 0})
+            space.sysctl({"net.ipv4.icmp_ratelimit": 0, "net.ipv6.icmp.ratelimit": 0, "net.ipv4.ping_group_range": "0 0"})
         made.spaces["p2"].inside(_echoes)
         files = made.files()
         for node in NODE:
@@ -153,12 +153,15 @@ class Draw:
     @property
     def dialled(self) -> str:
         """Return the address and port."""
+        if self.protocol is Protocol.ICMP:
+            return f"[{self.to}]" if self.version == 6 else self.to
         return f"[{self.to}]:{self.port}" if self.version == 6 else f"{self.to}:{self.port}"
 
-    @property
-    def ports(self) -> str:
-        """Return the match of the protocol, in front of its ports."""
-        return f"-p {self.protocol.value} -m {self.protocol.value} --dport"
+    def sent_to(self, port: int) -> str:
+        """Return the match of the packet, to *port* where it has any. NB: no other ICMPv6 is meant, as neighbours are asked by it."""
+        if self.protocol is not Protocol.ICMP:
+            return f"-p {self.protocol.value} -m {self.protocol.value} --dport {port}"
+        return "-p icmp -m icmp --icmp-type 8" if self.version == 4 else "-p ipv6-icmp -m icmp6 --icmpv6-type 128"
 
     def add(self, node: str, table: str, line: str) -> None:
         """Add a rule."""
@@ -179,12 +182,12 @@ def drawn(seed: int) -> Draw:
     lost = nowhere(pick.choice(tuple(NODE)), pick.choice(KINDS), version)
     pod, node = POD["p2"][version == 6], NODE["n2"][version == 6]
     target, port = pick.choice(((pod, PORT), (pod, PORT), (node, CLOSED), (lost, 9), (lost, 9)))
-    draw = Draw(version, pick.choice(("p1", "p1", "n1")), pick.choice(TRANSPORTS), target, port)
+    draw = Draw(version, pick.choice(("p1", "p1", "n1")), pick.choice(ASKED), target, port)
     if pick.random() < 0.4:
-        to = draw.dialled
+        to = draw.dialled.strip("[]") if draw.protocol is Protocol.ICMP else draw.dialled
         draw.to, draw.port = SERVICE[version], 80
         for chain in ("PREROUTING", "OUTPUT"):
-            draw.add("n1", "nat", f"-A {chain} -d {draw.to} {draw.ports} 80 -j DNAT --to-destination {to}")
+            draw.add("n1", "nat", f"-A {chain} -d {draw.to} {draw.sent_to(80)} -j DNAT --to-destination {to}")
     if pick.random() < 0.4:
         draw.add(pick.choice(("n1", "n1", "n2")), "nat", "-A POSTROUTING -o eth0 -j MASQUERADE")
     if pick.random() < 0.5:
@@ -196,7 +199,7 @@ def drawn(seed: int) -> Draw:
         rule = f"-A {pick.choice(_TABLES[table])} {pick.choice(_matches(draw, target))} -j DROP"
         draw.add(pick.choice(tuple(NODE)), table, rule)
     if pick.random() < 0.15:
-        draw.add(pick.choice(tuple(NODE)), "raw", f"-A {pick.choice(_TABLES['raw'])} -p {draw.protocol.value} -j CT --notrack")
+        draw.add(pick.choice(tuple(NODE)), "raw", f"-A {pick.choice(_TABLES['raw'])} {draw.sent_to(draw.port)} -j CT --notrack")
     return draw
 
 
@@ -206,14 +209,14 @@ def _refuse(pick: random.Random, draw: Draw, port: int) -> None:
     if draw.protocol is Protocol.TCP and pick.random() < 0.4:
         kind = "tcp-reset"
     chain = pick.choice(("INPUT", "FORWARD", "FORWARD", "OUTPUT"))
-    draw.add(pick.choice(tuple(NODE)), "filter", f"-A {chain} {draw.ports} {pick.choice((80, port))} -j REJECT --reject-with {kind}")
+    draw.add(pick.choice(tuple(NODE)), "filter", f"-A {chain} {draw.sent_to(pick.choice((80, port)))} -j REJECT --reject-with {kind}")
 
 
 def _matches(draw: Draw, target: str) -> list[str]:
     """What a rule on the way may look at. NB: nodes ask for their IPv6 neighbours by ICMPv6, untracked, which no rule here may stop."""
     four = draw.version == 4
     named, typed = ("icmp", "icmp --icmp-type") if four else ("ipv6-icmp", "icmp6 --icmpv6-type")
-    types = ("3", "3/1", "3/3", "11", "destination-unreachable") if four else ("1", "1/0", "1/4", "3", "destination-unreachable")
+    types = ("3", "3/1", "3/3", "11", "0", "8", "destination-unreachable") if four else ("1", "1/0", "1/4", "3", "128", "echo-reply")
     pod, node = POD["p1"][not four], NODE["n1"][not four]
     return [
         *((f"-p {named}", "-m conntrack --ctstate UNTRACKED") if four else ()),
@@ -222,7 +225,7 @@ def _matches(draw: Draw, target: str) -> list[str]:
         "-p tcp -m tcp --tcp-flags SYN,ACK SYN,ACK",
         *(f"-m conntrack --ctstate {state}" for state in ("RELATED", "ESTABLISHED", "INVALID", "RELATED,ESTABLISHED", "NEW,RELATED")),
         "-m conntrack --ctdir REPLY",
-        *(f"-s {address}" for address in (target, draw.to) if four or address not in NODE["n2"]),
+        *(f"-s {address}" for address in (target, draw.to) if four or address not in (*NODE["n2"], *POD["p2"])),
         *(f"-d {address}" for address in (pod, node) if four),
     ]
 
@@ -232,7 +235,8 @@ def met(built: World, draw: Draw) -> Sees:
 
     def ask() -> Sees:
         kind = socket.SOCK_STREAM if draw.protocol is Protocol.TCP else socket.SOCK_DGRAM
-        with socket.socket(socket.AF_INET6 if draw.version == 6 else socket.AF_INET, kind) as made:
+        protocol = draw.protocol.of(draw.version).number
+        with socket.socket(socket.AF_INET6 if draw.version == 6 else socket.AF_INET, kind, protocol) as made:
             made.setblocking(False)
             if draw.ttl is not None:
                 made.setsockopt(*_LIFE[draw.version], draw.ttl)
@@ -247,8 +251,11 @@ def met(built: World, draw: Draw) -> Sees:
 
 
 def _answered(made: socket.socket, draw: Draw) -> Sees:
+    """NB: ping asks for every error, as programs that send datagrams hardly do."""
+    if draw.protocol is Protocol.ICMP:
+        made.setsockopt(*_TELLS_ERRORS[draw.version], 1)
     made.connect((draw.to, draw.port))
-    made.send(b"?")
+    made.send(b"?" if draw.protocol is Protocol.UDP else bytes((8 if draw.version == 4 else 128, 0, 0, 0, 0, 0, 0, 1)))
     made.settimeout(_WAIT)
     made.recv(1)
     return Sees.CONNECTED
@@ -289,3 +296,16 @@ def test_a_no_comes_home_as_in_the_kernel(built: Lab, number: int) -> None:
     draw = drawn(number)
     kernel, outcomes = judged(built, draw)
     assert {o.client_sees for o in outcomes} == {kernel}, (draw, [(o.reason, o.reply and o.reply.reason) for o in outcomes])
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_node_that_ignores_echoes(built: Lab, version: int) -> None:
+    name = "net.ipv4.icmp_echo_ignore_all" if version == 4 else "net.ipv6.icmp.echo_ignore_all"
+    draw = Draw(version, "p1", Protocol.ICMP, NODE["n2"][version == 6], 0)
+    settings = str(built.files["nodes/n2/sysctl.txt"])
+    for value, seen in ((1, Sees.TIMEOUT), (0, Sees.CONNECTED)):
+        built.world.spaces["n2"].sysctl({name: value})
+        told = Lab(built.world, built.files | {"nodes/n2/sysctl.txt": f"{settings}\n{name} = {value}\n"})
+        kernel, outcomes = judged(told, draw)
+        assert kernel is seen
+        assert [o.client_sees for o in outcomes] == [seen]

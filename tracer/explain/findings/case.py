@@ -77,9 +77,9 @@ class Case:
 
     @cached_property
     def subject(self) -> Subject | None:
-        """Return the Service that was dialled, None when none was."""
+        """Return the Service that was dialled, None when none was: an echo request dials none, whatever address it is sent to."""
         first = next((o.hops[0] for o in self.trace.outcomes if o.hops), None)
-        if first is None:
+        if first is None or not first.packet_in.protocol.has_ports:
             return None
         return subject_of(self.cluster, first.packet_in, from_node=first.kind is StackKind.NODE)
 

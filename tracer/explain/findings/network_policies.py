@@ -26,6 +26,8 @@ def findings(case: Case, passage: Passage) -> Iterator[Finding]:
     arrived = outcome.disposition in (Disposition.DELIVERED, Disposition.LEAVES)
     if not arrived or place is None or sent is None or outcome.source_seen is None:
         return
+    if not sent.protocol.has_ports:
+        return  # policies speak of TCP, UDP and SCTP; what becomes of ICMP is up to who enforces them
     others = case.known.once(("other policies",), lambda: tuple(other_policies(case.objects)))
     if any(_has_policy_rules(case, hop) for hop in passage.nodes):
         others = ()  # they are rules here, which were followed

@@ -54,7 +54,7 @@ class Command(BaseCommand):
         parser.add_argument("snapshot", metavar="SNAPSHOT", help="a snapshot: a folder or an archive")
         parser.add_argument("--from", dest="source", metavar="SOURCE", help="pod:NAMESPACE/NAME, node:NAME or external:IP")
         parser.add_argument("--to", metavar="DESTINATION", help="HOST:PORT, [IPv6]:PORT or svc:NAMESPACE/NAME[:PORT]")
-        parser.add_argument("--protocol", default="tcp", help="tcp (default), udp or sctp")
+        parser.add_argument("--protocol", default="tcp", help="tcp (default), udp, sctp, or icmp: an echo request, without a port")
         parser.add_argument("--source-port", default=None, help="1 to 65535; any when not given")
         words = f"set an assumption, may be repeated: {', '.join(assumption_words())}"
         parser.add_argument("--assume", action="append", default=[], metavar="WORD", help=words)
