@@ -56,13 +56,51 @@ class _UnsaidIPv6(IPv6Address):
         return _UnsaidIPv6, (int(self), self.node)
 
 
+class _SomebodyIPv4(_UnsaidIPv4):
+    """An address of somebody outside, nobody recorded which: it is of no node, and routes know its number only by their default."""
+
+    __slots__ = ("whose",)
+
+    def __init__(self, address: int, whose: str) -> None:
+        super().__init__(address, "")
+        self.whose = whose
+
+    def __str__(self) -> str:
+        return f"an address of {self.whose}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _SomebodyIPv4, (int(self), self.whose)
+
+
+class _SomebodyIPv6(_UnsaidIPv6):
+    """The same of the other family."""
+
+    __slots__ = ("whose",)
+
+    def __init__(self, address: int, whose: str) -> None:
+        super().__init__(address, "")
+        self.whose = whose
+
+    def __str__(self) -> str:
+        return f"an address of {self.whose}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _SomebodyIPv6, (int(self), self.whose)
+
+
+def somebody(whose: str, like: str) -> Address:
+    """Return what stands for an address outside that nobody recorded; routes lead to it as they do to *like*."""
+    found = IPv6Address(like) if ":" in like else IPv4Address(like)
+    return _SomebodyIPv4(int(found), whose) if found.version == 4 else _SomebodyIPv6(int(found), whose)
+
+
 def an_address_of(node: str, address: Address) -> Address:
     """Return what stands for some address of *node*, of the family of *address*, which is one that it has."""
     return _UnsaidIPv4(int(address), node) if address.version == 4 else _UnsaidIPv6(int(address), node)
 
 
 def unsaid(address: Address) -> str | None:
-    """Return the node of which *address* is some address, nobody recorded which; None for an address that was."""
+    """Return the node of which *address* is some address, nobody recorded which, "" for somebody's outside; None for one that was."""
     return address.node if isinstance(address, _UnsaidIPv4 | _UnsaidIPv6) else None
 
 

@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import NamedTuple, Protocol
 
 from tracer.conntrack import Connection
+from tracer.forks import Fork
 from tracer.packet import Address, Packet, endpoint_text
 from tracer.trace import Disposition, Reason, StackKind, Unknown
 
@@ -64,10 +65,12 @@ class Passing(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """The packet goes no further."""
+    """The packet goes no further, with *share* of the odds, and where *fork* says so under its condition."""
 
     disposition: Disposition
     reason: Reason
+    share: Fraction = Fraction(1)
+    fork: Fork | None = None
 
 
 # -- load balancers -------------------------------------------------------------------------------------------------------------------
@@ -75,19 +78,46 @@ class End:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """A node that the balancer may pass the packet on to, as *packet*, with *share* of the odds."""
+    """A node that the balancer may pass the packet on to, as *packet*, with *share* of the odds, where *fork* says so under its condition.
+
+    *notes* say which nodes it leaves out, and why.
+    """
 
     node: str
     packet: Packet
     share: Fraction = Fraction(1)
+    fork: Fork | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """A health check of *node*: TCP to *address* and *port*, from each of *sources*; none: from where is not known."""
+
+    node: str
+    address: Address
+    port: int
+    sources: tuple[Address, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """Whether a check gets through, None where that depends on what nobody recorded; *why* says what keeps it, or else there is to say."""
+
+    gets_through: bool | None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handing:
-    """How a balancer hands over: a setting of the assumption ``front`` (tracer.assumptions); *entry* is the one node that it is left to."""
+    """How a balancer hands over: a setting of the assumption ``front`` (tracer.assumptions); *entry* is the one node that it is left to.
+
+    *check* walks a health check, None where nobody can.
+    """
 
     way: str
     entry: str | None = None
+    check: Callable[[Check], Health] | None = None
 
 
 class Balancer(Protocol):

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 
 from tracer.assumptions import FRONT, KEPT, KINDS, NODE_PORT, POD
+from tracer.forks import Fork
 from tracer.front.marks import mark_of
+from tracer.front.probes import Probe, probe_of
 from tracer.frozen import changed
 from tracer.kube.endpoints import listed_on, ready_endpoints, ready_of, stays
 from tracer.kube.node import Node
 from tracer.kube.objects import Objects
 from tracer.kube.service import AddressOf, Service, ServicePort, TrafficPolicy
 from tracer.packet import Address, Packet
-from tracer.stack_protocols import Balancer, Choice, End, Handing, Passing, TableId, TableKind
+from tracer.stack_protocols import Balancer, Check, Choice, End, Handing, Health, Passing, TableId, TableKind
 from tracer.trace import Disposition, Reason, Unknown
 
 
@@ -79,13 +82,44 @@ class ServiceBalancer:
 
     def _to_healthy(self, packet: Packet, port: ServicePort, handing: Handing) -> Iterator[Choice | End]:
         nodes = self.healthy_nodes() if handing.entry is None else [n for n in self.objects.nodes if n.name == handing.entry]
-        healthy = [(n, a) for n in nodes if (a := _internal_ip(n, packet.destination.version)) is not None]
-        if not healthy:
-            text = f"The load balancer of {self.name} has no healthy node to send to"
+        healthy = [(n.name, a) for n in nodes if (a := _internal_ip(n, packet.destination.version)) is not None]
+        probe = probe_of(self.service, self.objects.nodes) if handing.entry is None and handing.check is not None else None
+        found = {at: _checked(handing, at, probe) for at in healthy} if probe is not None else {}
+        lost = tuple(health.why for health in found.values() if health.gets_through is False)
+        picked = partial(self._picked, packet, port, handing, {at: health.why for at, health in found.items() if health.gets_through})
+        sure = [at for at in healthy if at not in found or found[at].gets_through]
+        doubted = [at for at in healthy if at in found and found[at].gets_through is None]
+        if not doubted:
+            yield from picked(sure, lost)
+            return
+        unsure = tuple(found[at].why for at in doubted)
+        asked = f"whether the health check of the load balancer of {self.name} gets through to {', '.join(node for node, _ in doubted)}"
+        unknown = Unknown(code="LB_CHECK_NOT_KNOWN", text=f"{asked}: {unsure[0]}", at={"service": self.name})
+        ways = ([at for at in healthy if at in sure or at in doubted], lost), (sure, (*lost, *unsure))
+        for number, (nodes_then, without) in enumerate(ways):
+            condition = asked.removeprefix("whether ").replace(" gets through", " gets through" if number == 0 else " does not get through")
+            fork = Fork(question=asked, branch=number, condition=condition, unknowns=(unknown,))
+            for way in picked(nodes_then, without):
+                yield changed(way, share=way.share / 2, fork=fork)
+
+    def _picked(
+        self,
+        packet: Packet,
+        port: ServicePort,
+        handing: Handing,
+        said: Mapping[tuple[str, Address], str],
+        nodes: list[tuple[str, Address]],
+        lost: tuple[str, ...],
+    ) -> Iterator[Choice | End]:
+        """One of *nodes*; *said* is what there is to say of their health checks, *lost* why others' fail."""
+        if not nodes:
+            why = f": its health check fails, as {lost[0]}" if lost else ""
+            text = f"The load balancer of {self.name} has no healthy node to send to{why}"
             yield End(disposition=Disposition.DROPPED, reason=Reason(code="LB_NO_HEALTHY_NODE", text=text))
-        for node, address in healthy:
+        for node, address in nodes:
             passed = packet if handing.way == KEPT else changed(packet, destination=address, destination_port=port.node_port)
-            yield Choice(node=node.name, packet=passed, share=Fraction(1, len(healthy)))
+            notes = (*(f"left out by its health check: {why}" for why in lost), said.get((node, address), ""))
+            yield Choice(node=node, packet=passed, share=Fraction(1, len(nodes)), notes=tuple(filter(None, notes)))
 
     def _to_pods(self, packet: Packet, port: ServicePort) -> Iterator[Choice | End | Unknown]:
         """To a ready endpoint that runs on a node, as a balancer with pods as its targets does; no policy of the Service counts there."""
@@ -134,3 +168,10 @@ def balancer_at(objects: Objects, address: Address) -> Balancer | None:
 
 def _internal_ip(node: Node, version: int) -> Address | None:
     return next((a for a in node.internal_ips if a.version == version), None)
+
+
+def _checked(handing: Handing, at: tuple[str, Address], probe: Probe) -> Health:
+    """What the health check of one node comes to."""
+    if handing.check is None:
+        return Health(gets_through=True)
+    return handing.check(Check(node=at[0], address=at[1], port=probe.port, sources=probe.sources))

@@ -46,8 +46,8 @@ def _is_loopback(network: m.AddressMask) -> bool:
 
 
 def not_said(address: Address) -> UnknownAnswer:
-    """Return the answer to whoever asks for an address of which only the node is known."""
-    return _unknown(f"{which(address)} is not in the snapshot (ip-addr.json)", "DATA_MISSING")
+    """Return the answer to whoever asks for an address of which only the owner is known."""
+    return _unknown(f"{which(address)} is not in the snapshot{' (ip-addr.json)' if unsaid(address) else ''}", "DATA_MISSING")
 
 
 def _address(match: m.AddressMatch, view: View) -> Answer:

@@ -122,7 +122,7 @@ class Reception:
 
     def _full(self, destination: Address | None, out: str | None, rp_filter: int) -> tuple[SourceCheck, str]:
         """Return __fib_validate_source()'s verdict: where would a packet to the source go?"""
-        if rp_filter and unsaid(source := self._flow.source or _ZERO) is not None:
+        if rp_filter and unsaid(source := self._flow.source or _ZERO):
             return SourceCheck.UNKNOWN, f"{which(source)}, for which {shown_device(self._device)} is asked (rp_filter)"
         found = self._decider.decide(self._reversed(destination, out))
         if found.kind is ResultKind.UNKNOWN:

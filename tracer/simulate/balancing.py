@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from tracer.conntrack import Connection
-from tracer.forks import drawn
+from tracer.forks import Fork, drawn
 from tracer.frozen import changed
 from tracer.simulate.departure import Accepted, Balanced, ProcessAt, Way
 from tracer.simulate.outside import OutsideHost
@@ -30,9 +30,24 @@ def balanced(walk: Walk, balancer: Balancer, went_out: str | None, process_at: P
         if isinstance(choice, Unknown):
             yield taken.unknown(choice)
         elif isinstance(choice, End):
-            yield taken.end(choice.disposition, choice.reason)
+            ended = changed(taken, probability=taken.probability * choice.share)
+            yield _supposing(ended, choice.fork).end(choice.disposition, choice.reason)
         else:
-            yield Balanced(walk=_passed_on(taken, balancer, choice), node=choice.node)
+            for said in choice.notes:
+                taken = taken.note(said)
+            yield Balanced(walk=_passed_on(_supposing(taken, choice.fork), balancer, choice), node=choice.node)
+
+
+def _supposing(walk: Walk, fork: Fork | None) -> Walk:
+    """The walk under the condition of *fork*."""
+    if fork is None or fork.condition is None:
+        return walk
+    return changed(
+        walk,
+        conditions=(*walk.conditions, fork.condition),
+        unknowns=(*walk.unknowns, *fork.unknowns),
+        forks=(*walk.forks, fork),
+    )
 
 
 def _passed_on(walk: Walk, balancer: Balancer, choice: Choice) -> Walk:

@@ -35,7 +35,7 @@ from tracer.simulate.surroundings import ACCEPTORS, Acceptor, ClusterSurrounding
 from tracer.simulate.tunnelled import carrier_sent
 from tracer.simulate.walk import Ending, Walk
 from tracer.snapshot.node_files import IP_ADDR, IP_LINK, SYSCTL
-from tracer.stack_protocols import Balancer, Handing, TableId, TableKind
+from tracer.stack_protocols import Balancer, Check, Handing, Health, TableId, TableKind
 from tracer.topology.arp import arp_answerers
 from tracer.topology.belonging import why_the_clusters
 from tracer.topology.cluster import Cluster, Port
@@ -73,8 +73,8 @@ class _Watch:
 class Fabric:
     """Carries packets from stack to stack. *client* is the address of the client outside, when there is one; *budget* the question's.
 
-    *acceptors* know the processes that accept connections, *assuming* what the question assumes. It keeps what it met, so it is for one
-    question only.
+    *acceptors* know the processes that accept connections, *assuming* what the question assumes, *check* walks health checks. It keeps what
+    it met, so it is for one question only.
     """
 
     def __init__(
@@ -85,11 +85,13 @@ class Fabric:
         budget: Budget | None = None,
         acceptors: tuple[Acceptor, ...] = ACCEPTORS,
         assuming: Assuming | None = None,
+        check: Callable[[Check], Health] | None = None,
     ) -> None:
         self.cluster = cluster
         self.budget = budget or Budget(cluster.limits)
         self.assuming = assuming or Assuming()
         self._client = client
+        self._check = check
         self._dialling: set[Address] = set()
         self._around = ClusterSurroundings(cluster, acceptors)
         self._nodes = NodeWalk(self._around, self.budget, self.assuming)
@@ -596,7 +598,7 @@ class Fabric:
                 ENTERS, tuple(dict.fromkeys(nodes)), lambda node: f"the load balancer of {name} is taken to pick node {node}"
             )
             met.append(f"{ENTERS}:{entry}")
-        return Handing(way=way, entry=entry)
+        return Handing(way=way, entry=entry, check=self._check)
 
     def _balanced(self, chosen: d.Balanced) -> Iterator[Way]:
         destination = chosen.walk.packet.destination

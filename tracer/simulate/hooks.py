@@ -507,7 +507,7 @@ def _reverse_path(match: m.RpfilterMatch, walk: Walk, crossing: Crossing) -> boo
         return True
     if is_unnamed(crossing.in_device):
         return None
-    if unsaid(walk.packet.source) is not None:
+    if unsaid(walk.packet.source):
         return None
     results = crossing.stack.routing.lookup(walk.packet.source, mark=walk.packet.mark if match.valid_mark else 0)
     if not results or any(r.kind is ResultKind.UNKNOWN for r in results):

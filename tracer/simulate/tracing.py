@@ -19,6 +19,7 @@ from tracer.simulate.assuming import Assuming
 from tracer.simulate.departure import Departure
 from tracer.simulate.existing import existing_start, recorded_entry
 from tracer.simulate.fabric import Fabric
+from tracer.simulate.health import HealthChecks
 from tracer.simulate.naming import traced_name
 from tracer.simulate.patience import Patience
 from tracer.simulate.sees import client_sees
@@ -74,7 +75,8 @@ def _traced(cluster: Cluster, query: Query, budget: Budget) -> Trace:
         if destination is None:
             return traced_name(cluster, query, _traced, budget)
         start = new_start(cluster, query, destination)
-    fabric = Fabric(cluster, client=query.source.ip, budget=budget, assuming=Assuming(query.assume))
+    checks = HealthChecks(cluster, budget, query.assume)
+    fabric = Fabric(cluster, client=query.source.ip, budget=budget, assuming=Assuming(query.assume), check=checks.of)
     endings = _endings(fabric, start)
     if query.state is FlowState.RETURNING:
         endings = _second_time(fabric, start, endings)
