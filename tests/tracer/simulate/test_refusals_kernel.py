@@ -2,7 +2,7 @@
 
 Each draw has somebody who refuses (a rule, a route, a policy rule, a closed port, the end of a packet's life, or nobody) and rules that may
 stop what comes back: by its protocol, type, state, direction, flags and addresses, in any hook of either node, with and without NAT and
-tracking, plain and through a tunnel. The engine reads the same rules, and has to say what the kernel did.
+tracking, plain and through a tunnel, and as native rules of nft. The engine reads the same rules, and has to say what the kernel did.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import random
+import re
 import select
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from tempfile import NamedTemporaryFile
 
 import pytest
 
@@ -28,7 +30,7 @@ from tracer.trace import Outcome, Sees
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.skipif(REASON is not None, reason=REASON or "")]
 
-DRAWS = 1500 if FULL else 40
+DRAWS = 1500 if FULL else 30
 CLOSED = 7
 SERVICE = {4: "10.96.0.10", 6: "fd00:96::10"}
 ASKED = (Protocol.TCP, Protocol.UDP, Protocol.ICMP)
@@ -106,10 +108,27 @@ def _echo(made: socket.socket) -> None:
 
 @dataclass
 class Lab:
-    """The world, and its files but for the rules."""
+    """The world, and its files but for the rules. *is_native*: its rules are nft's own."""
 
     world: World
     files: dict[str, object]
+    is_native: bool = False
+
+    def load(self, node: str, draw: Draw) -> None:
+        """Load the rules of *draw* at *node*."""
+        if not self.is_native:
+            self.world.load(node, draw.version, draw.text(node))
+            return
+        program = "iptables-restore-translate" if draw.version == 4 else "ip6tables-restore-translate"
+        with NamedTemporaryFile("w") as made:
+            made.write(draw.text(node))
+            made.flush()
+            space = self.world.spaces[node]
+            # Tables of those names would be taken for iptables' own.
+            translated = re.sub(r"^(add \w+ ip6?) ", r"\1 lab_", space.run(program, "-f", made.name), flags=re.MULTILINE)
+            translated = translated.replace("tcp flags rst / rst", "tcp flags & rst == rst")  # what nft 1.0.6 can read
+            space.run("nft", "-f", "-", text=f"flush ruleset\n{translated}")
+        self.files[f"nodes/{node}/nft-ruleset.txt"] = space.run("nft", "list", "ruleset")
 
     def outcomes(self, draw: Draw) -> tuple[Outcome, ...]:
         """Return what the engine says of *draw*."""
@@ -119,7 +138,7 @@ class Lab:
 
 
 @contextlib.contextmanager
-def lab(routes: tuple[str, ...]) -> Iterator[Lab]:
+def lab(routes: tuple[str, ...], *, is_native: bool = False) -> Iterator[Lab]:
     """Yield the world with *routes* and its ways to nowhere."""
     with world(VETHS, routes, tuple(ways())) as made:
         for space in made.spaces.values():
@@ -128,13 +147,13 @@ def lab(routes: tuple[str, ...]) -> Iterator[Lab]:
         files = made.files()
         for node in NODE:
             files[f"nodes/{node}/ss.txt"] = made.spaces[node].run("ss", "-ltnup")
-        yield Lab(made, files)
+        yield Lab(made, files, is_native)
 
 
-@pytest.fixture(scope="module", params=[ROUTES, FLANNEL], ids=["routed", "tunnel"])
+@pytest.fixture(scope="module", params=["routed", "tunnel", "native"])
 def built(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """The world, plain or through VXLAN."""
-    with lab(request.param) as made:
+    """The world: plain, through VXLAN, or with nft's own rules."""
+    with lab(FLANNEL if request.param == "tunnel" else ROUTES, is_native=request.param == "native") as made:
         yield made
 
 
@@ -281,7 +300,7 @@ def _connected(made: socket.socket, draw: Draw) -> Sees:
 def judged(built: Lab, draw: Draw) -> tuple[Sees, tuple[Outcome, ...]]:
     """Return what the kernel does with *draw*, and what the engine says of it."""
     for node in NODE:
-        built.world.load(node, draw.version, draw.text(node))
+        built.load(node, draw)
     outcomes = built.outcomes(draw)
     kernel = met(built.world, draw)
     if kernel is Sees.TIMEOUT and {o.client_sees for o in outcomes} != {kernel}:
@@ -305,7 +324,7 @@ def test_a_node_that_ignores_echoes(built: Lab, version: int) -> None:
     settings = str(built.files["nodes/n2/sysctl.txt"])
     for value, seen in ((1, Sees.TIMEOUT), (0, Sees.CONNECTED)):
         built.world.spaces["n2"].sysctl({name: value})
-        told = Lab(built.world, built.files | {"nodes/n2/sysctl.txt": f"{settings}\n{name} = {value}\n"})
+        told = Lab(built.world, built.files | {"nodes/n2/sysctl.txt": f"{settings}\n{name} = {value}\n"}, built.is_native)
         kernel, outcomes = judged(told, draw)
         assert kernel is seen
         assert [o.client_sees for o in outcomes] == [seen]
