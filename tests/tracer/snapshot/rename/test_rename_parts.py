@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tracer.routing.proc_text import parse_trie
 from tracer.snapshot import Snapshot
 from tracer.snapshot.node_files import BY_NAME
 from tracer.snapshot.rename import Renaming
@@ -20,6 +22,9 @@ DUMPS = Dumps(KEY, Addresses(KEY), WORDS)
 W = WORDS.in_name
 ADDRESS = Addresses(KEY).in_text("10.244.1.2")
 SERVICE = {"kind": "Service", "metadata": {"name": "payroll", "namespace": "acme"}, "spec": {"clusterIP": "10.96.0.1"}}
+
+
+ROUTING = Path(__file__).parents[2] / "routing" / "proc_text"
 
 
 def renamed(**files: Any) -> tuple[dict[str, Any], Renaming]:
@@ -184,6 +189,15 @@ def test_no_file_of_proc_with_hexadecimal_addresses_is_taken_over() -> None:
     assert not any("0A016001" in str(content) or "0101600A" in str(content) for content in files.values())
     for name in HEXADECIMAL:
         assert f"nodes/acme-1/{name}: its addresses are in hexadecimal" in renaming.left_out
+
+
+def test_the_trie_of_routes_is_read_under_other_addresses() -> None:
+    text = (ROUTING / "node-fib_trie.txt").read_text()
+    files, _ = renamed(**{"nodes/acme-1/proc-net-fib-trie.txt": text})
+    (made,) = (str(content) for name, content in files.items() if name.endswith("fib-trie.txt"))
+    assert "192.0.2.11" not in made
+    before, after = parse_trie(text, "f"), parse_trie(made, "f")
+    assert (len(after.addresses()), len(after.main), after.has_own_rules_only) == (len(before.addresses()), len(before.main), True)
 
 
 def test_snapshot_json_says_that_it_is_redacted_and_no_reason_that_may_hold_names() -> None:
