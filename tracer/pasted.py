@@ -18,6 +18,7 @@ _NUMBERED = re.compile(r"[ \t]{0,8}[0-9]{1,8}(?:[:\t]|  )", re.ASCII)
 _FENCE = re.compile(r"(?:```|~~~)[\w-]{0,40}", re.ASCII)
 _HEADING = re.compile(r"([=\-#_~+*])\1{2,}(?:[^{}]{0,200})", re.ASCII)
 _FILE_HEADING = re.compile(r"==> ?(?P<file>\S.{0,200}?) ?<==", re.ASCII)
+_SUMMARY = re.compile(r"(?:<details>)?[ \t]{0,4}<summary>(?P<said>[^<\n]{0,200})</summary>.{0,40}", re.ASCII)
 _PROMPT = re.compile(
     r"(?:[\[(]?[\w.-]{1,64}@(?P<host>[\w.-]{1,64})[^#$%>]{0,80}[#$%>]|(?P<alone>[\w.-]{1,63}):[~/][\w./-]{0,80} ?[#$%>]"
     r"|(?:ba|da|z)?sh-[0-9.]{1,8}[#$]|[~/\w.-]{0,60} ?[#$]|[+>%])(?=\s|$)",
@@ -145,12 +146,14 @@ def typed(line: str) -> Typed | None:
 
 
 def heading(line: str) -> str | None:
-    """Return what the heading *line* says (``=== n1 ===``, ``==> file <==``), "" of a mere line, None where it is none."""
+    """Return what the heading *line* says (``=== n1 ===``, ``==> file <==``, ``<summary>n1</summary>``), "" of a mere line, else None."""
     shown = line.strip()
     if len(shown) > _LONGEST:
         return None
     if found := _FILE_HEADING.fullmatch(shown):
         return found["file"]
+    if found := _SUMMARY.fullmatch(shown):
+        return found["said"].strip()
     return shown.strip("=-#_~+* \t") if _HEADING.fullmatch(shown) else None
 
 

@@ -63,6 +63,12 @@ OF_BOTH = ["iptables-save of n1", "iptables-save of n2.example.com"]
         (f"    $ ip route\n    {ROUTE.replace(chr(10), chr(10) + '    ')}\n    $ sysctl -a\n    {SYSCTL.replace(chr(10), chr(10) + '    ')}", ["ip-route", "sysctl"]),
         (f"/ # cat /proc/sys/net/ipv4/ip_forward\n1\n/ # cat /proc/net/route\n{SAMPLES['proc-net-route.txt']}/ # cat /proc/sys/net/ipv4/vs/conntrack\n0\n", ["proc-sys", "proc-net-route"]),
         (f"==> /proc/sys/net/ipv4/ip_forward <==\n1\n\n==> /proc/net/fib_trie <==\n{SAMPLES['proc-net-fib-trie.txt']}\n==> /proc/sys/net/ipv4/vs/conntrack <==\n0\n", ["proc-sys", "proc-net-fib-trie"]),
+        (f"<details><summary>iptables-save on n1</summary>\n\n```\n{DUMPED}```\n</details>\n<details>\n<summary>n2.example.com</summary>\n\n```\n{DUMPED}```\n</details>\n", OF_BOTH),
+        (f"**n1**\n{DUMPED}**n2.example.com**:\n{DUMPED}", OF_BOTH),
+        (f"n1:\n{DUMPED}\nn2.example.com:\n{DUMPED}", OF_BOTH),
+        (f"node n1\n{DUMPED}\nNode n2.example.com:\n{DUMPED}", OF_BOTH),
+        (f"$ kubectl debug node/n1 -it --image=busybox\nCreating debugging pod node-debugger-n1-x.\n/ # chroot /host\nsh-5.1# iptables-save\n{DUMPED}sh-5.1# ip route\n{ROUTE}sh-5.1# exit\n", ["iptables-save of n1", "ip-route of n1"]),
+        (f"Script started on 2026-11-30 08:00:00+00:00\nroot@n1:~# ip route\n{ROUTE}root@n1:~# ip addr\n{ADDR}exit\nScript done on 2026-11-30\n", ["ip-route of n1", "ip-addr of n1"]),
         (f"=== unheard ===\n{DUMPED}=== of ===\n{DUMPED}", ["iptables-save", "iptables-save"]),
     ],
 )  # fmt: skip
