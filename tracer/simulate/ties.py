@@ -14,6 +14,7 @@ from itertools import combinations, islice, permutations
 from typing import Generic, TypeVar
 
 from tracer.assumptions import HOOKS, KINDS, LEGACY_FIRST
+from tracer.conntrack import Connection
 from tracer.forks import Fork
 from tracer.frozen import changed
 from tracer.limits import TIED
@@ -208,10 +209,20 @@ def _end(way: Passed | Ending) -> tuple[object, Fraction]:
         more = (outcome.destination, outcome.conditions, outcome.assumes)
         return _Stop(outcome.disposition, outcome.reason or _NO_REASON, outcome.reject_with, more), outcome.probability
     walk, crossing = way
-    state = (crossing.state, crossing.connection, crossing.reply, crossing.out_device, crossing.served, crossing.route)
+    connection = crossing.connection and _drawn_alike(crossing.connection)
+    state = (crossing.state, connection, crossing.reply, crossing.out_device, crossing.served, crossing.route)
     header = tuple(sorted(crossing.header.items()))
     sets = tuple(sorted((stack, id(held)) for stack, held in walk.sets.items()))
-    return (walk.packet, walk.recent, walk.entries, walk.conditions, walk.source_port_certain, state, header, sets), walk.probability
+    entries = tuple((table, _drawn_alike(entry)) for table, entry in walk.entries)
+    packet = changed(walk.packet, source_port_random=False)
+    return (packet, walk.recent, entries, walk.conditions, walk.source_port_certain, state, header, sets), walk.probability
+
+
+def _drawn_alike(connection: Connection) -> Connection:
+    """The connection with nothing said of who drew a port that nobody knows: the client's system, or a rule with ``--random-fully``."""
+    ports = connection.reply.source_port, connection.reply.destination_port
+    source, destination = (None if port == "random" else port for port in ports)
+    return changed(connection, reply=changed(connection.reply, source_port=source, destination_port=destination))
 
 
 def _told_alike(found: list[_Alike]) -> str:

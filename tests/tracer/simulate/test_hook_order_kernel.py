@@ -288,6 +288,17 @@ def test_where_the_order_does_not_matter_nothing_is_said(world: World, order: tu
     assert (outcome.conditions, outcome.remarks, outcome.also, answer.unknowns, answer.assumptions) == ((), (), (), (), ())
 
 
+def test_two_that_masquerade_are_alike_whoever_draws_the_port(world: World) -> None:
+    """As a network plugin does beside kube-proxy: both take the same address, and the port is nobody's to know."""
+    world.router.run("iptables-nft", "-t", "nat", "-A", "POSTROUTING", "-p", "udp", "-j", "MASQUERADE", "--random-fully")
+    world.native("table inet own {\n chain postrouting {\n type nat hook postrouting priority 100;\n meta l4proto udp masquerade\n }\n}\n")
+    answer = world.asked("postrouting")
+    [outcome] = answer.outcomes
+    assert outcome.source_seen is not None
+    assert str(outcome.source_seen[0]) == "10.7.2.1"
+    assert (outcome.conditions, outcome.remarks, outcome.also, answer.unknowns) == ((), (), (), ())
+
+
 @pytest.mark.parametrize("order", [("mark", "drop"), ("drop", "mark")])
 def test_a_mark_that_the_other_chain_asks_for(world: World, order: tuple[str, str]) -> None:
     """The order decides although only one of them stops packets."""
