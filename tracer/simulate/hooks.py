@@ -350,6 +350,7 @@ def _untied(stack: NodeStack, hook: Hook, family: Family, priority: int, members
     return (
         Tie(
             node=stack.name,
+            whose=stack.called,
             family=family.value,
             hook=hook.value,
             priority=priority,

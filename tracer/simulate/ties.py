@@ -35,12 +35,13 @@ Run = Callable[[Walk, tuple[S, ...]], Iterator["Passed | Ending"]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tie(Generic[S]):
-    """*members* of one hook of *node* with equal *priority*, each *registered* with the kernel.
+    """*members* of one hook of a stack with equal *priority*, each *registered* with the kernel. *whose* stack it is, sentences say.
 
     They stand in the order that is likely, *before* are the pairs of which it is known. *untold* says why it is not of the others.
     """
 
     node: str
+    whose: str
     family: str
     hook: str
     priority: int
@@ -71,7 +72,7 @@ class Tie(Generic[S]):
     def question(self, moving: Sequence[int]) -> str:
         """Return what is not known, for a sentence."""
         titles = [self.registered[at].title for at in moving]
-        return f"which of {_listed(titles)} node {self.node} asks first in {self.hook} (priority {self.priority})"
+        return f"which of {_listed(titles)} {self.whose} asks first in {self.hook} (priority {self.priority})"
 
 
 @dataclass(slots=True)
@@ -120,7 +121,7 @@ class Ties:
         if not kept:
             return walk, found
         settings = KINDS[HOOKS].settings
-        self.assuming.picked(HOOKS, tuple(settings), lambda setting: f"node {tie.node} is taken to ask {settings[setting]}")
+        self.assuming.picked(HOOKS, tuple(settings), lambda setting: f"{tie.whose} is taken to ask {settings[setting]}")
         return walk.assuming(f"{HOOKS}:{setting}"), kept
 
 
@@ -176,8 +177,8 @@ def _condition(tie: Tie[S], moving: Sequence[int], found: list[_Alike], one: _Al
     others = {order[0] for other in found if other is not one for order in _among(other.orders, moving)}
     where = f"in {tie.hook} (priority {tie.priority})"
     if len(first) == 1 and first.isdisjoint(others):
-        return f"node {tie.node} asks {titles[0]} before {_listed(titles[1:])} {where}"
-    return f"node {tie.node} asks {', then '.join(titles)} {where}"
+        return f"{tie.whose} asks {titles[0]} before {_listed(titles[1:])} {where}"
+    return f"{tie.whose} asks {', then '.join(titles)} {where}"
 
 
 def _among(orders: list[Order], moving: Collection[int]) -> list[Order]:

@@ -590,7 +590,9 @@ def _main(*what: Holds) -> tuple[NodeFile, ...]:
 
 WAYS = _main(Holds.WAYS)
 """Without any of them a node's routing is inferred."""
-_OF_ANY_STACK = (Holds.XTABLES, Holds.NFT, Holds.SETS, Holds.WAYS, Holds.POLICY_ROUTING, Holds.SETTINGS, Holds.NEIGHBOURS, Holds.SOCKETS)
+_OF_ANY_STACK = (
+    Holds.XTABLES, Holds.NFT, Holds.HOOKS, Holds.SETS, Holds.WAYS, Holds.POLICY_ROUTING, Holds.SETTINGS, Holds.NEIGHBOURS, Holds.SOCKETS,
+)  # fmt: skip
 OF_A_POD = frozenset(names(holding(*_OF_ANY_STACK)))
 """What may be recorded of a pod's own stack, below nodes/NODE/pods/NAMESPACE_NAME/."""
 HELD_ADDRESSES = (IP_ADDR, IP_LINK)
