@@ -8,15 +8,15 @@ Text in which a character may be written as an escape is not trusted: objects wi
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
-from itertools import accumulate
 from typing import NamedTuple
 
 from tracer.errors import Fault, ParseError
@@ -128,7 +128,7 @@ class ObjectFile:
     It returns JSON (UTF-8), or the documents of a format that is read otherwise. *kind* is what the place says of objects that do not.
     """
 
-    def __init__(self, path: str, read: Callable[[], bytes | Sequence[Document]], *, kind: str | None = None) -> None:
+    def __init__(self, path: str, read: Callable[[], bytes | Iterable[Document]], *, kind: str | None = None) -> None:
         self.path = path
         self._read = read
         self._kind = kind
@@ -143,14 +143,23 @@ class ObjectFile:
         content = self._read()
         if isinstance(content, bytes):
             return content
-        read = [d for d in content if d.fault is None]
-        texts = [json.dumps(d.value, ensure_ascii=False).encode(errors="surrogatepass") for d in read]
-        ends = list(accumulate(len(t) + 1 for t in texts))
-        starts = [end - len(t) - 1 for end, t in zip(ends, texts, strict=True)]
-        spans = Spans.of(starts, (end - 1 for end in ends), tuple(d.kind for d in read))
-        self._spans = replace(spans, unread=tuple(d.fault for d in content if d.fault is not None))
-        self._lines = [d.line for d in read]
-        return b"\n".join(texts)
+        # NB: each is written before the next one is read: all of them as values take ten times the file.
+        data, starts, ends, lines = io.BytesIO(), array("Q"), array("Q"), array("Q")
+        kinds: list[str | None] = []
+        unread: list[Fault] = []
+        for document in content:
+            if document.fault is not None:
+                unread.append(document.fault)
+                continue
+            starts.append(data.tell())
+            data.write(json.dumps(document.value, ensure_ascii=False).encode(errors="surrogatepass"))
+            ends.append(data.tell())
+            data.write(b"\n")
+            kinds.append(document.kind)
+            lines.append(document.line)
+        self._spans = Spans(starts=starts, ends=ends, kinds=tuple(kinds), unread=tuple(unread))
+        self._lines = lines
+        return data.getvalue()
 
     def __len__(self) -> int:
         return len(self.spans)

@@ -8,7 +8,7 @@ says what lines that it could not place make unknown.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tracer.errors import Fault, Faults, ParseError
@@ -116,7 +116,7 @@ class Dump:
     """
 
     file: str
-    lines: list[str]
+    lines: Sequence[str]
     tables: dict[str, Table] = field(default_factory=dict)
     faults: Faults = field(default_factory=Faults)
     truncated: bool = False

@@ -67,7 +67,7 @@ class Pasted:
     lines through, with the command.
     """
 
-    lines: list[str]
+    lines: Sequence[str]
     begins: dict[int, str] = field(default_factory=dict)
     ends: dict[int, int] = field(default_factory=dict)
     lists_all: bool | None = None
@@ -95,7 +95,7 @@ class _Segment:
 
 def read_paste(lines: Sequence[str]) -> Pasted:
     """Return *lines* without what is not iptables-save's own, each in its place."""
-    return _Reader(Pasted([_bare(line) for line in lines])).read()
+    return _Reader([_bare(line) for line in lines]).read()
 
 
 def _bare(line: str) -> str:
@@ -120,15 +120,16 @@ def _bare(line: str) -> str:
 class _Reader:
     """Goes through the lines once, with what the last command asked for."""
 
-    def __init__(self, pasted: Pasted) -> None:
-        self._pasted = pasted
+    def __init__(self, lines: list[str]) -> None:
+        self._lines = lines
+        self._pasted = Pasted(lines)
         self._segment: _Segment | None = None
         self._asked: str | None = None
         self._is_saved = False  # within a table that iptables-save printed
 
     def read(self) -> Pasted:
         """Return the lines with what stands for the beginnings and ends of tables."""
-        lines = self._pasted.lines
+        lines = self._lines
         for number, line in enumerate(lines, 1):
             first = line[:1]
             if first == "*":
@@ -173,8 +174,8 @@ class _Reader:
             if not is_fence:
                 self._closed(number)
                 self._is_saved = False if prompt is not None and self._segment is None else self._is_saved
-            if self._pasted.lines[number - 1] == line:
-                self._pasted.lines[number - 1] = ""
+            if self._lines[number - 1] == line:
+                self._lines[number - 1] = ""
 
     def _command(self, line: str, number: int) -> bool:
         """Whether the line is a command that lists rules: keep what it asks for."""
@@ -205,4 +206,4 @@ class _Reader:
         self._pasted.ends[segment.begin] = segment.end
         self._pasted.lists_all = self._pasted.lists_all or False
         if number is not None:
-            self._pasted.lines[number - 1] = "COMMIT"
+            self._lines[number - 1] = "COMMIT"

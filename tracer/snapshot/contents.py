@@ -10,12 +10,15 @@ import hashlib
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 
 from tracer.kube.json_text import to_utf8
+from tracer.kube.object_file import ObjectFile
+from tracer.kube.objects import Objects
 from tracer.snapshot.looks import ROWS, Row
 from tracer.snapshot.node_files import BY_NAME
 from tracer.snapshot.object_glance import ObjectGlance, glance_objects
-from tracer.snapshot.snapshot import Snapshot
+from tracer.snapshot.snapshot import read_objects
 
 _HEAD = 6_000
 _FAMILY_HEAD = 262_144
@@ -126,7 +129,8 @@ def known_nodes(content: bytes, asked: Collection[str] = ()) -> tuple[KnownNode,
     pods = {word for word in asked if word.encode() in data}
     if pods or _NODE_KIND.search(data):
         name = "cluster.json" if data.lstrip()[:1] in (b"{", b"[") else "cluster.yaml"
-        objects = Snapshot.from_files({name: data}).objects
+        # NB: a Snapshot would stay until somebody looks for circles, with all of the text.
+        objects = Objects((ObjectFile(name, partial(read_objects, data, name)),))
         for node in objects.nodes:
             instance = (node.provider_id or "").rpartition("/")[2]  # aws:///us-east-1a/i-0abc: what EKS' collector calls its archive by
             instances = {instance} if len(instance) >= _SHORTEST_INSTANCE and not instance.isdigit() else set()

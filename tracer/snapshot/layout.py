@@ -90,7 +90,7 @@ _CLUSTER_INFO = re.compile(rf"(?P<namespace>[^/]+)/(?P<kinds>{_PLURAL}){_EXT}")
 _VERSION = re.compile(r"(?:(?:.*/)?cluster-info/cluster_version\.json|version\.json|(?:.*/)?k8s-version(?:-[0-9-]+)?\.txt)")
 _BUGTOOL = {word: file.name for file in node_files.NODE_FILES for word in file.bugtool}
 _DEFAULT_BACK_END = ("iptables-save--c", "ip6tables-save--c")
-_LOOKS_LIKE_OBJECTS = re.compile(rb"(?:^|[\s{,\"'])(?:kind|apiVersion|items)[\"']?\s*:|^\s*\[[\s,0]*\]")
+_LOOKS_LIKE_OBJECTS = re.compile(rb"(?:^|[\s{,\"'])(?:kind|apiVersion|items)[\"']?\s*:|^\s*\[(?!\s*\{)")
 
 
 _PRECEDENCE = (

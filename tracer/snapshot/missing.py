@@ -109,7 +109,7 @@ def _tables(snapshot: Snapshot, nodes: Iterable[str], modes: Mapping[str, ProxyM
 
 def _lacking(file: str, own: Mapping[str, str], others: Iterable[str], mode: ProxyMode | None) -> str | None:
     """What the dumps of one family, by path, lack; *others* are the node's of the other family."""
-    if own and not any(text.strip() for text in own.values()):
+    if own and all(not text or text.isspace() for text in own.values()):
         has_rules = mode is not None and mode.mode in (IPTABLES.mode, VIRTUAL_SERVERS.mode)
         return f"rules in {file}, which is empty," if has_rules else None
     if any("\n*nat" in text and "\n*filter" in text for text in own.values()):
@@ -173,7 +173,7 @@ def _unreadable(snapshot: Snapshot) -> Iterable[Missing]:
 
 def _holds_no_table(path: str, text: str) -> bool:
     """Whether a dump that says something has no table that can be read: another program's output, an error. Such a one holds no rules."""
-    return bool(text.strip()) and "\n*" not in f"\n{text}" and not parse_dump(text, path).tables
+    return bool(text) and not text.isspace() and not text.startswith("*") and "\n*" not in text and not parse_dump(text, path).tables
 
 
 def _unread(snapshot: Snapshot) -> Iterable[Missing]:

@@ -9,6 +9,7 @@ All of it is one pass over the text: no expression here runs over more than a li
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections import Counter
@@ -459,21 +460,22 @@ class _Objects:
     def _from_yaml(self, data: bytes) -> tuple[bytes | None, tuple[Fault, ...]]:
         text = decode_text(data, self.path)
         self.has_more = has_more(text)
-        listed: list[tuple[int, bytes]] = []
+        listed = _OnLines()
         faults: list[Fault] = []
         changed = False
         for document in read_stream(text, self.path):
+            if self.is_cut:
+                listed.add(faults[-1].line or document.line, UNREAD)
             self.is_cut = document.fault is not None
             if document.value is not None:
                 changed |= self._add_document(document, listed)
             if document.fault is not None:
                 faults.append(document.fault)
-                listed.append((document.fault.line or document.line, UNREAD))
         if self.is_cut:
-            return _on_lines(listed[:-1], broken_at=listed[-1][0]), tuple(faults)
-        return (_on_lines(listed) if changed or faults or self.has_more else None), tuple(faults)
+            return listed.content(broken_at=faults[-1].line or 1), tuple(faults)
+        return (listed.content() if changed or faults or self.has_more else None), tuple(faults)
 
-    def _add_document(self, document: YamlDocument, listed: list[tuple[int, bytes]]) -> bool:
+    def _add_document(self, document: YamlDocument, listed: _OnLines) -> bool:
         """Add what is kept of a document's objects to *listed*; return whether that is not all."""
         value = document.value
         items = value["items"] if isinstance(value, dict) and is_list(value) else value
@@ -485,7 +487,7 @@ class _Objects:
             kept = self.cleaned(one, inner if isinstance(items, list) else self.kind)
             changed |= kept is _GONE or kept != one
             if kept is not _GONE:
-                listed.append((document.lines.get(id(one), document.line), _json(_said(kept, inner))))
+                listed.add(document.lines.get(id(one), document.line), _json(_said(kept, inner)))
         return changed
 
 
@@ -545,14 +547,30 @@ def _said(value: object, kind: str | None) -> object:
 
 def _on_lines(listed: list[tuple[int, bytes]], broken_at: int | None = None) -> bytes:
     """Return a list of objects, each beginning on its line; with *broken_at* it is left open, to end in a fault on that line."""
-    parts, line = [_OPEN_LIST], 1
-    for place, (wanted, text) in enumerate(listed):
-        parts.append((b"," if place else b"") + b"\n" * max(0, wanted - line))
-        line = max(line, wanted)
-        parts.append(text)
-    if broken_at is None:
-        return b"".join(parts) + b"]}\n"
-    return b"".join(parts) + b"\n" * max(0, broken_at - line)
+    found = _OnLines()
+    for line, text in listed:
+        found.add(line, text)
+    return found.content(broken_at=broken_at)
+
+
+class _OnLines:
+    """A list of objects that is written as they come, each beginning on its line."""
+
+    def __init__(self) -> None:
+        self._written = io.BytesIO()
+        self._written.write(_OPEN_LIST)
+        self._line, self._is_first = 1, True
+
+    def add(self, line: int, text: bytes) -> None:
+        """Write one more object."""
+        self._written.write((b"" if self._is_first else b",") + b"\n" * max(0, line - self._line))
+        self._written.write(text)
+        self._line, self._is_first = max(self._line, line), False
+
+    def content(self, broken_at: int | None = None) -> bytes:
+        """Return the list; with *broken_at* it is left open, to end in a fault on that line."""
+        self._written.write(b"]}\n" if broken_at is None else b"\n" * max(0, broken_at - self._line))
+        return self._written.getvalue()
 
 
 class _Pieces:
@@ -561,9 +579,13 @@ class _Pieces:
     def __init__(self, data: bytes, spans: Spans) -> None:
         self._data, self._spans = data, spans
         starts, ends = spans.starts, spans.ends
-        self.items = [data[start:end] for start, end in zip(starts, ends, strict=True)]
         self._gaps = [data[end:start] for end, start in zip([0, *ends], [*starts, len(data)], strict=True)]
         self._line, self._lines = 1, list[int]()
+
+    @property
+    def items(self) -> Iterator[bytes]:
+        """Yield the text of each object."""
+        return (self._data[start:end] for start, end in zip(self._spans.starts, self._spans.ends, strict=True))
 
     @property
     def is_plain(self) -> bool:
@@ -582,10 +604,11 @@ class _Pieces:
     def line_of(self, item: int) -> int:
         """Return the line on which object *item* begins; asked in order."""
         if not self._lines:
-            for gap, text in zip(self._gaps, [*self.items, b""], strict=True):
-                self._line += gap.count(b"\n")
+            counted = 0
+            for start in (*self._spans.starts, len(self._data)):
+                self._line += self._data.count(b"\n", counted, start)
                 self._lines.append(self._line)
-                self._line += text.count(b"\n")
+                counted = start
         return self._lines[item]
 
     def with_changed(self, changed: Mapping[int, bytes | None]) -> bytes:

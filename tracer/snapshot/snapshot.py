@@ -182,12 +182,16 @@ class Snapshot:
         """Return the API objects; a file is read when something in it may be asked for."""
         return Objects(ObjectFile(o.path, partial(self._read_objects, o.path), kind=o.kind) for o in self.layout.objects)
 
-    def _read_objects(self, path: str) -> bytes | list[Document]:
-        """Return the file's JSON, or its YAML documents. :raises ParseError: it is not UTF-8."""
-        data = to_utf8(self.files[path])
-        if json_spans(data, path) is not None:
-            return data
-        return list(_items(read_stream(decode_text(data, path), path)))
+    def _read_objects(self, path: str) -> bytes | Iterator[Document]:
+        return read_objects(self.files[path], path)
+
+
+def read_objects(content: bytes, path: str) -> bytes | Iterator[Document]:
+    """Return the JSON of a file of objects, or its YAML documents. :raises ParseError: it is not UTF-8."""
+    data = to_utf8(content)
+    if json_spans(data, path) is not None:
+        return data
+    return _items(read_stream(decode_text(data, path), path))
 
 
 def _seconds(value: object) -> float | None:

@@ -106,12 +106,14 @@ def summarise(snapshot: Snapshot, progress: Progress | None = None, *, met: tupl
     :raises SnapshotError: there is no Service in any file.
     :raises ParseError: there is none, and a file that may have held some cannot be read.
     """
+    # Before the objects are read, which stay: a dump of rules is the largest thing there is, and no longer needed then.
+    of_nodes = _node_faults(snapshot, progress)
     objects = snapshot.objects
     forms = Forms()
     counts = objects.check_all(forms.look)
     if not counts.get("Service"):
         _refuse(_as_read(objects.faults, met))
-    faults = _as_read((*objects.faults, *_node_faults(snapshot, progress)), met)
+    faults = _as_read((*objects.faults, *of_nodes), met)
     timeline, broken = _timeline(snapshot)
     moment, source = taken_at(snapshot)
     modes = {n: proxy_mode(snapshot, n) for n in snapshot.node_names}
@@ -195,11 +197,12 @@ def file_faults(snapshot: Snapshot, node: str, file: NodeFile) -> tuple[Fault, .
     path = snapshot.path_of(node, file.name)
     try:
         text = snapshot.text(path)
-        if not text.strip() and not file.may_be_empty:
+        is_blank = not text or text.isspace()
+        if is_blank and not file.may_be_empty:
             return (Fault(file=path, line=None, column=None, message="the file is empty: its command printed nothing"),)
         if file.check is not None:
             return file.check(text, path)
-        if file.name.endswith(".json") and text.strip():
+        if file.name.endswith(".json") and not is_blank:
             decode_json(text, path)
     except ParseError as error:
         return error.faults

@@ -83,8 +83,12 @@ def read_yaml(text: str, file: str) -> Iterator[YamlDocument]:
         yield document
 
 
-def read_part(text: str, file: str, allowance: Allowance, *, first_line: int = 1) -> Iterator[YamlDocument]:
-    """Yield the documents of *text*, which begins on *first_line* of *file*; the last one with the fault that read_yaml raises, if any."""
+def read_part(text: str, file: str, allowance: Allowance, *, first_line: int = 1, list_kind: str = "") -> Iterator[YamlDocument]:
+    """Yield the documents of *text*, which begins on *first_line* of *file*; the last one with the fault that read_yaml raises, if any.
+
+    With a *list_kind* the text is one list of that kind, and each item is yielded when it ends, as a list of its own, and not kept: all of
+    them together would take ten times the text.
+    """
     builder = _Builder(text, file, allowance, first_line)
     try:
         for event in yaml.parse(text, Loader=_LOADER):
@@ -92,6 +96,12 @@ def read_part(text: str, file: str, allowance: Allowance, *, first_line: int = 1
                 builder = _Builder(text, file, allowance, first_line)
             elif not isinstance(event, yaml.DocumentEndEvent):
                 builder.take(event)
+                if list_kind and isinstance(event, yaml.MappingEndEvent) and (item := builder.ended_item(list_kind)) is not None:
+                    yield item
+            elif list_kind and builder.kind != list_kind:
+                yield builder.broken(
+                    Fault(file=file, line=first_line, column=None, message="not usable YAML: its kind is not said plainly")
+                )
             elif builder.value is not None:
                 yield builder.document()
                 builder = _Builder(text, file, allowance, first_line)
@@ -140,6 +150,20 @@ class _Builder:
     def document(self) -> YamlDocument:
         """Return the document, which has ended."""
         return YamlDocument(value=self.value, line=self.line, lines=self.lines, has_aliases=self._has_aliases)
+
+    @property
+    def kind(self) -> object:
+        """Return what the document says as its kind."""
+        return self.value.get("kind") if isinstance(self.value, dict) else None
+
+    def ended_item(self, list_kind: str) -> YamlDocument | None:
+        """Return the item of the list that has just ended, which is not kept; None where none has."""
+        items = self.value.get("items") if isinstance(self.value, dict) else None
+        if not isinstance(items, list) or len(self._open) != 2 or self._open[1].value is not items:
+            return None
+        value: dict[str, object] = {"kind": list_kind, "items": [items.pop()]}
+        lines, self.lines = self.lines, {}
+        return YamlDocument(value=value, line=self.line, lines=lines, has_aliases=self._has_aliases)
 
     def broken(self, fault: Fault) -> YamlDocument:
         """Return what of the document was read before *fault*: of a list the items that had ended."""

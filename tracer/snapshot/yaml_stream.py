@@ -25,6 +25,8 @@ _CONTENT = re.compile(r"^(?!---[ \t]*(?:#[^\n]*)?\r?$)[ \t]*[^ \t\r\n#%]", re.MU
 _YAML_NAMES = (".yaml", ".yml")
 _YAML = re.compile(rb"^(?:apiVersion|kind|items)[ \t]*:", re.MULTILINE)
 _HEAD = 65_536
+_KIND_KEY, _ITEMS_KEY = "\nkind:", "\nitems:"
+_LIST_KIND = re.compile(r"kind:[ \t]{1,8}[\"']?(?P<kind>[A-Za-z]{0,60}List)[\"']?[ \t\r]{0,8}(?:\n|\Z)", re.ASCII)
 _NEAR = 3
 """In so many lines before a fault a template's mark may have caused it."""
 TEMPLATE_SAID = (
@@ -77,7 +79,7 @@ def has_more(text: str) -> bool:
 
 
 def _read(piece: str, file: str, line: int, allowance: Allowance) -> Iterator[YamlDocument]:
-    for document in read_part(piece, file, allowance, first_line=line):
+    for document in read_part(piece, file, allowance, first_line=line, list_kind=_list_kind(piece)):
         items = _items_without_kind(document.value)
         if document.fault is None and items is not None:
             # NB: kubectl writes the list's kind behind its items: where it is gone, so may be a part of the last one.
@@ -110,6 +112,12 @@ def _has_template_name(value: object) -> bool:
     metadata = value.get("metadata") if isinstance(value, dict) else None
     named = [metadata.get(key) for key in ("name", "namespace")] if isinstance(metadata, dict) else []
     return any(isinstance(one, str) and "{" in one for one in named)
+
+
+def _list_kind(piece: str) -> str:
+    """Return the kind of the list that a document plainly is, as kubectl prints it behind the items; "" for any other."""
+    found = _LIST_KIND.match(piece, piece.rfind(_KIND_KEY) + 1)
+    return found["kind"] if found and piece.count(_KIND_KEY) == 1 and _ITEMS_KEY in piece else ""
 
 
 def _items_without_kind(value: object) -> list[object] | None:

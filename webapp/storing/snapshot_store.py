@@ -106,6 +106,9 @@ def written(source: Source, progress: Progress, known: Iterable[KnownNode] = ())
                 if stored.content is not None:
                     writer.add(name, stored.content)
                     after.add(name, stored.content)
+                # The next file is read before these names mean it: of two large ones both would be there.
+                del content, stored
+            del whole
         writer.finish()
         file.flush()
         yield Written(

@@ -76,6 +76,7 @@ def arrangement_of(source: Source, known: Iterable[KnownNode] = ()) -> Arrangeme
         glances[path] = glance(path, content)
         if not _is_one_thing(glances[path], content) and (found := cut(path, content)):
             parts[path] = found
+        del content  # before the next one is read
     asked = (*glances.values(), *(part.glance for found in parts.values() for part in found))
     said = (KnownNode(name=match["node"]) for match in map(_IN_NODES.match, source.names) if match)
     by_name: dict[str, KnownNode] = {}
@@ -105,6 +106,7 @@ def _nodes(files: Iterable[tuple[str, bytes]], glances: Mapping[str, Glance], pa
         for data in _objects(content, glances[path], parts.get(path, ())):
             for node in known_nodes(data, asked):
                 found[node.name] = node.merged(found.get(node.name, node))
+        content = b""  # before the next one is read
     yield from found.values()
 
 

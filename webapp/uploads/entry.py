@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -52,5 +53,8 @@ class Looked:
         return self._read(size)
 
     def whole(self) -> bytes:
-        """Return all that is left."""
-        return b"".join(iter(lambda: self.read(CHUNK), b""))
+        """Return all that is left. NB: what is written into a BytesIO is handed out as it lies there; pieces would be there twice."""
+        found = io.BytesIO()
+        while chunk := self.read(CHUNK):
+            found.write(chunk)
+        return found.getvalue()

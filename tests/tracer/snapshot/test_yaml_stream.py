@@ -119,7 +119,9 @@ def test_what_stands_between_is_passed_over(noise: str) -> None:
     text = f"{service('a')}{NOISE[noise]}{listed('b', 'c')}{NOISE[noise]}{service('d')}"
     assert read(text) == (["a", "b", "c", "d"], ())
     documents = list(read_stream(text, "f.yaml"))
-    assert [d.line for d in documents] == [n for n, line in enumerate(text.split("\n"), 1) if line.startswith("apiVersion")]
+    assert list(dict.fromkeys(d.line for d in documents)) == [
+        n for n, line in enumerate(text.split("\n"), 1) if line.startswith("apiVersion")
+    ]
     content = Redaction(["cluster.yaml"]).stored("cluster.yaml", text.encode()).content or b""
     assert b"Secret" not in content
     assert [s.name for s in Snapshot.from_files({"cluster.yaml": content}).objects.services] == ["a", "b", "c", "d"]
@@ -212,3 +214,33 @@ def test_a_fault_far_from_a_template_in_a_string_is_no_template() -> None:
     )
     assert names == ["b"]
     assert fault.message.startswith("not YAML")
+
+
+def test_the_items_of_a_list_come_one_by_one_and_are_not_kept() -> None:
+    documents = list(read_stream(listed(*"abcdef"), "f.yaml"))
+    assert [len(d.value["items"]) for d in documents] == [1] * 6 + [0]  # type: ignore[index]
+    assert len(documents[1].lines) <= 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("kind: ServiceList", ["a"]),
+        ("kind: 'ServiceList'", ["a"]),
+        ("kind: SecretList", []),
+        ('"kind": SecretList', []),
+        ("? kind\n: SecretList", []),
+    ],
+)
+def test_items_have_the_kind_that_stands_behind_them(kind: str, names: list[str]) -> None:
+    text = f"apiVersion: v1\nitems:\n- metadata: {{name: a}}\n  data: {{p: hidden}}\n  kinds: |\n    kind: List\n{kind}\n"
+    objects = Snapshot.from_files({"cluster.yaml": text.encode()}).objects
+    assert [s.name for s in objects.services] == names
+    stored = Redaction(["cluster.yaml"]).stored("cluster.yaml", text.encode()).content or b""
+    assert (b"hidden" in stored) is bool(names)
+
+
+def test_a_list_that_says_two_kinds_is_a_fault() -> None:
+    text = "apiVersion: v1\nitems:\n- metadata: {name: a}\n'kind': SecretList\nkind: ServiceList\n"
+    _, faults = read(text)
+    assert "stands twice" in faults[0].message
