@@ -145,19 +145,12 @@ class Table:
 
 
 @dataclass(slots=True, kw_only=True)
-class Node:
-    """A node: its tables in the order of making, its policy routing rules (ip's words), settings."""
+class Stack:
+    """A node's or a pod's own stack: its tables in the order of making. *tells_hooks*: it has a list of its hooks."""
 
     number: int
     tables: list[Table] = field(default_factory=list)
-    routing: list[str] = field(default_factory=list)
-    rp_filter: int = 0
     tells_hooks: bool = False
-
-    @property
-    def name(self) -> str:
-        """Return the node's name."""
-        return f"n{self.number}"
 
     def hooks(self) -> str:
         """Return what ``nft list hooks`` would print: of equal priorities, what was made last."""
@@ -169,6 +162,20 @@ class Node:
         for hook, entries in found.items():
             lines += [f"\thook {hook} {{", *(f"\t\t{at:+011} {name}" for at, name in sorted(entries, key=lambda entry: entry[0])), "\t}"]
         return "\n".join((*lines, "}", ""))
+
+
+@dataclass(slots=True, kw_only=True)
+class Node(Stack):
+    """A node: its policy routing rules (ip's words), settings, and its pod's own stack where that is recorded."""
+
+    routing: list[str] = field(default_factory=list)
+    rp_filter: int = 0
+    pod: Stack | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the node's name."""
+        return f"n{self.number}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +209,7 @@ class Drawing:
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._rng = Random(seed)
+        self._devices: list[str] = []
 
     def cluster(self) -> Drawn:
         """Return the cluster of the seed."""
@@ -222,15 +230,25 @@ class Drawing:
         rng = self._rng
         node.rp_filter = rng.choice((0, 0, 1, 2))
         node.tells_hooks = rng.random() < 0.5
-        keys = [(maker, table) for maker in MAKERS for table in HOOKS if rng.random() < (0.5 if table in ("filter", "nat") else 0.2)]
-        rng.shuffle(keys)
-        for maker, table in keys:
-            hooks = [hook for hook in HOOKS[table] if rng.random() < 0.7] or [rng.choice(HOOKS[table])]
-            node.tables.append(Table(maker=maker, name=table, chains=[self._chain(made, node, table, hook) for hook in hooks]))
+        devices = ["eth0", "pod0", *(["eth1"] if made.networks > 1 else []), *(["vx0"] if made.overlay else [])]
+        node.tables = self._tables(made, devices, often=1.0)
+        if rng.random() < 0.5:
+            node.pod = Stack(number=node.number, tells_hooks=rng.random() < 0.5)
+            node.pod.tables = self._tables(made, ["eth0"], often=rng.choice((0.0, 0.4)))
         for name in ("filter", "nat", "mangle"):
             self._quarrel(made, node, name)
         if rng.random() < 0.5:
             node.routing = self._routing(made, node)
+
+    def _tables(self, made: Drawn, devices: list[str], *, often: float) -> list[Table]:
+        rng, self._devices, found = self._rng, devices, []
+        shares = {"filter": 0.5, "nat": 0.5, "mangle": 0.2, "raw": 0.2}
+        keys = [(maker, table) for maker in MAKERS for table in HOOKS if rng.random() < shares[table] * often]
+        rng.shuffle(keys)
+        for maker, table in keys:
+            hooks = [hook for hook in HOOKS[table] if rng.random() < 0.7] or [rng.choice(HOOKS[table])]
+            found.append(Table(maker=maker, name=table, chains=[self._chain(made, table, hook) for hook in hooks]))
+        return found
 
     def _quarrel(self, made: Drawn, node: Node, name: str) -> None:
         """Let two makers do different things with the same packets at the same hook."""
@@ -270,11 +288,11 @@ class Drawing:
         )
         return [f"rule add {asked} lookup 100 pref 1000", f"route add {way} table 100"]
 
-    def _chain(self, made: Drawn, node: Node, table: str, hook: str) -> Chain:
-        rules = [self._rule(made, node, table, hook) for _ in range(self._rng.choice((1, 1, 2, 3)))]
+    def _chain(self, made: Drawn, table: str, hook: str) -> Chain:
+        rules = [self._rule(made, table, hook) for _ in range(self._rng.choice((1, 1, 2, 3)))]
         return Chain(hook=hook, rules=rules, policy="accept")
 
-    def _rule(self, made: Drawn, node: Node, table: str, hook: str) -> Rule:
+    def _rule(self, made: Drawn, table: str, hook: str) -> Rule:
         rng = self._rng
         protocol, does = rng.choice(("tcp", "udp")), self._does(made, table, hook)
         kind = does.split()[0]
@@ -301,7 +319,7 @@ class Drawing:
     def _where(self, made: Drawn, table: str, hook: str, often: float) -> dict[str, object]:
         """What a rule asks for, each thing as *often*."""
         rng, found = self._rng, {}  # type: ignore[var-annotated]
-        devices = ["eth0", "pod0", *(["eth1"] if made.networks > 1 else []), *(["vx0"] if made.overlay else [])]
+        devices = self._devices
         if rng.random() < often:
             found["port"] = rng.choice((OPEN, CLOSED))
         if rng.random() < often:
@@ -360,6 +378,8 @@ class Drawing:
         makers = {table.maker for table in node.tables}
         made.counts["nodes with both back ends of iptables"] += {"legacy", "nft"} <= makers
         made.counts["nodes with native tables"] += not makers.isdisjoint(("ip", "inet"))
+        made.counts["pods whose own stack is recorded"] += node.pod is not None
+        made.counts["pods with rules of their own"] += node.pod is not None and bool(node.pod.tables)
         made.counts["nodes with nft-hooks.txt"] += node.tells_hooks
         made.counts[f"nodes with rp_filter {node.rp_filter}"] += 1
         places = Counter((chain.hook, table.priority(chain.hook)) for table in node.tables for chain in table.chains)

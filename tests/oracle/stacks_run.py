@@ -16,6 +16,8 @@ from tracer.topology.cluster import Cluster
 from tracer.trace import Disposition, Outcome, Trace
 
 SHOTS = 20
+_PATIENTLY = 2.5
+"""Seconds that who asks again waits: the machine may be busy."""
 _ONE_TOKEN = 1.1
 """Seconds in which a sender may be told of one more route that leads nowhere. Source: ip_error, ip_rt_error_cost."""
 
@@ -88,7 +90,7 @@ def _again(world: World, shots: list[Shot]) -> dict[Shot, Observed]:
     while left := [shot for shot in shots if shot not in found]:
         turn = list({shot.source: shot for shot in left}.values())
         time.sleep(_ONE_TOKEN)
-        found |= dict(zip(turn, world.shoot(turn), strict=True))
+        found |= dict(zip(turn, world.shoot(turn, _PATIENTLY), strict=True))
     return found
 
 
@@ -152,4 +154,7 @@ def told(drawn: Drawn, shot: Shot, observed: Observed, answer: Trace) -> str:
         )
         for table in node.tables:
             lines += [f"    {table.maker} {line}" for line in table.text().splitlines()]
+        if node.pod is not None:
+            lines.append(f"  its pod: recorded, hooks {'told' if node.pod.tells_hooks else 'not told'}")
+            lines += [f"    {table.maker} {line}" for table in node.pod.tables for line in table.text().splitlines()]
     return "\n".join(lines)

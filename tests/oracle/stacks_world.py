@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from tests.oracle.netns import Namespace
-from tests.oracle.stacks_drawn import OPEN, REFUSED, VXLAN_PORT, Drawn, Node, Shot, Table, node_address, pod_address
+from tests.oracle.stacks_drawn import OPEN, REFUSED, VXLAN_PORT, Drawn, Node, Shot, Stack, Table, node_address, pod_address
 
 _WAIT = 0.7
 """Seconds until what did not answer is a timeout; a SYN is sent again after one."""
@@ -139,8 +139,9 @@ class World:
 
     def _load(self) -> None:
         for node in self.drawn.nodes:
-            for table in node.tables:
-                self.spaces[node.name].run(*_program(table), text=table.text())
+            for name, tables in ((node.name, node.tables), (f"p{node.number}", node.pod.tables if node.pod else [])):
+                for table in tables:
+                    self.spaces[name].run(*_program(table), text=table.text())
 
     # -- servers ------------------------------------------------------------------------------------------------------------------
 
@@ -188,11 +189,14 @@ class World:
         found = {"nodes.json": _list(nodes), "pods.json": _list([_pod(n) for n in self.drawn.nodes])}
         found |= {"services.json": _list([]), "endpointslices.json": _list([])}
         for node in self.drawn.nodes:
-            found |= {f"nodes/{node.name}/{name}": text.encode() for name, text in self._texts(node).items()}
+            found |= {f"nodes/{node.name}/{name}": text.encode() for name, text in self._texts(node.name, node).items()}
+            if node.pod is not None:
+                pod = f"p{node.number}"
+                found |= {f"nodes/{node.name}/pods/lab_{pod}/{name}": t.encode() for name, t in self._texts(pod, node.pod).items()}
         return found
 
-    def _texts(self, node: Node) -> dict[str, str]:
-        run = self.spaces[node.name].run
+    def _texts(self, space: str, stack: Stack) -> dict[str, str]:
+        run = self.spaces[space].run
         settings = [x for x in run("sysctl", "-a", "-r", r"^net\.ipv4\.(ip_forward|conf)").splitlines() if x.startswith("net.")]
         texts = {
             "ip-addr.json": run("ip", "-j", "addr"),
@@ -206,23 +210,23 @@ class World:
             "iptables-save.txt": run("iptables-nft-save") or "".join(f"*{t}\nCOMMIT\n" for t in ("filter", "nat", "mangle", "raw")),
             "nft-ruleset.txt": run("nft", "list", "ruleset"),
         }
-        if any(table.maker == "legacy" for table in node.tables):
+        if any(table.maker == "legacy" for table in stack.tables):
             texts["iptables-legacy-save.txt"] = run("iptables-legacy-save")
-        if node.tells_hooks:
-            texts["nft-hooks.txt"] = node.hooks()
+        if stack.tells_hooks:
+            texts["nft-hooks.txt"] = stack.hooks()
         return texts
 
     # -- packets ------------------------------------------------------------------------------------------------------------------
 
-    def shoot(self, shots: list[Shot]) -> list[Observed]:
-        """Return what each client sees; all ask at once."""
+    def shoot(self, shots: list[Shot], wait: float = _WAIT) -> list[Observed]:
+        """Return what each client sees within *wait* seconds; all ask at once."""
         asking: dict[int, _Asking] = {}
         for shot in shots:
             one = self._ask(shot)
             asking[one.socket.fileno()] = one
             if one.observed is None:
                 self._poll.register(one.socket.fileno(), select.POLLIN | (select.POLLOUT if shot.protocol == "tcp" else 0))
-        end = time.monotonic() + _WAIT
+        end = time.monotonic() + wait
         while (left := end - time.monotonic()) > 0 and any(one.observed is None for one in asking.values()):
             for number, _ in self._poll.poll(left * 1000):
                 if number in self._servers:
