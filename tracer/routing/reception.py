@@ -121,9 +121,18 @@ class Reception:
         return SourceCheck.OK, ""
 
     def _full(self, destination: Address | None, out: str | None, rp_filter: int) -> tuple[SourceCheck, str]:
-        """Return __fib_validate_source()'s verdict: where would a packet to the source go?"""
-        if rp_filter and unsaid(source := self._flow.source or _ZERO):
-            return SourceCheck.UNKNOWN, f"{which(source)}, for which {shown_device(self._device)} is asked (rp_filter)"
+        """Return __fib_validate_source()'s verdict: where would a packet to the source go?
+
+        NB: somebody outside may be anywhere: what the default route lets in is taken, what it does not is not known.
+        """
+        source = self._flow.source or _ZERO
+        not_known = SourceCheck.UNKNOWN, f"{which(source)}, for which {shown_device(self._device)} is asked (rp_filter)"
+        if rp_filter and unsaid(source):
+            return not_known
+        found = self._way_back(destination, out, rp_filter)
+        return found if unsaid(source) is None or found[0] is SourceCheck.OK else not_known
+
+    def _way_back(self, destination: Address | None, out: str | None, rp_filter: int) -> tuple[SourceCheck, str]:
         found = self._decider.decide(self._reversed(destination, out))
         if found.kind is ResultKind.UNKNOWN:
             return SourceCheck.UNKNOWN, found.unknown_reason or ""

@@ -516,4 +516,5 @@ def _reverse_path(match: m.RpfilterMatch, walk: Walk, crossing: Crossing) -> boo
     if any(r.kind is ResultKind.LOCAL for r in results):
         return match.accept_local
     reachable = [r for r in results if r.kind is ResultKind.UNICAST]
-    return bool(reachable) and (match.loose or any(r.device == crossing.in_device for r in reachable))
+    is_back = bool(reachable) and (match.loose or any(r.device == crossing.in_device for r in reachable))
+    return None if not is_back and unsaid(walk.packet.source) is not None else is_back  # somebody outside may be anywhere

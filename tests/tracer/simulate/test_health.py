@@ -133,3 +133,16 @@ def test_what_no_rule_looks_at_is_no_condition() -> None:
     for node in made.nodes:
         node.texts["sysctl.txt"] = node.sysctls() + "net.ipv4.conf.all.rp_filter = 1\n"
     assert {bool(o.conditions) for o in ask(made).outcomes} == {False}
+
+
+def test_where_routes_differ_from_where_is_no_certainty() -> None:
+    """A second card has the default route: what comes in by the first passes its reverse path filter from some addresses, and from others not."""
+    made = cluster()
+    node = made.node(1)
+    node.texts["sysctl.txt"] = node.sysctls() + "net.ipv4.conf.all.rp_filter = 1\n"
+    routes = node.ip_route(made.nodes, 4)
+    for route in routes:
+        if route["dst"] == "default":
+            route |= {"dev": "eth1", "gateway": "192.0.2.1"}
+    node.texts["ip-route.json"] = json.dumps(routes)
+    assert not any("left out" in note for outcome in ask(made).outcomes for hop in outcome.hops for note in hop.notes)
