@@ -53,6 +53,11 @@ class Entry:
     text: str = ""
 
     @property
+    def is_opening(self) -> bool:
+        """Return whether only the first packet of a TCP connection has been seen."""
+        return self.unreplied and self.state == "SYN_SENT"
+
+    @property
     def has_dnat(self) -> bool:
         """Return whether the destination was translated."""
         return (self.original.destination, self.original.destination_port) != (self.reply.source, self.reply.source_port)

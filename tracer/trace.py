@@ -279,6 +279,10 @@ class Also:
         return {"condition": self.condition, "hops": [h.to_dict(with_steps=with_steps, written=written) for h in self.hops]}
 
 
+LATER = frozenset({"HANDSHAKE_UNFINISHED", "HANDSHAKE_UNKNOWN", "SYN_SENT_AGAIN"})
+"""Codes of remarks on what the client sends after its first packet; the others are of what is not known and makes no difference."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """One leaf of the branch tree, with its exact probability.
@@ -286,7 +290,8 @@ class Outcome:
     *conditions* are the things the snapshot cannot tell that had to hold on the way here. Where there are any, the probability is
     only a share of the whole, split evenly so that the sum stays 1; it is no estimate, and pages show no odds for it.
     *left_from* is the node that a packet left the cluster from. *assumes* are the words of the assumptions that it rests on.
-    *also* are the other ways that end just so where something else holds, *remarks* what therefore makes no difference.
+    *also* are the other ways that end just so where something else holds, *remarks* what therefore makes no difference, and what becomes
+    of what the client sends later (``LATER``).
     """
 
     probability: Fraction

@@ -193,4 +193,67 @@ REASONS = (
             kernel("Documentation/networking/ipvs-sysctl.rst"),
         ),
     ),
+    Explanation(
+        code="HANDSHAKE_UNFINISHED",
+        severity=Severity.FAULT,
+        theme=Theme.CONNECTIONS,
+        title="The connection opens and then hangs",
+        sentence="The first packet and its answer arrive, but the client's ACK, which ends the handshake, does not.",
+        meaning=(
+            "connect succeeds as soon as the answer is there; what the client sends then meets rules as the ACK does. A node that did "
+            "not see the answer (it took another way, or a rule does not track it) takes the ACK for INVALID, and does not translate it; "
+            "one that does not know the connection takes it for NEW, or for INVALID where nf_conntrack_tcp_loose is 0. A mark that a nat "
+            "rule sets is on the first packet only, and a rule for --syn lets in nothing else.",
+        ),
+        confirm=(
+            Check(look_for="The SYN's entry, still SYN_SENT [UNREPLIED].", command="conntrack -L -p tcp --dport PORT"),
+            Check(look_for="The rule's growing counter.", command="iptables-save -c -t filter | grep -E 'INVALID|--syn|state'"),
+            Check(look_for="Growing 'invalid'.", command="conntrack -S"),
+        ),
+        fix=(
+            Remedy(action="Lead requests and answers through the same node.", trade_off="Routes to be kept in step with the cluster."),
+            Remedy(action="Exempt this traffic from the rule, in both directions.", trade_off="It is not filtered by its state any more."),
+        ),
+        sources=(
+            issue("kubernetes/kubernetes#117924"),
+            issue("projectcalico/calico#3795"),
+            kernel("net/netfilter/nf_conntrack_proto_tcp.c"),
+        ),
+    ),
+    Explanation(
+        code="HANDSHAKE_UNKNOWN",
+        severity=Severity.NOTICE,
+        theme=Theme.CONNECTIONS,
+        title="Whether the handshake ends is not known",
+        sentence="The first packet and its answer arrive; what becomes of the client's ACK, the snapshot does not tell.",
+        meaning=(
+            "Rules can treat the ACK otherwise than the first packet: by its state, its flags, its mark. A file that would tell is "
+            "missing.",
+        ),
+        sources=(kernel("net/netfilter/nf_conntrack_proto_tcp.c"),),
+    ),
+    Explanation(
+        code="SYN_SENT_AGAIN",
+        severity=Severity.WARNING,
+        theme=Theme.CONNECTIONS,
+        title="The second SYN meets something else",
+        sentence="The first packet gets no answer, and the one that the kernel sends again does not go the same way.",
+        meaning=(
+            "A SYN without an answer is sent again after a second, then after two, four and so on. The nodes that the first one got "
+            "through know the connection by then: nat rules are not asked, so a mark that kube-proxy sets there is missing, and routes "
+            "and rules that ask for the mark lead elsewhere. Lists of -m recent remember the first one. The client connects late, or is "
+            "stopped by another rule than the one that stopped the first packet.",
+        ),
+        confirm=(
+            Check(look_for="SYNs that are sent again.", command="tcpdump -ni any 'tcp[tcpflags] & tcp-syn != 0 and port PORT'"),
+            Check(look_for="Rules and routes for the mark.", command="iptables-save | grep -F -- '--mark'; ip rule"),
+        ),
+        fix=(
+            Remedy(
+                action="Keep the mark in the connection (CONNMARK --save-mark, --restore-mark) where routes or rules ask for it.",
+                trade_off="One more rule for every packet.",
+            ),
+        ),
+        sources=(kernel("net/ipv4/tcp_timer.c"), kernel("net/netfilter/nf_nat_core.c")),
+    ),
 )

@@ -83,6 +83,7 @@ def _end(outcome: Outcome) -> object:
         outcome.reject_with,
         outcome.left_from,
         outcome.assumes,
+        tuple((remark.code, remark.text) for remark in outcome.remarks),
         back,
     )
 
@@ -125,7 +126,7 @@ def _one(group: list[_Leaf]) -> Ending:
         conditions=conditions,
         assumes=tuple(dict.fromkeys(word for leaf in group for word in leaf.ending.outcome.assumes)),
         also=tuple(_beside(leaf, first) for leaf in group if leaf is not first),
-        remarks=tuple(_remarks(group, matter)),
+        remarks=(*outcome.remarks, *_remarks(group, matter)),
     )
     return Ending(told, changed(walk, unknowns=tuple(_unknowns(group, matter))))
 

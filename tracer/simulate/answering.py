@@ -81,7 +81,8 @@ def _after(ending: Ending, back: Ending) -> Ending:
         assumes=tuple(dict.fromkeys(ending.outcome.assumes + back.outcome.assumes)),
     )
     unknowns, forks = (*ending.walk.unknowns, *back.walk.unknowns), ending.walk.forks + back.walk.forks
-    return Ending(outcome, changed(ending.walk, unknowns=unknowns, forks=forks))
+    entries, confirmed = back.walk.entries, back.walk.confirmed
+    return Ending(outcome, changed(ending.walk, unknowns=unknowns, forks=forks, entries=entries, confirmed=confirmed))
 
 
 def _joined(passed_on: Reply, reply: Reply) -> Reply:
@@ -136,6 +137,8 @@ def _walk_back(fabric: Fabric, asked: Walk, place: Place, kind: str | None, *, i
         answering=True,
         midstream=asked.midstream,
         existing=asked.existing,
+        refused=asked.refused,
+        confirmed=asked.confirmed,
         own_ports=asked.own_ports,
         refusal=kind,
         attached=is_attached,

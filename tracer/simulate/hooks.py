@@ -25,6 +25,7 @@ from tracer.netfilter.registered import Registered, is_before
 from tracer.netfilter.translate import Addresses, Translation, manipulates_source, translate
 from tracer.netfilter.view import View
 from tracer.packet import Address, Family, Packet, Protocol, unsaid
+from tracer.refusals import RESET
 from tracer.routing import ResultKind, is_unnamed
 from tracer.simulate import ipvs, recorded
 from tracer.simulate.assuming import Assuming
@@ -203,7 +204,7 @@ class HookRunner:
             if judged is not None:
                 yield _taken(walk, crossing, leaf, judged)
             else:
-                yield self._ended(walk, leaf) or _carried(walk, crossing, leaf)
+                yield self._ended(walk, crossing, leaf) or _carried(walk, crossing, leaf)
 
     def _leaves(self, chain: BaseChain, view: View, steps: StepList | None) -> Iterator[Leaf]:
         """Every way the chain ends, from what earlier packets found where that tells it."""
@@ -238,7 +239,7 @@ class HookRunner:
             reverse_path=lambda match: _reverse_path(match, walk, crossing),
         )
 
-    def _ended(self, walk: Walk, leaf: Leaf) -> Ending | None:
+    def _ended(self, walk: Walk, crossing: Crossing, leaf: Leaf) -> Ending | None:
         """The end of the branch when *leaf* stops the packet, None when it goes on."""
         if leaf.verdict == "accept":
             return None
@@ -250,6 +251,7 @@ class HookRunner:
             return walk.end(Disposition.DROPPED, Reason(code="RULE_DROP", text=f"Dropped by {leaf.where}"))
         if leaf.verdict == "reject" and isinstance(leaf.target, m.Reject):
             reason = Reason(code="RULE_REJECT", text=f"Rejected with {leaf.target.reject_with} by {leaf.where}")
+            walk = changed(walk, refused=crossing.connection)
             return walk.end(Disposition.REJECTED, reason, reject_with=leaf.target.reject_with)
         missing = Unknown(code="UNMODELLED_TARGET", text=f"{leaf.where} decides in a way that has no model")
         unknown = leaf.unknowns[-1] if leaf.unknowns else missing
@@ -292,7 +294,7 @@ class HookRunner:
         for leaf in self._leaves(first, self._view(walk, crossing, hook), walk.visit.steps):
             if leaf.verdict == "nat" and leaf.target is not None:
                 yield from self._translated(walk, crossing, hook, leaf)
-            elif ended := self._ended(walk, leaf):
+            elif ended := self._ended(walk, crossing, leaf):
                 yield ended
             else:
                 yield from self._nat_chains(*_carried(walk, crossing, leaf), hook, rest)
@@ -455,16 +457,23 @@ def _tracked(walk: Walk, crossing: Crossing) -> Iterator[Passed]:
 
 def _track(walk: Walk, crossing: Crossing) -> Passed:
     """Give the packet its entry, one that is there or a new one, and its state."""
+    if walk.attached and walk.refused is not None and walk.refusal == RESET:
+        return walk, changed(crossing, connection=walk.refused, reply=True, state="RELATED")  # nf_ct_attach
     found = walk.entry(crossing.table, walk.packet)
     if found:
         connection, reply = found
         if connection.opening and walk.midstream and not reply:
             return walk, changed(crossing, state="INVALID")  # tcp_conntracks: an ACK before any answer
         known = "RELATED" if walk.is_error or walk.attached else "ESTABLISHED" if reply or connection.established else "NEW"
+        if connection.opening and reply and not walk.is_error:
+            connection = changed(connection, opening=False, established=True)
+            walk = walk.with_entry(crossing.table, connection)
         return walk, changed(crossing, connection=connection, reply=reply, state=known)
     if not recorded.begins(walk, crossing.stack):
         return walk, changed(crossing, state="INVALID")
     connection = Connection.begin(walk.packet)
+    if walk.packet.protocol is Protocol.TCP and not walk.midstream:
+        connection = changed(connection, opening=True)
     return walk.with_entry(crossing.table, connection), changed(crossing, connection=connection, state="NEW")
 
 

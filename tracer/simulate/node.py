@@ -220,6 +220,7 @@ class NodeWalk:
         return relayed(self._hooks.run(walk, crossing, Hook.INPUT), self._delivered)
 
     def _delivered(self, walk: Walk, crossing: Crossing) -> Iterator[Way]:
+        walk = _confirmed(walk, crossing)
         if crossing.route is not None:  # IPVS took it: its real server is elsewhere
             return self._leave(walk, crossing, crossing.route)
         if crossing.stack.pod is not None:
@@ -316,6 +317,7 @@ class NodeWalk:
         return relayed(self._hooks.run(walk, crossing, Hook.POSTROUTING), partial(self._left, result=result))
 
     def _left(self, walk: Walk, crossing: Crossing, *, result: RouteResult) -> Iterator[Way]:
+        walk = _confirmed(walk, crossing)
         if result.kind is ResultKind.LOCAL or result.device == "lo":
             return self._loop_back(walk, crossing)
         sent, pod = changed(walk, header=crossing.header), crossing.stack.pod
@@ -334,6 +336,11 @@ class NodeWalk:
         if walk.packet.destination == before.destination:
             return self._deliver(walk, crossing)
         return self._route_in(walk, crossing)
+
+
+def _confirmed(walk: Walk, crossing: Crossing) -> Walk:
+    """The walk whose connection the stack's table keeps: it forgets that of a packet which it stops. Source: nf_confirm."""
+    return walk if crossing.table in walk.confirmed else changed(walk, confirmed=walk.confirmed | {crossing.table})
 
 
 def _listener(listening: bool | None, *, is_declared: bool) -> Listener:

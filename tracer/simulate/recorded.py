@@ -45,7 +45,7 @@ def held(stack: NodeStack, entry: Entry) -> tuple[tuple[TableId, Connection], ..
         destination_done=True,
         mark=entry.mark,
         established=not entry.unreplied,
-        opening=entry.unreplied and entry.state == "SYN_SENT",
+        opening=entry.is_opening,
     )
     own, servers = TableId(TableKind.CONNTRACK, stack.name), stack.virtual_servers
     if servers is not None and connection.has_dnat and servers.find(sent(entry)) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -13,6 +14,7 @@ from tracer.kube.service import Service
 from tracer.limits import Budget
 from tracer.packet import Address
 from tracer.query import FlowState, Query, SourceKind
+from tracer.simulate.afterwards import followed
 from tracer.simulate.alike import merged
 from tracer.simulate.answering import answered
 from tracer.simulate.assuming import Assuming
@@ -86,7 +88,7 @@ def _traced(cluster: Cluster, query: Query, budget: Budget) -> Trace:
 def _endings(fabric: Fabric, start: Departure) -> list[Ending]:
     """Every way the packet and its answer can end, the rest as one unknown end where a limit is met."""
     found: list[Ending] = []
-    for ending in (back for way in fabric.endings(start) for back in answered(fabric, way)):
+    for ending in _ways(fabric, start):
         if len(found) == fabric.budget.limits.ways or (found and fabric.budget.is_spent):
             left = start.walk.probability - sum((e.outcome.probability for e in found), Fraction(0))
             found.append(_not_walked(start, left, fabric.budget, "the packet has"))
@@ -94,6 +96,12 @@ def _endings(fabric: Fabric, start: Departure) -> list[Ending]:
         fabric.budget.spend(_cost(ending))
         found.append(ending)
     return found
+
+
+def _ways(fabric: Fabric, start: Departure) -> Iterator[Ending]:
+    """Every way the packet can end, its answer, and what the client sends after that."""
+    answers = (back for way in fabric.endings(start) for back in answered(fabric, way))
+    return (last for back in answers for last in followed(fabric, start, back))
 
 
 def _cost(ending: Ending) -> int:
@@ -129,16 +137,15 @@ def _second_time(fabric: Fabric, start: Departure, before: list[Ending]) -> list
         walk = replace(
             start.walk, recent=first.recent, probability=first.share, conditions=first.conditions, forks=forks, settled=first.settled
         )
-        for ending in fabric.endings(replace(start, walk=walk)):
-            for back in answered(fabric, ending):
-                walks += 1
-                fabric.budget.spend(_ENDING)
-                have = found.get(back.outcome.id)
-                if have is None:
-                    found[back.outcome.id] = back
-                else:
-                    total = have.outcome.probability + back.outcome.probability
-                    found[back.outcome.id] = Ending(replace(have.outcome, probability=total), have.walk)
+        for back in _ways(fabric, replace(start, walk=walk)):
+            walks += 1
+            fabric.budget.spend(_ENDING)
+            have = found.get(back.outcome.id)
+            if have is None:
+                found[back.outcome.id] = back
+            else:
+                total = have.outcome.probability + back.outcome.probability
+                found[back.outcome.id] = Ending(replace(have.outcome, probability=total), have.walk)
     return list(found.values())
 
 
@@ -172,7 +179,7 @@ def _collected(query: Query, endings: list[Ending], assuming: Assuming) -> Trace
         if ending.outcome.disposition is Disposition.UNKNOWN and ending.outcome.reason:
             reason = ending.outcome.reason
             unknowns.setdefault((reason.code, reason.text), Unknown(code=reason.code, text=reason.text))
-    outcomes = tuple(replace(e.outcome, client_sees=client_sees(e.outcome, e.walk.no_way, e.walk.says)) for e in endings)
+    outcomes = tuple(replace(e.outcome, client_sees=e.walk.sees or client_sees(e.outcome, e.walk.no_way, e.walk.says)) for e in endings)
     met = {word for outcome in outcomes for word in outcome.assumes}
     assumptions = tuple(a for a in assuming.told() if a.code in met)
     return Trace(query=query, outcomes=outcomes, unknowns=tuple(unknowns.values()), assumptions=assumptions)

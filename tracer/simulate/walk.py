@@ -16,7 +16,7 @@ from tracer.packet import Address, Family, Packet, Protocol
 from tracer.refusals import ECHOES, RESET, refusal
 from tracer.routing import ResultKind, is_unnamed
 from tracer.stack_protocols import Process, TableId
-from tracer.trace import Disposition, Hop, Listener, Outcome, Place, Reason, StackKind, Step, Unknown
+from tracer.trace import Disposition, Hop, Listener, Outcome, Place, Reason, Sees, StackKind, Step, Unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +47,12 @@ class Walk:
     *assumed* are the words of the assumptions that the way here rests on.
     *refusal* is what kind of no the answer is, None for a plain answer; *sender* is who says it, as an ICMP error's source.
     *no_way* is what routing said where it ended the packet; *says* what kind of no the stack that ended it sends back, where no rule chose
-    it. *attached*: the kernel gave this refusal the connection that it is about, in the stack that made it.
+    it. *attached*: the kernel gave this refusal the connection that it is about, in the stack that made it;
+    *refused* is the connection of the packet that a rule refused.
     *tunnel* is the device whose own packet this is, which carries another's; None for any other.
     *source_port_certain* is false once NAT may have changed it; *answering*: this is the answer; *midstream*: no first packet.
-    *existing*: the connection was there when the nodes were read, so their tables may hold it.
+    *existing*: the connection was there when the nodes were read, so their tables may hold it. *confirmed* are the tables that keep it,
+    as the packet got through their stack. *sees* is what the client sees after all, where that is not what the first packet tells.
     """
 
     packet: Packet
@@ -67,6 +69,8 @@ class Walk:
     answering: bool = False
     midstream: bool = False
     existing: bool = False
+    confirmed: frozenset[TableId] = frozenset()
+    sees: Sees | None = None
     accepted: tuple[Taken, ...] = ()
     assumed: tuple[str, ...] = ()
     header: Mapping[str, int] = field(default_factory=dict)
@@ -74,6 +78,7 @@ class Walk:
     forks: tuple[Fork, ...] = ()
     own_ports: PortRange = EPHEMERAL
     refusal: str | None = None
+    refused: Connection | None = None
     sender: Address | None = None
     no_way: ResultKind | None = None
     says: str | None = None

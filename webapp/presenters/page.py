@@ -14,6 +14,7 @@ from typing import Any
 from tracer.graph import Graph, Path, matches, most_likely
 from tracer.packet import endpoint_text, host_text
 from tracer.query import parse_destination, parse_protocol
+from tracer.trace import LATER
 from webapp.answering.document import Answer
 from webapp.drawing.graph_svg import LayoutError
 from webapp.drawing.odds import odds_text
@@ -225,7 +226,7 @@ def _words(looked: _Looked) -> dict[str, Any]:
         "assumed": assumed(shown.answer, query, path),
         "unknowns": tuple(dict.fromkeys(item["text"] for item in shown.answer.get("unknowns") or ())),
         "unchecked": unchecked(shown.answer),
-        "remarks": tuple(remark["text"] for remark in looked.outcome.get("remarks") or ()),
+        "remarks": tuple(remark["text"] for remark in looked.outcome.get("remarks") or () if remark["code"] not in LATER),
         "also": also_ways(looked.outcome),
         "title": _title(shown.answer, said),
         "question": " → ".join(_ends(shown.answer)),

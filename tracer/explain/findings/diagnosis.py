@@ -17,6 +17,7 @@ from tracer.explain.findings.connections import findings as _connections
 from tracer.explain.findings.echoes import findings as _echoes
 from tracer.explain.findings.encapsulation import findings as _encapsulation
 from tracer.explain.findings.hairpin import findings as _hairpin
+from tracer.explain.findings.handshake import findings as _handshake
 from tracer.explain.findings.inputs import findings as _inputs
 from tracer.explain.findings.load_balancers import findings as _load_balancers
 from tracer.explain.findings.modes import findings as _modes
@@ -48,6 +49,7 @@ THEMES: tuple[Theme, ...] = (
     _hairpin,
     _replies,
     _connections,
+    _handshake,
     _affinity,
     _network_policies,
     _client_address,
