@@ -23,6 +23,7 @@ from tracer.simulate.fabric import Fabric
 from tracer.simulate.sees import client_sees
 from tracer.simulate.walk import Ending, Walk
 from tracer.stack_protocols import TableId, TableKind
+from tracer.topology.later_packets import may_tell_apart
 from tracer.trace import Disposition, Outcome, Sees, StackKind, Unknown
 
 _ATTEMPTS = 7
@@ -44,7 +45,8 @@ def _is_first_of_tcp(fabric: Fabric, start: Departure, ending: Ending) -> bool:
     if walk.packet.protocol is not Protocol.TCP or walk.existing or ending.walk.accepted:
         return False
     hops = ending.outcome.hops
-    return bool(hops) and all(hop.kind is not StackKind.PROXY and (hop.node is None or fabric.goes_by_rules(hop.node)) for hop in hops)
+    stacks = [stack for hop in hops if (stack := fabric.stack_of(hop)) is not None]
+    return bool(hops) and all(hop.kind is not StackKind.PROXY for hop in hops) and all(map(fabric.goes_by_rules, stacks))
 
 
 def _sees(ending: Ending) -> Sees:
@@ -96,11 +98,10 @@ def _alike(ending: Ending, ways: Sequence[Ending]) -> list[Ending]:
 
 
 def _may_differ(fabric: Fabric, ending: Ending) -> bool:
-    """Whether the ACK can end elsewhere than the SYN: a node did not see the answer, or has rules that tell the two apart."""
+    """Whether the ACK can end elsewhere than the SYN: a stack did not see the answer, or has rules that tell the two apart."""
     seen = {table.name for table, held in ending.walk.entries if table.kind is TableKind.CONNTRACK and held.established}
-    nodes = dict.fromkeys(hop.node for hop in ending.outcome.hops if hop.kind is StackKind.NODE and hop.tunnel is None)
-    family = ending.walk.packet.family
-    return any(node is not None and (node not in seen or fabric.may_tell_apart(node, family)) for node in nodes)
+    stacks = {id(stack): stack for hop in ending.outcome.hops if hop.tunnel is None and (stack := fabric.stack_of(hop)) is not None}
+    return any(stack.name not in seen or may_tell_apart(stack, ending.walk.packet.family) for stack in stacks.values())
 
 
 def _third(fabric: Fabric, start: Departure, ending: Ending) -> Iterator[Ending]:

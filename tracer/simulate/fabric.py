@@ -21,7 +21,7 @@ from tracer.frozen import changed
 from tracer.kube.endpointslice import Endpoint
 from tracer.kube.pod import Pod
 from tracer.limits import Budget
-from tracer.packet import Address, Family, Packet
+from tracer.packet import Address, Packet
 from tracer.routing import SOME_DEVICE, ResultKind, RouteResult, is_unnamed, shown_device
 from tracer.simulate import departure as d
 from tracer.simulate import links, outside
@@ -39,12 +39,11 @@ from tracer.stack_protocols import Balancer, Check, Handing, Health, TableId, Ta
 from tracer.topology.arp import arp_answerers
 from tracer.topology.belonging import why_the_clusters
 from tracer.topology.cluster import Cluster, Port
-from tracer.topology.later_packets import may_tell_apart
 from tracer.topology.overlay import overlay_mark
 from tracer.topology.pod_routes import Lacked, lacked_route
 from tracer.topology.stack import NodeStack
 from tracer.topology.tunnels import Carried, carried
-from tracer.trace import Disposition, Reason, StackKind, Unknown
+from tracer.trace import Disposition, Hop, Reason, StackKind, Unknown
 
 _MOST_HOPS = 32
 _PROCESS = 300
@@ -98,13 +97,16 @@ class Fabric:
         self._nodes = NodeWalk(self._around, self.budget, self.assuming)
         self._balancers: dict[TableId, Balancer] = {}
 
-    def goes_by_rules(self, node: str) -> bool:
-        """Return whether *node* hands on what it gets by its rules alone, not by a list that a program keeps."""
-        return self._around.data_path(self.cluster.stack(node)).decides is None
+    def stack_of(self, hop: Hop) -> NodeStack | None:
+        """Return the stack that *hop* passed, a node's or a pod's own; None where it has no rules that anybody recorded."""
+        if hop.kind is StackKind.NODE:
+            return self.cluster.stack(hop.node or hop.name)
+        pod = self.cluster.objects.pod(*hop.name.split("/", 1)) if hop.kind is StackKind.POD else None
+        return self.cluster.pod_stack(pod) if pod is not None else None
 
-    def may_tell_apart(self, node: str, family: Family) -> bool:
-        """Return whether *node* may treat a connection's later packets otherwise than its first."""
-        return may_tell_apart(self.cluster.stack(node), family)
+    def goes_by_rules(self, stack: NodeStack) -> bool:
+        """Return whether *stack* hands on what it gets by its rules alone, not by a list that a program keeps."""
+        return self._around.data_path(stack).decides is None
 
     # -- the loop -----------------------------------------------------------------------------------------------------------------
 

@@ -67,10 +67,10 @@ def met(walk: Walk, stack: NodeStack) -> Iterator[Walk]:
 
 def _either(walk: Walk, stack: NodeStack) -> Iterator[Walk]:
     """The walk with an entry of which nothing is known, and without one."""
-    asked = f"whether node {stack.name} holds an entry of this connection"
+    asked = f"whether {stack.called} holds an entry of this connection"
     unknown = Unknown(code="DATA_MISSING", text=f"{asked}: {_why(stack)}", at={"node": stack.name, "file": stack.path_of(CONNTRACK)})
     for number, condition in enumerate(
-        (f"node {stack.name} holds an entry of this connection", f"node {stack.name} holds no entry of this connection")
+        (f"{stack.called} holds an entry of this connection", f"{stack.called} holds no entry of this connection")
     ):
         fork = Fork(question=asked, branch=number, condition=condition, ways=2, unknowns=(unknown,))
         branch = changed(
@@ -122,7 +122,7 @@ def begun(walk: Walk, stack: NodeStack) -> str:
 
 def unknown_translation(walk: Walk, stack: NodeStack) -> Unknown:
     """Return what is not known of an entry that nobody recorded."""
-    what = f"to what the entry of node {stack.name} translates a packet for {walk.packet.destination}"
+    what = f"to what the entry of {stack.called} translates a packet for {walk.packet.destination}"
     return Unknown(code="DATA_MISSING", text=f"{what}: {_why(stack)}", at={"node": stack.name, "file": stack.path_of(CONNTRACK)})
 
 

@@ -10,7 +10,6 @@ import re
 
 from tracer.netfilter.nft_rule_line import XTABLES
 from tracer.packet import Family
-from tracer.snapshot.node_files import IP6_RULE, IP_RULE
 from tracer.topology.stack import PROXY_TABLE, NodeStack
 
 _OTHERS = re.compile(
@@ -20,13 +19,13 @@ _OTHERS = re.compile(
     re.ASCII | re.MULTILINE,
 )
 """A rule that is not kube-proxy's and asks for more than addresses, or a policy that drops what no rule accepts."""
-_MARKED = re.compile(r"fwmark", re.ASCII)
 
 
 def may_tell_apart(stack: NodeStack, family: Family) -> bool:
     """Return whether *stack* may treat a later packet of a connection otherwise than the first one."""
-    routes = IP_RULE if family is Family.IP else IP6_RULE
-    if stack.mentions(routes.name, _MARKED) or any(stack.mentions(name, _OTHERS) for name in stack.rule_files(family)):
+    version = 4 if family is Family.IP else 6
+    asks_for_marks = any(rule.fwmark or rule.fwmask for rule in stack.routing.rules(version))
+    if asks_for_marks or any(stack.mentions(name, _OTHERS) for name in stack.rule_files(family)):
         return True
     tables = stack.nft.ruleset.tables if stack.nft is not None else ()
     others = (t for t in tables if t.family in (family.value, "inet", "netdev", "bridge") and t.name not in (PROXY_TABLE, *XTABLES))
