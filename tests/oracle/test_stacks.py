@@ -28,6 +28,16 @@ def test_kernel_and_engine_agree_on_random_clusters() -> None:
 
 
 @pytest.mark.needs_root
+@pytest.mark.parametrize("seed", [9005])
+def test_a_cluster_that_found_a_fault(seed: int) -> None:
+    """9005: an ICMP error comes in by another device than its connection would; rp_filter asks for the error's own source."""
+    if reason := lacking():
+        pytest.skip(reason)
+    result = run(seed=seed, packets=SHOTS)
+    assert not result.disagreements, "\n\n".join(result.disagreements)
+
+
+@pytest.mark.needs_root
 def test_an_engine_that_asks_the_first_made_first_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oracle itself: where the list of hooks tells the order, the other way round does not pass."""
     if reason := lacking():

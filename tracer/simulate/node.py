@@ -422,7 +422,7 @@ _REFUSALS = {
 
 def _validated(walk: Walk, crossing: Crossing, device: str) -> SourceVerdict:
     """What the kernel makes of the packet's addresses when it comes in by *device*: by whichever, where nobody named it."""
-    packet, routing = walk.packet, crossing.stack.routing
+    packet, routing = walk.wire, crossing.stack.routing
     asked = partial(
         routing.validate_source,
         packet.source,
@@ -448,7 +448,7 @@ def _refused(walk: Walk, crossing: Crossing, verdict: SourceVerdict) -> Ending |
         text = f"{crossing.stack.begins} drops the packet when it comes in by {shown_device(crossing.in_device)}: {verdict.reason}"
         return walk.end(Disposition.DROPPED, Reason(code=_REFUSALS[verdict.check], text=text))
     if verdict.check is SourceCheck.UNKNOWN:
-        return walk.unknown(crossing.stack.unknown_way(walk.packet.source, verdict.reason))
+        return walk.unknown(crossing.stack.unknown_way(walk.wire.source, verdict.reason))
     return None
 
 
