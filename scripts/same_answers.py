@@ -101,8 +101,8 @@ class TraceCommand:
                 end = f"{type(error).__name__}: {error}"
         return "\n".join(part for part in (out.getvalue(), err.getvalue(), end) if part).replace(self._folder, "SNAPSHOT")
 
-    def _once(self, name: str) -> object:
-        self._opened = self._opened or self._open(name)
+    def _once(self, name: str, *more: object) -> object:
+        self._opened = self._opened or self._open(name, *more)
         return self._opened
 
 

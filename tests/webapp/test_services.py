@@ -86,7 +86,7 @@ def test_progress_counts_the_nodes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"hello", "no Services"),
+        (b"hello", "No Service can be read"),
         (b'{"kind": "List", "items": [', "x.json"),
         (b'{"kind": "List", "apiVersion": "v1", "items": []}', "Service"),
     ],

@@ -94,7 +94,7 @@ def test_a_form_becomes_the_canonical_address(typed: str, canonical: str) -> Non
 
 def test_every_error_is_found_at_once() -> None:
     query = parse(
-        "from=pod:x&to=a b&protocol=icmp&source_port=70000&state=old&resolver=bind&assume=front:x&step=0&detail=all&group=rack&expand=x&follow=zz&paths=some&view=3d&sort=age"
+        "from=pod:x&to=a b&protocol=gre&source_port=70000&state=old&resolver=bind&assume=front:x&step=0&detail=all&group=rack&expand=x&follow=zz&paths=some&view=3d&sort=age"
     )
     assert sorted(error.field for error in query.errors) == sorted(
         [
