@@ -52,13 +52,17 @@ def test_a_first_import_into_an_empty_data_folder_makes_the_database(small: Path
 
 def test_several_files_are_one_snapshot(tmp_path: Path) -> None:
     write_cluster(tmp_path / "c")
+    (tmp_path / "c/rules.txt").write_text("Chain INPUT (policy ACCEPT)\ntarget     prot opt source               destination\n")
     out, err = io.StringIO(), io.StringIO()
-    call_command("import_snapshot", str(tmp_path / "c/services.json"), str(tmp_path / "c/nodes"), stdout=out, stderr=err)
+    called = [str(tmp_path / "c" / name) for name in ("services.json", "nodes", "rules.txt")]
+    call_command("import_snapshot", *called, stdout=out, stderr=err)
     row = Snapshot.objects.get(id=out.getvalue().strip())
     with contextlib.closing(open_container(row)) as files:
         assert set(files) == {"services.json", "nodes/node-a/iptables-save.txt", "nodes/node-b/iptables-save.txt"}
     assert err.getvalue().startswith("Found 1 Service; rules of 2 of 2 nodes")
     assert "kubectl get endpointslices,pods,nodes -A -o json > more.json" in err.getvalue()
+    assert "Not usable: rules.txt: rules as iptables -L lists them" in err.getvalue()
+    assert "nothing tells what" not in err.getvalue()
 
 
 def test_what_is_added_is_laid_over_a_parent(tmp_path: Path) -> None:

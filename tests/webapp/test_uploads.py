@@ -64,6 +64,7 @@ def test_a_folder_gives_its_files_without_reading_them_all(tmp_path: Path) -> No
         ("Cluster.YAML", b"kind: List", "Cluster.YAML"),
         ("download", b' \n{"kind": "List"}', "cluster.json"),
         ("download", b"kind: List", "cluster.yaml"),
+        ("report.md", b"what is this?", "report.md"),
         ("from PowerShell", '{"kind": "List"}'.encode("utf-16"), "cluster.json"),
         ("all.json.gz", gzip.compress(b'{"kind": "List"}', mtime=0), "all.json"),
         ("all.json.bz2", bz2.compress(b'{"kind": "List"}'), "all.json"),

@@ -58,13 +58,22 @@ _INFERRED = (
 )
 _OF_FAMILY = {4: DUMPS[Family.IP], 6: DUMPS[Family.IP6]}
 _OF_BOTH = names(NFT_LISTINGS)
+_END = 300
+"""So many characters at the end of a whole dump hold its last COMMIT and the comment behind it."""
 _SAYS_LEGACY = "tables-legacy tables present"
 _RULES = (*_OF_BOTH, *names(DUMPS[Family.IP]), *names(DUMPS[Family.IP6]))
 
 
 def missing_from(snapshot: Snapshot, counts: Mapping[str, int], modes: Mapping[str, ProxyMode | None]) -> tuple[Missing, ...]:
     """Return the gaps of *snapshot*, the ones that limit most first. *counts* are its objects by kind, *modes* its nodes' proxy modes."""
-    return (*_objects(snapshot, counts), *_rules(snapshot, modes), *_files(snapshot), *_unreadable(snapshot), *_unread(snapshot))
+    return (
+        *_objects(snapshot, counts),
+        *_rules(snapshot, modes),
+        *_cut(snapshot),
+        *_files(snapshot),
+        *_unreadable(snapshot),
+        *_unread(snapshot),
+    )
 
 
 def _objects(snapshot: Snapshot, counts: Mapping[str, int]) -> Iterable[Missing]:
@@ -118,6 +127,21 @@ def _lacking(file: str, own: Mapping[str, str], others: Iterable[str], mode: Pro
     absent = unrecorded_tables(dumps, lambda: any(text.count("\n*") > 1 for text in others))
     held = ", ".join(table for dump in dumps for table in dump.tables)
     return f"tables {', '.join(absent)} in {file}, which has only {held}," if absent else None
+
+
+def _cut(snapshot: Snapshot) -> Iterable[Missing]:
+    """Yield the dumps of iptables that end inside a table: what would follow is not known."""
+    for dump in (*DUMPS[Family.IP], *DUMPS[Family.IP6]):
+        nodes = tuple(n for n in snapshot.node_files if any(_is_cut(p, text) for p, text in _texts(snapshot, n, (dump,)).items()))
+        if nodes:
+            yield Missing(
+                what=f"whole {dump.name}", nodes=nodes, limits="it is cut off, and a packet that comes to the rest ends in unknown there"
+            )
+
+
+def _is_cut(path: str, text: str) -> bool:
+    # NB: a whole dump ends in COMMIT, and only others are worth the parsing.
+    return bool(text.strip()) and "COMMIT" not in text[-_END:] and parse_dump(text, path).truncated
 
 
 def _legacy(snapshot: Snapshot) -> Iterable[Missing]:

@@ -5,7 +5,7 @@ Made once, when a snapshot is stored: it reads everything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -127,7 +127,7 @@ def summarise(snapshot: Snapshot, progress: Progress | None = None, *, met: tupl
         collector=collected_by(snapshot),
         missing=missing_from(snapshot, counts, modes),
         unknown_files=snapshot.layout.unknown,
-        faults=_by_file([*faults, *broken]),
+        faults=faults_by_file([*faults, *broken]),
         timeline=timeline,
         form=forms.of_all(has_node_files=bool(snapshot.node_files)),
         manifests=forms.manifests,
@@ -209,7 +209,8 @@ def file_faults(snapshot: Snapshot, node: str, file: NodeFile) -> tuple[Fault, .
     return ()
 
 
-def _by_file(faults: list[Fault]) -> tuple[FileFaults, ...]:
+def faults_by_file(faults: Iterable[Fault]) -> tuple[FileFaults, ...]:
+    """Return *faults* file by file, by their names."""
     by_file: dict[str, list[Fault]] = {}
     for fault in dict.fromkeys(faults):
         by_file.setdefault(fault.file, []).append(fault)

@@ -79,7 +79,7 @@ def said_of(summary: Mapping[str, Any]) -> Said:
         more=max(0, len(gaps) - _MOST_LIMITS),
         unplaced=tuple(_unplaced(summary)),
         faulty=() if summary.get("masked") else tuple(_faulty(summary)),
-        unused=(*_besides(summary), *_assumed(summary), *_left_out(summary)),
+        unused=(*_besides(summary), *_not_usable(summary), *_assumed(summary), *_left_out(summary)),
         rest=(*_renamed(summary), *_not_stored(summary)),
         advice=_recorded_objects(summary) if useless else _advice(summary),
     )
@@ -93,8 +93,13 @@ def untraceable(summary: Mapping[str, Any]) -> str:
 def said_of_files(summary: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what is said of the files of a snapshot that is read and not stored: what is not used, and which are called otherwise."""
     manifests = (_manifests(summary),) if summary.get("form") == MANIFESTS else ()
-    forms = [f"Not usable: {one.rstrip('.')}." for one in summary.get("forms", ())]
-    return (*manifests, *forms, *_unplaced(summary), *_assumed(summary), *_left_out(summary), *_renamed(summary), *_not_stored(summary))
+    unused = (*_not_usable(summary), *_unplaced(summary), *_assumed(summary), *_left_out(summary))
+    return (*manifests, *unused, *_renamed(summary), *_not_stored(summary))
+
+
+def said_of_faults(summary: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what is said of the files whose faults an answer met, which is given with that part of them that can be read."""
+    return tuple(_faulty(summary))
 
 
 def counted(counts: Mapping[str, int]) -> str:
@@ -121,11 +126,19 @@ def _besides(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _faulty(summary: Mapping[str, Any]) -> list[str]:
-    """The faults of files of which the rest is used; those of nodes' files are among the gaps."""
-    files = [file for file in summary.get("faults", ()) if not file["file"].startswith("nodes/")]
+    """The faults of objects and of rules of which the rest is used; files of which nothing is are among the gaps and the wrong forms."""
+    of_form = {(one["path"], one["why"]) for one in summary.get("forms", ())}
+    faulty = [file for file in summary.get("faults", ()) if (file["file"], file["faults"][0]["message"]) not in of_form]
+    files = [file for file in faulty if not file["file"].startswith("nodes/") or _is_part_of_rules(summary, file)]
     came_from = summary.get("from", {})
     said = [_first_fault(file, came_from.get(file["file"], "")) for file in files[:_MOST_FAULTY]]
     return said if len(files) <= _MOST_FAULTY else [*said, f"Cannot be read: parts of {len(files) - _MOST_FAULTY} more files."]
+
+
+def _is_part_of_rules(summary: Mapping[str, Any], file: Mapping[str, Any]) -> bool:
+    node, _, name = file["file"].removeprefix("nodes/").rpartition("/")
+    holds_rules = name in BY_NAME and BY_NAME[name].holds in _RULES
+    return holds_rules and bool(file["faults"][0].get("line")) and node not in _gapped(summary, (f"{_READABLE}{name}",))
 
 
 def _first_fault(file: Mapping[str, Any], origin: str) -> str:
@@ -175,11 +188,20 @@ def _assumed(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _left_out(summary: Mapping[str, Any]) -> list[str]:
+    return _by_reason("Not read", summary.get("left_out", ()))
+
+
+def _not_usable(summary: Mapping[str, Any]) -> list[str]:
+    masked = summary.get("masked", ())
+    return _by_reason("Not usable", [one for one in summary.get("forms", ()) if one["path"] not in masked])
+
+
+def _by_reason(word: str, files: Sequence[Mapping[str, str]]) -> list[str]:
     """One line for each reason, with the first file of which it is true: of links a bundle has hundreds."""
     by_reason: dict[str, list[str]] = {}
-    for one in summary.get("left_out", ()):
+    for one in files:
         by_reason.setdefault(str(one["why"]).rstrip("."), []).append(one["path"])
-    return [f"Not read: {paths[0]}{_and_more(len(paths) - 1)}: {why}." for why, paths in by_reason.items()]
+    return [f"{word}: {paths[0]}{_and_more(len(paths) - 1)}: {why}." for why, paths in by_reason.items()]
 
 
 def renamed(summary: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -61,6 +61,10 @@ class WrongForm:
     def __str__(self) -> str:
         return f"{self.path}: {self.sentence}"
 
+    def to_dict(self) -> dict[str, str]:
+        """Return it as the summary stores it."""
+        return {"path": self.path, "why": self.sentence}
+
 
 def wrong_form(path: str, raw: bytes) -> WrongForm | None:
     """Return what the file *path* is instead of API objects that can be used, None where nothing of the kind is known of it."""

@@ -241,17 +241,19 @@ def summary_of(what: Written, progress: Progress) -> tuple[dict[str, Any], datet
     progress("Reading objects", 0, 0)
     recorded = RecordedSnapshot.from_files(what.container)
     summary = summarise(recorded, told, met=what.faults)
+    known = {form.path for form in what.forms}
     stored = summary.to_dict() | {
         "version": SUMMARY_VERSION,
         "source_digest": what.source_digest,
         "removed": list(what.removed),
+        "forms": [form.to_dict() for form in dict.fromkeys(what.forms)],
         "masked": [form.path for form in what.forms if form.is_masked],
         "left_out": [{"path": left.path, "why": left.why} for left in what.left_out],
         "examples": find_examples(recorded.objects, recorded.node_files),
         "unplaced": [one.to_dict() for one in what.arrangement.unplaced if one.kept_as in what.container],
         "from": {name: path for name, path in what.came_from.items() if name in what.container and not name.startswith(UNPLACED)},
         "assumed": list(what.arrangement.assumed.values()),
-        "unknown_files": [*summary.unknown_files, *what.unknown],
+        "unknown_files": [path for path in (*summary.unknown_files, *what.unknown) if path not in known],
         "modes": sorted({node.mode.mode for node in summary.nodes if node.mode}),
     }
     return stored, summary.taken_at

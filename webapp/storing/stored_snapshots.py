@@ -312,7 +312,8 @@ def _refusal(error: TracerError, what: Written) -> tuple[str, ...]:
     forms = [str(form).removesuffix(f": {WANTED}").removesuffix(". Wanted is") for form in what.forms]
     known = [f"{form.rstrip('.')}." for form, at in zip(forms, what.forms, strict=True) if not any(at.path in text for text in said)]
     known += [f"{one.path}: {one.what}." for one in what.arrangement.unplaced]
-    known += [f"{path}: nothing tells what it is." for path in what.unknown[:_MOST_UNKNOWN] if not any(path in one for one in known)]
+    untold = [path for path in what.unknown[:_MOST_UNKNOWN] if not any(path in one for one in (*said, *known))]
+    known += [f"{path}: nothing tells what it is." for path in untold]
     kept = " with what you have" if what.container or what.arrangement.unplaced else ""
     wrong = "No Service can be read in it, so there is nothing that a packet could be sent to."
     return (wrong, f"What to do: {WANTED}, and hand in cluster.json{kept}.", *(said if isinstance(error, ParseError) else ()), *known)

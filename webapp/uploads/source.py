@@ -167,7 +167,7 @@ def _single(path: Path, filename: str, limits: Limits, unpack: Unpack, start: by
     if b"\x00" in start and start[:2] not in UTF16_MARKS:
         raise UploadError(f"{filename} is neither text nor an archive that Hopline knows (.zip, .tar[.gz|.bz2|.xz|.zst]).")
     name = _COMPRESSED.sub("", _COMPRESSED.sub("", filename))
-    if not _READ_AS_IT_IS.search(name):
+    if not _READ_AS_IT_IS.search(name) and _begins_like_objects(start):
         name = "cluster" + _suffix(start)
 
     def contents() -> Iterator[tuple[str, bytes]]:

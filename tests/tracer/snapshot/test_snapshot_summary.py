@@ -126,6 +126,12 @@ def test_the_older_endpoints_stand_in() -> None:
     assert any("older Endpoints objects are read instead" in s for s in sentences(**{"endpoints.json": legacy}))
 
 
+@pytest.mark.parametrize(("dump", "is_cut"), [(DUMP, False), (DUMP.rpartition("COMMIT")[0], True), (f"{DUMP}# Completed\n\n", False)])
+def test_a_dump_that_is_cut_off_is_a_gap(dump: str, is_cut: bool) -> None:
+    said = "No whole iptables-save.txt of n1: it is cut off, and a packet that comes to the rest ends in unknown there."
+    assert (said in sentences(**{"nodes/n1/iptables-save.txt": dump})) is is_cut
+
+
 def test_a_family_without_rules_is_missing_only_where_nodes_have_it() -> None:
     dual = {**NODE, "status": {"addresses": [{"type": "InternalIP", "address": a} for a in ("172.18.0.2", "fd00::2")]}}
     rules = {"nodes/n1/iptables-save.txt": DUMP}

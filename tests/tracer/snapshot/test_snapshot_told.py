@@ -116,6 +116,18 @@ def test_what_is_not_used_is_said_once_for_each_kind(summary: dict[str, Any], li
     assert line in said_of({"objects": ALL, "nodes": RULED, **summary}).lines()
 
 
+def test_a_part_of_a_nodes_file_is_said_and_a_wrong_form_is_not_said_to_be_used() -> None:
+    files = [
+        {"file": "nodes/a/iptables-save.txt", "count": 1, "faults": [{"line": 9, "message": "no target"}]},
+        {"file": "pods.txt", "count": 1, "faults": [{"line": None, "message": "a table"}]},
+    ]
+    forms = [{"path": "pods.txt", "why": "a table"}, {"path": "more.txt", "why": "a table"}]
+    assert said_of({"objects": ALL, "nodes": RULED, "faults": files, "forms": forms}).lines()[1:] == (
+        "Cannot be read: nodes/a/iptables-save.txt, line 9: no target. The rest of it is used.",
+        "Not usable: pods.txt, and 1 more: a table.",
+    )
+
+
 @pytest.mark.parametrize("summary", [{"form": "manifests"}, {"masked": ["services.json"]}])
 def test_of_what_cannot_be_used_nothing_is_counted_or_missed(summary: dict[str, Any]) -> None:
     """One sentence says why, one command what would help; gaps and counts would say that something can be used."""

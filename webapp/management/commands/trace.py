@@ -7,7 +7,7 @@ import gc
 import json
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,7 +23,8 @@ from tracer.simulate import trace
 from tracer.snapshot import Snapshot
 from tracer.snapshot.arranging import Arrangement
 from tracer.snapshot.form import form_of
-from tracer.snapshot.told import said_of_files
+from tracer.snapshot.summary import faults_by_file
+from tracer.snapshot.told import said_of_faults, said_of_files
 from tracer.snapshot.wrong_form import wrong_form
 from tracer.stations import stations_of
 from tracer.topology.cluster import Cluster
@@ -70,8 +71,9 @@ class Command(BaseCommand):
                 raise _UsageError("give --from and --to, or --batch FILE, not both")
             with _few_collections(), _batch(options["batch"]) as lines:
                 query = None if lines else _query(options)
-                cluster = _cluster(options["snapshot"], self._tell)
+                cluster, origins = _cluster(options["snapshot"], self._tell)
                 failed = self._answer_all(cluster, lines, options) if lines else self._answer_one(cluster, query, options)
+                self._tell(_met(cluster, origins))
         except _UsageError as error:
             raise CommandError(str(error), returncode=2) from None
         except BrokenPipeError:
@@ -162,7 +164,8 @@ def _query(options: dict[str, Any]) -> Query:
         raise _UsageError(str(error)) from None
 
 
-def _cluster(name: str, tell: Callable[[Sequence[str]], None]) -> Cluster:
+def _cluster(name: str, tell: Callable[[Sequence[str]], None]) -> tuple[Cluster, Mapping[str, str]]:
+    """Return the cluster in the file or folder *name*, and which of its files were called otherwise."""
     path = Path(name)
     if not path.exists():
         raise _UsageError(f"{name}: no such file or folder")
@@ -171,9 +174,15 @@ def _cluster(name: str, tell: Callable[[Sequence[str]], None]) -> Cluster:
         arrangement = arrangement_in(files)
         snapshot = Snapshot.from_files(ArrangedFiles(files, arrangement), settings.QUESTION_LIMITS)
         tell(_said(snapshot, arrangement, left_out))
-        return Cluster.from_snapshot(snapshot)
+        return Cluster.from_snapshot(snapshot), arrangement.origins
     except (TracerError, uploads.UploadError, OSError) as error:
         raise _UsageError(f"{name}: {error}") from None
+
+
+def _met(cluster: Cluster, origins: Mapping[str, str]) -> tuple[str, ...]:
+    """What could not be read of the objects that the answers asked for: without a word they would count as not there."""
+    faults = faults_by_file(cluster.objects.faults)
+    return said_of_faults({"faults": [file.to_dict() for file in faults], "from": origins})
 
 
 def _said(snapshot: Snapshot, arrangement: Arrangement, left_out: Sequence[LeftOut]) -> tuple[str, ...]:
@@ -183,7 +192,7 @@ def _said(snapshot: Snapshot, arrangement: Arrangement, left_out: Sequence[LeftO
     forms = [form for path in asked if (form := wrong_form(path, snapshot.files[path])) is not None]
     known = {form.path for form in forms}
     summary = {
-        "forms": list(map(str, forms)),
+        "forms": [form.to_dict() for form in forms],
         "form": form_of(snapshot).value,
         "left_out": [{"path": left.path, "why": left.why} for left in left_out],
         "unplaced": [one.to_dict() for one in arrangement.unplaced],
