@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from tracer.errors import SnapshotError
@@ -23,6 +23,9 @@ from tracer.snapshot.node_files import BY_NAME
 from tracer.snapshot.pieces import Piece
 from tracer.snapshot.vendors import is_said_again, is_unused
 
+_ASIDE = (
+    "API objects in folders, which count only where no Services stand above them. Put those of this cluster into a folder called objects"
+)
 _OBJECT_HEAD = b'{"kind": "List"'
 _WHAT = {name: row.what for row in ROWS for name in (row.name, row.ip6) if name}
 _TOP = re.compile(rf"(?P<kind>{'|'.join(KINDS)})\.(?:json|ya?ml)")
@@ -61,13 +64,27 @@ class Unplaced:
 class Arrangement:
     """*names*: the path in the upload → the one in the snapshot, where they differ. *assumed*: documented path → why it is there.
 
-    *pieces*: the path of a text that is cut → the pieces of it, which are files with paths of their own.
+    *pieces*: the path of a text that is cut → the pieces of it, which are files with paths of their own. *aside*: API objects that do not
+    count, as what stands above their folders does. *used*: what is used and has no place: files of a host's name, copies of other files.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
     unplaced: tuple[Unplaced, ...] = ()
     assumed: Mapping[str, str] = field(default_factory=dict)
     pieces: Mapping[str, tuple[Piece, ...]] = field(default_factory=dict)
+    aside: tuple[str, ...] = ()
+    used: frozenset[str] = frozenset()
+
+    @property
+    def told(self) -> Set[str]:
+        """Return the files that no layout knows, and of which is known what they are: which others nobody knows is said apart."""
+        return {*(one.path for one in self.unplaced), *self.aside, *self.used}
+
+    @property
+    def said_of_aside(self) -> tuple[tuple[str, str], ...]:
+        """Return what is said of the objects that do not count: the first with how many more, and why; () where there are none."""
+        more = f", and {len(self.aside) - 1:,} more" if self.aside[1:] else ""
+        return ((f"{self.aside[0]}{more}", _ASIDE),) if self.aside else ()
 
     def name(self, path: str) -> str:
         """Return what the file, or piece of one, *path* is called in the snapshot."""
@@ -137,6 +154,8 @@ class _Arranging:
         self._waiting: Mapping[str, str] = {}
         self._unplaced: list[Unplaced] = []
         self._assumed: dict[str, str] = {}
+        self._aside: list[str] = []
+        self._used = {path for path, one in glances.items() if one.host}
 
     def arranged(self) -> Arrangement:
         """Return every file's place."""
@@ -151,7 +170,8 @@ class _Arranging:
         self._place_node_files([path for path in rest if self._file(path)])
         self._place_objects([path for path in rest if self._glances[path].objects is not None and not self._file(path)])
         names = {path: name for name, path in self._taken.items() if name != path}
-        return Arrangement(names=names, unplaced=tuple(self._unplaced), assumed=self._assumed)
+        aside, used = tuple(self._aside), frozenset(self._used)
+        return Arrangement(names=names, unplaced=tuple(self._unplaced), assumed=self._assumed, aside=aside, used=used)
 
     def _file(self, path: str) -> str | None:
         """The documented name of a node's file: what its content is, else its own name; of one that waits what was told before."""
@@ -226,9 +246,11 @@ class _Arranging:
         for path in paths:
             name = path.removeprefix(self._root)
             if self._glances[path].digest in held:
+                self._used.add(path)
                 continue  # Velero keeps each object twice: under its resource, and under v1-preferredversion
             held.add(self._glances[path].digest)
             if has_services and "/" in (name.rpartition("/")[0] if self._glances[path].of else name):
+                self._aside.append(path)
                 continue
             suffix = "" if name.endswith((".json", ".yaml", ".yml")) else ".json" if self._glances[path].is_json else ".yaml"
             self._taken.setdefault(f"{OBJECTS}{name}{suffix}", path)

@@ -88,7 +88,7 @@ def written(source: Source, progress: Progress, known: Iterable[KnownNode] = ())
     forms: list[WrongForm] = []
     arrangement = arrangement_of(source, known)
     redaction = Redaction([arrangement.name(part) for name in source.names for part in arrangement.paths(name)])
-    told = {one.path for one in arrangement.unplaced}
+    told = arrangement.told
     with tempfile.TemporaryFile(dir=_temporary_folder()) as file:
         writer = ContainerWriter(file)
         for done, (file_path, whole) in enumerate(source.files()):
@@ -123,7 +123,7 @@ def written(source: Source, progress: Progress, known: Iterable[KnownNode] = ())
             forms=tuple(forms),
             arrangement=arrangement,
             came_from=dict(arrangement.origins),
-            left_out=source.left_out,
+            left_out=(*source.left_out, *(LeftOut(path=path, why=why) for path, why in arrangement.said_of_aside)),
         )
 
 

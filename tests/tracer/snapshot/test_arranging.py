@@ -157,6 +157,17 @@ def test_objects_under_any_name_are_objects() -> None:
     assert arranged(SNAPSHOT | {deep: text}).name(deep) == deep  # Services are there: a tree of other objects is left as it is
 
 
+def test_what_is_known_and_does_not_count_is_told_apart() -> None:
+    pods = {f"more/{n}.json": f'{{"apiVersion": "v1", "kind": "Pod", "metadata": {{"name": "{n}"}}}}'.encode() for n in "ab"}
+    files = SNAPSHOT | pods | {"again/services.json": SNAPSHOT["services.json"], "hostname": b"n1\n", "x.txt": b"what is this?"}
+    found = arranged(files)
+    assert sorted(found.told) == ["again/services.json", "hostname", *sorted(pods)]
+    ((said, why),) = found.said_of_aside
+    assert said == "more/a.json, and 1 more"
+    assert "a folder called objects" in why
+    assert arranged({f"objects/{path}": text for path, text in pods.items()} | SNAPSHOT).said_of_aside == ()
+
+
 def test_documented_names_are_left_alone() -> None:
     assert is_documented(SNAPSHOT)
     assert not is_documented([*SNAPSHOT, "n1/iptables-save.txt"])
@@ -212,3 +223,4 @@ def test_the_same_object_in_two_folders_is_one() -> None:
     arrangement = arranged(files)
     assert sorted(arrangement.names.values()) == [f"objects/resources/services/namespaces/x/{n}.json" for n in (0, 1)]
     assert arrangement.unplaced == ()
+    assert len(arrangement.told) == len(texts)

@@ -194,11 +194,11 @@ def _said(snapshot: Snapshot, arrangement: Arrangement, left_out: Sequence[LeftO
     summary = {
         "forms": [form.to_dict() for form in forms],
         "form": form_of(snapshot).value,
-        "left_out": [{"path": left.path, "why": left.why} for left in left_out],
+        "left_out": [{"path": path, "why": why} for path, why in (*((one.path, one.why) for one in left_out), *arrangement.said_of_aside)],
         "unplaced": [one.to_dict() for one in arrangement.unplaced],
         "assumed": list(arrangement.assumed.values()),
         "from": arrangement.origins,
-        "unknown_files": [path for path in snapshot.layout.unknown if path not in known],
+        "unknown_files": [path for path in snapshot.layout.unknown if path not in known | arrangement.told],
     }
     return said_of_files(summary)
 
