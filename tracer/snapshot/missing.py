@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tracer.errors import ParseError
 from tracer.kube.kinds import KINDS
 from tracer.netfilter.iptables_save import parse_dump
+from tracer.netfilter.nft_rules import NftRules
 from tracer.netfilter.recorded_tables import unrecorded_tables
 from tracer.packet import Family
 from tracer.snapshot.node_files import (
@@ -58,6 +59,7 @@ _INFERRED = (
 )
 _OF_FAMILY = {4: DUMPS[Family.IP], 6: DUMPS[Family.IP6]}
 _OF_BOTH = names(NFT_LISTINGS)
+_ENDS = "a packet that crosses the node ends in unknown there"
 _END = 300
 """So many characters at the end of a whole dump hold its last COMMIT and the comment behind it."""
 _SAYS_LEGACY = "tables-legacy tables present"
@@ -88,8 +90,7 @@ def _objects(snapshot: Snapshot, counts: Mapping[str, int]) -> Iterable[Missing]
 def _rules(snapshot: Snapshot, modes: Mapping[str, ProxyMode | None]) -> Iterable[Missing]:
     bare = _without(snapshot, snapshot.node_names, _RULES)
     if bare:
-        limits = "a packet that crosses the node ends in unknown there"
-        yield Missing(what=f"rules ({IPTABLES.name} or {NFT_JSON.name})", nodes=bare, limits=limits)
+        yield Missing(what=f"rules ({IPTABLES.name} or {NFT_JSON.name})", nodes=bare, limits=_ENDS)
     ruled = tuple(n for n in snapshot.node_names if n not in bare)
     versions = {ip.version for node in snapshot.objects.nodes for ip in node.ips}
     for version, dumps in _OF_FAMILY.items():
@@ -191,13 +192,25 @@ def _unreadable(snapshot: Snapshot) -> Iterable[Missing]:
         for file in (*DUMPS[Family.IP], *DUMPS[Family.IP6]):
             if file.limits and any(_holds_no_table(path, text) for path, text in _texts(snapshot, node, (file,)).items()):
                 nodes.setdefault(file.name, []).append(node)
+        for file in NFT_LISTINGS:
+            if any(_lists_no_table(path, text) for path, text in _texts(snapshot, node, (file,)).items()):
+                nodes.setdefault(file.name, []).append(node)
     for name, where in nodes.items():
-        yield Missing(what=f"readable {name}", nodes=tuple(sorted(where)), limits=BY_NAME[name].limits)
+        yield Missing(what=f"readable {name}", nodes=tuple(sorted(where)), limits=BY_NAME[name].limits or _ENDS)
 
 
 def _holds_no_table(path: str, text: str) -> bool:
     """Whether a dump that says something has no table that can be read: another program's output, an error. Such a one holds no rules."""
     return bool(text) and not text.isspace() and not text.startswith("*") and "\n*" not in text and not parse_dump(text, path).tables
+
+
+def _lists_no_table(path: str, text: str) -> bool:
+    """Whether a listing of nft's that says something has no table that can be read. None at all, and no fault, is a node without rules."""
+    # NB: of a whole listing the beginning of a line, or the end of its JSON, says so, and it is not parsed for this.
+    if not text.strip() or text.startswith("table ") or "\ntable " in text or text.rstrip().endswith("]}"):
+        return False
+    found = NftRules.from_listing(text, path).ruleset
+    return not found.tables and bool(found.faults)
 
 
 def _unread(snapshot: Snapshot) -> Iterable[Missing]:

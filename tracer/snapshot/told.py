@@ -280,9 +280,13 @@ def _recorded_objects(summary: Mapping[str, Any]) -> Advice:
 
 def _without_rules(summary: Mapping[str, Any]) -> list[str]:
     """The nodes of which no rules can be used: none are there, or those that are cannot be read."""
-    names = {name for name, file in BY_NAME.items() if file.holds in _RULES}
-    unread = _gapped(summary, [f"{_READABLE}{name}" for name in names])
-    return [n["name"] for n in summary.get("nodes", ()) if not names & set(n["files"]) or n["name"] in unread]
+    return [n["name"] for n in summary.get("nodes", ()) if not any(_are_usable(summary, n, holds) for holds in _RULES)]
+
+
+def _are_usable(summary: Mapping[str, Any], node: Mapping[str, Any], holds: Holds) -> bool:
+    """Whether the node has rules in that form, and each of its files of them can be read: what the others hold is one family's."""
+    names = {name for name, file in BY_NAME.items() if file.holds is holds} & set(node["files"])
+    return bool(names) and node["name"] not in _gapped(summary, [f"{_READABLE}{name}" for name in names])
 
 
 def _gapped(summary: Mapping[str, Any], whats: Sequence[str]) -> set[str]:

@@ -132,6 +132,21 @@ def test_a_dump_that_is_cut_off_is_a_gap(dump: str, is_cut: bool) -> None:
     assert (said in sentences(**{"nodes/n1/iptables-save.txt": dump})) is is_cut
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "is_read"),
+    [
+        ("nft-ruleset.txt", "Error: Could not process rule: Operation not permitted\n", False),
+        ("nft-ruleset.json", '{"nftables": [', False),
+        ("nft-ruleset.json", '{"nftables": []}', True),
+        ("nft-ruleset.txt", "table ip x {\n}\n", True),
+        ("nft-ruleset.txt", "> table ip x {\n> }\n", True),
+    ],
+)
+def test_a_listing_without_a_table_that_can_be_read_is_a_gap(name: str, text: str, *, is_read: bool) -> None:
+    said = f"No readable {name} of n1: a packet that crosses the node ends in unknown there."
+    assert (said in sentences(**{f"nodes/n1/{name}": text})) is not is_read
+
+
 def test_a_family_without_rules_is_missing_only_where_nodes_have_it() -> None:
     dual = {**NODE, "status": {"addresses": [{"type": "InternalIP", "address": a} for a in ("172.18.0.2", "fd00::2")]}}
     rules = {"nodes/n1/iptables-save.txt": DUMP}

@@ -40,6 +40,16 @@ RULED = [node("a", IPTABLES.name), node("b", IPTABLES.name)]
         # What cannot be read is not counted.
         ({"objects": ALL, "nodes": RULED, "missing": [gap(f"readable {IPTABLES.name}", "b")]}, "rules of 1 of 2 nodes", "-- iptables-save"),
         (
+            {"objects": ALL, "nodes": [node("a", NFT_JSON.name)], "missing": [gap(f"readable {NFT_JSON.name}", "a")]},
+            "no node's rules.",
+            "-- iptables-save",
+        ),
+        (
+            {"objects": ALL, "nodes": [node("a", IPTABLES.name, NFT_JSON.name)], "missing": [gap(f"readable {NFT_JSON.name}", "a")]},
+            "rules of 1 of 1 nodes",
+            "",
+        ),
+        (
             {"objects": ALL, "nodes": [node("a", IPTABLES.name, mode="ipvs")], "missing": [gap(VIRTUAL_SERVERS.name, "a")]},
             "rules of 1 of 1 nodes",
             "-- ipvsadm",
