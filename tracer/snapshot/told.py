@@ -146,7 +146,8 @@ def _first_fault(file: Mapping[str, Any], origin: str) -> str:
     line = f", line {first['line']}" if first.get("line") else ""
     more = f" ({file['count']} such parts in all)" if file["count"] > 1 else ""
     called = f"{file['file']} ({origin})" if origin else file["file"]
-    return f"Cannot be read: {called}{line}: {first['message'].rstrip('.')}{more}. The rest of it is used."
+    rest = "" if first["message"].endswith("the file is empty") else " The rest of it is used."
+    return f"Cannot be read: {called}{line}: {first['message'].rstrip('.')}{more}.{rest}"
 
 
 def _found(summary: Mapping[str, Any]) -> str:

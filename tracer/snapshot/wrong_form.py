@@ -35,6 +35,9 @@ _SAID_BY_KUBECTL = re.compile(
     re.ASCII | re.MULTILINE,
 )
 _LISTED_RULES = re.compile(r"^Chain [\w.:-]{1,60} \((?:policy|[0-9]{1,6} references)", re.ASCII | re.MULTILINE)
+_BRIEF = re.compile(
+    r"^(?:lo[ \t]{1,40}UNKNOWN|[\w.@:-]{1,40}[ \t]{1,40}(?:UP|DOWN))[ \t]{1,40}[0-9a-f]{1,4}[.:][0-9a-f.:]{1,40}", re.ASCII | re.MULTILINE
+)
 _PAGE = re.compile(r"^[ \t\r\n]{0,100}<(?:!doctype html|html)", re.ASCII | re.IGNORECASE)
 _STATUS = re.compile(r"""["']?kind["']?[ \t]*:[ \t]*["']?Status["']?(?=[\s,}]|$)""", re.ASCII)
 _ITEMS = re.compile(r"""["']?items["']?[ \t]*:""", re.ASCII)
@@ -102,6 +105,8 @@ def _said(name: str, raw: bytes) -> str | None:
         return None
     if _LISTED_RULES.search(text):
         return "rules as iptables -L lists them, which leaves out a part of every rule. Wanted is all that iptables-save prints, as root"
+    if _BRIEF.search(text):
+        return "addresses as ip -br prints them, which leaves out too much. Wanted is what ip addr, or ip -d link, prints without -br"
     if _TABLE.search(text):
         return f"a table as kubectl get (-o wide) prints it, whose columns hold too little. Wanted is -o json or -o yaml: {WANTED}"
     if _DESCRIBED.search(text) and _DESCRIBED_TOO.search(text):

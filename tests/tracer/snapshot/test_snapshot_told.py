@@ -112,6 +112,10 @@ def _command(summary: dict[str, Any]) -> str:
 @pytest.mark.parametrize(
     ("summary", "line"),
     [
+        (
+            {"faults": [{"file": "pods.json", "count": 1, "faults": [{"line": 1, "message": "not JSON: the file is empty"}]}]},
+            "Cannot be read: pods.json, line 1: not JSON: the file is empty.",
+        ),
         ({"left_out": [{"path": n, "why": "a link."} for n in "abc"]}, "Not read: a, and 2 more: a link."),
         ({"unknown_files": [*"abcdefg"]}, "Not used, as nothing tells what they are: a, b, c, d, e, and 2 more."),
         ({"removed": ["a.json: removed 1 Secret"]}, "Left out before storage, as no trace needs it: a.json: removed 1 Secret."),

@@ -55,6 +55,7 @@ INSTEAD: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "a template": ("web.yaml", "apiVersion: v1\nkind: Service\nmetadata:\n  name: {{ .Values.name }}\n", ("template", "helm get manifest")),
     "a template in ifs": ("templates/web.yaml", "{{- if .Values.on }}\n---\nkind: Service\nmetadata:\n  labels:\n    {{- include \"x\" . | nindent 4 }}\n    a: b\n{{- end }}\n", ("template",)),
     "a quoted template": ("web.yaml", "kind: Service\nmetadata: {name: '{{ .Release.Name }}-web'}\n", ("template",)),
+    "ip -br": ("nodes.txt", "lo               UNKNOWN        127.0.0.1/8 ::1/128 \neth0@if2         UP             172.18.0.3/16 \n", ("ip -br", "ip addr")),
     "envsubst": ("web.yaml", "kind: Service\nmetadata: {name: '${NAME}'}\n", ("template",)),
 }  # fmt: skip
 
