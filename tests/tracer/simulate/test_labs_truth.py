@@ -9,7 +9,7 @@ from tests.tracer.simulate.truth import all_of, verdict
 
 pytestmark = [pytest.mark.needs_shared, pytest.mark.usefixtures("shared")]
 
-_NTH = 9
+_NTH = 24
 LABS = {"lab-vxlan": (1995, 1953), "lab-ipv6": (1487, 889), "lab-established": (191, 0)}
 """How many connections were tried in each, and of how many the kernel's rules are known."""
 
