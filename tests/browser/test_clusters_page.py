@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.axe import violations
 from tests.browser.live_page import PATIENCE, pill
@@ -44,19 +46,19 @@ def test_check_connect_and_follow(browser: Browser, connected: LiveServer, api: 
     page.goto("/clusters")
     page.get_by_role("button", name="Check connection").click()
     page.get_by_text("Everything that is needed is granted.").wait_for(timeout=PATIENCE)
-    assert page.url.endswith("/clusters"), "only the part was fetched"
+    expect(page).to_have_url(re.compile(re.escape("/clusters") + "$"))  # only the part was fetched
     assert violations(page) == []
     page.get_by_role("button", name="Connect", exact=True).click()
     page.wait_for_url("**/clusters/recorded")
     pill(page, "Live")
     # The table of nodes fills by itself.
     page.wait_for_function("() => document.querySelectorAll('#cluster-now .nodes tbody tr time').length === 4", timeout=PATIENCE)
-    assert "lacks" in page.inner_text("#node-shop-worker")
+    expect(page.locator("#node-shop-worker")).to_contain_text("lacks")
     assert violations(page) == []
     page.goto(f"/c/recorded/trace?{ASKED}")
     page.wait_for_function("() => document.querySelectorAll('#g .pl').length === 3", timeout=PATIENCE)
-    assert "Live, rules read" in page.inner_text("#live-text")
-    assert page.locator("#timeline").count() == 0
+    expect(page.locator("#live-text")).to_contain_text("Live, rules read")
+    expect(page.locator("#timeline")).to_have_count(0)
     api.advance_to(9.565)
     page.wait_for_function("() => document.querySelectorAll('#g .pl').length === 5", timeout=PATIENCE)
     save(page)
@@ -70,7 +72,7 @@ def save(page: Page) -> None:
     page.fill("#name", "after the scaling")
     page.get_by_role("button", name="Save this moment as a snapshot").click()
     page.wait_for_url("**/snapshots/*")
-    assert page.inner_text("h1") == "after the scaling"
+    expect(page.locator("h1")).to_have_text("after the scaling")
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (360, "dark"), (1440, "dark")])
@@ -97,10 +99,10 @@ def test_without_javascript_it_is_forms(browser: Browser, connected: LiveServer)
     page = context.new_page()
     page.goto("/clusters")
     page.get_by_role("button", name="Check connection").click()
-    assert "Everything that is needed is granted." in page.inner_text("main")
+    expect(page.locator("main")).to_contain_text("Everything that is needed is granted.")
     page.get_by_role("button", name="Connect", exact=True).click()
     page.get_by_role("link", name="Reload").click()
-    assert "recorded" in page.inner_text("h1")
+    expect(page.locator("h1")).to_contain_text("recorded")
     context.close()
 
 

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.axe import violations
 from tests.browser.live_page import PATIENCE, odds, opened, pill, seek
 from tests.browser.test_trace_page import POLICY, quiet, step_of, wait_for_step, watch
+from tests.browser.waiting import becomes
 from tests.live_server import free_port, live_server
 from tests.sizes import diagonal
 
@@ -63,8 +65,8 @@ def test_two_pods_glide_in_and_odds_change_from_a_third_to_a_fifth(quiet: Page) 
     odds(page, ["1/5"] * 5)
     page.wait_for_timeout(1000)
     assert page.evaluate("window.kept.isConnected && window.held === document.activeElement"), "the same elements, and the focus stays"
-    assert step_of(page) == step
-    assert page.inner_text(".gt .fol").split(",")[0] == followed
+    becomes(page, step_of, step)
+    expect(page.locator(".gt .fol")).to_have_text(re.compile("^\\s*" + re.escape(followed) + ","))
     frames = page.evaluate("window.frames")
     first, last = frames[0][0], frames[-1][0]
     assert abs(last - first) > 5, "the box has another place"
@@ -92,13 +94,13 @@ def test_playing_moves_the_bar_and_the_picture(quiet: Page) -> None:
     opened(quiet)
     quiet.click("#tl-play")
     pill(quiet, "Playing, step 2 of 12")
-    assert quiet.inner_text("#tl-title") == "api scaled from 3 to 5"
+    expect(quiet.locator("#tl-title")).to_have_text("api scaled from 3 to 5")
     odds(quiet, ["1/5"] * 5)
     quiet.click("#tl-play")
     pill(quiet, "Paused, step")
     place = quiet.input_value("#tl-place")
     quiet.wait_for_timeout(500)
-    assert quiet.input_value("#tl-place") == place
+    expect(quiet.locator("#tl-place")).to_have_value(place)
 
 
 def test_the_scrubber_goes_by_keys(quiet: Page) -> None:
@@ -106,7 +108,7 @@ def test_the_scrubber_goes_by_keys(quiet: Page) -> None:
     quiet.focus("#tl-place")
     quiet.keyboard.press("ArrowRight")
     pill(quiet, "Paused, step 2 of 12")
-    assert quiet.get_attribute("#tl-place", "aria-valuetext") == "Step 2 of 12: api scaled from 3 to 5"
+    expect(quiet.locator("#tl-place")).to_have_attribute("aria-valuetext", "Step 2 of 12: api scaled from 3 to 5")
     odds(quiet, ["1/5"] * 5)
     quiet.keyboard.press("ArrowLeft")
     odds(quiet, ["1/3"] * 3)
@@ -128,15 +130,15 @@ def test_nothing_moves_under_somebody_who_steps(quiet: Page) -> None:
     # The step belongs to the answer that is shown, not to the newer one.
     page.locator("#steps a[data-step='3']").click()
     wait_for_step(page, 3)
-    assert "Endpoint 1 of 3 picked" in page.inner_text("#pt") or "of 3 picked" in page.inner_text("#pt")
+    expect(page.locator("#pt")).to_contain_text("of 3 picked")
     page.wait_for_function("() => /are reached now/.test(document.querySelector('[data-live-all]').textContent)", timeout=PATIENCE)
     page.get_by_text("Show changes").click()
-    assert "1/5 instead of 1/3" in page.inner_text("[data-live-all]")
-    assert page.locator("#g .pl").count() == 3
+    expect(page.locator("[data-live-all]")).to_contain_text("1/5 instead of 1/3")
+    expect(page.locator("#g .pl")).to_have_count(3)
     page.get_by_role("button", name="Update").click()
     odds(page, ["1/5"] * 5)
-    assert page.locator("#live-bar:not([hidden])").count() == 0
-    assert step_of(page) == 3
+    expect(page.locator("#live-bar:not([hidden])")).to_have_count(0)
+    becomes(page, step_of, 3)
 
 
 def test_what_is_typed_is_not_overwritten(quiet: Page) -> None:
@@ -145,7 +147,7 @@ def test_what_is_typed_is_not_overwritten(quiet: Page) -> None:
     quiet.locator("h1").click()
     seek(quiet, 2)
     quiet.wait_for_selector("#live-bar:not([hidden])", timeout=PATIENCE)
-    assert quiet.input_value("#to") == "production/public-api:443"
+    expect(quiet.locator("#to")).to_have_value("production/public-api:443")
     quiet.get_by_role("button", name="Trace", exact=True).click()
     quiet.wait_for_url(re.compile("svc:production"))
     quiet.wait_for_function("() => document.getElementById('live-bar')?.hidden !== false")
@@ -164,8 +166,8 @@ def test_the_page_survives_the_servers_death(browser: Browser, tmp_path: Path) -
         pill(page, "Paused, step 1")
         server.kill()
         page.wait_for_function("() => document.getElementById('live-status').dataset.state === 'reconnecting'", timeout=2000)
-        assert page.inner_text("#live-text").startswith("Reconnecting")
-        assert page.locator("#g .pl").count() == 3, "what was shown stays"
+        expect(page.locator("#live-text")).to_contain_text("Reconnecting")
+        expect(page.locator("#g .pl")).to_have_count(3)  # what was shown stays
     with live_server(tmp_path / "data", port=port):
         pill(page, "Paused, step 1")
         seek(page, 2)
@@ -293,7 +295,7 @@ def test_axe_finds_nothing_and_nothing_is_too_wide(browser: Browser, live_url: s
         page.evaluate("() => { document.querySelector('.canvas')?.scrollTo(0, 0); scrollTo(0, 0); }")
         assert page.evaluate("document.documentElement.scrollWidth") == width, address
         if address == path:
-            assert page.locator("#verdict").count() == 1
+            expect(page.locator("#verdict")).to_have_count(1)
         if broken := violations(page):
             found[address] = broken
     page.goto(path)
@@ -324,12 +326,12 @@ def test_without_javascript_a_timeline_is_forms_and_links(browser: Browser, live
     reload_until(page, lambda: page.locator("#g .pl").count() == 3)
     page.get_by_role("button", name="2 api scaled from 3 to 5").click()
     reload_until(page, lambda: page.locator("#g .pl").count() == 5)
-    assert page.inner_text("#tl-title") == "api scaled from 3 to 5"
+    expect(page.locator("#tl-title")).to_have_text("api scaled from 3 to 5")
     page.select_option("#tl-speed", "5")
     page.get_by_role("button", name="Set speed").click()
-    assert page.input_value("#tl-speed") == "5"
+    expect(page.locator("#tl-speed")).to_have_value("5")
     page.get_by_role("button", name="Play", exact=True).first.click()
-    assert page.locator("#tl-play").inner_text() == "Pause"
+    expect(page.locator("#tl-play")).to_have_text("Pause")
     context.close()
 
 
@@ -348,9 +350,9 @@ def test_a_frozen_answer_of_a_timeline_opens_for_ever(quiet: Page) -> None:
     quiet.get_by_role("button", name="Freeze").click()
     quiet.get_by_role("button", name="Make the link").click()
     quiet.wait_for_url(re.compile(r"/t/\w{26}"))
-    assert quiet.locator("#g .pl").count() == 3
-    assert quiet.locator("#timeline").count() == 0
-    assert quiet.get_by_role("link", name="Open in shop-timeline").count() == 1
+    expect(quiet.locator("#g .pl")).to_have_count(3)
+    expect(quiet.locator("#timeline")).to_have_count(0)
+    expect(quiet.get_by_role("link", name="Open in shop-timeline")).to_have_count(1)
 
 
 def test_scripts_styles_and_pages_stay_small(page: Page) -> None:

@@ -8,6 +8,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.axe import violations
 from tests.conftest import DEMO
@@ -63,7 +64,7 @@ def test_a1_a7_s3(browser, live_url, hostile, width, theme):
             assert violations(page) == [], address
             assert page.evaluate("document.documentElement.scrollWidth") == width, address
             assert page.evaluate("window.broken") is None
-            assert page.locator("img").count() == 0
+            expect(page.locator("img")).to_have_count(0)
         assert heard == []
     finally:
         page.goto(f"{own}/delete")

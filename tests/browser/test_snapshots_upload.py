@@ -6,13 +6,16 @@ import gzip
 import io
 import json
 import random
+import re
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import expect
 
+from tests.browser.waiting import becomes, focused
 from tests.conftest import DEMO
 
 if TYPE_CHECKING:
@@ -103,7 +106,7 @@ def test_by_keyboard(page, archive):
     page.get_by_label("Name, if another").focus()
     page.keyboard.type("by keyboard")
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "Upload"
+    becomes(page, focused("textContent"), "Upload")
     page.keyboard.press("Enter")
     arrived(page, "by keyboard")
 
@@ -115,11 +118,11 @@ def test_by_drop_anywhere(page, archive):
         "bytes => { const t = new DataTransfer(); t.items.add(new File([new Uint8Array(bytes)], 'dropped.tar.gz')); return t; }", content
     )
     page.dispatch_event("footer", "dragenter", {"dataTransfer": transfer})
-    assert "dropping" in page.locator("html").get_attribute("class")
+    expect(page.locator("html")).to_have_class(re.compile("dropping"))
     page.dispatch_event("footer", "drop", {"dataTransfer": transfer})
-    assert "dropping" not in page.locator("html").get_attribute("class")
+    expect(page.locator("html")).not_to_have_class(re.compile("dropping"))
     page.get_by_text("dropped.tar.gz is ready. Press Upload.").wait_for()
-    assert page.evaluate("document.activeElement.textContent") == "Upload"
+    becomes(page, focused("textContent"), "Upload")
     page.keyboard.press("Enter")
     arrived(page, "dropped")
 
@@ -140,13 +143,13 @@ def test_several_dropped_files_and_a_pasted_piece_are_one_upload(page):
     page.dispatch_event("body", "drop", {"dataTransfer": transfer})
     page.get_by_text("2 files are ready. Press Upload.").wait_for()
     page.get_by_role("button", name="Add another piece").click()
-    assert page.evaluate("document.activeElement.id") == "paste-2"
+    becomes(page, focused("id"), "paste-2")
     page.get_by_label("Text (piece 2)").fill(json.dumps({"kind": "List", "items": [node]}))
     page.get_by_label("Name, if another").fill("three pieces")
     page.get_by_role("button", name="Upload").click()
     arrived(page, "three pieces")
-    assert page.get_by_text("Found 1 Service, 1 Node; no node's rules.").is_visible()
-    assert "sh collect.sh" in page.get_by_role("group", name="The command that would add most").inner_text()
+    expect(page.get_by_text("Found 1 Service, 1 Node; no node's rules.")).to_be_visible()
+    expect(page.get_by_role("group", name="The command that would add most")).to_contain_text("sh collect.sh")
     page.get_by_role("link", name="Add what is missing").click()
     page.get_by_role("heading", level=1, name="Add to three pieces").wait_for()
     page.set_viewport_size({"width": 390, "height": 844})
@@ -164,7 +167,7 @@ def test_what_is_pasted_is_recognised_while_it_is_pasted(page):
     page.get_by_role("button", name="Add another piece").click()
     page.get_by_label("Text (piece 2)").fill("hello")
     page.locator("[data-says]").nth(1).get_by_text("Not usable").wait_for()
-    assert "of node node-a" in said.inner_text()
+    expect(said).to_contain_text("of node node-a")
     page.get_by_label("Text", exact=True).fill("")
     said.get_by_text("Recognised").wait_for(state="detached")
 
@@ -189,7 +192,7 @@ def test_a_file_without_a_node_is_given_to_one(page, tmp_path):
     choice.select_option("node-b")
     page.get_by_role("button", name="Use it so").click()
     page.get_by_text("It completes").wait_for(timeout=30_000)
-    assert page.get_by_role("heading", name="Whose file").count() == 0
+    expect(page.get_by_role("heading", name="Whose file")).to_have_count(0)
 
 
 def test_cancel(slow, padded):
@@ -199,9 +202,9 @@ def test_cancel(slow, padded):
     slow.get_by_text("Uploading").wait_for()
     slow.get_by_role("button", name="Cancel").click()
     slow.get_by_text("Cancelled. Nothing was stored.").wait_for()
-    assert slow.get_by_role("button", name="Upload").is_enabled()
+    expect(slow.get_by_role("button", name="Upload")).to_be_enabled()
     slow.goto("/snapshots")
-    assert slow.get_by_role("link", name="padded").count() == 0
+    expect(slow.get_by_role("link", name="padded")).to_have_count(0)
 
 
 def test_422_lists_every_problem(page, refused):
@@ -210,9 +213,9 @@ def test_422_lists_every_problem(page, refused):
     page.get_by_role("button", name="Upload").click()
     alert = page.get_by_role("alert")
     alert.get_by_role("heading", name="Not stored").wait_for()
-    assert alert.locator("li").count() == 2
-    assert "another.json" in alert.inner_text()
-    assert page.evaluate("document.activeElement.id") == "upload-state"
+    expect(alert.locator("li")).to_have_count(2)
+    expect(alert).to_contain_text("another.json")
+    becomes(page, focused("id"), "upload-state")
 
 
 def test_422_says_file_and_line(page, tmp_path):
@@ -242,9 +245,9 @@ class TestSmallServer:
 
     def test_413_before_the_upload(self, small, huge):
         small.goto("/snapshots/new")
-        assert small.get_by_text(f"up to {LIMIT_MB} MB").is_visible()
+        expect(small.get_by_text(f"up to {LIMIT_MB} MB")).to_be_visible()
         small.get_by_label("Choose files").set_input_files(huge)
-        assert f"accepts up to {LIMIT_MB} MB" in small.get_by_role("alert").inner_text()
+        expect(small.get_by_role("alert")).to_contain_text(f"accepts up to {LIMIT_MB} MB")
 
     def test_413_from_the_server(self, small, huge):
         small.goto("/snapshots/new")
@@ -254,7 +257,7 @@ class TestSmallServer:
         small.get_by_role("button", name="Upload").click()
         alert = small.get_by_role("alert")
         alert.get_by_text(f"{LIMIT_MB} MB").wait_for()
-        assert "Not stored" in alert.inner_text()
+        expect(alert).to_contain_text("Not stored")
 
 
 def test_u3_without_javascript(browser, live_url, archive, refused):
@@ -264,7 +267,7 @@ def test_u3_without_javascript(browser, live_url, archive, refused):
     page.get_by_label("Choose files").set_input_files(refused)
     page.get_by_role("button", name="Upload").click()
     page.get_by_role("heading", name="Not stored").wait_for(timeout=15_000)
-    assert page.get_by_role("alert").locator("li").count() == 2
+    expect(page.get_by_role("alert").locator("li")).to_have_count(2)
     page.get_by_label("Choose files").set_input_files(archive)
     page.get_by_label("Name, if another").fill("without script")
     page.get_by_role("button", name="Upload").click()
@@ -272,5 +275,5 @@ def test_u3_without_javascript(browser, live_url, archive, refused):
     page.goto("/snapshots")
     page.get_by_role("link", name="Delete without script").click()
     page.get_by_role("button", name="Delete the snapshot").click()
-    assert page.get_by_text("Deleted without script.").is_visible()
+    expect(page.get_by_text("Deleted without script.")).to_be_visible()
     context.close()

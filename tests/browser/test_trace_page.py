@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.axe import violations
+from tests.browser.waiting import becomes, focused, holds
 from tests.frozen_links import frozen_path, made_document
 from tests.live_server import LiveServer
 from tests.made_traces import Made, lb_trace
@@ -148,10 +150,10 @@ def test_another_setting_of_an_assumption_is_asked_in_place(quiet: Page) -> None
     page = quiet
     page.goto(ASKED)
     page.evaluate("() => { document.body.dataset.same = '1'; }")
-    assert page.locator(".assumed .aw").inner_text() == "front:node-port"
+    expect(page.locator(".assumed .aw")).to_have_text("front:node-port")
     page.locator(".assumed").get_by_role("link", name="front:kept").click()
     page.wait_for_function("() => document.querySelector('.assumed .aw').textContent === 'front:kept'", timeout=20000)
-    assert page.url.endswith("to=198.51.100.10:443&assume=front:kept")
+    expect(page).to_have_url(re.compile(re.escape("to=198.51.100.10:443&assume=front:kept") + "$"))
     assert page.evaluate("() => document.body.dataset.same") == "1"
     page.go_back()
     page.wait_for_function("() => document.querySelector('.assumed .aw').textContent === 'front:node-port'", timeout=20000)
@@ -160,7 +162,7 @@ def test_another_setting_of_an_assumption_is_asked_in_place(quiet: Page) -> None
 def test_what_leaves_the_cluster_is_not_red(quiet: Page) -> None:
     page = quiet
     page.goto(LEAVING)
-    assert page.locator("#vt").inner_text() == "Leaves the cluster"
+    expect(page.locator("#vt")).to_have_text("Leaves the cluster")
     colours = page.evaluate("""() => {
       const style = getComputedStyle(document.documentElement), probe = document.createElement('i');
       document.body.append(probe);
@@ -179,16 +181,16 @@ def test_arrow_keys_in_the_picture_step(quiet: Page) -> None:
     page.focus("#g .n[aria-current]")
     page.keyboard.press("ArrowRight")
     wait_for_step(page, start + 1)
-    assert f"step={start + 1}" in page.url
-    assert page.evaluate("document.activeElement.getAttribute('aria-current')") == "step"
-    assert str(start + 1) in (page.evaluate("document.activeElement.dataset.steps") or "").split(",")
-    assert page.inner_text("#say").startswith(f"Step {start + 1} of 16. ")
+    expect(page).to_have_url(re.compile(re.escape(f"step={start + 1}")))
+    becomes(page, focused("getAttribute('aria-current')"), "step")
+    holds(page, lambda page: str(start + 1) in (page.evaluate("document.activeElement.dataset.steps") or "").split(","))
+    expect(page.locator("#say")).to_contain_text(f"Step {start + 1} of 16. ")
     page.keyboard.press("Home")
     wait_for_step(page, 1)
-    assert page.inner_text("#say").startswith("Step 1 of 16. Client sends SYN. ")
+    expect(page.locator("#say")).to_contain_text("Step 1 of 16. Client sends SYN. ")
     page.keyboard.press("End")
     wait_for_step(page, 16)
-    assert page.locator("#g .n[tabindex='0']").count() == 1, "the picture is one Tab stop"
+    expect(page.locator("#g .n[tabindex='0']")).to_have_count(1)  # the picture is one Tab stop
 
 
 def test_up_and_down_go_to_the_sibling(quiet: Page) -> None:
@@ -196,9 +198,8 @@ def test_up_and_down_go_to_the_sibling(quiet: Page) -> None:
     quiet.focus("#g .n[aria-current]")
     before = quiet.evaluate("document.activeElement.id")
     quiet.keyboard.press("ArrowUp")
-    after = quiet.evaluate("document.activeElement.id")
-    assert after != before
-    assert "KUBE-SEP" in quiet.evaluate("document.activeElement.getAttribute('aria-label')")
+    expect(quiet.locator("#g .n:focus")).not_to_have_attribute("id", before)
+    expect(quiet.locator("#g .n:focus")).to_have_attribute("aria-label", re.compile("KUBE-SEP"))
     quiet.keyboard.press("Enter")
     quiet.wait_for_url(re.compile("follow="))
 
@@ -213,7 +214,7 @@ def test_letters_as_keys_can_be_switched_off(quiet: Page) -> None:
     quiet.keyboard.press("j")
     quiet.keyboard.press("/")
     quiet.wait_for_timeout(300)
-    assert step_of(quiet) == 4
+    becomes(quiet, step_of, 4)
     assert quiet.evaluate("document.activeElement.id") != "find"
 
 
@@ -289,8 +290,8 @@ def many(live: LiveServer) -> str:
 
 def test_five_hundred_endpoints_are_folded(quiet: Page, many: str) -> None:
     response = quiet.goto(many)
-    assert quiet.locator("#gh").inner_text() == "1,500 paths"
-    assert quiet.locator("#g .nodes > .n").count() <= 60
+    expect(quiet.locator("#gh")).to_have_text("1,500 paths")
+    holds(quiet, lambda page: page.locator("#g .nodes > .n").count() <= 60)
     assert len(gzip.compress(response.body())) <= 60_000
     quiet.get_by_role("link", name="list all 500").click()
     quiet.wait_for_selector("#paths tbody tr")
@@ -332,7 +333,7 @@ def test_a_whole_tour_is_quiet(quiet: Page, live: LiveServer) -> None:
     page.fill("#to", "198.51.100.10:443")
     page.get_by_role("button", name="Trace", exact=True).click()
     page.wait_for_selector("#verdict")
-    assert page.url.endswith(ASKED)
+    expect(page).to_have_url(re.compile(re.escape(ASKED) + "$"))
     page.get_by_role("link", name="Next step").click()
     page.select_option("#detail", "objects")
     page.wait_for_url(re.compile("detail=objects"))
@@ -345,7 +346,7 @@ def test_a_whole_tour_is_quiet(quiet: Page, live: LiveServer) -> None:
         page.get_by_role("button", name="Dark theme").click()
     page.wait_for_selector("html[data-theme=dark]")
     page.reload()
-    assert page.get_attribute("html", "data-theme") == "dark"
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     page.get_by_role("button", name="Play").click()
     page.get_by_role("button", name="Pause").click()
     page.get_by_role("link", name="1 of 3 nodes").click()
@@ -360,8 +361,8 @@ def test_hostile_names_are_shown_as_text(quiet: Page, live: LiveServer) -> None:
     for query in ("", "?detail=objects", "?expand=all,nodes", "?step=6", "?find=</text>"):
         quiet.goto(path + query)
         assert "owned" not in quiet.title()
-        assert quiet.locator("main script").count() == 0
-    assert '</text>"' in quiet.locator(".gt .fol").inner_text()
+        expect(quiet.locator("main script")).to_have_count(0)
+    expect(quiet.locator(".gt .fol")).to_contain_text('</text>"')
 
 
 # --- U: the address is the state ---------------------------------------------------------------------------------------
@@ -425,17 +426,17 @@ def same_from_its_address(quiet: Page, browser: Browser, live_url: str, path: st
         if here == there:
             break
     clean.close()
-    assert here == there, quiet.url
+    assert here == there
 
 
 def test_tabs_are_in_the_address(page: Page, browser: Browser, live_url: str) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(ASKED)
     page.get_by_role("link", name="Graph", exact=True).click()
-    assert page.url.endswith("view=graph")
+    expect(page).to_have_url(re.compile(re.escape("view=graph") + "$"))
     page.reload()
-    assert page.locator("#g").is_visible()
-    assert not page.locator("#steps").is_visible()
+    expect(page.locator("#g")).to_be_visible()
+    expect(page.locator("#steps")).not_to_be_visible()
 
 
 def test_back_and_forward_show_whole_pages(quiet: Page) -> None:
@@ -450,14 +451,14 @@ def test_back_and_forward_show_whole_pages(quiet: Page) -> None:
     for step in (5, 4, 3, 2, 1):
         page.go_back()
         wait_for_step(page, step)
-        assert page.input_value("#to") == "198.51.100.10:443"
+        expect(page.locator("#to")).to_have_value("198.51.100.10:443")
     page.go_forward()
     wait_for_step(page, 2)
     page.goto("/reasons")
     page.go_back()
     wait_for_step(page, 2)
-    assert page.locator("header.top").is_visible()
-    assert page.locator("#steps li").count() > 5
+    expect(page.locator("header.top")).to_be_visible()
+    holds(page, lambda page: page.locator("#steps li").count() > 5)
 
 
 def test_without_javascript_everything_is_a_link_or_a_form(browser: Browser, live_url: str) -> None:
@@ -467,25 +468,25 @@ def test_without_javascript_everything_is_a_link_or_a_form(browser: Browser, liv
     page.fill("#from_name", "203.0.113.10")
     page.fill("#to", "198.51.100.10:443")
     page.get_by_role("button", name="Trace", exact=True).click()
-    assert page.url.endswith(ASKED)
+    expect(page).to_have_url(re.compile(re.escape(ASKED) + "$"))
     page.get_by_role("link", name="Next step").click()
-    assert step_of(page) == 10
+    becomes(page, step_of, 10)
     page.locator("#steps a[data-step='3']").click()
-    assert step_of(page) == 3
+    becomes(page, step_of, 3)
     page.locator("#g .n[data-steps='7']").click()
-    assert step_of(page) == 7
+    becomes(page, step_of, 7)
     page.get_by_role("link", name="1 of 3 nodes").click()
-    assert "expand=nodes" in page.url
+    expect(page).to_have_url(re.compile(re.escape("expand=nodes")))
     page.select_option("#detail", "objects")
     page.get_by_role("button", name="Show").click()
-    assert "detail=objects" in page.url
+    expect(page).to_have_url(re.compile(re.escape("detail=objects")))
     page.get_by_role("button", name="Export").click()
     with page.expect_download() as download:
         page.get_by_role("link", name="JSON answer").click()
     assert download.value.suggested_filename == "trace.json"
     page.get_by_role("button", name="Dark theme").click()
     page.wait_for_selector("html[data-theme=dark]")
-    assert page.get_by_role("button", name="Play").count() == 0
+    expect(page.get_by_role("button", name="Play")).to_have_count(0)
     context.close()
 
 
@@ -503,7 +504,7 @@ def test_a_step_keeps_the_picture_and_the_focus(quiet: Page) -> None:
     quiet.keyboard.press("Enter")
     wait_for_step(quiet, 5)
     assert quiet.evaluate("window.kept.isConnected")
-    assert quiet.evaluate("document.activeElement.dataset.go") == "next"
+    becomes(quiet, focused("dataset.go"), "next")
 
 
 def test_a_new_trace_morphs_the_old_picture(quiet: Page) -> None:
@@ -523,7 +524,7 @@ def test_play_steps_and_stops_at_a_key(quiet: Page) -> None:
     step = step_of(quiet)
     quiet.wait_for_timeout(900)
     assert step_of(quiet) <= step + 1
-    assert quiet.inner_text("#play") == "Play"
+    expect(quiet.locator("#play")).to_have_text("Play")
 
 
 def test_reduced_motion_plays_nothing_by_itself(browser: Browser, live_url: str) -> None:
@@ -533,7 +534,7 @@ def test_reduced_motion_plays_nothing_by_itself(browser: Browser, live_url: str)
     page.get_by_role("button", name="Play").click()
     wait_for_step(page, 3)
     page.wait_for_timeout(1800)
-    assert step_of(page) == 3
+    becomes(page, step_of, 3)
     context.close()
 
 
@@ -542,7 +543,7 @@ def test_errors_are_shown_in_place_with_focus(page: Page) -> None:
     page.fill("#to", "production/public-apo:443")
     page.get_by_role("button", name="Trace", exact=True).click()
     page.wait_for_selector("#errors")
-    assert page.evaluate("document.activeElement.id") == "errors"
+    becomes(page, focused("id"), "errors")
     page.get_by_role("link", name="production/public-api", exact=True).click()
     page.wait_for_selector("#verdict")
 
@@ -555,7 +556,7 @@ def test_a_dead_server_leaves_the_answer_on_screen(browser: Browser, start_serve
     server.kill()
     page.select_option("#detail", "objects")
     page.get_by_role("button", name="Retry").wait_for()
-    assert page.locator("#verdict").is_visible()
+    expect(page.locator("#verdict")).to_be_visible()
     context.close()
 
 
@@ -564,7 +565,7 @@ def test_copy_link_copies_the_address(context: BrowserContext, page: Page) -> No
     page.goto(f"{ASKED}&step=6")
     page.get_by_role("button", name="Copy link to this step").click()
     page.get_by_text("Link copied.").wait_for()
-    assert page.evaluate("navigator.clipboard.readText()") == page.url
+    holds(page, lambda page: page.evaluate("navigator.clipboard.readText()") == page.url)
 
 
 def test_freezing_from_the_page(quiet: Page) -> None:
@@ -572,5 +573,5 @@ def test_freezing_from_the_page(quiet: Page) -> None:
     quiet.get_by_role("button", name="Freeze").click()
     quiet.get_by_role("button", name="Make the link").click()
     quiet.wait_for_url(re.compile(r"/t/\w{26}"))
-    assert "The stored answer of" in quiet.locator(".q.frozen").inner_text()
-    assert quiet.locator("#trace-form").count() == 0
+    expect(quiet.locator(".q.frozen")).to_contain_text("The stored answer of")
+    expect(quiet.locator("#trace-form")).to_have_count(0)
