@@ -38,7 +38,7 @@ def _chunks(inputs: int) -> Iterator[tuple[int, int, int]]:
 
 
 def main() -> int:
-    """Fuzz, print what escaped, and return 0 when nothing did."""
+    """Fuzz, print what escapes as it does, and return 0 when nothing did."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
@@ -52,7 +52,9 @@ def main() -> int:
             pool.submit(_chunk, place, inputs, options.seed * 1_000_003 + turn): inputs for turn, place, inputs in _chunks(options.inputs)
         }
         for job in as_completed(jobs):
-            found += job.result()
+            for escape in job.result():
+                print(f"{escape.reader} [{escape.seed}]: {escape.error[:300]}\n    {escape.text[:300]!r}", flush=True)
+                found.append(escape)
             done += jobs[job]
             if time.monotonic() > told + _TOLD_EVERY:
                 print(f"{done} inputs so far, {len(found)} escaped", flush=True)
@@ -60,8 +62,6 @@ def main() -> int:
             if time.monotonic() > end:
                 pool.shutdown(cancel_futures=True)
                 break
-    for escape in found[:20]:
-        print(f"{escape.reader} [{escape.seed}]: {escape.error[:300]}\n    {escape.text[:300]!r}")
     print(f"{done} inputs through {len(readers())} readers, {len(found)} escaped")
     return 1 if found else 0
 
