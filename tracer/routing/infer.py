@@ -6,10 +6,28 @@ Source: fib_add_ifaddr() in fib_frontend.c, addrconf_prefix_route(), __ipv6_ifa_
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network
 
 from tracer.packet import Address
-from tracer.routing.model import HOST, LINK_SCOPE, LOCAL_TABLE, MAIN_TABLE, InterfaceAddress, Link, Network, NextHop, Route, RouteType
+from tracer.routing.model import (
+    HOST,
+    LINK_SCOPE,
+    LOCAL_TABLE,
+    MAIN_TABLE,
+    SOME_DEVICE,
+    InterfaceAddress,
+    Link,
+    Network,
+    NextHop,
+    Route,
+    RouteType,
+)
+
+_LOOPBACKS = (
+    InterfaceAddress(address=IPv4Address("127.0.0.1"), prefix=8, device="lo", scope=HOST),
+    InterfaceAddress(address=IPv6Address("::1"), prefix=128, device="lo", scope=HOST),
+)
+"""What every stack has on its loopback device."""
 
 
 def routes_of(addresses: Iterable[InterfaceAddress], links: Mapping[str, Link], version: int) -> tuple[Route, ...]:
@@ -27,6 +45,30 @@ def routes_of(addresses: Iterable[InterfaceAddress], links: Mapping[str, Link], 
         multicast = IPv6Network("ff00::/8")
         found.extend(_route(multicast, RouteType.MULTICAST, LOCAL_TABLE, device, metric=256) for device in devices if device != "lo")
     return tuple(found)
+
+
+def sending_from(routes: Iterable[Route], own: Iterable[Address], version: int) -> Iterator[InterfaceAddress]:
+    """Yield the addresses that *routes* send from, which the kernel takes of the stack's own only, and those of *own* beside them.
+
+    A connected route that the kernel made tells the prefix as well. An address of *own* is at the device of the connected route that
+    covers it, else at some device (``SOME_DEVICE``).
+    """
+    found = {held.address: held for held in _LOOPBACKS if held.address.version == version}
+    connected: list[Route] = []
+    others: list[Route] = []
+    for route in routes:
+        is_connected = route.table == MAIN_TABLE and route.type is RouteType.UNICAST and route.device is not None and route.gateway is None
+        (connected if is_connected and route.destination.prefixlen else others).append(route)
+    for route in (*connected, *others):
+        if route.prefsrc is not None and route.device is not None:
+            is_kernels = route.protocol == "kernel" and route.prefsrc in route.destination
+            bits = route.destination.prefixlen if is_kernels else route.prefsrc.max_prefixlen
+            found.setdefault(route.prefsrc, InterfaceAddress(address=route.prefsrc, prefix=bits, device=route.device))
+    for address in own:
+        if address.version == version:
+            at = next((route.device for route in connected if route.device is not None and address in route.destination), SOME_DEVICE)
+            found.setdefault(address, InterfaceAddress(address=address, prefix=address.max_prefixlen, device=at))
+    yield from found.values()
 
 
 def _routes4(address: InterfaceAddress, up: bool) -> Iterator[Route]:

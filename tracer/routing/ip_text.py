@@ -75,7 +75,8 @@ def _cut(lines: Lines) -> Iterator[tuple[int, str]]:
     """The lines that ``-o`` put behind each other."""
     for number, line in lines:
         for part in _MORE.split(line):
-            yield number, part
+            if part.strip():
+                yield number, part
 
 
 def _fault(file: str, number: int, line: str, message: str) -> ParseError:
@@ -153,6 +154,7 @@ def _detail(device: Fields, words: list[str], file: str, number: int, line: str)
         _addresses_of(device).append(_address(words, file, number, line))
     elif first.startswith("link/"):
         said = _pairs(words)
+        device["link_type"] = first.removeprefix("link/")
         if len(words) > 1:
             device["address"] = words[1]
         if _DIGITS.fullmatch(said.get("link-netnsid", "")):

@@ -156,6 +156,17 @@ def parse_addresses(text: str, file: str = "ip-addr.json") -> tuple[InterfaceAdd
     return _addresses(load_entries(text, file, "addr"))
 
 
+def address_versions(text: str, file: str = "ip-addr.json") -> frozenset[int]:
+    """Return the IP versions whose addresses ``ip addr`` was asked for: with ``-4`` or ``-6`` it says nothing of links.
+
+    ``ip -o addr`` says nothing of them either: there the addresses tell, and where all are of one version, nothing is said of the other.
+    :raises ParseError: not that format.
+    """
+    entries = load_entries(text, file, "addr")
+    listed = {held.address.version for held in _addresses(entries)}
+    return frozenset((4, 6)) if any(entry.has("link_type") for entry in entries) else frozenset(listed)
+
+
 def _addresses(entries: Iterable[Entry]) -> tuple[InterfaceAddress, ...]:
     found = []
     for entry in entries:

@@ -105,6 +105,11 @@ class _PlacedFacts(Recorded):
         return tuple(_held(self._placement))
 
     @cached_property
+    def address_versions(self) -> frozenset[int]:
+        """Return the versions of the node's own addresses."""
+        return frozenset((4, 6))
+
+    @cached_property
     def links(self) -> None:
         """Return None: no device is known by its name."""
 

@@ -10,10 +10,12 @@ from functools import cached_property
 from typing import Protocol, TypeVar
 
 from tracer.errors import Fault, ParseError
+from tracer.packet import Address
 from tracer.routing import ip_text, proc_text
-from tracer.routing.infer import routes_of
+from tracer.routing.infer import routes_of, sending_from
 from tracer.routing.model import LOCAL_TABLE, InterfaceAddress, Link, Neighbour, PolicyRule, Route
 from tracer.routing.parse import (
+    address_versions,
     kernel_addresses,
     never_empty,
     parse_addresses,
@@ -50,6 +52,8 @@ class Facts(Protocol):
     @property
     def neighbours(self) -> tuple[Neighbour, ...] | None: ...
     @property
+    def address_versions(self) -> frozenset[int]: ...
+    @property
     def missing(self) -> tuple[str, ...]: ...
     @property
     def faults(self) -> Mapping[str, tuple[Fault, ...]]: ...
@@ -61,11 +65,15 @@ class Recorded:
 
     Where nothing but ``cat`` ran, ``ip_route`` and ``ip6_route`` are what /proc/net has in their place, and ``proc_net_fib_trie`` and
     ``proc_net_if_inet6`` say the rest.
+
+    *own* gives, when asked, the addresses that the stack is otherwise known to have. It is asked where routes are listed without table
+    local and no file lists the addresses: they are local then, as those are that the routes send from.
     """
 
-    def __init__(self, texts: Mapping[str, str | None], *, folder: str = "") -> None:
+    def __init__(self, texts: Mapping[str, str | None], *, folder: str = "", own: Callable[[], tuple[Address, ...]] = tuple) -> None:
         self._texts = {name: text for name, text in texts.items() if text is not None and text.strip()}
         self._folder = folder
+        self._own = own
         self.faults: dict[str, tuple[Fault, ...]] = {}
 
     def _parsed(self, name: str, parse: Callable[[str, str], T]) -> T | None:
@@ -96,10 +104,18 @@ class Recorded:
     def _is_the_kernels(self, name: str) -> bool:
         return name in self._texts and proc_text.is_routes(ip_text.lines_of(self._texts[name]))
 
+    @cached_property
+    def address_versions(self) -> frozenset[int]:
+        """Return the IP versions whose addresses are all listed: ``ip -4 addr`` says nothing of the others."""
+        if self.addresses is None:
+            return frozenset()
+        listed = self._parsed("ip_addr", address_versions)
+        return frozenset((4, 6)) if listed is None else listed
+
     def unshown(self, version: int) -> str | None:
-        """Return what is assumed of the routes of IP *version* as /proc/net shows them, None where ``ip`` printed them."""
+        """Return what is assumed of the routes of IP *version* as /proc/net shows them, or as ``ip`` printed them without table local."""
         if not self._is_the_kernels("ip_route" if version == 4 else "ip6_route"):
-            return None
+            return self._unlisted(version)
         tables = ", ".join(self._trie.tables) if version == 4 and self._trie is not None else ""
         return proc_text.NOT_SHOWN[version] + (
             f"; there are tables that rules may ask ({tables}), which it does not show" if tables else ""
@@ -127,26 +143,45 @@ class Recorded:
     @cached_property
     def routes4(self) -> tuple[Route, ...] | None:
         """Return the IPv4 routes of ip-route. What /proc shows of table main alone says nothing of the stack's own addresses."""
-        if self._both is None:
+        listed = self._listed(4)
+        if listed is None:
             return None
-        found = self._with_local(tuple(r for r in self._both if r.destination.version == 4), 4)
-        has_local = any(route.table == LOCAL_TABLE for route in found)
-        return found if has_local or not self._is_the_kernels("ip_route") else None
+        has_local = any(route.table == LOCAL_TABLE for route in listed) or 4 in self.address_versions
+        return self._with_local(listed, 4) if has_local or not self._is_the_kernels("ip_route") else None
 
     def _with_local(self, routes: tuple[Route, ...], version: int) -> tuple[Route, ...]:
         """*routes* with the local table that the kernel keeps for the stack's addresses, where it was not listed."""
-        if not routes or any(route.table == LOCAL_TABLE for route in routes) or not self.addresses:
+        if not routes or any(route.table == LOCAL_TABLE for route in routes):
             return routes
         links = {link.name: link for link in self.links or ()}
-        return routes + tuple(route for route in routes_of(self.addresses, links, version) if route.table == LOCAL_TABLE)
+        held = self.addresses if version in self.address_versions else tuple(sending_from(routes, self._own(), version))
+        return routes + tuple(route for route in routes_of(held or (), links, version) if route.table == LOCAL_TABLE)
+
+    def _unlisted(self, version: int) -> str | None:
+        """What is assumed of the local table where neither it nor the addresses are listed."""
+        routes = self._listed(version)
+        if not routes or version in self.address_versions or any(route.table == LOCAL_TABLE for route in routes):
+            return None
+        lists = "is missing" if self.addresses is None else f"does not list IPv{version}"
+        return (
+            f"the node's own addresses are those that its routes send from and that its object names "
+            f"({self._folder}ip-addr.json {lists}, and its routes are listed without table local)"
+        )
 
     @cached_property
     def routes6(self) -> tuple[Route, ...] | None:
         """Return the IPv6 routes of ip6-route; without that file, those that ip-route lists (``table all`` lists both families)."""
+        listed = self._listed(6)
+        return None if listed is None else self._with_local(listed, 6)
+
+    def _listed(self, version: int) -> tuple[Route, ...] | None:
+        """The family's routes as the files list them."""
+        if version == 4:
+            return None if self._both is None else tuple(r for r in self._both if r.destination.version == 4)
         own = self._parsed("ip6_route", parse_routes)
         if own is None and self._both is not None:
             own = tuple(route for route in self._both if route.destination.version == 6) or None
-        return None if own is None else self._with_local(tuple(route for route in own if route.destination.version == 6), 6)
+        return None if own is None else tuple(route for route in own if route.destination.version == 6)
 
     @cached_property
     def rules4(self) -> tuple[PolicyRule, ...] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
 from typing import Self
@@ -47,11 +47,13 @@ class Routing:
         proc_net_if_inet6: str | None = None,
         kernel: str | None = None,
         folder: str = "",
+        own: Callable[[], tuple[Address, ...]] = tuple,
     ) -> Self:
         """Return the stack of *node* from its files' texts, each None when it was not recorded; each is parsed when first needed.
 
         A text that cannot be parsed counts as missing; ``faults`` has what is wrong with it. *kernel* is ``uname -r``;
-        *folder* (``nodes/NAME/``) is put before the file names in faults and routes.
+        *folder* (``nodes/NAME/``) is put before the file names in faults and routes; *own* gives the addresses that the node is otherwise
+        known to have, asked where no file lists them.
         """
         texts = {
             "ip_addr": ip_addr,
@@ -65,7 +67,7 @@ class Routing:
             "proc_net_fib_trie": proc_net_fib_trie,
             "proc_net_if_inet6": proc_net_if_inet6,
         }
-        return cls(node, Recorded(texts, folder=folder), kernel=kernel)
+        return cls(node, Recorded(texts, folder=folder, own=own), kernel=kernel)
 
     @property
     def inferred_from(self) -> str:
@@ -73,7 +75,7 @@ class Routing:
         return ""
 
     def unshown(self, version: int) -> str | None:
-        """Return what is assumed of the routes of IP *version* where the kernel's own text, which shows less, stands in for them."""
+        """Return what is assumed of the routes of IP *version* where they were printed in a form that shows less."""
         return self._facts.unshown(version)
 
     @property
@@ -148,6 +150,10 @@ class Routing:
         """Return the addresses that the device called *device* holds."""
         return tuple(a for a in self.addresses if a.device == device)
 
+    def lists_addresses(self, version: int) -> bool:
+        """Return whether the stack's addresses of IP *version* were recorded: one that is not among them it has not."""
+        return version in self._facts.address_versions
+
     @cached_property
     def _device_by_address(self) -> dict[Address, str]:
         found: dict[Address, str] = {}
@@ -157,7 +163,7 @@ class Routing:
 
     def device_of(self, address: Address) -> str | None:
         """Return the (first) device that holds *address*; the local routes tell when the addresses were not recorded."""
-        if self._facts.addresses is not None:
+        if self.lists_addresses(address.version):
             return self._device_by_address.get(address)
         for route in self.routes(address.version):
             if route.type is RouteType.LOCAL and route.destination.prefixlen == address.max_prefixlen and address in route.destination:
@@ -207,12 +213,12 @@ class Routing:
 
     @cached_property
     def _inet(self) -> Inet:
-        by_device = None if self._facts.addresses is None else self._by_device[4]
+        by_device = self._by_device[4] if self.lists_addresses(4) else None
         return Inet(self._tables4, self._links_by_name, by_device, self.sysctls, self._kernel)
 
     @cached_property
     def _inet6(self) -> Inet6:
-        by_device = None if self._facts.addresses is None else self._by_device[6]
+        by_device = self._by_device[6] if self.lists_addresses(6) else None
         return Inet6(self._tables6, self._links_by_name, by_device, self.sysctls)
 
     # Look-ups

@@ -28,6 +28,9 @@ from tracer.snapshot.snapshot import Snapshot
 from tracer.snapshot.taken_at import read_errors
 from tracer.snapshot.unreadable import unread_files
 
+READABLE, WHOLE = "readable ", "whole "
+"""How a gap begins (Missing.what) whose file is there: nothing of it can be read, or it is cut off."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missing:
@@ -131,18 +134,24 @@ def _lacking(file: str, own: Mapping[str, str], others: Iterable[str], mode: Pro
 
 
 def _cut(snapshot: Snapshot) -> Iterable[Missing]:
-    """Yield the dumps of iptables that end inside a table: what would follow is not known."""
-    for dump in (*DUMPS[Family.IP], *DUMPS[Family.IP6]):
-        nodes = tuple(n for n in snapshot.node_files if any(_is_cut(p, text) for p, text in _texts(snapshot, n, (dump,)).items()))
+    """Yield the dumps and listings of rules that end inside a table: what would follow is not known."""
+    rows = [(dump, _is_cut) for dump in (*DUMPS[Family.IP], *DUMPS[Family.IP6])] + [(listing, _is_cut_listing) for listing in NFT_LISTINGS]
+    for file, is_cut in rows:
+        nodes = tuple(n for n in snapshot.node_files if any(is_cut(p, text) for p, text in _texts(snapshot, n, (file,)).items()))
         if nodes:
             yield Missing(
-                what=f"whole {dump.name}", nodes=nodes, limits="it is cut off, and a packet that comes to the rest ends in unknown there"
+                what=f"{WHOLE}{file.name}", nodes=nodes, limits="it is cut off, and a packet that comes to the rest ends in unknown there"
             )
 
 
 def _is_cut(path: str, text: str) -> bool:
     # NB: a whole dump ends in COMMIT, and only others are worth the parsing.
     return bool(text.strip()) and "COMMIT" not in text[-_END:] and parse_dump(text, path).truncated
+
+
+def _is_cut_listing(path: str, text: str) -> bool:
+    # NB: what opens is closed in a whole listing, whichever its form; only others are worth the parsing.
+    return text.count("{") > text.count("}") and NftRules.from_listing(text, path).ruleset.incomplete is not None
 
 
 def _legacy(snapshot: Snapshot) -> Iterable[Missing]:
@@ -196,7 +205,7 @@ def _unreadable(snapshot: Snapshot) -> Iterable[Missing]:
             if any(_lists_no_table(path, text) for path, text in _texts(snapshot, node, (file,)).items()):
                 nodes.setdefault(file.name, []).append(node)
     for name, where in nodes.items():
-        yield Missing(what=f"readable {name}", nodes=tuple(sorted(where)), limits=BY_NAME[name].limits or _ENDS)
+        yield Missing(what=f"{READABLE}{name}", nodes=tuple(sorted(where)), limits=BY_NAME[name].limits or _ENDS)
 
 
 def _holds_no_table(path: str, text: str) -> bool:

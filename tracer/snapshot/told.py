@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tracer.snapshot.missing import READABLE, WHOLE
 from tracer.snapshot.node_files import BY_NAME, IPTABLES, NFT_JSON, VIRTUAL_SERVERS, WAYS, Holds, NodeFile
 
 _COUNTED = ("Service", "EndpointSlice", "Pod", "Node")
 _NEEDED = ("EndpointSlice", "Pod", "Node")
 _RULES = (Holds.XTABLES, Holds.NFT)
-_READABLE = "readable "
 _MOST_LIMITS, _MOST_FILES, _MOST_FAULTY = 3, 5, 3
 MANIFESTS = "manifests"
 """The summary's form of files that say what somebody wants, not what a cluster has."""
@@ -138,7 +138,7 @@ def _faulty(summary: Mapping[str, Any]) -> list[str]:
 def _is_part_of_rules(summary: Mapping[str, Any], file: Mapping[str, Any]) -> bool:
     node, _, name = file["file"].removeprefix("nodes/").rpartition("/")
     holds_rules = name in BY_NAME and BY_NAME[name].holds in _RULES
-    return holds_rules and bool(file["faults"][0].get("line")) and node not in _gapped(summary, (f"{_READABLE}{name}",))
+    return holds_rules and bool(file["faults"][0].get("line")) and node not in _gapped(summary, (f"{READABLE}{name}",))
 
 
 def _first_fault(file: Mapping[str, Any], origin: str) -> str:
@@ -285,9 +285,9 @@ def _without_rules(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _are_usable(summary: Mapping[str, Any], node: Mapping[str, Any], holds: Holds) -> bool:
-    """Whether the node has rules in that form, and each of its files of them can be read: what the others hold is one family's."""
+    """Whether the node has rules in that form, and each of its files of them can be read to its end: the others hold one family's."""
     names = {name for name, file in BY_NAME.items() if file.holds is holds} & set(node["files"])
-    return bool(names) and node["name"] not in _gapped(summary, [f"{_READABLE}{name}" for name in names])
+    return bool(names) and node["name"] not in _gapped(summary, [f"{gap}{name}" for name in names for gap in (READABLE, WHOLE)])
 
 
 def _gapped(summary: Mapping[str, Any], whats: Sequence[str]) -> set[str]:

@@ -13,7 +13,7 @@ from tracer.kube.objects import Objects
 from tracer.kube.pod import Pod
 from tracer.limits import Limits
 from tracer.packet import Address, said, unsaid
-from tracer.routing import IPVS_DUMMY, Placement
+from tracer.routing import IPVS_DUMMY, Placement, is_unnamed
 from tracer.snapshot import Snapshot
 from tracer.snapshot.node_files import HELD_ADDRESSES, names
 from tracer.topology.names import RuleNames
@@ -168,8 +168,14 @@ class Cluster:
         for node in self.objects.nodes:
             for address in node.ips:
                 if not any(p.node == node.name for p in found.get(address, ())):
-                    found[address] = (*found.get(address, ()), Port(node=node.name, device=None))
+                    found[address] = (*found.get(address, ()), Port(node=node.name, device=self._unlisted_device(node.name, address)))
         return found
+
+    def _unlisted_device(self, node: str, address: Address) -> str | None:
+        """The device of a node's address that its listing does not have, by the node's own routes."""
+        routing = self.stack(node).routing
+        device = None if routing.lists_addresses(address.version) else routing.device_of(address)
+        return None if is_unnamed(device) else device
 
     def ports_of(self, address: Address) -> tuple[Port, ...]:
         """Return every node and device that hold *address*; the loopback device and those that stand for no link do not count."""

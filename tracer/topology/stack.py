@@ -96,6 +96,7 @@ class NodeStack:
         self._unread: dict[str, str | None] = {}
         self._mentioned: dict[tuple[str, re.Pattern[str]], bool] = {}
         self._redirects: dict[tuple[str, int], Address | None] = {}
+        self._has_own = False
 
     def renewed(self, names: Collection[str]) -> NodeStack:
         """Return the stack after the node's files *names* changed: what was read from its other files is taken over."""
@@ -132,8 +133,8 @@ class NodeStack:
 
     @property
     def is_placed(self) -> bool:
-        """Return whether the stack's routing has been asked for, and was inferred from objects."""
-        return "routing" in self.__dict__ and bool(self.routing.inferred_from)
+        """Return whether the stack's routing has been asked for, and was inferred from objects, or the addresses in it were."""
+        return "routing" in self.__dict__ and (self._has_own or bool(self.routing.inferred_from))
 
     def _file(self, file: NodeFile) -> str | None:
         return self._snapshot.node_file(self.name, file.name)
@@ -184,11 +185,16 @@ class NodeStack:
         if placement is not None:
             return self._inferred(placement)
         texts = {file.word: self._counting(file) for file in (*files.ROUTING, *files.BESIDE_ROUTES)}
-        return Routing.from_texts(self.name, **texts, kernel=self.kernel, folder=f"nodes/{self.name}/")
+        return Routing.from_texts(self.name, **texts, kernel=self.kernel, folder=f"nodes/{self.name}/", own=self._own_addresses)
+
+    def _own_addresses(self) -> tuple[Address, ...]:
+        placement = self._place(self) if self._place is not None else None
+        self._has_own = True
+        return () if placement is None else placement.addresses
 
     def some_address(self, version: int) -> Address | None:
         """Return what stands for an address of the node that no file tells; None where its addresses were recorded, or it has none."""
-        if self._place is None or "ip_addr" not in self.routing.missing:
+        if self._place is None or not (self.routing.inferred_from or not self.routing.lists_addresses(version)):
             return None
         placement = self._place(self)
         own = next((a for a in placement.addresses if a.version == version), None) if placement is not None else None

@@ -110,6 +110,21 @@ def test_a_line_that_is_cut_is_a_fault_with_its_line(kind, text):
     assert raised.value.faults[0].line == len(text.splitlines())
 
 
+WHOLE = {
+    "addr": "2: eth0: <UP> mtu 1500",
+    "link": "2: eth0: <UP> mtu 1500",
+    "route": "default via 192.0.2.1 dev eth0",
+    "rule": "0:\tfrom all lookup local",
+    "neigh": "192.0.2.5 dev eth0 STALE",
+}
+
+
+@pytest.mark.parametrize("kind", PARSE)
+def test_a_line_of_nothing_is_passed_over(kind):
+    """``-o`` puts a backslash for each line's end."""
+    assert PARSE[kind](f"{WHOLE[kind]}\\    \\   \n", "f") == PARSE[kind](f"{WHOLE[kind]}\n", "f")
+
+
 def test_arp_of_the_kernel_says_who_answered():
     """``/proc/net/arp``: no answer, answered once, written by somebody."""
     found = {str(entry.address): entry.states for entry in parse_neighbours(recorded("proc-arp.txt"), "f")}

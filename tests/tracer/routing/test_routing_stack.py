@@ -154,9 +154,12 @@ def test_ipv6_routes_are_not_counted_twice() -> None:
         [{"dst": "fd00::/64", "dev": "eth0", "flags": [], "pref": "medium"}, {"dst": "10.0.0.0/8", "dev": "eth0", "flags": []}]
     )
     six = json.dumps([{"dst": "fd00::/64", "dev": "eth0", "flags": [], "pref": "medium"}])
-    assert len(Routing.from_texts("n", ip_route=both, ip6_route=six).routes(6)) == 1
-    assert len(Routing.from_texts("n", ip_route=both).routes(6)) == 1
-    assert len(Routing.from_texts("n", ip_route=both).routes(4)) == 1
+    for stack, version in (
+        (Routing.from_texts("n", ip_route=both, ip6_route=six), 6),
+        (Routing.from_texts("n", ip_route=both), 6),
+        (Routing.from_texts("n", ip_route=both), 4),
+    ):
+        assert sum(route.table == "main" for route in stack.routes(version)) == 1
 
 
 def test_loopback_sources_leave_only_with_route_localnet() -> None:

@@ -132,6 +132,23 @@ def test_a_dump_that_is_cut_off_is_a_gap(dump: str, is_cut: bool) -> None:
     assert (said in sentences(**{"nodes/n1/iptables-save.txt": dump})) is is_cut
 
 
+LISTING = """table ip nat {
+\tchain services {
+\t\ttype nat hook prerouting priority dstnat; policy accept;
+\t\tip daddr 10.96.0.1 tcp dport 443 counter comment "{"
+\t}
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("listing", "is_cut"), [(LISTING, False), (LISTING[: LISTING.index("counter")], True), (LISTING.rpartition("}")[0], True)]
+)
+def test_a_listing_that_is_cut_off_is_a_gap(listing: str, is_cut: bool) -> None:
+    said = "No whole nft-ruleset.txt of n1: it is cut off, and a packet that comes to the rest ends in unknown there."
+    assert (said in sentences(**{"nodes/n1/nft-ruleset.txt": listing})) is is_cut
+
+
 @pytest.mark.parametrize(
     ("name", "text", "is_read"),
     [

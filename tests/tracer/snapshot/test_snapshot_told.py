@@ -39,6 +39,7 @@ RULED = [node("a", IPTABLES.name), node("b", IPTABLES.name)]
         ({"objects": ALL, "nodes": [*RULED[:1], node("b")]}, "rules of 1 of 2 nodes", "-- iptables-save"),
         # What cannot be read is not counted.
         ({"objects": ALL, "nodes": RULED, "missing": [gap(f"readable {IPTABLES.name}", "b")]}, "rules of 1 of 2 nodes", "-- iptables-save"),
+        ({"objects": ALL, "nodes": RULED, "missing": [gap(f"whole {IPTABLES.name}", "b")]}, "rules of 1 of 2 nodes", "-- iptables-save"),
         (
             {"objects": ALL, "nodes": [node("a", NFT_JSON.name)], "missing": [gap(f"readable {NFT_JSON.name}", "a")]},
             "no node's rules.",

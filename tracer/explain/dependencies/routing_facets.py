@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tracer.explain.dependencies.facets import once
 from tracer.packet import Address
@@ -24,7 +25,11 @@ _COUNTS_BY_ITSELF = frozenset({"net.netfilter.nf_conntrack_count"})
 def _read(content: bytes | None, name: str) -> Routing | None:
     if content is None:
         return None
-    return once("routing", content, name, lambda text: Routing.from_texts("", **{_ARGUMENTS[name]: text}))
+    return once("routing", content, name, lambda text: Routing.from_texts("", **_argument(name, text)))
+
+
+def _argument(name: str, text: str) -> dict[str, Any]:
+    return {_ARGUMENTS[name]: text}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ class Common:
             any(r.type is RouteType.LOCAL and r.protocol != "kernel" and not r.inferred for r in routing.routes(v)) for v in (4, 6)
         )
         settings = {key: value for key, value in routing.sysctls.values.items() if _is_common(key)}
-        return (routing.rules(4), routing.rules(6), held, foreign, settings, routing.missing)
+        return (routing.rules(4), routing.rules(6), held, foreign, settings, routing.missing, *(routing.lists_addresses(v) for v in (4, 6)))
 
 
 def _is_common(key: str) -> bool:

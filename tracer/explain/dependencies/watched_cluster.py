@@ -177,6 +177,8 @@ class WatchedStack(NodeStack):
         """Return the stack's routing, watched."""
         found = self._inner.routing
         if not found.inferred_from:
+            if not (found.lists_addresses(4) and found.lists_addresses(6)):  # what its object names stands in for them
+                self._reads.note_object(Asked("Node", ALL))
             return WatchedRouting(found, self._note)
         # Inferred from Node objects, the virtual servers and, address by address, the pods.
         self._reads.note_object(Asked("Node", ALL))

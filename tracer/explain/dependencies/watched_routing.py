@@ -47,6 +47,11 @@ class WatchedRouting(Routing):
         self._note(IP_ADDR.name, Devices())
         return self._inner.addresses
 
+    def lists_addresses(self, version: int) -> bool:
+        """Return whether the stack's addresses of IP *version* were recorded."""
+        self._note(IP_ADDR.name, Devices())
+        return self._inner.lists_addresses(version)
+
     def neighbours_at(self, address: Address) -> tuple[Neighbour, ...]:
         """Return what the stack knows of who has *address*."""
         self._note(IP_NEIGH.name, Neighbouring(address))

@@ -225,6 +225,7 @@ ROUTING: dict[str, tuple[Ask, ...]] = {
         *routed(lambda r, _: r.validate_source(ip_address(NODE[0]), "eth0", ip_address(POD[0])), None),
     ),
     "forwarding": routed(lambda r, version: r.forwarding(version), 4, 6),
+    "lists_addresses": routed(lambda r, version: r.lists_addresses(version), 4, 6),
     "unshown": routed(lambda r, version: r.unshown(version), 4, 6),
     "rp_filter": routed(lambda r, device: r.rp_filter(device), "eth0"),
     "accept_local": routed(lambda r, device: r.accept_local(device), "eth0"),
