@@ -6,7 +6,6 @@ fib_semantics.c (fib_result_prefsrc, fib_select_multipath), nf_nat_masquerade.c.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -26,6 +25,7 @@ from tracer.routing.model import (
     RouteResult,
     SourceVerdict,
     Supposition,
+    is_since,
     shown_device,
 )
 from tracer.routing.reception import Reception
@@ -37,7 +37,6 @@ LIMITED_BROADCAST = IPv4Address("255.255.255.255")
 _LOCAL_MULTICAST = IPv4Network("224.0.0.0/24")
 # Since Linux 5.3 the rest of 0.0.0.0/8 is like any other address.
 _ZERO = IPv4Address(0)
-_RELEASE = re.compile(r"v?([0-9]{1,3})\.([0-9]{1,3})", re.ASCII)
 
 
 class Inet:
@@ -56,7 +55,7 @@ class Inet:
         self._by_device = by_device
         self._sysctls = sysctls
         self._decider = Decider(tables, links, lambda device: bool(sysctls.either(4, device, "ignore_routes_with_linkdown")))
-        self._prefers_source_nexthop = _prefers_source_nexthop(kernel)
+        self._prefers_source_nexthop = is_since(kernel, (6, 16))
 
     # Look-ups
 
@@ -260,11 +259,6 @@ def _kind_by_address(destination: Address) -> ResultKind | None:
 
 def _v4(address: Address | None) -> IPv4Address | None:
     return address if isinstance(address, IPv4Address) else None
-
-
-def _prefers_source_nexthop(kernel: str | None) -> bool | None:
-    m = _RELEASE.match(kernel or "")
-    return (int(m[1]), int(m[2])) >= (6, 16) if m else None
 
 
 def _by_source(hops: tuple[NextHop, ...], own: list[bool]) -> tuple[NextHop, ...]:

@@ -6,6 +6,7 @@ Source: fib_add_ifaddr() in fib_frontend.c, addrconf_prefix_route(), __ipv6_ifa_
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network
 
 from tracer.packet import Address
@@ -21,6 +22,7 @@ from tracer.routing.model import (
     NextHop,
     Route,
     RouteType,
+    is_since,
 )
 
 _LOOPBACKS = (
@@ -28,11 +30,18 @@ _LOOPBACKS = (
     InterfaceAddress(address=IPv6Address("::1"), prefix=128, device="lo", scope=HOST),
 )
 """What every stack has on its loopback device."""
+_LOWEST = "the lowest address of a network, which kernels before 5.14 take for one of broadcasts"
 
 
-def routes_of(addresses: Iterable[InterfaceAddress], links: Mapping[str, Link], version: int) -> tuple[Route, ...]:
-    """Return the local, connected and broadcast routes of *addresses*; devices known to be down have none but in IPv4's local table."""
+def routes_of(
+    addresses: Iterable[InterfaceAddress], links: Mapping[str, Link], version: int, kernel: str | None = None
+) -> tuple[Route, ...]:
+    """Return the local, connected and broadcast routes of *addresses*; devices known to be down have none but in IPv4's local table.
+
+    Until *kernel* 5.14 a network's lowest address is one for broadcasts, too: what goes there is unknown, unless it is known to be later.
+    """
     found: list[Route] = []
+    is_lowest_plain = is_since(kernel, (5, 14))
     devices: dict[str, None] = {}
     for address in addresses:
         if address.address.version != version:
@@ -40,11 +49,12 @@ def routes_of(addresses: Iterable[InterfaceAddress], links: Mapping[str, Link], 
         link = links.get(address.device)
         up = link is None or link.up or not link.flags
         devices.setdefault(address.device)
-        found.extend(_routes4(address, up) if version == 4 else _routes6(address, up))
+        found.extend(_routes4(address, up, is_lowest_plain=is_lowest_plain is True) if version == 4 else _routes6(address, up))
     if version == 6:
         multicast = IPv6Network("ff00::/8")
         found.extend(_route(multicast, RouteType.MULTICAST, LOCAL_TABLE, device, metric=256) for device in devices if device != "lo")
-    return tuple(found)
+    # What is not certain is met before another route to the same address.
+    return tuple(sorted(found, key=lambda route: not route.unmodelled))
 
 
 def sending_from(routes: Iterable[Route], own: Iterable[Address], version: int) -> Iterator[InterfaceAddress]:
@@ -71,7 +81,7 @@ def sending_from(routes: Iterable[Route], own: Iterable[Address], version: int) 
     yield from found.values()
 
 
-def _routes4(address: InterfaceAddress, up: bool) -> Iterator[Route]:
+def _routes4(address: InterfaceAddress, up: bool, *, is_lowest_plain: bool) -> Iterator[Route]:
     own = address.address
     yield _route(_host(own), RouteType.LOCAL, LOCAL_TABLE, address.device, prefsrc=own, scope=HOST)
     if not up or (address.prefix == 32 and address.peer is None) or address.secondary:
@@ -80,6 +90,9 @@ def _routes4(address: InterfaceAddress, up: bool) -> Iterator[Route]:
         yield _route(address.network, RouteType.LOCAL, LOCAL_TABLE, address.device, prefsrc=own, scope=HOST)
     elif not address.noprefixroute:
         yield _route(address.network, RouteType.UNICAST, MAIN_TABLE, address.device, prefsrc=own, scope=LINK_SCOPE)
+    if address.prefix < 31 and address.device != "lo" and not is_lowest_plain:
+        lowest = _route(_host(address.network.network_address), RouteType.BROADCAST, LOCAL_TABLE, address.device, prefsrc=own)
+        yield replace(lowest, scope=LINK_SCOPE, unmodelled=(_LOWEST,))
     if address.prefix < 31:
         last = address.network.broadcast_address
         yield _route(_host(last), RouteType.BROADCAST, LOCAL_TABLE, address.device, prefsrc=own, scope=LINK_SCOPE)

@@ -5,6 +5,7 @@ Every value is what ``ip -j`` printed, in the kernel's own words; nothing here d
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -69,8 +70,15 @@ class RuleAction(StrEnum):
     OTHER = "other"
 
 
+_RELEASE = re.compile(r"v?([0-9]{1,3})\.([0-9]{1,3})", re.ASCII)
 SOME_DEVICE = "?"
 """Stands for a device of which nothing is known."""
+
+
+def is_since(kernel: str | None, release: tuple[int, int]) -> bool | None:
+    """Return whether *kernel* (``uname -r``) is *release* or later; None when that is not known."""
+    found = _RELEASE.match(kernel or "")
+    return (int(found[1]), int(found[2])) >= release if found else None
 
 
 def is_unnamed(device: str | None) -> bool:

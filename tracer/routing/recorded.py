@@ -70,9 +70,17 @@ class Recorded:
     local and no file lists the addresses: they are local then, as those are that the routes send from.
     """
 
-    def __init__(self, texts: Mapping[str, str | None], *, folder: str = "", own: Callable[[], tuple[Address, ...]] = tuple) -> None:
+    def __init__(
+        self,
+        texts: Mapping[str, str | None],
+        *,
+        folder: str = "",
+        kernel: str | None = None,
+        own: Callable[[], tuple[Address, ...]] = tuple,
+    ) -> None:
         self._texts = {name: text for name, text in texts.items() if text is not None and text.strip()}
         self._folder = folder
+        self._kernel = kernel
         self._own = own
         self.faults: dict[str, tuple[Fault, ...]] = {}
 
@@ -155,7 +163,7 @@ class Recorded:
             return routes
         links = {link.name: link for link in self.links or ()}
         held = self.addresses if version in self.address_versions else tuple(sending_from(routes, self._own(), version))
-        return routes + tuple(route for route in routes_of(held or (), links, version) if route.table == LOCAL_TABLE)
+        return routes + tuple(route for route in routes_of(held or (), links, version, self._kernel) if route.table == LOCAL_TABLE)
 
     def _unlisted(self, version: int) -> str | None:
         """What is assumed of the local table where neither it nor the addresses are listed."""

@@ -67,7 +67,7 @@ class Routing:
             "proc_net_fib_trie": proc_net_fib_trie,
             "proc_net_if_inet6": proc_net_if_inet6,
         }
-        return cls(node, Recorded(texts, folder=folder, own=own), kernel=kernel)
+        return cls(node, Recorded(texts, folder=folder, kernel=kernel, own=own), kernel=kernel)
 
     @property
     def inferred_from(self) -> str:
@@ -199,7 +199,7 @@ class Routing:
         return FamilyTables(
             version=version,
             rules=default_rules(version) if rules is None else tuple(sorted(rules, key=lambda rule: rule.priority)),
-            routes=routes_of(self.addresses, self._links_by_name, version) if routes is None else routes,
+            routes=routes_of(self.addresses, self._links_by_name, version, self._kernel) if routes is None else routes,
             complete=routes is not None,
         )
 

@@ -6,6 +6,7 @@ What a node holds is not listed then. It is never taken to hold nothing: a packe
 from __future__ import annotations
 
 import json
+from ipaddress import ip_address
 
 import pytest
 
@@ -64,8 +65,20 @@ def test_what_one_family_lists_says_nothing_of_the_other():
 
 def test_an_address_that_routes_send_from_is_at_their_device():
     route = {"dst": "10.1.2.0/24", "dev": "cni0", "protocol": "kernel", "scope": "link", "prefsrc": "10.1.2.1", "flags": []}
-    stack = Routing.from_texts("n", ip_route=json.dumps([route]))
+    stack = Routing.from_texts("n", ip_route=json.dumps([route]), kernel="5.14.0")
     local = {str(r.destination): (r.device, r.type.value) for r in stack.routes(4) if r.table == "local"}
     assert local == {"127.0.0.1/32": ("lo", "local"), "127.0.0.0/8": ("lo", "local"), "10.1.2.1/32": ("cni0", "local")} | {
         broadcast: (device, "broadcast") for broadcast, device in (("127.255.255.255/32", "lo"), ("10.1.2.255/32", "cni0"))
     }
+
+
+@pytest.mark.parametrize(("kernel", "kind"), [("5.14.0-570.el9", "local"), ("6.1.0", "local"), ("5.10.0", "unknown"), (None, "unknown")])
+def test_the_lowest_address_of_a_network_is_for_broadcasts_until_5_14(kernel, kind):
+    """flannel0 has 192.168.92.0, the lowest of docker0's network: which of the two routes is met first no file tells."""
+    routes = [
+        {"dst": "192.168.0.0/16", "dev": "flannel0", "protocol": "kernel", "scope": "link", "prefsrc": "192.168.92.0", "flags": []},
+        {"dst": "192.168.92.0/24", "dev": "docker0", "protocol": "kernel", "scope": "link", "prefsrc": "192.168.92.1", "flags": []},
+    ]
+    stack = Routing.from_texts("n", ip_route=json.dumps(routes), kernel=kernel)
+    assert [result.kind.value for result in stack.lookup(ip_address("192.168.92.0"))] == [kind]
+    assert [result.kind.value for result in stack.lookup(ip_address("192.168.92.1"))] == ["local"]
