@@ -122,6 +122,13 @@ class Recorded:
 
     def unshown(self, version: int) -> str | None:
         """Return what is assumed of the routes of IP *version* as /proc/net shows them, or as ``ip`` printed them without table local."""
+        return self._unshown[version]
+
+    @cached_property
+    def _unshown(self) -> Mapping[int, str | None]:
+        return {version: self._not_shown(version) for version in (4, 6)}
+
+    def _not_shown(self, version: int) -> str | None:
         if not self._is_the_kernels("ip_route" if version == 4 else "ip6_route"):
             return self._unlisted(version)
         tables = ", ".join(self._trie.tables) if version == 4 and self._trie is not None else ""
