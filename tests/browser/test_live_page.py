@@ -15,7 +15,7 @@ from tests.browser.live_page import PATIENCE, odds, opened, pill, seek
 from tests.browser.test_trace_page import POLICY, quiet, step_of, wait_for_step, watch
 from tests.browser.waiting import becomes
 from tests.live_server import free_port, live_server
-from tests.sizes import diagonal
+from tests.sizes import diagonal, every
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -281,7 +281,7 @@ def in_order(before: list[tuple[str, float, float]], after: list[tuple[str, floa
 LOOKS = [(1440, 900, "light"), (1440, 900, "dark"), (390, 844, "light"), (360, 740, "dark")]
 
 
-@pytest.mark.parametrize(("width", "height", "scheme"), LOOKS)
+@pytest.mark.parametrize(("width", "height", "scheme"), every(LOOKS, 2))
 def test_axe_finds_nothing_and_nothing_is_too_wide(browser: Browser, live_url: str, width: int, height: int, scheme: Any) -> None:
     context = browser.new_context(base_url=live_url, viewport={"width": width, "height": height}, color_scheme=scheme)
     page = context.new_page()

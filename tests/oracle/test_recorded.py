@@ -31,7 +31,7 @@ _LARGEST = 3_000_000  # bytes of all recordings
 def disagreements(recording: Recording, ends: Counter[str], *, most: int = 10) -> list[str]:
     """Return how engine and recorded kernel disagree, *most* of it, and count the ends on which they agree."""
     found: list[str] = []
-    for one in every(recording.sets, 2):
+    for one in every(recording.sets, 4):
         is_native = one.loaded.backend == "native"
         engine = NftEngine(with_hooks(recording.files, one.loaded), one.loaded) if is_native else Engine(recording.files, one.loaded)
         for shot, observed in one.shots:
@@ -52,8 +52,8 @@ def test_the_engine_does_what_the_kernel_did(name: str) -> None:
     wrong = disagreements(read(name), ends)
     assert not wrong, f"{len(wrong)} disagreements or more; the first:\n{wrong[0]}"
     # Not a recording of nothing: packets came to every kind of end, and to an unknown one rarely.
-    assert ends.total() >= (2000 if FULL else 1000), ends
-    assert not {end for end in ("delivered", "dropped", "rejected", "unreachable", "leaves") if ends[end] < 10}, ends
+    assert ends.total() >= (2000 if FULL else 500), ends
+    assert not {end for end in ("delivered", "dropped", "rejected", "unreachable", "leaves") if ends[end] < (10 if FULL else 5)}, ends
     assert ends["unknown"] < 0.05 * ends.total(), ends
 
 

@@ -20,6 +20,7 @@ from django.test import Client
 
 from tests.frozen_links import made_document
 from tests.made_traces import lb_trace
+from tests.sizes import diagonal
 from tests.webapp.conftest import SERVICE, write_cluster
 from tests.webapp.live_rows import ASKED as ASKED_LIVE
 from tests.webapp.live_rows import KeptCluster
@@ -144,8 +145,7 @@ def with_marks(pages: Iterable[tuple[str, str]], marks: Iterable[str]) -> tuple[
     return [f"{asked}: {found}" for asked, found in read if found], len(read)
 
 
-@pytest.mark.parametrize("key", ["", KEY])
-@pytest.mark.parametrize("visitor", _VISITORS)
+@pytest.mark.parametrize(("visitor", "key"), diagonal(list(_VISITORS), ["", KEY], 2))
 def test_a_frozen_page_names_nothing_but_its_answer(settings, marked: str, visitor: str, key: str) -> None:
     settings.ACCESS_KEY = key
     client = _VISITORS[visitor]()

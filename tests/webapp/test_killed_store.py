@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.live_server import PROJECT, environment
+from tests.sizes import every
 
 _KILL_AT = {
     "while files are read": "from webapp.storing.container import ContainerWriter as C; kill_in(C, 'add', 2)",
@@ -42,7 +43,7 @@ with transaction.atomic() if "commit" in sys.argv[2] else __import__("contextlib
 """
 
 
-@pytest.mark.parametrize("moment", _KILL_AT)
+@pytest.mark.parametrize("moment", every(_KILL_AT, 3))
 def test_a_process_killed_in_mid_store_leaves_nothing_half_written(small: Path, tmp_path: Path, moment: str) -> None:
     data = tmp_path / "own"
     data.mkdir()

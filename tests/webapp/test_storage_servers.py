@@ -122,7 +122,7 @@ def compose_environment(postgres: int, redis: int) -> dict[str, str]:
 def test_storage_and_sockets_on_postgresql_and_redis(postgres: int, redis: int, tmp_path: Path) -> None:
     env = environment(tmp_path, **compose_environment(postgres, redis))
     env.pop("DJANGO_SETTINGS_MODULE")
-    tests = [f"tests/webapp/{name}" for name in (*TESTS, *every(LIVE_TESTS, 4))]
+    tests = [f"tests/webapp/{name}" for name in (*TESTS, *every(LIVE_TESTS, 5))]
     command = [
         sys.executable,
         "-m",

@@ -18,6 +18,7 @@ _GENERATED = re.compile(
     re.MULTILINE | re.ASCII,
 )
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_DATED = ("Service", "Pod", "EndpointSlice", "Endpoints", "Node")
 _VERSION = re.compile(r"v[0-9]+\.[0-9]+\.[0-9]+[^\s\"',;})]*", re.ASCII)
 
 
@@ -124,6 +125,8 @@ def _generated(snapshot: Snapshot, path: str) -> datetime | None:
 
 
 def _creation_times(snapshot: Snapshot) -> Iterator[datetime | None]:
-    objects = snapshot.objects
-    for models in (objects.services, objects.pods, objects.slices, objects.nodes):
-        yield from (m.created for m in models)
+    # NB: as they stand in the files: to keep a model of each would take several times the files.
+    for kind in _DATED:
+        for raw, _ in snapshot.objects.others(kind):
+            metadata = raw.value.get("metadata")
+            yield _time(metadata.get("creationTimestamp")) if isinstance(metadata, dict) else None

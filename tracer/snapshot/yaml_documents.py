@@ -20,6 +20,8 @@ from tracer.errors import Fault, ParseError
 from tracer.kube.json_text import fault_at
 from tracer.limits import DIGITS, EXPANDED, NESTING
 
+_PART = 65_536
+"""Characters that libyaml is handed at once, where it does not say how many."""
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLEAN = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -91,7 +93,7 @@ def read_part(text: str, file: str, allowance: Allowance, *, first_line: int = 1
     """
     builder = _Builder(text, file, allowance, first_line)
     try:
-        for event in yaml.parse(text, Loader=_LOADER):
+        for event in yaml.parse(_InParts(text), Loader=_LOADER):
             if isinstance(event, yaml.DocumentStartEvent):
                 builder = _Builder(text, file, allowance, first_line)
             elif not isinstance(event, yaml.DocumentEndEvent):
@@ -115,6 +117,20 @@ def read_part(text: str, file: str, allowance: Allowance, *, first_line: int = 1
     except ParseError as error:
         fault = error.faults[0]
     yield builder.broken(fault)
+
+
+class _InParts:
+    """A text as libyaml may read it: what it is handed whole, it copies whole."""
+
+    name = "<unicode string>"
+
+    def __init__(self, text: str) -> None:
+        self._text, self._at = text, 0
+
+    def read(self, size: int = _PART, /) -> str:
+        """Return the next *size* characters, fewer at the end."""
+        begin, self._at = self._at, self._at + size
+        return self._text[begin : self._at]
 
 
 def _position(text: str, mark: Any) -> int:

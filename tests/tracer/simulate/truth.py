@@ -65,7 +65,7 @@ def slice_of(truth: str, nth: int) -> Path:
     return part
 
 
-def verdict(recording: str, what: str, truth: str, *, nth: int = 5) -> tuple[int, int]:
+def verdict(recording: str, what: str, truth: str, *, nth: int = 10) -> tuple[int, int]:
     """Return how many answers about *recording* agree, and of how many: *what* is ``check`` (connections) or ``rules``.
 
     *nth*: one record in so many is asked, every one in full size.
@@ -81,7 +81,7 @@ def verdict(recording: str, what: str, truth: str, *, nth: int = 5) -> tuple[int
     return int(agree), int(total)
 
 
-def all_of(records: int, *, nth: int = 5) -> tuple[int, int]:
+def all_of(records: int, *, nth: int = 10) -> tuple[int, int]:
     """Return what :func:`verdict` has to say of *records*: of each one, or of each one of the slice."""
     here = len(some(range(records), nth))
     return (here, here)

@@ -31,7 +31,7 @@ HEAVY_NICE = lanes()[Lane.HEAVY].nice
 def stored(folder: Path, data: Path) -> str:
     """Store a cluster with a Service of many endpoints and one of few; return its id."""
     cluster = MadeCluster(nodes=3)
-    many = [cluster.pod(f"web-{n}", n % 3 + 1) for n in range(240)]
+    many = [cluster.pod(f"web-{n}", n % 3 + 1) for n in range(150)]
     cluster.service("web", many, type="LoadBalancer", node_port=30080, lb_ip="198.51.100.7")
     cluster.service("few", many[:2], type="LoadBalancer", node_port=30081, lb_ip="198.51.100.8")
     for path, content in cluster.files().items():
