@@ -92,12 +92,16 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A health check of *node*: TCP to *address* and *port*, from each of *sources*; none: from where is not known."""
+    """A health check of *node*: TCP to *address* and *port*, from each of *sources*; none: from where is not known.
+
+    *is_of_service*: it asks the Service itself, by its node port.
+    """
 
     node: str
     address: Address
     port: int
     sources: tuple[Address, ...] = ()
+    is_of_service: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

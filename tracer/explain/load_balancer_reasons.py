@@ -53,20 +53,22 @@ REASONS = (
         severity=Severity.NOTICE,
         theme=Theme.LOAD_BALANCERS,
         title="Whether its health check gets through is not known",
-        sentence="A rule lets some addresses reach a node's health-check port and others not; which one the check has is not recorded.",
+        sentence="Rules stop a check that may or may not be the load balancer's: from where it asks, and at which port, is not recorded.",
         meaning=(
-            "With externalTrafficPolicy Local a load balancer asks each node at healthCheckNodePort, and leaves out those that do not "
-            "answer. The check is walked like any other packet. Where it comes from is known of some providers (Google, Azure); of others "
-            "a snapshot does not tell, so both ways are shown, each with its condition.",
+            "A load balancer asks each node whether it may be used, and leaves out those that do not answer: with externalTrafficPolicy "
+            "Local at healthCheckNodePort, with Cluster at kube-proxy's port 10256 or at the Service's node port. The check is walked like "
+            "any other packet. Where it comes from is known of some providers (Google, Azure), at which port it asks of more; of others a "
+            "snapshot does not tell, so both ways are shown, each with its condition.",
         ),
         confirm=(
             Check(look_for="The events that the load balancer's controller left.", command="kubectl describe service -n NAMESPACE NAME"),
             Check(look_for="Whether the port answers.", command="curl -s http://NODE:HEALTHCHECKNODEPORT/healthz"),
+            Check(look_for="Whether kube-proxy's does.", command="curl -s http://NODE:10256/healthz"),
         ),
         fix=(
             Remedy(
-                action="Let the provider's addresses reach healthCheckNodePort on every node.",
-                trade_off="None: the port tells no more than how many endpoints the node has.",
+                action="Let the provider's addresses reach healthCheckNodePort, and port 10256, on every node.",
+                trade_off="None: these ports tell no more than how many endpoints the node has, and how kube-proxy is.",
             ),
         ),
         sources=(kubernetes_docs("Create an External Load Balancer", "tasks/access-application-cluster/create-external-load-balancer/"),),
@@ -79,14 +81,17 @@ REASONS = (
         sentence="The load balancer has no node to send to.",
         meaning=(
             "A node is healthy for a Service with externalTrafficPolicy Local when it has a ready endpoint of it; with Cluster "
-            "every node is. Its health check (healthCheckNodePort) has to get through to it, and the answer back: a firewall of the node "
-            "that drops it takes the node out, though the Service's own packets would be let in. "
+            "every node is. Its health check (healthCheckNodePort; with Cluster kube-proxy's port 10256 or the node port, by provider) has "
+            "to get through to it, and the answer back: a firewall of the node that drops it takes the node out, though the Service's own "
+            "packets would be let in. Where every check fails, some balancers (Google's) send to any of their nodes as a last resort: that "
+            "is not modelled. "
             "Nodes labelled node.kubernetes.io/exclude-from-external-load-balancers are never used. No node is left, so the "
             "client is not served.",
         ),
         confirm=(
             Check(look_for="Nodes that run a ready pod of the Service.", command="kubectl get pods -n NAMESPACE -l KEY=VALUE -o wide"),
             Check(look_for="The health check is answered.", command="curl -s http://NODE:HEALTHCHECKNODEPORT/healthz"),
+            Check(look_for="With Cluster: kube-proxy's is.", command="curl -s http://NODE:10256/healthz"),
             Check(look_for="Excluded nodes.", command="kubectl get nodes -L node.kubernetes.io/exclude-from-external-load-balancers"),
         ),
         fix=(

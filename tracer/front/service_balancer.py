@@ -10,7 +10,7 @@ from functools import partial
 from tracer.assumptions import FRONT, KEPT, KINDS, NODE_PORT, POD
 from tracer.forks import Fork
 from tracer.front.marks import mark_of
-from tracer.front.probes import Probe, probe_of
+from tracer.front.probes import Probe, probes_of
 from tracer.frozen import changed
 from tracer.kube.endpoints import listed_on, ready_endpoints, ready_of, stays
 from tracer.kube.node import Node
@@ -83,8 +83,8 @@ class ServiceBalancer:
     def _to_healthy(self, packet: Packet, port: ServicePort, handing: Handing) -> Iterator[Choice | End]:
         nodes = self.healthy_nodes() if handing.entry is None else [n for n in self.objects.nodes if n.name == handing.entry]
         healthy = [(n.name, a) for n in nodes if (a := _internal_ip(n, packet.destination.version)) is not None]
-        probe = probe_of(self.service, self.objects.nodes) if handing.entry is None and handing.check is not None else None
-        found = {at: _checked(handing, at, probe) for at in healthy} if probe is not None else {}
+        probes = probes_of(self.service, self.objects.nodes, port) if handing.entry is None else ()
+        found = {at: _checked(handing, at, probes) for at in healthy} if probes else {}
         lost = tuple(health.why for health in found.values() if health.gets_through is False)
         picked = partial(self._picked, packet, port, handing, {at: health.why for at, health in found.items() if health.gets_through})
         sure = [at for at in healthy if at not in found or found[at].gets_through]
@@ -170,8 +170,21 @@ def _internal_ip(node: Node, version: int) -> Address | None:
     return next((a for a in node.internal_ips if a.version == version), None)
 
 
-def _checked(handing: Handing, at: tuple[str, Address], probe: Probe) -> Health:
-    """What the health check of one node comes to."""
+def _checked(handing: Handing, at: tuple[str, Address], probes: tuple[Probe, ...]) -> Health:
+    """What the health checks of one node come to: *probes*, of which it may be that nobody knows whether they are sent."""
     if handing.check is None:
         return Health(gets_through=True)
-    return handing.check(Check(node=at[0], address=at[1], port=probe.port, sources=probe.sources))
+    found = [(probe, handing.check(_check(at, probe))) for probe in probes]
+    failed = next((health for probe, health in found if health.gets_through is False and probe.is_sure), None)
+    if failed is not None:
+        return failed
+    doubted = next(((probe, health) for probe, health in found if not health.gets_through), None)
+    if doubted is None:
+        return Health(gets_through=True, why=next((health.why for _, health in found if health.why), ""))
+    probe, health = doubted
+    why = health.why if probe.is_sure else f"whether it checks nodes at port {probe.port} is not known, and {health.why}"
+    return Health(gets_through=None, why=why)
+
+
+def _check(at: tuple[str, Address], probe: Probe) -> Check:
+    return Check(node=at[0], address=at[1], port=probe.port, sources=probe.sources, is_of_service=probe.is_of_service)

@@ -1,4 +1,4 @@
-"""The health check of a load balancer: a packet of its own, walked to a node's health-check port, and its answer back.
+"""The health check of a load balancer: a packet of its own, walked to the port of a node that it asks, and its answer back.
 
 Where nobody recorded which address it comes from, rules that ask for it are unknown, and whether it gets through may be.
 """
@@ -40,18 +40,16 @@ class HealthChecks:
 
     def _walked(self, check: Check) -> Health:
         found = list(islice(self._outcomes(check), self._budget.limits.ways))
-        lost = [outcome for outcome in found if _is_lost(outcome)]
+        lost = [outcome for outcome in found if _is_lost(outcome, check)]
         if not lost:
             is_heard = not any(outcome.listener is Listener.ABSENT for outcome in found)
             return Health(gets_through=True, why="" if is_heard else _unheard(check))
-        reason = lost[0].reason if lost[0].disposition is not Disposition.DELIVERED or lost[0].reply is None else lost[0].reply.reason
-        why = reason.text if reason is not None else lost[0].disposition.value
-        return Health(gets_through=False if len(lost) == len(found) else None, why=f"{_asked(check)}: {why}")
+        return Health(gets_through=False if len(lost) == len(found) else None, why=f"{_asked(check)}: {_why(lost[0])}")
 
     def _outcomes(self, check: Check) -> Iterator[Outcome]:
-        for source in check.sources or (somebody("the load balancer's health check", _ANYWHERE[check.address.version]),):
-            if source.version != check.address.version:
-                continue
+        version = check.address.version
+        known = tuple(source for source in check.sources if source.version == version)
+        for source in known or (somebody("the load balancer's health check", _ANYWHERE[version]),):
             fabric = Fabric(self._cluster, client=source, budget=self._budget, assuming=Assuming(self._assume))
             for ending in fabric.endings(_sent(check, source)):
                 yield from (back.outcome for back in answered(fabric, ending))
@@ -63,12 +61,24 @@ def _sent(check: Check, source: Address) -> SentFromOutside:
     return SentFromOutside(walk=Walk(packet=packet, visit=visit))
 
 
-def _is_lost(outcome: Outcome) -> bool:
+def _is_lost(outcome: Outcome, check: Check) -> bool:
     """Whether a check surely fails. NB: what is unknown of it is unknown of the packets behind it, too, and said there."""
     if outcome.disposition is Disposition.DELIVERED:
         is_answered = outcome.reply is None or outcome.reply.disposition in (Disposition.DELIVERED, Disposition.UNKNOWN)
-        return not is_answered
+        return not is_answered or _is_refused(outcome, check)
     return outcome.disposition is not Disposition.UNKNOWN
+
+
+def _is_refused(outcome: Outcome, check: Check) -> bool:
+    return check.is_of_service and outcome.listener is Listener.ABSENT
+
+
+def _why(lost: Outcome) -> str:
+    """Why a check got no answer."""
+    if lost.disposition is Disposition.DELIVERED and lost.listener is Listener.ABSENT:
+        return "nothing listens there"
+    reason = lost.reason if lost.disposition is not Disposition.DELIVERED or lost.reply is None else lost.reply.reason
+    return reason.text if reason is not None else lost.disposition.value
 
 
 def _unheard(check: Check) -> str:

@@ -123,9 +123,105 @@ def test_who_announces_sends_no_check() -> None:
     assert {o.reason.code for o in ask(made).outcomes if o.reason} == {"DELIVERED"}
 
 
+HEALTHZ_CLOSED = CLOSED.replace("31000", "10256")
+
+
 def test_the_cluster_policy_asks_at_another_port() -> None:
     made = ruled(cluster(policy="Cluster"), CLOSED)
     assert {o.disposition for o in ask(made).outcomes} == {Disposition.DELIVERED}
+
+
+@pytest.mark.parametrize(
+    ("provider", "spec"),
+    [("gce://p/z/i", {}), ("ocid1.instance.oc1.x", {}), ("", {"loadBalancerClass": "networking.gke.io/l4-regional-external"})],
+)
+def test_with_the_cluster_policy_some_ask_kube_proxy(provider: str, spec: dict[str, object]) -> None:
+    made = ruled(cluster(provider, policy="Cluster", **spec), HEALTHZ_CLOSED)  # type: ignore[arg-type]
+    outcome = only(made)
+    assert outcome.reason is not None
+    assert (outcome.disposition, outcome.reason.code) == (Disposition.DROPPED, "LB_NO_HEALTHY_NODE")
+    assert "192.168.0.11:10256 of node n1" in outcome.reason.text
+
+
+@pytest.mark.parametrize(
+    ("provider", "spec", "policy", "is_asked"),
+    [
+        ("azure:///subscriptions/x", {}, "Cluster", True),
+        ("aws:///eu-west-1a/i-0", {}, "Cluster", True),
+        ("", {"loadBalancerClass": "service.k8s.aws/nlb"}, "Cluster", True),
+        ("hcloud://1", {}, "Cluster", True),
+        ("hcloud://1", {}, "Local", True),
+        ("azure:///subscriptions/x", {}, "Local", False),
+        ("gce://p/z/i", {}, "Cluster", False),
+        ("k3s://n1", {}, "Cluster", False),
+    ],
+)
+def test_others_ask_the_node_port(provider: str, spec: dict[str, object], policy: str, is_asked: bool) -> None:
+    """The answer of the Service itself, which a rule keeps from whoever asks but the client."""
+    rules = ("-A PREROUTING -s 203.0.113.9/32 -j ACCEPT", "-A PREROUTING -p tcp -m tcp --dport 30080 -j DROP")
+    made = cluster(provider, policy=policy, **spec)  # type: ignore[arg-type]
+    for node in made.nodes:
+        node.rules += [("raw", rule) for rule in rules]
+    codes = {o.reason.code for o in ask(made).outcomes if o.reason}
+    assert ("LB_NO_HEALTHY_NODE" in codes) == is_asked
+
+
+def test_with_the_cluster_policy_a_node_alone_is_left_out() -> None:
+    made = ruled(cluster("gce://p/z/i", policy="Cluster"), HEALTHZ_CLOSED, nodes=(1,))
+    trace = ask(made)
+    assert {next(hop.node for hop in outcome.hops if hop.node) for outcome in trace.outcomes} == {"n2"}
+    assert {o.conditions for o in trace.outcomes} == {()}
+
+
+def test_a_service_without_a_listener_fails_its_check() -> None:
+    made = cluster("azure:///subscriptions/x", policy="Cluster")
+    for node in made.nodes:
+        node.rules.append(("nat", "-A PREROUTING -p tcp -m tcp --dport 30080 -j ACCEPT"))
+        node.texts["ss.txt"] = SOCKETS
+    outcome = only(made)
+    assert outcome.reason is not None
+    assert (outcome.reason.code, "nothing listens there" in outcome.reason.text) == ("LB_NO_HEALTHY_NODE", True)
+
+
+@pytest.mark.parametrize(
+    ("provider", "annotations"),
+    [
+        ("", {}),
+        ("digitalocean://1", {}),
+        ("ocid1.instance.oc1.x", {"oci.oraclecloud.com/health-check-port": "8080"}),
+        ("openstack:///x", {}),
+    ],
+)
+def test_where_it_asks_is_a_condition_where_it_decides(provider: str, annotations: dict[str, str]) -> None:
+    made = ruled(cluster(provider, annotations, policy="Cluster"), HEALTHZ_CLOSED)
+    trace = ask(made)
+    assert {o.disposition for o in trace.outcomes} == {Disposition.DELIVERED, Disposition.DROPPED}
+    assert all(o.conditions for o in trace.outcomes)
+    (unknown,) = trace.unknowns
+    assert unknown.code == "LB_CHECK_NOT_KNOWN"
+    assert "whether it checks nodes at port 10256 is not known" in unknown.text
+    open_ = ask(cluster(provider, annotations, policy="Cluster"))
+    assert {(o.disposition, o.conditions) for o in open_.outcomes} == {(Disposition.DELIVERED, ())}
+
+
+def test_that_kube_proxy_does_not_listen_is_said() -> None:
+    made = cluster("gce://p/z/i", policy="Cluster")
+    made.node(1).texts["ss.txt"] = SOCKETS
+    notes = {note for outcome in ask(made).outcomes for hop in outcome.hops for note in hop.notes if "nothing listens" in note}
+    assert [note.partition(" (")[0] for note in notes] == ["nothing listens at the health-check port 10256 of node n1"]
+
+
+def test_a_source_of_the_other_family_is_not_taken_for_known() -> None:
+    """Azure's address is an IPv4 one: where an IPv6 check comes from is not known, so a rule that asks decides nothing."""
+    made = cluster("azure:///subscriptions/x", policy="Cluster")
+    service = json.loads(made.extra["services.json"])  # type: ignore[arg-type]
+    service["items"][0]["spec"] |= {"externalTrafficPolicy": "Local", "healthCheckNodePort": PORT}
+    service["items"][0]["status"]["loadBalancer"]["ingress"] = [{"ip": "2001:db8:1::100"}]
+    made.extra["services.json"] = json.dumps(service).encode()
+    for node in made.nodes:
+        node.texts["ip6tables-save.txt"] = f"*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n{CLOSED}\nCOMMIT\n"
+    codes = {o.reason.code for o in made.trace("external:2001:db8:c::10", "[2001:db8:1::100]:80").outcomes if o.reason}
+    assert codes == {"LB_NO_HEALTHY_NODE"}
 
 
 def test_what_no_rule_looks_at_is_no_condition() -> None:
