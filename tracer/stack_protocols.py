@@ -135,6 +135,10 @@ class Balancer(Protocol):
         """Return its name among balancers."""
 
     @property
+    def is_announced(self) -> bool:
+        """Return whether no machine has its address: nodes answer for it, or tell routers the way."""
+
+    @property
     def note(self) -> str:
         """Return a remark on the packet's visit."""
 

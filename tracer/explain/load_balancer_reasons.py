@@ -18,11 +18,13 @@ REASONS = (
         severity=Severity.NOTICE,
         theme=Theme.LOAD_BALANCERS,
         title="A load balancer that Hopline does not model",
-        sentence="The Service port has no node port, so how its load balancer reaches the pods is not known.",
+        sentence="What its load balancer does with this packet is in no file.",
         meaning=(
             "Hopline models a load balancer that passes packets to the node ports of healthy nodes. With "
             "allocateLoadBalancerNodePorts: false there is none: such load balancers send to the pods directly, or deliver the packet to a "
             "node with the address unchanged. Neither is recorded in a snapshot, so the answer is unknown.",
+            "Nor is it recorded whether a provider's balancer answers an echo request (ping). Where nodes announce the address (MetalLB, "
+            "kube-vip) they get it as it is, and the walk goes on there.",
         ),
         confirm=(_LB_STATUS, _NODE_PORT),
         fix=(Remedy(action="Trace from a node or a pod to the same address.", trade_off="Leaves the load balancer out of the question."),),
@@ -103,6 +105,25 @@ REASONS = (
                 "Well-Known Labels", "reference/labels-annotations-taints/#node-kubernetes-io-exclude-from-external-load-balancers"
             ),
         ),
+    ),
+    Explanation(
+        code="ADDRESS_ONLY_ANNOUNCED",
+        severity=Severity.NOTICE,
+        theme=Theme.LOAD_BALANCERS,
+        title="An address that is announced, and that no node has",
+        sentence="A node announces the load balancer's address, no rule of it takes this packet, and none of its devices has the address.",
+        meaning=(
+            "MetalLB and kube-vip bring packets for a Service's address to a node; what the node does with them is up to its rules. "
+            "Those of kube-proxy take the Service's ports. Anything else, an echo request (ping) above all, the node sends on by its "
+            "routes: on the address's own network nobody else has it. Where the address is on a device (kube-vip's in ARP mode, the dummy "
+            "device of IPVS mode) the node answers echo requests itself. Neither says anything of the Service.",
+        ),
+        confirm=(
+            _LB_STATUS,
+            Check(look_for="Whether a device of the node holds the address.", command="ip addr show to ADDRESS"),
+        ),
+        fix=(Remedy(action="Ask for a port of the Service.", trade_off="None: that a ping is answered says nothing of the Service."),),
+        sources=(issue("metallb/metallb#469"), issue("metallb/metallb#2721")),
     ),
     Explanation(
         code="LB_SOURCE_RANGE_DENIED",

@@ -17,10 +17,14 @@ _AWS_TARGETS = "service.beta.kubernetes.io/aws-load-balancer-nlb-target-type"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """How the balancer of a Service hands over (a setting of ``front``), and *what* on the Service says so."""
+    """How the balancer of a Service hands over (a setting of ``front``), and *what* on the Service says so.
+
+    *is_announced*: nodes answer for its address on their link, or tell routers the way to them; no machine stands in front of them.
+    """
 
     way: str
     what: str
+    is_announced: bool = False
 
 
 _CLASSES = {
@@ -36,16 +40,19 @@ _WRITTEN = {
     "metallb.universe.tf/ip-allocated-from-pool": KEPT,
     "kube-vip.io/vipHost": KEPT,
 }
+_ANNOUNCED = (*_WRITTEN, "kube-vip.io/kube-vip-class")
+"""The marks of those whose nodes' own stacks get every packet. NB: what Cilium's program makes of an echo request is up to its settings."""
 
 
 def mark_of(service: Service) -> Mark | None:
     """Return what on *service* tells how its load balancer hands over, None where nothing does."""
     chosen = service.load_balancer_class or ""
     if chosen in _CLASSES:
-        return Mark(way=_CLASSES[chosen], what=f"loadBalancerClass {chosen}")
+        return Mark(way=_CLASSES[chosen], what=f"loadBalancerClass {chosen}", is_announced=chosen in _ANNOUNCED)
     targets = service.annotations.get(_AWS_TARGETS, "")
     if chosen == _AWS and targets in ("ip", "instance"):
         return Mark(way=POD if targets == "ip" else NODE_PORT, what=f"loadBalancerClass {chosen} with {targets} targets")
     if chosen:
         return None
-    return next((Mark(way=way, what=f"annotation {key}") for key, way in _WRITTEN.items() if key in service.annotations), None)
+    found = (key for key in _WRITTEN if key in service.annotations)
+    return next((Mark(way=_WRITTEN[key], what=f"annotation {key}", is_announced=key in _ANNOUNCED) for key in found), None)

@@ -44,6 +44,12 @@ class ServiceBalancer:
         return f"{self.service.namespace}/{self.service.name}"
 
     @property
+    def is_announced(self) -> bool:
+        """Return whether a mark of its provider says that nodes announce its address."""
+        mark = mark_of(self.service)
+        return mark is not None and mark.is_announced
+
+    @property
     def note(self) -> str:
         """Return what is modelled of it."""
         mark = mark_of(self.service)
@@ -54,8 +60,7 @@ class ServiceBalancer:
         """Yield a choice for each healthy node, or why there is none."""
         packet, name = walk.packet, self.name
         if not packet.protocol.has_ports:
-            text = f"whether the load balancer of {name} answers echo requests, or passes them on, is up to its provider"
-            yield Unknown(code="LB_NOT_MODELLED", text=text, at={"service": name})
+            yield from self._echoed(packet)
             return
         port = self.service.port(packet.destination_port or 0, packet.protocol)
         if port is None:
@@ -73,6 +78,18 @@ class ServiceBalancer:
         else:
             yield from self._to_healthy(packet, port, handing)
 
+    def _echoed(self, packet: Packet) -> Iterator[Choice | End | Unknown]:
+        """An echo request: a machine in front does as it likes; where nodes announce the address, one of them gets it as it is."""
+        text = f"whether the load balancer of {self.name} answers echo requests, or passes them on, is up to its provider"
+        if self.is_announced and not ready_endpoints(self.objects.slices_of(self.service.namespace, self.service.name)):
+            text = f"whether a node announces the address of {self.name}, which has no ready endpoint"
+        elif self.is_announced:
+            handing = self._handing()
+            unknown = self._health_not_known() if handing.entry is None else None
+            yield from self._to_healthy(packet, None, handing) if unknown is None else [unknown]
+            return
+        yield Unknown(code="LB_NOT_MODELLED", text=text, at={"service": self.name})
+
     def _health_not_known(self) -> Unknown | None:
         if self.objects.nodes and (self.service.external_traffic_policy is not TrafficPolicy.LOCAL or self.objects.slices):
             return None
@@ -80,10 +97,11 @@ class ServiceBalancer:
         text = f"which nodes the load balancer of {self.name} finds healthy: {file} is not in the snapshot"
         return Unknown(code="DATA_MISSING", text=text, at={"file": file})
 
-    def _to_healthy(self, packet: Packet, port: ServicePort, handing: Handing) -> Iterator[Choice | End]:
+    def _to_healthy(self, packet: Packet, port: ServicePort | None, handing: Handing) -> Iterator[Choice | End]:
+        """Pass *packet* on to a healthy node; *port* is None of an echo request, which goes on as it is."""
         nodes = self.healthy_nodes() if handing.entry is None else [n for n in self.objects.nodes if n.name == handing.entry]
         healthy = [(n.name, a) for n in nodes if (a := _internal_ip(n, packet.destination.version)) is not None]
-        probes = probes_of(self.service, self.objects.nodes, port) if handing.entry is None else ()
+        probes = probes_of(self.service, self.objects.nodes, port) if handing.entry is None and port is not None else ()
         found = {at: _checked(handing, at, probes) for at in healthy} if probes else {}
         lost = tuple(health.why for health in found.values() if health.gets_through is False)
         picked = partial(self._picked, packet, port, handing, {at: health.why for at, health in found.items() if health.gets_through})
@@ -105,7 +123,7 @@ class ServiceBalancer:
     def _picked(
         self,
         packet: Packet,
-        port: ServicePort,
+        port: ServicePort | None,
         handing: Handing,
         said: Mapping[tuple[str, Address], str],
         nodes: list[tuple[str, Address]],
@@ -117,7 +135,9 @@ class ServiceBalancer:
             text = f"The load balancer of {self.name} has no healthy node to send to{why}"
             yield End(disposition=Disposition.DROPPED, reason=Reason(code="LB_NO_HEALTHY_NODE", text=text))
         for node, address in nodes:
-            passed = packet if handing.way == KEPT else changed(packet, destination=address, destination_port=port.node_port)
+            passed = packet
+            if port is not None and handing.way != KEPT:
+                passed = changed(packet, destination=address, destination_port=port.node_port)
             notes = (*(f"left out by its health check: {why}" for why in lost), said.get((node, address), ""))
             yield Choice(node=node, packet=passed, share=Fraction(1, len(nodes)), notes=tuple(filter(None, notes)))
 

@@ -23,8 +23,8 @@ from tracer.kube.pod import Pod
 from tracer.limits import Budget
 from tracer.packet import Address, Packet
 from tracer.routing import SOME_DEVICE, ResultKind, RouteResult, is_unnamed, shown_device
+from tracer.simulate import announced, links, outside
 from tracer.simulate import departure as d
-from tracer.simulate import links, outside
 from tracer.simulate import pod as pods
 from tracer.simulate.assuming import Assuming
 from tracer.simulate.balancing import balanced, passed_back
@@ -401,7 +401,9 @@ class Fabric:
         elif walk.answering and destination in self._dialling:
             yield outside.to_client(walk, device)
         elif balancer := balancer_at(self.cluster.objects, destination):
-            yield from self._to_balancer(walk, balancer, device)
+            stack, ways = self.cluster.stack(node), self._to_balancer(walk, balancer, device)
+            ended = announced.left_alone(walk, balancer, stack, routed.route)
+            yield from announced.unheard_by_itself(walk, ways, balancer, stack, routed.route) if ended is None else [ended]
         elif destination == self._client:
             through = self._back_through_balancer(walk, device)
             yield outside.to_client(through, device if through is walk else None)

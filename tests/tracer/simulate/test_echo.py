@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from fractions import Fraction
+
 import pytest
 
 from tests.made_cluster import MadeCluster
@@ -93,6 +96,62 @@ def test_a_service_takes_none_and_that_is_said() -> None:
 def test_whether_a_load_balancer_answers_is_not_known() -> None:
     outcome = ping(cluster(), OUTSIDE, "203.0.113.100")
     assert (outcome.disposition, outcome.reason and outcome.reason.code) == (Disposition.UNKNOWN, "LB_NOT_MODELLED")
+
+
+def announced(annotation: str, lb_ip: str = "203.0.113.100", **spec: object) -> MadeCluster:
+    """The cluster, its load balancer's address announced by whom the *annotation* tells."""
+    made = cluster()
+    made.services[0].lb_ip = lb_ip
+    (service,) = json.loads(made.files()["services.json"])["items"]
+    service["metadata"]["annotations"] = {annotation: "x"}
+    service["spec"] |= spec
+    made.extra["services.json"] = json.dumps({"apiVersion": "v1", "kind": "List", "items": [service]}).encode()
+    return made
+
+
+@pytest.mark.parametrize(
+    "annotation", ["metallb.io/ip-allocated-from-pool", "metallb.universe.tf/ip-allocated-from-pool", "kube-vip.io/vipHost"]
+)
+@pytest.mark.parametrize("source", [POD, NODE, OUTSIDE])
+def test_an_address_that_nodes_announce_and_do_not_have_is_not_answered(annotation: str, source: str) -> None:
+    found = {
+        outcome.reason.code for outcome in announced(annotation).trace(source, "203.0.113.100", protocol="icmp").outcomes if outcome.reason
+    }
+    assert found == {"TTL_LOOP"} | ({"MARTIAN_SOURCE"} if source == NODE else set())  # the router brings it back, to n1 or n2
+
+
+@pytest.mark.parametrize("source", [POD, NODE, OUTSIDE])
+def test_on_its_own_network_nobody_answers_for_it(source: str) -> None:
+    """Whichever node announces it: n1, which does not hear its own question, or n2, which asks the same in its turn."""
+    made = announced("metallb.io/ip-allocated-from-pool", lb_ip="192.168.0.100")
+    outcomes = made.trace(source, "192.168.0.100", protocol="icmp").outcomes
+    assert {(o.reason and o.reason.code, o.client_sees) for o in outcomes} == {("ADDRESS_ONLY_ANNOUNCED", Sees.NO_ROUTE)}
+    assert sum((o.probability for o in outcomes), Fraction(0)) == 1
+
+
+@pytest.mark.parametrize("source", [POD, NODE, OUTSIDE])
+def test_a_node_that_has_it_answers(source: str) -> None:
+    made = announced("metallb.io/ip-allocated-from-pool")
+    for node in made.nodes:
+        node.held.append(("kube-ipvs0", "203.0.113.100", 32))
+    outcomes = made.trace(source, "203.0.113.100", protocol="icmp").outcomes
+    assert {outcome.client_sees for outcome in outcomes} == {Sees.CONNECTED}
+
+
+def test_of_two_that_announce_it_one_may_have_it() -> None:
+    made = announced("metallb.io/ip-allocated-from-pool")
+    made.node(2).held.append(("lo", "203.0.113.100", 32))
+    outcomes = made.trace(OUTSIDE, "203.0.113.100", protocol="icmp").outcomes
+    assert {(o.probability, o.client_sees) for o in outcomes} == {(Fraction(1, 2), Sees.CONNECTED), (Fraction(1, 2), Sees.NO_ROUTE)}
+
+
+def test_who_else_answers_is_not_known() -> None:
+    """Cilium's program may answer in the node's place; nobody announces the address of a Service without endpoints, or does."""
+    alone = announced("metallb.io/ip-allocated-from-pool")
+    alone.extra["endpointslices.json"] = json.dumps({"apiVersion": "v1", "kind": "List", "items": []}).encode()
+    for made in (announced("x", loadBalancerClass="io.cilium/l2-announcer"), announced("x"), alone):
+        outcome = ping(made, OUTSIDE, "203.0.113.100")
+        assert (outcome.disposition, outcome.reason and outcome.reason.code) == (Disposition.UNKNOWN, "LB_NOT_MODELLED")
 
 
 def test_masquerading_changes_no_port() -> None:
