@@ -279,7 +279,7 @@ class Also:
         return {"condition": self.condition, "hops": [h.to_dict(with_steps=with_steps, written=written) for h in self.hops]}
 
 
-LATER = frozenset({"HANDSHAKE_UNFINISHED", "HANDSHAKE_UNKNOWN", "SYN_SENT_AGAIN"})
+LATER = frozenset({"HANDSHAKE_UNFINISHED", "HANDSHAKE_UNKNOWN", "SYN_SENT_AGAIN", "SYN_DRAWN_AGAIN", "DATAGRAM_SENT_AGAIN"})
 """Codes of remarks on what the client sends after its first packet; the others are of what is not known and makes no difference."""
 
 
@@ -319,6 +319,7 @@ class Outcome:
             parts.append(f"{hop.kind}|{hop.name}|{hop.packet_out.source}|{hop.packet_out.destination}|{hop.packet_out.destination_port}")
             parts.extend(f"{s.table}|{s.chain}|{s.rule}" for s in hop.steps if s.verdict not in (None, "continue"))
         parts.extend(self.conditions)
+        parts.extend(remark.text for remark in self.remarks if remark.code == "SYN_DRAWN_AGAIN")
         return hashlib.sha1("\n".join(parts).encode(), usedforsecurity=False).hexdigest()[:10]
 
     def to_dict(self, *, with_steps: bool, written: Written | None = None) -> dict[str, object]:

@@ -233,6 +233,40 @@ REASONS = (
         sources=(kernel("net/netfilter/nf_conntrack_proto_tcp.c"),),
     ),
     Explanation(
+        code="SYN_DRAWN_AGAIN",
+        severity=Severity.WARNING,
+        theme=Theme.CONNECTIONS,
+        title="The next SYN draws another endpoint",
+        sentence="The first packet is stopped by the stack that drew an endpoint for it, and the SYN that is sent again is drawn for anew.",
+        meaning=(
+            "A stack keeps a connection once its first packet has got through it. One that picks an endpoint and then drops the packet "
+            "forgets both, so each SYN that the client's kernel sends again (after one second, two, four and so on, seven in all) is a new "
+            "draw. The client connects late where one of them falls out better, and gives up where none does: each is an outcome with its "
+            "odds. Where the packet is stopped further on, the stack that drew keeps the endpoint, and all SYNs go the same way.",
+        ),
+        confirm=(
+            Check(look_for="SYNs that are sent again.", command="tcpdump -ni any 'tcp[tcpflags] & tcp-syn != 0 and port PORT'"),
+            Check(
+                look_for="The rule that stops some endpoints on the node that draws.", command="iptables-save -c | grep -E 'DROP|REJECT'"
+            ),
+        ),
+        fix=(Remedy(action="Take the endpoint out of the Service, or let its packets through.", trade_off="None."),),
+        sources=(kernel("net/netfilter/nf_conntrack_core.c"), kernel("net/ipv4/tcp_timer.c")),
+    ),
+    Explanation(
+        code="DATAGRAM_SENT_AGAIN",
+        severity=Severity.INFO,
+        theme=Theme.CONNECTIONS,
+        title="The next datagram may end otherwise",
+        sentence="A datagram that the program sends again from the same port does not meet what the first one met.",
+        meaning=(
+            "Nothing sends a datagram again but the program itself, as a DNS client does. The second one meets what the first one left: a "
+            "node that let it through keeps its endpoint for half a minute, asks no nat rule and sets no mark; one that stopped it draws "
+            "anew. What the client sees is said of the first one alone.",
+        ),
+        sources=(kernel("net/netfilter/nf_conntrack_core.c"),),
+    ),
+    Explanation(
         code="SYN_SENT_AGAIN",
         severity=Severity.WARNING,
         theme=Theme.CONNECTIONS,

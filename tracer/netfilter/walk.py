@@ -11,6 +11,7 @@ Source: ip_tables.c (ipt_do_table), nf_tables_core.c (nft_do_chain), Linux 6.18.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -30,6 +31,8 @@ _ONE, _HALF, _NONE = Fraction(1), Fraction(1, 2), Fraction(0)
 _SPLIT, _CONDITION = 20, 10
 # How many in a row can be open with the packet the same: odds, what is not known, odds. Any more is one with one of those.
 _ALIKE = 3
+_HASH = re.compile(r"\b(?:jhash|symhash)\b")
+"""What falls out the same for every packet of a flow; any other draw is made for each packet."""
 _PLAIN = (Jumps, Ends, Passes, Returns)
 
 
@@ -275,8 +278,9 @@ class RuleWalk(Generic[C, R, P]):
 
     def _drawn(self, doing: _Doing[R], effect: Draws) -> Iterator[_Way | _Doing[R]]:
         cursor, where = doing.cursor, self._language.where(doing.chain, doing.rule)
+        is_anew = _HASH.search(doing.rule.text) is None
         for number, (share, way) in enumerate(effect.ways):
-            taken = (*cursor.forks, drawn(where, number))
+            taken = (*cursor.forks, drawn(where, number, anew=is_anew))
             branch = changed(doing, cursor=changed(cursor, probability=cursor.probability * share, forks=taken))
             if isinstance(way, Alters):
                 yield changed(_altered(branch, way), at=doing.at + 1)
@@ -303,7 +307,7 @@ class RuleWalk(Generic[C, R, P]):
     def _split(self, doing: _Doing[R], question: Fraction | tuple[UnknownAnswer, ...]) -> tuple[_Doing[R], _Cursor]:
         cursor, where = doing.cursor, self._language.where(doing.chain, doing.rule)
         if isinstance(question, Fraction):
-            taken = changed(cursor, probability=cursor.probability * question, forks=(*cursor.forks, drawn(where)))
+            taken = changed(cursor, probability=cursor.probability * question, forks=(*cursor.forks, drawn(where, anew=True)))
             other = changed(cursor, probability=cursor.probability * (1 - question))
             return changed(doing, cursor=taken, chance=question * (doing.chance or _ONE)), other
         why = _texts(question)

@@ -1,10 +1,9 @@
-"""What a client sends after its first TCP packet: the ACK that ends the handshake, or its SYN again where nothing answered.
+"""What a client sends after its first packet: the ACK that ends TCP's handshake, or the same again where nothing answered (sent_again).
 
 Both go the way of the first packet by the same code, with the connections that it and its answer left in every stack. The ACK is INVALID
 to a stack that did not see the answer, and new to one that does not know the connection; a mark that nat rules gave the first packet is
-on neither. Where the ACK does not arrive, ``connect`` succeeds and then nothing follows. A SYN that is sent again meets what the first one
-left: the entries of the stacks that it got through, and the lists that remember it; a stack that stopped it remembers nothing (nf_confirm).
-Source: tcp_conntracks in nf_conntrack_proto_tcp.c, __nf_conntrack_confirm, tcp_retransmit_timer, Linux 6.18.
+on neither. Where the ACK does not arrive, ``connect`` succeeds and then nothing follows.
+Source: tcp_conntracks in nf_conntrack_proto_tcp.c, Linux 6.18.
 """
 
 from __future__ import annotations
@@ -12,71 +11,62 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
-from tracer.conntrack import Connection
 from tracer.dispositions import WORDS
 from tracer.frozen import changed
 from tracer.packet import Protocol
 from tracer.refusals import RESET
 from tracer.simulate.answering import answered
-from tracer.simulate.departure import Departure, SentByNode
+from tracer.simulate.departure import Departure
 from tracer.simulate.fabric import Fabric
-from tracer.simulate.sees import client_sees
-from tracer.simulate.walk import Ending, Walk
-from tracer.stack_protocols import TableId, TableKind
+from tracer.simulate.sent_again import SentAgain, leaving, seen
+from tracer.simulate.walk import Ending
+from tracer.stack_protocols import TableKind
 from tracer.topology.later_packets import may_tell_apart
 from tracer.trace import Disposition, Outcome, Sees, StackKind, Unknown
 
-_ATTEMPTS = 7
-"""How often a SYN is sent: once, and ``tcp_syn_retries`` times again, by default."""
+
+class Afterwards:
+    """What follows the first packet of one question, which leaves as *start*."""
+
+    def __init__(self, fabric: Fabric, start: Departure) -> None:
+        self._fabric = fabric
+        self._start = start
+        self._again = SentAgain(fabric, start, self._answered_and_open)
+
+    def of(self, ending: Ending) -> Iterator[Ending]:
+        """Yield *ending* with what becomes of the packets behind the first one, once for every way in which that differs."""
+        protocol = self._start.walk.packet.protocol
+        if protocol not in (Protocol.TCP, Protocol.UDP) or not _is_first(self._fabric, self._start, ending):
+            return iter([ending])
+        if protocol is Protocol.TCP and _is_open(ending):
+            return self._opened(ending)
+        return self._again.of(ending) if seen(ending) is Sees.TIMEOUT else iter([ending])
+
+    def _opened(self, ending: Ending) -> Iterator[Ending]:
+        return _third(self._fabric, self._start, ending) if _may_differ(self._fabric, ending) else iter([ending])
+
+    def _answered_and_open(self, ending: Ending) -> Iterator[Ending]:
+        """The ways of a packet that was sent again, with the ACK behind it where it is a SYN that is answered."""
+        is_tcp = self._start.walk.packet.protocol is Protocol.TCP
+        return _third(self._fabric, self._start, ending) if is_tcp and _is_open(ending) else iter([ending])
 
 
-def followed(fabric: Fabric, start: Departure, ending: Ending) -> Iterator[Ending]:
-    """Yield *ending* with what becomes of the packets behind the first one, once for every way in which that differs."""
-    if not _is_first_of_tcp(fabric, start, ending):
-        return iter([ending])
-    if _is_open(ending):
-        return _third(fabric, start, ending) if _may_differ(fabric, ending) else iter([ending])
-    return iter([_again(fabric, start, ending) if _sees(ending) is Sees.TIMEOUT else ending])
-
-
-def _is_first_of_tcp(fabric: Fabric, start: Departure, ending: Ending) -> bool:
+def _is_first(fabric: Fabric, start: Departure, ending: Ending) -> bool:
     """Whether it is a new connection's, and goes through stacks that are walked: a process on the way answers by itself."""
     walk = start.walk
-    if walk.packet.protocol is not Protocol.TCP or walk.existing or ending.walk.accepted:
+    if walk.existing or ending.walk.accepted:
         return False
     hops = ending.outcome.hops
     stacks = [stack for hop in hops if (stack := fabric.stack_of(hop)) is not None]
     return bool(hops) and all(hop.kind is not StackKind.PROXY for hop in hops) and all(map(fabric.goes_by_rules, stacks))
 
 
-def _sees(ending: Ending) -> Sees:
-    """What the client sees, as far as is known by now."""
-    return ending.walk.sees or client_sees(ending.outcome, ending.walk.no_way, ending.walk.says)
-
-
 def _is_open(ending: Ending) -> bool:
     """Whether the client has got its SYN-ACK, so that its ``connect`` succeeds."""
     outcome = ending.outcome
-    if outcome.disposition is not Disposition.DELIVERED or _sees(ending) not in (Sees.CONNECTED, Sees.UNKNOWN):
+    if outcome.disposition is not Disposition.DELIVERED or seen(ending) not in (Sees.CONNECTED, Sees.UNKNOWN):
         return False
     return outcome.reply is not None and outcome.reply.disposition is Disposition.DELIVERED
-
-
-def _sent(start: Departure, ending: Ending, walk: Walk) -> Departure:
-    """The packet leaves as the first one did, with *walk*'s connections: from the same address, on the conditions of *ending*."""
-    first, outcome = ending.outcome.hops[0].packet_in, ending.outcome
-    left = changed(
-        walk,
-        packet=changed(start.walk.packet, source=first.source),
-        visit=start.walk.visit,
-        probability=outcome.probability,
-        conditions=outcome.conditions,
-        unknowns=ending.walk.unknowns,
-        forks=ending.walk.forks,
-        settled=ending.walk.settled,
-    )
-    sent = changed(start, walk=left)
-    return changed(sent, source=first.source) if isinstance(sent, SentByNode) else sent
 
 
 def _alike(ending: Ending, ways: Sequence[Ending]) -> list[Ending]:
@@ -107,7 +97,7 @@ def _may_differ(fabric: Fabric, ending: Ending) -> bool:
 def _third(fabric: Fabric, start: Departure, ending: Ending) -> Iterator[Ending]:
     """Walk the client's ACK to its end."""
     walk = changed(start.walk, entries=ending.walk.entries, recent=ending.walk.recent, sets=ending.walk.sets, midstream=True)
-    ways = _alike(ending, list(fabric.endings(_sent(start, ending, walk))))
+    ways = _alike(ending, list(fabric.endings(leaving(start, ending, walk))))
     fates = [_fate(fabric, ending.outcome, way) for way in ways]
     if len({None if fate is None else (fate[0], fate[1].text) for fate in fates}) <= 1:
         yield _told(ending, fates[0] if fates else None)
@@ -161,42 +151,3 @@ def _told(ending: Ending, fate: Fate | None) -> Ending:
     sees, remark = fate
     outcome = changed(ending.outcome, remarks=(*ending.outcome.remarks, remark))
     return Ending(outcome, changed(ending.walk, sees=sees))
-
-
-# -- the SYN again --------------------------------------------------------------------------------------------------------------------
-
-
-def _again(fabric: Fabric, start: Departure, ending: Ending) -> Ending:
-    """Send the SYN again as often as what it left behind changes, and say where the last one ends if that is elsewhere."""
-    last, attempt = ending, 1
-    known, left = (start.walk.entries, start.walk.recent), _left_behind(ending)
-    while left != known and _sees(last) is Sees.TIMEOUT and attempt < _ATTEMPTS:
-        attempt += 1
-        walk = changed(start.walk, entries=left[0], recent=left[1], confirmed=last.walk.confirmed)
-        ways = [back for way in fabric.endings(_sent(start, last, walk)) for back in answered(fabric, way)]
-        ways = [then for way in _alike(last, ways) for then in (_third(fabric, start, way) if _is_open(way) else [way])]
-        if len({_end(way) for way in ways}) != 1:
-            return ending  # what the next attempt meets is not one thing
-        last, known, left = ways[0], left, _left_behind(ways[0])
-    return ending if _end(last) == _end(ending) else _resent(ending, last, attempt)
-
-
-def _left_behind(ending: Ending) -> tuple[tuple[tuple[TableId, Connection], ...], frozenset[tuple[str, str, str]]]:
-    """What stacks remember of a packet: the entries of those that it got through, and their lists."""
-    walk = ending.walk
-    kept = (TableKind.BALANCER, TableKind.IPVS)
-    return tuple(e for e in walk.entries if e[0].kind in kept or e[0] in walk.confirmed), walk.recent
-
-
-def _end(ending: Ending) -> object:
-    outcome = ending.outcome
-    return outcome.disposition, outcome.reason, outcome.destination, _sees(ending)
-
-
-def _resent(ending: Ending, last: Ending, attempt: int) -> Ending:
-    """The ending with what the client sees in the end, after *attempt* SYNs."""
-    why = last.outcome.reason.text if last.outcome.reason is not None else WORDS[last.outcome.disposition].meaning
-    first = "the second one" if attempt == 2 else f"number {attempt}"
-    text = f"The SYN is sent again after a second, and {first} meets something else, as nat rules and marks are for the first packet: {why}"
-    remarks = (*ending.outcome.remarks, Unknown(code="SYN_SENT_AGAIN", text=text), *last.outcome.remarks)
-    return Ending(changed(ending.outcome, remarks=remarks), changed(ending.walk, sees=_sees(last)))

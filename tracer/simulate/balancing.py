@@ -25,7 +25,7 @@ def balanced(walk: Walk, balancer: Balancer, went_out: str | None, process_at: P
         yield Accepted(walk=walk, process=process, host=OutsideHost(walk.packet.destination))
         return
     walk, met = walk.note(balancer.note), list[str]()
-    for choice in balancer.handing_over(lambda told: asked(told, met)).choices(walk):
+    for number, choice in enumerate(balancer.handing_over(lambda told: asked(told, met)).choices(walk)):
         taken = walk.assuming(*met)
         if isinstance(choice, Unknown):
             yield taken.unknown(choice)
@@ -35,7 +35,7 @@ def balanced(walk: Walk, balancer: Balancer, went_out: str | None, process_at: P
         else:
             for said in choice.notes:
                 taken = taken.note(said)
-            yield Balanced(walk=_passed_on(_supposing(taken, choice.fork), balancer, choice), node=choice.node)
+            yield Balanced(walk=_passed_on(_supposing(taken, choice.fork), balancer, choice, number), node=choice.node)
 
 
 def _supposing(walk: Walk, fork: Fork | None) -> Walk:
@@ -50,8 +50,8 @@ def _supposing(walk: Walk, fork: Fork | None) -> Walk:
     )
 
 
-def _passed_on(walk: Walk, balancer: Balancer, choice: Choice) -> Walk:
-    taken = walk.forks if choice.share == 1 else (*walk.forks, drawn(f"{balancer.name} passes on to {choice.node}"))
+def _passed_on(walk: Walk, balancer: Balancer, choice: Choice, number: int) -> Walk:
+    taken = walk.forks if choice.share == 1 else (*walk.forks, drawn(f"{balancer.name} passes on", number))
     branch = changed(walk, packet=choice.packet, probability=walk.probability * choice.share, forks=taken)
     if choice.packet == walk.packet:  # nothing was rewritten: answers go past it
         return branch

@@ -229,10 +229,10 @@ def _conntracked(walk: Walk, crossing: Crossing, server: VirtualServer) -> tuple
 def _sent(walk: Walk, crossing: Crossing, hook: Hook) -> Iterator[Served | Ending]:
     """Route the packet to its real server."""
     results = crossing.stack.routing.lookup(walk.packet.destination)
-    for result in results:
+    for number, result in enumerate(results):
         branch = walk
         if len(results) > 1:
-            taken = drawn(f"{crossing.stack.name} routes to {walk.packet.destination} by {result.next_hop} {result.device}")
+            taken = drawn(f"{crossing.stack.name} routes to {walk.packet.destination}", number)
             branch = changed(walk, probability=walk.probability * result.share, forks=(*walk.forks, taken))
         yield _unroutable(branch, crossing, result) or _routed(branch, crossing, hook, result)
 

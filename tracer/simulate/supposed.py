@@ -67,7 +67,8 @@ def _way(walk: Walk, stack: NodeStack, result: RouteResult, branch: int, ways: i
     hop = f"{result.next_hop} by {result.device}"
     walk = changed(walk, probability=walk.probability * share).note(f"one of {ways} next hops of a multipath route: {hop}")
     if hashes_ports(stack.routing, walk.packet.destination.version):
-        return changed(walk, forks=(*walk.forks, drawn(f"{walk.visit.name}: one of {ways} next hops of a multipath route: {hop}")))
+        asked = f"{walk.visit.name} to {walk.packet.destination}: one of {ways} next hops of a multipath route"
+        return changed(walk, forks=(*walk.forks, drawn(asked, branch)))
     pair = f"{walk.packet.source} to {walk.packet.destination}"
     asked = f"which of {ways} next hops {stack.called} takes for packets from {pair}: the same for all of them, by a hash nobody recorded"
     missing = Unknown(code="DATA_MISSING", text=asked, at={"node": stack.name})

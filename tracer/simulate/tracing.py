@@ -14,7 +14,7 @@ from tracer.kube.service import Service
 from tracer.limits import Budget
 from tracer.packet import Address
 from tracer.query import FlowState, Query, SourceKind
-from tracer.simulate.afterwards import followed
+from tracer.simulate.afterwards import Afterwards
 from tracer.simulate.alike import merged
 from tracer.simulate.answering import answered
 from tracer.simulate.assuming import Assuming
@@ -100,8 +100,8 @@ def _endings(fabric: Fabric, start: Departure) -> list[Ending]:
 
 def _ways(fabric: Fabric, start: Departure) -> Iterator[Ending]:
     """Every way the packet can end, its answer, and what the client sends after that."""
-    answers = (back for way in fabric.endings(start) for back in answered(fabric, way))
-    return (last for back in answers for last in followed(fabric, start, back))
+    answers, afterwards = (back for way in fabric.endings(start) for back in answered(fabric, way)), Afterwards(fabric, start)
+    return (last for back in answers for last in afterwards.of(back))
 
 
 def _cost(ending: Ending) -> int:

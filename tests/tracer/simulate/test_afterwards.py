@@ -109,6 +109,68 @@ def test_a_node_that_stopped_the_syn_remembers_nothing() -> None:
     assert {(o.client_sees, tuple(codes(o))) for o in answer.outcomes} == {(Sees.TIMEOUT, ())}
 
 
+ONE_DEAD = "-A FORWARD -d 10.1.2.2/32 -j DROP"
+
+
+def ends(answer: Trace) -> set[tuple[str, Sees, Fraction, tuple[str, ...]]]:
+    return {(o.disposition.value, o.client_sees, o.probability, tuple(codes(o))) for o in answer.outcomes}
+
+
+@pytest.mark.parametrize("source", ["pod:default/client", "node:n1"])
+def test_a_node_that_stopped_its_draw_draws_again(source: str) -> None:
+    answer = dialled(two_nodes((1, "filter", ONE_DEAD), (1, "filter", ONE_DEAD.replace("FORWARD", "OUTPUT"))), source=source)
+    assert ends(answer) == {
+        ("delivered", Sees.CONNECTED, Fraction(1, 2), ()),
+        ("dropped", Sees.CONNECTED, Fraction(63, 128), ("SYN_DRAWN_AGAIN",)),
+        ("dropped", Sees.TIMEOUT, Fraction(1, 128), ("SYN_DRAWN_AGAIN",)),
+    }
+    assert len({o.id for o in answer.outcomes}) == 3
+
+
+def test_a_draw_that_got_through_its_node_is_kept() -> None:
+    assert ends(dialled(two_nodes((2, "filter", ONE_DEAD)))) == {
+        ("delivered", Sees.CONNECTED, Fraction(1, 2), ()),
+        ("dropped", Sees.TIMEOUT, Fraction(1, 2), ()),
+    }
+
+
+def test_where_no_draw_gets_through_nothing_is_said() -> None:
+    rules = [(1, "filter", f"-A FORWARD -d 10.1.2.{number}/32 -p tcp -j DROP") for number in (2, 3)]
+    assert ends(dialled(two_nodes(*rules))) == {("dropped", Sees.TIMEOUT, Fraction(1, 2), ())}
+
+
+def test_a_later_draw_may_be_refused() -> None:
+    refused = "-A FORWARD -d 10.1.2.3/32 -p tcp -j REJECT --reject-with tcp-reset"
+    assert ends(dialled(two_nodes((1, "filter", ONE_DEAD), (1, "filter", refused)))) == {
+        ("rejected", Sees.REFUSED, Fraction(1, 2), ()),
+        ("dropped", Sees.REFUSED, Fraction(63, 128), ("SYN_DRAWN_AGAIN",)),
+        ("dropped", Sees.TIMEOUT, Fraction(1, 128), ("SYN_DRAWN_AGAIN",)),
+    }
+
+
+def test_a_draw_may_be_made_behind_what_keeps_its_own() -> None:
+    """The load balancer keeps the node that it picked; the node, which dropped what it drew, draws again."""
+    cluster = two_nodes((1, "filter", ONE_DEAD))
+    cluster.services[0].type, cluster.services[0].lb_ip = "LoadBalancer", "203.0.113.100"
+    answer = dialled(cluster, "203.0.113.100:80", "external:203.0.113.9")
+    sees = {sees: sum(o.probability for o in answer.outcomes if o.client_sees is sees) for sees in (Sees.CONNECTED, Sees.TIMEOUT)}
+    assert sees == {Sees.TIMEOUT: Fraction(1, 2) * Fraction(1, 128), Sees.CONNECTED: 1 - Fraction(1, 256)}
+
+
+def test_a_datagram_is_sent_again_by_its_program_only() -> None:
+    cluster = MadeCluster(2)
+    cluster.pod("client", 1)
+    cluster.service("dns", [cluster.pod(f"dns-{number}", 2) for number in range(2)])
+    rules = [
+        "-A PREROUTING -d 10.96.0.99/32 -p udp -m udp --dport 53 -m statistic --mode random --probability 0.5 -j DNAT --to-destination 10.1.2.2:53"
+    ]
+    rules.append("-A PREROUTING -d 10.96.0.99/32 -p udp -m udp --dport 53 -j DNAT --to-destination 10.1.2.3:53")
+    cluster.node(1).rules += [*(("nat", rule) for rule in rules), ("filter", ONE_DEAD)]
+    answer = cluster.trace("pod:default/client", "10.96.0.99:53", protocol="udp")
+    (lost,) = [o for o in answer.outcomes if o.disposition is Disposition.DROPPED]
+    assert (lost.client_sees, lost.probability, codes(lost)) == (Sees.TIMEOUT, Fraction(1, 2), ["DATAGRAM_SENT_AGAIN"])
+
+
 def test_what_is_answered_at_once_is_not_sent_again() -> None:
     answer = dialled(marked((2, "filter", f"{TO_PODS} -j REJECT --reject-with tcp-reset")), "192.168.0.11:30080")
     assert {(o.client_sees, tuple(codes(o))) for o in answer.outcomes} == {(Sees.REFUSED, ())}

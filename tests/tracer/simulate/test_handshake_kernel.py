@@ -13,7 +13,9 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import product
 
 import pytest
@@ -24,7 +26,7 @@ from tracer.query import Query, parse_destination, parse_protocol, parse_source
 from tracer.simulate import trace
 from tracer.snapshot import Snapshot
 from tracer.topology.cluster import Cluster
-from tracer.trace import Outcome
+from tracer.trace import Outcome, Sees
 
 REASON = why_not()
 pytestmark = [pytest.mark.needs_root, pytest.mark.skipif(REASON is not None, reason=REASON or "")]
@@ -345,6 +347,36 @@ def test_what_follows_the_first_packet(settled: World, way: Way, version: int) -
     seen = settled.dial(to, wait=SENT_AGAIN if way.waits else 0.5)
     assert (seen, outcome.client_sees.value) == (way.sees, way.sees)
     assert [remark.code for remark in outcome.remarks][:1] == ([way.remark] if way.remark else [])
+
+
+DEAD = 9
+DRAWN = (
+    f"nat: -A PREROUTING {_TO} -m addrtype --dst-type LOCAL -m statistic --mode random --probability 0.5 -j DNAT --to-destination :{DEAD}",
+    *NODE_PORT,
+    f"nat: -A POSTROUTING -p tcp --dport {DEAD} -o eth0 -j MASQUERADE",
+)
+"""Half of the SYNs to the node's port get the endpoint that a node drops."""
+DIALS = 64
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("dropping", ["n1", "n2"])
+def test_who_stopped_the_syn_draws_again(settled: World, dropping: str, version: int) -> None:
+    """n1 draws: where it drops the packet itself, the third SYN has been drawn for three times; where n2 does, n1 keeps its draw."""
+    end = f"[P2]:{DEAD}" if version == 6 else f"P2:{DEAD}"
+    rules = {"n1": [rule.replace(f":{DEAD}", end) if "statistic" in rule else rule for rule in DRAWN]}
+    rules.setdefault(dropping, []).append(f"filter: -A FORWARD -p tcp --dport {DEAD} -j DROP")
+    settled.load({node: tuple(lines) for node, lines in rules.items()}, version)
+    to = NODE["n1"][version == 6]
+    outcomes = asked(settled, to)
+    said = {sees: sum(o.probability for o in outcomes if o.client_sees is sees) for sees in (Sees.CONNECTED, Sees.TIMEOUT)}
+    assert said[Sees.TIMEOUT] == (Fraction(1, 128) if dropping == "n1" else Fraction(1, 2))
+    assert said[Sees.CONNECTED] == 1 - said[Sees.TIMEOUT]
+    with ThreadPoolExecutor(DIALS) as pool:
+        seen = list(pool.map(lambda _: settled.dial(to, wait=3.6), range(DIALS)))
+    assert set(seen) <= {"connected", "timeout"}
+    expected = 1 - Fraction(1, 8) if dropping == "n1" else Fraction(1, 2)
+    assert abs(seen.count("connected") - DIALS * expected) < 4 * (DIALS * expected * (1 - expected)) ** 0.5
 
 
 @pytest.mark.parametrize(("state", "loose", "version"), every(list(product(("NEW", "INVALID", "ESTABLISHED"), (1, 0), (4, 6))), 5))

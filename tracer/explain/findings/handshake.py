@@ -1,4 +1,4 @@
-"""HANDSHAKE_UNFINISHED, HANDSHAKE_UNKNOWN, SYN_SENT_AGAIN: what becomes of the packets behind the first one, as the walk remarks it."""
+"""HANDSHAKE_…, SYN_…_AGAIN, DATAGRAM_SENT_AGAIN: what becomes of packets behind the first one, as the walk remarks it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tracer.trace import LATER, Finding
 _FIX = {
     "HANDSHAKE_UNFINISHED": "Lead requests and answers through the same nodes, or let later packets through where the ACK ends.",
     "SYN_SENT_AGAIN": "Let all SYNs meet the same rules and routes: what asks for a mark that nat rules set sees it once only.",
+    "SYN_DRAWN_AGAIN": "Let every draw arrive: what stops some of them makes the client wait for a second and more.",
 }
 
 
