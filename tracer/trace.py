@@ -110,11 +110,20 @@ class Finding(Reason):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unknown:
-    """What the snapshot cannot tell; *at* locates it (node, file, line …)."""
+    """What the snapshot cannot tell; *at* locates it (node, file, line …).
+
+    Its ``ASSUME`` are the words of an assumption that would pick one of the ways that are told instead.
+    """
 
     code: str
     text: str
     at: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def assume(self) -> tuple[str, ...]:
+        """Return the words that *at* has of an assumption."""
+        words = self.at.get(ASSUME)
+        return words if isinstance(words, tuple) else ()
 
     def to_dict(self) -> dict[str, object]:
         """Return ``{"code", "text", "at"}``."""
@@ -279,6 +288,7 @@ class Also:
         return {"condition": self.condition, "hops": [h.to_dict(with_steps=with_steps, written=written) for h in self.hops]}
 
 
+ASSUME = "assume"
 LATER = frozenset({"HANDSHAKE_UNFINISHED", "HANDSHAKE_UNKNOWN", "SYN_SENT_AGAIN", "SYN_DRAWN_AGAIN", "DATAGRAM_SENT_AGAIN"})
 """Codes of remarks on what the client sends after its first packet; the others are of what is not known and makes no difference."""
 

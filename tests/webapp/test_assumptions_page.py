@@ -171,3 +171,48 @@ def test_the_command_sets_says_and_refuses(tmp_path: Path) -> None:
     lines = [json.dumps({"from": "external:203.0.113.9", "to": "203.0.113.100:80", "assume": words}) for words in (["front:pod"], ["x"])]
     good, bad = map(json.loads, run(folder, "--batch", "-", stdin="\n".join(lines)).stdout.splitlines())
     assert good["assumptions"][0]["code"] == "front:pod" and bad["error"]["code"] == "BAD_ASSUMPTION"
+
+
+def two_back_ends() -> MadeCluster:
+    """n1 has a rule of each back end for the pod: one refuses, one drops, and which the kernel asks first is in no file."""
+    cluster = made()
+    rule = "-A FORWARD -d 10.1.2.2/32 -p tcp -j {}"
+    cluster.node(1).rules.append(("filter", rule.format("REJECT")))
+    chains = ":INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n"
+    cluster.node(1).texts["iptables-legacy-save.txt"] = f"*filter\n{chains}{rule.format('DROP')}\nCOMMIT\n"
+    return cluster
+
+
+TO_POD = "from=pod:default/client&to=10.1.2.2:8080"
+
+
+def test_what_is_told_both_ways_has_its_switch_too(client: Client, tmp_path: Path) -> None:
+    path = f"/c/{stored_snapshots.store_snapshot(folder_of(two_back_ends(), tmp_path)).id}/trace"
+    shown = panel(client.get(f"{path}?{TO_POD}").content.decode())
+    assert "hooks Which back end is asked first where both have chains of equal priority. Not assumed: each way is told" in words(shown)
+    urls = links(shown)
+    assert urls == {w: f"{path}?{TO_POD}&assume={w}" for w in ("hooks:nft-first", "hooks:legacy-first")}
+    heads = set()
+    for word, url in urls.items():
+        page = client.get(url).content.decode()
+        assert f"{word} Node n1 is taken to ask" in words(panel(page))
+        assert "Another setting changes the answer:" in panel(page)
+        heads.add(page.partition('<h1 id="vt">')[2].partition("</h1>")[0])
+    assert len(heads) == 2
+
+
+def test_where_the_order_makes_no_difference_there_is_no_switch(client: Client, tmp_path: Path) -> None:
+    cluster = two_back_ends()
+    legacy = cluster.node(1).texts["iptables-legacy-save.txt"]
+    cluster.node(1).texts["iptables-legacy-save.txt"] = legacy.replace("-j DROP", "-j REJECT")
+    path = f"/c/{stored_snapshots.store_snapshot(folder_of(cluster, tmp_path)).id}/trace"
+    assert panel(client.get(f"{path}?{TO_POD}").content.decode()) == ""
+
+
+def test_the_terminal_says_what_could_be_assumed(tmp_path: Path) -> None:
+    folder = folder_of(two_back_ends(), tmp_path)
+    argv = [sys.executable, "manage.py", "trace", str(folder), "--from", "pod:default/client", "--to", "10.1.2.2:8080"]
+    text = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    assert "not assumed, each way is told: --assume hooks:nft-first or --assume hooks:legacy-first picks one" in text.splitlines()
+    document = json.loads(subprocess.run([*argv, "--format", "json"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout)
+    assert [u["at"]["assume"] for u in document["unknowns"]] == [["hooks:nft-first", "hooks:legacy-first"]]

@@ -23,7 +23,7 @@ from tracer.simulate.assuming import Assuming
 from tracer.simulate.crossing import Passed
 from tracer.simulate.walk import Ending, Walk
 from tracer.snapshot.node_files import REGISTERED
-from tracer.trace import Disposition, Reason, Unknown
+from tracer.trace import ASSUME, Disposition, Reason, Unknown
 
 S = TypeVar("S")
 _STOPPED = (Disposition.DROPPED, Disposition.REJECTED)
@@ -108,21 +108,31 @@ class Ties:
     def _assumed(self, walk: Walk, tie: Tie[S], moving: Sequence[int], found: list[_Alike]) -> tuple[Walk, list[_Alike]]:
         """What is left of *found* by the question's assumption, if it has one and the tie is one of two back ends."""
         setting = self.assuming.setting(HOOKS)
-        back_ends = {at: tie.registered[at].back_end for at in moving}
-        if setting is None or not {BackEnd.NFT, BackEnd.LEGACY} <= {*back_ends.values()}:
-            return walk, found
-        first, last = (BackEnd.LEGACY, BackEnd.NFT) if setting == LEGACY_FIRST else (BackEnd.NFT, BackEnd.LEGACY)
-
-        def fits(order: Order) -> bool:
-            return all((back_ends.get(a), back_ends.get(b)) != (last, first) for a, b in combinations(order, 2))
-
-        kept = [_Alike(one.ends, [order for order in one.orders if fits(order)]) for one in found]
-        kept = [one for one in kept if one.orders]
-        if not kept:
+        kept = _kept(tie, moving, found, setting) if setting is not None else []
+        if setting is None or not kept:
             return walk, found
         settings = KINDS[HOOKS].settings
         self.assuming.picked(HOOKS, tuple(settings), lambda setting: f"{tie.whose} is taken to ask {settings[setting]}")
         return walk.assuming(f"{HOOKS}:{setting}"), kept
+
+
+def _kept(tie: Tie[S], moving: Sequence[int], found: list[_Alike], setting: str) -> list[_Alike]:
+    """What a *setting* of the assumption leaves of *found*; nothing where *moving* is not of two back ends."""
+    back_ends = {at: tie.registered[at].back_end for at in moving}
+    if not {BackEnd.NFT, BackEnd.LEGACY} <= {*back_ends.values()}:
+        return []
+    first, last = (BackEnd.LEGACY, BackEnd.NFT) if setting == LEGACY_FIRST else (BackEnd.NFT, BackEnd.LEGACY)
+
+    def fits(order: Order) -> bool:
+        return all((back_ends.get(a), back_ends.get(b)) != (last, first) for a, b in combinations(order, 2))
+
+    kept = [_Alike(one.ends, [order for order in one.orders if fits(order)]) for one in found]
+    return [one for one in kept if one.orders]
+
+
+def _offered(tie: Tie[S], moving: Sequence[int], found: list[_Alike]) -> tuple[str, ...]:
+    """The words of the settings that would leave less than all of *found*."""
+    return tuple(f"{HOOKS}:{setting}" for setting in KINDS[HOOKS].settings if 0 < len(_kept(tie, moving, found, setting)) < len(found))
 
 
 def _tried(walk: Walk, tie: Tie[S], orders: list[Order], run: Run[S]) -> list[_Alike]:
@@ -141,6 +151,8 @@ def _tried(walk: Walk, tie: Tie[S], orders: list[Order], run: Run[S]) -> list[_A
 def _each(walk: Walk, tie: Tie[S], moving: Sequence[int], found: list[_Alike], run: Run[S]) -> Iterator[Passed | Ending]:
     """The ways of each order on its condition."""
     unknown, told = _unknown(tie, moving), _told_alike(found) if len(found) > 1 else ""
+    if offered := _offered(tie, moving, found):
+        unknown = changed(unknown, at={**unknown.at, ASSUME: offered})
     for number, one in enumerate(found):
         pairs = one.pairs(moving)
         branch = changed(walk, settled=walk.settled | {tie.settled(*pair) for pair in pairs})

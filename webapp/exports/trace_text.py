@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 
 from tracer.dispositions import WORDS, client_sentence
@@ -19,11 +19,17 @@ def trace_text(trace: Trace, *, with_steps: bool) -> str:
     lines += _tree([(outcome, list(_passages(outcome, with_steps=with_steps))) for outcome in trace.outcomes])
     lines += [f"unknown: {unknown.text} [{unknown.code}]" for unknown in trace.unknowns]
     lines += [f"assumed: {assumption.text} [{assumption.code}]{_changes(assumption)}" for assumption in trace.assumptions]
+    offered = dict.fromkeys(unknown.assume for unknown in trace.unknowns if unknown.assume)
+    lines += [f"not assumed, each way is told: {_words(words)} picks one" for words in offered]
     return "\n".join(lines)
 
 
+def _words(words: Iterable[str]) -> str:
+    return " or ".join(f"--assume {word}" for word in words)
+
+
 def _changes(assumption: Assumption) -> str:
-    others = " or ".join(f"--assume {word}" for word in assumption.other)
+    others = _words(assumption.other)
     said = {True: "changes the answer", False: "changes nothing", None: "was not looked at"}[assumption.changes]
     return f"; {others} {said}" if others else ""
 

@@ -1,4 +1,7 @@
-"""The assumptions of an answer as a small panel: what is taken for granted, whether it matters, and links that ask with another setting."""
+"""The assumptions of an answer as a small panel: what is taken for granted, whether it matters, and links that ask with another setting.
+
+What is not assumed, because both ways are told, and could be, has a row too.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tracer.assumptions import parse_assumptions
+from tracer.assumptions import KINDS, parse_assumptions
+from tracer.trace import ASSUME
 from webapp.presenters.verdict import sentence
 from webapp.questions.trace_query import TraceQuery
 
@@ -17,6 +21,8 @@ _CHANGES = {
     None: "Whether another setting changes the answer was not looked at:",
 }
 NOT_MET = "Nothing on the way asks for it."
+NOT_SET = "Not assumed: each way is told, with its condition."
+ONE_OF_THEM = "Only one of them:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +36,12 @@ class Assumed:
 
 
 def assumed(answer: Json, query: TraceQuery, path: str) -> tuple[Assumed, ...]:
-    """Return the panel's rows: what the walk met, then what the question set and nothing met. A frozen answer is not asked again."""
+    """Return the panel's rows: what the walk met, what it could have been told, then what the question set and nothing met.
+
+    A frozen answer is not asked again.
+    """
     live = not path.startswith("/t/")
-    return (*_met(answer, query, path, live=live), *_not_met(answer, query, path, live=live))
+    return (*_met(answer, query, path, live=live), *_not_set(answer, query, path, live=live), *_not_met(answer, query, path, live=live))
 
 
 def _met(answer: Json, query: TraceQuery, path: str, *, live: bool) -> Iterator[Assumed]:
@@ -40,6 +49,15 @@ def _met(answer: Json, query: TraceQuery, path: str, *, live: bool) -> Iterator[
         others = tuple((word, _address(query, word, path) if live else "") for word in item["other"])
         text = item["text"]
         yield Assumed(word=item["code"], text=sentence(text[:1].upper() + text[1:]), changes=_CHANGES[item["changes"]], others=others)
+
+
+def _not_set(answer: Json, query: TraceQuery, path: str, *, live: bool) -> Iterator[Assumed]:
+    """What is told both ways and an assumption would settle, each kind once."""
+    found = {words[0].partition(":")[0]: words for item in answer.get("unknowns") or () if (words := item["at"].get(ASSUME))}
+    for name, words in found.items():
+        others = tuple((word, _address(query, word, path) if live else "") for word in words)
+        text = KINDS[name].about.partition(";")[0]
+        yield Assumed(word=name, text=f"{sentence(text[:1].upper() + text[1:])} {NOT_SET}", changes=ONE_OF_THEM, others=others)
 
 
 def _not_met(answer: Json, query: TraceQuery, path: str, *, live: bool) -> Iterator[Assumed]:
