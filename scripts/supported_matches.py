@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from tracer.explain.catalogue import explain  # noqa: E402
 from tracer.netfilter import match_options, matches, target_options  # noqa: E402
 from tracer.netfilter import model as m  # noqa: E402
 from tracer.netfilter.rule_text import parse_rule  # noqa: E402
@@ -50,11 +51,86 @@ _SAMPLES = {
     "HL": "--hl-set 64",
     "SET": "--add-set a src",
 }
+# Beside matches and targets: what of the kernel no file tells or no model has, what is answered then, and the code of the answer.
+_OPEN = (
+    (
+        "Which of two chains of equal priority the kernel asks first (iptables-legacy's and nft's, or two tables' of nft), where "
+        "`nft list hooks` does not tell; of NAT chains kernels before 2026 do not list it",
+        "every order that is possible is tried; where they end otherwise, each is a condition",
+        "HOOK_ORDER_UNKNOWN",
+    ),
+    (
+        "By which device a packet comes in: to an address of no device, from outside to one of several cards, on a node without "
+        "`ip-addr.json`",
+        "a condition for each device, or a device of which nothing is known: a match on it is unknown, never false",
+        "DATA_MISSING",
+    ),
+    ("Sysctls that decide and were not recorded (`rp_filter`, `route_localnet`)", "both ways are conditions", "DATA_MISSING"),
+    (
+        "Connection tracking zones (`-j CT --zone`); what is exempted (`NOTRACK`) is modelled: UNTRACKED, and never rewritten",
+        "unknown from there",
+        "UNMODELLED_TARGET",
+    ),
+    (
+        "What becomes of the ACK, where what tells it from the SYN was not recorded; behind a process that accepts, and on nodes without "
+        "rules (eBPF, userspace, Windows), it is not looked at; data and the connection's end are not walked anywhere",
+        "the first packet's answer, with a remark",
+        "HANDSHAKE_UNKNOWN",
+    ),
+    (
+        "A SYN that is sent again and meets a condition that the first one did not",
+        "the first packet's answer; what chance draws anew is followed",
+        "SYN_DRAWN_AGAIN",
+    ),
+    (
+        "An entry of a connection that exists already, where a node's `conntrack.txt` is missing or has lines that cannot be read",
+        "with and without it, as conditions",
+        "DATA_MISSING",
+    ),
+    (
+        "The next hop of a multipath route, where the kernel hashes the addresses only (its default for IPv4)",
+        "a condition for each; where ports or a flow label are hashed, odds",
+        "DATA_MISSING",
+    ),
+    (
+        "What carries a packet through WireGuard, IPsec, or a tunnel whose way a program tells (`external`: Cilium, OVN, OVS)",
+        "not walked: the packet comes out at the other node, and the hop says so where a device shows it",
+        "",
+    ),
+    (
+        "IPIP, SIT, GRE and Geneve devices",
+        "walked by the kernel's source, and not proved: the kernel that the tests run on has none of them (VXLAN is proved)",
+        "TUNNEL_PACKET_LOST",
+    ),
+    ("Packets that are too large for a device on the way, and fragments", "not looked at: a first packet is small", ""),
+    (
+        "Whether a link works, where two files contradict each other; a neighbour that did not answer when it was asked last",
+        "unknown",
+        "LINK_STATE_UNKNOWN",
+    ),
+    ("Which of several nodes answers for an address on all of them first", "a condition for each", "ARP_ANSWERED_BY_SEVERAL"),
+    (
+        "A pod's own stack without its files: a sidecar that takes its connections",
+        "the pod's own address and ports are taken to be plain; a sidecar is recognised and said",
+        "SIDECAR",
+    ),
+    (
+        "From where a load balancer checks its nodes and at which port, of most providers; whether it answers a ping",
+        "a condition where the check would fail; unknown",
+        "LB_CHECK_NOT_KNOWN",
+    ),
+    (
+        "Chains of nft's family `bridge`, and those at `ingress` and `egress` of which the listing does not say the devices",
+        "unknown where they have rules and the packet crosses them; other chains at `ingress` and `egress` are modelled",
+        "BAD_RULE",
+    ),
+    ("ebtables-legacy, tc, XDP and eBPF programs on a device", "nothing of them is read, and nothing is said", ""),
+)
 
 
 def page() -> str:
     """Return the page's text."""
-    return "\n".join([_HEAD, *_matches(), *_general(), *_targets(), *_recognised(), ""])
+    return "\n".join([_HEAD, *_matches(), *_general(), *_targets(), *_recognised(), *_open(), ""])
 
 
 def _first_sentence(text: str | None) -> str:
@@ -127,6 +203,16 @@ def _recognised() -> Iterator[str]:
     yield "They may decide the packet's fate in a way that has no model: the walk is unknown from there.\n"
     yield ", ".join(f"`{name}`" for name in sorted(target_options.RECOGNISED)) + "."
     yield "\nAnything else behind `-j` is a fault of the line: the trace that might meet it is unknown, and says which line it was."
+
+
+def _open() -> Iterator[str]:
+    yield "\n## What is still unknown beside these\n"
+    yield "How each is decided where files tell is in [theory.md](theory.md); the codes are explained on the page of reasons.\n"
+    yield "| what | how it is answered | code |\n|---|---|---|"
+    for what, answer, code in _OPEN:
+        if code and explain(code) is None:
+            raise KeyError(code)
+        yield _row(what, answer, f"`{code}`" if code else "—")
 
 
 def _row(*cells: str) -> str:
