@@ -209,9 +209,7 @@ def _resent(ending: Ending, fate: _Fate) -> Ending:
 def _drawn_again(ending: Ending, fate: _Fate) -> Ending:
     """The part of *ending* that *fate* has of it by chance."""
     sees, times = seen(fate.last), _ATTEMPTS[Protocol.TCP]
-    kept = (
-        f"The SYN is sent again after a second, {times} times in all, and drawn for anew, as what drew for it kept nothing of the first one"
-    )
+    kept = f"The SYN is sent {times} times in all, and each time drawn for anew, as the stack that drew kept nothing of the one before"
     text = f"{kept}: " + ("no draw falls out better" if sees is Sees.TIMEOUT else f"a later one falls out better: {_why(fate.last)}")
     told = _remarked(ending, "SYN_DRAWN_AGAIN", text, *(() if sees is Sees.TIMEOUT else fate.last.outcome.remarks))
     outcome = changed(told.outcome, probability=ending.outcome.probability * fate.odds)
