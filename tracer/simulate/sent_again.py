@@ -101,9 +101,10 @@ class SentAgain:
                         following[behind] = following.get(behind, (Fraction(0), way))[0] + odds * share, way
                     else:
                         _add(fates, _Fate(odds * share, way, number))
-            if {left: odds for left, (odds, _) in following.items()} == {left: odds for left, (odds, _) in pending.items()}:
-                break
+            is_steady = {left: odds for left, (odds, _) in following.items()} == {left: odds for left, (odds, _) in pending.items()}
             pending = following
+            if is_steady:
+                break
         for odds, last in pending.values():
             _add(fates, _Fate(odds, last, number))
         return fates

@@ -246,7 +246,7 @@ def _served(space: Namespace, family: socket.AddressFamily) -> socket.socket:
 
 def _echo(made: socket.socket) -> None:
     with contextlib.suppress(OSError), made:
-        made.settimeout(5)
+        made.settimeout(60)  # a busy machine reads the dumps for longer than a client waits
         while held := made.recv(1):
             made.sendall(held)
 
