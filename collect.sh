@@ -23,12 +23,15 @@ debug_namespace='default'
 debug_mark=''
 allow_debug='no'
 only=''
+pod_stacks=''
 conntrack='no'
 seconds=60
 parallel=4
 target=''
 temporary=''
 state=''
+inside='' # before a program: what runs the node's own in a debug pod
+uid=''    # of the pod whose network a program in a debug pod is to be run in
 
 # What is asked of each node: the file, then the program and its arguments (tracer/snapshot/node_files.py is the same list; a test compares them).
 node_commands='iptables-save.txt iptables-save
@@ -74,6 +77,16 @@ proc-net-udp.txt ss.txt cat /proc/net/udp
 proc-net-udp6.txt ss.txt cat /proc/net/udp6
 proc-net-ip-vs.txt ipvsadm-save.txt cat /proc/net/ip_vs
 proc-sys.txt sysctl.txt @settings'
+# What of both is not asked of a pod's own stack; of how many pods it is asked, in how many of the containers of each, and of how much (blocks of
+# 512 bytes) one program may print there (webapp/collecting/pod_stacks.py).
+not_of_pods='ipvsadm-save.txt resolv.conf kube-proxy-version.txt conntrack.txt bridge-fdb.json bridge-fdb.txt proc-net-ip-vs.txt proc-net-nf-conntrack.txt proc-net-ip-vs-conn.txt'
+most_stacks=50
+most_containers=4
+most_blocks=32768
+# Runs a program in the network of the pod whose uid comes first: of its processes the oldest one's that has a network of its own. Looked for each
+# time, as the number of a process that ended may be another's. A fixed text for the shell of a debug pod, which only reads.
+# shellcheck disable=SC2016 # for the shell of the container
+enter_script='u=$1; shift; f=$(grep -l -F -e "pod$u" -e "pod$(echo "$u" | tr - _)" /proc/[0-9]*/cgroup 2>/dev/null); [ -n "$f" ] || { echo "No process of the pod runs there." >&2; exit 69; }; o=$(readlink /proc/1/ns/net) || { echo "The networks of processes may not be seen." >&2; exit 69; }; p=$(for d in $f; do d=${d%/cgroup}; n=$(readlink "$d/ns/net") && [ "$n" != "$o" ] && echo "$(sed "s/.*) //" "$d/stat" | cut -d " " -f 20) $d"; done 2>/dev/null | sort -n | sed -n "1s/.* //p"); [ -n "$p" ] || { echo "No process of the pod has a network of its own." >&2; exit 69; }; nsenter --net="$p/ns/net" true || { echo "The network of the pod may not be entered." >&2; exit 69; }; exec nsenter --net="$p/ns/net" "$@"'
 more_connections='proc-net-nf-conntrack.txt conntrack.txt cat /proc/net/nf_conntrack
 proc-net-ip-vs-conn.txt - cat /proc/net/ip_vs_conn'
 # Prints settings as grep would, with nothing but a shell and cat: a fixed text, which only reads.
@@ -230,6 +243,10 @@ TARGET  what to write: an archive where it ends in .tar.gz, .tgz or .tar, else a
   --debug-profile PROFILE   sysadmin (default) or netadmin
   --debug-namespace NAME    where the pods are made (default: default)
   --node NAME         read this node only; may be given again (default: every node)
+  --pod-stacks WHICH  read the rules, routes and sockets that pods have of their own (a sidecar's, a firewall's); may be given again:
+                      pod:NAMESPACE/NAME, svc:NAMESPACE/NAME (the pods behind it) or label:NAMESPACE/KEY=VALUE, 50 pods at most.
+                      By the programs in their own containers, which seldom may print rules; with --readings debug, or auto with
+                      --allow-debug, in the debug pods on their nodes; with --readings daemonset by the node reader, where it may
   --conntrack         read the nodes' connections too: large, and they say who talks to whom
   --timeout SECONDS   give up on one command after so long (default: 60)
   --parallel COUNT    nodes read at the same time (default: 4)
@@ -260,6 +277,19 @@ now() { date -u +%Y-%m-%dT%H:%M:%SZ; }
 is_number() { case $1 in '' | 0* | *[!0-9]* | ??????*) return 1 ;; esac; }
 
 is_name() { case $1 in '' | [.-]* | *[!A-Za-z0-9.-]*) return 1 ;; esac; }
+
+is_stacks() { # WHICH
+  case $1 in pod:*/* | svc:*/* | label:*/*) ;; *) return 1 ;; esac
+  stacks_in=${1#*:}
+  is_name "${stacks_in%%/*}" || return 1
+  case ${stacks_in#*/} in '' | [-=]* | *=*=* | *[!A-Za-z0-9./_=-]*) return 1 ;; esac
+  case $1 in
+    label:*=) return 1 ;;
+    label:*=*) ;;
+    label:* | *=*) return 1 ;;
+    *) is_name "${stacks_in#*/}" ;;
+  esac
+}
 
 clean_up() {
   [ -z "$temporary" ] || rm -rf "$temporary"
@@ -294,7 +324,7 @@ read_arguments() {
         set -- "$option" "$value" "$@"
         continue
         ;;
-      --context | --kubeconfig | --kubectl | --readings | --reader-namespace | --debug-image | --debug-profile | --debug-namespace | --node | --timeout | --parallel)
+      --context | --kubeconfig | --kubectl | --readings | --reader-namespace | --debug-image | --debug-profile | --debug-namespace | --node | --pod-stacks | --timeout | --parallel)
         [ -n "${2:-}" ] || fail 2 "$1 needs a value (collect.sh --help)"
         set_option "$1" "$2"
         shift
@@ -324,6 +354,8 @@ set_option() {
       ;;
     --debug-namespace) is_name "$2" || fail 2 "$2 is no name of a namespace"; debug_namespace=$2 ;;
     --node) is_name "$2" || fail 2 "$2 is no name of a node"; only="$only $2" ;;
+    --pod-stacks) is_stacks "$2" || fail 2 "--pod-stacks is pod:NAMESPACE/NAME, svc:NAMESPACE/NAME or label:NAMESPACE/KEY=VALUE, not $2"
+      pod_stacks="$pod_stacks $2" ;;
     --timeout) is_number "$2" || fail 2 "--timeout is a whole number of seconds, not $2"; seconds=$2 ;;
     --parallel) is_number "$2" || fail 2 "--parallel is a whole number, not $2"; parallel=$2 ;;
   esac
@@ -370,6 +402,8 @@ ask() {
   rm -f "$state/$label.late" "$state/$label.ended"
   (
     [ ! -e "$state/stopping" ] || exit 143
+    # NB: past the bound the system ends kubectl by a signal.
+    case $label in node-*/pods/*) ulimit -f "$most_blocks" ;; esac
     exec "$kubectl" ${kubeconfig:+--kubeconfig="$kubeconfig"} ${context:+--context="$context"} "$@" \
       >"$state/$label.out" 2>"$state/$label.err" </dev/null
   ) &
@@ -405,11 +439,19 @@ is_missing() {
   case $2 in 126 | 127) head -n 5 "$state/$1.out" | grep -E -i -q "$missing_words" ;; *) return 1 ;; esac
 }
 
+is_flood() { # LABEL: whether the output has come to the bound of pods' own stacks
+  case $1 in node-*/pods/*) [ "$(wc -c <"$state/$1.out")" -ge $((most_blocks * 512)) ] ;; *) return 1 ;; esac
+}
+
 # why LABEL CODE [PROGRAM]: prints in one line why the last "ask" failed, in the words of "manage.py collect" where it was a program.
 why() {
   last=$(awk 'NF && !/^command terminated with exit code/ { line = $0 } END { print substr(line, 1, 300) }' "$state/$1.err")
   if [ "$2" -eq 124 ]; then
     printf '%s did not end within %s s.' "${3:-kubectl}" "$seconds"
+  elif [ "$2" -eq 69 ] && [ -n "$uid" ]; then
+    printf '%s' "$last"
+  elif is_flood "$1"; then
+    printf 'The program prints more than 16,777,216 bytes.'
   elif [ -n "${3:-}" ] && is_missing "$1" "$2"; then
     printf 'The container has no program %s.' "$3"
   elif grep -q -i -e 'forbidden' -e 'unauthorized' -e 'must be logged in' "$state/$1.err"; then
@@ -748,6 +790,64 @@ plugin_of() { # NODE: prints "NAMESPACE POD CONTAINER" of the network plugin's p
     END { if (found != "") print found }' "$state/plugins"
 }
 
+# Fills $state/stacks (NODE|namespace|pod|uid|containers) with the pods whose own stacks were asked for, and says which of them have none.
+find_stacks() {
+  : >"$state/stacks"
+  : >"$state/stacks-asked"
+  for which in $pod_stacks; do
+    stacks_in=${which#*:}
+    space=${stacks_in%%/*}
+    if ask_stacks "$which" "$space" "${stacks_in#*/}"; then
+      [ ! -s "$state/stacks-found" ] || { cat "$state/stacks-found" >>"$state/stacks-asked"; continue; }
+      reason='No pod is found by it.'
+    fi
+    note objects "$which" "$(now)" failed "$reason"
+    say "  $which: $reason"
+  done
+  sort -u "$state/stacks-asked" | sort -t '|' -k 2,2 -k 3,3 >"$state/stacks-sorted"
+  while IFS='|' read -r node space pod pod_uid network phase going containers; do
+    if ! is_name "$node" || ! is_name "$space" || ! is_name "$pod" || ! is_wanted "$node"; then continue; fi
+    mkdir -p "$state/node-$node/pods"
+    how=''
+    if [ "$network" = true ]; then how='lacking' reason='It has the network of its node, and no stack of its own.'
+    elif [ "$phase" != Running ] || [ -n "$going" ]; then how='failed' reason='It does not run.'
+    else case $pod_uid in '' | *[!A-Za-z0-9-]*) how='failed' reason='It has no uid.' ;; esac; fi
+    if [ -z "$how" ]; then printf '%s|%s|%s|%s|%s\n' "$node" "$space" "$pod" "$pod_uid" "$containers" >>"$state/stacks"
+    else unread "$node/pods/${space}_$pod" iptables-save.txt "$how" "$reason"; fi
+  done <"$state/stacks-sorted"
+  cp "$state/stacks" "$state/stacks-asked-for"
+  over=$(($(wc -l <"$state/stacks") - most_stacks))
+  if [ "$over" -gt 0 ]; then
+    head -n "$most_stacks" "$state/stacks" >"$state/stacks-most"
+    mv "$state/stacks-most" "$state/stacks"
+    cp "$state/stacks" "$state/stacks-asked-for"
+    note objects pod-stacks "$(now)" failed "Of $most_stacks pods the own stacks are read: of $over more they are not."
+    say "  Of $most_stacks pods the own stacks are read: of $over more they are not."
+  fi
+}
+
+ask_stacks() { # WHICH NAMESPACE NAME: fills $state/stacks-found; returns 1 and sets reason where that cannot be asked
+  stack_fields='{range .items[*]}{.spec.nodeName}|{.metadata.namespace}|{.metadata.name}|{.metadata.uid}|{.spec.hostNetwork}|{.status.phase}|{.metadata.deletionTimestamp}|{.spec.containers[*].name}{"\n"}{end}'
+  : >"$state/behind"
+  case $1 in
+    pod:*) set -- "$1" "$2" --field-selector "metadata.name=$3" ;;
+    label:*) set -- "$1" "$2" -l "$3" ;;
+    svc:*)
+      ask nodes get endpointslices.discovery.k8s.io -n "$2" -l "kubernetes.io/service-name=$3" \
+        -o 'jsonpath={range .items[*]}{range .endpoints[*]}{.targetRef.kind}|{.targetRef.name}{"\n"}{end}{end}' || { reason=$(why nodes $?); return 1; }
+      sed -n 's/^Pod|//p' "$state/nodes.out" >"$state/behind"
+      set -- "$1" "$2"
+      ;;
+  esac
+  which=$1 space=$2
+  shift 2
+  ask nodes get pods -n "$space" "$@" -o "jsonpath=$stack_fields" || { reason=$(why nodes $?); return 1; }
+  case $which in
+    svc:*) awk -F'|' 'FILENAME ~ /behind$/ { behind[$0] = 1; next } $3 in behind' "$state/behind" "$state/nodes.out" >"$state/stacks-found" ;;
+    *) cp "$state/nodes.out" "$state/stacks-found" ;;
+  esac
+}
+
 # make_debug_pod NODE: has "kubectl debug" make a pod on the node; sets made to its name when it runs. Its command bears the mark of this run.
 make_debug_pod() {
   made=''
@@ -809,8 +909,8 @@ is_wanted() { # NODE
   return 1
 }
 
-# Several workers, each with every so-manieth node, so that a node which hangs holds up those of its own worker only.
-read_nodes() {
+# Several workers, each with every so-manieth line, so that a node which hangs holds up those of its own worker only.
+in_parallel() { # "nodes" or "stacks": reads what each line of that file names
   children=''
   worker=0
   while [ "$worker" -lt "$parallel" ]; do
@@ -818,11 +918,12 @@ read_nodes() {
       child=''
       watchdog=''
       trap 'kill $child $watchdog 2>/dev/null; wait $child; exit 143' TERM
-      awk -v worker="$worker" -v of="$parallel" 'NR % of == worker' "$state/nodes" >"$state/worker-$worker"
-      while IFS='|' read -r node system; do
-        is_name "$node" || continue
-        is_wanted "$node" || continue
-        read_node "$node" "$system"
+      awk -v worker="$worker" -v of="$parallel" 'NR % of == worker' "$state/$1" >"$state/worker-$worker"
+      while IFS='|' read -r node second pod _ containers; do
+        case $1 in
+          nodes) ! is_name "$node" || ! is_wanted "$node" || read_node "$node" "$second" ;;
+          stacks) read_stack_in_containers "$node" "$second" "$pod" "$containers" ;;
+        esac
       done <"$state/worker-$worker"
     ) &
     children="$children $!"
@@ -847,16 +948,20 @@ say_debug_pods() { # says what will be made, before anything is
 read_what_is_left() {
   gather
   left_nodes >"$state/left"
+  left_stacks | awk -F'|' 'FILENAME == "-" { left[$0] = 1; next } ($1 "/pods/" $2 "_" $3) in left' - "$state/stacks" >"$state/stacks-left"
+  mv "$state/stacks-left" "$state/stacks"
+  cp "$state/left" "$state/rules-left"
+  awk -F'|' '{ print $1 }' "$state/stacks" >>"$state/left"
   [ -s "$state/left" ] || return 0
   readings='debug'
   awk -F'|' 'FILENAME ~ /left$/ { left[$1] = 1; next } $1 in left' "$state/left" "$state/nodes" >"$state/nodes-left"
   mv "$state/nodes-left" "$state/nodes"
   say_debug_pods
-  read_nodes
+  in_parallel nodes
 }
 
 gather() { # all that was noted, of a file that was tried twice the last word
-  cat "$state"/objects.log "$state"/node-*.log 2>/dev/null | last_words >"$state/all"
+  cat "$state"/objects.log "$state"/node-*.log "$state"/node-*/pods/*.log 2>/dev/null | last_words >"$state/all"
 }
 
 last_words() { awk -F'\t' '{ if (!($1 in said)) order[++count] = $1; said[$1] = $0 } END { for (i = 1; i <= count; i++) print said[order[i]] }'; }
@@ -870,7 +975,8 @@ read_node() { # NODE SYSTEM
   inside=''
   if [ "$readings" = debug ]; then
     if ! make_debug_pod "$1"; then
-      unread "$1" iptables-save.txt failed "No debug pod runs there: $(why "node-$1" "$ask_code")"
+      reason="No debug pod runs there: $(why "node-$1" "$ask_code")"
+      unread_with_stacks "$1" "$reason"
       [ -z "$made" ] || remove_pod "$made"
       return
     fi
@@ -886,16 +992,102 @@ read_node() { # NODE SYSTEM
     fi
   fi
   if [ -z "$found" ]; then
-    if [ "$readings" = daemonset ]; then unread "$1" iptables-save.txt failed 'No pod of the node reader runs there.'
+    if [ "$readings" = daemonset ]; then unread_with_stacks "$1" 'No pod of the node reader runs there.'
     else unread "$1" iptables-save.txt failed 'No kube-proxy pod runs there: it may be a service of the system, or something else does its work.'; fi
     return
   fi
-  mkdir -p "$work/nodes/$1"
   # shellcheck disable=SC2086 # three words: namespace, pod, container
-  if [ "$readings" = daemonset ]; then read_with_reader "$1" $found; else read_with_exec "$1" $found; fi
-  [ "$readings" != debug ] || remove_pod "$made"
-  rmdir "$work/nodes/$1" 2>/dev/null
-  say "$(last_words <"$state/node-$1.log" | sort | awk -F'\t' -v node="$1" -v by="$by" '
+  if is_to_be_read "$1"; then
+    mkdir -p "$work/nodes/$1"
+    if [ "$readings" = daemonset ]; then read_with_reader "$1" $found; else read_with_exec "$1" $found; fi
+    rmdir "$work/nodes/$1" 2>/dev/null
+    say_files "$1" "$by"
+  fi
+  # shellcheck disable=SC2086 # three words: namespace, pod, container
+  case $readings in
+    daemonset) read_stacks_with_reader "$1" $found ;;
+    debug)
+      read_stacks_with_debug "$1"
+      remove_pod "$made"
+      ;;
+  esac
+}
+
+is_to_be_read() { # NODE: whether its own files are asked for, and not only those of pods on it
+  [ ! -e "$state/rules-left" ] || grep -q -x -F -e "$1" "$state/rules-left"
+}
+
+# --- pods' own stacks --------------------------------------------------------------------------------------------------------------
+
+# A stack is called NODE/pods/NAMESPACE_NAME, which is where its files are, and what it is asked for and what it said as well.
+
+# With the programs in the pod's own containers, one after the other until one has printed rules.
+read_stack_in_containers() { # NODE NAMESPACE POD CONTAINERS
+  stack="$1/pods/$2_$3"
+  mkdir -p "$work/nodes/$stack"
+  inside=''
+  uid=''
+  tried=0
+  for container in $4; do
+    if [ "$tried" -ge "$most_containers" ] || has_rules "$stack"; then break; fi
+    tried=$((tried + 1))
+    read_with_exec "$stack" "$2" "$3" "$container"
+    [ -z "$given_up" ] || break
+  done
+  rmdir "$work/nodes/$stack" 2>/dev/null
+  say_files "$stack" ''
+}
+
+read_stacks_with_debug() { # NODE: in the debug pod that runs there
+  awk -F'|' -v node="$1" '$1 == node { print $2, $3, $4 }' "$state/stacks" >"$state/stacks-$1"
+  while read -r space pod uid; do
+    stack="$1/pods/${space}_$pod"
+    mkdir -p "$work/nodes/$stack"
+    read_with_exec "$stack" "$debug_namespace" "$made" debugger
+    rmdir "$work/nodes/$stack" 2>/dev/null
+    say_files "$stack" " by debugger in $debug_namespace/$made"
+  done <"$state/stacks-$1"
+  uid=''
+}
+
+read_stacks_with_reader() { # NODE NAMESPACE POD CONTAINER: one call brings all files of all stacks there as a tar
+  awk -F'|' -v node="$1" '$1 == node { print $2, $3, $4 }' "$state/stacks" >"$state/stacks-$1"
+  [ -s "$state/stacks-$1" ] || return 0
+  uids=$(awk '{ text = text (NR > 1 ? "," : "") $3 } END { print text }' "$state/stacks-$1")
+  moment=$(now)
+  ask "node-$1/pods/all" exec -n "$2" "$3" -c "$4" -- hopline-node-reader --pods "$uids"
+  all_code=$?
+  mv "$state/node-$1/pods/all.out" "$state/node-$1/pods/all.tar"
+  while read -r space pod pod_uid; do
+    stack="$1/pods/${space}_$pod"
+    mkdir -p "$work/nodes/$stack"
+    if [ "$all_code" -eq 0 ]; then unpack_reading "$stack" "$state/node-$1/pods/all.tar" "pods/$pod_uid/"
+    else note "node-$stack" "nodes/$stack/iptables-save.txt" "$moment" failed "$(why "node-$1/pods/all" "$all_code" hopline-node-reader)"; fi
+    rmdir "$work/nodes/$stack" 2>/dev/null
+    say_files "$stack" ''
+  done <"$state/stacks-$1"
+}
+
+has_rules() { # STACK
+  for of_rules in iptables-save.txt iptables-legacy-save.txt nft-ruleset.json nft-ruleset.txt; do
+    [ ! -e "$work/nodes/$1/$of_rules" ] || return 0
+  done
+  return 1
+}
+
+is_taken() { # STACK FILE: whether another container of the pod has printed it
+  case $1 in */pods/*) [ -e "$work/nodes/$1/$2" ] ;; *) return 1 ;; esac
+}
+
+asked_of() { # STACK COMMANDS: prints those that are asked of a node, or of a pod's own stack
+  case $1 in
+    */pods/*) printf '%s\n' "$2" | awk -v without=" $not_of_pods " '!index(without, " " $1 " ")' ;;
+    *) printf '%s\n' "$2" ;;
+  esac
+}
+
+say_files() { # STACK BY: in one line how its reading went, and a line for each reason why something did not come
+  say "$(last_words <"$state/node-$1.log" | sort | awk -F'\t' -v node="$1" -v by="$2" '
     { sub(/^.*\//, "", $1) }
     $3 == "taken" { taken++ }
     $3 == "lacking" { lacking++ }
@@ -914,13 +1106,29 @@ unread() { # NODE FILE HOW TEXT
   say "  $1: $4"
 }
 
+unread_with_stacks() { # NODE TEXT: of the node, where it was to be read, and of each pod on it whose own stack was
+  ! is_to_be_read "$1" || unread "$1" iptables-save.txt failed "$2"
+  awk -F'|' -v node="$1" '$1 == node { print $1 "/pods/" $2 "_" $3 }' "$state/stacks" >"$state/stacks-$1"
+  while read -r stack; do unread "$stack" iptables-save.txt failed "$2"; done <"$state/stacks-$1"
+}
+
+# A node that is not listed is not come to, but with the programs of its pods.
+say_left_stacks() {
+  while IFS='|' read -r node space pod _; do
+    stack="$node/pods/${space}_$pod"
+    [ -s "$state/node-$stack.log" ] || unread "$stack" iptables-save.txt failed 'Its node was not read.'
+  done <"$state/stacks-asked-for"
+}
+
 read_with_exec() { # NODE NAMESPACE POD CONTAINER
   commands=$node_commands
   [ "$conntrack" = no ] || commands="$commands
 $conntrack_command"
+  commands=$(asked_of "$1" "$commands")
   given_up=''
   late=0
   while read -r file argv; do
+    ! is_taken "$1" "$file" || continue
     moment=$(now)
     if [ -n "$given_up" ]; then
       note "node-$1" "nodes/$1/$file" "$moment" failed "$given_up"
@@ -940,10 +1148,15 @@ run_there() { # NODE NAMESPACE POD CONTAINER PROGRAM...: in a debug pod the node
   shift 4
   if [ -n "$inside" ]; then
     # shellcheck disable=SC2086 # two words
-    ask "node-$there" exec -n "$space" "$within" -c "$part" -- $inside "$@"
+    ask_there $inside "$@"
     there_code=$?
     is_missing "node-$there" "$there_code" || return "$there_code"
   fi
+  ask_there "$@"
+}
+
+ask_there() { # PROGRAM...: where run_there says; with a uid in the network of that pod
+  [ -z "$uid" ] || set -- sh -c "$enter_script" sh "$uid" "$@"
   ask "node-$there" exec -n "$space" "$within" -c "$part" -- "$@"
 }
 
@@ -963,6 +1176,7 @@ read_more() { # NODE NAMESPACE POD CONTAINER
   commands=$more_commands
   [ "$conntrack" = no ] || commands="$commands
 $more_connections"
+  commands=$(asked_of "$1" "$commands")
   has=$(awk -F'\t' '$3 == "taken" { sub(/^.*\//, "", $1); print $1 }' "$state/node-$1.log")
   programs=' ' absent=' '
   while read -r file argv; do
@@ -981,7 +1195,7 @@ END
     [ "$argv" != @settings ] || argv='sh'
     program=${argv%% *}
     case $absent in *" $program "*) case $programs in *" $program "*) ;; *) continue ;; esac ;; esac
-    is_asked "$1" "$unless" || continue
+    if is_taken "$1" "$file" || ! is_asked "$1" "$unless"; then continue; fi
     moment=$(now)
     if [ "$program" = sh ]; then
       run_surely "$1" "$2" "$3" "$4" sh -c "$settings_script"
@@ -1020,6 +1234,7 @@ keep_more() { # NODE FILE CODE PROGRAM: as keep_output, but what did not come is
     'The container has no program'*) case $programs in *" $4 "*) ;; *) absent="$absent$4 " ;; esac ;;
     'Not allowed:'* | *'did not end within'*) how='failed' given_up=$reason ;;
   esac
+  if [ "$3" -eq 69 ] && [ -n "$uid" ]; then how='failed' given_up=$reason; fi
   note "node-$1" "nodes/$1/$2" "$moment" "$how" "$reason"
 }
 
@@ -1062,6 +1277,7 @@ keep_output() { # NODE FILE CODE PROGRAM: keeps what the last "ask" printed, or 
     'Not allowed:'*) given_up=$reason ;;
     *'did not end within'*) late=$((late + 1)); [ "$late" -lt 2 ] || given_up='Not tried: two programs before did not end.' ;;
   esac
+  [ "$3" -ne 69 ] || [ -z "$uid" ] || given_up=$reason
   note "node-$1" "nodes/$1/$2" "$moment" "$how" "$reason"
 }
 
@@ -1072,27 +1288,31 @@ read_with_reader() { # NODE NAMESPACE POD CONTAINER: one call brings all files o
   node=$1 namespace=$2 pod=$3 container=$4
   shift 4
   if ask "node-$node" exec -n "$namespace" "$pod" -c "$container" -- "$@"; then
-    unpack_reading "$node"
+    mv "$state/node-$node.out" "$state/node-$node.tar"
+    unpack_reading "$node" "$state/node-$node.tar" ''
   else
     note "node-$node" "nodes/$node/iptables-save.txt" "$moment" failed "$(why "node-$node" $? hopline-node-reader)"
   fi
 }
 
-unpack_reading() { # NODE: takes the documented names only, each through a pipe, so that no name in the tar leads anywhere
-  mv "$state/node-$1.out" "$state/node-$1.tar"
-  if ! tar -xOf "$state/node-$1.tar" reading.json >"$state/node-$1.reading" 2>/dev/null; then
+# Takes the documented names only, each through a pipe, so that no name in the tar leads anywhere.
+unpack_reading() { # STACK TAR PREFIX (of the names of its files in the tar)
+  if ! tar -xOf "$2" reading.json >"$state/node-$1.reading" 2>/dev/null; then
     note "node-$1" "nodes/$1/iptables-save.txt" "$moment" failed 'What the node reader printed is no archive of its files.'
     return
   fi
   # One line for each file: NAME, and its error as JSON spells it, or nothing. reading.json has one file a line for this.
-  sed -n 's/^ *"\([a-z0-9.-]*\)": {"error": null, .*/\1 /p; s/^ *"\([a-z0-9.-]*\)": {"error": "\(.*\)", "seconds": .*/\1 \2/p' \
+  sed -n 's|^ *"'"$3"'\([a-z0-9.-]*\)": {"error": null, .*|\1 |p; s|^ *"'"$3"'\([a-z0-9.-]*\)": {"error": "\(.*\)", "seconds": .*|\1 \2|p' \
     "$state/node-$1.reading" >"$state/node-$1.files"
+  if [ -n "$3" ] && [ ! -s "$state/node-$1.files" ]; then
+    note "node-$1" "nodes/$1/iptables-save.txt" "$moment" failed 'The node reader left it out.'
+  fi
   while read -r file reason; do
     if [ -n "$reason" ]; then
       how='failed'
       case $reason in 'The container has no program'* | 'IPVS is not loaded'* | 'kube-proxy does not answer'*) how='lacking' ;; esac
       note "node-$1" "nodes/$1/$file" "$moment" "$how" "$(printf '%s' "$reason" | sed 's/\\\(["\\]\)/\1/g')"
-    elif tar -xOf "$state/node-$1.tar" "$file" >"$work/nodes/$1/$file" 2>/dev/null; then
+    elif tar -xOf "$2" "$3$file" >"$work/nodes/$1/$file" 2>/dev/null; then
       note "node-$1" "nodes/$1/$file" "$moment" taken ''
     else
       rm -f "$work/nodes/$1/$file"
@@ -1128,27 +1348,31 @@ write_target() {
 report() {
   say ''
   sort "$state/all" | awk -F'\t' '
-    function some(group, of) { return text[group, of] (many[group, of] > 3 ? " and " many[group, of] - 3 " more" : "") }
-    function name_once(group, of, what) {
-      if ((group, of, what) in seen) return
-      seen[group, of, what] = 1
-      if (++many[group, of] <= 3) text[group, of] = text[group, of] (many[group, of] > 1 ? ", " : "") what
+    function some(group, what) { return text[group, what] (many[group, what] > 3 ? " and " many[group, what] - 3 " more" : "") }
+    function name_once(group, what, name) {
+      if ((group, what, name) in seen) return
+      seen[group, what, name] = 1
+      if (++many[group, what] <= 3) text[group, what] = text[group, what] (many[group, what] > 1 ? ", " : "") name
     }
     function reason_of(error) {
       if (index(error, "Not allowed: ")) return "Not allowed: "
       if (index(error, "No debug pod runs there: ")) return "No debug pod runs there: "
       if (index(error, "The container has no program ")) return "The container has no program "
+      if (index(error, "(you must be root)")) return "(you must be root)"
+      if (index(error, "Operation not permitted")) return "Operation not permitted"
       return error
     }
     {
       parts = split($1, part, "/")
       node = part[1] == "nodes" && parts > 1 ? part[2] : ""
+      kind = node == "" ? "" : "nodes"
+      if (parts == 5 && part[3] == "pods") { kind = "pods"; node = part[4]; sub(/_/, "/", node) }
     }
-    $3 == "taken" { if (node != "") { of_nodes++; if (!counted[node]++) nodes++ } else of_objects++; next }
+    $3 == "taken" { if (kind != "") { of[kind]++; if (!counted[kind, node]++) count[kind]++ } else of_objects++; next }
     {
       if ($3 == "failed") failed++
-      group = $3 SUBSEP (node == "") SUBSEP (reason_of($4))
-      if (!(group in size)) { order[++groups] = group; first[group] = $4; path[group] = $1; how[group] = $3 }
+      group = $3 SUBSEP kind SUBSEP (reason_of($4))
+      if (!(group in size)) { order[++groups] = group; first[group] = $4; path[group] = $1; how[group] = $3; of_kind[group] = kind }
       size[group]++
       name_once(group, "files", part[parts])
       if (index($4, "The container has no program ") == 1 && !((group, $4) in seen)) {
@@ -1159,9 +1383,11 @@ report() {
       if (node != "") name_once(group, "nodes", node)
     }
     END {
-      printf "Taken: %d files of the cluster, %d files of %d nodes.\n", of_objects, of_nodes, nodes
+      printf "Taken: %d files of the cluster, %d files of %d nodes", of_objects, of["nodes"], count["nodes"]
+      if (of["pods"]) printf ", %d files of the own stacks of %d pods", of["pods"], count["pods"]
+      printf ".\n"
       for (i = 1; i <= groups; i++)
-        if (how[order[i]] == "lacking") printf "Not there to be read, on %d nodes: %s (%s)\n", many[order[i], "nodes"], some(order[i], "files"), first[order[i]]
+        if (how[order[i]] == "lacking") printf "Not there to be read, %s %d %s: %s (%s)\n", (of_kind[order[i]] == "pods" ? "in" : "on"), many[order[i], "nodes"], (of_kind[order[i]] == "pods" ? "pods" : "nodes"), some(order[i], "files"), first[order[i]]
       if (failed) printf "Refused or failed: %d files\n", failed
       for (i = 1; i <= groups; i++) {
         group = order[i]
@@ -1186,6 +1412,16 @@ left_nodes() { # prints the Linux nodes whose rules are not there, of those that
     END { for (i = 1; i <= count; i++) if (!has[order[i]]) print order[i] }'
 }
 
+left_stacks() { # prints the pods' own stacks whose rules are not there, of those that were to be read, as NODE/pods/NAMESPACE_NAME
+  sort "$state/all" | awk -F'\t' '
+    split($1, part, "/") == 5 && part[3] == "pods" && $4 !~ /^It (has|does) / {
+      stack = part[2] "/pods/" part[4]
+      if (!(stack in has)) { order[++count] = stack; has[stack] = 0 }
+      if ($3 == "taken" && part[5] ~ /^(iptables-save|iptables-legacy-save|nft-ruleset)\.(txt|json)$/) has[stack] = 1
+    }
+    END { for (i = 1; i <= count; i++) if (!has[order[i]]) print order[i] }'
+}
+
 next_step() {
   advice=$otherwise
   while IFS='|' read -r platform sign hint; do
@@ -1205,6 +1441,11 @@ END
     say "$(printf '%s' "$advice" | sed 's/COLLECT/sh collect.sh/')"
     [ "$readings" != auto ] || say 'sh collect.sh --readings auto --allow-debug makes pods on these nodes only, and removes them.'
   fi
+  without=$(left_stacks | awk '{ sub(/^.*\//, ""); sub(/_/, "/") } NR <= 3 { text = text (NR > 1 ? ", " : "") $0 } END { print text (NR > 3 ? " and " NR - 3 " more" : "") }')
+  if [ -n "$without" ]; then
+    say "Without rules of their own: pods $without. A sidecar or a firewall in them is not known."
+    [ "$readings" = debug ] || say "sh collect.sh --readings auto --allow-debug --pod-stacks WHICH reads them from their nodes, in pods that it makes and removes."
+  fi
   say "Next: open $target in Hopline (page Snapshots), or: manage.py import_snapshot $target"
 }
 
@@ -1212,6 +1453,7 @@ read_arguments "$@"
 command -v awk >/dev/null || fail 3 'awk is missing here'
 command -v "$kubectl" >/dev/null || fail 3 "there is no program $kubectl here; it is needed to reach the cluster"
 [ "$allow_debug" = no ] || [ "$readings" = auto ] || fail 2 '--allow-debug goes with --readings auto'
+[ -z "$pod_stacks" ] || [ "$readings" != none ] || fail 2 '--pod-stacks does not go with --readings none'
 [ "$readings" != daemonset ] || command -v tar >/dev/null || fail 2 'tar is missing here; --readings daemonset needs it'
 choose_target
 trap stop INT TERM HUP
@@ -1243,11 +1485,15 @@ if [ "$readings" != none ]; then
   [ "$readings" != debug ] || say_debug_pods
   find_nodes
   say_unknown_nodes
-  read_nodes
+  find_stacks
+  in_parallel nodes
+  case $readings in exec | auto) in_parallel stacks ;; esac
   [ "$allow_debug" = no ] || read_what_is_left
   remove_debug_pods
+  say_left_stacks
 fi
 
+for folder in "$work"/nodes/*/pods "$work"/nodes/*; do rmdir "$folder" 2>/dev/null; done
 gather
 write_about
 result=0

@@ -2,7 +2,10 @@
 """Hopline's node reader: prints a tar of what this node's rules, routes and addresses are, and ends.
 
 Usage: hopline-node-reader [--conntrack]
+       hopline-node-reader --pods UID[,UID]
 
+The second form prints what these pods have of their own, as ``pods/UID/FILE``: for each it runs itself with ``--stack`` in the pod's
+network (by ``nsenter``), which prints what is there. That needs more rights than the first form: deploy/node-reader/pod-stacks.yaml.
 One file, the standard library only. It takes no other argument and no input, opens no port, starts no shell, writes nothing, and runs no
 program but those listed below, with fixed arguments. The files are those of a snapshot's ``nodes/NODE`` folder (docs/snapshot-format.md);
 ``reading.json`` comes last and says of each when it was read, how long that took, and why it is missing if it is.
@@ -15,12 +18,13 @@ import http.client
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -40,6 +44,16 @@ CONNTRACK = ("conntrack.txt", ("conntrack", "-L", "-o", "extended"))
 IPVS = ("ipvsadm-save.txt", ("ipvsadm", "-S", "-n"))
 SECONDS = 30
 MOST_BYTES = 64 << 20
+NODES_OWN = (IPVS[0], "resolv.conf", "kube-proxy-mode.txt")
+"""What is a node's, and no pod's."""
+MOST_PODS = 50
+STACK_SECONDS = 15
+"""So long one pod's own stack may take …"""
+PODS_SECONDS = 45
+"""… and all that are asked for at once."""
+STACK_BYTES = 16 << 20
+_UIDS = re.compile(r"[A-Za-z0-9-]{1,64}(,[A-Za-z0-9-]{1,64})*", re.ASCII)
+_MAY_NOT = "The node reader may not enter the networks of pods: deploy/node-reader/pod-stacks.yaml lets it."
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin", "LC_ALL": "C"}
 _MODE_ADDRESS = ("127.0.0.1", 10249)
 _MOST_SAID = 300
@@ -51,16 +65,33 @@ class Unreadable(Exception):
 
 def main(arguments: list[str]) -> int:
     """Print the tar on standard output. Returns the exit code: 0, or 2 where the arguments are wrong."""
-    if [a for a in arguments if a != "--conntrack"] or sys.stdout.isatty():
-        sys.stderr.write("usage: hopline-node-reader [--conntrack] > reading.tar\n")
+    uids = uids_of(arguments)
+    if sys.stdout.isatty() or not (uids or arguments in ([], ["--stack"]) or set(arguments) == {"--conntrack"}):
+        sys.stderr.write(
+            "usage: hopline-node-reader [--conntrack] > reading.tar\n       hopline-node-reader --pods UID,UID > reading.tar\n"
+        )
         return 2
     report: dict[str, dict[str, object]] = {}
     with tarfile.open(fileobj=sys.stdout.buffer, mode="w|", format=tarfile.USTAR_FORMAT) as archive:
-        for reading in readings(conntrack="--conntrack" in arguments):
-            for name, content in timed(reading, report):
-                add(archive, name, content)
+        for name, content in pods(uids, report) if uids else files(arguments, report):
+            add(archive, name, content)
         add(archive, "reading.json", report_text(report))
     return 0
+
+
+def uids_of(arguments: list[str]) -> list[str]:
+    """Return the pods that are asked for; none: others than pods are, or too many."""
+    if len(arguments) != 2 or arguments[0] != "--pods" or not _UIDS.fullmatch(arguments[1]):
+        return []
+    uids = arguments[1].split(",")
+    return uids if len(uids) <= MOST_PODS else []
+
+
+def files(arguments: list[str], report: dict[str, dict[str, object]]) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of the node, or of whichever stack this runs in."""
+    for reading in readings(conntrack="--conntrack" in arguments):
+        if "--stack" not in arguments or reading[0] not in NODES_OWN:
+            yield from timed(reading, report)
 
 
 def readings(*, conntrack: bool) -> list[tuple[str, Callable[[], dict[str, bytes]]]]:
@@ -110,20 +141,111 @@ def report_text(report: dict[str, dict[str, object]]) -> bytes:
     return f'{{"reader": 1, "files": {{\n{lines}\n}}}}\n'.encode()
 
 
+# --- pods' own stacks --------------------------------------------------------------------------------------------------------
+
+
+def pods(uids: list[str], report: dict[str, dict[str, object]], proc: Path = Path("/proc")) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of each pod's own stack, and note in *report* how it went; why there are none stands at its rules."""
+    until = time.monotonic() + PODS_SECONDS
+    groups = dict(cgroups(proc))
+    for uid in uids:
+        read_at, started = datetime.now(UTC), time.monotonic()
+        try:
+            if started > until:
+                raise Unreadable(f"Not tried: the pods before took {PODS_SECONDS} s.")
+            printed = stack_of(uid, groups, proc, min(STACK_SECONDS, max(1.0, until - started)))
+            yield from unpacked(printed, f"pods/{uid}/", report)
+        except (Unreadable, OSError, tarfile.TarError, ValueError) as failure:
+            said = {"seconds": round(time.monotonic() - started, 3), "read_at": read_at.strftime("%Y-%m-%dT%H:%M:%SZ")}
+            report[f"pods/{uid}/iptables-save.txt"] = {"error": one_line(str(failure))} | said
+
+
+def cgroups(proc: Path) -> Iterator[tuple[Path, str]]:
+    """Yield each process's folder with its cgroups: the kubelet names those of a pod by its uid."""
+    for process in proc.iterdir():
+        if process.name.isdecimal():
+            try:
+                yield process, (process / "cgroup").read_text(errors="replace")
+            except OSError:
+                continue
+
+
+def is_of(uid: str, groups: str) -> bool:
+    """Return whether *groups* are those of the pod *uid*; systemd's names have no dashes.
+
+    Source: pkg/kubelet/cm/pod_container_manager_linux.go, cgroup_manager_linux.go (escapeSystemdCgroupName).
+    """
+    return f"pod{uid}" in groups or f"pod{uid.replace('-', '_')}" in groups
+
+
+def stack_of(uid: str, groups: dict[Path, str], proc: Path, seconds: float) -> bytes:
+    """Return the tar that this program prints in the network of the pod *uid*. :raises Unreadable: it is not found, or not entered."""
+    processes = [process for process, text in groups.items() if is_of(uid, text)]
+    if not processes:
+        raise Unreadable("No process of the pod runs there.")
+    own = network_of(proc / "self")
+    try:
+        others = sorted((began(process), process) for process in processes if network_of(process) != own)
+    except PermissionError:
+        raise Unreadable(_MAY_NOT) from None
+    if not others:
+        raise Unreadable("No process of the pod has a network of its own.")
+    # The oldest is the pod's own; a later one may have made itself another network.
+    process = others[0][1]
+    with (process / "ns/net").open("rb") as network:
+        # NB: held open it stays the same, and so it is looked now whether the process still is the one that was found.
+        if not is_of(uid, (process / "cgroup").read_text(errors="replace")):
+            raise Unreadable("The process of the pod has ended.")
+        inside = ("nsenter", f"--net=/proc/self/fd/{network.fileno()}", sys.executable, "-I", str(Path(__file__).resolve()), "--stack")
+        try:
+            return run(*inside, keeps=(network.fileno(),), seconds=seconds, most_bytes=STACK_BYTES)
+        except Unreadable as failure:
+            raise Unreadable(_MAY_NOT if "reassociate" in str(failure) else str(failure)) from None
+
+
+def network_of(process: Path) -> tuple[int, int]:
+    """Return what tells one network namespace from all others. A process that has ended has none. :raises PermissionError: not shown."""
+    try:
+        found = (process / "ns/net").stat()
+    except (FileNotFoundError, ProcessLookupError):
+        return (0, 0)
+    return (found.st_dev, found.st_ino)
+
+
+def began(process: Path) -> int:
+    """Return when a process began, in the kernel's ticks. Source: proc(5), field 22 of stat, whose name ends at the last )."""
+    try:
+        return int((process / "stat").read_text(errors="replace").rpartition(")")[2].split()[19])
+    except (OSError, IndexError):
+        return sys.maxsize
+
+
+def unpacked(printed: bytes, folder: str, report: dict[str, dict[str, object]]) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of a stack's tar below *folder*, and take over what it says of them. :raises TarError, ValueError: it is none."""
+    with tarfile.open(fileobj=io.BytesIO(printed)) as archive:
+        for member in archive:
+            file = archive.extractfile(member)
+            content = file.read() if file else b""
+            if member.name == "reading.json":
+                report.update({folder + name: said for name, said in json.loads(content)["files"].items()})
+            else:
+                yield folder + member.name, content
+
+
 # --- programs ----------------------------------------------------------------------------------------------------------------
 
 
-def run(*argv: str) -> bytes:
-    """Return what a program prints. :raises Unreadable: it is not there, fails, takes too long or prints too much."""
+def run(*argv: str, keeps: tuple[int, ...] = (), seconds: float | None = None, most_bytes: int | None = None) -> bytes:
+    """Return what a program prints, which *keeps* these files open. :raises Unreadable: not there, fails, is late, prints too much."""
     with tempfile.TemporaryFile(dir=_memory()) as errors:
         try:
             child = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=_ENVIRONMENT, close_fds=True
+                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=_ENVIRONMENT, close_fds=True, pass_fds=keeps
             )
         except (FileNotFoundError, PermissionError):
             raise Unreadable(f"The container has no program {argv[0]}.") from None
         with child:
-            printed = _bounded(child, argv[0])
+            printed = _bounded(child, argv[0], SECONDS if seconds is None else seconds, MOST_BYTES if most_bytes is None else most_bytes)
         errors.seek(0)
         said = [line for line in errors.read(1 << 16).decode(errors="replace").splitlines() if line.strip()]
     if child.returncode != 0:
@@ -131,19 +253,19 @@ def run(*argv: str) -> bytes:
     return printed
 
 
-def _bounded(child: subprocess.Popen[bytes], program: str) -> bytes:
+def _bounded(child: subprocess.Popen[bytes], program: str, seconds: float, most_bytes: int) -> bytes:
     if child.stdout is None:
         raise Unreadable("no pipe")
-    deadline, parts, size = time.monotonic() + SECONDS, [], 0
+    deadline, parts, size = time.monotonic() + seconds, [], 0
     os.set_blocking(child.stdout.fileno(), False)
     while True:
         part = child.stdout.read(1 << 20)
         if part == b"":
             break
         size += len(part or b"")
-        if size > MOST_BYTES or time.monotonic() > deadline:
+        if size > most_bytes or time.monotonic() > deadline:
             child.kill()
-            raise Unreadable(f"{program} printed more than {MOST_BYTES} bytes" if size > MOST_BYTES else _late(program))
+            raise Unreadable(f"{program} printed more than {most_bytes} bytes" if size > most_bytes else _late(program, seconds))
         if part is None:
             time.sleep(0.005)
         else:
@@ -152,12 +274,12 @@ def _bounded(child: subprocess.Popen[bytes], program: str) -> bytes:
         child.wait(max(0.1, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
         child.kill()
-        raise Unreadable(_late(program)) from None
+        raise Unreadable(_late(program, seconds)) from None
     return b"".join(parts)
 
 
-def _late(program: str) -> str:
-    return f"{program} did not end within {SECONDS} s"
+def _late(program: str, seconds: float) -> str:
+    return f"{program} did not end within {seconds:g} s"
 
 
 def _memory() -> str | None:

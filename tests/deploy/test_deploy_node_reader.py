@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.util
 import io
 import json
@@ -11,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -23,16 +25,19 @@ from tests.oracle.netns import CommandFailed, Namespace, why_not
 from tracer.query import Query, parse_destination, parse_source
 from tracer.simulate import trace
 from tracer.snapshot import Snapshot
-from tracer.snapshot.node_files import BY_NAME, LEGACY_IP6TABLES, LEGACY_IPTABLES, NODE_FILES, PROXY_VERSION, Reading
+from tracer.snapshot.node_files import BY_NAME, LEGACY_IP6TABLES, LEGACY_IPTABLES, NODE_FILES, OF_A_POD, PROXY_VERSION, Reading
 from tracer.snapshot.summary import summarise
 from tracer.topology.cluster import Cluster
 from webapp.cluster import rbac_manifest
-from webapp.reading.node_reader import READER_ARGV, unpacked_reading
+from webapp.reading import pod_stacks
+from webapp.reading.node_reader import READER_ARGV, READER_SECONDS, unpacked_pods, unpacked_reading
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 PROGRAM = DEPLOY / "node-reader/node_reader.py"
 # What the manifest's container may do, and no more.
 CAPABILITIES = "+net_admin,+net_raw"
+MORE_CAPABILITIES = f"{CAPABILITIES},+sys_admin,+sys_ptrace"
+"""The same with deploy/node-reader/pod-stacks.yaml."""
 RULES = """*nat
 :PREROUTING ACCEPT [0:0]
 :INPUT ACCEPT [0:0]
@@ -197,10 +202,143 @@ def test_the_follower_reads_what_it_prints(node: Namespace) -> None:
     assert set(files) <= set(BY_NAME)
 
 
+# --- pods' own stacks ----------------------------------------------------------------------------------------------------
+
+
+UID, OTHER = "0a1b2c3d-0000-4000-8000-000000000001", "0a1b2c3d-0000-4000-8000-000000000002"
+SIDECAR = "*nat\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -p tcp -j REDIRECT --to-ports 15001\nCOMMIT\n"
+
+
+@contextlib.contextmanager
+def pod_on(node: Namespace, folder: Path, group: str) -> Iterator[list[str]]:
+    """Run two processes of a pod, the younger in a network of its own making; give the command that puts *group* over their cgroups.
+
+    NB: no cgroup is made. A file is bound over theirs in a mount namespace of the reader's, which sees all else as it is.
+    """
+    with contextlib.ExitStack() as ended, Namespace() as pod:
+        pod.run("ip", "link", "set", "lo", "up")
+        pod.run("iptables-restore", text=SIDECAR)
+        commands = []
+        for prefix in ([], ["unshare", "--net"]):
+            with pod.inside():
+                process = subprocess.Popen([*prefix, "sleep", "60"])
+            ended.callback(process.wait)
+            ended.callback(process.kill)
+            (folder / "cgroup").write_text(f"0::/{group}\n")
+            commands.append(f"mount --bind {folder}/cgroup /proc/{process.pid}/cgroup")
+            time.sleep(0.1)
+        yield ["unshare", "--mount", "sh", "-c", f'{" && ".join(commands)} && exec "$@"', "sh"]
+
+
+def read_pods(node: Namespace, before: list[str], *arguments: str, capabilities: str) -> dict[str, bytes]:
+    bounded = ["setpriv", "--no-new-privs", f"--bounding-set=-all,{capabilities}", "--inh-caps=-all", "--"]
+    with node.inside():
+        done = subprocess.run(
+            [*before, *bounded, sys.executable, "-I", str(PROGRAM), *arguments], capture_output=True, check=True, stdin=subprocess.DEVNULL
+        )
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+        return {member.name: archive.extractfile(member).read() for member in archive}  # type: ignore[union-attr]
+
+
+needs_tools = pytest.mark.skipif(
+    not all(map(shutil.which, ("setpriv", "unshare", "nsenter"))), reason="needs setpriv, unshare and nsenter: apt-get install util-linux"
+)
+
+
+@pytest.mark.needs_root
+@needs_tools
+@pytest.mark.parametrize("group", [f"kubepods/besteffort/pod{UID}/x", f"kubepods-pod{UID.replace('-', '_')}.slice/cri-x.scope"])
+def test_it_reads_the_own_stack_of_a_pod_with_the_rights_of_the_switch(node: Namespace, tmp_path: Path, group: str) -> None:
+    with pod_on(node, tmp_path, group) as before:
+        files = read_pods(node, before, "--pods", f"{UID},{OTHER}", capabilities=MORE_CAPABILITIES)
+    report = said(files)
+    assert b"--to-ports 15001" in files[f"pods/{UID}/iptables-save.txt"]
+    assert b"eth0" not in files[f"pods/{UID}/ip-link.json"], "the node's network"
+    assert b"net.ipv4.ip_forward = " in files[f"pods/{UID}/sysctl.txt"]
+    assert report[f"pods/{OTHER}/iptables-save.txt"]["error"] == "No process of the pod runs there."
+    brought = {name.rpartition("/")[2] for name in report if name.startswith(f"pods/{UID}/")}
+    assert brought <= OF_A_POD
+    assert {
+        "iptables-save.txt",
+        "ip6tables-save.txt",
+        "nft-ruleset.json",
+        "ip-addr.json",
+        "ip-route.json",
+        "ss.txt",
+        "sysctl.txt",
+    } <= brought
+    found = unpacked_pods(tar_of(files), {UID}, read_at=1.0)
+    assert {file.name for file in found[UID]} == brought
+
+
+@pytest.mark.needs_root
+@needs_tools
+@pytest.mark.parametrize("lacking", ["+sys_admin", "+sys_ptrace"])
+def test_without_a_right_of_the_switch_it_says_so(node: Namespace, tmp_path: Path, lacking: str) -> None:
+    capabilities = ",".join(one for one in MORE_CAPABILITIES.split(",") if one != lacking)
+    with pod_on(node, tmp_path, f"kubepods/pod{UID}") as before:
+        report = said(read_pods(node, before, "--pods", UID, capabilities=capabilities))
+    assert report[f"pods/{UID}/iptables-save.txt"]["error"].startswith("The node reader may not enter the networks of pods")
+    assert len(report) == 1
+
+
+def tar_of(files: dict[str, bytes]) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return made.getvalue()
+
+
+@pytest.mark.parametrize("uids", ["", "a b", "../x", "a,,b", "a/b", "x" * 65, ",".join(["a"] * 51)])
+def test_what_is_no_list_of_pods_is_refused(uids: str) -> None:
+    done = subprocess.run([sys.executable, "-I", str(PROGRAM), "--pods", uids], capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
+def test_a_pod_that_is_in_its_nodes_network_has_none_of_its_own(program: ModuleType, tmp_path: Path) -> None:
+    for name, group in {"1": "init.scope", "7": f"kubepods/pod{UID}/x", "self": "x"}.items():
+        (tmp_path / name / "ns").mkdir(parents=True)
+        (tmp_path / name / "ns/net").symlink_to("/proc/self/ns/net")
+        (tmp_path / name / "cgroup").write_text(f"0::/{group}\n")
+    report: dict[str, Any] = {}
+    assert list(program.pods([UID], report, tmp_path)) == []
+    assert report[f"pods/{UID}/iptables-save.txt"]["error"] == "No process of the pod has a network of its own."
+    program.PODS_SECONDS = -1
+    assert list(program.pods([UID], report, tmp_path)) == []
+    assert report[f"pods/{UID}/iptables-save.txt"]["error"].startswith("Not tried: ")
+
+
+def test_a_process_began_when_the_kernel_says(program: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "stat").write_text(f"7 (a) b) (c) S {' '.join(str(number) for number in range(4, 22))} 4711 0\n")
+    assert program.began(tmp_path) == 4711
+    assert program.began(tmp_path / "ended") == sys.maxsize
+
+
+def test_the_switch_gives_what_the_tests_here_have_and_no_more() -> None:
+    (patch,) = documents("node-reader/pod-stacks.yaml")
+    spec = patch["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    assert (spec["hostPID"], set(spec), container["name"]) == (True, {"hostPID", "containers"}, "node-reader")
+    security = container["securityContext"]
+    assert {f"+{name.lower()}" for name in security["capabilities"]["add"]} == set(MORE_CAPABILITIES.split(","))
+    assert security["capabilities"]["drop"] == ["ALL"]
+    assert set(security) == {"capabilities", "appArmorProfile"}
+    assert "nsenter" not in (DEPLOY / "node-reader/Dockerfile").read_text(), "the image keeps util-linux's nsenter"
+
+
+def test_it_reads_at_most_as_many_pods_as_are_asked_for(program: ModuleType) -> None:
+    assert program.MOST_PODS == pod_stacks.MOST_PODS
+    assert program.PODS_SECONDS + program.STACK_SECONDS <= READER_SECONDS
+    assert {name for name, _ in program.readings(conntrack=False)} - set(program.NODES_OWN) <= OF_A_POD
+
+
 # --- its parts -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["x"], ["--conntrack", "sh"], ["-c", "id"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["x"], ["--conntrack", "sh"], ["-c", "id"], ["--pods"], ["--stack", "x"]])
 def test_it_takes_no_other_argument(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-I", str(PROGRAM), *arguments], capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (2, b"")

@@ -1,4 +1,4 @@
-"""The files of a cluster's nodes, several nodes at a time, read once as the follower reads them."""
+"""The files of a cluster's nodes, and of pods' own stacks on them, several at a time, read once as the follower reads them."""
 
 from __future__ import annotations
 
@@ -7,31 +7,37 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Collection as Names
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from tracer.snapshot.node_files import ALSO, ALSO_CONNECTIONS, BY_NAME, HNS_ENDPOINTS, IPTABLES, LEGACY_WARNING, NodeFile
+from tracer.snapshot.node_files import HNS_ENDPOINTS, IPTABLES
 from webapp.cluster import Connection
 from webapp.cluster.pod_making import PodMaker
 from webapp.collecting.cluster_objects import Say
-from webapp.collecting.collection import Collection, How
+from webapp.collecting.collection import Collection
 from webapp.collecting.debug_pods import DebugHow, DebugPods, NoPod, OnNode
+from webapp.collecting.own_stacks import chosen, read_by_debug, read_by_reader, read_in_containers
 from webapp.collecting.plugin_pods import plugin_places
-from webapp.collecting.report import NOT_ALLOWED, failures_of, left
-from webapp.reading.changes import FileRead, NodeRead, StoredChange
-from webapp.reading.node_reader import ReadFrom, Runs, commands, read_node
+from webapp.collecting.report import left, left_stacks
+from webapp.collecting.stack_reading import Reads, read_stack, unread
+from webapp.pods_wanted import PodsWanted
+from webapp.reading.changes import StoredChange
+from webapp.reading.node_reader import ReadFrom, commands
 from webapp.reading.paths import ObjectPath
 from webapp.reading.places import NO_PROXY, NO_READER, Places
-from webapp.reading.same_reading import as_kept
+from webapp.reading.pod_stacks import PodStack
 
 WINDOWS = "A Windows node: only Linux nodes are read. Run hnsdiag list all there, and add what it prints as hnsdiag.txt."
 NO_NODE = "There is no such node."
-NOTHING = "Nothing was printed."
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeReadings:
     """How nodes are to be read: in which pods, the node reader's namespace, which nodes (none: all), how many at a time.
+
+    *pod_stacks* are the pods whose own stacks are read as well.
 
     *how*: ``exec``, ``daemonset``, ``debug``, ``none``, or ``auto``: ``exec``, and where it is given *debug* pods on nodes without rules.
     """
@@ -42,17 +48,7 @@ class NodeReadings:
     conntrack: bool = False
     parallel: int = 4
     debug: DebugHow | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Run:
-    """What every node's reading needs."""
-
-    connection: Connection
-    wanted: tuple[NodeFile, ...]
-    into: Collection
-    say: Say
-    how: NodeReadings
+    pod_stacks: tuple[PodsWanted, ...] = ()
 
 
 def take_nodes(
@@ -73,35 +69,81 @@ def take_nodes(
     for name in sorted(set(how.only) - set(systems)):
         into.miss(f"nodes/{name}", NO_NODE, time.time())
         say(f"  {name}: {NO_NODE}")
-    run = _Run(connection=connection, wanted=commands(slow=True, conntrack=how.conntrack), into=into, say=say, how=how)
+    run = Reads(wanted=commands(slow=True, conntrack=how.conntrack), conntrack=how.conntrack, into=into, say=say)
     wanted = [node for node in systems if not how.only or node in how.only]
     for node in wanted:
         if systems[node] == "windows":
             _unread(into, say, f"nodes/{node}/{HNS_ENDPOINTS.name}", WINDOWS, is_lacking=True)
     wanted = [node for node in wanted if systems[node] != "windows"]
+    work = _Work(connection, run, how)
+    stacks = chosen(objects, how.pod_stacks, how.only, run)
     if how.how != "debug":
         for node in wanted:
             if node not in places:
                 _unread(into, say, f"nodes/{node}/{IPTABLES.name}", NO_READER if how.how == "daemonset" else NO_PROXY)
-        _each(run, [node for node in wanted if node in places], lambda node: _read(run, node, places[node], connection))
+        _say_unreached(stacks, places, how, run)
+        work.each([node for node in wanted if node in places], lambda node: work.read(node, places[node], stacks))
+        if how.how != "daemonset":
+            work.each(stacks, lambda stack: read_in_containers(run, connection, stack))
+        missing = frozenset(left_stacks(into.entries))
         wanted = [node for node in left(into.entries) if node in systems]
-    if how.how in ("debug", "auto") and how.debug is not None and maker is not None and wanted:
+        stacks = tuple(one for one in stacks if one.stack in missing)
+    all_nodes = sorted({*wanted, *(stack.node for stack in stacks)})
+    if how.how in ("debug", "auto") and how.debug is not None and maker is not None and all_nodes:
         with maker() as made_by, DebugPods(made_by, how.debug, say) as pods:
-            _each(run, wanted, lambda node: _read_by_debug(run, node, pods), pods.stop)
+            work.each(all_nodes, lambda node: work.read_by_debug(node, pods, node in wanted, stacks), pods.stop)
 
 
-def _each(run: _Run, nodes: Iterable[str], read: Callable[[str], None], stop: Callable[[], None] = lambda: None) -> None:
-    """Read *nodes*, several at a time; what interrupts that ends what is under way first."""
-    with ThreadPoolExecutor(max_workers=run.how.parallel, thread_name_prefix="collect") as workers:
-        readings = [workers.submit(read, node) for node in nodes]
+def _say_unreached(stacks: Iterable[PodStack], places: Names[str], how: NodeReadings, run: Reads) -> None:
+    """Say of which stacks nothing was tried: no node reader runs on their node."""
+    if how.how == "daemonset":
+        for stack in stacks:
+            if stack.node not in places:
+                unread(run, stack.stack, NO_READER)
+
+
+class _Work:
+    """The readings of one run, over one connection."""
+
+    def __init__(self, connection: Connection, run: Reads, how: NodeReadings) -> None:
+        self._connection, self._run, self._how = connection, run, how
+
+    def each(self, items: Iterable[T], read: Callable[[T], None], stop: Callable[[], None] = lambda: None) -> None:
+        """Read *items*, several at a time; what interrupts that ends what is under way first."""
+        with ThreadPoolExecutor(max_workers=self._how.parallel, thread_name_prefix="collect") as workers:
+            readings = [workers.submit(read, item) for item in items]
+            try:
+                for reading in readings:
+                    reading.result()
+            except BaseException:
+                workers.shutdown(wait=False, cancel_futures=True)
+                stop()
+                self._connection.close()
+                raise
+
+    def read(self, node: str, place: ReadFrom, stacks: Sequence[PodStack]) -> None:
+        """Read a node, and by the node reader the stacks of pods on it too."""
+        read_stack(self._run, node, place, self._connection)
+        there = [stack for stack in stacks if stack.node == node]
+        if place.is_reader and there:
+            read_by_reader(self._run, self._connection, place, there)
+
+    def read_by_debug(self, node: str, pods: DebugPods, with_node: bool, stacks: Sequence[PodStack]) -> None:
+        """Make a pod on *node*, read in it the node (*with_node*) and the stacks of pods there, and remove it."""
+        there = [stack for stack in stacks if stack.node == node]
         try:
-            for reading in readings:
-                reading.result()
-        except BaseException:
-            workers.shutdown(wait=False, cancel_futures=True)
-            stop()
-            run.connection.close()
-            raise
+            place = pods.make(node)
+        except NoPod as error:
+            for name in ([node] if with_node else []) + [stack.stack for stack in there]:
+                unread(self._run, name, str(error))
+            return
+        try:
+            if with_node:
+                read_stack(self._run, node, place, OnNode(self._connection))
+            for stack in there:
+                read_by_debug(self._run, self._connection, place, stack)
+        finally:
+            pods.remove(place.pod)
 
 
 def _places(pods: Sequence[Mapping[str, Any]], how: NodeReadings) -> dict[str, ReadFrom]:
@@ -132,82 +174,3 @@ def _systems(nodes: Iterable[Mapping[str, Any]] | None, places: Mapping[str, Rea
 def _unread(into: Collection, say: Say, path: str, error: str, *, is_lacking: bool = False) -> None:
     into.miss(path, error, time.time(), is_lacking=is_lacking)
     say(f"  {path.split('/')[1]}: {error}")
-
-
-def _read_by_debug(run: _Run, node: str, pods: DebugPods) -> None:
-    try:
-        place = pods.make(node)
-    except NoPod as error:
-        _unread(run.into, run.say, f"nodes/{node}/{IPTABLES.name}", str(error))
-        return
-    try:
-        _read(run, node, place, OnNode(run.connection))
-    finally:
-        pods.remove(place.pod)
-
-
-def _read(run: _Run, node: str, place: ReadFrom, programs: Runs) -> None:
-    into = run.into
-    reading = _with_word(read_node(programs, node, place, run.wanted))
-    for file in reading.files:
-        _keep(node, file, into)
-    if not reading.error and not place.is_reader:
-        _read_more(programs, node, place, run.how.conntrack, reading.files, into)
-    if reading.error:
-        unread = [file.name for file in run.wanted] if not place.is_reader else [IPTABLES.name]
-        for name in unread:
-            if name not in {file.name for file in reading.files}:
-                into.miss(f"nodes/{node}/{name}", reading.error, reading.read_at)
-    run.say(_line(node, into, place))
-
-
-def _with_word(reading: NodeRead) -> NodeRead:
-    """Return *reading* with the word in front that every refusal has here."""
-    return replace(reading, error=f"{NOT_ALLOWED}{reading.error}") if reading.is_denied else reading
-
-
-def _read_more(programs_of: Runs, node: str, place: ReadFrom, conntrack: bool, before: Iterable[FileRead], into: Collection) -> None:
-    """Read what is asked for on top, each where it is wanted; a program that is missing is not tried again."""
-    taken = {file.name: file.content for file in before if file.content or (file.content is not None and not file.name.endswith(".json"))}
-    programs = {BY_NAME[name].argv[0] for name in taken}
-    absent: set[str] = set()
-    for also in (*ALSO, *(ALSO_CONNECTIONS if conntrack else ())):
-        if also.argv[0] in absent or any(name in taken for name in also.without):
-            continue
-        if also.warned and LEGACY_WARNING.encode() not in taken.get(also.warned, b""):
-            continue
-        reading = _with_word(read_node(programs_of, node, place, (replace(also.file, argv=also.argv),)))
-        for file in reading.files:
-            if file.content is not None and not _is_nothing(file):
-                taken[file.name] = file.content
-                programs.add(also.argv[0])
-                _keep(node, file, into)
-            elif file.is_lacking and also.argv[0] not in programs:
-                absent.add(also.argv[0])
-            if file.name not in taken:
-                into.miss(f"nodes/{node}/{file.name}", file.error or NOTHING, file.read_at, is_lacking=not reading.error)
-        if reading.error:
-            return
-
-
-def _is_nothing(file: FileRead) -> bool:
-    """Return whether a program printed nothing where it prints something in any case."""
-    return not file.content and not BY_NAME[file.name].may_be_empty
-
-
-def _keep(node: str, file: FileRead, into: Collection) -> None:
-    path = f"nodes/{node}/{file.name}"
-    if file.content is None:
-        into.miss(path, file.error, file.read_at, is_lacking=file.is_lacking)
-    elif file.name.endswith(".json") and not file.content:
-        into.miss(path, NOTHING, file.read_at)
-    else:
-        into.take(path, as_kept(file.name, file.content), file.read_at)
-
-
-def _line(node: str, into: Collection, place: ReadFrom) -> str:
-    entries = [entry for entry in into.entries if entry.node == node]
-    lacking = sum(entry.how is How.LACKING for entry in entries)
-    taken = sum(entry.how is How.TAKEN for entry in entries)
-    where = "" if place.container in (None, "kube-proxy", "node-reader") else f" by {place.container} in {place}"
-    return f"  {node}: {taken} files{where}" + (f"; {lacking} cannot be read there" if lacking else "") + failures_of(entries)

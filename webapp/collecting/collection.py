@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
-from tracer.snapshot.node_files import BY_NAME
+from tracer.snapshot.node_files import BY_NAME, OF_A_POD
 
+_POD = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*_[A-Za-z0-9][A-Za-z0-9.-]*", re.ASCII)
 _MISSING_BY_NATURE = ("The container has no program", "IPVS is not loaded", "kube-proxy does not answer", "Nothing was printed")
 
 _OTHER_BUILD = re.compile("JSON support not compiled|[Ii](?:nvalid|llegal) option|[Uu]n(?:recognized|known) option|Option .-j. is unknown")
@@ -36,10 +37,17 @@ class Entry:
     error: str = ""
 
     @property
-    def node(self) -> str | None:
-        """Return the node whose file it is, None for the cluster's own."""
+    def stack(self) -> str | None:
+        """Return whose file it is: a node's, or a pod's own (``NODE/pods/NAMESPACE_NAME``). None for the cluster's own."""
         parts = self.path.split("/")
-        return parts[1] if parts[0] == "nodes" and len(parts) > 1 else None
+        if parts[0] != "nodes" or len(parts) < 2:
+            return None
+        return "/".join(parts[1:4]) if len(parts) == 5 and parts[2] == "pods" else parts[1]
+
+    @property
+    def name(self) -> str:
+        """Return what the file is called in its folder."""
+        return self.path.rpartition("/")[2]
 
     def to_dict(self) -> dict[str, str]:
         """Return what snapshot.json says of the file."""
@@ -92,8 +100,10 @@ class Collection:
 
 def _checked(path: str) -> str:
     parts = path.split("/")
-    is_node_file = len(parts) == 3 and parts[0] == "nodes" and parts[2] in BY_NAME and parts[1] not in ("", ".", "..")
-    if not is_node_file and not (len(parts) == 1 and path.endswith(".json")):
+    is_node_file = len(parts) == 3 and parts[2] in BY_NAME
+    is_pods = len(parts) == 5 and parts[2] == "pods" and parts[4] in OF_A_POD and _POD.fullmatch(parts[3]) is not None
+    is_in_place = parts[0] == "nodes" and len(parts) > 1 and parts[1] not in ("", ".", "..")
+    if not (is_in_place and (is_node_file or is_pods)) and not (len(parts) == 1 and path.endswith(".json")):
         raise ValueError(f"{path!r} is no file of a collected snapshot")
     return path
 

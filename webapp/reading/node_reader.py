@@ -10,11 +10,11 @@ import io
 import json
 import tarfile
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from tracer.snapshot.node_files import BY_NAME, CONNTRACK, READ, SYSCTL, NodeFile
+from tracer.snapshot.node_files import BY_NAME, CONNTRACK, OF_A_POD, READ, SYSCTL, NodeFile
 from webapp import cluster
 from webapp.reading.changes import FileRead, NodeRead
 from webapp.reading.same_reading import as_kept
@@ -134,15 +134,46 @@ def _by_reader(connection: Runs, place: ReadFrom, wanted: tuple[NodeFile, ...]) 
     argv = (*READER_ARGV, "--conntrack") if CONNTRACK in wanted else READER_ARGV
     started = time.time()
     try:
+        return unpacked_reading(_printed_by_reader(connection, place, argv), started)
+    except (tarfile.TarError, ValueError, EOFError) as error:
+        raise _Ended(f"The node reader's archive cannot be read: {error}") from None
+
+
+def _printed_by_reader(connection: Runs, place: ReadFrom, argv: tuple[str, ...]) -> bytes:
+    try:
         output = connection.exec(place.namespace, place.pod, place.container, argv, timeout=READER_SECONDS, most_bytes=2 * MOST_BYTES)
     except cluster.ClusterError as error:
         raise _Ended(str(error), is_denied=isinstance(error, cluster.Denied)) from None
     if output.exit_code != 0:
         raise _Ended(f"The node reader ended with {output.exit_code}: {output.stderr.strip()[-300:]}")
+    return output.stdout
+
+
+def read_pods(connection: Runs, place: ReadFrom, stacks: Mapping[str, str]) -> tuple[NodeRead, ...]:
+    """Return what the reader at *place* reads of pods' own stacks (uid → what the stack is called) on its node. Never raises."""
+    started, begun = time.time(), time.monotonic()
+    found: Mapping[str, tuple[FileRead, ...]] = {}
+    error, is_denied = "", False
     try:
-        return unpacked_reading(output.stdout, started)
-    except (tarfile.TarError, ValueError, EOFError) as error:
-        raise _Ended(f"The node reader's archive cannot be read: {error}") from None
+        argv = (*READER_ARGV, "--pods", ",".join(stacks))
+        found = unpacked_pods(_printed_by_reader(connection, place, argv), frozenset(stacks), started)
+    except _Ended as ended:
+        error, is_denied = ended.text, ended.is_denied
+    except (tarfile.TarError, ValueError, EOFError) as failure:
+        error = f"The node reader's archive cannot be read: {failure}"
+    seconds = (time.monotonic() - begun) / max(1, len(stacks))
+    return tuple(
+        NodeRead(
+            node=stack,
+            pod=str(place),
+            files=found.get(uid, ()),
+            error=error or ("" if found.get(uid) else "The node reader left it out."),
+            is_denied=is_denied,
+            read_at=started,
+            seconds=seconds,
+        )
+        for uid, stack in stacks.items()
+    )
 
 
 def unpacked_reading(archive: bytes, read_at: float) -> tuple[FileRead, ...]:
@@ -150,16 +181,35 @@ def unpacked_reading(archive: bytes, read_at: float) -> tuple[FileRead, ...]:
 
     :raises TarError, ValueError: it is no such archive.
     """
+    contents, report = _unpacked(archive, BY_NAME)
+    return tuple(_from_report(name, contents.get(name), report.get(name), read_at) for name in sorted({*contents, *report}))
+
+
+def unpacked_pods(archive: bytes, uids: Collection[str], read_at: float) -> Mapping[str, tuple[FileRead, ...]]:
+    """Return uid → the files of that pod's own stack, of a reader's tar. Pods that nobody asked for are left out.
+
+    :raises TarError, ValueError: it is no such archive.
+    """
+    folders = {f"pods/{uid}/{name}": (uid, name) for uid in uids for name in OF_A_POD}
+    contents, report = _unpacked(archive, folders)
+    found: dict[str, tuple[FileRead, ...]] = {}
+    for path in sorted({*contents, *report}):
+        uid, name = folders[path]
+        found[uid] = (*found.get(uid, ()), _from_report(name, contents.get(path), report.get(path), read_at))
+    return found
+
+
+def _unpacked(archive: bytes, names: Collection[str]) -> tuple[dict[str, bytes], dict[str, dict[str, object]]]:
+    """Return those of *names* that the tar holds, and what its report says of them."""
     contents: dict[str, bytes] = {}
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as tar:
         for member in tar:
             name = member.name.removeprefix("./")
-            if member.isfile() and (name in BY_NAME or name == _REPORT):
+            if member.isfile() and (name in names or name == _REPORT):
                 file = tar.extractfile(member)
                 contents[name] = file.read() if file else b""
     report = _report(contents.pop(_REPORT, None))
-    names = sorted({*contents, *(name for name in report if name in BY_NAME)})
-    return tuple(_from_report(name, contents.get(name), report.get(name), read_at) for name in names)
+    return contents, {name: said for name, said in report.items() if name in names}
 
 
 def _report(text: bytes | None) -> dict[str, dict[str, object]]:

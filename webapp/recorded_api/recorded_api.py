@@ -7,6 +7,7 @@ name two states.
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 from collections.abc import Callable, Collection, Mapping
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 
 from tracer.kube.kinds import Kind
 from webapp.recorded_api import programs
-from webapp.recorded_api.fields import key_of, mapping
+from webapp.recorded_api.fields import key_of, mapping, mappings
 from webapp.recorded_api.node_pods import DEBUGGER, KUBE_PROXY, NODE_READER, NodePods
 from webapp.recorded_api.programs import Printed
 from webapp.recorded_api.resources import BY_PLURAL, is_optional
@@ -203,15 +204,32 @@ class RecordedApi:
     def run_in(self, pod: Mapping[str, object], container: str, argv: tuple[str, ...]) -> Printed | None:
         """Return what *argv* prints in a *container* of *pod* now. None: it has no such program.
 
-        No containers but kube-proxy's and our reader's have any.
+        No containers but kube-proxy's and our reader's have any, and those of pods whose own stack was recorded.
         """
         node = str(mapping(pod, "spec").get("nodeName") or "")
+        if (own := self._stack_of(pod)) in self.timeline.stacks:
+            return programs.run_in_own_container(argv, _may_print_rules(pod, container), lambda name: self._node_file(own, name))
+        if programs.is_of_pods(argv) and (NODE_READER.is_one(pod) or KUBE_PROXY.is_one(pod)):
+            # NB: of a recording that is played nobody installs our reader: kube-proxy's pod stands in for it.
+            return programs.run_reader_of_pods(argv, lambda uid: self._files_of_pod(node, uid))
         if container in self._read_in if self._read_in is not None else KUBE_PROXY.is_one(pod) and container == KUBE_PROXY.container:
             return self.run(node, argv)
         if NODE_READER.is_one(pod) and container == NODE_READER.container:
             return programs.run_reader(argv, self.timeline.file_names(node), lambda name: self._node_file(node, name))
         if self.takes_pods and container == DEBUGGER:
-            return programs.run_on_host(argv, lambda asked: self.run(node, asked))
+            plain = functools.partial(programs.run_on_host, run_plain=lambda asked: self.run(node, asked))
+            return programs.run_in_network(argv, lambda uid: self._files_of_pod(node, uid), plain)
+        return None
+
+    def _stack_of(self, pod: Mapping[str, object]) -> str:
+        return f"{mapping(pod, 'spec').get('nodeName') or ''}/pods/{'_'.join(key_of(pod))}"
+
+    def _files_of_pod(self, node: str, uid: str) -> Callable[[str], bytes | None] | None:
+        """Return what reads the recorded files of the own stack of the pod *uid* on *node*; None: it has none."""
+        for pod in self.objects("pods"):
+            stack = self._stack_of(pod)
+            if mapping(pod, "metadata").get("uid") == uid and stack.startswith(f"{node}/") and stack in self.timeline.stacks:
+                return functools.partial(self._node_file, stack)
         return None
 
     def run(self, node: str, argv: tuple[str, ...]) -> Printed | None:
@@ -268,6 +286,12 @@ class RecordedApi:
             listeners = tuple(self._listeners)
         for listener in listeners:
             listener()
+
+
+def _may_print_rules(pod: Mapping[str, object], container: str) -> bool:
+    found = next((one for one in mappings(pod, "spec", "containers") if one.get("name") == container), {})
+    added = mapping(found, "securityContext", "capabilities").get("add")
+    return isinstance(added, list) and "NET_ADMIN" in added
 
 
 def _apply(found: dict[Key, Mapping[str, object]], event: HistoryEvent) -> None:

@@ -56,8 +56,8 @@ class TimelineStep:
 class Timeline:
     """A recording to be played. *objects*: plural → objects at its start; *node_files*: node → name → content at the start.
 
-    *files_after*: (node, name) → (number of a step, content after it), in order. Contents are compressed: there are as many dumps of
-    rules as nodes times steps, and they are much alike.
+    Among the nodes are pods' own stacks, as NODE/pods/NAMESPACE_NAME. *files_after*: (node, name) → (number of a step, content after
+    it), in order. Contents are compressed: there are as many dumps of rules as nodes times steps, and they are much alike.
     """
 
     objects: Mapping[str, tuple[Mapping[str, object], ...]] = field(repr=False)
@@ -92,8 +92,8 @@ class Timeline:
             ),
             steps=steps,
             node_files={
-                node: {_printed_as(name, path): zstd.packed(files[path], level=1) for name, path in named.items()}
-                for node, named in snapshot.node_files.items()
+                stack: {_printed_as(name, path): zstd.packed(files[path], level=1) for name, path in named.items()}
+                for stack, named in (*snapshot.node_files.items(), *snapshot.pod_stacks.items())
             },
             files_after=_files_after(files),
             version=_version(snapshot),
@@ -107,6 +107,11 @@ class Timeline:
     def step_at(self, position: float) -> TimelineStep:
         """Return the step that is under way, or has settled, at *position* seconds."""
         return self.steps[max(0, bisect_right([s.starts for s in self.steps], position) - 1)]
+
+    @property
+    def stacks(self) -> tuple[str, ...]:
+        """Return what the pods' own stacks are called that have files at some time: NODE/pods/NAMESPACE_NAME."""
+        return tuple(sorted(name for name in {*self.node_files, *(name for name, _ in self.files_after)} if "/pods/" in name))
 
     def file_names(self, node: str) -> tuple[str, ...]:
         """Return the documented names of all files that *node* has at some time."""

@@ -7,6 +7,7 @@ object: ``lacks`` (programs that no container has), ``forbids`` (resources; ``po
 ``readers`` (nodes with a node reader in the namespace ``readers``), ``systems`` (node → operating system), ``plugins`` (node → [label,
 value, containers]: a network plugin's pod ``plugin-NODE``), ``debug`` (what goes wrong with debug pods: ``forbidden``, ``pending``,
 ``hangs``).
+A pod whose own stack the recording has prints what is there, of rules to containers with NET_ADMIN only, and so does a debug pod for it.
 It prints as kubectl does: keys sorted, four blanks, a List. It is started thousands of times: what takes long to import is not (pathlib), or
 where it is needed only.
 """
@@ -29,6 +30,20 @@ PODS_PATH = (
     '|{.metadata.deletionTimestamp}{"\\n"}{end}'
 )
 PLUGIN_PATH = "{range .items[*]}{.spec.hostNetwork}|{.metadata.labels.%s}|" + PODS_PATH.removeprefix("{range .items[*]}")
+STACK_PATH = (
+    "{range .items[*]}{.spec.nodeName}|{.metadata.namespace}|{.metadata.name}|{.metadata.uid}|{.spec.hostNetwork}|{.status.phase}"
+    '|{.metadata.deletionTimestamp}|{.spec.containers[*].name}{"\\n"}{end}'
+)
+BEHIND_PATH = '{range .items[*]}{range .endpoints[*]}{.targetRef.kind}|{.targetRef.name}{"\\n"}{end}{end}'
+UNPRIVILEGED = {
+    "iptables-save": (4, "iptables-save v1.8.9 (nf_tables): Could not fetch rule set generation id: Permission denied (you must be root)"),
+    "ip6tables-save": (
+        4,
+        "ip6tables-save v1.8.9 (nf_tables): Could not fetch rule set generation id: Permission denied (you must be root)",
+    ),
+    "nft": (1, "netlink: Error: cache initialization failed: Operation not permitted"),
+    "ipset": (1, "ipset v7.17: Kernel error received: Operation not permitted"),
+}
 DEBUG_PATH = '{range .items[*]}{.metadata.name}|{.spec.containers[*].command}{.spec.containers[*].args}{"\\n"}{end}'
 PODS = join(dirname(os.environ["STUB_LOG"]), "debug-pods")
 """A folder with one file a debug pod that is there: its node and its command."""
@@ -84,7 +99,7 @@ def get(arguments: list[str]) -> None:
     if resource in FAULTS.get("forbids", []):
         end(f'Error from server (Forbidden): {resource} is forbidden: User "x" cannot list resource "{resource}" at the cluster scope')
     output = arguments[-1]
-    if "--field-selector" in arguments:
+    if "--field-selector" in arguments and output == "json":
         name = arguments[arguments.index("--field-selector") + 1].removeprefix("metadata.name=")
         wanted = (arguments[arguments.index("-n") + 1], name)
         printed([item for item in items(resource) if (item["metadata"].get("namespace"), item["metadata"]["name"]) == wanted])
@@ -108,6 +123,18 @@ def get(arguments: list[str]) -> None:
         for node, (label, value, containers) in FAULTS.get("plugins", {}).items():
             if label == key:
                 print(f"true|{value}|{node}|Running|kube-system|plugin-{node}|{containers}|")
+    elif output == "jsonpath=" + STACK_PATH:
+        for item in chosen(arguments):
+            metadata, spec = item["metadata"], item["spec"]
+            names_of = " ".join(one["name"] for one in spec["containers"])
+            network, phase = "true" if spec.get("hostNetwork") else "", item.get("status", {}).get("phase", "")
+            both = f"{metadata['namespace']}|{metadata['name']}|{metadata.get('uid', '')}"
+            print(f"{spec.get('nodeName', '')}|{both}|{network}|{phase}|{metadata.get('deletionTimestamp', '')}|{names_of}")
+    elif output == "jsonpath=" + BEHIND_PATH:
+        for item in chosen(arguments):
+            for endpoint in item.get("endpoints") or []:
+                target = endpoint.get("targetRef") or {}
+                print(f"{target.get('kind', '')}|{target.get('name', '')}")
     elif output == "jsonpath=" + DEBUG_PATH:
         for name in names(PODS):
             print(f"{name}|{json.dumps(json.loads(content(join(PODS, name)))[1])}")
@@ -116,6 +143,57 @@ def get(arguments: list[str]) -> None:
         printed(items(resource))
     else:
         end(f"stub: cannot print {output}", 99)
+
+
+def chosen(arguments: list[str]) -> list[dict]:
+    """Return the objects of a namespace that a selector finds."""
+    space = arguments[arguments.index("-n") + 1]
+    found = [item for item in items(arguments[0]) if item["metadata"].get("namespace") == space]
+    if "--field-selector" in arguments:
+        name = arguments[arguments.index("--field-selector") + 1].removeprefix("metadata.name=")
+        return [item for item in found if item["metadata"]["name"] == name]
+    if "-l" in arguments:
+        key, _, value = arguments[arguments.index("-l") + 1].partition("=")
+        return [item for item in found if item["metadata"].get("labels", {}).get(key) == value]
+    return found
+
+
+def printed_in_stack(space: str, pod: str, container: str, argv: list[str]) -> None:
+    """Print what a program prints in a pod whose own stack was recorded, and end; return where there is none."""
+    if argv[:2] == ["sh", "-c"] and len(argv) > 5:
+        found = [item for item in items("pods") if item["metadata"].get("uid") == argv[4]]
+        argv, may = argv[5:], True
+        if argv[0] == "chroot":
+            argv = argv[2:]
+            if argv[0] in FAULTS.get("not_on_node", []):
+                end(f"chroot: failed to run command '{argv[0]}': No such file or directory\ncommand terminated with exit code 127", 127)
+        if not found or not exists(stack_of(found[0])):
+            end("No process of the pod runs there.\ncommand terminated with exit code 69", 69)
+    else:
+        found = [item for item in items("pods") if (item["metadata"].get("namespace"), item["metadata"]["name"]) == (space, pod)]
+        if not found or not exists(stack_of(found[0])):
+            return
+        (its,) = [one for one in found[0]["spec"]["containers"] if one["name"] == container]
+        may = "NET_ADMIN" in its.get("securityContext", {}).get("capabilities", {}).get("add", [])
+    program, path = argv[0], join(stack_of(found[0]), FILES[tuple(argv)])
+    if program in FAULTS.get("floods", []):
+        sys.stdout.buffer.write(b"x" * (17 << 20))
+    has = any(exists(join(stack_of(found[0]), name)) for other, name in FILES.items() if other[0] == program)
+    if not may and has and program in UNPRIVILEGED:
+        code, text = UNPRIVILEGED[program]
+        end(f"{text}\ncommand terminated with exit code {code}", code)
+    if not exists(path) and has and tuple(argv) in MORE:
+        end(f"{program}: the recording has no output of {' '.join(argv)}\ncommand terminated with exit code 2", 2)
+    if not exists(path):
+        end(f'error: exec failed: unable to start container process: exec: "{program}": executable file not found in $PATH: unknown')
+    sys.stdout.buffer.write(content(path))
+    sys.exit(0)
+
+
+def stack_of(pod: dict) -> str:
+    """Return the folder of a pod's own stack."""
+    metadata = pod["metadata"]
+    return join(RECORDING, "nodes", pod["spec"].get("nodeName", ""), "pods", f"{metadata['namespace']}_{metadata['name']}")
 
 
 def node_of(pod: str) -> str:
@@ -143,7 +221,7 @@ def debug(arguments: list[str]) -> None:
 
 def execute(arguments: list[str]) -> None:
     """Answer ``kubectl exec``: the recorded file of the node, or the runtime's own error."""
-    _, _, pod, _, _, _, *argv = arguments
+    _, space, pod, _, container, _, *argv = arguments
     program = argv[0]
     if "pods/exec" in FAULTS.get("forbids", []):
         end(f'Error from server (Forbidden): pods "{pod}" is forbidden: User "x" cannot create resource "pods/exec" in API group ""')
@@ -156,6 +234,10 @@ def execute(arguments: list[str]) -> None:
         code, text = FAULTS["fails"][program]
         print("half of it")
         end(f"{text}\ncommand terminated with exit code {code}", code)
+    printed_in_stack(space, pod, container, argv)
+    if argv[:2] == ["hopline-node-reader", "--pods"]:
+        sys.stdout.buffer.write(reading_of_pods(argv[2].split(",")))
+        return
     if program == "hopline-node-reader":
         sys.stdout.buffer.write(reading(pod.removeprefix("reader-")))
         return
@@ -178,9 +260,6 @@ def execute(arguments: list[str]) -> None:
 
 def reading(node: str) -> bytes:
     """Return a node reader's tar, with two entries that a reader would not put there."""
-    import io
-    import tarfile
-
     folder = join(RECORDING, "nodes", node)
     said = {name: {"error": None, "seconds": 0.1} for name in names(folder)}
     said["nft-ruleset.json"] = {"error": "The container has no program nft.", "seconds": 0.1}
@@ -188,6 +267,32 @@ def reading(node: str) -> bytes:
     lines = ",\n".join(f" {json.dumps(name)}: {json.dumps(entry)}" for name, entry in said.items())
     contents = {name: content(join(folder, name)) for name in names(folder)} | {"../../evil": b"evil", "notes.txt": b"notes"}
     contents["reading.json"] = f'{{"reader": 1, "files": {{\n{lines}\n}}}}\n'.encode()
+    return tar_of(contents)
+
+
+def reading_of_pods(uids: list[str]) -> bytes:
+    """Return a node reader's tar of pods' own stacks, with one that nobody asked for."""
+    contents, said = (
+        {"pods/x-1/iptables-save.txt": b"evil", "pods/../../evil": b"evil"},
+        {"pods/../../evil": {"error": None, "seconds": 0.1}},
+    )
+    for pod in items("pods"):
+        if (uid := pod["metadata"].get("uid")) in uids:
+            for name in names(stack_of(pod)):
+                contents[f"pods/{uid}/{name}"] = content(join(stack_of(pod), name))
+                said[f"pods/{uid}/{name}"] = {"error": None, "seconds": 0.1}
+            if not names(stack_of(pod)):
+                said[f"pods/{uid}/iptables-save.txt"] = {"error": "No process of the pod runs there.", "seconds": 0.1}
+    lines = ",\n".join(f" {json.dumps(name)}: {json.dumps(entry)}" for name, entry in said.items())
+    contents["reading.json"] = f'{{"reader": 1, "files": {{\n{lines}\n}}}}\n'.encode()
+    return tar_of(contents)
+
+
+def tar_of(contents: dict[str, bytes]) -> bytes:
+    """Return a tar of files by name."""
+    import io
+    import tarfile
+
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w") as archive:
         for name, text in contents.items():

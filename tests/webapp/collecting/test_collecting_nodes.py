@@ -76,7 +76,7 @@ def test_without_a_list_of_nodes_those_with_pods_are_read(tmp_path: Path) -> Non
     into = Collection(tmp_path / "out")
     how = NodeReadings(how="daemonset", reader_namespace="readers")
     take_nodes(Readers(), {"pods": [reader("a")]}, into, lambda _: None, how)  # type: ignore[arg-type]
-    assert {entry.node for entry in into.entries} == {"a"}
+    assert {entry.stack for entry in into.entries} == {"a"}
 
 
 def test_a_disk_that_is_full_is_not_passed_over(tmp_path: Path) -> None:

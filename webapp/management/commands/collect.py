@@ -28,6 +28,8 @@ from webapp.collecting.redacting import key_in, redact, write_names
 from webapp.collecting.report import next_step, report
 from webapp.collecting.target import BadTarget, Target, target_at
 from webapp.management.commands.redact import add_redaction
+from webapp.pods_wanted import BadPods, PodsWanted, parse_wanted
+from webapp.reading.pod_stacks import MOST_PODS
 from webapp.reading.stored_parts import SENTENCE
 from webapp.uploads import FolderFiles, Limits
 
@@ -44,6 +46,16 @@ def _interrupted_by_term() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _pod_stacks(options: dict[str, Any]) -> tuple[PodsWanted, ...]:
+    """Return the pods whose own stacks are to be read. :raises CommandError: an option names none."""
+    if options["pod_stacks"] and options["readings"] == "none":
+        raise CommandError("--pod-stacks does not go with --readings none", returncode=2)
+    try:
+        return tuple(parse_wanted(text) for text in options["pod_stacks"])
+    except BadPods as error:
+        raise CommandError(f"--pod-stacks {error}", returncode=2) from error
+
+
 def _readings(options: dict[str, Any]) -> NodeReadings:
     """Return how nodes are to be read. :raises CommandError: the options do not go together."""
     if options["allow_debug"] and options["readings"] != "auto":
@@ -55,6 +67,7 @@ def _readings(options: dict[str, Any]) -> NodeReadings:
         only=frozenset(options["node"]),
         conntrack=options["conntrack"],
         parallel=options["parallel"],
+        pod_stacks=_pod_stacks(options),
         debug=debug if options["readings"] == "debug" or options["allow_debug"] else None,
     )
 
@@ -86,6 +99,14 @@ class Command(BaseCommand):
         parser.add_argument("--debug-namespace", default=NAMESPACE, help="where debug pods are made")
         parser.add_argument("--reader-namespace", default=settings.READER_NAMESPACE, help="where the node reader is installed")
         parser.add_argument("--node", action="append", default=[], metavar="NAME", help="read this node only; may be given again")
+        parser.add_argument(
+            "--pod-stacks",
+            action="append",
+            default=[],
+            metavar="WHICH",
+            help="read what pods have of their own (rules, routes, sockets): pod:NAMESPACE/NAME, svc:NAMESPACE/NAME or "
+            f"label:NAMESPACE/KEY=VALUE, {MOST_PODS} pods at most; may be given again",
+        )
         parser.add_argument("--conntrack", action="store_true", help="read the nodes' connections too")
         parser.add_argument("--redact", action="store_true", help="replace names and addresses; the traces stay the same")
         add_redaction(parser)
