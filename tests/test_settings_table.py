@@ -48,7 +48,7 @@ def literal(node: ast.expr | None, function: str = "") -> object:
     """Return a default as the table spells it: ``none``, digits, words with commas, a folder below the project with its slash."""
     match node:
         case None:
-            return {"flag": "0", "words": "none", "get": "none"}.get(function, UNKNOWN)
+            return {"flag": "0", "words": "none", "pods": "none", "get": "none"}.get(function, UNKNOWN)
         case ast.Constant(value=bool() as value):
             return "1" if value else "0"
         case ast.Constant(value="" | None):

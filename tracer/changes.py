@@ -43,7 +43,10 @@ class ObjectChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileChange:
-    """One file of a node (its documented name, for example ``iptables-save.txt``) before and after. None: there is none."""
+    """One file of a node (its documented name, for example ``iptables-save.txt``) before and after. None: there is none.
+
+    *node* may be a pod's own stack, ``NODE/pods/NAMESPACE_NAME``.
+    """
 
     node: str
     name: str
@@ -53,8 +56,9 @@ class FileChange:
 
     @property
     def refs(self) -> tuple[str, ...]:
-        """Return ``node/NAME``: a node's object and its readings are one thing to a page."""
-        return (f"node/{self.node}",)
+        """Return ``node/NAME``, of a pod's own stack ``pod/NS/NAME``: an object and its readings are one thing to a page."""
+        _, of_pod, pod = self.node.partition("/pods/")
+        return (f"pod/{pod.replace('_', '/', 1)}" if of_pod else f"node/{self.node}",)
 
 
 Change = ObjectChange | FileChange

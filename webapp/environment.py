@@ -11,6 +11,8 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
+from webapp.pods_wanted import BadPods, PodsWanted, parse_wanted
+
 _YES, _NO = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
 
 
@@ -36,6 +38,14 @@ def number(name: str, default: int, *, least: int = 1) -> int:
     if not (text.isascii() and text.isdigit()) or int(text) < least:
         raise ImproperlyConfigured(f"{name}={text!r} is not a whole number of at least {least}")
     return int(text)
+
+
+def pods(name: str) -> tuple[PodsWanted, ...]:
+    """Return the comma-separated variable as pods that are wanted. :raises ImproperlyConfigured: a part names none."""
+    try:
+        return tuple(parse_wanted(text) for text in words(name))
+    except BadPods as error:
+        raise ImproperlyConfigured(f"each part of {name} {error}") from error
 
 
 def megabytes(name: str, default: int) -> int:

@@ -59,6 +59,8 @@ FOLLOW = environment.flag("HOPLINE_FOLLOW", default=True)
 KUBECONFIG = os.environ.get("HOPLINE_KUBECONFIG", "")
 RULES_EVERY_SECONDS = environment.number("HOPLINE_RULES_EVERY_SECONDS", 60)
 READER_NAMESPACE = os.environ.get("HOPLINE_READER_NAMESPACE") or "hopline"
+# Pods whose own stacks the node reader reads, where it may (deploy/node-reader/pod-stacks.yaml).
+POD_STACKS = environment.pods("HOPLINE_POD_STACKS")
 TIMELINES_MAX = environment.number("HOPLINE_TIMELINES_MAX", 20)
 
 # --- Django ---------------------------------------------------------------------------------------------------------

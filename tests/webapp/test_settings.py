@@ -37,6 +37,13 @@ def settings_with(data: Path, **changes: str) -> dict:
     return json.loads(result.stdout)
 
 
+@pytest.mark.parametrize("text", ["pod:shop", "pod:shop/a,web", "node:n/x"])
+def test_pods_that_nobody_can_find_are_refused(tmp_path: Path, text: str) -> None:
+    result = run(tmp_path, HOPLINE_POD_STACKS=text)
+    assert result.returncode == 1
+    assert "each part of HOPLINE_POD_STACKS is pod:NAMESPACE/NAME, svc:NAMESPACE/NAME or label:NAMESPACE/KEY=VALUE, not " in result.stderr
+
+
 def test_the_embedded_defaults(tmp_path: Path) -> None:
     shown = settings_with(tmp_path)
     database = shown["DATABASES"]["default"]

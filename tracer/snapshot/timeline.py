@@ -18,7 +18,7 @@ BASE = "base/"
 """The folder of the snapshot at a timeline's start."""
 STEPS = "steps.json"
 _ANSWERS = re.compile(r"[a-z]+\.(?:list\.json|watch\.jsonl)", re.ASCII)
-_AFTER = re.compile(r"step-(?P<step>[0-9]{2,6})/(?P<node_and_name>[^/]+)", re.ASCII)
+_AFTER = re.compile(r"step-(?P<step>[0-9]{2,6})/(?P<node_and_name>(?:[^/]+/pods/[^/_]+_)?[^/]+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,10 @@ def is_recording(path: str, names: Collection[str]) -> bool:
 
 
 def file_after_step(path: str, names: Collection[str]) -> tuple[int, str, str] | None:
-    """Return the step, the node and the documented name (one of *names*) of ``step-NN/NODE.NAME``; None for other paths."""
+    """Return the step, the node and the documented name (one of *names*) of ``step-NN/NODE.NAME``; None for other paths.
+
+    A pod's own stack stands for a node as ``NODE/pods/NAMESPACE_NAME``.
+    """
     match = _AFTER.fullmatch(path)
     if match is None:
         return None

@@ -44,6 +44,11 @@ class Port:
     device: str | None
 
 
+def stack_of_pod(pod: Pod) -> str:
+    """Return what the own stack of *pod* is called: where its files are, below ``nodes/``."""
+    return f"{pod.node_name}/pods/{pod.namespace}_{pod.name}"
+
+
 class Cluster:
     """Everything a walk asks of a snapshot. Build it once a snapshot: it reads files when first needed and keeps what it read."""
 
@@ -81,7 +86,7 @@ class Cluster:
 
     def pod_stack(self, pod: Pod) -> NodeStack | None:
         """Return the own stack of *pod*, None where nothing of it was recorded: it is taken to have no rules, then."""
-        name = f"{pod.node_name}/pods/{pod.namespace}_{pod.name}"
+        name = stack_of_pod(pod)
         if pod.host_network or name not in self.snapshot.pod_stacks:
             return None
         if name not in self._stacks:

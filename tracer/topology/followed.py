@@ -94,8 +94,9 @@ class FollowedSnapshot(Snapshot):
         self._read_at: dict[str, float] = {}
         self._endpoints = EndpointTimes()
         self._node_files: dict[str, dict[str, str]] = {}
+        self._pod_stacks: dict[str, dict[str, str]] = {}
         paths = tuple(ObjectPath(path=file_of(kind), kind=kind) for kind in kinds)
-        layout = Layout(bundle=Bundle.HOPLINE, objects=paths, node_files=self._node_files, about=_ABOUT)
+        layout = Layout(bundle=Bundle.HOPLINE, objects=paths, node_files=self._node_files, about=_ABOUT, pod_stacks=self._pod_stacks)
         super().__init__(FollowedFiles(self.kept, kinds), layout, limits)
 
     @cached_property
@@ -156,7 +157,7 @@ class FollowedSnapshot(Snapshot):
             self._drop(change.node, change.name)
         else:
             self.files.of_nodes[path] = change.after
-            self._node_files.setdefault(change.node, {})[change.name] = path
+            self._files_like(change.node).setdefault(change.node, {})[change.name] = path
         self._forget(path)
         self.__dict__.pop("node_names", None)
         _keep_time(self._read_at, path, change.read_at if change.after is not None else None)
@@ -172,10 +173,15 @@ class FollowedSnapshot(Snapshot):
         self._forget(_ABOUT)
 
     def _drop(self, node: str, name: str) -> None:
-        named = self._node_files.get(node, {})
+        files = self._files_like(node)
+        named = files.get(node, {})
         named.pop(name, None)
         if not named:
-            self._node_files.pop(node, None)
+            files.pop(node, None)
+
+    def _files_like(self, node: str) -> dict[str, dict[str, str]]:
+        """Return where the files of *node* are kept: of a node, or of a pod's own stack."""
+        return self._pod_stacks if "/pods/" in node else self._node_files
 
     def _forget(self, path: str) -> None:
         self._texts.pop(path, None)
@@ -241,7 +247,7 @@ class FollowedCluster:
 
 
 def changes_of(snapshot: Snapshot, kinds: Iterable[str] = FOLLOWED) -> Iterator[Change]:
-    """Yield what must be applied to nothing to get the cluster of *snapshot*: every object of *kinds*, every file of a node."""
+    """Yield what must be applied to nothing to get the cluster of *snapshot*: every object of *kinds*, every file of a node or a pod."""
     for kind in kinds:
         for raw, _ in snapshot.objects.others(kind):
             metadata = raw.value.get("metadata")
@@ -249,6 +255,6 @@ def changes_of(snapshot: Snapshot, kinds: Iterable[str] = FOLLOWED) -> Iterator[
             yield ObjectChange(
                 kind=kind, namespace=str(said.get("namespace") or ""), name=str(said.get("name") or ""), before=None, after=raw.value
             )
-    for node, named in snapshot.node_files.items():
+    for node, named in (*snapshot.node_files.items(), *snapshot.pod_stacks.items()):
         for name, path in named.items():
             yield FileChange(node=node, name=name, before=None, after=snapshot.files[path])

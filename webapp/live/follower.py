@@ -22,6 +22,7 @@ from webapp.live import announce, journal
 from webapp.live.backoff import Backoff, Pace
 from webapp.live.connecting import connection_of
 from webapp.live.messages import VersionRead
+from webapp.live.own_stacks import OwnStacks
 from webapp.live.player import Player
 from webapp.live.readings import Readings
 from webapp.live.rhythm import PLAYED, Rhythm
@@ -158,7 +159,8 @@ class Follower:
 
     def _with_readings(self, connection: Connection) -> Callable[[Sequence[StoredChange]], None]:
         is_reader = self.readings_mode == LiveSource.Readings.DAEMONSET
-        readings = Readings(connection, self._outbox.put, self._rhythm(), NO_READER if is_reader else NO_PROXY)
+        own = OwnStacks(self._player.stacks if self._player is not None else settings.POD_STACKS if is_reader else ())
+        readings = Readings(connection, self._outbox.put, self._rhythm(), NO_READER if is_reader else NO_PROXY, own.of)
         places = Places(self.readings_mode, settings.READER_NAMESPACE, readings.place)
         with self._lock:
             self._readings = readings
@@ -167,6 +169,7 @@ class Follower:
         def note(changes: Sequence[StoredChange]) -> None:
             for node in _nodes_there(changes):
                 readings.expect(node)
+            own.note(changes)
             places.note(changes)
             if any(_is_ruling(change) for change in changes):
                 readings.note_events()

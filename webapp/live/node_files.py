@@ -99,8 +99,12 @@ class NodeFiles:
         self.is_changed = True
         return tuple(changes)
 
+    def stacks_on(self, node: str) -> tuple[str, ...]:
+        """Return what the own stacks are called of which pods on *node* were read."""
+        return tuple(name for name in self._nodes if name.startswith(f"{node}/pods/"))
+
     def forget(self, node: str, now: float) -> Sequence[StoredChange]:
-        """Return the files of a node that is no more, as gone."""
+        """Return the files of a node that is no more, or of a pod's own stack, as gone."""
         self._gone = {name: at for name, at in self._gone.items() if now - at < _GONE_SECONDS} | {node: now}
         self._times.pop(node, None)
         if self._nodes.pop(node, None) is not None:
@@ -108,10 +112,10 @@ class NodeFiles:
         return tuple(self._store.put_file(str(FilePath(node=node, name=name)), None, seen_at=now) for name in self._store.files_of(node))
 
     def _is_gone(self, reading: NodeRead) -> bool:
-        """Return whether the node was deleted and has not come back. Its pods may outlive it, and be read a while longer."""
+        """Return whether the node, or the pod, was deleted and has not come back. A node's pods may outlive it, and be read on."""
         if reading.node not in self._gone:
             return False
-        is_gone = str(ObjectPath(kind="Node", namespace="", name=reading.node)) not in self._store
+        is_gone = str(_object_of(reading.node)) not in self._store
         if is_gone:
             self._gone[reading.node] = reading.read_at
         else:
@@ -153,6 +157,13 @@ class NodeFiles:
             every = _TOLD_EVERY if since <= _RACE_SECONDS else _TOLD_LATER_EVERY
             return times.told_at <= self._changed_at or file.read_at - times.told_at >= every
         return file.read_at - times.told_at >= max(_TOLD_LATER_EVERY, since * _AGE_SHARE)
+
+
+def _object_of(node: str) -> ObjectPath:
+    """Return the object whose files those of *node* are: a Node, or for a pod's own stack the Pod."""
+    _, of_pod, pod = node.partition("/pods/")
+    namespace, _, name = pod.partition("_")
+    return ObjectPath(kind="Pod", namespace=namespace, name=name) if of_pod else ObjectPath(kind="Node", namespace="", name=node)
 
 
 def _said(file: FileRead, known: dict[str, Any]) -> dict[str, Any]:

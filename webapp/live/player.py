@@ -13,6 +13,7 @@ from webapp.live import announce
 from webapp.live.clock import ClockWatch
 from webapp.live.playback import open_timeline, position_at, step_at
 from webapp.models import LiveSource
+from webapp.pods_wanted import By, PodsWanted
 from webapp.recorded_api import RecordedApi, serve
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,12 @@ class Player:
     def connect(self) -> Connection:
         """Return a connection to the recorded API server."""
         return Connection.to_url(self._server.url)
+
+    @property
+    def stacks(self) -> tuple[PodsWanted, ...]:
+        """Return the pods whose own stacks were recorded."""
+        pods = (stack.rpartition("/")[2].partition("_") for stack in self._api.timeline.stacks)
+        return tuple(PodsWanted(by=By.POD, namespace=namespace, name=name) for namespace, _, name in pods)
 
     def nudge(self) -> None:
         """Look at the source's row now: somebody has steered."""

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -19,7 +19,7 @@ from webapp.live.backoff import Backoff
 from webapp.live.rhythm import Rhythm, Rounds
 from webapp.live.stream import Stopped
 from webapp.reading.changes import NodeRead
-from webapp.reading.node_reader import ReadFrom, commands, read_node
+from webapp.reading.node_reader import ReadFrom, commands, read_node, read_pods
 from webapp.reading.places import NO_PROXY
 
 logger = logging.getLogger(__name__)
@@ -44,6 +44,10 @@ class _Node:
     wants_conntrack: bool = False
     backoff: Backoff = field(default_factory=lambda: Backoff(first=2.0, most=120.0))
     lacking: dict[str, float] = field(default_factory=dict)
+    stacks: frozenset[str] = frozenset()
+    """The pods on it whose own stacks were read last …"""
+    stacks_due: float = 0.0
+    """… and when they are to be read again."""
     put_off: dict[str, int] = field(default_factory=dict)
     """By file: what the last reading, which was ended, had read (1) comes after what it did not reach, and what hung (2) comes last."""
 
@@ -51,12 +55,20 @@ class _Node:
 class Readings:
     """Reads the nodes of one cluster; *report* takes each reading, in a worker's thread (it may block, and raise Stopped).
 
-    *without_place* is the error of a node of which nobody says where it can be read.
+    *without_place* is the error of a node of which nobody says where it can be read. *stacks* says which pods' own stacks are read on a
+    node, by the node reader (uid → what the stack is called): slowly, and at once where there are others than before.
     """
 
-    def __init__(self, connection: Connection, report: Callable[[NodeRead], None], rhythm: Rhythm, without_place: str = NO_PROXY) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        report: Callable[[NodeRead], None],
+        rhythm: Rhythm,
+        without_place: str = NO_PROXY,
+        stacks: Callable[[str], Mapping[str, str]] = lambda _: {},
+    ) -> None:
         self._connection, self._report, self._rhythm = connection, report, rhythm
-        self._without_place = without_place
+        self._without_place, self._stacks = without_place, stacks
         self._nodes: dict[str, _Node] = {}
         self._expected: dict[str, float] = {}
         self._rounds = Rounds(rhythm)
@@ -158,6 +170,8 @@ class Readings:
             reading = read_node(self._connection, node.name, node.place, wanted)
             if not self._is_stopped:
                 self._report(reading)
+            if not reading.error and not self._is_stopped:
+                self._read_stacks(node)
         except Stopped:
             pass
         except Exception:
@@ -167,6 +181,13 @@ class Readings:
             with self._changed:
                 self._note(node, reading)
                 self._changed.notify()
+
+    def _read_stacks(self, node: _Node) -> None:
+        stacks, now = self._stacks(node.name), time.monotonic()
+        if stacks and (now >= node.stacks_due or stacks.keys() != node.stacks):
+            for own in read_pods(self._connection, node.place, stacks):
+                self._report(own)
+            node.stacks, node.stacks_due = frozenset(stacks), now + self._rhythm.stack_period
 
     def _note(self, node: _Node, reading: NodeRead | None) -> None:
         now = time.monotonic()

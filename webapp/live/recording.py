@@ -32,7 +32,7 @@ MOST_BYTES = 500_000_000
 MOST_FILES = 20_000
 _STEPS = "steps.json"
 _FIRST_TITLE = "as it was"
-_NODE_FILE = re.compile(r"nodes/(?P<node>[^/]+)/(?P<name>[^/]+)")
+_NODE_FILE = re.compile(r"nodes/(?P<node>[^/]+(?:/pods/[^/]+)?)/(?P<name>[^/]+)")
 _WATCHED = frozenset(file.name for file in READ if file.follows_events)
 _PLURALS = {kind: plural for plural, kind in KINDS.items()}
 

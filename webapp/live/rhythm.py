@@ -8,8 +8,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rhythm:
     """All in seconds. Nodes are read when it has been *quiet* so long after an event, or *longest* after the first one; *again* so long
-    after that; and every *period*. What does not follow events is read every *slow_period*. No node is read again before *gap*, nor
-    before *cost* times what its last reading took.
+    after that; and every *period*. What does not follow events is read every *slow_period*, pods' own stacks every *stack_period*. No node
+    is read again before *gap*, nor before *cost* times what its last reading took.
     """
 
     quiet: float = 1.0
@@ -17,6 +17,7 @@ class Rhythm:
     again: tuple[float, ...] = (3.0, 10.0, 30.0, 60.0)
     period: float = 60.0
     slow_period: float = 300.0
+    stack_period: float = 300.0
     gap: float = 2.0
     cost: float = 5.0
 
@@ -25,7 +26,7 @@ class Rhythm:
         return (now, *(now + wait for wait in self.again))
 
 
-PLAYED = Rhythm(quiet=0.2, longest=0.4, again=(0.4, 0.8, 1.2, 2.0), period=10.0, slow_period=60.0, gap=0.1, cost=0.5)
+PLAYED = Rhythm(quiet=0.2, longest=0.4, again=(0.4, 0.8, 1.2, 2.0), period=10.0, slow_period=60.0, stack_period=0.0, gap=0.1, cost=0.5)
 """For timelines: their rules lag by less than a second, and reading costs nothing."""
 
 

@@ -79,4 +79,8 @@ def _of_nodes(nodes: Collection[str]) -> str:
     if not nodes:
         return "nothing changed"
     named = sorted(nodes)
-    return f"rules of {named[0]} changed" if len(named) == 1 else f"rules of {len(named)} nodes changed"
+    pods = [node for node in named if "/pods/" in node]
+    if len(named) == 1:
+        return f"rules of {named[0].rpartition('/')[2].replace('_', '/', 1) if pods else named[0]} changed"
+    whose = "pods" if len(pods) == len(named) else "nodes and pods" if pods else "nodes"
+    return f"rules of {len(named)} {whose} changed"

@@ -201,8 +201,10 @@ class Writer:
         self._prune()
 
     def _forgotten(self, changes: Sequence[StoredChange]) -> Sequence[StoredChange]:
-        """Return the files of nodes that are no more, as gone."""
-        gone = dict.fromkeys(node for change in changes if (node := self._gone_with(change)))
+        """Return the files of nodes that are no more, as gone, and of pods' own stacks."""
+        nodes = dict.fromkeys(node for change in changes if (node := self._gone_with(change)))
+        stacks = (stack for change in changes if (stack := _stack_gone_with(change)) in self._files.to_dict())
+        gone = dict.fromkeys((*nodes, *stacks, *(stack for node in nodes for stack in self._files.stacks_on(node))))
         return tuple(change for node in gone for change in self._files.forget(node, time.time()))
 
     def _gone_with(self, change: StoredChange) -> str | None:
@@ -266,6 +268,14 @@ class Writer:
         if time.monotonic() - self._pruned_at >= _PRUNED_EVERY:
             self._pruned_at = time.monotonic()
             journal.prune(self._source)
+
+
+def _stack_gone_with(change: StoredChange) -> str | None:
+    """Return what the own stack was called of a pod that is no more because of *change*; None: it is no such change."""
+    match parse_path(change.path):
+        case ObjectPath(kind="Pod", namespace=namespace, name=name) if change.before is not None and change.after is None:
+            return f"{node_of(json.loads(change.before))}/pods/{namespace}_{name}"
+    return None
 
 
 def _stream_of(path: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
@@ -97,11 +97,12 @@ class KindCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterPage:
-    """One followed cluster."""
+    """One followed cluster. *stacks* are the readings of pods' own stacks, each by its pod and node."""
 
     listed: ClusterRow
     kinds: tuple[KindCount, ...]
     nodes: tuple[NodeReading, ...]
+    stacks: tuple[NodeReading, ...]
     gaps: tuple[Missing, ...]
     recording: str
     recorded_url: str
@@ -152,7 +153,8 @@ def cluster_page(row: LiveSource) -> ClusterPage:
     return ClusterPage(
         listed=cluster_row(row),
         kinds=tuple(_kinds(row.heads)),
-        nodes=tuple(_node(row, name, told) for name, told in sorted(row.nodes.items())),
+        nodes=tuple(_node(row, name, told) for name, told in sorted(row.nodes.items()) if "/pods/" not in name),
+        stacks=tuple(_stack(row, name, told) for name, told in sorted(row.nodes.items()) if "/pods/" in name),
         gaps=_gaps(row) if row.generation else (),
         recording=state,
         recorded_url=reverse("snapshot", args=[stored]) if stored else "",
@@ -196,6 +198,11 @@ def _node(row: LiveSource, name: str, told: Mapping[str, Any]) -> NodeReading:
         connections_url=url if connections.get("read_at") else "",
         connections_error=str(connections.get("error") or ""),
     )
+
+
+def _stack(row: LiveSource, name: str, told: Mapping[str, Any]) -> NodeReading:
+    node, _, pod = name.partition("/pods/")
+    return replace(_node(row, name, told), name=f"{pod.replace('_', '/', 1)} on {node}")
 
 
 def _file(name: str, said: Mapping[str, Any]) -> FileReading:

@@ -1,4 +1,7 @@
-"""The names under which a followed cluster's parts are kept: ``objects/services/NS/NAME.json``, ``nodes/NODE/FILE``, ``version.json``."""
+"""The names under which a followed cluster's parts are kept: ``objects/services/NS/NAME.json``, ``nodes/NODE/FILE``, ``version.json``.
+
+A pod's own stack is named like a node, ``NODE/pods/NAMESPACE_NAME``, which is where its files are.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ class ObjectPath:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilePath:
-    """Which file of which node a path names."""
+    """Which file of which node, or of which pod's own stack, a path names."""
 
     node: str
     name: str
@@ -45,6 +48,8 @@ def parse_path(path: str) -> ObjectPath | FilePath | None:
             return ObjectPath(kind=_KINDS[folder], namespace=namespace, name=name.removesuffix(".json"))
         case ["nodes", node, name]:
             return FilePath(node=node, name=name)
+        case ["nodes", node, "pods", pod, name]:
+            return FilePath(node=f"{node}/pods/{pod}", name=name)
         case [_]:
             return None
     raise ValueError(f"{path!r} is no path of a followed cluster")

@@ -165,3 +165,27 @@ def test_a_node_that_goes_takes_its_files_with_it() -> None:
     followed.apply([*gone, ObjectChange(kind="Node", namespace="", name="n2", before=None, after=None)], now=1.0)
     assert followed.cluster.node_names == ("n1",)
     assert not [p for p in followed.files if p.startswith("nodes/n2")]
+
+
+def test_a_pods_own_stack_comes_changes_and_goes() -> None:
+    """In place as read anew, and it is no node."""
+    made = MadeCluster(2)
+    made.pod("client", 1)
+    made.service("web", [made.pod("web-1", 2)])
+    rules = b"*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp -m tcp --dport 8080 -j REDIRECT --to-ports 15006\nCOMMIT\n"
+    files, node, name = made.files(), "n2/pods/default_web-1", "iptables-save.txt"
+    followed = FollowedCluster()
+    followed.apply(tuple(changes_of(Snapshot.from_files(files))), now=0.0)
+    asked = query("pod:default/client", "svc:default/web:80")
+    before: bytes | None = None
+    found = []
+    for after in (rules, rules.replace(b"8080", b"80"), None, rules):
+        followed.apply((FileChange(node=node, name=name, before=before, after=after),), now=0.0)
+        anew = Cluster.from_snapshot(Snapshot.from_files(files | ({f"nodes/{node}/{name}": after} if after else {})))
+        answers = [json.dumps(trace(cluster, asked).to_dict(with_steps=True)) for cluster in (followed.cluster, anew)]
+        assert answers[0] == answers[1]
+        assert followed.cluster.node_names == anew.node_names
+        assert ("15006" in answers[0]) is (after == rules)
+        before = after
+        found.append(answers[0])
+    assert found[0] == found[3] != found[1]

@@ -43,7 +43,7 @@ class Dependencies:
         """
         if isinstance(change, ObjectChange):
             return not self.asked.isdisjoint(asked_of(change))
-        if change.node not in self.nodes and Asked("Node", "names") in self.asked:
+        if "/pods/" not in change.node and change.node not in self.nodes and Asked("Node", "names") in self.asked:
             return True
         read = self.facets.get((change.node, change.name), ())
         if any(differs(facet, change.before, change.after, change.name) for facet in (*read, *self._holdings(change.name))):

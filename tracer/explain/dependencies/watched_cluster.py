@@ -30,6 +30,7 @@ from tracer.snapshot.node_files import (
     BRIDGE_FDB,
     IP_ADDR,
     NFT_LISTINGS,
+    OF_A_POD,
     SETS,
     VIRTUAL_CLIENTS,
     VIRTUAL_COUNTERS,
@@ -37,7 +38,7 @@ from tracer.snapshot.node_files import (
     NodeFile,
     names,
 )
-from tracer.topology.cluster import Cluster, Port
+from tracer.topology.cluster import Cluster, Port, stack_of_pod
 from tracer.topology.stack import NodeStack
 from tracer.topology.virtual_names import VirtualNames
 
@@ -261,7 +262,10 @@ class WatchedCluster(Cluster):
         return self._stacks[node]
 
     def pod_stack(self, pod: Pod) -> NodeStack | None:
-        """Return the own stack of *pod*, watched."""
+        """Return the own stack of *pod*, watched: whether there is one is whether any file of it is there."""
+        if not pod.host_network:
+            for name in OF_A_POD:
+                self.reads.note_file(stack_of_pod(pod), name, Presence())
         found = self._inner.pod_stack(pod)
         if found is not None and found.name not in self._stacks:
             self._stacks[found.name] = WatchedStack(found, self, self.reads)

@@ -19,7 +19,9 @@ from tracer.explain.dependencies import WatchedCluster
 from tracer.explain.dependencies.watched_rules import _WatchedIndex
 from tracer.netfilter.model import Hook
 from tracer.packet import Family, Packet, Protocol
+from tracer.query import Query, parse_destination, parse_source
 from tracer.routing import RouteResult, Routing
+from tracer.simulate import trace
 from tracer.snapshot.node_files import IP_ROUTE, SYSCTL
 from tracer.topology.cluster import Cluster
 from tracer.topology.stack import NodeStack
@@ -490,3 +492,50 @@ def test_a_short_chain_gets_its_index_once() -> None:
     assert isinstance(one, _WatchedIndex)
     assert isinstance(other, _WatchedIndex)
     assert one._inner is other._inner
+
+
+# --- pods' own stacks ------------------------------------------------------------------------------------------------------
+
+OWN = "n1/pods/default_web-1"
+OWN_RULES = "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp -m tcp --dport 8080 -j REDIRECT --to-ports 15006\nCOMMIT\n"
+OWN_FILES = {"iptables-save.txt": OWN_RULES, "ss.txt": "tcp LISTEN 0 128 0.0.0.0:15006 0.0.0.0:*\n"}
+
+
+def own_stack(cluster: Cluster) -> NodeStack | None:
+    pod = cluster.objects.pod("default", "web-1")
+    assert pod
+    return cluster.pod_stack(pod)
+
+
+def to_web(cluster: Cluster) -> object:
+    return trace(cluster, Query(source=parse_source("node:n2"), destination=parse_destination("10.1.1.2:8080"))).to_dict(with_steps=True)
+
+
+OWN_ASKS: dict[str, Ask] = {
+    "whether it has one": lambda c: own_stack(c) is not None,
+    "its tables": lambda c: (stack := own_stack(c)) and [sorted(dump.tables) for dump in stack.dumps(Family.IP)],
+    "its trace": to_web,
+}
+
+
+@pytest.mark.parametrize("before_is", ["absent", "recorded"])
+@pytest.mark.parametrize("name", OWN_ASKS)
+def test_whoever_asks_for_a_pods_own_stack_is_touched_by_its_files(name: str, before_is: str) -> None:
+    """Also where there is none: one may come. Another pod's touches nobody who did not ask for it."""
+    files = made_files()
+    own = {f"nodes/{OWN}/{file}": text.encode() for file, text in OWN_FILES.items()} if before_is == "recorded" else {}
+    changes: list[tuple[Change, Cluster]] = []
+    for file, text in (*OWN_FILES.items(), ("nft-ruleset.txt", "table ip x {\n}\n")):
+        path, content = f"nodes/{OWN}/{file}", text.encode()
+        for after in (None, content, content.replace(b"8080", b"8081").replace(b":15006", b":80"), b"*nat\nCOMMIT\n"):
+            if after != own.get(path):
+                rest = {of: held for of, held in own.items() if of != path} | ({} if after is None else {path: after})
+                changes.append((FileChange(node=OWN, name=file, before=own.get(path), after=after), cluster_of(files | rest)))
+    other = FileChange(node="n1/pods/default_web-2", name="iptables-save.txt", before=None, after=OWN_RULES.encode())
+    with_other = cluster_of(files | own | {f"nodes/{other.node}/{other.name}": OWN_RULES.encode()})
+    if name == "whether it has one" and before_is == "recorded":
+        bare = cluster_of(files | {f"nodes/{OWN}/ss.txt": b"x\n"})
+        gone = FileChange(node=OWN, name="ss.txt", before=b"x\n", after=None)
+        check(name, OWN_ASKS[name], bare, [(gone, cluster_of(files)), (other, with_other)])
+        return
+    check(name, OWN_ASKS[name], cluster_of(files | own), [*changes, (other, with_other)])
