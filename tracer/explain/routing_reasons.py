@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tracer.explain.explanation import Check, Explanation, Remedy, Severity, Theme, issue, kernel, kubernetes_docs, manual, standard
+from tracer.snapshot.told import stack_command
 
 _ROUTE_GET = Check(look_for="What the kernel itself decides.", command="ip route get ADDRESS from SOURCE iif DEVICE")
 _SYSCTL = kernel("Documentation/networking/ip-sysctl.rst")
@@ -263,6 +264,11 @@ REASONS = (
             Check(look_for="The pod's own rules.", command="kubectl debug -it POD --profile=netadmin --image=IMAGE -- iptables-save"),
         ),
         fix=(
+            Remedy(
+                action=f"{stack_command('NAMESPACE', 'POD')} collects the cluster with the pod's own rules: by the pod's containers, which "
+                "seldom may print them, else in a privileged pod that it makes on the node and removes.",
+                trade_off="Needs the right to make such pods; what the proxy dials stays unknown.",
+            ),
             Remedy(
                 action="Ask the mesh's own tools for the way inside the pod; trace from the pod to the endpoint that they name.",
                 trade_off="None.",

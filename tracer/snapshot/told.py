@@ -21,11 +21,17 @@ MANIFESTS = "manifests"
 """The summary's form of files that say what somebody wants, not what a cluster has."""
 PROXY_LABEL = ("k8s-app", "kube-proxy")
 SCRIPT = "sh collect.sh"
+_STACKS = f"{SCRIPT} --readings auto --allow-debug --pod-stacks"
 _LOOP = """\
 for pod in $(kubectl get pods -n kube-system -l {label} -o name); do
   node=$(kubectl get -n kube-system "$pod" -o jsonpath='{{.spec.nodeName}}'); mkdir -p "nodes/$node"
   kubectl exec -n kube-system "$pod" -- {argv} > "nodes/$node/{file}"
 done"""
+
+
+def stack_command(namespace: str, name: str) -> str:
+    """Return the command that collects the cluster with the pod's own stack: in its containers, else in a pod made on its node."""
+    return f"{_STACKS} pod:{namespace}/{name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,7 +64,10 @@ def test_a_mesh_is_said_with_its_rules_or_without(is_recorded: bool) -> None:
     cluster.extra["pods.json"] = json.dumps(pods).encode()
     built = cluster.cluster()
     answer = diagnose(built, cluster.trace("pod:default/client", WEB))
-    (said,) = [f.text for o in answer.outcomes for f in o.findings if f.code == "SIDECAR"]
+    (found,) = [f for o in answer.outcomes for f in o.findings if f.code == "SIDECAR"]
+    said = found.text
+    command = "sh collect.sh --readings auto --allow-debug --pod-stacks pod:default/web-1"
+    assert (command in (found.fix or "")) is not is_recorded
     assert ("which are not in the snapshot" in said, "nodes/n2/pods/default_web-1/iptables-save.txt" in said) == (
         not is_recorded,
         is_recorded,

@@ -8,6 +8,7 @@ from tracer.explain.findings.case import Case, finding
 from tracer.explain.findings.passage import Passage
 from tracer.kube.pod import Pod
 from tracer.packet import Family
+from tracer.snapshot.told import stack_command
 from tracer.trace import Finding
 
 
@@ -40,8 +41,7 @@ def _finding(case: Case, pod: Pod, does: str) -> Finding:
     file = _own_rules(case, pod)
     rules = f"its own rules ({file})" if file else "rules of its own, which are not in the snapshot,"
     text = f"Pod {pod.namespace}/{pod.name} is in a service mesh ({name}): {rules} hand {does}"
-    fix = (
-        "Ask the proxy what it does with the connection (istioctl proxy-config endpoints POD, linkerd diagnostics endpoints NAME:PORT), "
-        "or look at the pod's own rules: kubectl debug -it POD --profile=netadmin --image=IMAGE -- iptables-save"
-    )
+    fix = "Ask the proxy what it does with the connection (istioctl proxy-config endpoints POD, linkerd diagnostics endpoints NAME:PORT)"
+    if file is None:
+        fix += f", or collect the pod's own rules: {stack_command(pod.namespace, pod.name)}"
     return finding(code="SIDECAR", text=text, fix=fix, evidence=(pod.origin.file,) if pod.origin.file else ())
