@@ -225,15 +225,27 @@ def _lists_no_table(path: str, text: str) -> bool:
 def _unread(snapshot: Snapshot) -> Iterable[Missing]:
     """Yield the files that the collector says it could not read, one gap for all nodes on which the same file failed alike."""
     nodes: dict[tuple[str, str], list[str]] = {}
+    pods: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
     for path, error in read_errors(snapshot).items():
         match path.split("/"):
             case ["nodes", node, name]:
                 nodes.setdefault((name, error), []).append(node)
+            case ["nodes", _, "pods", pod, name]:
+                files, whose = pods.setdefault(error, ({}, {}))
+                files[name] = whose[pod.replace("_", "/", 1)] = None
             case _:
                 nodes.setdefault((path, error), [])
     for (what, error), where in nodes.items():
         limits = f"it could not be read when the snapshot was taken ({error.rstrip('.')})"
         yield Missing(what=what, nodes=tuple(where), limits=limits)
+    for error, (files, whose) in pods.items():
+        limits = f"it could not be read when the snapshot was taken ({error.rstrip('.')})"
+        yield Missing(what=f"{_some(files)} of the own stack of {'pod' if len(whose) == 1 else 'pods'} {_some(whose)}", limits=limits)
+
+
+def _some(all_names: Iterable[str], most: int = 3) -> str:
+    found = tuple(all_names)
+    return ", ".join(found[:most]) + (f" and {len(found) - most} more" if len(found) > most else "")
 
 
 def _listed(nodes: tuple[str, ...], most: int = 5) -> str:

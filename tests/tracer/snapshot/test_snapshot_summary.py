@@ -200,6 +200,16 @@ def test_what_the_collector_could_not_read_is_said() -> None:
     said = sentences(**{"snapshot.json": about})
     assert "No conntrack.txt of n1, n2: it could not be read when the snapshot was taken (No such program)." in said
     assert "No pods.json: it could not be read when the snapshot was taken (forbidden)." in said
+
+
+def test_what_was_not_read_of_pods_is_one_sentence_a_reason() -> None:
+    paths = [f"nodes/n1/pods/d_{pod}/{name}" for pod in "abcd" for name in ("ss.txt", "ip-addr.json")]
+    about = {"files": {path: {"error": "No such program."} for path in paths} | {"nodes/n1/pods/d_a/sysctl.txt": {"error": "no"}}}
+    said = [one for one in sentences(**{"snapshot.json": about}) if "own stack" in one]
+    assert said == [
+        "No ss.txt, ip-addr.json of the own stack of pods d/a, d/b, d/c and 1 more: it could not be read when the snapshot was taken (No such program).",
+        "No sysctl.txt of the own stack of pod d/a: it could not be read when the snapshot was taken (no).",
+    ]
     assert sum("could not be read" in sentence for sentence in said) == 2
 
 

@@ -38,8 +38,7 @@ class Renaming:
                 if (content := self._node_file(node, name)) is not None:
                     yield f"nodes/{self.words.in_name(node)}/{name}", content.encode()
         for stack, named in sorted(self._snapshot.pod_stacks.items()):
-            node, _, pod = stack.partition("/pods/")
-            folder = f"nodes/{self.words.in_name(node)}/pods/{'_'.join(map(self.words.in_name, pod.split('_')))}"
+            folder = self._path(f"nodes/{stack}")
             for name in sorted(named):
                 if (content := self._node_file(stack, name)) is not None:
                     yield f"{folder}/{name}", content.encode()
@@ -101,7 +100,8 @@ class Renaming:
     def _about(self) -> dict[str, object]:
         """Return snapshot.json: when, of which Kubernetes, and which files could not be read (why, may have held names)."""
         moment, _ = taken_at(self._snapshot)
-        files = {self._path(path): {"error": "it could not be read"} for path in read_errors(self._snapshot)}
+        paths = (path for path in read_errors(self._snapshot) if path.startswith("nodes/") or "/" not in path)
+        files = {self._path(path): {"error": "it could not be read"} for path in paths}
         return {
             "collected_at": moment.isoformat() if moment else None,
             "collector": "hopline redact",
@@ -112,6 +112,9 @@ class Renaming:
 
     def _path(self, path: str) -> str:
         match path.split("/"):
+            case ["nodes", node, "pods", pod, *rest]:
+                own = "_".join(map(self.words.in_name, pod.split("_")))
+                return "/".join(("nodes", self.words.in_name(node), "pods", own, *rest))
             case ["nodes", node, *rest]:
                 return "/".join(("nodes", self.words.in_name(node), *rest))
         return path

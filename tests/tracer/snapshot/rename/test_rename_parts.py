@@ -203,13 +203,19 @@ def test_the_trie_of_routes_is_read_under_other_addresses() -> None:
 def test_snapshot_json_says_that_it_is_redacted_and_no_reason_that_may_hold_names() -> None:
     about = {
         "collected_at": "2026-11-20T10:00:00Z",
-        "files": {"nodes/acme-1/ss.txt": {"error": "payroll said no"}, "pods.json": {"error": "acme"}},
+        "files": {
+            "nodes/acme-1/ss.txt": {"error": "payroll said no"},
+            "nodes/acme-1/pods/acme_payroll/ss.txt": {"error": "payroll said no"},
+            "pods.json": {"error": "acme"},
+            "pod:acme/payroll": {"error": "No pod is found by it."},
+        },
     }
     files, _ = renamed(**{"snapshot.json": about})
     made = json.loads(files["snapshot.json"])
     assert (made["redacted"], made["collected_at"]) == (True, "2026-11-20T10:00:00+00:00")
     assert made["files"] == {
         f"nodes/{W('acme-1')}/ss.txt": {"error": "it could not be read"},
+        f"nodes/{W('acme-1')}/pods/{W('acme')}_{W('payroll')}/ss.txt": {"error": "it could not be read"},
         "pods.json": {"error": "it could not be read"},
     }
 
