@@ -31,7 +31,7 @@ full: setup programs-test
 oracle: setup programs-test
 	$(BIN)/python -m tests.oracle --packets 10000
 	$(BIN)/python -m tests.oracle.nft --packets 10000
-	$(BIN)/python -m tests.oracle.stacks --packets 10000
+	$(BIN)/python -m tests.oracle.stacks --labs 500 --packets 10000
 	ROUTING_ORACLE_WORLDS=40 $(BIN)/python -m pytest tests/tracer/routing/test_routing_kernel.py tests/tracer/routing/test_routing_packets.py
 
 # Writes down anew what the kernel does with fixed seeds (root; some minutes): tests/oracle/recorded, with the digests of the sources.

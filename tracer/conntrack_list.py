@@ -114,6 +114,19 @@ class RecordedConnections:
         found = [(entry, entry.original != flow) for entry in self._lines(flow) if flow in (entry.original, entry.reply)]
         return min(found, key=lambda one: (one[0].zone, one[1]), default=None)
 
+    def has_some(self, flow: FlowTuple) -> bool:
+        """Return whether an entry may be that of *flow*, whose source port nobody said."""
+        for source, destination in _spelled(flow):
+            wanted = re.compile(
+                rf"^[^\n]*?\bsrc={re.escape(source)} dst={re.escape(destination)} sport=[0-9]+ dport={flow.destination_port}\b[^\n]*",
+                re.MULTILINE,
+            )
+            for match in wanted.finditer(self._text):
+                found = _read(match[0].rstrip("\r"), 1, self._file)
+                if isinstance(found, Entry) and found.protocol is flow.protocol:
+                    return True
+        return False
+
     @cached_property
     def unread(self) -> Fault | None:
         """Return the first line that cannot be read: which connection it is nobody knows."""
@@ -122,10 +135,7 @@ class RecordedConnections:
     def _lines(self, flow: FlowTuple) -> Iterator[Entry]:
         """The entries of the lines that hold the addresses and ports of *flow*, in the tool's spelling or in that of /proc."""
         ports = f" sport={flow.source_port} dport={flow.destination_port}"
-        for source, destination in {
-            (str(flow.source), str(flow.destination)),
-            (flow.source.exploded, flow.destination.exploded),
-        }:
+        for source, destination in _spelled(flow):
             wanted, at = f"src={source} dst={destination}{ports}", -1
             while (at := self._text.find(wanted, at + 1)) >= 0:
                 first, last = self._text.rfind("\n", 0, at) + 1, self._text.find("\n", at)
@@ -133,6 +143,11 @@ class RecordedConnections:
                 found = _read(line.rstrip("\r"), self._text.count("\n", 0, at) + 1, self._file)
                 if isinstance(found, Entry):
                     yield found
+
+
+def _spelled(flow: FlowTuple) -> set[tuple[str, str]]:
+    """The addresses of *flow* in the tool's spelling and in that of /proc."""
+    return {(str(flow.source), str(flow.destination)), (flow.source.exploded, flow.destination.exploded)}
 
 
 def _read(line: str, number: int, file: str) -> Entry | Fault | None:

@@ -1,52 +1,29 @@
-"""The drawn cluster in the kernel: namespaces for nodes, pods and the switches between them; real sockets that ask and answer.
+"""The drawn cluster in the kernel: namespaces for nodes, pods and the switches between them, and the snapshot that the engine is given.
 
-Every node's neighbours are learned as usual, a VXLAN's are written down as flannel does. What a client sees is read from its own socket,
-who answered and what address it saw from what the server says in the answer.
+Every node's neighbours are learned as usual, a VXLAN's are written down as flannel does.
 """
 
 from __future__ import annotations
 
-import errno
 import json
-import select
-import socket
-import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from pathlib import Path
 
 from tests.oracle.netns import Namespace
-from tests.oracle.stacks_drawn import OPEN, REFUSED, VXLAN_PORT, Drawn, Node, Shot, Stack, Table, node_address, pod_address
+from tests.oracle.stacks_drawn import Change, Drawn, Node
+from tests.oracle.stacks_plan import OPEN, VXLAN_PORT
+from tests.oracle.stacks_rules import Stack, Table
+from tests.oracle.stacks_sockets import Sockets
 
-_WAIT = 0.7
-"""Seconds until what did not answer is a timeout; a SYN is sent again after one."""
-_LIMITS = {"net.ipv4.icmp_ratelimit": 0, "net.ipv4.icmp_msgs_per_sec": 1000000, "net.ipv4.icmp_msgs_burst": 100000}
-_SEEN = {
-    errno.ECONNREFUSED: "refused",
-    errno.EHOSTUNREACH: "no-route",
-    errno.ENETUNREACH: "net-unreachable",
-    errno.EPERM: "eperm",
-    errno.EACCES: "eacces",
-    errno.EINVAL: "einval",
-    errno.ENOPROTOOPT: "no-protocol",
+_LIMITS = {
+    "net.ipv4.icmp_ratelimit": 0,
+    "net.ipv4.icmp_msgs_per_sec": 1000000,
+    "net.ipv4.icmp_msgs_burst": 100000,
+    "net.ipv6.icmp.ratelimit": 0,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """What a client saw; *server* and *source* where it was answered: whose socket did, and whom that saw."""
-
-    sees: str
-    server: str = ""
-    source: str = ""
-
-
-@dataclass(slots=True)
-class _Asking:
-    shot: Shot
-    socket: socket.socket
-    observed: Observed | None = None
-    connected: bool = False
-    sent: bool = field(default=False)
+_SETTINGS = (
+    r"^net\.(ipv4\.(ip_forward |icmp_echo|conf\.)|ipv6\.(icmp\.echo|conf\.\w+\.(forwarding|disable_ipv6) )|netfilter\.nf_conntrack_tcp_)"
+)
 
 
 class World:
@@ -56,11 +33,13 @@ class World:
         self.drawn = drawn
         self._stack = ExitStack()
         self.spaces: dict[str, Namespace] = {}
-        self._servers: dict[int, tuple[str, socket.socket]] = {}
-        self._poll = select.poll()
+        self.sockets = Sockets(self.spaces, drawn.plan.version)
+        self._stack.callback(self.sockets.close)
         try:
             self._build()
-            self._load()
+            for node in drawn.nodes:
+                for name, stack in node.stacks.items():
+                    self.load(name, stack.tables)
             self._listen()
         except BaseException:
             self.close()
@@ -81,7 +60,9 @@ class World:
     def _build(self) -> None:
         drawn = self.drawn
         names = ["sw", *(f"{kind}{n.number}" for n in drawn.nodes for kind in "np")]
-        self.spaces = {name: self._stack.enter_context(Namespace()) for name in names}
+        self.spaces |= {name: self._stack.enter_context(Namespace()) for name in names}
+        for node in drawn.nodes:
+            self._settings(node)
         switch = []
         for network in range(drawn.networks):
             switch += [f"link add br{network} type bridge", f"link set br{network} up"]
@@ -91,208 +72,147 @@ class World:
                 switch += [f"link set {port} master br{network}", f"link set {port} up"]
         self._ip("sw", switch)
         for node in drawn.nodes:
-            self._settings(node)
             self._ip(node.name, self._devices(node))
-            self._ip(f"p{node.number}", _of_pod(node))
+            self._ip(f"p{node.number}", self._of_pod(node))
         for node in drawn.nodes:
             self._ip(node.name, self._ways(node))
             if drawn.overlay:
                 others = [other for other in drawn.nodes if other is not node]
-                fdb = [f"fdb add {_mac(other, 9)} dev vx0 dst {node_address(other.number)}" for other in others]
+                fdb = [f"fdb add {_mac(other, 9)} dev vx0 dst {drawn.plan.node(other.number)}" for other in others]
                 self.spaces[node.name].run("bridge", "-batch", "-", text="\n".join(fdb) + "\n")
         for space in self.spaces.values():
             space.settle()
 
     def _ip(self, space: str, lines: list[str]) -> None:
-        self.spaces[space].run("ip", "-batch", "-", text="\n".join(lines) + "\n")
+        self.spaces[space].run("ip", f"-{self.drawn.plan.version}", "-batch", "-", text="\n".join(lines) + "\n")
 
     def _settings(self, node: Node) -> None:
-        """NB: a device takes over what is set before it is made."""
-        values = {"net.ipv4.ip_forward": 1, "net.ipv4.conf.all.rp_filter": 0, "net.ipv4.conf.default.rp_filter": node.rp_filter}
-        values |= {f"net.ipv4.conf.eth{n}.rp_filter": node.rp_filter for n in range(self.drawn.networks)}
-        values |= {f"net.ipv4.conf.{name}.send_redirects": 0 for name in ("all", "default")} | _LIMITS
-        self.spaces[node.name].sysctl(values)
-        self.spaces[f"p{node.number}"].sysctl(_LIMITS)
+        """NB: a device takes over what is set before it is made. IPv6's addresses are there at once, and redirects change no way."""
+        six = {f"net.ipv6.conf.default.{name}": 0 for name in ("accept_dad", "accept_ra", "accept_redirects")}
+        six |= {"net.ipv6.conf.default.disable_ipv6": int(self.drawn.plan.version == 4)}
+        both = _LIMITS | six | {f"net.ipv4.conf.{name}.send_redirects": 0 for name in ("all", "default")}
+        own = {"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1}
+        own |= {"net.ipv4.conf.all.rp_filter": 0, "net.ipv4.conf.default.rp_filter": node.rp_filter}
+        own |= {"net.netfilter.nf_conntrack_tcp_loose": int(node.is_loose)}
+        self.spaces[node.name].sysctl(own | both)
+        self.spaces[f"p{node.number}"].sysctl(both)
+        for name in (node.name, f"p{node.number}"):
+            with self.spaces[name].inside():
+                Path("/proc/sys/net/ipv4/ping_group_range").write_text("0 2147483647")
+
+    def _added(self, address: str, length: int, device: str) -> str:
+        return f"addr add {address}/{length} dev {device}{'' if self.drawn.plan.version == 4 else ' nodad'}"
 
     def _devices(self, node: Node) -> list[str]:
-        pod = self.spaces[f"p{node.number}"].path
+        pod, plan, number = self.spaces[f"p{node.number}"].path, self.drawn.plan, node.number
         lines = ["link set lo up", f"link add pod0 type veth peer name eth0 netns {pod}", "link set pod0 up"]
-        lines.append(f"addr add 10.1.{node.number}.1/24 dev pod0")
+        lines.append(self._added(plan.gateway(number), plan.length, "pod0"))
         for network in range(self.drawn.networks):
-            lines += [f"link set eth{network} up", f"addr add {node_address(node.number, network)}/24 dev eth{network}"]
+            lines += [f"link set eth{network} up", self._added(plan.node(number, network), plan.length, f"eth{network}")]
         if self.drawn.overlay:
-            vxlan = f"type vxlan id 1 local {node_address(node.number)} dev eth0 dstport {VXLAN_PORT} nolearning"
-            lines += [f"link add vx0 address {_mac(node, 9)} {vxlan}", f"addr add 10.1.{node.number}.0/32 dev vx0", "link set vx0 up"]
+            vxlan = f"type vxlan id 1 local {plan.node(number)} dev eth0 dstport {VXLAN_PORT} nolearning"
+            lines += [f"link add vx0 address {_mac(node, 9)} {vxlan}", self._added(plan.end(number), plan.whole, "vx0"), "link set vx0 up"]
         return lines
+
+    def _of_pod(self, node: Node) -> list[str]:
+        plan = self.drawn.plan
+        own = self._added(plan.pod(node.number), plan.length, "eth0")
+        return ["link set lo up", "link set eth0 up", own, f"route add default via {plan.gateway(node.number)}"]
 
     def _ways(self, node: Node) -> list[str]:
         """How a node reaches the other nodes' pods, and what leads nowhere."""
-        lines = []
+        lines, plan = [], self.drawn.plan
         for other in (other for other in self.drawn.nodes if other is not node):
             if self.drawn.overlay:
-                lines.append(f"neigh add 10.1.{other.number}.0 lladdr {_mac(other, 9)} dev vx0 nud permanent")
-                lines.append(f"route add 10.1.{other.number}.0/24 via 10.1.{other.number}.0 dev vx0 onlink")
+                lines.append(f"neigh add {plan.end(other.number)} lladdr {_mac(other, 9)} dev vx0 nud permanent")
+                lines.append(f"route add {plan.pods(other.number)} via {plan.end(other.number)} dev vx0 onlink")
             else:
-                lines.append(f"route add 10.1.{other.number}.0/24 via {node_address(other.number)}")
-        lines += [f"route add {kind} {address.rpartition('.')[0]}.0/24" for kind, address in REFUSED.items()]
+                lines.append(f"route add {plan.pods(other.number)} via {plan.node(other.number)}")
+        lines += [f"route add {kind} {network}" for kind, (network, _) in plan.refused.items()]
         return [*lines, *node.routing]
 
-    def _load(self) -> None:
-        for node in self.drawn.nodes:
-            for name, tables in ((node.name, node.tables), (f"p{node.number}", node.pod.tables if node.pod else [])):
-                for table in tables:
-                    self.spaces[name].run(*_program(table), text=table.text())
+    def load(self, space: str, tables: list[Table]) -> None:
+        """Load *tables* in their order."""
+        for table in tables:
+            self.spaces[space].run(*table.program, text=table.text())
 
-    # -- servers ------------------------------------------------------------------------------------------------------------------
+    def change(self, changes: list[Change]) -> None:
+        """Give chains other rules, and let stacks forget their connections."""
+        for change in changes:
+            for table, chain in change.chains:
+                self.spaces[change.space].run(*table.program, text=table.renewed(chain))
+            if change.forgets:
+                self.spaces[change.space].run("conntrack", "-F")
+
+    def forget_neighbours(self) -> None:
+        """Let every stack forget the neighbours that it learned."""
+        for space in self.spaces.values():
+            space.run("ip", f"-{self.drawn.plan.version}", "neigh", "flush", "all")
 
     def _listen(self) -> None:
+        plan = self.drawn.plan
         for node in self.drawn.nodes:
-            own = [node_address(node.number, network) for network in range(self.drawn.networks)]
-            for name, addresses in ((node.name, [*own, f"10.1.{node.number}.1"]), (f"p{node.number}", [pod_address(node.number)])):
-                with self.spaces[name].inside():
-                    self._serve(name, socket.SOCK_STREAM, "0.0.0.0")
-                    for address in addresses:
-                        self._serve(name, socket.SOCK_DGRAM, address)
-
-    def _serve(self, name: str, kind: int, address: str) -> None:
-        made = socket.socket(socket.AF_INET, kind)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((address, OPEN))
-        made.setblocking(False)
-        if kind == socket.SOCK_STREAM:
-            made.listen(64)
-        self._stack.callback(made.close)
-        self._servers[made.fileno()] = (name, made)
-        self._poll.register(made.fileno(), select.POLLIN)
-
-    def _answer(self, name: str, server: socket.socket) -> None:
-        try:
-            if server.type == socket.SOCK_DGRAM:
-                _, source = server.recvfrom(64)
-                server.sendto(f"{name} {source[0]}".encode(), source)
-            else:
-                made, source = server.accept()
-                with made:
-                    made.send(f"{name} {source[0]}".encode())
-        except OSError:
-            return  # refused on its way back: the client says what it saw
+            own = [plan.node(node.number, network) for network in range(self.drawn.networks)]
+            self.sockets.serve(node.name, [*own, plan.gateway(node.number)])
+            self.sockets.serve(f"p{node.number}", [plan.pod(node.number)])
 
     # -- what the engine is given -------------------------------------------------------------------------------------------------
 
-    def files(self) -> dict[str, bytes]:
-        """Return the snapshot of the cluster."""
+    def files(self, *, connections: bool = False) -> dict[str, bytes]:
+        """Return the snapshot of the cluster; with *connections*, each stack's conntrack.txt."""
+        plan = self.drawn.plan
         nodes = [
-            {"kind": "Node", "apiVersion": "v1", "metadata": {"name": n.name}, "spec": {"podCIDR": f"10.1.{n.number}.0/24"},
-             "status": {"addresses": [{"type": "InternalIP", "address": node_address(n.number)}]}}
+            {"kind": "Node", "apiVersion": "v1", "metadata": {"name": n.name}, "spec": {"podCIDR": plan.pods(n.number)},
+             "status": {"addresses": [{"type": "InternalIP", "address": plan.node(n.number)}]}}
             for n in self.drawn.nodes
         ]  # fmt: skip
-        found = {"nodes.json": _list(nodes), "pods.json": _list([_pod(n) for n in self.drawn.nodes])}
+        found = {"nodes.json": _list(nodes), "pods.json": _list([_pod(n, plan.pod(n.number)) for n in self.drawn.nodes])}
         found |= {"services.json": _list([]), "endpointslices.json": _list([])}
         for node in self.drawn.nodes:
-            found |= {f"nodes/{node.name}/{name}": text.encode() for name, text in self._texts(node.name, node).items()}
-            if node.pod is not None:
-                pod = f"p{node.number}"
-                found |= {f"nodes/{node.name}/pods/lab_{pod}/{name}": t.encode() for name, t in self._texts(pod, node.pod).items()}
+            for name, stack in node.stacks.items():
+                at = f"nodes/{node.name}/" + (f"pods/lab_{name}/" if name != node.name else "")
+                texts = self._texts(name, stack) | (self._connections(name) if connections else {})
+                found |= {at + file: text.encode() for file, text in texts.items()}
         return found
 
     def _texts(self, space: str, stack: Stack) -> dict[str, str]:
-        run = self.spaces[space].run
-        settings = [x for x in run("sysctl", "-a", "-r", r"^net\.ipv4\.(ip_forward|conf)").splitlines() if x.startswith("net.")]
+        run, version = self.spaces[space].run, self.drawn.plan.version
+        six = "" if version == 4 else "6"
+        settings = [x for x in run("sysctl", "-a", "-r", _SETTINGS).splitlines() if x.startswith("net.")]
         texts = {
             "ip-addr.json": run("ip", "-j", "addr"),
             "ip-link.json": run("ip", "-d", "-j", "link"),
-            "ip-route.json": run("ip", "-j", "route", "show", "table", "all"),
-            "ip-rule.json": run("ip", "-j", "rule"),
+            f"ip{six}-route.json": run("ip", f"-{version}", "-j", "route", "show", "table", "all"),
+            f"ip{six}-rule.json": run("ip", f"-{version}", "-j", "rule"),
             "ip-neigh.json": run("ip", "-j", "neigh"),
             "bridge-fdb.json": run("bridge", "-j", "fdb"),
             "ss.txt": run("ss", "-ltnu"),
             "sysctl.txt": "\n".join(settings) + "\n",
-            "iptables-save.txt": run("iptables-nft-save") or "".join(f"*{t}\nCOMMIT\n" for t in ("filter", "nat", "mangle", "raw")),
+            f"ip{six}tables-save.txt": run(f"ip{six}tables-nft-save")
+            or "".join(f"*{t}\nCOMMIT\n" for t in ("filter", "nat", "mangle", "raw")),
             "nft-ruleset.txt": run("nft", "list", "ruleset"),
         }
         if any(table.maker == "legacy" for table in stack.tables):
-            texts["iptables-legacy-save.txt"] = run("iptables-legacy-save")
+            texts[f"ip{six}tables-legacy-save.txt"] = run(f"ip{six}tables-legacy-save")
         if stack.tells_hooks:
-            texts["nft-hooks.txt"] = stack.hooks()
+            texts["nft-hooks.txt"] = stack.hooks(self.drawn.plan)
         return texts
 
-    # -- packets ------------------------------------------------------------------------------------------------------------------
-
-    def shoot(self, shots: list[Shot], wait: float = _WAIT) -> list[Observed]:
-        """Return what each client sees within *wait* seconds; all ask at once."""
-        asking: dict[int, _Asking] = {}
-        for shot in shots:
-            one = self._ask(shot)
-            asking[one.socket.fileno()] = one
-            if one.observed is None:
-                self._poll.register(one.socket.fileno(), select.POLLIN | (select.POLLOUT if shot.protocol == "tcp" else 0))
-        end = time.monotonic() + wait
-        while (left := end - time.monotonic()) > 0 and any(one.observed is None for one in asking.values()):
-            for number, _ in self._poll.poll(left * 1000):
-                if number in self._servers:
-                    self._answer(*self._servers[number])
-                elif asking[number].observed is None:
-                    self._heard(asking[number])
-        for number, one in asking.items():
-            if one.observed is None:
-                one.observed = Observed("hangs" if one.connected else "timeout")
-                self._poll.unregister(number)
-            one.socket.close()
-        return [one.observed or Observed("timeout") for one in asking.values()]
-
-    def _ask(self, shot: Shot) -> _Asking:
-        with self.spaces[shot.source].inside():
-            made = socket.socket(socket.AF_INET, socket.SOCK_STREAM if shot.protocol == "tcp" else socket.SOCK_DGRAM)
-        made.setblocking(False)
-        one = _Asking(shot, made)
-        try:
-            made.connect((shot.destination, shot.port))
-            if shot.protocol == "udp":
-                made.send(b"?")
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            one.observed = Observed(_SEEN[error.errno or 0])
-        return one
-
-    def _heard(self, one: _Asking) -> None:
-        """Something came for a client, or its connection was made."""
-        number = one.socket.fileno()
-        if failed := one.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            one.observed = Observed(_SEEN[failed])
-        else:
-            one.connected = one.shot.protocol == "tcp"
-            self._poll.modify(number, select.POLLIN)
-            try:
-                said = one.socket.recv(64).decode()
-                one.observed = Observed("connected", *said.split()) if said else Observed("closed")
-            except BlockingIOError:
-                return
-            except OSError as error:
-                one.observed = Observed(_SEEN[error.errno or 0])
-        self._poll.unregister(number)
-
-
-def _program(table: Table) -> tuple[str, ...]:
-    return ("nft", "-f", "/dev/stdin") if table.maker in ("ip", "inet") else (f"iptables-{table.maker}-restore", "--noflush")
+    def _connections(self, space: str) -> dict[str, str]:
+        family = "ipv4" if self.drawn.plan.version == 4 else "ipv6"
+        return {"conntrack.txt": self.spaces[space].run("conntrack", "-L", "-f", family, "-o", "extended")}
 
 
 def _mac(node: Node, network: int) -> str:
     return f"02:00:00:00:{network:02x}:{node.number:02x}"
 
 
-def _of_pod(node: Node) -> list[str]:
-    own = f"addr add {pod_address(node.number)}/24 dev eth0"
-    return ["link set lo up", "link set eth0 up", own, f"route add default via 10.1.{node.number}.1"]
-
-
 def _list(items: list[dict[str, object]]) -> bytes:
     return json.dumps({"kind": "List", "apiVersion": "v1", "items": items}).encode()
 
 
-def _pod(node: Node) -> dict[str, object]:
+def _pod(node: Node, address: str) -> dict[str, object]:
     ports = [{"containerPort": OPEN, "protocol": kind} for kind in ("TCP", "UDP")]
-    address = pod_address(node.number)
     return {
         "kind": "Pod",
         "apiVersion": "v1",

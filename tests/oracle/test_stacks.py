@@ -13,7 +13,7 @@ from tests.sizes import every
 
 SEED = int(os.environ.get("ORACLE_SEED", "20"))
 CLUSTERS = every(range(24), 6)
-WRONG_FROM = 1
+WRONG_FROM = 25
 """In this cluster the order decides."""
 
 
@@ -21,19 +21,20 @@ WRONG_FROM = 1
 def test_kernel_and_engine_agree_on_random_clusters() -> None:
     if reason := lacking():
         pytest.skip(reason)
-    result = run(seed=SEED, packets=len(CLUSTERS) * SHOTS, most=1)
+    result = run(seed=SEED, labs=len(CLUSTERS), most=1)
     assert not result.disagreements, "\n\n".join(result.disagreements)
-    assert result.packets == len(CLUSTERS) * SHOTS, result.summary()
+    assert result.packets >= len(CLUSTERS) * SHOTS, result.summary()
     assert len(result.sees) > 2, result.summary()
 
 
 @pytest.mark.needs_root
-@pytest.mark.parametrize("seed", [9005])
+@pytest.mark.parametrize("seed", [14, 20041])
 def test_a_cluster_that_found_a_fault(seed: int) -> None:
-    """9005: an ICMP error comes in by another device than its connection would; rp_filter asks for the error's own source."""
+    """14: an answer that is redirected; 20041: an ICMP error comes in by another device than its connection would, and rp_filter asks for
+    the error's own source."""
     if reason := lacking():
         pytest.skip(reason)
-    result = run(seed=seed, packets=SHOTS)
+    result = run(seed=seed, labs=1)
     assert not result.disagreements, "\n\n".join(result.disagreements)
 
 
@@ -49,9 +50,9 @@ def test_an_engine_that_asks_the_first_made_first_is_found_out(monkeypatch: pyte
     def wrong(one: hooks.Registered, other: hooks.Registered, places: dict[str, int]) -> bool | None:
         return right(one, other, {name: -place for name, place in places.items()})
 
-    assert not run(seed=WRONG_FROM, packets=SHOTS).disagreements
+    assert not run(seed=WRONG_FROM, labs=1).disagreements
     monkeypatch.setattr(hooks, "is_before", wrong)
-    assert run(seed=WRONG_FROM, packets=SHOTS, most=1).disagreements
+    assert run(seed=WRONG_FROM, labs=1, most=1).disagreements
 
 
 def test_a_seed_draws_the_same_again() -> None:

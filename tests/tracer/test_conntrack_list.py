@@ -188,3 +188,12 @@ def test_one_entry_of_many_is_found_by_either_direction() -> None:
     assert held.find(flow("10.0.0.1", None, "10.0.0.2", 80)) is None
     assert held.unread is None
     assert RecordedConnections(f"{other}\nsrc=nonsense\n", "c").unread is not None
+
+
+@pytest.mark.parametrize(("port", "protocol", "has"), [(8472, Protocol.UDP, True), (847, Protocol.UDP, False), (8472, Protocol.TCP, False)])
+def test_an_entry_of_a_flow_whose_source_port_nobody_said(port: int, protocol: Protocol, *, has: bool) -> None:
+    one, other = ip_address("192.0.2.1"), ip_address("192.0.2.2")
+    text = "ipv4     2 udp      17 29 src=192.0.2.1 dst=192.0.2.2 sport=54321 dport=8472 [UNREPLIED] src=192.0.2.2 dst=192.0.2.1 sport=8472 dport=54321 mark=0 use=1\n"
+    flow = FlowTuple(protocol=protocol, source=one, source_port=None, destination=other, destination_port=port)
+    assert RecordedConnections(text, "f").has_some(flow) is has
+    assert not RecordedConnections(text, "f").has_some(flow.inverse)

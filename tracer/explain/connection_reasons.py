@@ -198,12 +198,13 @@ REASONS = (
         severity=Severity.FAULT,
         theme=Theme.CONNECTIONS,
         title="The connection opens and then hangs",
-        sentence="The first packet and its answer arrive, but the client's ACK, which ends the handshake, does not.",
+        sentence="The first packet and its answer arrive, but the ACK that ends the handshake, or what the server says then, does not.",
         meaning=(
             "connect succeeds as soon as the answer is there; what the client sends then meets rules as the ACK does. A node that did "
             "not see the answer (it took another way, or a rule does not track it) takes the ACK for INVALID, and does not translate it; "
             "one that does not know the connection takes it for NEW, or for INVALID where nf_conntrack_tcp_loose is 0. A mark that a nat "
-            "rule sets is on the first packet only, and a rule for --syn lets in nothing else.",
+            "rule sets is on the first packet only, and a rule for --syn lets in nothing else. The server's answer begins no connection; "
+            "what it says behind it does, to a node that saw no more of this one, whose nat rules and rules for NEW are asked then.",
         ),
         confirm=(
             Check(look_for="The SYN's entry, still SYN_SENT [UNREPLIED].", command="conntrack -L -p tcp --dport PORT"),

@@ -1,8 +1,9 @@
-"""What a client sends after its first packet: the ACK that ends TCP's handshake, or the same again where nothing answered (sent_again).
+"""What follows the first packet and its answer: TCP's ACK, what the server says then, or the same again where nothing answered (sent_again).
 
-Both go the way of the first packet by the same code, with the connections that it and its answer left in every stack. The ACK is INVALID
+All go the way of the first packet by the same code, with the connections that it and its answer left in every stack. The ACK is INVALID
 to a stack that did not see the answer, and new to one that does not know the connection; a mark that nat rules gave the first packet is
-on neither. Where the ACK does not arrive, ``connect`` succeeds and then nothing follows.
+on neither. A SYN-ACK begins no connection, what the server sends behind it does: a stack that saw no more of the request has nat rules
+for that. Where either does not arrive, ``connect`` succeeds and then nothing follows.
 Source: tcp_conntracks in nf_conntrack_proto_tcp.c, Linux 6.18.
 """
 
@@ -13,7 +14,7 @@ from fractions import Fraction
 
 from tracer.dispositions import WORDS
 from tracer.frozen import changed
-from tracer.packet import Protocol
+from tracer.packet import Protocol, at_text
 from tracer.refusals import RESET
 from tracer.simulate.answering import answered
 from tracer.simulate.departure import Departure
@@ -22,7 +23,8 @@ from tracer.simulate.sent_again import SentAgain, leaving, seen
 from tracer.simulate.walk import Ending
 from tracer.stack_protocols import TableKind
 from tracer.topology.later_packets import may_tell_apart
-from tracer.trace import Disposition, Outcome, Sees, StackKind, Unknown
+from tracer.topology.stack import NodeStack
+from tracer.trace import Disposition, Hop, Outcome, Sees, StackKind, Unknown
 
 
 class Afterwards:
@@ -36,6 +38,8 @@ class Afterwards:
     def of(self, ending: Ending) -> Iterator[Ending]:
         """Yield *ending* with what becomes of the packets behind the first one, once for every way in which that differs."""
         protocol = self._start.walk.packet.protocol
+        if ending.walk.moved:
+            return iter([_told(ending, _fate_of_moved(ending))])
         if protocol not in (Protocol.TCP, Protocol.UDP) or not _is_first(self._fabric, self._start, ending):
             return iter([ending])
         if protocol is Protocol.TCP and _is_open(ending):
@@ -88,17 +92,41 @@ def _alike(ending: Ending, ways: Sequence[Ending]) -> list[Ending]:
 
 
 def _may_differ(fabric: Fabric, ending: Ending) -> bool:
-    """Whether the ACK can end elsewhere than the SYN: a stack did not see the answer, or has rules that tell the two apart."""
-    seen = {table.name for table, held in ending.walk.entries if table.kind is TableKind.CONNTRACK and held.established}
-    stacks = {id(stack): stack for hop in ending.outcome.hops if hop.tunnel is None and (stack := fabric.stack_of(hop)) is not None}
-    return any(stack.name not in seen or may_tell_apart(stack, ending.walk.packet.family) for stack in stacks.values())
+    """Whether the ACK can end elsewhere than the SYN, or what the server says then elsewhere than its SYN-ACK."""
+    return _acknowledgement_may_differ(fabric, ending) or _answer_may_differ(fabric, ending)
+
+
+def _acknowledgement_may_differ(fabric: Fabric, ending: Ending) -> bool:
+    """Whether a stack did not see the answer, or has rules that tell the SYN and the ACK apart."""
+    tracking, stacks = _tracking(ending), _stacks(fabric, ending.outcome.hops)
+    return any(stack.name not in tracking or may_tell_apart(stack, ending.walk.packet.family) for stack in stacks)
+
+
+def _answer_may_differ(fabric: Fabric, ending: Ending) -> bool:
+    """Whether the SYN-ACK passed a stack that knows no connection of it: the next packet of the server begins one there."""
+    reply = ending.outcome.reply
+    tracking = _tracking(ending)
+    return reply is not None and any(stack.name not in tracking for stack in _stacks(fabric, reply.hops))
+
+
+def _tracking(ending: Ending) -> set[str]:
+    """The stacks that have seen the connection's answer."""
+    return {table.name for table, held in ending.walk.entries if table.kind is TableKind.CONNTRACK and held.established}
+
+
+def _stacks(fabric: Fabric, hops: Sequence[Hop]) -> list[NodeStack]:
+    """The stacks with rules that a packet passed itself, not in a tunnel."""
+    found = {id(stack): stack for hop in hops if hop.tunnel is None and (stack := fabric.stack_of(hop)) is not None}
+    return list(found.values())
 
 
 def _third(fabric: Fabric, start: Departure, ending: Ending) -> Iterator[Ending]:
-    """Walk the client's ACK to its end."""
+    """Walk the client's ACK to its end, and what the server says then back to the client."""
     walk = changed(start.walk, entries=ending.walk.entries, recent=ending.walk.recent, sets=ending.walk.sets, midstream=True)
-    ways = _alike(ending, list(fabric.endings(leaving(start, ending, walk))))
-    fates = [_fate(fabric, ending.outcome, way) for way in ways]
+    is_answered = _answer_may_differ(fabric, ending)
+    ends = list(fabric.endings(leaving(start, ending, walk)))
+    ways = _alike(ending, [back for way in ends for back in (answered(fabric, way) if is_answered and _arrives(ending, way) else [way])])
+    fates = [_fate(fabric, ending, way) for way in ways]
     if len({None if fate is None else (fate[0], fate[1].text) for fate in fates}) <= 1:
         yield _told(ending, fates[0] if fates else None)
         return
@@ -110,11 +138,11 @@ Fate = tuple[Sees, Unknown]
 """What the client sees after all, and why."""
 
 
-def _fate(fabric: Fabric, outcome: Outcome, way: Ending) -> Fate | None:
-    """What becomes of a connection whose ACK goes *way*; None where it arrives where the SYN did."""
+def _fate(fabric: Fabric, ending: Ending, way: Ending) -> Fate | None:
+    """What becomes of a connection whose ACK goes *way*; None where it arrives where the SYN did, and an answer to it does as well."""
     last = way.outcome
-    if last.disposition is Disposition.DELIVERED and _is_same_end(outcome, last):
-        return None
+    if _arrives(ending, way):
+        return _fate_of_answer(last)
     why = last.reason.text if last.reason is not None else WORDS[last.disposition].meaning
     at = {"node": way.walk.visit.name} if way.walk.visit.kind is StackKind.NODE else {}
     if last.disposition in (Disposition.UNKNOWN, Disposition.LEAVES):
@@ -128,10 +156,36 @@ def _fate(fabric: Fabric, outcome: Outcome, way: Ending) -> Fate | None:
     return sees, Unknown(code="HANDSHAKE_UNFINISHED", text=text, at=at)
 
 
-def _is_same_end(outcome: Outcome, last: Outcome) -> bool:
-    """Whether both packets come to one socket, from one address."""
-    seen = (outcome.source_seen and outcome.source_seen[0], last.source_seen and last.source_seen[0])
-    return outcome.destination == last.destination and seen[0] == seen[1]
+def _fate_of_answer(acknowledged: Outcome) -> Fate | None:
+    """What becomes of a connection whose ACK arrived, by what the server sends then; None where that arrives, or was not walked."""
+    reply = acknowledged.reply
+    if reply is None or reply.disposition is Disposition.DELIVERED:
+        return None
+    why = reply.reason.text if reply.reason is not None else WORDS[reply.disposition].meaning
+    if reply.disposition is Disposition.UNKNOWN:
+        text = f"Whether what the server sends behind its SYN-ACK arrives is not known: {why}"
+        return Sees.UNKNOWN, Unknown(code="HANDSHAKE_UNKNOWN", text=text)
+    text = f"What the server sends behind its SYN-ACK does not arrive: {why}"
+    return Sees.HANGS, Unknown(code="HANDSHAKE_UNFINISHED", text=text)
+
+
+def _arrives(ending: Ending, way: Ending) -> bool:
+    """Whether the packet that went *way* comes to the socket that the first one came to, from the same address."""
+    first, last = ending.outcome, way.outcome
+    sources = (first.source_seen and first.source_seen[0], last.source_seen and last.source_seen[0])
+    return last.disposition is Disposition.DELIVERED and first.destination == last.destination and sources[0] == sources[1]
+
+
+def _fate_of_moved(ending: Ending) -> Fate | None:
+    """What becomes of a TCP connection that existed and that a stack takes for a new one: its socket may be another one's."""
+    if ending.walk.packet.protocol is not Protocol.TCP or seen(ending) is not Sees.CONNECTED:
+        return None
+    at = ending.walk.packet
+    text = (
+        f"Whether the socket at {at_text(at.destination, at.destination_port)} has this connection is not known: a stack that holds no "
+        "entry of it translates its packets anew; one that has not resets it"
+    )
+    return Sees.UNKNOWN, Unknown(code="CONNECTION_MOVED", text=text)
 
 
 def _comes_back(fabric: Fabric, way: Ending) -> bool:
@@ -146,8 +200,9 @@ def _on_conditions_of(ending: Ending, way: Ending) -> Ending:
 
 
 def _told(ending: Ending, fate: Fate | None) -> Ending:
+    """The ending with its fate. NB: where it is not known whether anybody listens, the client may be refused as well."""
     if fate is None:
         return ending
     sees, remark = fate
     outcome = changed(ending.outcome, remarks=(*ending.outcome.remarks, remark))
-    return Ending(outcome, changed(ending.walk, sees=sees))
+    return Ending(outcome, changed(ending.walk, sees=Sees.UNKNOWN if seen(ending) is Sees.UNKNOWN else sees))

@@ -193,22 +193,33 @@ def _reply(back: Ending, sent: Packet, client: Place) -> Reply:
         text = (
             f"The answer goes to {packet.destination}, not to the client at {sent.source}: it misses the node that translated the request"
         )
-        reason = Reason(code="REPLY_BYPASSES_NAT", text=text)
-        return Reply(disposition=Disposition.LOST, source=packet.source, source_port=port, reason=reason, hops=outcome.hops)
+        return _missed(text, packet, outcome)
+    if (packet.destination_port, packet.destination_port_random) != (sent.source_port, sent.source_port_random):
+        text = (
+            f"The answer goes to {at_text(packet.destination, packet.destination_port)}, which is not the client's port: a stack that does "
+            "not know the connection asks its nat rules about the answer, as about a new one"
+        )
+        return _missed(text, packet, outcome)
     if seen != (sent.destination, sent.destination_port):
         text = (
             f"The answer reaches the client from {at_text(packet.source, port)}, but it dialled "
             f"{at_text(sent.destination, sent.destination_port)}: the answer missed the node that translated the request, and the client "
             "does not know it"
         )
-        reason = Reason(code="REPLY_BYPASSES_NAT", text=text)
-        return Reply(disposition=Disposition.LOST, source=packet.source, source_port=port, reason=reason, hops=outcome.hops)
+        return _missed(text, packet, outcome)
     text = f"The client sees the answer come from {at_text(packet.source, port)}, which it dialled"
     if (no := refusal(back.walk.refusal or "")) is not None:
         about = f" {back.walk.wire.source} about its packet to" if back.walk.is_error else ""
         text = f"The client gets {no.said} from{about} {at_text(packet.source, port)}, which it dialled"
     reason = Reason(code="DELIVERED", text=text)
     return Reply(disposition=Disposition.DELIVERED, source=packet.source, source_port=port, reason=reason, hops=outcome.hops)
+
+
+def _missed(text: str, packet: Packet, outcome: Outcome) -> Reply:
+    """An answer that the client's socket does not take."""
+    port = None if packet.source_port_random else packet.source_port
+    reason = Reason(code="REPLY_BYPASSES_NAT", text=text)
+    return Reply(disposition=Disposition.LOST, source=packet.source, source_port=port, reason=reason, hops=outcome.hops)
 
 
 def _is_home(outcome: Outcome, client: Place) -> bool:

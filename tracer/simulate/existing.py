@@ -69,9 +69,10 @@ def existing_start(cluster: Cluster, query: Query, node: str, entry: Entry) -> t
 
 
 def _first_to_see(cluster: Cluster, node: str, entry: Entry) -> tuple[str, Entry, str | None]:
-    """The node that saw the connection first, with its entry, and a remark where the node before that should have one and has none.
+    """The node that sees the connection first, with the entry, and a remark where the node before that should have one and has none.
 
-    NB: the packet may have been translated on the way here: the node before holds it with what came out of it as the reply's tuple.
+    NB: the packet may have been translated on the way here: the node before holds it with what came out of it as the reply's tuple. A node
+    that holds nothing is taken to have sent on what the next one got: to its own rules the packet is new, or INVALID.
     """
     passed = {node}
     while (before := _node_of_sender(cluster, entry)) is not None and before not in passed:
@@ -84,7 +85,7 @@ def _first_to_see(cluster: Cluster, node: str, entry: Entry) -> tuple[str, Entry
                 break
             sender = f"node {before}, from where {entry.original.source} sends"
             file = cluster.snapshot.path_of(before, CONNTRACK.name)
-            return node, entry, f"{sender}, holds no entry of this connection ({file})"
+            return before, entry, f"{sender}, holds no entry of this connection ({file})"
         node, entry = before, found[0]
         passed.add(node)
     return node, entry, None

@@ -326,7 +326,8 @@ class HookRunner:
         certain = walk.source_port_certain and not source
         odds = walk.probability if way.share == 1 else walk.probability * way.share
         visit = changed(walk.visit, steps=steps)
-        walk = changed(walk, packet=packet, visit=visit, probability=odds, source_port_certain=certain)
+        moved = walk.moved or (walk.existing and walk.midstream)
+        walk = changed(walk, packet=packet, visit=visit, probability=odds, source_port_certain=certain, moved=moved)
         return _settled(walk, crossing, crossing.connection.translated(packet), source=source)
 
 

@@ -59,10 +59,20 @@ def met(walk: Walk, stack: NodeStack) -> Iterator[Walk]:
     found = None if recorded is None else recorded.find(flow)
     if found is not None:
         yield changed(walk, entries=(*walk.entries, *held(stack, found[0])))
+    elif walk.tunnel is not None:
+        yield _carrier(walk, stack)
     elif recorded is None or recorded.unread is not None:
         yield from _either(walk, stack)
     else:
         yield walk.note(f"{stack.path_of(CONNTRACK)} holds no entry of this connection: {begun(walk, stack)}") if walk.midstream else walk
+
+
+def _carrier(walk: Walk, stack: NodeStack) -> Walk:
+    """The packet of a tunnel that carries a connection's: who drew its port nobody knows, so which entry is its own is not known either."""
+    recorded = stack.conntrack
+    if recorded is not None and recorded.unread is None and not recorded.has_some(FlowTuple.of(walk.packet)):
+        return walk
+    return walk.with_entry(TableId(TableKind.CONNTRACK, stack.name), _supposed(walk))
 
 
 def _either(walk: Walk, stack: NodeStack) -> Iterator[Walk]:

@@ -35,7 +35,6 @@ def carrier_sent(walk: Walk, carried: Carried, node: str, unpacked: Unpacked) ->
         source_port_certain=True,
         answering=False,
         midstream=False,
-        existing=False,
         accepted=(),
         header={},
         refusal=None,

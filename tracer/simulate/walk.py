@@ -52,7 +52,8 @@ class Walk:
     *tunnel* is the device whose own packet this is, which carries another's; None for any other.
     *source_port_certain* is false once NAT may have changed it; *answering*: this is the answer; *midstream*: no first packet.
     *existing*: the connection was there when the nodes were read, so their tables may hold it. *confirmed* are the tables that keep it,
-    as the packet got through their stack. *sees* is what the client sees after all, where that is not what the first packet tells.
+    as the packet got through their stack. *moved*: a stack that does not know the connection that exists translated its packet anew.
+    *sees* is what the client sees after all, where that is not what the first packet tells.
     """
 
     packet: Packet
@@ -69,6 +70,7 @@ class Walk:
     answering: bool = False
     midstream: bool = False
     existing: bool = False
+    moved: bool = False
     confirmed: frozenset[TableId] = frozenset()
     sees: Sees | None = None
     accepted: tuple[Taken, ...] = ()
@@ -114,13 +116,15 @@ class Walk:
         )
 
     def entry(self, table: TableId, packet: Packet) -> tuple[Connection, bool] | None:
-        """Return the connection of *table* that *packet* belongs to, and whether it runs in the reply direction."""
+        """Return the connection of *table* that *packet* belongs to, and whether it runs in the reply direction.
+
+        NB: who pings himself has both directions in one tuple, as it is modelled; the kernel's has the type of the message, too.
+        """
         found = FlowTuple.of(packet)
         for name, connection in reversed(self.entries):
-            if name == table and connection.original.fits(found):
-                return connection, False
-            if name == table and connection.reply.fits(found):
-                return connection, True
+            forth, back = (tuple_.fits(found) for tuple_ in (connection.original, connection.reply))
+            if name == table and (forth or back):
+                return connection, back and (self.answering or not forth)
         return None
 
     def with_entry(self, table: TableId, connection: Connection) -> Walk:

@@ -80,6 +80,11 @@ def test_a_condition_that_both_meet_is_asked_once() -> None:
     assert all(len(o.conditions) == 1 for o in answer.outcomes)
 
 
+def test_where_nobody_may_listen_it_may_be_refused_as_well() -> None:
+    answer = dialled(two_nodes((2, "filter", f"{TO_PODS} -m conntrack --ctstate ESTABLISHED -j DROP")), "10.1.2.2:81")
+    assert [(o.client_sees, codes(o)) for o in answer.outcomes] == [(Sees.UNKNOWN, [LOST])]
+
+
 def test_udp_has_no_third_packet_and_is_not_sent_again() -> None:
     cluster = two_nodes((2, "filter", "-A FORWARD -m conntrack --ctstate ESTABLISHED -d 10.1.2.0/24 -j DROP"))
     (outcome,) = cluster.trace("pod:default/client", "10.1.2.2:8080", protocol="udp").outcomes

@@ -189,3 +189,11 @@ def test_it_has_no_ports(field: str, query: dict[str, object]) -> None:
     with pytest.raises(QueryError) as refused:
         cluster().trace(str(asked.source), str(asked.destination), protocol="icmp", source_port=asked.source_port)
     assert (refused.value.code, refused.value.field) == ("BAD_PORT", field)
+
+
+@pytest.mark.parametrize(("state", "sees"), [("ESTABLISHED", Sees.TIMEOUT), ("NEW", Sees.TIMEOUT), ("RELATED", Sees.CONNECTED)])
+def test_who_pings_himself_gets_an_answer_that_is_one(state: str, sees: Sees) -> None:
+    """Both directions have the same addresses; the kernel tells them apart by the type. Source: icmp_pkt_to_tuple."""
+    made = cluster()
+    made.node(1).rules.append(("filter", f"-A INPUT -p icmp -m conntrack --ctstate {state} -j DROP"))
+    assert ping(made, NODE, "192.168.0.11").client_sees is sees

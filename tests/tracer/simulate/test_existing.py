@@ -7,7 +7,7 @@ import pytest
 from tests.made_cluster import MadeCluster
 from tracer.errors import QueryError
 from tracer.query import SourceKind
-from tracer.trace import Disposition, Listener, StackKind, Trace
+from tracer.trace import Disposition, Listener, Sees, StackKind, Trace
 
 
 def line_of(source: str, destination: str) -> str:
@@ -199,3 +199,36 @@ def test_an_answer_that_a_node_has_not_seen_makes_what_follows_invalid() -> None
         (outcome,) = asked(cluster).outcomes
         steps = outcome.hops[2].steps
         assert bool(steps and steps[-1].table == "mangle" and steps[-1].verdict == "drop") is (state == "INVALID")
+
+
+@pytest.mark.parametrize(("state", "dropped"), [("NEW", True), ("ESTABLISHED", False), ("INVALID", False)])
+def test_a_pods_own_node_that_forgot_it_is_passed_all_the_same(state: str, *, dropped: bool) -> None:
+    cluster = two_nodes(OTHER, PLAIN)
+    cluster.node(1).rules.append(("filter", f"-A FORWARD -s 10.1.1.2/32 -m conntrack --ctstate {state} -j DROP"))
+    (outcome,) = asked(cluster, "n2").outcomes
+    assert (outcome.disposition is Disposition.DROPPED) is dropped
+    assert [hop.name for hop in outcome.hops][:2] == ["default/client", "n1"]
+    assert "holds no entry of this connection (nodes/n1/conntrack.txt)" in outcome.hops[0].notes[0]
+
+
+@pytest.mark.parametrize(
+    ("held", "protocol", "sees"),
+    [(OTHER, "tcp", Sees.UNKNOWN), (PLAIN, "tcp", Sees.CONNECTED), (OTHER, "udp", Sees.CONNECTED)],
+)
+def test_a_connection_that_is_taken_for_a_new_one_may_come_to_another_socket(held: str, protocol: str, sees: Sees) -> None:
+    """n2 forgot it and redirects what is new: who listens there knows nothing of the connection. A datagram is taken by anybody."""
+    as_udp = (("tcp      6 86399 ESTABLISHED", "udp      17 29"),) if protocol == "udp" else ()
+    texts = [PLAIN, held]
+    for old, new in as_udp:
+        texts = [text.replace(old, new) for text in texts]
+    cluster = two_nodes(*texts)
+    cluster.node(2).rules.append(
+        ("nat", f"-A PREROUTING -d 10.1.2.2/32 -p {protocol} -m {protocol} --dport 8080 -j REDIRECT --to-ports 80")
+    )
+    cluster.node(2).texts["ss.txt"] = "tcp LISTEN 0 128 0.0.0.0:80 0.0.0.0:*\nudp UNCONN 0 0 0.0.0.0:80 0.0.0.0:*\n"
+    (outcome,) = asked(cluster).outcomes
+    if held == PLAIN:
+        assert outcome.destination is not None
+        assert outcome.destination.name == "web-1"
+    assert outcome.client_sees is sees
+    assert [remark.code for remark in outcome.remarks] == (["CONNECTION_MOVED"] if sees is Sees.UNKNOWN else [])

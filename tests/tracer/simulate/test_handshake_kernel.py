@@ -84,6 +84,8 @@ _BUILT = (
 DIRECT = (*routes("n1", "p2", "n2"), *routes("n2", "p1", "n1"))
 BY_N3 = (*routes("n1", "p2", "n3"), *routes("n2", "p1", "n1"))
 """The request goes by n3, the answer past it."""
+BACK_BY_N3 = (*routes("n1", "p2", "n2"), *routes("n2", "p1", "n3"))
+"""The answer goes by n3, the request past it."""
 BOTH_BY_N3 = (*routes("n1", "p2", "n3"), *routes("n2", "p1", "n3"))
 TRACKED = "mangle: -A FORWARD -m conntrack --ctstate UNTRACKED"
 """A rule that needs connection tracking: the kernel tracks nothing, and asks no nat chain, where none does."""
@@ -273,6 +275,8 @@ INVALID = "filter: -A FORWARD -m conntrack --ctstate INVALID -j DROP"
 BY_STATE = (":FORWARD DROP", "-A FORWARD -m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT", "-A FORWARD -p ipv6-icmp -j ACCEPT")
 NO_ANSWER = f"raw: -A PREROUTING {_FROM} -j CT --notrack"
 NO_SYN = f"raw: -A PREROUTING {_TO} --syn -j CT --notrack"
+NO_REQUEST = f"raw: -A PREROUTING {_TO} -j CT --notrack"
+NEW_ANSWERS = f"filter: -A FORWARD {_FROM} -m conntrack --ctstate NEW -j DROP"
 MARK = f"nat: -A PREROUTING {_TO} -j MARK --set-mark 0x4000"
 MASQUERADE = f"nat: -A POSTROUTING {_TO} -o eth0 -j MASQUERADE"
 RESET = f"filter: -A FORWARD {_TO} -j REJECT --reject-with tcp-reset"
@@ -312,6 +316,10 @@ WAYS = (
     Way("the second SYN to a node port is reset", "refused", {"n1": (MARK, *NODE_PORT, f"filter: -A FORWARD {_TO} -m mark ! --mark 0x4000 -j REJECT --reject-with tcp-reset"), "n2": (DROPS,)}, remark=AGAIN, waits=True, to="n1"),
     Way("the ACK to a node port is reset", "closed", {"n1": (*NODE_PORT, f"filter: -A FORWARD {_TO} ! --syn -j REJECT --reject-with tcp-reset")}, remark=LOST, to="n1"),
     Way("a node port", "connected", {"n1": NODE_PORT}, to="n1"),
+    Way("the server's second packet is masqueraded", "hangs", {"n2": (NO_REQUEST, f"nat: -A POSTROUTING {_FROM} -j MASQUERADE")}, remark=LOST),
+    Way("the server's second packet is new to a node on its way", "hangs", {"n3": (NEW_ANSWERS,)}, BACK_BY_N3, remark=LOST),
+    Way("and INVALID, as the first one was", "connected", {"n3": (NEW_ANSWERS,)}, BACK_BY_N3, 0),
+    Way("a node on its way that minds nothing", "connected", {"n3": (f"filter: -A FORWARD {_FROM} -j ACCEPT",)}, BACK_BY_N3),
 )  # fmt: skip
 
 

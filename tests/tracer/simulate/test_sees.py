@@ -234,3 +234,16 @@ def test_a_balancer_without_a_healthy_node_drops() -> None:
 def test_every_outcome_says_it() -> None:
     answer = cluster().trace(POD, WEB).to_dict()
     assert [o["client_sees"] for o in answer["outcomes"]] == ["connected"]
+
+
+@pytest.mark.parametrize(("rule", "disposition"), [("REDIRECT --to-ports 9", Disposition.LOST), ("ACCEPT", Disposition.DELIVERED)])
+def test_an_answer_that_is_led_to_another_port_is_lost(rule: str, disposition: Disposition) -> None:
+    """A stack that did not track the request takes the answer for a new connection, and asks its nat rules. Source: nf_nat_inet_fn."""
+    made = cluster()
+    made.node(1).rules.append(("raw", "-A OUTPUT -p udp -m udp --dport 8080 -j CT --notrack"))
+    made.node(1).rules.append(("nat", f"-A PREROUTING -p udp -m udp --sport 8080 -j {rule}"))
+    reply = asked(made, NODE, "10.1.2.2:8080", "udp").reply
+    assert reply is not None
+    assert reply.reason is not None
+    assert reply.disposition is disposition
+    assert ("192.168.0.11 port 9, which is not the client's port" in reply.reason.text) is (disposition is Disposition.LOST)

@@ -165,3 +165,21 @@ def test_the_contract_has_the_carrier_inside_the_hop_that_sent_it(files: Files) 
         hop = hops[after["hop"]] if "carrier" not in after else hops[after["hop"]]["tunnel"]["hops"][after["carrier"]]
         told = (flat["reply"] if before.get("reply") else flat)["hops"][before["hop"]]
         assert (hop["stack"], hop["packet_in"], hop["steps"]) == (told["stack"], told["packet_in"], told["steps"])
+
+
+@pytest.mark.parametrize(("port", "disposition"), [(8472, Disposition.UNKNOWN), (4789, Disposition.DROPPED)])
+def test_which_entry_is_that_of_an_existing_connections_tunnel_is_not_known(files: Files, port: int, disposition: Disposition) -> None:
+    """nat rules are asked for the first packet only, and the tunnel's own port is drawn for each connection that it carries."""
+    forth, back = "src=10.42.0.2 dst=10.42.2.3 sport=40000 dport=8080", "src=10.42.2.3 dst=10.42.0.2 sport=8080 dport=40000"
+    inner = f"ipv4     2 tcp      6 86399 ESTABLISHED {forth} {back} [ASSURED] mark=0 use=1\n"
+    forth, back = f"src=172.30.1.10 dst=172.30.1.12 sport=54321 dport={port}", f"src=172.30.1.12 dst=172.30.1.10 sport={port} dport=54321"
+    outer = f"ipv4     2 udp      17 29 {forth} [UNREPLIED] {back} mark=0 use=1\n"
+    name = "nodes/edge-cp/iptables-save.txt"
+    before, nat, rest = files[name].partition(b"*nat\n")
+    redirect = b"-A OUTPUT -p udp -m udp --dport 8472 -j REDIRECT --to-ports 9\n[0:0] "
+    rules = before + nat + rest.replace(b"-A OUTPUT", redirect + b"-A OUTPUT", 1)
+    connections = {f"nodes/{node}/conntrack.txt": (inner + outer).encode() for node in ("edge-cp", "edge-b")}
+    outcome = one(files | connections | {name: rules}, {"connection": {"node": "edge-cp", "line": 1}})
+    assert outcome.disposition is disposition
+    assert outcome.reason is not None
+    assert ("to what the entry of node edge-cp translates" in outcome.reason.text) is (disposition is Disposition.UNKNOWN)
