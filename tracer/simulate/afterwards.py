@@ -1,4 +1,4 @@
-"""What follows the first packet and its answer: TCP's ACK, what the server says then, or the same again where nothing answered (sent_again).
+"""What follows the first packet and its answer: TCP's ACK, what the server says then, or the same again if nothing answered (sent_again).
 
 All go the way of the first packet by the same code, with the connections that it and its answer left in every stack. The ACK is INVALID
 to a stack that did not see the answer, and new to one that does not know the connection; a mark that nat rules gave the first packet is
@@ -177,13 +177,13 @@ def _arrives(ending: Ending, way: Ending) -> bool:
 
 
 def _fate_of_moved(ending: Ending) -> Fate | None:
-    """What becomes of a TCP connection that existed and that a stack takes for a new one: its socket may be another one's."""
+    """What becomes of a TCP connection that exists and that a stack translates otherwise by now: another socket may get it."""
     if ending.walk.packet.protocol is not Protocol.TCP or seen(ending) is not Sees.CONNECTED:
         return None
     at = ending.walk.packet
     text = (
-        f"Whether the socket at {at_text(at.destination, at.destination_port)} has this connection is not known: a stack that holds no "
-        "entry of it translates its packets anew; one that has not resets it"
+        f"Whether the socket at {at_text(at.destination, at.destination_port)} has this connection is not known: a stack on the way holds "
+        "no entry of it or does not track it, and its nat rules are about such packets; a socket that has it not resets it"
     )
     return Sees.UNKNOWN, Unknown(code="CONNECTION_MOVED", text=text)
 

@@ -11,7 +11,7 @@ from enum import Enum
 from functools import partial
 from itertools import combinations, groupby
 
-from tracer.conntrack import Connection
+from tracer.conntrack import Connection, FlowTuple
 from tracer.forks import drawn
 from tracer.frozen import changed
 from tracer.limits import Budget
@@ -261,13 +261,30 @@ class HookRunner:
         """Apply the flow's binding, or decide it when this is the flow's first packet."""
         connection = crossing.connection
         if connection is None or crossing.state == "INVALID":
-            yield walk, crossing
+            yield self._passed_by(walk, crossing, hook), crossing
         elif connection.supposed and not _is_settled(connection, hook):
             yield self._supposed(walk, crossing, hook, connection)
         elif crossing.state != "NEW" or _is_settled(connection, hook):
             yield _bound(walk, crossing, hook), crossing
         else:
             yield from self._nat_chains(walk, crossing, hook, self._nat_ordered(crossing.stack, hook, walk.packet.family))
+
+    def _passed_by(self, walk: Walk, crossing: Crossing, hook: Hook) -> Walk:
+        """The walk of a packet that NAT leaves alone, as it has no entry: one of a connection that exists may have been translated before.
+
+        What the rules would do with a new one tells, or the entry that a packet without tracking does not use.
+        """
+        if not walk.existing or not walk.midstream or walk.answering or walk.moved or walk.packet.protocol is not Protocol.TCP:
+            return walk
+        table = crossing.stack.conntrack
+        found = table.find(FlowTuple.of(walk.packet)) if table is not None else None
+        if found is not None:
+            return changed(walk, moved=found[0].has_dnat or found[0].has_snat)
+        if crossing.state == "UNTRACKED":
+            return walk
+        asked = changed(crossing, state="NEW", connection=Connection.begin(walk.packet))
+        ways = self._nat_chains(walk, asked, hook, self._nat_ordered(crossing.stack, hook, walk.packet.family))
+        return changed(walk, moved=any(isinstance(way, Ending) or bool(rewritten(walk.packet, way[0].packet)) for way in ways))
 
     def _supposed(self, walk: Walk, crossing: Crossing, hook: Hook, connection: Connection) -> Passed | Ending:
         """An entry that nobody recorded translates nothing where no rule would; to what it translates otherwise is not known."""
@@ -326,7 +343,7 @@ class HookRunner:
         certain = walk.source_port_certain and not source
         odds = walk.probability if way.share == 1 else walk.probability * way.share
         visit = changed(walk.visit, steps=steps)
-        moved = walk.moved or (walk.existing and walk.midstream)
+        moved = walk.moved or (walk.existing and walk.midstream and not walk.answering)
         walk = changed(walk, packet=packet, visit=visit, probability=odds, source_port_certain=certain, moved=moved)
         return _settled(walk, crossing, crossing.connection.translated(packet), source=source)
 

@@ -52,7 +52,8 @@ class Walk:
     *tunnel* is the device whose own packet this is, which carries another's; None for any other.
     *source_port_certain* is false once NAT may have changed it; *answering*: this is the answer; *midstream*: no first packet.
     *existing*: the connection was there when the nodes were read, so their tables may hold it. *confirmed* are the tables that keep it,
-    as the packet got through their stack. *moved*: a stack that does not know the connection that exists translated its packet anew.
+    as the packet got through their stack. *moved*: a stack that does not know the
+    connection that exists may translate its packet otherwise than before.
     *sees* is what the client sees after all, where that is not what the first packet tells.
     """
 
