@@ -146,9 +146,10 @@ class Follower:
 
     def _begin(self, connection: Connection) -> None:
         noticed: list[Callable[[Sequence[StoredChange]], None]] = [self._taping.note]
+        own = self._own_stacks()
         if self.readings_mode != LiveSource.Readings.NONE:
-            noticed.append(self._with_readings(connection))
-        writer = Writer(self.source, self._holder, self._outbox, noticed, taping=self._taping)
+            noticed.append(self._with_readings(connection, own))
+        writer = Writer(self.source, self._holder, self._outbox, noticed, taping=self._taping, unwanted=own.unwanted)
         self._writer = writer
         self._spawn(writer.run, "writer")
         for kind in cluster.FOLLOWED_KINDS:
@@ -157,9 +158,14 @@ class Follower:
             player = self._player
             self._spawn(lambda: player.run(self._outbox.stop), "player")
 
-    def _with_readings(self, connection: Connection) -> Callable[[Sequence[StoredChange]], None]:
+    def _own_stacks(self) -> OwnStacks:
+        """Return which pods' own stacks are read: those that were recorded, or by the node reader those that somebody wants."""
         is_reader = self.readings_mode == LiveSource.Readings.DAEMONSET
-        own = OwnStacks(self._player.stacks if self._player is not None else settings.POD_STACKS if is_reader else ())
+        wanted = self._player.stacks if self._player is not None else settings.POD_STACKS if is_reader else ()
+        return OwnStacks(wanted, known=LiveSource.objects.values_list("nodes", flat=True).get(id=self.source))
+
+    def _with_readings(self, connection: Connection, own: OwnStacks) -> Callable[[Sequence[StoredChange]], None]:
+        is_reader = self.readings_mode == LiveSource.Readings.DAEMONSET
         readings = Readings(connection, self._outbox.put, self._rhythm(), NO_READER if is_reader else NO_PROXY, own.of)
         places = Places(self.readings_mode, settings.READER_NAMESPACE, readings.place)
         with self._lock:

@@ -1,6 +1,6 @@
 """Which pods' own stacks the node reader is to read, by node, as the watched pods and EndpointSlices say.
 
-``note`` is called in the writer's thread, ``of`` by those who read nodes.
+``note`` and ``unwanted`` are called in the writer's thread, ``of`` by those who read nodes.
 """
 
 from __future__ import annotations
@@ -19,18 +19,21 @@ logger = logging.getLogger(__name__)
 
 
 class OwnStacks:
-    """Follows the pods that are *wanted*; nothing is where none are."""
+    """Follows the pods that are *wanted*; nothing is where none are. *known* are the stacks that were read before it."""
 
-    def __init__(self, wanted: Sequence[PodsWanted]) -> None:
+    def __init__(self, wanted: Sequence[PodsWanted], known: Iterable[str] = ()) -> None:
         self._pods = WantedPods(wanted)
         self._lock = threading.Lock()
+        self._known = {name for name in known if "/pods/" in name}
+        self._is_new = True
         self._on: dict[str, dict[str, str]] = {}
         self._more = 0
 
     def note(self, changes: Iterable[StoredChange]) -> None:
         """Take what changed."""
         matters = [self._note(change) for change in changes]
-        if any(matters):
+        if any(matters) or self._is_new:
+            self._is_new = False
             stacks, more = within_bound(self._pods.stacks())
             if more and more != self._more:
                 logger.warning("%s", too_many(more))
@@ -39,6 +42,15 @@ class OwnStacks:
                 on.setdefault(stack.node, {})[stack.uid] = stack.stack
             with self._lock:
                 self._on, self._more = on, more
+
+    def unwanted(self) -> tuple[str, ...]:
+        """Return the stacks that are read no more, each once: nobody wants them now, or their pods do not run."""
+        if self._is_new:
+            return ()
+        wanted = {stack for on in self._on.values() for stack in on.values()}
+        left = tuple(sorted(self._known - wanted))
+        self._known = wanted
+        return left
 
     def of(self, node: str) -> Mapping[str, str]:
         """Return uid → what its stack is called, of the pods on *node* that are to be read."""

@@ -9,7 +9,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from django.db import Error, connection
@@ -45,9 +45,18 @@ Noticed = Callable[[Sequence[StoredChange]], None]
 
 
 class Writer:
-    """Writes for one source as *holder*. *noticed* is called in the writer's thread."""
+    """Writes for one source as *holder*. *noticed* and *unwanted* (pods' own stacks to be forgotten) are called in the writer's thread."""
 
-    def __init__(self, source: str, holder: str, outbox: Outbox, noticed: Sequence[Noticed] = (), taping: Taping | None = None) -> None:
+    def __init__(
+        self,
+        source: str,
+        holder: str,
+        outbox: Outbox,
+        noticed: Sequence[Noticed] = (),
+        taping: Taping | None = None,
+        unwanted: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
+        self._unwanted = unwanted
         self._source, self._holder, self._outbox = source, holder, outbox
         self._noticed = tuple(noticed)
         self._taping = taping
@@ -204,7 +213,7 @@ class Writer:
         """Return the files of nodes that are no more, as gone, and of pods' own stacks."""
         nodes = dict.fromkeys(node for change in changes if (node := self._gone_with(change)))
         stacks = (stack for change in changes if (stack := _stack_gone_with(change)) in self._files.to_dict())
-        gone = dict.fromkeys((*nodes, *stacks, *(stack for node in nodes for stack in self._files.stacks_on(node))))
+        gone = dict.fromkeys((*nodes, *stacks, *self._unwanted(), *(stack for node in nodes for stack in self._files.stacks_on(node))))
         return tuple(change for node in gone for change in self._files.forget(node, time.time()))
 
     def _gone_with(self, change: StoredChange) -> str | None:

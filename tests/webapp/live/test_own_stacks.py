@@ -9,20 +9,22 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
-from tests.webapp.live.following import DEMO, followed, until
+from tests.webapp.live.following import DEMO, HASTY, followed, until
 from tracer.changes import FileChange
 from tracer.snapshot import Snapshot
 from tracer.snapshot.timeline import file_after_step
 from webapp import uploads
-from webapp.live import live_sources, saving
+from webapp.cluster import Connection
+from webapp.live import lease, live_sources, saving
+from webapp.live.follower import Follower
 from webapp.live.own_stacks import OwnStacks
 from webapp.live.recording import Recorder
 from webapp.live.step_titles import title_of
-from webapp.models import LiveItem
+from webapp.models import LiveItem, LiveSource
 from webapp.pods_wanted import parse_wanted
 from webapp.reading.changes import StoredChange
 from webapp.reading.paths import FilePath, parse_path
-from webapp.recorded_api import RecordedApi, Timeline
+from webapp.recorded_api import RecordedApi, Timeline, serve
 
 RULES = b"*nat\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -p tcp -j REDIRECT --to-ports 15001\nCOMMIT\n"
 LATER = RULES.replace(b"15001", b"15002")
@@ -114,6 +116,36 @@ def test_it_follows_pods_and_slices() -> None:
     own.note([change("endpointslices", "s-1", None)])
     assert own.of("n") == {}
     assert own.of("m") == {}
+
+
+def test_what_nobody_wants_any_more_is_said_once() -> None:
+    own = OwnStacks((parse_wanted("label:d/app=x"),), known=("n", "n/pods/d_a", "n/pods/d_b"))
+    assert own.unwanted() == (), "nothing is known of the cluster yet"
+    own.note([change("pods", name, pod_of(name, labels={"app": "x"})) for name in ("a", "c")])
+    assert (own.unwanted(), own.unwanted()) == (("n/pods/d_b",), ())
+    own.note([change("pods", "a", pod_of("a", labels={"app": "y"}))])
+    assert (own.unwanted(), own.unwanted()) == (("n/pods/d_a",), ())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_wanted_no_more_goes_with_the_next_follower(settings: Any) -> None:
+    files, pod = shop()
+    settings.POD_STACKS = (parse_wanted(f"pod:{pod['metadata']['namespace']}/{pod['metadata']['name']}"),)
+    api = RecordedApi(Timeline.open(files), readers=True)
+    with followed(api, readings="daemonset") as source:
+        until(lambda: stack_of(pod) in source.row.nodes, "the pod's own stack is read", seconds=40)
+    settings.POD_STACKS = ()
+    with serve(api) as server:
+        holder = lease.holder_name()
+        LiveSource.objects.filter(id=source.source).update(lease_holder="", lease_until=None)
+        assert lease.take(source.source, holder)
+        follower = Follower(source.row, holder, connect=lambda: Connection.to_url(server.url, token=server.token), pace=HASTY)
+        follower.start()
+        try:
+            until(lambda: not kept(source.source) and stack_of(pod) not in source.row.nodes, "its files are gone", seconds=40)
+        finally:
+            follower.stop()
+            until(lambda: follower.is_over.is_set() and not follower.is_writing, "the follower ends")
 
 
 def test_a_stack_is_named_where_its_files_are() -> None:
