@@ -30,6 +30,8 @@ _OBJECT_HEAD = b'{"kind": "List"'
 _WHAT = {name: row.what for row in ROWS for name in (row.name, row.ip6) if name}
 _TOP = re.compile(rf"(?P<kind>{'|'.join(KINDS)})\.(?:json|ya?ml)")
 _NODE_FILE = re.compile(r"nodes/[^/]{1,253}/(?P<name>[^/]{1,100})")
+_OF_A_POD = re.compile(r"(?:.*/)?nodes/[^/]+/pods/[^/_]+_[^/_]+/[^/]+")
+"""What lies in the folder of a pod's own stack is no node's, whatever it is: what such a stack has not is left there."""
 _WORD = re.compile(r"[a-z0-9.-]+")
 _SAID_ROOTS = 5
 _BUNDLES_FOLDERS = ("cluster-resources", "cluster-scoped-resources", "namespaces")
@@ -177,7 +179,7 @@ class _Arranging:
         """The documented name of a node's file: what its content is, else its own name; of one that waits what was told before."""
         if path in self._waiting:
             return self._waiting[path]
-        if is_unused(path):
+        if is_unused(path) or _OF_A_POD.fullmatch(path):
             return None
         name = path.rpartition("/")[2]
         one = self._glances[path]

@@ -144,6 +144,26 @@ def test_two_files_for_one_place_are_not_laid_over_each_other() -> None:
     assert [one.path for one in found.unplaced] == ["old/n1/iptables-save.txt"]
 
 
+@pytest.mark.parametrize("root", ["", "a/snapshot/"])
+def test_what_lies_in_a_pods_own_folder_is_never_its_nodes(root: str) -> None:
+    """Not by what it is, and not where the node has no such file; what a pod's stack can have stays where it is."""
+    nodes = json.dumps({"kind": "List", "items": [{"kind": "Node", "metadata": {"name": "n1"}}]}).encode()
+    own = f"{root}nodes/n1/pods/shop_web-1/"
+    files = {
+        f"{root}nodes.json": nodes,
+        f"{own}iptables-save.txt": DUMP,
+        f"{own}conntrack.txt": SAMPLES["conntrack.txt"].encode(),
+        f"{own}notes.log": SAMPLES["ip-addr.json"].encode(),
+        f"{root}nodes/n1/readme.md": b"x",
+    }
+    found = arranged(files)
+    assert found.name(f"{own}iptables-save.txt") == "nodes/n1/pods/shop_web-1/iptables-save.txt"
+    assert {found.name(f"{own}{name}") for name in ("conntrack.txt", "notes.log")} <= {
+        f"{at}{name}" for name in ("conntrack.txt", "notes.log") for at in (own, own.removeprefix(root))
+    }
+    assert found.unplaced == ()
+
+
 def test_two_snapshots_are_not_mixed() -> None:
     with pytest.raises(SnapshotError, match="2 snapshots"):
         arranged({f"{folder}/{path}": content for folder in ("a", "b") for path, content in SNAPSHOT.items()})
