@@ -74,7 +74,7 @@ class SentAgain:
             self._ended[key] = self._fates(ending)
         fates = self._ended[key]
         is_udp = walk.packet.protocol is Protocol.UDP
-        if fates is None or (fates.keys() == {Sees.TIMEOUT} and (is_udp or is_as_before or _end(fates[Sees.TIMEOUT].last) == _end(ending))):
+        if fates is None or (fates.keys() == {Sees.TIMEOUT} and (is_udp or _end(fates[Sees.TIMEOUT].last) == _end(ending))):
             yield ending
         elif is_udp:
             yield _remarked(ending, "DATAGRAM_SENT_AGAIN", _datagram(fates))
@@ -85,16 +85,20 @@ class SentAgain:
                 yield _drawn_again(ending, fate)
 
     def _fates(self, ending: Ending) -> dict[Sees, _Fate] | None:
-        """How it ends for the client by the last packet, with odds that are 1 in all; None where that depends on what nobody recorded."""
+        """How it ends for the client by the last packet, with odds that are 1 in all; None where nothing is to be said of it.
+
+        That is where it depends on what nobody recorded, and where chance only draws among ends that the client sees alike.
+        """
         pending = {_left_behind(ending): (Fraction(1), ending)}
         fates: dict[Sees, _Fate] = {}
-        number = 1
+        number, is_drawn = 1, False
         for number in range(2, _ATTEMPTS[self._start.walk.packet.protocol] + 1):
             following: dict[_Left, tuple[Fraction, Ending]] = {}
             for left, (odds, last) in pending.items():
                 ways = self._ways(left, ending, last)
                 if ways is None:
                     return None
+                is_drawn |= len(ways) > 1
                 for share, way in ways:
                     if seen(way) is Sees.TIMEOUT:
                         behind = _left_behind(way)
@@ -107,7 +111,7 @@ class SentAgain:
                 break
         for odds, last in pending.values():
             _add(fates, _Fate(odds, last, number))
-        return fates
+        return None if is_drawn and fates.keys() == {Sees.TIMEOUT} else fates
 
     def _ways(self, left: _Left, ending: Ending, last: Ending) -> list[tuple[Fraction, Ending]] | None:
         """The ways of a packet that meets *left*, each with its share; None where that depends on a condition that *ending* lacks."""

@@ -144,6 +144,14 @@ def test_where_no_draw_gets_through_nothing_is_said() -> None:
     assert ends(dialled(two_nodes(*rules))) == {("dropped", Sees.TIMEOUT, Fraction(1, 2), ())}
 
 
+def test_nor_where_the_balancer_keeps_the_node_that_drops_all() -> None:
+    cluster = two_nodes((1, "filter", "-A FORWARD -d 10.1.2.0/24 -p tcp -j DROP -m comment --comment a"))
+    cluster.node(1).rules.insert(0, ("filter", "-A FORWARD -d 10.1.2.3/32 -p tcp -j DROP"))
+    cluster.services[0].type, cluster.services[0].lb_ip = "LoadBalancer", "203.0.113.100"
+    answer = dialled(cluster, "203.0.113.100:80", "external:203.0.113.9")
+    assert {(o.client_sees, tuple(codes(o))) for o in answer.outcomes} == {(Sees.CONNECTED, ()), (Sees.TIMEOUT, ())}
+
+
 def test_a_later_draw_may_be_refused() -> None:
     refused = "-A FORWARD -d 10.1.2.3/32 -p tcp -j REJECT --reject-with tcp-reset"
     assert ends(dialled(two_nodes((1, "filter", ONE_DEAD), (1, "filter", refused)))) == {
