@@ -72,8 +72,8 @@ _OPEN = (
         "UNMODELLED_TARGET",
     ),
     (
-        "What becomes of the ACK, where what tells it from the SYN was not recorded; behind a process that accepts, and on nodes without "
-        "rules (eBPF, userspace, Windows), it is not looked at; data and the connection's end are not walked anywhere",
+        "What becomes of the ACK and of what the server says then, where what tells them from the first packets was not recorded; behind "
+        "a process that accepts, and on nodes without rules (eBPF, userspace, Windows), neither is looked at; what follows is walked nowhere",
         "the first packet's answer, with a remark",
         "HANDSHAKE_UNKNOWN",
     ),
