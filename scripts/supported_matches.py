@@ -73,7 +73,7 @@ _OPEN = (
     ),
     (
         "What becomes of the ACK and of what the server says then, where what tells them from the first packets was not recorded; behind "
-        "a process that accepts, and on nodes without rules (eBPF, userspace, Windows), neither is looked at; what follows is walked nowhere",
+        "a process that accepts, and on nodes without rules (eBPF, userspace, Windows), neither is walked, nor is what follows",
         "the first packet's answer, with a remark",
         "HANDSHAKE_UNKNOWN",
     ),
