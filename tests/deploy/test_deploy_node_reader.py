@@ -22,6 +22,8 @@ import pytest
 import yaml
 
 from tests.oracle.netns import CommandFailed, Namespace, why_not
+from tests.webapp.collecting.stub_cluster import collect
+from tests.webapp.collecting.test_collecting_pod_stacks import cluster
 from tracer.query import Query, parse_destination, parse_source
 from tracer.simulate import trace
 from tracer.snapshot import Snapshot
@@ -269,6 +271,11 @@ def test_it_reads_the_own_stack_of_a_pod_with_the_rights_of_the_switch(node: Nam
     } <= brought
     found = unpacked_pods(tar_of(files), {UID}, read_at=1.0)
     assert {file.name for file in found[UID]} == brought
+    (tmp_path / "reading.tar").write_bytes(tar_of(files))
+    how = ("--readings", "daemonset", "--reader-namespace", "readers", "--node", "node-a", "--pod-stacks", "pod:shop/web-1")
+    ran = collect(tmp_path, cluster(tmp_path), *how, "out", readers=["node-a"], reader_tar=str(tmp_path / "reading.tar"))
+    taken = {path.name: path.read_bytes() for path in (tmp_path / "out/nodes/node-a/pods/shop_web-1").iterdir()}
+    assert taken == {name: files[f"pods/{UID}/{name}"] for name in brought if f"pods/{UID}/{name}" in files}, ran.err
 
 
 @pytest.mark.needs_root

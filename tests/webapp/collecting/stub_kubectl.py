@@ -6,7 +6,7 @@ object: ``lacks`` (programs that no container has), ``forbids`` (resources; ``po
 ``kinds`` (further kinds that the cluster has), ``pods`` (node → pod in place of the usual), ``proxy_label`` (in place of theirs),
 ``readers`` (nodes with a node reader in the namespace ``readers``), ``systems`` (node → operating system), ``plugins`` (node → [label,
 value, containers]: a network plugin's pod ``plugin-NODE``), ``debug`` (what goes wrong with debug pods: ``forbidden``, ``pending``,
-``hangs``).
+``hangs``), ``reader_tar`` (a file: what the node reader prints of pods' own stacks).
 A pod whose own stack the recording has prints what is there, of rules to containers with NET_ADMIN only, and so does a debug pod for it.
 It prints as kubectl does: keys sorted, four blanks, a List. It is started thousands of times: what takes long to import is not (pathlib), or
 where it is needed only.
@@ -235,6 +235,9 @@ def execute(arguments: list[str]) -> None:
         print("half of it")
         end(f"{text}\ncommand terminated with exit code {code}", code)
     printed_in_stack(space, pod, container, argv)
+    if argv[:2] == ["hopline-node-reader", "--pods"] and "reader_tar" in FAULTS:
+        sys.stdout.buffer.write(content(FAULTS["reader_tar"]))
+        return
     if argv[:2] == ["hopline-node-reader", "--pods"]:
         sys.stdout.buffer.write(reading_of_pods(argv[2].split(",")))
         return

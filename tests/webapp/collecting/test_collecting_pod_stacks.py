@@ -18,7 +18,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from tests.sizes import every
-from tests.webapp.collecting.stub_cluster import SCRIPT, collect, debug_pods, started
+from tests.webapp.collecting.stub_cluster import SCRIPT, collect, debug_pods, has, started
 from tests.webapp.collecting.test_collecting_platforms import comparable, last_words, ours
 from tests.webapp.collecting.test_collecting_ways import called
 from tests.webapp.recorded_api.test_server_kubectl import why_not
@@ -179,6 +179,24 @@ def test_which_pods_are_found(which: str, found: set[str] | str, tmp_path: Path)
         assert code == theirs.code == (0 if "no stack" in found else 1)
     else:
         assert set(stacks(tmp_path / "theirs")) == found
+
+
+@pytest.mark.parametrize("only_busybox", every((True, False), 2))
+def test_other_shells_write_the_same(only_busybox: bool, tmp_path: Path) -> None:
+    """With busybox alone on the PATH awk, sed, sort and tar are busybox's as well."""
+    shell: tuple[str, ...] = ("bash", "--posix")
+    path = None
+    if only_busybox:
+        if not has("busybox"):
+            pytest.skip("needs busybox: apt-get install busybox")
+        (tmp_path / "bin").mkdir()
+        subprocess.run(["busybox", "--install", "-s", str(tmp_path / "bin")], check=True)
+        path, shell = str(tmp_path / "bin"), (str(shutil.which("busybox")), "sh")
+    how = (*WAYS["auto"][0], "--pod-stacks", "svc:shop/web", "out.tar.gz")
+    ran = collect(tmp_path, cluster(tmp_path), *how, shell=shell, path=path, floods=["ss"])
+    found = stacks(tmp_path / "out.tar.gz")
+    assert {name: set(OWN) - files for name, files in found.items()} == {"shop_gate-1": {"ss.txt"}, "shop_web-1": {"ss.txt"}}, ran.err
+    assert debug_pods(tmp_path) == []
 
 
 def test_rules_that_a_container_may_not_print_are_one_line_a_kind_with_the_next_step(tmp_path: Path) -> None:
