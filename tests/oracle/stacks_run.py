@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tests.oracle.stacks_compare import agrees, told
@@ -85,11 +85,12 @@ def one_cluster(seed: int, result: Result) -> None:
     with World(drawn) as world:
         cluster = Cluster.from_snapshot(Snapshot.from_files(world.files()))
         seen = world.sockets.shoot(shots)
-        again = [shot for shot, one in zip(shots, seen, strict=True) if not agrees(asked(cluster, shot), one)]
-        settled = _again(world, cluster, list(dict.fromkeys(again)))
+        answers = {shot: asked(cluster, shot) for shot in shots}
+        again = [shot for shot, one in zip(shots, seen, strict=True) if not agrees(answers[shot], one)]
+        settled = _again(world, answers, list(dict.fromkeys(again)))
         for shot, observed in zip(shots, seen, strict=True):
             result.packets += 1
-            answer = asked(cluster, shot)
+            answer = answers[shot]
             _count(result, answer, shot, observed)
             if not agrees(answer, observed) and not agrees(answer, settled[shot]):
                 result.disagreements.append(told(drawn, shot, settled[shot], answer))
@@ -101,7 +102,7 @@ def one_cluster(seed: int, result: Result) -> None:
     result.counts += drawn.counts
 
 
-def _again(world: World, cluster: Cluster, shots: list[Shot]) -> dict[Shot, Observed]:
+def _again(world: World, answers: Mapping[Shot, Trace], shots: list[Shot]) -> dict[Shot, Observed]:
     """What clients see that ask again, each sender once at a time, and who still disagrees alone, as if nobody had sent before.
 
     NB: of a route that leads nowhere the kernel tells each sender once a second, beyond the first five. A neighbour that is asked for on
@@ -113,7 +114,7 @@ def _again(world: World, cluster: Cluster, shots: list[Shot]) -> dict[Shot, Obse
         time.sleep(_ONE_TOKEN)
         found |= dict(zip(turn, world.sockets.shoot(turn, _PATIENTLY), strict=True))
     for shot in shots:
-        if not agrees(asked(cluster, shot), found[shot]):
+        if not agrees(answers[shot], found[shot]):
             world.forget_neighbours()
             time.sleep(_ONE_TOKEN)
             found[shot] = world.sockets.shoot([shot], _PATIENTLY)[0]

@@ -33,6 +33,7 @@ class World:
         self.drawn = drawn
         self._stack = ExitStack()
         self.spaces: dict[str, Namespace] = {}
+        self._lasting: dict[str, dict[str, str]] = {}
         self.sockets = Sockets(self.spaces, drawn.plan.version)
         self._stack.callback(self.sockets.close)
         try:
@@ -176,10 +177,23 @@ class World:
         return found
 
     def _texts(self, space: str, stack: Stack) -> dict[str, str]:
+        """What is read in a stack: its rules each time, what does not change once."""
+        if space not in self._lasting:
+            self._lasting[space] = self._devices_and_ways(space)
+        run, six = self.spaces[space].run, "" if self.drawn.plan.version == 4 else "6"
+        empty = "".join(f"*{t}\nCOMMIT\n" for t in ("filter", "nat", "mangle", "raw"))
+        texts = {f"ip{six}tables-save.txt": run(f"ip{six}tables-nft-save") or empty, "nft-ruleset.txt": run("nft", "list", "ruleset")}
+        if any(table.maker == "legacy" for table in stack.tables):
+            texts[f"ip{six}tables-legacy-save.txt"] = run(f"ip{six}tables-legacy-save")
+        if stack.tells_hooks:
+            texts["nft-hooks.txt"] = stack.hooks(self.drawn.plan)
+        return self._lasting[space] | texts
+
+    def _devices_and_ways(self, space: str) -> dict[str, str]:
         run, version = self.spaces[space].run, self.drawn.plan.version
         six = "" if version == 4 else "6"
         settings = [x for x in run("sysctl", "-a", "-r", _SETTINGS).splitlines() if x.startswith("net.")]
-        texts = {
+        return {
             "ip-addr.json": run("ip", "-j", "addr"),
             "ip-link.json": run("ip", "-d", "-j", "link"),
             f"ip{six}-route.json": run("ip", f"-{version}", "-j", "route", "show", "table", "all"),
@@ -188,15 +202,7 @@ class World:
             "bridge-fdb.json": run("bridge", "-j", "fdb"),
             "ss.txt": run("ss", "-ltnu"),
             "sysctl.txt": "\n".join(settings) + "\n",
-            f"ip{six}tables-save.txt": run(f"ip{six}tables-nft-save")
-            or "".join(f"*{t}\nCOMMIT\n" for t in ("filter", "nat", "mangle", "raw")),
-            "nft-ruleset.txt": run("nft", "list", "ruleset"),
         }
-        if any(table.maker == "legacy" for table in stack.tables):
-            texts[f"ip{six}tables-legacy-save.txt"] = run(f"ip{six}tables-legacy-save")
-        if stack.tells_hooks:
-            texts["nft-hooks.txt"] = stack.hooks(self.drawn.plan)
-        return texts
 
     def _connections(self, space: str) -> dict[str, str]:
         family = "ipv4" if self.drawn.plan.version == 4 else "ipv6"
