@@ -29,7 +29,11 @@ def talk(world: World, drawing: Drawing, drawn: Drawn) -> Iterator[tuple[Observe
     cluster = Cluster.from_snapshot(Snapshot.from_files(files))
     lines = {one.port: list(_lines(files, drawn, one)) for one in asking}
     drawn.counts["connections that exist"] += len(asking)
-    drawn.counts["connections that no node has an entry of"] += sum(not found for found in lines.values())
+    for one in asking:
+        if one.shot.protocol == "tcp" and all("[UNREPLIED]" in _entry(files, *line) for line in lines[one.port]):
+            drawn.counts["connections whose entries saw no answer (not asked: they tell no more than a SYN does)"] += bool(lines[one.port])
+            lines[one.port] = []
+    drawn.counts["connections that no node has an entry of, or none that saw an answer"] += sum(not found for found in lines.values())
     asking = [one for one in asking if lines[one.port]]
     seen = world.sockets.go_on(asking)
     answers = [[trace(cluster, query_from_dict({"connection": {"node": n, "line": at}})) for n, at in lines[one.port]] for one in asking]

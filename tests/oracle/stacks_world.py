@@ -26,6 +26,10 @@ _SETTINGS = (
 )
 
 
+_TRACKING = "table inet own-tracking { chain seen { type filter hook prerouting priority 300; ct state untracked counter; }; }"
+"""A rule that needs connection tracking. Source: nft_ct_get_init."""
+
+
 class World:
     """The cluster *drawn*, built; close it."""
 
@@ -138,8 +142,12 @@ class World:
             self.spaces[space].run(*table.program, text=table.text())
 
     def change(self, changes: list[Change]) -> None:
-        """Give chains other rules, and let stacks forget their connections."""
+        """Give chains other rules, and let stacks forget their connections.
+
+        NB: a stack tracks connections as long as some rule needs that; its entries outlive the last such rule, and then translate nothing.
+        """
         for change in changes:
+            self.spaces[change.space].run("nft", "-f", "/dev/stdin", text=_TRACKING)
             for table, chain in change.chains:
                 self.spaces[change.space].run(*table.program, text=table.renewed(chain))
             if change.forgets:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from tracer.dispositions import WORDS
 from tracer.packet import Protocol
-from tracer.refusals import NOBODY_ANSWERS, seen_by
+from tracer.refusals import NOBODY_ANSWERS, RESET, seen_by
 from tracer.routing import ResultKind
 from tracer.trace import Disposition, Listener, Outcome, Sees, StackKind
 
@@ -21,6 +21,8 @@ _VAGUE = (Disposition.UNKNOWN, Disposition.LEAVES)
 _OWNERS = (StackKind.NODE, StackKind.POD)
 """Stacks whose rules and routes may be recorded: what they do to their own processes is known."""
 _BY_RULES = ("RULE_DROP", "POLICY_DROP", "RULE_REJECT")
+_OF_OPEN = (Sees.CONNECTED, Sees.TIMEOUT, Sees.HANGS, Sees.CLOSED, Sees.UNKNOWN)
+"""What a program may see that has been connected."""
 _OWN: Mapping[ResultKind, Sees] = {
     ResultKind.NONE: Sees.NET_UNREACHABLE,
     ResultKind.UNREACHABLE: Sees.NO_ROUTE,
@@ -31,11 +33,22 @@ _OWN: Mapping[ResultKind, Sees] = {
 """What routing says → the error that a process of the node itself gets. Source: fib_props in fib_semantics.c."""
 
 
-def client_sees(outcome: Outcome, no_way: ResultKind | None = None, says: str | None = None) -> Sees:
+def client_sees(outcome: Outcome, no_way: ResultKind | None = None, says: str | None = None, *, is_open: bool = False) -> Sees:
     """Return what the client of *outcome* sees.
 
     *no_way* is what routing said where it ended the packet, *says* what kind of no the stack that ended it sends back without a rule.
+    *is_open*: it is a packet of a connection that exists. Over TCP its program is told of a reset only; any other no makes the kernel
+    try again. Source: tcp_v4_err, tcp_v6_err, tcp_reset, Linux 6.18.
     """
+    seen = _seen(outcome, no_way, says)
+    if not is_open or not outcome.hops or outcome.hops[0].packet_in.protocol is not Protocol.TCP or seen in _OF_OPEN:
+        return seen
+    is_reset = RESET in (outcome.reject_with, says) or outcome.listener is Listener.ABSENT
+    return Sees.CLOSED if is_reset and seen is Sees.REFUSED else Sees.TIMEOUT
+
+
+def _seen(outcome: Outcome, no_way: ResultKind | None, says: str | None) -> Sees:
+    """What the client sees of a first packet, or over UDP of any."""
     if not outcome.hops:
         return WORDS[outcome.disposition].usual
     protocol = outcome.hops[0].packet_in.protocol

@@ -143,7 +143,8 @@ class SentAgain:
 
 def seen(ending: Ending) -> Sees:
     """Return what the client sees, as far as is known by now."""
-    return ending.walk.sees or client_sees(ending.outcome, ending.walk.no_way, ending.walk.says)
+    walk = ending.walk
+    return walk.sees or client_sees(ending.outcome, walk.no_way, walk.says, is_open=walk.existing and walk.midstream)
 
 
 def leaving(start: Departure, ending: Ending, walk: Walk) -> Departure:

@@ -24,7 +24,7 @@ from tracer.simulate.fabric import Fabric
 from tracer.simulate.health import HealthChecks
 from tracer.simulate.naming import traced_name
 from tracer.simulate.patience import Patience
-from tracer.simulate.sees import client_sees
+from tracer.simulate.sent_again import seen
 from tracer.simulate.start import new_start, not_here
 from tracer.simulate.walk import Ending
 from tracer.simulate.weighing import Share, weighed
@@ -179,7 +179,7 @@ def _collected(query: Query, endings: list[Ending], assuming: Assuming) -> Trace
         if ending.outcome.disposition is Disposition.UNKNOWN and ending.outcome.reason:
             reason = ending.outcome.reason
             unknowns.setdefault((reason.code, reason.text), Unknown(code=reason.code, text=reason.text))
-    outcomes = tuple(replace(e.outcome, client_sees=e.walk.sees or client_sees(e.outcome, e.walk.no_way, e.walk.says)) for e in endings)
+    outcomes = tuple(replace(e.outcome, client_sees=seen(e)) for e in endings)
     met = {word for outcome in outcomes for word in outcome.assumes}
     assumptions = tuple(a for a in assuming.told() if a.code in met)
     return Trace(query=query, outcomes=outcomes, unknowns=tuple(unknowns.values()), assumptions=assumptions)

@@ -232,3 +232,20 @@ def test_a_connection_that_is_taken_for_a_new_one_may_come_to_another_socket(hel
         assert outcome.destination.name == "web-1"
     assert outcome.client_sees is sees
     assert [remark.code for remark in outcome.remarks] == (["CONNECTION_MOVED"] if sees is Sees.UNKNOWN else [])
+
+
+@pytest.mark.parametrize(
+    ("target", "sees"),
+    [
+        ("REJECT", Sees.TIMEOUT),
+        ("REJECT --reject-with icmp-host-prohibited", Sees.TIMEOUT),
+        ("REJECT --reject-with tcp-reset", Sees.CLOSED),
+        ("DROP", Sees.TIMEOUT),
+    ],
+)
+def test_who_is_connected_over_tcp_is_told_of_a_reset_only(target: str, sees: Sees) -> None:
+    """Source: tcp_v4_err: a socket that is established keeps an ICMP error to itself, and sends again."""
+    cluster = two_nodes(PLAIN, PLAIN)
+    cluster.node(2).rules.append(("filter", f"-A FORWARD -d 10.1.2.2/32 -p tcp -j {target}"))
+    (outcome,) = asked(cluster).outcomes
+    assert outcome.client_sees is sees
