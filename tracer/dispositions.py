@@ -148,13 +148,22 @@ SEES: Mapping[str, str] = {
 """``client_sees`` → the sentence for it, "" where nobody knows."""
 
 
-def client_sentence(client_sees: str, protocol: str) -> str:
+_LATER: Mapping[str, str] = {
+    Sees.CONNECTED: "A SYN that is sent again connects, a second later or more.",
+    Sees.HANGS: "A SYN that is sent again connects, and then nothing is heard.",
+}
+"""What a client sees of later packets, where the first one did not arrive."""
+
+
+def client_sentence(disposition: str, client_sees: str, protocol: str) -> str:
     """Return the sentence for what a client over *protocol* sees, "" where nobody knows. Ping does not connect."""
-    is_echo = protocol.startswith("icmp") and client_sees == Sees.CONNECTED
-    return "The client gets an answer." if is_echo else SEES.get(client_sees, "")
+    if protocol.startswith("icmp") and client_sees == Sees.CONNECTED:
+        return "The client gets an answer."
+    later = _LATER.get(client_sees) if disposition != Disposition.DELIVERED else None
+    return later or SEES.get(client_sees, "")
 
 
 def sees(disposition: str, client_sees: str | None, protocol: str = "") -> str:
     """Return what the client sees, as a sentence: where that is not known, and in answers kept before it was told, the disposition's."""
     is_vague = client_sees is None or (client_sees == Sees.UNKNOWN and disposition != Disposition.DELIVERED)
-    return WORDS[disposition].sees if is_vague else client_sentence(client_sees or "", protocol)
+    return WORDS[disposition].sees if is_vague else client_sentence(disposition, client_sees or "", protocol)

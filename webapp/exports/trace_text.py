@@ -125,7 +125,7 @@ def _verdict(outcome: Outcome) -> Iterator[str]:
         yield f"  {outcome.reason.text} [{outcome.reason.code}]"
     if outcome.left_from:
         yield f"  leaves the cluster from node {outcome.left_from}"
-    if said := client_sentence(outcome.client_sees, outcome.hops[0].packet_in.protocol if outcome.hops else ""):
+    if said := client_sentence(outcome.disposition, outcome.client_sees, outcome.hops[0].packet_in.protocol if outcome.hops else ""):
         yield f"  client sees: {outcome.client_sees.value}. {said}"
     if outcome.source_seen:
         address, port = outcome.source_seen

@@ -10,6 +10,7 @@ from fractions import Fraction
 import pytest
 
 from tests.made_cluster import MadeCluster
+from tracer.dispositions import client_sentence
 from tracer.trace import Disposition, Outcome, Sees, Trace
 
 LOST, AGAIN = "HANDSHAKE_UNFINISHED", "SYN_SENT_AGAIN"
@@ -130,6 +131,19 @@ def test_a_node_that_stopped_its_draw_draws_again(source: str) -> None:
         ("dropped", Sees.TIMEOUT, Fraction(1, 128), ("SYN_DRAWN_AGAIN",)),
     }
     assert len({o.id for o in answer.outcomes}) == 3
+
+
+@pytest.mark.parametrize(
+    ("disposition", "seen", "said"),
+    [
+        (Disposition.DROPPED, Sees.CONNECTED, "A SYN that is sent again connects"),
+        (Disposition.DROPPED, Sees.HANGS, "A SYN that is sent again connects, and then"),
+        (Disposition.DELIVERED, Sees.CONNECTED, "The client connects."),
+        (Disposition.DELIVERED, Sees.HANGS, "The client connects, and then"),
+    ],
+)
+def test_who_connects_later_is_not_said_to_connect_by_what_was_dropped(disposition: Disposition, seen: Sees, said: str) -> None:
+    assert client_sentence(disposition, seen, "tcp").startswith(said)
 
 
 def test_a_draw_that_got_through_its_node_is_kept() -> None:
