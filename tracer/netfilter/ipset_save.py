@@ -433,7 +433,9 @@ def _word(part: WordPart, dimension: str, key: Key, side: str) -> bool | None:
         return part.text == str(key.mark)
     if dimension == "iface":
         device = key.in_device if side == "src" else key.out_device
-        if part.text.startswith("physdev:") or (device or "").startswith("?"):
+        if part.text.startswith("physdev:"):
             return None
+        if (device or "").startswith("?"):
+            return False if part.text == "lo" else None
         return (device or "").startswith(part.text[:-1]) if part.text.endswith("+") else part.text == device
     return None

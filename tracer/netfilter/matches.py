@@ -13,7 +13,7 @@ from typing import Any
 from tracer.netfilter import ipset_save
 from tracer.netfilter import model as m
 from tracer.netfilter.model import Hook
-from tracer.netfilter.view import UNKNOWN_PORT, UnknownAnswer, View, is_unnamed, is_version
+from tracer.netfilter.view import LOOPBACK, NO_BRIDGE, UNKNOWN_PORT, UnknownAnswer, View, is_unnamed, is_version
 from tracer.packet import Address, Protocol, unsaid, which
 
 Answer = bool | UnknownAnswer | Fraction
@@ -57,7 +57,7 @@ def _address(match: m.AddressMatch, view: View) -> Answer:
 
 def _interface(match: m.InterfaceMatch, view: View) -> Answer:
     device = (view.in_device if match.side == "in" else view.out_device) or ""
-    if is_unnamed(device) and match.pattern not in ("+", "lo"):
+    if is_unnamed(device) and match.pattern not in ("+", LOOPBACK):
         return _unknown(_UNNAMED)
     return interface_matches(match.pattern, device) != match.negated
 
@@ -265,7 +265,7 @@ def _mac(match: m.MacMatch, view: View) -> Answer:
 
 def _physdev(match: m.PhysdevMatch, view: View) -> Answer:
     if not view.bridge_seen:
-        return _unknown("whether the packet crosses a bridge is not known: links are not in the snapshot (ip-link.json)", "DATA_MISSING")
+        return _unknown(NO_BRIDGE, "DATA_MISSING")
     port = {"in": view.phys_in, "out": view.phys_out}.get(match.question)
     if port == UNKNOWN_PORT and match.pattern != "+":
         return _unknown("which port of the bridge the packet crosses is not in the snapshot")

@@ -15,7 +15,7 @@ from tracer.netfilter.nft_icmp import IcmpWord
 from tracer.netfilter.nft_set_index import Absent, OwnPort, Value, constant, same, unknown
 from tracer.netfilter.nft_typing import PROTOCOL_WORDS
 from tracer.netfilter.nft_values import Evaluator, fib_is_routed, label_memory
-from tracer.netfilter.view import UnknownAnswer, View
+from tracer.netfilter.view import LOOPBACK, UnknownAnswer, View, is_unnamed
 
 
 def holds(statement: n.Compare, view: View, values: Evaluator) -> bool | Fraction | UnknownAnswer:
@@ -28,6 +28,8 @@ def holds(statement: n.Compare, view: View, values: Evaluator) -> bool | Fractio
         return routed != (statement.operator == "!=")
     if _has_label(statement, view):
         return True
+    if _is_loopback_of_some_device(statement, view):
+        return statement.operator == "!="
     total, missing = Fraction(0), None
     for share, value in values.ways(statement.left, view):
         answer = _holds(statement, value, view, values)
@@ -46,6 +48,15 @@ def _has_label(statement: n.Compare, view: View) -> bool:
     if not (isinstance(left, n.Ct) and left.key == "label" and statement.operator == "in") or connection is None or view.state == "NEW":
         return False
     return isinstance(right, int | n.Word) and label_memory(constant(right), connection) in view.recent
+
+
+def _is_loopback_of_some_device(statement: n.Compare, view: View) -> bool:
+    """Whether it asks if a device that nobody named is lo: that is never among those."""
+    left, right = statement.left, statement.right
+    if not isinstance(left, n.Meta) or not isinstance(right, n.Word) or right.text != LOOPBACK or statement.operator not in ("==", "!="):
+        return False
+    device = view.in_device if left.key in ("iif", "iifname") else view.out_device if left.key in ("oif", "oifname") else None
+    return is_unnamed(device)
 
 
 def holds_together(group: Sequence[n.Compare], view: View, values: Evaluator) -> bool | UnknownAnswer:

@@ -26,7 +26,7 @@ from tracer.netfilter.nft_targets import assigned, chosen_element, lacks_depende
 from tracer.netfilter.nft_values import Evaluator, Indexes
 from tracer.netfilter.registered import BackEnd, Registered
 from tracer.netfilter.rule_language import Base, Costs
-from tracer.netfilter.view import UnknownAnswer, View
+from tracer.netfilter.view import NO_BRIDGE, UnknownAnswer, View, is_unnamed
 from tracer.netfilter.walk import RuleWalk
 from tracer.packet import Address, Family, Packet
 
@@ -119,15 +119,19 @@ class NftLanguage:
         self._parts = origin.parts
         self._values = Evaluator(origin.table, origin.indexes, budget)
 
-    def is_asked(self, view: View) -> bool:
-        """Return whether the packet crosses a device of the chain, or a bridge where it is for bridges."""
-        origin = self._origin
+    def is_asked(self, view: View) -> bool | UnknownAnswer:
+        """Return whether the packet crosses a device of the chain, or a bridge where it is for bridges; or that this is not known."""
+        origin, names = self._origin, self._origin.chain.devices
         if origin.bridging:
-            return view.bridged or view.phys_in is not None
-        if not origin.chain.devices:
+            crossed = view.bridged or view.phys_in is not None
+            return crossed if crossed or view.bridge_seen else unknown(NO_BRIDGE, "DATA_MISSING")
+        if not names:
             return True
-        passed = {view.out_device, view.phys_out} if origin.chain.hook == "egress" else {view.in_device, view.phys_in}
-        return not passed.isdisjoint(origin.chain.devices)
+        device, port = (view.out_device, view.phys_out) if origin.chain.hook == "egress" else (view.in_device, view.phys_in)
+        if port is not None and not is_unnamed(port) and view.routing.crosses(port, names):
+            return True
+        answer = view.routing.crosses(device, names)
+        return answer if answer is not None else unknown(f"whether the packet passes by {' or '.join(names)} is not known (ip-link.json)")
 
     def chain(self, name: str | None) -> n.NftChain | None:
         """Return the chain of that name; the base chain for None."""

@@ -78,8 +78,8 @@ class RuleLanguage(TypingProtocol[C, R, P]):
     budget: Budget
     costs: Costs
 
-    def is_asked(self, view: View) -> bool:
-        """Return whether the kernel asks the base chain at all of this packet."""
+    def is_asked(self, view: View) -> bool | UnknownAnswer:
+        """Return whether the kernel asks the base chain at all of this packet, or what is missing to tell."""
 
     def chain(self, name: str | None) -> C | None:
         """Return the chain of that name, None where the table has none; the base chain for None."""

@@ -15,7 +15,11 @@ from tracer.netfilter.ipset_save import IpSet
 from tracer.netfilter.model import EPHEMERAL, Hook, PortRange, RpfilterMatch
 from tracer.packet import Address, Packet
 
+LOOPBACK = "lo"
 UNKNOWN_PORT = "?"  # some port of the bridge, nobody says which
+
+
+NO_BRIDGE = "whether the packet crosses a bridge is not known: its device, or what kind it is of, is not in the snapshot (ip-link.json)"
 
 
 def is_unnamed(device: str | None) -> bool:
@@ -24,10 +28,13 @@ def is_unnamed(device: str | None) -> bool:
 
 
 class AddressTypes(TypingProtocol):
-    """What address types need from a stack's routing; tracer.routing.Routing has it."""
+    """What address types and chains of devices need from a stack's routing; tracer.routing.Routing has it."""
 
     def has_address_type(self, address: Address, types: Collection[str], device: str | None = None) -> bool | None:
         """Return whether the stack's own tables give *address* one of *types* (LOCAL, UNICAST, …); None when they cannot tell."""
+
+    def crosses(self, device: str | None, names: Collection[str]) -> bool | None:
+        """Return whether what passes by *device* passes by one of *names*; None when that is not known."""
 
     def address_type(self, address: Address, device: str | None = None) -> str:
         """Return the one type that the kernel's look-up gives *address* (LOCAL, UNICAST, …), or UNKNOWN."""

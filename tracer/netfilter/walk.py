@@ -119,11 +119,36 @@ class RuleWalk(Generic[C, R, P]):
         NB: a hostile rule set can make the walk as long as it likes (each of n chains jumping twice to the next); then it is given up,
         and what is left of the odds ends in one unknown leaf.
         """
-        if not self._language.is_asked(view):
+        asked = self._language.is_asked(view)
+        if asked is True:
+            yield from self._walked(self._start(view, steps))
+        elif asked is False:
+            yield Leaf("accept", view, steps, _ONE)
+        else:
+            yield from self._perhaps(asked, view, steps)
+
+    def _start(self, view: View, steps: StepList | None) -> _Cursor:
+        return _Cursor((self._frame(self._language.chain(None), view.packet),), view, steps, _ONE)
+
+    def _perhaps(self, why: UnknownAnswer, view: View, steps: StepList | None) -> Iterator[Leaf]:
+        """The ends of a chain of which it is not known whether it is asked: that matters only where it does something."""
+        title = self._base.title
+        missing = Unknown(code=why.code, text=why.text, at={"file": self._base.file})
+        holds, fails = f"{title} is asked ({why.text})", f"{title} is not asked ({why.text})"
+        question = f"whether {title} is asked ({why.text})"
+        yes = Fork(question=question, branch=0, condition=holds, unknowns=(missing,))
+        no = Fork(question=question, branch=1, condition=fails, is_without=True, unknowns=(missing,))
+        asked = changed(self._start(view, steps), probability=_HALF, conditions=(holds,), unknowns=(missing,), forks=(yes,))
+        ends = list(self._walked(asked))
+        if all(end.verdict == "accept" and end.view == view for end in ends):
             yield Leaf("accept", view, steps, _ONE)
             return
+        yield from ends
+        yield Leaf("accept", view, steps, _HALF, (fails,), (missing,), forks=(no,))
+
+    def _walked(self, start: _Cursor) -> Iterator[Leaf]:
         found, most = 0, self._budget.limits.ways
-        pending = [_Cursor((self._frame(self._language.chain(None), view.packet),), view, steps, _ONE)]
+        pending = [start]
         while pending:
             if found >= most or len(pending) > most or self._budget.is_spent:
                 yield self._given_up(pending)

@@ -48,7 +48,7 @@ def matches(rule: PolicyRule, flow: Flow) -> bool | None:
 
 def unknown_because(rule: PolicyRule, flow: Flow) -> str:
     """Return why *rule*'s match is unknown, as a sentence."""
-    what = ", ".join(rule.unmodelled) or "a selector that this packet does not specify (protocol, port, user or tunnel)"
+    what = ", ".join(rule.unmodelled) or "a selector that this packet does not specify (device, protocol, port, user or tunnel)"
     return f"policy rule {rule.to_text()!r} has {what}"
 
 

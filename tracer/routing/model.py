@@ -20,6 +20,8 @@ UNIVERSE, LINK_SCOPE, HOST = 0, 253, 254
 _WITHOUT_CARRIER = frozenset({"DOWN", "LOWERLAYERDOWN", "NOTPRESENT"})
 _WAITING = frozenset({"DORMANT", "TESTING"})
 TUNNELS = frozenset({"vxlan", "geneve", "ipip", "sit", "gre", "gretap", "ip6tnl", "ip6gre", "ip6gretap", "wireguard"})
+STACKED = frozenset({"vlan", "macvlan", "macvtap", "ipvlan", "ipvtap"})
+"""Kinds of devices whose frames pass by the device that they lie on."""
 LOCAL_TABLE, MAIN_TABLE, DEFAULT_TABLE = "local", "main", "default"
 TABLE_NAMES = {"255": LOCAL_TABLE, "254": MAIN_TABLE, "253": DEFAULT_TABLE}
 
@@ -97,6 +99,7 @@ class Link:
 
     Of a tunnel: *tunnel_over* is the device that its own packets are bound to, *tunnel_local* and *tunnel_remote* are their addresses,
     *tunnel_id* is the network's number (VNI), *tunnel_port* the UDP port; *is_external*: a program says of each packet where it goes.
+    *lies_on* is the device below a VLAN or macvlan; of one whose kind was not recorded it may be a veth's other end.
     """
 
     name: str
@@ -121,6 +124,7 @@ class Link:
     tunnel_id: int | None = None
     tunnel_port: int | None = None
     is_external: bool = False
+    lies_on: str | None = None
 
     @property
     def up(self) -> bool:

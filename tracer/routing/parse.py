@@ -22,6 +22,7 @@ from tracer.routing.entries import Entry, entries_of, load_entries
 from tracer.routing.model import (
     MAIN_TABLE,
     SCOPES,
+    STACKED,
     TABLE_NAMES,
     TUNNELS,
     Forwarding,
@@ -111,6 +112,7 @@ def _link(entry: Entry) -> Link:
         tunnel_id=tunnel.integer("id") if tunnel else None,
         tunnel_port=tunnel.integer("port") if tunnel else None,
         is_external=tunnel is not None and tunnel.flag("external"),
+        lies_on=entry.text("link") if kind is None or kind in STACKED else None,
     )
 
 

@@ -223,6 +223,7 @@ class HookRunner:
             phys_in=crossing.phys_in,
             phys_out=crossing.phys_out,
             bridged=crossing.bridged,
+            bridge_seen=_is_bridge_seen(crossing),
             state=crossing.state or "INVALID",
             connection=crossing.connection,
             reply=crossing.reply,
@@ -411,6 +412,16 @@ def _in_device(crossing: Crossing, hook: Hook) -> str | None:
     return crossing.in_device
 
 
+def _is_bridge_seen(crossing: Crossing) -> bool:
+    """Whether it is known that the packet came by a bridge's port, or did not."""
+    device, routing = crossing.in_device, crossing.stack.routing
+    if device is None or crossing.phys_in is not None:
+        return True
+    if is_unnamed(device):
+        return bool(routing.links) and not any(link.is_bridge for link in routing.links)
+    return device == "lo" or routing.link(device) is not None
+
+
 def _stepped(walk: Walk, steps: StepList | None) -> Walk:
     return changed(walk, visit=changed(walk.visit, steps=steps))
 
@@ -533,8 +544,6 @@ def _reverse_path(match: m.RpfilterMatch, walk: Walk, crossing: Crossing) -> boo
     """Whether the way back to the source leaves by the device the packet came in by. Source: ipt_rpfilter.c, ip6t_rpfilter.c."""
     if crossing.in_device is None or crossing.in_device == "lo":
         return True
-    if is_unnamed(crossing.in_device):
-        return None
     if unsaid(walk.packet.source):
         return None
     results = crossing.stack.routing.lookup(walk.packet.source, mark=walk.packet.mark if match.valid_mark else 0)
@@ -543,5 +552,7 @@ def _reverse_path(match: m.RpfilterMatch, walk: Walk, crossing: Crossing) -> boo
     if any(r.kind is ResultKind.LOCAL for r in results):
         return match.accept_local
     reachable = [r for r in results if r.kind is ResultKind.UNICAST]
+    if reachable and not match.loose and is_unnamed(crossing.in_device):
+        return None
     is_back = bool(reachable) and (match.loose or any(r.device == crossing.in_device for r in reachable))
     return None if not is_back and unsaid(walk.packet.source) is not None else is_back  # somebody outside may be anywhere

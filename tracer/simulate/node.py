@@ -266,8 +266,8 @@ class NodeWalk:
 
     def _forward(self, walk: Walk, crossing: Crossing, result: RouteResult) -> Iterator[Way]:
         stack, version = crossing.stack, walk.packet.destination.version
-        if stack.routing.forwarding(version, crossing.in_device) is False:
-            yield _not_forwarded(walk, stack)
+        if ended := _not_forwarded(walk, crossing):
+            yield ended
             return
         if crossing.header.get("ttl", 64) <= 1:
             text = f"{stack.begins} does not forward the packet: its time to live ends here, and the sender is told (ICMP time exceeded)"
@@ -489,8 +489,8 @@ def _lost_way(walk: Walk, result: RouteResult, crossing: Crossing) -> Ending | N
     """
     version, stack = walk.packet.destination.version, crossing.stack
     is_refused = result.kind in _TOLD or result.kind is ResultKind.BLACKHOLE
-    if is_refused and version == 4 and stack.routing.forwarding(4, crossing.in_device) is False:
-        return _not_forwarded(walk, stack)
+    if is_refused and version == 4 and (ended := _not_forwarded(walk, crossing)):
+        return ended
     told = _TOLD.get(_said(result))
     return _no_way(walk if told is None else changed(walk, says=told[version == 6]), result, stack)
 
@@ -503,7 +503,18 @@ def _said(result: RouteResult) -> ResultKind:
     return ResultKind.NONE if result.kind is ResultKind.UNREACHABLE and result.route is None else result.kind
 
 
-def _not_forwarded(walk: Walk, stack: NodeStack) -> Ending:
+def _not_forwarded(walk: Walk, crossing: Crossing) -> Ending | None:
+    """The end of a packet where the stack forwards nothing, or not what comes in by this device; None where it does."""
+    stack, version = crossing.stack, walk.packet.destination.version
+    devices: tuple[str | None, ...] = (crossing.in_device,)
+    if is_unnamed(crossing.in_device) and not stack.routing.inferred_from:
+        devices = tuple(link.name for link in stack.routing.links if not link.loopback and not link.is_down) or devices
+    found = {stack.routing.forwarding(version, device) for device in devices}
+    if False not in found:
+        return None
+    if len(found) > 1:
+        text = f"by which of its devices {stack.called} gets the packet, which is not recorded: it does not forward what comes in by some"
+        return walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": stack.name}))
     text = f"{stack.begins} does not forward packets: forwarding is switched off"
     return walk.end(Disposition.DROPPED, Reason(code="FORWARDING_OFF", text=text))
 

@@ -337,6 +337,62 @@ def test_which_packets_a_chain_is_asked_for(row: Row) -> None:
     assert bool(found) or not row.dropped
 
 
+_INGRESS, _EGRESS = (f'type filter hook {hook} device "eth0" priority 0; policy accept;' for hook in ("ingress", "egress"))
+
+
+@pytest.mark.parametrize(("family", "base"), [("netdev", _INGRESS), ("inet", _INGRESS), ("netdev", _EGRESS)])
+@pytest.mark.parametrize("device", ["?", "?uplink"])
+def test_a_chain_of_a_device_is_perhaps_asked_where_nobody_named_it(family: str, base: str, device: str) -> None:
+    seen = view(hook=Hook.PREROUTING if base is _INGRESS else Hook.POSTROUTING, in_device=device, out_device=device)
+    asked, not_asked = leaves("tcp dport 80 drop", seen, family=family, base=base)
+    assert (asked.verdict, not_asked.verdict) == ("drop", "accept")
+    assert (asked.probability, not_asked.probability) == (Fraction(1, 2), Fraction(1, 2))
+    assert asked.conditions[0].startswith("chain c of table ")
+    assert " is asked (" in asked.conditions[0]
+    assert " is not asked (" in not_asked.conditions[0]
+    assert [fork.is_without for leaf in (asked, not_asked) for fork in leaf.forks] == [False, True]
+    assert asked.unknowns == not_asked.unknowns != ()
+
+
+@pytest.mark.parametrize(
+    "rule", ["", "counter", "tcp dport 80 accept", "tcp dport 81 drop", "meta iifname lo drop", "ip protocol udp drop"]
+)
+def test_that_does_not_matter_where_the_chain_does_nothing(rule: str) -> None:
+    [leaf] = leaves(rule, view(in_device="?"), family="netdev", base=_INGRESS)
+    assert (leaf.verdict, leaf.probability, leaf.conditions, leaf.unknowns, leaf.steps) == ("accept", 1, (), (), None)
+
+
+@pytest.mark.parametrize("rule", ["meta mark set 0x7", "drop", "tcp dport 80 reject", "jump nowhere", "meta iifname eth1 drop"])
+def test_it_matters_where_the_chain_does_anything(rule: str) -> None:
+    found = leaves(rule, view(in_device="?"), family="netdev", base=_INGRESS)
+    assert sum(leaf.probability for leaf in found) == 1
+    assert len(found) > 1
+    assert all(leaf.unknowns and leaf.conditions for leaf in found)
+
+
+def test_a_bridges_chain_is_perhaps_asked_where_no_bridge_is_known_of() -> None:
+    base = "type filter hook prerouting priority 0; policy accept;"
+    found = leaves("drop", view(in_device="eth0", bridge_seen=False), family="bridge", base=base)
+    assert [leaf.verdict for leaf in found] == ["unknown", "accept"]
+    assert [leaf.verdict for leaf in leaves("drop", view(in_device="eth0"), family="bridge", base=base)] == ["accept"]
+
+
+NAMED = ("iifname", "iif", "oifname", "oif")
+
+
+@pytest.mark.parametrize("word", NAMED)
+@pytest.mark.parametrize("device", ["?", "?uplink"])
+@pytest.mark.parametrize(
+    ("asked", "expected"), [("lo", False), ("!= lo", True), ("eth0", None), ("!= eth0", None), ('"eth*"', None), ("{ lo, eth0 }", None)]
+)
+def test_a_device_that_nobody_named_is_none_by_its_name(word: str, device: str, asked: str, expected: bool | None) -> None:
+    seen = view(hook=Hook.FORWARD, in_device=device, out_device=device)
+    base = "type filter hook forward priority 0; policy accept;"
+    found = leaves(f"meta {word} {asked} drop", seen, base=base)
+    answer = None if len(found) > 1 or found[0].unknowns else not found[0].by_policy
+    assert answer is expected
+
+
 def test_rules_of_a_bridge_are_unknown_for_bridged_packets() -> None:
     seen = view(hook=Hook.FORWARD, bridged=True, phys_in="veth1", in_device="cni0")
     found = leaves("drop", seen, family="bridge", base="type filter hook forward priority 0; policy accept;")

@@ -27,6 +27,9 @@ class KnownTypes:
             return None
         return self.types.get(str(address), "UNICAST") in types and device in (None, "eth0")
 
+    def crosses(self, device: str | None, names: Collection[str]) -> bool | None:
+        return None if device is None or device.startswith("?") else device in names
+
     def address_type(self, address: Address, device: str | None = None) -> str:
         return "UNKNOWN" if self.types is None else self.types.get(str(address), "UNICAST") if device in (None, "eth0") else "UNICAST"
 

@@ -89,6 +89,12 @@ class WatchedRouting(Routing):
         self._asked(devices=(bridge,))
         return self._inner.bridge_ports(bridge)
 
+    def crosses(self, device: str | None, names: Collection[str]) -> bool | None:
+        """Return whether what passes by *device* passes by one of *names*: what is a port of what, every device says."""
+        self._note(IP_LINK.name, Devices())
+        self._note(IP_ADDR.name, Devices())
+        return self._inner.crosses(device, names)
+
     def device_of(self, address: Address) -> str | None:
         """Return the device that holds *address*."""
         found = self._inner.device_of(address)

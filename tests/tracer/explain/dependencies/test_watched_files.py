@@ -241,6 +241,7 @@ ROUTING: dict[str, tuple[Ask, ...]] = {
     "neighbour": routed(lambda r, _: r.neighbour(ip_address("10.1.1.2"), "cbr0"), None),
     "devices_towards": to_address(lambda r, a: r.devices_towards(a), *POD, *OUTSIDE),
     "passed_over": to_address(lambda r, a: [(replace(x, index=-1), y) for x, y in r.passed_over(a, None)], *POD, *OUTSIDE),
+    "crosses": routed(lambda r, name: (r.crosses(name, ["eth0"]), r.crosses(name, ["vethweb1"])), "eth0", "cbr0", "?"),
     "port_hairpin": routed(lambda r, name: r.port_hairpin(name), "vethweb1"),
 }
 NOT_ASKED = {"from_texts", "faults", "inferred_from", "sysctls"}
