@@ -91,7 +91,7 @@ more_connections='proc-net-nf-conntrack.txt conntrack.txt cat /proc/net/nf_connt
 proc-net-ip-vs-conn.txt - cat /proc/net/ip_vs_conn'
 # Prints settings as grep would, with nothing but a shell and cat: a fixed text, which only reads.
 # shellcheck disable=SC2016 # for the shell of the container
-settings_script='cd /proc/sys/net && for f in ipv4/*_* ipv4/vs/* bridge/* netfilter/* ipv4/conf/*/accept_local ipv4/conf/*/arp_ignore ipv4/conf/*/forwarding ipv4/conf/*/proxy_arp ipv4/conf/*/route_localnet ipv4/conf/*/rp_filter ipv4/conf/*/src_valid_mark ipv6/conf/*/forwarding; do [ -f "$f" ] && v=$(cat "$f") && echo "/proc/sys/net/$f:$v"; done 2>/dev/null; :'
+settings_script='cd /proc/sys/net && for f in ipv4/*_* ipv4/vs/* bridge/* netfilter/* ipv4/conf/*/accept_local ipv4/conf/*/arp_announce ipv4/conf/*/arp_filter ipv4/conf/*/arp_ignore ipv4/conf/*/forwarding ipv4/conf/*/proxy_arp ipv4/conf/*/route_localnet ipv4/conf/*/rp_filter ipv4/conf/*/src_valid_mark ipv6/conf/*/forwarding ipv6/conf/*/proxy_ndp; do [ -f "$f" ] && v=$(cat "$f") && echo "/proc/sys/net/$f:$v"; done 2>/dev/null; :'
 # The network plugins whose pods share the network of their node: label, then the containers to read in (webapp/collecting/plugin_pods.py).
 plugin_pods='app=ovnkube-node ovnkube-controller ovnkube-node ovn-controller
 app=sdn sdn

@@ -105,6 +105,34 @@ REASONS = (
         sources=(kernel("net/core/neighbour.c"), manual("ip-neighbour(8)")),
     ),
     Explanation(
+        code="NEIGHBOUR_SILENT",
+        severity=Severity.FAULT,
+        theme=Theme.ROUTING,
+        title="The next hop does not answer who it is",
+        sentence="The sender asks on the link who has the next hop's address, and the node that has it does not answer there.",
+        meaning=(
+            "Over IPv4 a node answers an ARP request on any device for any of its addresses, unless arp_ignore (1: the device's own only, "
+            "2: within the subnet, 3: none of scope host, 8: none), arp_filter or rp_filter of the device forbid it; by which address is "
+            "asked is the sender's arp_announce. Over IPv6 a device answers for its own addresses only. Nobody answers, and after three "
+            "questions the sender is told 'host unreachable'.",
+            "A device with NOARP does not answer, and sends without asking: to its own link-layer address, so that the packet vanishes.",
+        ),
+        confirm=(
+            Check(look_for="INCOMPLETE or FAILED, on the sender.", command="ip neigh show ADDRESS"),
+            Check(
+                look_for="Values other than 0, on the node that should answer.",
+                command="sysctl -a | grep -E 'arp_(ignore|filter|announce)|rp_filter'",
+            ),
+            Check(look_for="NOARP.", command="ip -d link show dev DEVICE"),
+        ),
+        fix=(
+            Remedy(action="Put the address on the device that is asked.", trade_off="None for a node's own address."),
+            Remedy(action="sysctl -w net.ipv4.conf.DEVICE.arp_ignore=0", trade_off="The node answers for Service addresses (IPVS), too."),
+            Remedy(action="ip link set dev DEVICE arp on", trade_off="None on a link that is shared."),
+        ),
+        sources=(kernel("net/ipv4/arp.c"), kernel("net/ipv6/ndisc.c"), _SYSCTL),
+    ),
+    Explanation(
         code="ROUTE_PROHIBITED",
         severity=Severity.FAULT,
         theme=Theme.ROUTING,

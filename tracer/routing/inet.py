@@ -209,6 +209,13 @@ class Inet:
         gateway = _v4(result.gateway)
         return self._select(device, gateway if gateway is not None else destination, UNIVERSE)
 
+    def asking_address(self, device: str, target: IPv4Address) -> IPv4Address | None:
+        """Return the address by which an ARP request on *device* asks for *target*, where the packet's own is not taken.
+
+        Source: arp_solicit(), inet_select_addr().
+        """
+        return self._select(device, target, LINK_SCOPE)
+
     def _select(self, device: str | None, towards: IPv4Address | None, scope: int) -> IPv4Address | None:
         if self._by_device is None:
             return None

@@ -23,6 +23,8 @@ TUNNELS = frozenset({"vxlan", "geneve", "ipip", "sit", "gre", "gretap", "ip6tnl"
 STACKED = frozenset({"vlan", "macvlan", "macvtap", "ipvlan", "ipvtap"})
 """Kinds of devices whose frames pass by the device that they lie on."""
 LOCAL_TABLE, MAIN_TABLE, DEFAULT_TABLE = "local", "main", "default"
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", re.ASCII)
+_BARE = frozenset({None, "veth", "bridge", "vlan", "macvlan", "bond", "team"})
 TABLE_NAMES = {"255": LOCAL_TABLE, "254": MAIN_TABLE, "253": DEFAULT_TABLE}
 
 
@@ -161,6 +163,12 @@ class Link:
     def resolves(self) -> bool:
         """Return whether the kernel asks for a neighbour's link-layer address before it sends (ARP, neighbour discovery)."""
         return not ({"NOARP", "POINTOPOINT"} & {*self.flags} or self.loopback)
+
+    @property
+    def is_bare_ethernet(self) -> bool:
+        """Return whether it is an Ethernet device whose frames go by their link-layer address alone. NB: tunnels and ipvlans are not."""
+        has_mac = self.mac is not None and _MAC.fullmatch(self.mac) is not None
+        return has_mac and self.kind in _BARE and (self.kind is not None or self.lies_on is None) and "POINTOPOINT" not in self.flags
 
     @property
     def loopback(self) -> bool:

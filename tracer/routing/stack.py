@@ -306,6 +306,10 @@ class Routing:
             return self._inet.source_address(result, destination)
         return self._inet6.source_address(result, destination)
 
+    def asking_address(self, device: str, target: Address) -> Address | None:
+        """Return the address of the stack by which it asks on *device* who has *target*, an IPv4 address; None when that is not known."""
+        return self._inet.asking_address(device, target) if isinstance(target, IPv4Address) else None
+
     def masquerade_address(self, device: str, result: RouteResult, destination: Address) -> Address | None:
         """Return what MASQUERADE writes as the source of a packet that leaves through *device* by *result*.
 

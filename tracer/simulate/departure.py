@@ -50,10 +50,11 @@ class SentFromOutside(Departure):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftForNode(Departure):
-    """Left the stack of *pod* (None: of an endpoint without a Pod object) for the node that it runs on."""
+    """Left the stack of *pod* (None: of an endpoint without a Pod object) for the node that it runs on, by *route* where that is known."""
 
     node: str
     pod: Pod | None = None
+    route: RouteResult | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,7 @@ from tracer.simulate.tunnelled import carrier_sent
 from tracer.simulate.walk import Ending, Walk
 from tracer.snapshot.node_files import IP_ADDR, IP_LINK, SYSCTL
 from tracer.stack_protocols import Balancer, Check, Handing, Health, TableId, TableKind
-from tracer.topology.arp import arp_answerers
+from tracer.topology.arp import arp_answerers, hearing
 from tracer.topology.belonging import why_the_clusters
 from tracer.topology.cluster import Cluster, Port
 from tracer.topology.overlay import overlay_mark
@@ -302,6 +302,9 @@ class Fabric:
         device = self._device_of(node, walk.packet.source)
         if ended := links.cut_off(walk, stack, device):
             return iter([ended])
+        own = self.cluster.pod_stack(pod) if pod is not None and left.route is not None else None
+        if own is not None and left.route is not None and device and (ended := links.unanswered(walk, own, left.route, stack, (device,))):
+            return iter([ended])
         link = stack.routing.link(device) if device else None
         entered = walk.enter(StackKind.NODE, node, node=node, came_in=device, went_out="eth0")
         bridged = link is not None and link.is_bridge
@@ -520,6 +523,11 @@ class Fabric:
         if port is None:
             text = f"which node holds {walk.packet.destination}: several claim it"
             return iter([walk.unknown(Unknown(code="DATA_MISSING", text=text))])
+        if by is not None and walk.visit.kind is StackKind.NODE:
+            sender = self.cluster.stack(walk.visit.name)
+            heard = hearing(self.cluster, sender.routing, by, port)
+            if ended := links.unanswered(walk, sender, by, self.cluster.stack(port.node), heard):
+                return iter([self._unheard(walk, port, by) or ended])
         if port.device is None:
             return self._by_an_uplink(walk, port.node, went_out)
         return self._enter(walk, port, went_out, by=by)

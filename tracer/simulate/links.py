@@ -18,8 +18,11 @@ from tracer.refusals import NOBODY_ANSWERS
 from tracer.routing import ResultKind, RouteResult, Routing
 from tracer.simulate.walk import Ending, Walk
 from tracer.snapshot.node_files import IP_ADDR, IP_LINK, IP_NEIGH, IP_ROUTE
+from tracer.topology.arp import asked_for, why_silent
 from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Reason, Unknown
+
+_SILENT = "NEIGHBOUR_SILENT"
 
 
 def stopped(walk: Walk, stack: NodeStack, way: RouteResult, is_inside: Callable[[Address], bool]) -> Ending | None:
@@ -128,6 +131,38 @@ def unheard(walk: Walk, stack: NodeStack, device: str, sender: NodeStack | None,
         return _unanswerable(walk, sender, way, head)
     text = f"{head}: nobody answers for its address on that network, and who asks there says host unreachable"
     return walk.end(Disposition.UNREACHABLE, Reason(code="NO_CARRIER", text=text))
+
+
+def unanswered(walk: Walk, sender: NodeStack, way: RouteResult, receiver: NodeStack, devices: tuple[str, ...]) -> Ending | None:
+    """Return the end of what *sender* sends by *way* to *receiver*, which does not answer who has the next hop; None where it does.
+
+    *devices* are those of *receiver* that may hear the question. An entry that was answered once is used without asking again.
+    """
+    device, entry = way.device, sender.routing.neighbour(way.next_hop, way.device or "")
+    link = sender.routing.link(device) if device is not None else None
+    if link is None or link.is_tunnel or (entry is not None and entry.mac is not None and not entry.is_unanswered):
+        return None
+    if not link.resolves:
+        return _unasked(walk, sender, way) if link.is_bare_ethernet else None
+    asked = asked_for(sender.routing, way, walk.packet.source)
+    silent = [(name, why_silent(receiver.routing, name, asked)) for name in devices]
+    if not silent or any(why is None for _, why in silent):
+        return None
+    name, why = silent[0]
+    text = (
+        f"{sender.begins} asks on {device} who has {way.next_hop}, and {name} of {receiver.called} {why}: nobody answers, and the "
+        "sender is told host unreachable"
+    )
+    walk = changed(walk, says=NOBODY_ANSWERS[walk.packet.destination.version])
+    return walk.end(Disposition.UNREACHABLE, Reason(code=_SILENT, text=text), went_out=device)
+
+
+def _unasked(walk: Walk, sender: NodeStack, way: RouteResult) -> Ending:
+    text = (
+        f"{sender.begins} sends the packet out of {way.device}, which asks for no neighbour (NOARP): the frame goes to the device's own "
+        f"link-layer address, {way.next_hop} takes it for another's and drops it"
+    )
+    return walk.end(Disposition.DROPPED, Reason(code=_SILENT, text=text), went_out=way.device)
 
 
 def shut_veths(routing: Routing) -> tuple[str, ...]:

@@ -322,7 +322,7 @@ class NodeWalk:
             return self._loop_back(walk, crossing)
         sent, pod = changed(walk, header=crossing.header), crossing.stack.pod
         if pod is not None and pod.node_name is not None:
-            left = LeftForNode(walk=sent, node=pod.node_name, pod=pod)
+            left = LeftForNode(walk=sent, node=pod.node_name, pod=pod, route=result)
             return iter([stopped(walk, crossing.stack, result, self._around.is_inside) or left])
         routed = Routed(walk=sent, node=crossing.stack.name, route=result)
         return iter([stopped(walk, crossing.stack, result, self._around.is_inside) or routed])

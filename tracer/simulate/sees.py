@@ -108,7 +108,7 @@ def _unreachable(outcome: Outcome, protocol: Protocol, no_way: ResultKind | None
     """No way on, and no error that travels: the client's own kernel says so at once, or somebody outside whose words are not walked."""
     first = outcome.hops[0]
     if no_way is None:
-        if len(outcome.hops) == 1 and first.kind is StackKind.POD and _code(outcome) != "NO_CARRIER":
+        if len(outcome.hops) == 1 and first.kind is StackKind.POD and _code(outcome) not in ("NO_CARRIER", "NEIGHBOUR_SILENT"):
             return Sees.NET_UNREACHABLE  # the pod has no address of the family, or no route
         return seen_by(NOBODY_ANSWERS[first.packet_in.destination.version], protocol)
     if len(outcome.hops) > 1 or first.kind not in _OWNERS:

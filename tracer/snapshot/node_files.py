@@ -633,9 +633,10 @@ def _also(name: str, *without: NodeFile | str) -> Also:
 LEGACY_WARNING = "-legacy tables present"
 """What iptables-nft-save says where the other back end holds tables. Source: iptables 1.8, xtables-save.c."""
 SETTINGS_SCRIPT = (
-    "cd /proc/sys/net && for f in ipv4/*_* ipv4/vs/* bridge/* netfilter/* ipv4/conf/*/accept_local ipv4/conf/*/arp_ignore "
-    "ipv4/conf/*/forwarding ipv4/conf/*/proxy_arp ipv4/conf/*/route_localnet ipv4/conf/*/rp_filter ipv4/conf/*/src_valid_mark "
-    'ipv6/conf/*/forwarding; do [ -f "$f" ] && v=$(cat "$f") && echo "/proc/sys/net/$f:$v"; done 2>/dev/null; :'
+    "cd /proc/sys/net && for f in ipv4/*_* ipv4/vs/* bridge/* netfilter/* ipv4/conf/*/accept_local ipv4/conf/*/arp_announce "
+    "ipv4/conf/*/arp_filter ipv4/conf/*/arp_ignore ipv4/conf/*/forwarding ipv4/conf/*/proxy_arp ipv4/conf/*/route_localnet "
+    "ipv4/conf/*/rp_filter ipv4/conf/*/src_valid_mark ipv6/conf/*/forwarding ipv6/conf/*/proxy_ndp; do "
+    '[ -f "$f" ] && v=$(cat "$f") && echo "/proc/sys/net/$f:$v"; done 2>/dev/null; :'
 )
 """Prints settings as grep would, with nothing but a shell and cat: its text is fixed, and it only reads.
 

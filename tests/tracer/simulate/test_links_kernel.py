@@ -298,7 +298,7 @@ def met(outcome: Outcome) -> str:
         assert outcome.reply is not None
         return "connected" if outcome.reply.disposition is Disposition.DELIVERED else "timeout"
     if outcome.disposition is Disposition.UNREACHABLE:
-        return {"NO_ROUTE": "net-unreachable", "NO_CARRIER": "no-route"}[code]
+        return {"NO_ROUTE": "net-unreachable", "NO_CARRIER": "no-route", "NEIGHBOUR_SILENT": "no-route"}[code]
     return "timeout" if outcome.disposition is Disposition.DROPPED else f"{outcome.disposition.value} {code}"
 
 

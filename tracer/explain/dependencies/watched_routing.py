@@ -151,6 +151,11 @@ class WatchedRouting(Routing):
         self._asked(destination, devices=(device, result.device))
         return self._inner.masquerade_address(device, result, destination)
 
+    def asking_address(self, device: str, target: Address) -> Address | None:
+        """Return the address by which the stack asks who has *target*."""
+        self._asked(target, devices=(device,))
+        return self._inner.asking_address(device, target)
+
     def is_local(self, address: Address) -> bool:
         """Return whether the stack itself takes packets to *address*."""
         self._asked(address)
