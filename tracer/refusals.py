@@ -16,6 +16,8 @@ from tracer.trace import Sees
 RESET = "tcp-reset"
 EXPIRED = {4: "icmp-time-exceeded", 6: "icmp6-time-exceeded"}
 """What a node says whose turn it was to forward a packet with no life left, by IP version: no REJECT does."""
+TOO_LARGE = {4: "icmp-fragmentation-needed", 6: "icmp6-packet-too-big"}
+"""What a node says whose next device takes less, by IP version."""
 ECHOES: Mapping[tuple[Protocol, bool], tuple[int, int]] = {
     (Protocol.ICMP, False): (8, 0),
     (Protocol.ICMP, True): (0, 0),
@@ -52,6 +54,8 @@ REFUSALS: Mapping[str, Refusal] = {
     "icmp6-port-unreachable": Refusal("an ICMPv6 error (port unreachable)", Sees.REFUSED, (1, 4)),
     "icmp6-policy-fail": Refusal("an ICMPv6 error (policy fail)", Sees.EACCES, (1, 5)),
     "icmp6-reject-route": Refusal("an ICMPv6 error (reject route)", Sees.EACCES, (1, 6)),
+    TOO_LARGE[4]: Refusal("an ICMP error (fragmentation needed)", Sees.UNKNOWN, (3, 4), is_fatal=False),
+    TOO_LARGE[6]: Refusal("an ICMPv6 error (packet too big)", Sees.UNKNOWN, (2, 0), is_fatal=False),
     EXPIRED[6]: Refusal("an ICMPv6 error (time exceeded)", Sees.NO_ROUTE, (3, 0), is_fatal=False),
 }
 """``--reject-with`` → what it is; and what routing and the kernel itself say."""

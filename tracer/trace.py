@@ -289,8 +289,18 @@ class Also:
 
 
 ASSUME = "assume"
-LATER = frozenset({"HANDSHAKE_UNFINISHED", "HANDSHAKE_UNKNOWN", "SYN_SENT_AGAIN", "SYN_DRAWN_AGAIN", "DATAGRAM_SENT_AGAIN"})
-"""Codes of remarks on what the client sends after its first packet; the others are of what is not known and makes no difference."""
+LATER = frozenset(
+    {
+        "HANDSHAKE_UNFINISHED",
+        "HANDSHAKE_UNKNOWN",
+        "SYN_SENT_AGAIN",
+        "SYN_DRAWN_AGAIN",
+        "DATAGRAM_SENT_AGAIN",
+        "MTU_BLACK_HOLE",
+        "MTU_FRAGMENTS",
+    }
+)
+"""Codes of remarks on what is sent after the client's first packet; the others are of what is not known and makes no difference."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,7 +311,7 @@ class Outcome:
     only a share of the whole, split evenly so that the sum stays 1; it is no estimate, and pages show no odds for it.
     *left_from* is the node that a packet left the cluster from. *assumes* are the words of the assumptions that it rests on.
     *also* are the other ways that end just so where something else holds, *remarks* what therefore makes no difference, and what becomes
-    of what the client sends later (``LATER``).
+    of what is sent later (``LATER``).
     """
 
     probability: Fraction

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tracer.explain.explanation import Check, Explanation, Remedy, Severity, Theme, issue, kernel, kubernetes_docs, manual
+from tracer.explain.explanation import Check, Explanation, Remedy, Severity, Theme, issue, kernel, kubernetes_docs, manual, standard
 
 _ENTRIES = Check(look_for="Entries to the Service's address, and where their replies come from.", command="conntrack -L -d SERVICE-ADDRESS")
 
@@ -220,6 +220,53 @@ REASONS = (
             issue("projectcalico/calico#3795"),
             kernel("net/netfilter/nf_conntrack_proto_tcp.c"),
         ),
+    ),
+    Explanation(
+        code="MTU_BLACK_HOLE",
+        severity=Severity.FAULT,
+        theme=Theme.CONNECTIONS,
+        title="The connection opens, and large packets are lost",
+        sentence="A device on the way takes smaller packets than both ends send, and the sender is not told.",
+        meaning=(
+            "A SYN is small and passes. A segment as large as both ends allow does not fit a device behind; the node there throws it away "
+            "and says so (ICMP fragmentation needed, ICMPv6 packet too big), and the sender sends smaller ones. Where a rule drops that "
+            "error, or it does not find its way back, the sender repeats the same segment until it gives up: small requests work, large "
+            "answers hang.",
+            "The same becomes of a tunnel's own packets that may not be cut (over IPv6, or with df set) and are larger than the device "
+            "below takes.",
+        ),
+        confirm=(
+            Check(look_for="Whether a full-sized packet comes back.", command="ping -M do -s 1472 ADDRESS"),
+            Check(look_for="The MTU of every device on the way.", command="ip -d link show"),
+            Check(look_for="Rules that drop ICMP.", command="iptables-save | grep -i icmp"),
+        ),
+        fix=(
+            Remedy(action="Let ICMP type 3 code 4 and ICMPv6 type 2 through, in both directions.", trade_off="None."),
+            Remedy(action="Set the network plugin's MTU to what fits every way.", trade_off="Pods have to be made anew."),
+            Remedy(
+                action="iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu",
+                trade_off="Helps TCP only.",
+            ),
+        ),
+        sources=(standard(2923, "TCP Problems with Path MTU Discovery, 2.1"), kernel("net/ipv4/ip_forward.c"), kernel("net/ipv4/route.c")),
+    ),
+    Explanation(
+        code="MTU_FRAGMENTS",
+        severity=Severity.WARNING,
+        theme=Theme.CONNECTIONS,
+        title="A tunnel cuts its packets",
+        sentence="With the tunnel's own headers a full-sized packet does not fit the device below, and goes in two fragments.",
+        meaning=(
+            "VXLAN and Geneve over IPv4 let their packets be cut. The other end puts them together, so the connection works, at the price "
+            "of twice the packets; networks and firewalls that drop fragments lose all that is large.",
+            "The kernel gives a VXLAN device that is bound to another (dev) an MTU that fits, and one that is not 1500.",
+        ),
+        confirm=(
+            Check(look_for="Growing FragCreates and ReasmReqds.", command="nstat -az IpFragCreates IpReasmReqds"),
+            Check(look_for="The MTU of the tunnel and of the device below.", command="ip -d link show"),
+        ),
+        fix=(Remedy(action="Set the plugin's MTU: 50 less than the device's, 70 over IPv6.", trade_off="Pods have to be made anew."),),
+        sources=(kernel("drivers/net/vxlan/vxlan_core.c"), standard(7348, "VXLAN, 4.3")),
     ),
     Explanation(
         code="HANDSHAKE_UNKNOWN",

@@ -271,8 +271,11 @@ def _way(words: list[str], file: str, number: int, line: str) -> Fields:
             else:
                 fields["gateway"] = gateway
         elif word in _METRICS:
-            if value(word) == "lock":
-                value("lock")
+            metric = value(word)
+            if metric == "lock":
+                metric = value("lock")
+            if word == "mtu" and _DIGITS.fullmatch(metric):
+                fields["metrics"] = [{"mtu": int(metric)}]
         elif word in _ROUTE_FIELDS:
             fields[_ROUTE_FIELDS[word]] = value(word)
         elif word in _ROUTE_FLAGS:

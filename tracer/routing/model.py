@@ -100,7 +100,8 @@ class Link:
     """One network device. ``None`` means that the file read does not say (``bridge_hairpin`` needs ``ip -d``).
 
     Of a tunnel: *tunnel_over* is the device that its own packets are bound to, *tunnel_local* and *tunnel_remote* are their addresses,
-    *tunnel_id* is the network's number (VNI), *tunnel_port* the UDP port; *is_external*: a program says of each packet where it goes.
+    *tunnel_id* is the network's number (VNI), *tunnel_port* the UDP port; *is_external*: a program says of each packet where it goes;
+    *tunnel_df* is whether its packets may be cut (unset, set, inherit).
     *lies_on* is the device below a VLAN or macvlan; of one whose kind was not recorded it may be a veth's other end.
     """
 
@@ -125,6 +126,7 @@ class Link:
     tunnel_remote: Address | None = None
     tunnel_id: int | None = None
     tunnel_port: int | None = None
+    tunnel_df: str | None = None
     is_external: bool = False
     lies_on: str | None = None
 
@@ -280,6 +282,7 @@ class Route:
     type_text: str = "unicast"
     nexthop_id: int | None = None
     unmodelled: tuple[str, ...] = ()
+    mtu: int | None = None
     file: str = ""
     index: int = -1
     inferred: bool = False

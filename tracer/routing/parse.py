@@ -111,6 +111,7 @@ def _link(entry: Entry) -> Link:
         tunnel_remote=_end_of(tunnel, "remote") if tunnel else None,
         tunnel_id=tunnel.integer("id") if tunnel else None,
         tunnel_port=tunnel.integer("port") if tunnel else None,
+        tunnel_df=tunnel.text("df") if tunnel else None,
         is_external=tunnel is not None and tunnel.flag("external"),
         lies_on=entry.text("link") if kind is None or kind in STACKED else None,
     )
@@ -262,10 +263,18 @@ def _route(entry: Entry) -> Route:
         preference=_PREFERENCES[preference],
         protocol=entry.text("protocol"),
         nexthop_id=nexthop_id,
+        mtu=_mtu_of(entry),
         unmodelled=unmodelled + tuple(flag for hop in nexthops for flag in hop.flags if flag.startswith("encap")),
         file=entry.file,
         index=entry.index,
     )
+
+
+def _mtu_of(entry: Entry) -> int | None:
+    """Return the MTU that a route has of its own; one that cannot be read is none, as it does not change where a packet goes."""
+    metrics = entry.values.get("metrics")
+    found = [one["mtu"] for one in metrics if isinstance(one, dict) and "mtu" in one] if isinstance(metrics, list) else []
+    return found[0] if len(found) == 1 and isinstance(found[0], int) and found[0] > 0 else None
 
 
 def _route_version(entry: Entry) -> int:

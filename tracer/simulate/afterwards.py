@@ -40,9 +40,9 @@ class Afterwards:
         protocol = self._start.walk.packet.protocol
         if ending.walk.moved:
             return iter([_told(ending, _fate_of_moved(ending))])
-        if protocol not in (Protocol.TCP, Protocol.UDP) or not _is_first(self._fabric, self._start, ending):
+        if protocol not in (Protocol.TCP, Protocol.UDP) or not is_first(self._fabric, self._start, ending):
             return iter([ending])
-        if protocol is Protocol.TCP and _is_open(ending):
+        if protocol is Protocol.TCP and is_open(ending):
             return self._opened(ending)
         return self._again.of(ending) if seen(ending) is Sees.TIMEOUT else iter([ending])
 
@@ -52,11 +52,11 @@ class Afterwards:
     def _answered_and_open(self, ending: Ending) -> Iterator[Ending]:
         """The ways of a packet that was sent again, with the ACK behind it where it is a SYN that is answered."""
         is_tcp = self._start.walk.packet.protocol is Protocol.TCP
-        return _third(self._fabric, self._start, ending) if is_tcp and _is_open(ending) else iter([ending])
+        return _third(self._fabric, self._start, ending) if is_tcp and is_open(ending) else iter([ending])
 
 
-def _is_first(fabric: Fabric, start: Departure, ending: Ending) -> bool:
-    """Whether it is a new connection's, and goes through stacks that are walked: a process on the way answers by itself."""
+def is_first(fabric: Fabric, start: Departure, ending: Ending) -> bool:
+    """Return whether it is a new connection's, and goes through stacks that are walked: a process on the way answers by itself."""
     walk = start.walk
     if walk.existing or ending.walk.accepted:
         return False
@@ -65,16 +65,16 @@ def _is_first(fabric: Fabric, start: Departure, ending: Ending) -> bool:
     return bool(hops) and all(hop.kind is not StackKind.PROXY for hop in hops) and all(map(fabric.goes_by_rules, stacks))
 
 
-def _is_open(ending: Ending) -> bool:
-    """Whether the client has got its SYN-ACK, so that its ``connect`` succeeds."""
+def is_open(ending: Ending) -> bool:
+    """Return whether the client has got its SYN-ACK, so that its ``connect`` succeeds."""
     outcome = ending.outcome
     if outcome.disposition is not Disposition.DELIVERED or seen(ending) not in (Sees.CONNECTED, Sees.UNKNOWN):
         return False
     return outcome.reply is not None and outcome.reply.disposition is Disposition.DELIVERED
 
 
-def _alike(ending: Ending, ways: Sequence[Ending]) -> list[Ending]:
-    """Those of *ways* that answer what *ending* was asked on its way as it did, its share divided among them.
+def as_before(ending: Ending, ways: Sequence[Ending]) -> list[Ending]:
+    """Return those of *ways* that answer what *ending* was asked on its way as it did, its share divided among them.
 
     NB: a next hop, a condition or a rule's chance that both packets meet is the flow's: it falls out the same for both.
     """
@@ -125,7 +125,7 @@ def _third(fabric: Fabric, start: Departure, ending: Ending) -> Iterator[Ending]
     walk = changed(start.walk, entries=ending.walk.entries, recent=ending.walk.recent, sets=ending.walk.sets, midstream=True)
     is_answered = _answer_may_differ(fabric, ending)
     ends = list(fabric.endings(leaving(start, ending, walk)))
-    ways = _alike(ending, [back for way in ends for back in (answered(fabric, way) if is_answered and _arrives(ending, way) else [way])])
+    ways = as_before(ending, [back for way in ends for back in (answered(fabric, way) if is_answered and _arrives(ending, way) else [way])])
     fates = [_fate(fabric, ending, way) for way in ways]
     if len({None if fate is None else (fate[0], fate[1].text) for fate in fates}) <= 1:
         yield _told(ending, fates[0] if fates else None)

@@ -144,9 +144,15 @@ def _walk_back(fabric: Fabric, asked: Walk, place: Place, kind: str | None, *, i
         attached=is_attached,
         recent=asked.recent,
         sets=asked.sets,
+        size=asked.size if kind is None else None,
     )
     way = _answering(fabric, walk, place)
     return fabric.endings(way) if isinstance(way, Departure) else iter([way])
+
+
+def sent_back(fabric: Fabric, asked: Walk, place: Place) -> Iterator[Ending]:
+    """Yield the ways of what *place* sends to the client of *asked*, behind its first answer."""
+    return _walk_back(fabric, changed(asked, midstream=True), place, None)
 
 
 def _answering(fabric: Fabric, walk: Walk, place: Place) -> Way:

@@ -22,8 +22,6 @@ from tracer.topology.arp import asked_for, why_silent
 from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Reason, Unknown
 
-_SILENT = "NEIGHBOUR_SILENT"
-
 
 def stopped(walk: Walk, stack: NodeStack, way: RouteResult, is_inside: Callable[[Address], bool]) -> Ending | None:
     """Return the end of a packet that *stack* cannot hand to the neighbour of *way*, None where nothing recorded keeps it from that.
@@ -154,7 +152,7 @@ def unanswered(walk: Walk, sender: NodeStack, way: RouteResult, receiver: NodeSt
         "sender is told host unreachable"
     )
     walk = changed(walk, says=NOBODY_ANSWERS[walk.packet.destination.version])
-    return walk.end(Disposition.UNREACHABLE, Reason(code=_SILENT, text=text), went_out=device)
+    return walk.end(Disposition.UNREACHABLE, Reason(code="NEIGHBOUR_SILENT", text=text), went_out=device)
 
 
 def _unasked(walk: Walk, sender: NodeStack, way: RouteResult) -> Ending:
@@ -162,7 +160,7 @@ def _unasked(walk: Walk, sender: NodeStack, way: RouteResult) -> Ending:
         f"{sender.begins} sends the packet out of {way.device}, which asks for no neighbour (NOARP): the frame goes to the device's own "
         f"link-layer address, {way.next_hop} takes it for another's and drops it"
     )
-    return walk.end(Disposition.DROPPED, Reason(code=_SILENT, text=text), went_out=way.device)
+    return walk.end(Disposition.DROPPED, Reason(code="NEIGHBOUR_SILENT", text=text), went_out=way.device)
 
 
 def shut_veths(routing: Routing) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from tracer.limits import Budget
 from tracer.netfilter.leaf import Leaf
 from tracer.netfilter.model import Hook
 from tracer.packet import Address, Family, Packet, at_text
-from tracer.refusals import EXPIRED, REFUSALS, no_listener
+from tracer.refusals import EXPIRED, REFUSALS, TOO_LARGE, no_listener
 from tracer.routing import ResultKind, RouteResult, SourceCheck, SourceVerdict, Supposition, is_unnamed, shown_device
 from tracer.simulate import echo
 from tracer.simulate.assuming import Assuming
@@ -222,7 +222,8 @@ class NodeWalk:
     def _delivered(self, walk: Walk, crossing: Crossing) -> Iterator[Way]:
         walk = _confirmed(walk, crossing)
         if crossing.route is not None:  # IPVS took it: its real server is elsewhere
-            return self._leave(walk, crossing, crossing.route)
+            ended = _too_large(walk, crossing.stack, crossing.route)
+            return self._leave(walk, crossing, crossing.route) if ended is None else iter([ended])
         if crossing.stack.pod is not None:
             return iter([_dialled_anew(walk, crossing) or self._handed(walk, crossing, crossing.stack.pod)])
         process = self._around.process_at(StackId(StackKind.NODE, crossing.stack.name), walk)
@@ -272,6 +273,9 @@ class NodeWalk:
         if crossing.header.get("ttl", 64) <= 1:
             text = f"{stack.begins} does not forward the packet: its time to live ends here, and the sender is told (ICMP time exceeded)"
             yield changed(walk, says=EXPIRED[version]).end(Disposition.DROPPED, Reason(code="TTL_EXCEEDED", text=text))
+            return
+        if ended := _too_large(walk, stack, result):
+            yield ended
             return
         crossing = changed(crossing, out_device=result.device, header=_aged(crossing))
         walk = _route_note(walk, result, stack)
@@ -517,6 +521,22 @@ def _not_forwarded(walk: Walk, crossing: Crossing) -> Ending | None:
         return walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": stack.name}))
     text = f"{stack.begins} does not forward packets: forwarding is switched off"
     return walk.end(Disposition.DROPPED, Reason(code="FORWARDING_OFF", text=text))
+
+
+def _too_large(walk: Walk, stack: NodeStack, result: RouteResult) -> Ending | None:
+    """The end of a packet that its next device does not take, of which the sender is told; None where it fits, or nobody recorded the MTU.
+
+    Source: ip_forward, ip6_forward, ensure_mtu_is_adequate in ip_vs_xmit.c.
+    """
+    if walk.size is None or result.device is None:
+        return None
+    link, by_route = stack.routing.link(result.device), result.route.mtu if result.route is not None else None
+    fitting = [mtu for mtu in (link.mtu if link is not None else None, by_route) if mtu is not None]
+    if not fitting or walk.size <= min(fitting):
+        return None
+    text = f"{stack.begins} does not forward {walk.size} bytes, which may not be cut: {result.device} takes {min(fitting)}"
+    walk = changed(walk, says=TOO_LARGE[walk.packet.destination.version])
+    return walk.end(Disposition.DROPPED, Reason(code="MTU_BLACK_HOLE", text=text))
 
 
 def _no_way(walk: Walk, result: RouteResult, stack: NodeStack) -> Ending | None:

@@ -24,6 +24,7 @@ from tracer.simulate.fabric import Fabric
 from tracer.simulate.health import HealthChecks
 from tracer.simulate.naming import traced_name
 from tracer.simulate.patience import Patience
+from tracer.simulate.segments import full_sized
 from tracer.simulate.sent_again import seen
 from tracer.simulate.start import new_start, not_here
 from tracer.simulate.walk import Ending
@@ -99,9 +100,9 @@ def _endings(fabric: Fabric, start: Departure) -> list[Ending]:
 
 
 def _ways(fabric: Fabric, start: Departure) -> Iterator[Ending]:
-    """Every way the packet can end, its answer, and what the client sends after that."""
+    """Every way the packet can end, its answer, and what both ends send after that."""
     answers, afterwards = (back for way in fabric.endings(start) for back in answered(fabric, way)), Afterwards(fabric, start)
-    return (last for back in answers for last in afterwards.of(back))
+    return full_sized(fabric, start, (last for back in answers for last in afterwards.of(back)))
 
 
 def _cost(ending: Ending) -> int:

@@ -43,6 +43,7 @@ def carrier_sent(walk: Walk, carried: Carried, node: str, unpacked: Unpacked) ->
         says=None,
         attached=False,
         tunnel=carried.device,
+        size=None,
     )
     after = partial(_after, inside=walk, carried=carried, node=node, unpacked=unpacked)
     return SentByNode(walk=outer, node=node, source=packet.source, after=after)

@@ -49,6 +49,7 @@ class Walk:
     *no_way* is what routing said where it ended the packet; *says* what kind of no the stack that ended it sends back, where no rule chose
     it. *attached*: the kernel gave this refusal the connection that it is about, in the stack that made it;
     *refused* is the connection of the packet that a rule refused.
+    *size* is what the packet has with its headers, where it is so large that it may not fit a device; it may not be cut (DF).
     *tunnel* is the device whose own packet this is, which carries another's; None for any other.
     *source_port_certain* is false once NAT may have changed it; *answering*: this is the answer; *midstream*: no first packet.
     *existing*: the connection was there when the nodes were read, so their tables may hold it. *confirmed* are the tables that keep it,
@@ -87,6 +88,7 @@ class Walk:
     says: str | None = None
     attached: bool = False
     tunnel: str | None = None
+    size: int | None = None
 
     @property
     def is_error(self) -> bool:

@@ -22,6 +22,8 @@ from tracer.topology.cluster import Cluster
 
 _PORTS = {"vxlan": 8472, "geneve": 6081}
 """The kinds of tunnels whose packets are UDP, and the port where the device does not say it: Linux' own, for VXLAN not IANA's 4789."""
+_HEADROOM = {"vxlan": {4: 50, 6: 70}, "geneve": {4: 50, 6: 70}}
+"""What a tunnel adds to a packet, by the IP version of its own: IP, UDP, its header, and the Ethernet header inside."""
 _PORTLESS = {"ipip": Protocol.IPENCAP, "sit": Protocol.IPV6, "gre": Protocol.GRE}
 """The kinds of tunnels whose packets have a protocol of their own and no ports, over IPv4."""
 
@@ -67,6 +69,11 @@ class _End:
     @property
     def device(self) -> str:
         return self.link.name if self.link is not None else ""
+
+
+def headroom(kind: str | None, version: int) -> int | None:
+    """Return what a tunnel of *kind* adds to a packet that it carries over IP *version*, None where that is not known."""
+    return _HEADROOM.get(kind or "", {}).get(version)
 
 
 def carried(cluster: Cluster, node: str, way: RouteResult) -> Carried | None:

@@ -1,4 +1,4 @@
-"""HANDSHAKE_…, SYN_…_AGAIN, DATAGRAM_SENT_AGAIN: what becomes of packets behind the first one, as the walk remarks it."""
+"""HANDSHAKE_…, SYN_…_AGAIN, DATAGRAM_SENT_AGAIN, MTU_…: what becomes of packets behind the first one, as the walk remarks it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from tracer.trace import LATER, Finding
 _FIX = {
     "HANDSHAKE_UNFINISHED": "Lead requests and answers through the same nodes, or let later packets through where the ACK ends.",
     "SYN_SENT_AGAIN": "Let all SYNs meet the same rules and routes: what asks for a mark that nat rules set sees it once only.",
+    "MTU_BLACK_HOLE": "Let ICMP fragmentation-needed (ICMPv6 packet-too-big) through, or give the pods an MTU that fits the whole way.",
+    "MTU_FRAGMENTS": "Give the tunnel's device and the pods an MTU with room for the tunnel's headers (50 bytes over IPv4, 70 over IPv6).",
     "SYN_DRAWN_AGAIN": "Let every draw arrive: what stops some of them makes the client wait for a second and more.",
 }
 
