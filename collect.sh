@@ -56,6 +56,8 @@ ip6tables-legacy-save.txt +ip6tables-save.txt ip6tables-legacy-save
 nft-hooks.txt - nft list hooks
 ip-neigh.json - ip -j neigh
 bridge-fdb.json - bridge -j fdb
+wg-endpoints.txt - wg show all endpoints
+wg-allowed-ips.txt - wg show all allowed-ips
 ss.txt - ss -ltnu
 ip-addr.txt ip-addr.json ip addr
 ip-link.txt ip-link.json ip -d link

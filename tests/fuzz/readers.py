@@ -27,6 +27,7 @@ from tracer.packet import Protocol
 from tracer.routing import parse_addresses, parse_links, parse_routes, parse_rules, parse_sysctl
 from tracer.routing.parse import parse_forwarding, parse_neighbours
 from tracer.routing.proc_text import parse_inet6, parse_trie
+from tracer.routing.wireguard import parse_allowed, parse_endpoints
 from tracer.snapshot import Snapshot
 from tracer.snapshot.called import Called
 from tracer.snapshot.contents import KnownNode, glance
@@ -139,6 +140,11 @@ def readers() -> tuple[Reader, ...]:
                 '[{"mac": "02:00:00:00:00:02", "ifname": "vx0", "dst": "192.168.0.12", "port": 4789, "vni": 9, "flags": ["self"]}]',
                 "02:00:00:00:00:02 dev vx0 dst 192.168.0.12 port 4789 vni 9 via eth0 self permanent\n",
             ),
+        ),
+        Reader(
+            name="wg show all",
+            read=lambda text: (parse_endpoints(text, "fuzz"), parse_allowed(text, "fuzz")),
+            seeds=(f"wg0\t{'A' * 43}=\t[fd00::1]:51820\nwg0\t{'B' * 43}=\t(none)\n", f"wg0\t{'A' * 43}=\t10.1.0.0/16 fd00::/64\n"),
         ),
         Reader(name="ip neigh", read=parse_neighbours, seeds=('[{"dst": "10.1.1.2", "dev": "eth0", "state": ["STALE"]}]', *_ip_text("neigh"))),
         Reader(name="ip -br, ip addr", read=lambda text: (parse_addresses(text), parse_links(text)), seeds=(*_ip_text("addr"), *_ip_text("link"))),

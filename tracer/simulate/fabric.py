@@ -34,7 +34,7 @@ from tracer.simulate.process import accepted
 from tracer.simulate.surroundings import ACCEPTORS, Acceptor, ClusterSurroundings
 from tracer.simulate.tunnelled import carrier_sent
 from tracer.simulate.walk import Ending, Walk
-from tracer.snapshot.node_files import IP_ADDR, IP_LINK, SYSCTL
+from tracer.snapshot.node_files import IP_ADDR, IP_LINK, SYSCTL, WG_ALLOWED, WG_ENDPOINTS
 from tracer.stack_protocols import Balancer, Check, Handing, Health, TableId, TableKind
 from tracer.topology.arp import arp_answerers, hearing
 from tracer.topology.belonging import why_the_clusters
@@ -366,7 +366,12 @@ class Fabric:
         link = self.cluster.stack(node).routing.link(device) if device is not None else None
         if link is None or not link.is_tunnel:
             return walk
-        return walk.note(f"what carries it out of {device} ({link.kind}) is not walked: whether firewalls let that through is not known")
+        text = f"what carries it out of {device} ({link.kind}) is not walked: whether firewalls let that through is not known"
+        stack = self.cluster.stack(node)
+        if link.kind == "wireguard" and stack.wireguard is None:
+            lacking = next(file for file in (WG_ENDPOINTS, WG_ALLOWED) if stack.lacks(file))
+            text += f" ({stack.lacking(lacking)})"
+        return walk.note(text)
 
     def _unpacked(self, walk: Walk, carried: Carried) -> Iterator[Way]:
         """A packet that came out of a tunnel at the other end."""

@@ -24,7 +24,7 @@ Unpacked = Callable[[Walk, Carried], Iterator[Way]]
 
 def carrier_sent(walk: Walk, carried: Carried, node: str, unpacked: Unpacked) -> Departure:
     """Return the departure of the packet that carries *walk*'s, which leaves *node* by a tunnel."""
-    packet = changed(carried.packet, mark=walk.packet.mark)
+    packet = changed(carried.packet, mark=walk.packet.mark) if carried.keeps_mark else carried.packet
     outer = changed(
         walk,
         packet=packet,
@@ -71,7 +71,7 @@ def _after(ending: Ending, *, inside: Walk, carried: Carried, node: str, unpacke
             f"{carried.peer} has {carried.peer_mac}: it takes the packet for another's and drops it"
         )
         return iter([_ended(ending, inside, Disposition.DROPPED, Reason(code="TUNNEL_PACKET_LOST", text=text))])
-    packet = changed(inside.packet, mark=ending.walk.packet.mark)
+    packet = changed(inside.packet, mark=ending.walk.packet.mark if carried.keeps_mark else 0)
     out = _resumed(ending, inside, packet)
     visit = Visit(kind=StackKind.NODE, name=str(carried.peer), node=carried.peer, came_in=carried.peer_device, packet_in=out.wire)
     return unpacked(changed(out, visit=visit), carried)

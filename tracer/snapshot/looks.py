@@ -45,6 +45,7 @@ def _either(*looks: Look) -> Look:
 _EDGE = r"^[ \t>|]{0,40}(?:"
 """A line begins, behind a margin as people quote and indent."""
 _STATE = "(?:REACHABLE|STALE|DELAY|PROBE|FAILED|NOARP|PERMANENT|INCOMPLETE)"
+_PEER = r"[\w.@-]{1,15}\t[A-Za-z0-9+/]{43}=\t"
 _DEVICE_LINE = _found(re.compile(_EDGE + (r"[0-9]{1,6}: [\w.@:-]{1,40}: <[A-Z0-9_,-]{0,200}> mtu [0-9]") + ")", re.ASCII | re.MULTILINE))
 _ADDRESS_LINE = _found(re.compile(_EDGE + (r"inet6? [0-9a-f:.]{2,45}") + ")", re.ASCII | re.MULTILINE))
 _PREFIX = r"(?:default|[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9a-f]{0,4}:[0-9a-f:]{1,40})(?:/[0-9]{1,3})?"
@@ -183,6 +184,16 @@ ROWS = (
         name="bridge-fdb.txt",
         what="a forwarding database (bridge fdb)",
         look=_found(re.compile(_EDGE + (r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2} dev [\w.@-]{1,20} ") + ")", re.ASCII | re.MULTILINE)),
+    ),
+    Row(
+        name="wg-allowed-ips.txt",
+        what="the networks of WireGuard's peers (wg show all allowed-ips)",
+        look=_found(re.compile(_EDGE + (_PEER + r"[0-9a-f.:]{2,39}/[0-9]{1,3}") + ")", re.ASCII | re.MULTILINE)),
+    ),
+    Row(
+        name="wg-endpoints.txt",
+        what="where WireGuard's peers are (wg show all endpoints)",
+        look=_found(re.compile(_EDGE + (_PEER + r"[\[0-9a-f.:\]]{2,47}:[0-9]{1,5}") + ")", re.ASCII | re.MULTILINE)),
     ),
     Row(
         name="cilium-services.txt",

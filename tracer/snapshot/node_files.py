@@ -35,6 +35,7 @@ from tracer.routing.parse import (
     parse_sysctl,
 )
 from tracer.routing.proc_text import parse_inet6, parse_trie
+from tracer.routing.wireguard import parse_allowed, parse_endpoints
 
 Check = Callable[[str, str], tuple[Fault, ...]]
 """Given a file's text and path, returns its faults."""
@@ -348,6 +349,21 @@ BRIDGE_FDB = NodeFile(
     argv=("bridge", "-j", "fdb"),
     check=_by_parsing(parse_forwarding),
 )
+WG_ENDPOINTS = NodeFile(
+    name="wg-endpoints.txt",
+    may_be_empty=True,
+    holds=Holds.FORWARDING,
+    argv=("wg", "show", "all", "endpoints"),
+    check=_by_parsing(parse_endpoints),
+)
+WG_ALLOWED = NodeFile(
+    name="wg-allowed-ips.txt",
+    may_be_empty=True,
+    holds=Holds.FORWARDING,
+    argv=("wg", "show", "all", "allowed-ips"),
+    check=_by_parsing(parse_allowed),
+)
+"""NB: of a peer these print its public key and addresses; ``wg show all dump`` would print private keys, and is never asked for."""
 CONNTRACK = NodeFile(
     name="conntrack.txt",
     may_be_empty=True,
@@ -547,6 +563,8 @@ NODE_FILES = (
     IPSET_LIST,
     IP_NEIGH,
     BRIDGE_FDB,
+    WG_ENDPOINTS,
+    WG_ALLOWED,
     REGISTERED,
     *TEXTS,
     *KERNEL_TEXTS,
@@ -648,6 +666,8 @@ ALSO = (
     _also("nft-hooks.txt"),
     _also("ip-neigh.json"),
     _also("bridge-fdb.json"),
+    _also("wg-endpoints.txt"),
+    _also("wg-allowed-ips.txt"),
     _also("ss.txt"),
     _also("ip-addr.txt", IP_ADDR),
     _also("ip-link.txt", IP_LINK),

@@ -29,6 +29,7 @@ from tracer.packet import Address, Family, Packet, Protocol, an_address_of
 from tracer.routing import PlacedRouting, Placement, Routing
 from tracer.routing.model import Forwarding
 from tracer.routing.parse import parse_forwarding
+from tracer.routing.wireguard import Peers, parse_allowed, parse_endpoints
 from tracer.snapshot import Snapshot
 from tracer.snapshot import node_files as files
 from tracer.snapshot.node_files import NodeFile
@@ -42,6 +43,7 @@ _RULE_FILES = {family: files.names(dumps) for family, dumps in files.DUMPS.items
 _NFT_FILES = frozenset(files.names(files.NFT_LISTINGS))
 _READ_FROM = {
     "forwarding": frozenset({files.BRIDGE_FDB.name}),
+    "wireguard": frozenset({files.WG_ENDPOINTS.name, files.WG_ALLOWED.name}),
     "routing": frozenset(files.names((*files.ROUTING, *files.BESIDE_ROUTES))),
     "nft": _NFT_FILES,
     "sets": frozenset({files.SETS.name}),
@@ -162,6 +164,10 @@ class NodeStack:
     def _counting(self, file: NodeFile) -> str | None:
         """The text of a file of which anything counts."""
         return None if self.why_unread(file) else self._file(file)
+
+    def lacks(self, file: NodeFile) -> bool:
+        """Return whether nothing of *file* counts."""
+        return self._counting(file) is None
 
     def lacking(self, file: NodeFile) -> str:
         """Return what is said of a file that would tell: that it is missing, empty, or cannot be read."""
@@ -318,6 +324,17 @@ class NodeStack:
         """Return where the node's tunnels and bridges send frames; empty where that was not recorded."""
         text = self._counting(files.BRIDGE_FDB)
         return () if text is None else parse_forwarding(text, self._path(files.BRIDGE_FDB))
+
+    @cached_property
+    def wireguard(self) -> Peers | None:
+        """Return the peers of the node's WireGuard devices; None where one of both files does not count."""
+        endpoints, allowed = self._counting(files.WG_ENDPOINTS), self._counting(files.WG_ALLOWED)
+        if endpoints is None or allowed is None:
+            return None
+        return Peers(
+            endpoints=parse_endpoints(endpoints, self._path(files.WG_ENDPOINTS)),
+            allowed=parse_allowed(allowed, self._path(files.WG_ALLOWED)),
+        )
 
     @cached_property
     def mode(self) -> str | None:

@@ -5,8 +5,8 @@ to everybody whom its entries of zeros name. Where the database was not recorded
 that link-layer address, else the one that holds the next hop on such a device.
 IPIP, SIT and GRE packets go to the device's other end, or to the route's next hop (Calico). The kernel that the tests run on has no such
 devices: taken from its source, and not proved.
-Not walked, and left as they are: devices whose parameters were not recorded, those that a program tells each packet's way (external), and
-WireGuard, whose peers no file holds.
+WireGuard's go to the peer that may have the packet's destination (``wg show``): not proved either.
+Not walked, and left as they are: devices whose parameters were not recorded, and those that a program tells each packet's way (external).
 Source: vxlan_xmit, vxlan_xmit_one, vxlan_rcv in drivers/net/vxlan/vxlan_core.c, geneve_xmit in drivers/net/geneve.c, Linux 6.18.
 """
 
@@ -34,6 +34,7 @@ class Carried:
 
     *mac* is the link-layer address that the packet inside is sent to, *peer_mac* that of the device that unpacks it. *told_by* says what
     the other end is known by. Where nobody of the cluster unpacks it, *peer* and *peer_device* are None.
+    *keeps_mark*: the packet that carries has the mark of the one inside, and that one its carrier's at the other end.
     """
 
     device: str
@@ -43,6 +44,7 @@ class Carried:
     told_by: str
     mac: str | None
     peer_mac: str | None
+    keeps_mark: bool = True
 
     @property
     def text(self) -> str:
@@ -84,6 +86,8 @@ def carried(cluster: Cluster, node: str, way: RouteResult) -> Carried | None:
         return None
     if link.kind in _PORTLESS:
         return _without_ports(cluster, node, link, way)
+    if link.kind == "wireguard":
+        return _to_peer(cluster, node, link, way)
     if link.kind not in _PORTS or link.tunnel_id is None:
         return None
     source = link.tunnel_local or (_first_of(cluster, node, link.tunnel_over) if link.tunnel_over else None)
@@ -141,6 +145,42 @@ def _without_ports(cluster: Cluster, node: str, link: Link, way: RouteResult) ->
         told_by="the device's own settings" if link.tunnel_remote is not None else "the next hop of the route",
         mac=None,
         peer_mac=None,
+    )
+
+
+def _to_peer(cluster: Cluster, node: str, link: Link, way: RouteResult) -> Carried | None:
+    """What carries a packet out of a WireGuard device, where its peers were recorded.
+
+    NB: the mark that a device may give its packets is in no file; where policy rules ask for marks, its way is not known.
+    """
+    stack = cluster.stack(node)
+    end = stack.wireguard.towards(link.name, way.destination) if stack.wireguard is not None else None
+    port = cluster.port_of(end.address) if end is not None and end.address is not None else None
+    if end is None or end.address is None or port is None or any(r.fwmark or r.fwmask for r in stack.routing.rules(end.address.version)):
+        return None
+    peer = cluster.stack(port.node).routing
+    outward = next(iter(stack.routing.lookup(end.address)), None)
+    source = stack.routing.source_address(outward, end.address) if outward is not None else None
+    if source is None or not peer.links:
+        return None
+    unpacking = next((other.name for other in peer.links if other.kind == link.kind and not other.is_down), None)
+    packet = Packet(
+        protocol=Protocol.UDP,
+        source=source,
+        source_port=None,
+        source_port_random=True,
+        destination=end.address,
+        destination_port=end.port,
+    )
+    return Carried(
+        device=link.name,
+        packet=packet,
+        peer=port.node if unpacking is not None else None,
+        peer_device=unpacking,
+        told_by="the peers of WireGuard (wg-endpoints.txt)",
+        mac=None,
+        peer_mac=None,
+        keeps_mark=False,
     )
 
 

@@ -53,6 +53,8 @@ SAMPLES = {
     "proc-sys.txt": "/proc/sys/net/ipv4/ip_forward:1\n/proc/sys/net/ipv4/conf/all/rp_filter:0\n",
     "cilium-services.txt": "ID   Frontend             Service Type   Backend\n1    10.96.0.1:443/TCP    ClusterIP      1 => 172.18.0.2:6443/TCP (active)\n",
     "bridge-fdb.txt": "33:33:00:00:00:01 dev br0 self permanent\ne2:07:da:20:b3:e6 dev veth0 master br0 \n",
+    "wg-endpoints.txt": f"wg0\t{'B' * 43}=\t[fd00:192::12]:51820\nwg0\t{'C' * 43}=\t192.168.0.12:51820\n",
+    "wg-allowed-ips.txt": f"wg0\t{'B' * 43}=\tfd00::/64 10.1.2.0/24\n",
     "bridge-fdb.json": '[{"mac": "e2:07:da:20:b3:e6", "ifname": "veth0", "flags": [], "master": "br0", "state": ""}]',
     "nft-hooks.txt": "family ip {\n\thook prerouting {\n\t\t-0000000400 ipv4_conntrack_defrag [nf_defrag_ipv4]\n\t}\n}\n",
     "resolv.conf": "nameserver 10.96.0.10\nsearch default.svc.cluster.local\n",

@@ -86,6 +86,8 @@ WRONG = [
     ("kube-proxy-mode.txt", "iptables\n", "iptables", "curl: (7) Failed to connect", 1),
     ("resolv.conf", "nameserver 10.0.0.1\n", "nameserver", "cat:", 1),
     ("bridge-fdb.json", '[{"mac": "02:00:00:00:00:02", "ifname": "vx0"}]', '"ifname"', '"name"', None),
+    ("wg-endpoints.txt", f"wg0\t{'A' * 43}=\t192.0.2.1:51820\n", "192.0.2.1:51820", "192.0.2.1", 1),
+    ("wg-allowed-ips.txt", f"wg0\t{'A' * 43}=\t10.0.0.0/24 10.1.0.0/24\n", "10.1.0.0/24", "10.1.0.1/24", 1),
     ("nft-hooks.txt", "family ip {\n\thook input {\n\t}\n}\n", "family", "Error:", 1),
     ("ss.txt", "Netid State Recv-Q Send-Q Local Peer\n", "Netid", "sh: ss: not found", 1),
     ("proc-net-fib-trie.txt", TRIE, "/32 host LOCAL", "/32 host LOC", 4),

@@ -34,7 +34,7 @@ WAYS: dict[str, dict[str, str]] = {
     # what the container prints, by file: what is not there is a program that it does not have
     "both back ends": {"iptables-save.txt": RULES + "# Warning: iptables-legacy tables present\n", "iptables-legacy-save.txt": RULES},
     "all programs": {"iptables-save.txt": RULES, "ip6tables-save.txt": "", "nft-ruleset.json": '{"nftables": []}\n', "ip-addr.json": "[]\n",
-                     "ip-neigh.json": "[]\n", "bridge-fdb.json": "[]\n", "ss.txt": "Netid State\n", "sysctl.txt": "net.a = 1\n"},
+                     "ip-neigh.json": "[]\n", "bridge-fdb.json": "[]\n", "wg-endpoints.txt": "", "wg-allowed-ips.txt": "", "ss.txt": "Netid State\n", "sysctl.txt": "net.a = 1\n"},
     "a shell and cat": {"iptables-save.txt": RULES, "resolv.conf": "nameserver 10.0.0.1\n", "proc-net-route.txt": "Iface\n",
                         "proc-net-if-inet6.txt": "0\n", "proc-net-tcp.txt": "  sl\n", "proc-sys.txt": "/proc/sys/net/ipv4/ip_forward:1\n"},
     "ip without JSON": {"iptables-save.txt": RULES, "ip-addr.txt": "1: lo\n", "ip-rule.txt": "0: from all\n", "ip-route.txt": "default\n"},

@@ -25,6 +25,7 @@ from tracer.netfilter.nft_rules import NftRules
 from tracer.packet import Address, Family, said
 from tracer.routing import Routing
 from tracer.routing.model import Forwarding
+from tracer.routing.wireguard import Peers
 from tracer.snapshot import Snapshot
 from tracer.snapshot.node_files import (
     BRIDGE_FDB,
@@ -35,6 +36,8 @@ from tracer.snapshot.node_files import (
     VIRTUAL_CLIENTS,
     VIRTUAL_COUNTERS,
     VIRTUAL_SERVERS,
+    WG_ALLOWED,
+    WG_ENDPOINTS,
     NodeFile,
     names,
 )
@@ -238,6 +241,13 @@ class WatchedStack(NodeStack):
         """Return where the node's tunnels and bridges send frames."""
         self._note(BRIDGE_FDB.name, Whole())
         return self._inner.forwarding
+
+    @cached_property
+    def wireguard(self) -> Peers | None:
+        """Return the peers of the node's WireGuard devices."""
+        for file in (WG_ENDPOINTS, WG_ALLOWED):
+            self._note(file.name, Whole())
+        return self._inner.wireguard
 
     @cached_property
     def remembered_clients(self) -> tuple[RecordedConnection, ...]:

@@ -88,6 +88,8 @@ def made_files(*, with_routing: bool = True) -> Files:
     files[f"{folder}iptables-legacy-save.txt"] = LEGACY.encode()
     files[f"{folder}ip-neigh.json"] = NEIGHBOURS.encode()
     files[f"{folder}bridge-fdb.json"] = b'[{"mac": "02:00:00:00:00:02", "ifname": "vx0", "dst": "192.168.0.12"}]'
+    files[f"{folder}wg-endpoints.txt"] = f"wg0\t{'A' * 43}=\t192.168.0.12:51820\n".encode()
+    files[f"{folder}wg-allowed-ips.txt"] = f"wg0\t{'A' * 43}=\t10.1.2.0/24\n".encode()
     files[f"{folder}conntrack.txt"] = FLOW.encode()
     files[f"{folder}nft-hooks.txt"] = b"family ip {\n\thook input {\n\t\t 0000000000 chain ip filter INPUT [nf_tables]\n\t}\n}\n"
     files[f"{folder}ss.txt"] = b"tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:*\n"
@@ -388,6 +390,7 @@ STACK: dict[str, tuple[Ask, ...]] = {
     "called": (),
     "begins": (),
     "forwarding": (lambda c: c.stack("n1").forwarding,),
+    "wireguard": (lambda c: c.stack("n1").wireguard,),
     "some_address": tuple(lambda c, v=v: c.stack("n1").some_address(v) for v in (4, 6)),
     "redirect_address": tuple(lambda c, v=v: c.stack("n1").redirect_address("eth0", v) for v in (4, 6)),
     "path_of": (),
