@@ -142,9 +142,14 @@ def readers() -> tuple[Reader, ...]:
             ),
         ),
         Reader(
-            name="wg show all",
-            read=lambda text: (parse_endpoints(text, "fuzz"), parse_allowed(text, "fuzz")),
-            seeds=(f"wg0\t{'A' * 43}=\t[fd00::1]:51820\nwg0\t{'B' * 43}=\t(none)\n", f"wg0\t{'A' * 43}=\t10.1.0.0/16 fd00::/64\n"),
+            name="wg show all endpoints",
+            read=lambda text: parse_endpoints(text, "fuzz"),
+            seeds=(f"wg0\t{'A' * 43}=\t[fd00::1]:51820\nwg0\t{'B' * 43}=\t(none)\n",),
+        ),
+        Reader(
+            name="wg show all allowed-ips",
+            read=lambda text: parse_allowed(text, "fuzz"),
+            seeds=(f"wg0\t{'A' * 43}=\t10.1.0.0/16 fd00::/64\nwg0\t{'B' * 43}=\t(none)\n",),
         ),
         Reader(name="ip neigh", read=parse_neighbours, seeds=('[{"dst": "10.1.1.2", "dev": "eth0", "state": ["STALE"]}]', *_ip_text("neigh"))),
         Reader(name="ip -br, ip addr", read=lambda text: (parse_addresses(text), parse_links(text)), seeds=(*_ip_text("addr"), *_ip_text("link"))),

@@ -369,7 +369,8 @@ class Fabric:
         text = f"what carries it out of {device} ({link.kind}) is not walked: whether firewalls let that through is not known"
         stack = self.cluster.stack(node)
         if link.kind == "wireguard" and stack.wireguard is None:
-            lacking = next(file for file in (WG_ENDPOINTS, WG_ALLOWED) if stack.lacks(file))
+            has, lists = self.cluster.snapshot.has_node_file, (WG_ENDPOINTS, WG_ALLOWED)
+            lacking = next((file for file in lists if not has(node, file.name) or stack.why_unread(file)), WG_ENDPOINTS)
             text += f" ({stack.lacking(lacking)})"
         return walk.note(text)
 

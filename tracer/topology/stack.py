@@ -165,10 +165,6 @@ class NodeStack:
         """The text of a file of which anything counts."""
         return None if self.why_unread(file) else self._file(file)
 
-    def lacks(self, file: NodeFile) -> bool:
-        """Return whether nothing of *file* counts."""
-        return self._counting(file) is None
-
     def lacking(self, file: NodeFile) -> str:
         """Return what is said of a file that would tell: that it is missing, empty, or cannot be read."""
         return f"{self._path(file)} {self.why_unread(file) or 'is missing'}"

@@ -221,7 +221,7 @@ ROUTING: dict[str, tuple[Ask, ...]] = {
     ),
     "source_address": to_address(lambda r, a: r.source_address(_first(r, a), a), *POD, *OUTSIDE),
     "masquerade_address": to_address(lambda r, a: r.masquerade_address("eth0", _first(r, a), a), *OUTSIDE),
-    "asking_address": to_address(lambda r, a: r.asking_address("eth0", a), "192.168.0.12", *OUTSIDE),
+    "asking_address": to_address(lambda r, a: r.asking_address("eth0", a), "192.168.0.12", OUTSIDE[0]),
     "is_local": to_address(lambda r, a: r.is_local(a), *NODE),
     "address_type": to_address(lambda r, a: r.address_type(a), *NODE),
     "has_address_type": to_address(lambda r, a: r.has_address_type(a, ["LOCAL"]), *NODE),
