@@ -15,7 +15,8 @@ from tests.sizes import every
 RULES = "*nat\n:KUBE-SERVICES - [0:0]\nCOMMIT\n"
 LEGACY = "# Warning: iptables-legacy tables present, use iptables-legacy-save to see them\n"
 ALL = {"iptables-save.txt": RULES, "ip6tables-save.txt": "", "nft-ruleset.json": '{"nftables": []}\n', "ip-addr.json": "[]\n",
-       "ip-neigh.json": "[]\n", "bridge-fdb.json": "[]\n", "wg-endpoints.txt": "", "wg-allowed-ips.txt": "", "ss.txt": "Netid State\n", "nft-hooks.txt": "family ip {\n}\n",
+       "ip-neigh.json": "[]\n", "bridge-fdb.json": "[]\n", "wg-endpoints.txt": "wg0 x\n", "wg-allowed-ips.txt": "wg0 y\n",
+       "ss.txt": "Netid State\n", "nft-hooks.txt": "family ip {\n}\n",
        "sysctl.txt": "net.ipv4.ip_forward = 1\n"}  # fmt: skip
 SHELL = {"iptables-save.txt": RULES, "ip6tables-save.txt": "", "resolv.conf": "nameserver 10.96.0.10\n", "proc-net-route.txt": "Iface\n",
          "proc-net-if-inet6.txt": "0\n", "proc-net-tcp.txt": "  sl\n", "proc-sys.txt": "/proc/sys/net/ipv4/ip_forward:1\n"}  # fmt: skip

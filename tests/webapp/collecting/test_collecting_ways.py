@@ -34,7 +34,8 @@ WAYS: dict[str, dict[str, str]] = {
     # what the container prints, by file: what is not there is a program that it does not have
     "both back ends": {"iptables-save.txt": RULES + "# Warning: iptables-legacy tables present\n", "iptables-legacy-save.txt": RULES},
     "all programs": {"iptables-save.txt": RULES, "ip6tables-save.txt": "", "nft-ruleset.json": '{"nftables": []}\n', "ip-addr.json": "[]\n",
-                     "ip-neigh.json": "[]\n", "bridge-fdb.json": "[]\n", "wg-endpoints.txt": "", "wg-allowed-ips.txt": "", "ss.txt": "Netid State\n", "sysctl.txt": "net.a = 1\n"},
+                     "ip-neigh.json": "[]\n", "bridge-fdb.json": "[]\n", "wg-endpoints.txt": "wg0 x\n", "wg-allowed-ips.txt": "wg0 y\n",
+                     "ss.txt": "Netid State\n", "sysctl.txt": "net.a = 1\n"},
     "a shell and cat": {"iptables-save.txt": RULES, "resolv.conf": "nameserver 10.0.0.1\n", "proc-net-route.txt": "Iface\n",
                         "proc-net-if-inet6.txt": "0\n", "proc-net-tcp.txt": "  sl\n", "proc-sys.txt": "/proc/sys/net/ipv4/ip_forward:1\n"},
     "ip without JSON": {"iptables-save.txt": RULES, "ip-addr.txt": "1: lo\n", "ip-rule.txt": "0: from all\n", "ip-route.txt": "default\n"},
@@ -129,7 +130,7 @@ def test_nodes_without_kube_proxy_are_read_in_the_plugins_pod(tmp_path: Path) ->
     assert ran.code == 0, ran.err
     for node, (*_, container) in nodes.items():
         assert f"nodes/{node}/iptables-save.txt" in node_files(tmp_path / "out")
-        assert f"  {node}: 8 files by {container} in kube-system/plugin-{node}" in ran.err
+        assert f"  {node}: 10 files by {container} in kube-system/plugin-{node}" in ran.err
 
 
 def test_policies_of_plugins_open_again(tmp_path: Path) -> None:
