@@ -175,7 +175,7 @@ def _kind(device: Fields, words: list[str]) -> None:
     elif "info_kind" not in about:
         about["info_kind"] = words[0]
         own: Fields = {}
-        for word, name in (("id", "id"), ("local", "local"), ("dstport", "port"), ("dev", "link")):
+        for word, name in (("id", "id"), ("local", "local"), ("dstport", "port"), ("dev", "link"), ("df", "df")):
             if word in said:
                 own[name] = said[word]
         for word in ("nf_call_iptables", "nf_call_ip6tables"):

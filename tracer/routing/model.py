@@ -101,7 +101,7 @@ class Link:
 
     Of a tunnel: *tunnel_over* is the device that its own packets are bound to, *tunnel_local* and *tunnel_remote* are their addresses,
     *tunnel_id* is the network's number (VNI), *tunnel_port* the UDP port; *is_external*: a program says of each packet where it goes;
-    *tunnel_df* is whether its packets may be cut (unset, set, inherit).
+    *tunnel_df* is set or inherit where its packets may not be cut.
     *lies_on* is the device below a VLAN or macvlan; of one whose kind was not recorded it may be a veth's other end.
     """
 

@@ -111,10 +111,16 @@ def _link(entry: Entry) -> Link:
         tunnel_remote=_end_of(tunnel, "remote") if tunnel else None,
         tunnel_id=tunnel.integer("id") if tunnel else None,
         tunnel_port=tunnel.integer("port") if tunnel else None,
-        tunnel_df=tunnel.text("df") if tunnel else None,
+        tunnel_df=_df_of(tunnel) if tunnel else None,
         is_external=tunnel is not None and tunnel.flag("external"),
         lies_on=entry.text("link") if kind is None or kind in STACKED else None,
     )
+
+
+def _df_of(tunnel: Entry) -> str | None:
+    """Return whether a tunnel's packets may not be cut, None where they may: what ip prints of that in JSON only."""
+    text = tunnel.text("df")
+    return None if text == "unset" else text
 
 
 def _end_of(tunnel: Entry, end: str) -> Address | None:

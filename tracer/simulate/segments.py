@@ -36,9 +36,6 @@ _HEADERS = {4: 40, 6: 60}
 """What IP and TCP add to a segment."""
 _SET = re.compile(r"-j TCPMSS --set-mss (?P<iptables>[0-9]{1,5})\b|tcp option maxseg size set (?P<nft>[0-9]{1,5})\b", re.ASCII)
 _CLAMPED = re.compile(r"-j TCPMSS --clamp-mss-to-pmtu\b|tcp option maxseg size set rt mtu\b", re.ASCII)
-_FRAGMENTING = (None, "unset")
-_MOST = 8
-"""How often a sender may learn a smaller size on one way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +209,7 @@ def _carried(stack: NodeStack, way: _Way, place: int, size: int) -> Unknown | No
         f"Full-sized segments of {way.sender.who} leave {stack.called} by the tunnel {tunnel.name} ({size} bytes, with its own headers "
         f"{size + room}), and the MTU of {below.name} is {below.mtu}: "
     )
-    if outer.destination.version == 4 and tunnel.tunnel_df in _FRAGMENTING:
+    if outer.destination.version == 4 and tunnel.tunnel_df is None:
         text += f"each goes in two fragments, which cost throughput, and which many networks and firewalls drop{way.sender.taken}"
         return Unknown(code="MTU_FRAGMENTS", text=text, at={"node": stack.name})
     is_forwarded = place > 1

@@ -13,7 +13,7 @@ import pytest
 from tests.oracle.netns import Namespace, why_not
 from tests.tracer.netfilter.viewing import packet
 from tracer.packet import Protocol
-from tracer.refusals import EXPIRED, REFUSALS, no_listener, seen_by
+from tracer.refusals import EXPIRED, REFUSALS, TOO_LARGE, no_listener, seen_by
 from tracer.routing import ResultKind
 from tracer.simulate.sees import client_sees
 from tracer.trace import Disposition, Hop, Outcome, Reason, Reply, Sees, StackKind, Step
@@ -89,7 +89,7 @@ def rules(space: Namespace, version: int, *lines: str) -> None:
 
 
 @pytest.mark.parametrize("protocol", TRANSPORTS)
-@pytest.mark.parametrize("kind", [kind for kind in REFUSALS if kind not in EXPIRED.values()])
+@pytest.mark.parametrize("kind", [kind for kind in REFUSALS if kind not in (*EXPIRED.values(), *TOO_LARGE.values())])
 def test_every_kind_of_refusal(lab: tuple[Namespace, Namespace, Namespace], kind: str, protocol: Protocol) -> None:
     client, router, _ = lab
     if kind == "tcp-reset" and protocol is Protocol.UDP:
