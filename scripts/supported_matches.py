@@ -93,16 +93,21 @@ _OPEN = (
         "DATA_MISSING",
     ),
     (
-        "What carries a packet through WireGuard, IPsec, or a tunnel whose way a program tells (`external`: Cilium, OVN, OVS)",
+        "What carries a packet through IPsec, a tunnel whose way a program tells (`external`: Cilium, OVN, OVS), or one whose peers or "
+        "parameters were not recorded (WireGuard without the files of `wg show`)",
         "not walked: the packet comes out at the other node, and the hop says so where a device shows it",
         "",
     ),
     (
-        "IPIP, SIT, GRE and Geneve devices",
+        "IPIP, SIT, GRE, Geneve and WireGuard devices",
         "walked by the kernel's source, and not proved: the kernel that the tests run on has none of them (VXLAN is proved)",
         "TUNNEL_PACKET_LOST",
     ),
-    ("Packets that are too large for a device on the way, and fragments", "not looked at: a first packet is small", ""),
+    (
+        "Packets that are too large for the way, where devices' MTUs were not recorded, and what is beyond the cluster",
+        "only recorded values count; a full-sized segment that does not fit is a remark",
+        "MTU_BLACK_HOLE",
+    ),
     (
         "Whether a link works, where two files contradict each other; a neighbour that did not answer when it was asked last",
         "unknown",
