@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 parser: Any = re._parser  # type: ignore[attr-defined]
@@ -29,7 +30,12 @@ _SEARCHING = frozenset({"search", "sub", "subn", "split", "findall", "finditer"}
 
 # What is put together when it is used, by file and how the call is written: what its variables may hold.
 BUILT: dict[tuple[str, str], dict[str, object]] = {
-    ("tracer/conntrack_list.py", "compile"): {"address": "10.96.0.10"},
+    ("tracer/conntrack_list.py", "compile"): {
+        "address": "10.96.0.10",
+        "source": "10.244.1.2",
+        "destination": "10.96.0.10",
+        "flow": SimpleNamespace(destination_port=80),
+    },
     ("tracer/explain/dependencies/lines.py", "sub"): {"file": "nodes/n1/iptables-save.txt"},
     ("tracer/graph/paths.py", "sub"): {"port": 30080},
     ("tracer/netfilter/nft_sets.py", "compile"): {"types": ("ipv6_addr", "inet_proto", "inet_service")},
@@ -183,6 +189,35 @@ def _flags(call: ast.Call) -> re.RegexFlag:
 def runs_over_lines(pattern: re.Pattern[Any]) -> bool:
     """Return whether the pattern has a repeat of white space, without a bound, that takes line breaks as well."""
     return any(_takes_newline_as_space(body) for body, most in _repeats(parser.parse(pattern.pattern, pattern.flags)) if most > 100)
+
+
+_MOST_DIGITS = 4_300
+
+
+def takes_numbers_without_end(pattern: re.Pattern[Any]) -> bool:
+    """Return whether a group of the pattern, or all of it, is a run of digits without a bound: Python refuses to read more than 4,300."""
+    tree = list(parser.parse(pattern.pattern, pattern.flags))
+    bodies = [tree, *(value[3] for kind, value in _all(tree) if str(kind) == "SUBPATTERN" and value[0] is not None)]
+    return any(_is_endless_number(list(body)) for body in bodies)
+
+
+def _all(tree: Any) -> Iterator[tuple[Any, Any]]:
+    for kind, value in tree:
+        yield kind, value
+        yield from (found for inner in _inner(str(kind), value) for found in _all(inner))
+
+
+def _is_endless_number(body: list[Any]) -> bool:
+    if len(body) == 1 and str(body[0][0]) == "BRANCH":
+        return any(_is_endless_number(list(way)) for way in body[0][1][1])
+    runs = [value[2] for kind, value in body if "REPEAT" in str(kind) and value[1] > _MOST_DIGITS]
+    return len(body) == 1 and len(runs) == 1 and _takes_digits_alone(runs[0])
+
+
+def _takes_digits_alone(inner: Any) -> bool:
+    items = list(inner)
+    members = items[0][1] if len(items) == 1 and str(items[0][0]) == "IN" else items
+    return _in_class(members, "5") and not any(_in_class(members, c) for c in "gz. /")
 
 
 def _takes_newline_as_space(body: Sequence[Any]) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.hostile.patterns import BUILT, ROOT, Found, patterns, runs_over_lines, slow_texts
+from tests.hostile.patterns import BUILT, ROOT, Found, patterns, runs_over_lines, slow_texts, takes_numbers_without_end
 
 # A linear pattern takes well under a millisecond for this many characters; one that is quadratic fifty milliseconds and more.
 SIZE, MOST_SECONDS = 6_000, 0.025
@@ -26,6 +26,15 @@ OVER_LINES = {
     "tracer/snapshot/rename/addresses.py": "the same, in what ip -j prints",
     "tracer/snapshot/layout.py": "only the first 4,096 bytes of a file are looked at",
     "webapp/exports/formats.py": "our own style sheets, and one run that is replaced as a whole",
+}
+# Numbers without a bound, each with the reason why that is right.
+ENDLESS = {
+    "tracer/probability.py": "odds of thousands of digits are read in pieces",
+    "tracer/query.py": "a port is checked digit by digit before it is a number",
+    "tracer/snapshot/rename/words.py": "digits that stay text",
+    "tracer/netfilter/ipset_save.py": "read by scalars.number, to which what Python does not read is no number",
+    "webapp/presenters/rule_text.py": "words of a rule that are told, never reckoned with",
+    "webapp/uploads/tar_entries.py": "a field of twelve bytes; octal, of which Python reads any length",
 }
 # Texts that only we write.
 OURS = frozenset({"webapp/exports/formats.py", "scripts/dead_code.py"})
@@ -58,7 +67,32 @@ def test_white_space_does_not_run_over_lines(found: Found) -> None:
     assert _file(found) in OVER_LINES, f"{found.where}: {found.text!r}: write [ \\t] where line breaks are not meant"
 
 
+@pytest.mark.parametrize("found", FOUND, ids=lambda f: f.where)
+def test_a_number_has_an_end(found: Found) -> None:
+    """What reads 5,000 digits as a number ends in Python's own error, not in ours."""
+    if takes_numbers_without_end(found.pattern):
+        assert _file(found) in ENDLESS, f"{found.where}: {found.text!r}: write [0-9]{{1,10}}, or say why it may be endless"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "is_endless"),
+    [
+        (r"metric (?P<metric>[0-9]+)", True),
+        (r"[0-9]+", True),
+        (r"(-|\d*)x", True),
+        (r"(?P<first>[0-9-]+)", True),
+        (r"metric (?P<metric>[0-9]{1,10})", False),
+        (r"(?P<host>[^:]+)", False),
+        (r"\[[0-9]+:[0-9]+\] ", False),
+        (r"([0-9.]+)", False),
+    ],
+)
+def test_numbers_without_end_are_found(pattern: str, is_endless: bool) -> None:
+    assert takes_numbers_without_end(re.compile(pattern, re.ASCII)) is is_endless
+
+
 def test_exceptions_are_needed() -> None:
+    assert set(ENDLESS) == {_file(f) for f in FOUND if takes_numbers_without_end(f.pattern)}
     files = {_file(f) for f in FOUND if f.searched and runs_over_lines(f.pattern)}
     assert set(OVER_LINES) <= files
     assert {file for file, _ in BUILT} <= {_file(f) for f in FOUND}

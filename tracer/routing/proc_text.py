@@ -20,13 +20,13 @@ from tracer.errors import Fault, ParseError
 from tracer.routing.ip_text import Fields, Lines, lines_of
 
 _ROUTE = re.compile(
-    r"(?P<device>\S{1,64})\s+(?P<to>[0-9A-F]{8})\s+(?P<gateway>[0-9A-F]{8})\s+(?P<flags>[0-9A-F]{4})\s+-?[0-9]+\s+[0-9]+\s+(?P<metric>[0-9]+)"
+    r"(?P<device>\S{1,64})\s+(?P<to>[0-9A-F]{8})\s+(?P<gateway>[0-9A-F]{8})\s+(?P<flags>[0-9A-F]{4})\s+-?[0-9]+\s+[0-9]+\s+(?P<metric>[0-9]{1,10})"
     r"\s+(?P<mask>[0-9A-F]{8})\s+[0-9]+\s+[0-9]+\s+[0-9]+\s*",
     re.ASCII,
 )
 _ROUTE_HEAD = re.compile(r"Iface\s+Destination\s+Gateway\s", re.ASCII)
 _PRINTED = re.compile(
-    r"(?P<to>default|[0-9.]{7,15})\s+(?P<gateway>[0-9.]{7,15}|-|\*)\s+(?P<mask>[0-9.]{7,15})\s+(?P<flags>[A-Z!]{1,10})\s+(?P<first>[0-9-]+)"
+    r"(?P<to>default|[0-9.]{7,15})\s+(?P<gateway>[0-9.]{7,15}|-|\*)\s+(?P<mask>[0-9.]{7,15})\s+(?P<flags>[A-Z!]{1,10})\s+(?P<first>-|[0-9]{1,10})"
     r"\s+[0-9-]+\s+[0-9-]+\s+(?P<device>\S{1,64})\s*",
     re.ASCII,
 )

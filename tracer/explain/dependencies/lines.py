@@ -153,7 +153,7 @@ def placed(trace: Trace) -> frozenset[tuple[str, int]]:
     return frozenset(_named(trace))
 
 
-_PLACE = re.compile(r"(?<![^\s:(\[\"'])(?P<file>[^\s:(\[\"'/]*+/[^\s:(\[\"']++):(?P<line>[0-9]+)", re.ASCII)
+_PLACE = re.compile(r"(?<![^\s:(\[\"'])(?P<file>[^\s:(\[\"'/]*+/[^\s:(\[\"']++):(?P<line>[0-9]{1,9})", re.ASCII)
 
 
 def _named(value: object) -> Iterator[tuple[str, int]]:
@@ -179,7 +179,7 @@ def relined(value: T, file: str, lines: Lines) -> T:
 
 def _relined(value: object, file: str, lines: Lines) -> object:
     if isinstance(value, str):
-        return re.sub(rf"(?<={re.escape(file)}:)[0-9]+", partial(_number, lines), value) if file in value else value
+        return re.sub(rf"(?<={re.escape(file)}:)[0-9]{1, 9}", partial(_number, lines), value) if file in value else value
     if isinstance(value, tuple):
         made = [_relined(item, file, lines) for item in value]
         return value if all(a is b for a, b in zip(made, value, strict=True)) else type(value)(made)
