@@ -81,7 +81,7 @@ proc-net-ip-vs.txt ipvsadm-save.txt cat /proc/net/ip_vs
 proc-sys.txt sysctl.txt @settings'
 # What of both is not asked of a pod's own stack; of how many pods it is asked, in how many of the containers of each, and of how much (blocks of
 # 512 bytes) one program may print there (webapp/collecting/pod_stacks.py).
-not_of_pods='ipvsadm-save.txt resolv.conf kube-proxy-version.txt conntrack.txt bridge-fdb.json bridge-fdb.txt proc-net-ip-vs.txt proc-net-nf-conntrack.txt proc-net-ip-vs-conn.txt'
+not_of_pods='ipvsadm-save.txt resolv.conf kube-proxy-version.txt conntrack.txt bridge-fdb.json wg-endpoints.txt wg-allowed-ips.txt bridge-fdb.txt proc-net-ip-vs.txt proc-net-nf-conntrack.txt proc-net-ip-vs-conn.txt'
 most_stacks=50
 most_containers=4
 most_blocks=32768

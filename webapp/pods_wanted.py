@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*", re.ASCII)
-_LABEL = re.compile(r"[A-Za-z0-9./_][A-Za-z0-9./_-]*=[A-Za-z0-9./_-]+", re.ASCII)
+_LABEL = re.compile(r"[A-Za-z0-9./_][A-Za-z0-9./_-]{0,316}=[A-Za-z0-9./_-]{1,63}", re.ASCII)
 
 
 class BadPods(ValueError):

@@ -302,6 +302,23 @@ REASONS = (
         sources=(kernel("net/netfilter/nf_conntrack_core.c"), kernel("net/ipv4/tcp_timer.c")),
     ),
     Explanation(
+        code="CONNECTION_MOVED",
+        severity=Severity.WARNING,
+        theme=Theme.CONNECTIONS,
+        title="Another socket may have this connection by now",
+        sentence="A stack on the way holds no entry of a connection that exists, and its nat rules are about such packets.",
+        meaning=(
+            "Which endpoint a connection has stands in the stack's table of connections, not in its rules. Where the entry is gone, or the "
+            "stack does not track the packets, the next packet is translated anew, as the rules say by now, or not at all: it may come to "
+            "another socket, which knows nothing of the connection and resets it. Whether the one that it comes to has it, no file tells.",
+        ),
+        confirm=(
+            Check(look_for="An entry with the client's address and port.", command="conntrack -L -s CLIENT --orig-port-src PORT"),
+            Check(look_for="The connection among the pod's own.", command="ss -tn state established"),
+        ),
+        sources=(kernel("net/netfilter/nf_conntrack_core.c"), kernel("net/netfilter/nf_nat_core.c")),
+    ),
+    Explanation(
         code="DATAGRAM_SENT_AGAIN",
         severity=Severity.INFO,
         theme=Theme.CONNECTIONS,

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from tracer.errors import ParseError
 from tracer.kube.json_text import decode_json
+from tracer.kube.kinds import KINDS
 from tracer.snapshot.node_files import Holds, holding, names
 from tracer.snapshot.snapshot import Snapshot
 
@@ -18,7 +19,6 @@ _GENERATED = re.compile(
     re.MULTILINE | re.ASCII,
 )
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_DATED = ("Service", "Pod", "EndpointSlice", "Endpoints", "Node")
 _VERSION = re.compile(r"v[0-9]+\.[0-9]+\.[0-9]+[^\s\"',;})]*", re.ASCII)
 
 
@@ -126,7 +126,7 @@ def _generated(snapshot: Snapshot, path: str) -> datetime | None:
 
 def _creation_times(snapshot: Snapshot) -> Iterator[datetime | None]:
     # NB: as they stand in the files: to keep a model of each would take several times the files.
-    for kind in _DATED:
-        for raw, _ in snapshot.objects.others(kind):
+    for kind in KINDS:
+        for raw, _ in snapshot.objects.others(kind.name):
             metadata = raw.value.get("metadata")
             yield _time(metadata.get("creationTimestamp")) if isinstance(metadata, dict) else None

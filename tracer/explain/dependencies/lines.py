@@ -179,7 +179,7 @@ def relined(value: T, file: str, lines: Lines) -> T:
 
 def _relined(value: object, file: str, lines: Lines) -> object:
     if isinstance(value, str):
-        return re.sub(rf"(?<={re.escape(file)}:)[0-9]{1, 9}", partial(_number, lines), value) if file in value else value
+        return re.sub(rf"(?<={re.escape(file)}:)[0-9]{{1,9}}", partial(_number, lines), value) if file in value else value
     if isinstance(value, tuple):
         made = [_relined(item, file, lines) for item in value]
         return value if all(a is b for a, b in zip(made, value, strict=True)) else type(value)(made)
