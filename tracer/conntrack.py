@@ -64,7 +64,8 @@ class Connection:
 
     *established*: an answer has been seen already, so that the next packet is not NEW. *virtual*: IPVS translates the destination; NAT
     knows of it, so that answers are found, and does nothing. *opening*: TCP, of which only the client's SYN has been seen.
-    *supposed*: nobody recorded the entry, so what it translates to is not known.
+    *supposed*: nobody recorded the entry, so what it translates to is not known. *unseen*: it was there before, and has not seen the
+    packet whose answer is walked.
     """
 
     original: FlowTuple
@@ -76,6 +77,7 @@ class Connection:
     virtual: bool = False
     opening: bool = False
     supposed: bool = False
+    unseen: bool = False
 
     @classmethod
     def begin(cls, packet: Packet) -> Self:

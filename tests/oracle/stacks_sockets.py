@@ -201,8 +201,12 @@ class Sockets:
         return one
 
     def _is_told(self, one: Asking) -> bool:
-        """Something came for a client, or its connection was made; return whether it knows its end."""
-        if failed := one.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        """Something came for a client, or its connection was made; return whether it knows its end.
+
+        NB: a connection that was made is not asked for its error: of an ICMP error for its ACK, which it only notes, one that blocks in
+        ``connect`` is not told.
+        """
+        if not _is_connected(one) and (failed := one.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
             one.observed = Observed(_SEEN[failed])
             return True
         one.connected = one.shot.protocol == "tcp"
@@ -219,3 +223,14 @@ class Sockets:
         else:
             one.observed = Observed("connected", *said.decode().split()) if said else Observed("closed")
         return True
+
+
+def _is_connected(one: Asking) -> bool:
+    """Return whether a TCP client's connection was made."""
+    if one.shot.protocol != "tcp":
+        return False
+    try:
+        one.socket.getpeername()
+    except OSError:
+        return False
+    return True

@@ -134,6 +134,11 @@ def _third(fabric: Fabric, start: Departure, ending: Ending) -> Iterator[Ending]
         yield _told(_on_conditions_of(ending, way), fate)
 
 
+_NOTED_BY_THE_SOCKET = (
+    "The ICMP error that comes back is only noted by the open connection: a program that does not block in connect, and then asks the "
+    "socket for its error, may be told that it failed"
+)
+"""Source: tcp_v4_err, tcp_v6_err (sk_err_soft), sk_getsockopt (SO_ERROR), Linux 6.18."""
 Fate = tuple[Sees, Unknown]
 """What the client sees after all, and why."""
 
@@ -152,8 +157,11 @@ def _fate(fabric: Fabric, ending: Ending, way: Ending) -> Fate | None:
         seen = f"{last.source_seen[0]}" if last.source_seen else "nobody"
         why = f"it comes to {way.walk.packet.destination} from {seen}, where the SYN did not"
     text = f"The client's ACK, which ends the handshake, does not arrive: {why}"
-    sees = Sees.CLOSED if last.reject_with == RESET and _comes_back(fabric, way) else Sees.HANGS
-    return sees, Unknown(code="HANDSHAKE_UNFINISHED", text=text, at=at)
+    if not last.reject_with or not _comes_back(fabric, way):
+        return Sees.HANGS, Unknown(code="HANDSHAKE_UNFINISHED", text=text, at=at)
+    if last.reject_with == RESET:
+        return Sees.CLOSED, Unknown(code="HANDSHAKE_UNFINISHED", text=text, at=at)
+    return Sees.HANGS, Unknown(code="HANDSHAKE_UNFINISHED", text=f"{text}. {_NOTED_BY_THE_SOCKET}", at=at)
 
 
 def _fate_of_answer(acknowledged: Outcome) -> Fate | None:

@@ -493,6 +493,11 @@ def _track(walk: Walk, crossing: Crossing) -> Passed:
         connection, reply = found
         if connection.opening and walk.midstream and not reply:
             return walk, changed(crossing, state="INVALID")  # tcp_conntracks: an ACK before any answer
+        if (why := recorded.outruns(walk, connection, crossing.stack)) is not None:
+            return walk.note(why), changed(crossing, state="INVALID")
+        if connection.unseen and not walk.answering:
+            connection = changed(connection, unseen=False)
+            walk = walk.with_entry(crossing.table, connection)
         known = "RELATED" if walk.is_error or walk.attached else "ESTABLISHED" if reply or connection.established else "NEW"
         if connection.opening and reply and not walk.is_error:
             connection = changed(connection, opening=False, established=True)

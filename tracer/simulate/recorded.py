@@ -21,7 +21,7 @@ from tracer.stack_protocols import TableId, TableKind
 from tracer.topology.stack import NodeStack
 from tracer.trace import Unknown
 
-_LOOSE = "net.netfilter.nf_conntrack_tcp_loose"
+_LOOSE, _LIBERAL = "net.netfilter.nf_conntrack_tcp_loose", "net.netfilter.nf_conntrack_tcp_be_liberal"
 
 
 def sent(entry: Entry) -> Packet:
@@ -46,6 +46,7 @@ def held(stack: NodeStack, entry: Entry) -> tuple[tuple[TableId, Connection], ..
         mark=entry.mark,
         established=not entry.unreplied,
         opening=entry.is_opening,
+        unseen=entry.protocol is Protocol.TCP and not entry.unreplied,
     )
     own, servers = TableId(TableKind.CONNTRACK, stack.name), stack.virtual_servers
     if servers is not None and connection.has_dnat and servers.find(sent(entry)) is not None:
@@ -117,6 +118,18 @@ def begins(walk: Walk, stack: NodeStack) -> bool:
     if not walk.midstream or protocol is not Protocol.TCP:
         return not walk.answering and (not walk.midstream or protocol is not Protocol.SCTP)
     return walk.refusal is None and stack.routing.get(_LOOSE) != "0"
+
+
+def outruns(walk: Walk, connection: Connection, stack: NodeStack) -> str | None:
+    """Return why conntrack of *stack* takes an answer of *connection* for INVALID, None if it does not: it acknowledges what was not seen.
+
+    Source: tcp_in_window (nf_conntrack_proto_tcp.c), Linux 6.18.
+    """
+    recorded = stack.routing.get(_LIBERAL)
+    if not (connection.unseen and walk.answering) or walk.is_error or recorded not in (None, "0"):
+        return None
+    setting = f"{_LIBERAL} is 0" if recorded else f"{_LIBERAL} is taken to be 0, the kernel's default"
+    return f"{stack.begins} tracks this connection and has not seen the packet that this one acknowledges: it is INVALID ({setting})"
 
 
 def begun(walk: Walk, stack: NodeStack) -> str:

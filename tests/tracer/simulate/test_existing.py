@@ -249,3 +249,29 @@ def test_who_is_connected_over_tcp_is_told_of_a_reset_only(target: str, sees: Se
     cluster.node(2).rules.append(("filter", f"-A FORWARD -d 10.1.2.2/32 -p tcp -j {target}"))
     (outcome,) = asked(cluster).outcomes
     assert outcome.client_sees is sees
+
+
+@pytest.mark.parametrize(("liberal", "state"), [("0", "INVALID"), (None, "INVALID"), ("1", "ESTABLISHED")])
+def test_an_answer_that_acknowledges_what_a_node_did_not_track_is_invalid(liberal: str | None, state: str) -> None:
+    """Source: tcp_in_window in nf_conntrack_proto_tcp.c."""
+    name = "net.netfilter.nf_conntrack_tcp_be_liberal"
+    for other in ("INVALID", "ESTABLISHED"):
+        cluster = two_nodes(PLAIN, PLAIN, sysctl={name: liberal} if liberal else {})
+        cluster.node(2).rules += [
+            ("raw", "-A PREROUTING -d 10.1.2.2/32 -p tcp -j CT --notrack"),
+            ("filter", f"-A FORWARD -s 10.1.2.2/32 -m conntrack --ctstate {other} -j DROP"),
+        ]
+        (outcome,) = asked(cluster).outcomes
+        assert outcome.disposition is Disposition.DELIVERED
+        assert outcome.reply is not None
+        why = outcome.reply.reason.text if outcome.reply.reason else ""
+        assert ("-A FORWARD -s 10.1.2.2/32" in why) is (other == state)
+        said = [note for hop in outcome.reply.hops for note in hop.notes if "has not seen the packet" in note]
+        assert bool(said) is (state == "INVALID")
+
+
+def test_and_one_of_what_it_tracked_is_not() -> None:
+    cluster = two_nodes(PLAIN, PLAIN)
+    cluster.node(2).rules.append(("filter", "-A FORWARD -s 10.1.2.2/32 -m conntrack --ctstate INVALID -j DROP"))
+    (outcome,) = asked(cluster).outcomes
+    assert outcome.reply is not None and outcome.reply.disposition is Disposition.DELIVERED
