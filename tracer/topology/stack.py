@@ -391,7 +391,11 @@ class NodeStack:
     def assumed_tables(self, family: Family) -> str | None:
         """Return what is assumed of the tables that a pod's own dump lacks: a table that nobody used in a namespace is not listed."""
         dumps = self.dumps(family) if self.pod is not None else ()
-        if not dumps or self._is_in_nft(family) or not (missing := self._unrecorded(dumps, family)):
+        if not dumps or self._is_in_nft(family):
+            return None
+        if all(d.is_empty for d in dumps):
+            return None if self._listings_work() else f"assumed: {self.called} has no rules ({dumps[0].file} is empty)"
+        if not (missing := self._unrecorded(dumps, family)):
             return None
         return f"assumed: {self.called} has no rules in {_tables(missing)} ({dumps[0].file} lists none)"
 
@@ -402,13 +406,20 @@ class NodeStack:
         names = {t.name for t in self.nft.ruleset.tables if t.family == family.value}
         return self.mode == files.NFT_TEXT.mode or not names.isdisjoint((PROXY_TABLE, *CHAINS_OF_TABLE))
 
+    def _listings_work(self) -> bool:
+        """Whether another listing of the stack shows that an empty dump was read: nft's, which was whole, or the other family's."""
+        return (self.nft is not None and self.nft.ruleset.incomplete is None) or any(d.tables for f in Family for d in self.dumps(f))
+
     def _empty(self, dump: Dump, family: Family, other: Family) -> Unknown | None:
-        """An empty dump says that there are no rules only where the node's other dump says that dumps could be taken."""
+        """An empty dump says that there are no rules only where the node's other dump says that dumps could be taken.
+
+        Of a pod's own stack it is what a namespace without rules gives: nobody used a table there.
+        """
         if self.mode in _IN_EVERY_TABLE:
             why = f", and {self._path(files.PROXY_MODE)} says {self.mode}: a node in that mode has rules"
         elif dump.speaks_of_legacy is not None:
             why = " but for its remark that tables of the legacy back end exist (iptables-legacy-save prints them)"
-        elif any(d.tables for d in self.dumps(other)):
+        elif self.pod is not None or any(d.tables for d in self.dumps(other)):
             return None
         else:
             why = ": whether the node has no rules, or they could not be read, is not known"

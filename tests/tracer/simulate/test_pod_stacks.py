@@ -94,6 +94,33 @@ def test_a_port_that_nothing_listens_on_refuses() -> None:
     assert (found.listener, found.client_sees) == (Listener.ABSENT, Sees.REFUSED)
 
 
+EMPTY = "nodes/n2/pods/default_web-1/"
+LISTED = '{"nftables": [{"metainfo": {"version": "1.0.6", "release_name": "x", "json_schema_version": 1}}]}'
+
+
+@pytest.mark.parametrize(
+    ("also", "is_assumed"), [({}, True), ({"nft-ruleset.json": LISTED}, False), ({"ip6tables-save.txt": FIREWALL}, False)]
+)
+def test_an_empty_dump_of_a_pod_says_that_it_has_no_rules(also: dict[str, str], is_assumed: bool) -> None:
+    """In a namespace where nobody used a table, iptables-save prints nothing."""
+    cluster = made()
+    for name, text in {"iptables-save.txt": "", "ip6tables-save.txt": "", "ss.txt": NOBODY, **also}.items():
+        cluster.extra[EMPTY + name] = text.encode()
+    found = only(cluster)
+    assert (found.disposition, found.client_sees) == (Disposition.DELIVERED, Sees.REFUSED)
+    assert found.reply is not None
+    notes = [note for hop in (*found.hops, *found.reply.hops) if hop.kind is StackKind.POD for note in hop.notes]
+    assert any(f"has no rules ({EMPTY}iptables-save.txt is empty)" in note for note in notes) is is_assumed
+
+
+@pytest.mark.parametrize("name", ["iptables-save.txt", "nft-ruleset.json"])
+def test_a_pods_dump_that_cannot_be_read_is_not_empty(name: str) -> None:
+    cluster = made()
+    cluster.extra[EMPTY + "iptables-save.txt"] = b""
+    cluster.extra[EMPTY + name] = b"# Warning: iptables-legacy tables present, use iptables-legacy-save to see them\n"
+    assert only(cluster).disposition is Disposition.UNKNOWN
+
+
 def test_what_is_damaged_is_unknown_and_not_empty() -> None:
     rule = "-A INPUT --nonsense -j DROP\nCOMMIT"
     ends = {
