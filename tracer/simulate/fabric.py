@@ -218,10 +218,8 @@ class Fabric:
     def _not_found(self, walk: Walk) -> Ending:
         """The end of a packet from outside for an address that no node and no load balancer of the snapshot is known to take."""
         destination = walk.packet.destination
-        if holders := self.cluster.ports_of(destination):
-            held = f"node {holders[0].node} holds and its Node object does not list"
-            text = f"whether the network outside brings {destination} to the cluster, an address that {held}"
-            return walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": holders[0].node}))
+        if (holders := self.cluster.ports_of(destination)) and not self.cluster.objects.services_with_address(destination):
+            return self._not_known_to_come(walk, holders[0].node)
         if why := why_the_clusters(self.cluster, destination, _sent(walk)):
             text = f"{destination} is no address of a node or a load balancer, so nobody outside takes it; {why}"
             return walk.end(Disposition.LOST, Reason(code="NOT_OWNED", text=text))
@@ -399,7 +397,11 @@ class Fabric:
         """The next hop is no node: a router, or an address on the link that no node holds."""
         destination, node = walk.packet.destination, routed.node
         port = self.cluster.port_of(destination)
-        if port is not None:
+        behind = self._held_behind(destination) if routed.route.gateway is not None else ()
+        # NB: nodes hold a Service's address to take it themselves (NodeLocal DNS, on each of them): no router brings it.
+        if behind and not self.cluster.objects.services_with_address(destination):
+            yield from self._to_holder(walk, routed, behind[0].node, device)
+        elif port is not None and not behind:
             yield from self._to_node(walk, port, device)
         elif pod is not None and pod.node_name and (lacked := self._lacked(node, pod.node_name, destination)):
             router = f"to {routed.route.next_hop}, of which nothing is recorded"
@@ -423,10 +425,32 @@ class Fabric:
             yield walk.end(Disposition.LOST, Reason(code="ENDPOINT_NODE_GONE", text=text), went_out=device)
         elif found:
             yield outside.to_endpoint(walk, found[0].namespace, found[0].service, found[1].node_name, device)
-        elif answering := arp_answerers(self.cluster, destination):
+        elif not behind and (answering := arp_answerers(self.cluster, destination)):
             yield from self._by_arp(walk, answering, device)
         else:
             yield self._left_behind(walk, routed)
+
+    def _held_behind(self, destination: Address) -> tuple[Port, ...]:
+        """The nodes that hold an address, where none does on a device that leads to the network: on a bridge of containers, say."""
+        if self.cluster.is_node_address(destination) or self._answering_outside(destination):
+            return ()
+        return self.cluster.ports_of(destination)
+
+    def _to_holder(self, walk: Walk, routed: d.Routed, node: str, device: str | None) -> Iterator[Way]:
+        """A router gets a packet for an address that *node* holds towards its pods or containers: whether it knows the way is in no file.
+
+        Where it is of the node's own range of pods, the network is taken to bring it as it brings their addresses.
+        """
+        destination, holder = walk.packet.destination, self.cluster.node(node)
+        if holder is not None and any(destination in network for network in holder.pod_cidrs):
+            return self._by_network(walk, routed, node, device)
+        return iter([self._not_known_to_come(walk, node)])
+
+    def _not_known_to_come(self, walk: Walk, node: str) -> Ending:
+        """The end of a packet outside that somebody there may bring to *node*, which holds its destination, or may not."""
+        held = f"node {node} holds and its Node object does not list"
+        text = f"whether the network outside brings {walk.packet.destination} to the cluster, an address that {held}"
+        return walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": node}))
 
     def _gone_node(self, endpoint: Endpoint) -> str | None:
         """The node of an endpoint that no Pod object owns, where the Node objects that were read have none of that name."""
