@@ -323,9 +323,20 @@ class Fabric:
         return False
 
     def _device_of(self, node: str, address: Address) -> str | None:
-        """The node's device towards a pod's *address*."""
-        results = self.cluster.stack(node).routing.lookup(address)
-        return next((r.device for r in results if r.kind is ResultKind.UNICAST and r.gateway is None), None)
+        """The node's device towards a pod's *address*.
+
+        NB: by which device a pod is attached is no matter of what it sends. Where policy rules ask for what only a packet has (its ports,
+        its user), the routes on links themselves tell.
+        """
+        routing = self.cluster.stack(node).routing
+        results = routing.lookup(address)
+        if all(result.kind is not ResultKind.UNKNOWN for result in results):
+            return next((r.device for r in results if r.kind is ResultKind.UNICAST and r.gateway is None), None)
+        near = [r for r in routing.routes(address.version) if address in r.destination and r.destination.prefixlen]
+        longest = max((r.destination.prefixlen for r in near), default=0)
+        hops = {(hop.device, hop.gateway) for r in near if r.destination.prefixlen == longest for hop in r.nexthops}
+        device, gateway = next(iter(hops)) if len(hops) == 1 else (None, None)
+        return device if gateway is None else None
 
     # -- from a node --------------------------------------------------------------------------------------------------------------
 
