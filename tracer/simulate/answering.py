@@ -17,6 +17,12 @@ from tracer.simulate.walk import Ending, Visit, Walk
 from tracer.stack_protocols import Process
 from tracer.trace import Disposition, Hop, Listener, Outcome, Place, Reason, Reply, StackKind, Unknown
 
+_MADE_OF_THE_PACKET = (Disposition.REJECTED, Disposition.UNREACHABLE)
+"""Endings whose no is made of the packet while it has its entry, by a rule or by routing: the entry is the no's, too, before any rule.
+
+A closed port's is made when the packet's entry is gone (nf_reset_ct in udp_queue_rcv_skb). Seen in 6.18.
+"""
+
 
 def answered(fabric: Fabric, ending: Ending) -> Iterator[Ending]:
     """Return *ending* with its reply, once for every way the reply can go; an ending that nobody answers has none."""
@@ -35,7 +41,7 @@ def _refused(fabric: Fabric, ending: Ending) -> Iterator[Ending]:
         yield ending
         return
     first = ending.outcome.hops[0]
-    is_attached = ending.outcome.disposition is Disposition.REJECTED
+    is_attached = ending.outcome.disposition in _MADE_OF_THE_PACKET
     for back in _walk_back(fabric, walk, _place_of(walk), kind, is_attached=is_attached):
         told = _after(ending, back)
         yield Ending(changed(told.outcome, reply=_reply(back, first.packet_in, _sender(first))), told.walk)

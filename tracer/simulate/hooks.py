@@ -453,7 +453,7 @@ def _carried(walk: Walk, crossing: Crossing, leaf: Leaf) -> Passed:
         crossing = changed(crossing, header=header)
     if view.sets is not None and view.sets is not crossing.stack.sets:
         walk = changed(walk, sets={**walk.sets, crossing.stack.name: view.sets})
-    if crossing.state is None and view.state == "UNTRACKED":
+    if crossing.state is None and view.state == "UNTRACKED" and not walk.attached:  # xt_CT leaves alone what has its entry
         crossing = changed(crossing, state="UNTRACKED")
     if crossing.connection is not None and view.connection_mark != crossing.connection.mark:
         connection = changed(crossing.connection, mark=view.connection_mark)

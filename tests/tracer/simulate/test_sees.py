@@ -247,3 +247,44 @@ def test_an_answer_that_is_led_to_another_port_is_lost(rule: str, disposition: D
     assert reply.reason is not None
     assert reply.disposition is disposition
     assert ("192.168.0.11 port 9, which is not the client's port" in reply.reason.text) is (disposition is Disposition.LOST)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize(("protocol", "kind"), [("udp", ""), ("tcp", ""), ("tcp", " --reject-with tcp-reset")])
+def test_what_a_rule_rejects_with_is_tracked_whatever_raw_says(protocol: str, kind: str, version: int) -> None:
+    """The kernel gives it the rejected packet's entry before OUTPUT: NOTRACK leaves it alone, and NAT finds its way back. Seen in 6.18."""
+    made = MadeCluster(2)
+    made.node(2).rules += [
+        ("nat", f"-A PREROUTING -p {protocol} -m {protocol} --dport 81 -j REDIRECT --to-ports 80"),
+        ("filter", f"-A INPUT -p {protocol} -m {protocol} --dport 80 -j REJECT{kind}"),
+        ("raw", "-A OUTPUT -j CT --notrack"),
+    ]
+    source, to = ("external:203.0.113.9", "192.168.0.12:81") if version == 4 else ("external:2001:db8::9", "[fd00:192::c]:81")
+    (outcome,) = made.trace(source, to, protocol=protocol).outcomes
+    assert outcome.reply is not None and outcome.reply.disposition is Disposition.DELIVERED
+    assert outcome.client_sees is Sees.REFUSED
+
+
+def test_what_routing_says_no_with_is_tracked_too() -> None:
+    made = MadeCluster(2)
+    made.node(2).routes.append({"type": "prohibit", "dst": "203.0.113.77", "flags": []})
+    made.node(2).rules += [
+        ("nat", "-A PREROUTING -p udp -m udp --dport 81 -j DNAT --to-destination 203.0.113.77:80"),
+        ("raw", "-A OUTPUT -j CT --notrack"),
+    ]
+    (outcome,) = made.trace("external:203.0.113.9", "192.168.0.12:81", protocol="udp").outcomes
+    assert outcome.disposition is Disposition.UNREACHABLE
+    assert outcome.reply is not None and outcome.reply.disposition is Disposition.DELIVERED
+
+
+def test_what_a_closed_port_says_is_not() -> None:
+    made = MadeCluster(2)
+    made.node(2).rules += [
+        ("nat", "-A PREROUTING -p udp -m udp --dport 81 -j REDIRECT --to-ports 80"),
+        ("raw", "-A OUTPUT -j CT --notrack"),
+    ]
+    made.node(2).texts["ss.txt"] = (
+        "Netid State Recv-Q Send-Q Local Address:Port Peer Address:Port Process\nudp UNCONN 0 0 127.0.0.1:9 0.0.0.0:*\n"
+    )
+    (outcome,) = made.trace("external:203.0.113.9", "192.168.0.12:81", protocol="udp").outcomes
+    assert outcome.client_sees is Sees.TIMEOUT
