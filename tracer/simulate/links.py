@@ -18,7 +18,7 @@ from tracer.refusals import NOBODY_ANSWERS
 from tracer.routing import ResultKind, RouteResult, Routing
 from tracer.simulate.walk import Ending, Walk
 from tracer.snapshot.node_files import IP_ADDR, IP_LINK, IP_NEIGH, IP_ROUTE
-from tracer.topology.arp import asked_for, why_silent
+from tracer.topology.arp import Asked, asked_for, why_silent
 from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Reason, Unknown
 
@@ -144,7 +144,7 @@ def unanswered(walk: Walk, sender: NodeStack, way: RouteResult, receiver: NodeSt
         return _unasked(walk, sender, way) if link.is_bare_ethernet else None
     asked = asked_for(sender.routing, way, walk.packet.source)
     silent = [(name, why_silent(receiver.routing, name, asked)) for name in devices]
-    if not silent or any(why is None for _, why in silent):
+    if not silent or any(why is None for _, why in silent) or _may_know(sender.routing, way, receiver.routing, devices):
         return None
     name, why = silent[0]
     text = (
@@ -153,6 +153,15 @@ def unanswered(walk: Walk, sender: NodeStack, way: RouteResult, receiver: NodeSt
     )
     walk = changed(walk, says=NOBODY_ANSWERS[walk.packet.destination.version])
     return walk.end(Disposition.UNREACHABLE, Reason(code="NEIGHBOUR_SILENT", text=text), went_out=device)
+
+
+def _may_know(sender: Routing, way: RouteResult, receiver: Routing, devices: tuple[str, ...]) -> bool:
+    """Whether *sender* may know the next hop by what it sends otherwise: whom it knows was not recorded, and its own address is answered.
+
+    NB: nodes speak with each other all the time. It is what they ask on behalf of another address of theirs that is not answered.
+    """
+    own = Asked(target=way.next_hop, asking=sender.asking_address(way.device or "", way.next_hop))
+    return not sender.lists_neighbours and any(why_silent(receiver, name, own) is None for name in devices)
 
 
 def _unasked(walk: Walk, sender: NodeStack, way: RouteResult) -> Ending:

@@ -281,7 +281,7 @@ class WatchedCluster(Cluster):
             self._stacks[found.name] = WatchedStack(found, self, self.reads)
         return None if found is None else self._stacks[found.name]
 
-    @cached_property
+    @property
     def node_names(self) -> tuple[str, ...]:
         """Return every node that has an object or files."""
         self.reads.note_object(Asked("Node", "names"))
