@@ -245,7 +245,7 @@ def test_collect_sh_writes_the_same_with_a_real_kubectl(serving: Serve, tmp_path
     assert (done.returncode, done.stdout) == (0, "theirs.tar.gz\n"), done.stderr
     ours, theirs = comparable(tmp_path / "ours.tar.gz"), comparable(tmp_path / "theirs.tar.gz")
     assert ours.keys() == theirs.keys()
-    assert [name for name in ours if ours[name] != theirs[name]] == []
+    assert {name: (ours[name], theirs[name]) for name in ours if ours[name] != theirs[name]} == {}
 
 
 @pytest.mark.skipif(bool(why_no_kubectl()), reason=why_no_kubectl() or "")
