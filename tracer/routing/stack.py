@@ -141,11 +141,6 @@ class Routing:
             found[entry.address] = (*found.get(entry.address, ()), entry)
         return found
 
-    @property
-    def lists_neighbours(self) -> bool:
-        """Return whether it was recorded whom the stack knows on its links: who is not among them has to be asked for."""
-        return self._facts.neighbours is not None
-
     def neighbours_at(self, address: Address) -> tuple[Neighbour, ...]:
         """Return what the stack knows of who has *address* on any of its links; empty when that was not recorded."""
         return self._neighbours.get(address, ())

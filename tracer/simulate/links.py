@@ -144,7 +144,7 @@ def unanswered(walk: Walk, sender: NodeStack, way: RouteResult, receiver: NodeSt
         return _unasked(walk, sender, way) if link.is_bare_ethernet else None
     asked = asked_for(sender.routing, way, walk.packet.source)
     silent = [(name, why_silent(receiver.routing, name, asked)) for name in devices]
-    if not silent or any(why is None for _, why in silent) or _may_know(sender.routing, way, receiver.routing, devices):
+    if not silent or any(why is None for _, why in silent) or (entry is None and _may_know(sender.routing, way, receiver.routing, devices)):
         return None
     name, why = silent[0]
     text = (
@@ -156,12 +156,12 @@ def unanswered(walk: Walk, sender: NodeStack, way: RouteResult, receiver: NodeSt
 
 
 def _may_know(sender: Routing, way: RouteResult, receiver: Routing, devices: tuple[str, ...]) -> bool:
-    """Whether *sender* may know the next hop by what it sends otherwise: whom it knows was not recorded, and its own address is answered.
+    """Whether *sender* may know the next hop by what it sends otherwise: its own address is answered.
 
     NB: nodes speak with each other all the time. It is what they ask on behalf of another address of theirs that is not answered.
     """
     own = Asked(target=way.next_hop, asking=sender.asking_address(way.device or "", way.next_hop))
-    return not sender.lists_neighbours and any(why_silent(receiver, name, own) is None for name in devices)
+    return any(why_silent(receiver, name, own) is None for name in devices)
 
 
 def _unasked(walk: Walk, sender: NodeStack, way: RouteResult) -> Ending:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from ipaddress import IPv4Address, IPv6Address
 
-from tracer.explain.dependencies.facets import Facet, Legible, Presence, Whole
+from tracer.explain.dependencies.facets import Facet, Presence, Whole
 from tracer.explain.dependencies.routing_facets import ROUTING_FILES, Common, Covering, Device, Devices, Neighbouring
 from tracer.packet import Address, Protocol
 from tracer.routing import InterfaceAddress, Link, Neighbour, PolicyRule, Route, RouteResult, Routing, SourceVerdict
@@ -51,13 +51,6 @@ class WatchedRouting(Routing):
         """Return whether the stack's addresses of IP *version* were recorded."""
         self._note(IP_ADDR.name, Devices())
         return self._inner.lists_addresses(version)
-
-    @property
-    def lists_neighbours(self) -> bool:
-        """Return whether it was recorded whom the stack knows on its links."""
-        self._note(IP_NEIGH.name, Presence())
-        self._note(IP_NEIGH.name, Legible())
-        return self._inner.lists_neighbours
 
     def neighbours_at(self, address: Address) -> tuple[Neighbour, ...]:
         """Return what the stack knows of who has *address*."""

@@ -240,7 +240,6 @@ ROUTING: dict[str, tuple[Ask, ...]] = {
     "local_port_range": routed(lambda r, _: r.local_port_range, None),
     "missing": routed(lambda r, _: r.missing, None),
     "has_carrier": routed(lambda r, name: r.has_carrier(name), "eth0", "cbr0"),
-    "lists_neighbours": routed(lambda r, _: r.lists_neighbours, None),
     "neighbours_at": to_address(lambda r, a: r.neighbours_at(a), "10.1.1.2", "192.168.0.12"),
     "neighbour": routed(lambda r, _: r.neighbour(ip_address("10.1.1.2"), "cbr0"), None),
     "devices_towards": to_address(lambda r, a: r.devices_towards(a), *POD, *OUTSIDE),
