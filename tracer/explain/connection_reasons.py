@@ -319,6 +319,25 @@ REASONS = (
         sources=(kernel("net/netfilter/nf_conntrack_core.c"), kernel("net/netfilter/nf_nat_core.c")),
     ),
     Explanation(
+        code="MASQUERADE_MOVED",
+        severity=Severity.FAULT,
+        theme=Theme.CONNECTIONS,
+        title="A masqueraded connection leaves by another device",
+        sentence="MASQUERADE took the connection's source address from one device, and the route sends its packets out of another by now.",
+        meaning=(
+            "The kernel notes by which device a masqueraded connection left. When the route changes, it drops the next packet and forgets "
+            "the connection, so that the one behind it begins anew with the new device's address: a datagram that is sent again gets "
+            "through, a TCP server sees a stranger's segment and resets it. SNAT notes no device, and goes on with the old address. Which "
+            "of the two made an entry, no file tells: its source is a local address, and the way out would give another.",
+        ),
+        confirm=(
+            Check(look_for="The entry's source on the way out, and whether it goes.", command="conntrack -E -s CLIENT"),
+            Check(look_for="The device of the way out.", command="ip route get DESTINATION"),
+        ),
+        fix=(Remedy(action="Close the connection and open it again.", trade_off="None: it is lost already."),),
+        sources=(kernel("net/netfilter/nf_nat_core.c"), kernel("net/netfilter/nf_nat_masquerade.c")),
+    ),
+    Explanation(
         code="DATAGRAM_SENT_AGAIN",
         severity=Severity.INFO,
         theme=Theme.CONNECTIONS,

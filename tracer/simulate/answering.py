@@ -15,7 +15,7 @@ from tracer.simulate.departure import Departure, LeftForNode, SentByNode, SentBy
 from tracer.simulate.fabric import Fabric
 from tracer.simulate.walk import Ending, Visit, Walk
 from tracer.stack_protocols import Process
-from tracer.trace import Disposition, Hop, Listener, Outcome, Place, Reason, Reply, StackKind, Unknown
+from tracer.trace import Disposition, Hop, Listener, Outcome, Place, Reason, Reply, Sees, StackKind, Unknown
 
 _MADE_OF_THE_PACKET = (Disposition.REJECTED, Disposition.UNREACHABLE)
 """Endings whose no is made of the packet while it has its entry, by a rule or by routing: the entry is the no's, too, before any rule.
@@ -71,11 +71,25 @@ def _told(fabric: Fabric, ending: Ending, asked: Walk, place: Place, passed_on: 
         if passed_on is not None:
             reply = _joined(passed_on, reply)
         if waiting is None:
-            yield Ending(changed(told.outcome, reply=reply), told.walk)
+            sees = Sees.UNKNOWN if passed_on is None and _may_be_refused(fabric, ending, asked, place, reply) else told.walk.sees
+            yield Ending(changed(told.outcome, reply=reply), changed(told.walk, sees=sees))
         elif reply.disposition in (Disposition.DELIVERED, Disposition.UNKNOWN):
             yield from _told(fabric, told, waiting.walk, _place_of(waiting.walk), reply)
         else:
             yield _closed(told, waiting.process, reply)
+
+
+def _may_be_refused(fabric: Fabric, ending: Ending, asked: Walk, place: Place, reply: Reply) -> bool:
+    """Whether the no of a closed port may reach the client that the answer does not reach, and nobody tells whether the port is closed.
+
+    NB: it is another packet to rules, to conntrack and to the client's socket: an ICMP error, or a reset.
+    """
+    is_told = ending.outcome.listener in (Listener.DECLARED, Listener.ABSENT) or not asked.packet.protocol.has_ports
+    if is_told or reply.disposition in (Disposition.DELIVERED, Disposition.UNKNOWN):
+        return False
+    first = ending.outcome.hops[0]
+    ways = _walk_back(fabric, asked, place, no_listener(asked.packet.protocol, asked.packet.destination.version))
+    return any(_reply(way, first.packet_in, _sender(first)).disposition in (Disposition.DELIVERED, Disposition.UNKNOWN) for way in ways)
 
 
 def _after(ending: Ending, back: Ending) -> Ending:

@@ -266,7 +266,9 @@ class HookRunner:
         elif connection.supposed and not _is_settled(connection, hook):
             yield self._supposed(walk, crossing, hook, connection)
         elif crossing.state != "NEW" or _is_settled(connection, hook):
-            yield _bound(walk, crossing, hook), crossing
+            is_leaving = hook is Hook.POSTROUTING and not crossing.reply
+            for way in recorded.masqueraded(walk, crossing.stack, connection, crossing.route) if is_leaving else (walk,):
+                yield way if isinstance(way, Ending) else (_bound(way, crossing, hook), crossing)
         else:
             yield from self._nat_chains(walk, crossing, hook, self._nat_ordered(crossing.stack, hook, walk.packet.family))
 

@@ -2,12 +2,13 @@
 
 Where the file was not recorded, or has a line that cannot be read, both are possible: the node may hold the connection or not, as a
 condition. What an entry that nobody recorded translates to is not known; that it translates nothing is taken only where no rule would.
+What made an entry it does not say either: MASQUERADE binds a connection to the device that it left by, SNAT does not.
 Source: nf_conntrack_in, resolve_normal_ct, tcp_new, sctp_new, icmp_pkt_to_tuple (nf_conntrack_proto_icmp.c), Linux 6.18.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from tracer.conntrack import Connection, FlowTuple
@@ -15,11 +16,12 @@ from tracer.conntrack_list import Entry
 from tracer.forks import Fork
 from tracer.frozen import changed
 from tracer.packet import Packet, Protocol
-from tracer.simulate.walk import Walk
+from tracer.routing import RouteResult
+from tracer.simulate.walk import Ending, Walk
 from tracer.snapshot.node_files import CONNTRACK
 from tracer.stack_protocols import TableId, TableKind
 from tracer.topology.stack import NodeStack
-from tracer.trace import Unknown
+from tracer.trace import Disposition, Reason, Sees, Unknown
 
 _LOOSE, _LIBERAL = "net.netfilter.nf_conntrack_tcp_loose", "net.netfilter.nf_conntrack_tcp_be_liberal"
 
@@ -80,18 +82,53 @@ def _either(walk: Walk, stack: NodeStack) -> Iterator[Walk]:
     """The walk with an entry of which nothing is known, and without one."""
     asked = f"whether {stack.called} holds an entry of this connection"
     unknown = Unknown(code="DATA_MISSING", text=f"{asked}: {_why(stack)}", at={"node": stack.name, "file": stack.path_of(CONNTRACK)})
-    for number, condition in enumerate(
-        (f"{stack.called} holds an entry of this connection", f"{stack.called} holds no entry of this connection")
-    ):
-        fork = Fork(question=asked, branch=number, condition=condition, ways=2, unknowns=(unknown,))
-        branch = changed(
+    names = f"{stack.called} holds an entry of this connection", f"{stack.called} holds no entry of this connection"
+    with_entry, without = _ways(walk, asked, unknown, names)
+    yield with_entry.with_entry(TableId(TableKind.CONNTRACK, stack.name), _supposed(walk))
+    yield without
+
+
+def _ways(walk: Walk, asked: str, unknown: Unknown, conditions: Sequence[str]) -> Iterator[Walk]:
+    """Yield the walk once for each of *conditions*, one of which holds: which, what is *asked*, nobody recorded."""
+    for number, condition in enumerate(conditions):
+        fork = Fork(question=asked, branch=number, condition=condition, ways=len(conditions), unknowns=(unknown,))
+        yield changed(
             walk,
-            probability=walk.probability / 2,
+            probability=walk.probability / len(conditions),
             conditions=(*walk.conditions, condition),
             unknowns=(*walk.unknowns, unknown),
             forks=(*walk.forks, fork),
         )
-        yield branch.with_entry(TableId(TableKind.CONNTRACK, stack.name), _supposed(walk)) if number == 0 else branch
+
+
+def masqueraded(walk: Walk, stack: NodeStack, held: Connection, way: RouteResult | None) -> Iterator[Walk | Ending]:
+    """Yield *walk*, which leaves *stack* by *way* and has the entry *held*, as it goes on, and its end where MASQUERADE made the entry.
+
+    The kernel notes the device that MASQUERADE gave a connection its address for, and ends the connection when a packet of it leaves by
+    another; SNAT notes none. An entry tells neither: its address is a hint, where the node has it and the way out would give another.
+    Source: nf_nat_oif_changed, nf_nat_inet_fn in nf_nat_core.c, Linux 6.18.
+    """
+    recorded = stack.conntrack
+    if not held.has_snat or not walk.existing or recorded is None or recorded.find(held.original) is None:
+        yield walk
+        return
+    routing, source = stack.routing, held.reply.destination
+    taken = routing.masquerade_address(way.device, way, walk.packet.destination) if way is not None and way.device is not None else None
+    if taken in (None, source) or not routing.is_local(source):
+        yield walk
+        return
+    asked = f"whether MASQUERADE or SNAT gave this connection the source {source} on {stack.called}"
+    unknown = Unknown(code="DATA_MISSING", text=f"{asked}: no file tells", at={"node": stack.name})
+    names = f"SNAT gave the connection the source {source}", f"MASQUERADE gave the connection the source {source}"
+    kept, ended = _ways(walk, asked, unknown, names)
+    yield kept
+    device = way.device if way is not None else None
+    text = (
+        f"The kernel drops it and forgets the connection: MASQUERADE took {source} for another device than {device}, by which it leaves now"
+    )
+    if ended.packet.protocol is Protocol.TCP:
+        ended = changed(ended, sees=Sees.UNKNOWN)  # the next segment begins an entry anew, with another source
+    yield ended.end(Disposition.DROPPED, Reason(code="MASQUERADE_MOVED", text=text))
 
 
 def _supposed(walk: Walk) -> Connection:

@@ -20,7 +20,6 @@ _VAGUE = (Disposition.UNKNOWN, Disposition.LEAVES)
 """Ends that say nothing of what the client sees."""
 _OWNERS = (StackKind.NODE, StackKind.POD)
 """Stacks whose rules and routes may be recorded: what they do to their own processes is known."""
-_BY_RULES = ("RULE_DROP", "POLICY_DROP", "RULE_REJECT")
 _OF_OPEN = (Sees.CONNECTED, Sees.TIMEOUT, Sees.HANGS, Sees.CLOSED, Sees.UNKNOWN)
 """What a program may see that has been connected."""
 _OWN: Mapping[ResultKind, Sees] = {
@@ -66,8 +65,7 @@ def _seen(outcome: Outcome, no_way: ResultKind | None, says: str | None) -> Sees
 
 def _delivered(outcome: Outcome, protocol: Protocol) -> Sees:
     if outcome.reply and outcome.reply.disposition is not Disposition.DELIVERED:
-        is_vague = outcome.reply.disposition in _VAGUE or _may_be_refused(outcome, protocol)
-        return Sees.UNKNOWN if is_vague else Sees.TIMEOUT
+        return Sees.UNKNOWN if outcome.reply.disposition in _VAGUE else Sees.TIMEOUT
     if _code(outcome) == "PROXY_HOLDS_PORT":
         return Sees.TIMEOUT if protocol is Protocol.UDP else Sees.HANGS
     if outcome.listener is Listener.ABSENT:
@@ -75,13 +73,6 @@ def _delivered(outcome: Outcome, protocol: Protocol) -> Sees:
         return Sees.REFUSED if not is_proxied else Sees.TIMEOUT if protocol is Protocol.UDP else Sees.CLOSED
     is_heard = outcome.listener is Listener.DECLARED if protocol.has_ports else outcome.listener is None
     return Sees.CONNECTED if is_heard else Sees.UNKNOWN
-
-
-def _may_be_refused(outcome: Outcome, protocol: Protocol) -> bool:
-    """Whether a rule stopped a datagram's answer and nobody says that a process gave one: an ICMP error in its place is another packet."""
-    reply = outcome.reply
-    is_told = protocol is not Protocol.UDP or outcome.listener in (Listener.DECLARED, Listener.ABSENT)
-    return not is_told and reply is not None and reply.reason is not None and reply.reason.code in _BY_RULES
 
 
 def _rejected(outcome: Outcome, reject_with: str, protocol: Protocol) -> Sees:

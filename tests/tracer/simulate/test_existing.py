@@ -177,9 +177,12 @@ def test_an_entry_that_saw_no_answer_is_met_again_by_the_first_packet() -> None:
     sent = entry(
         ("10.1.1.2", "192.168.0.12", 40000, 30080), ("192.168.0.12", "10.1.1.2", 30080, 40000), state="SYN_SENT", flag="[UNREPLIED]"
     )
-    (outcome,) = asked(two_nodes(sent, bound)).outcomes
-    assert str(outcome.hops[2].packet_out.destination) == "10.1.2.77"
-    assert not any("holds no entry" in note for hop in outcome.hops for note in hop.notes)
+    outcomes = asked(two_nodes(sent, bound)).outcomes
+    assert len(outcomes) == 2, "its pod's route is gone: the wire is another device than MASQUERADE took 10.1.2.1 for"
+    for outcome in outcomes:
+        assert outcome.hops[2].packet_in.destination_port == 30080
+        assert any(step.rewrote.get("destination", ("", ""))[1] == "10.1.2.77" for step in outcome.hops[2].steps)
+        assert not any("holds no entry" in note for hop in outcome.hops for note in hop.notes)
 
 
 def test_a_socket_that_is_gone_from_the_list_may_still_have_its_connections() -> None:
@@ -275,3 +278,36 @@ def test_and_one_of_what_it_tracked_is_not() -> None:
     cluster.node(2).rules.append(("filter", "-A FORWARD -s 10.1.2.2/32 -m conntrack --ctstate INVALID -j DROP"))
     (outcome,) = asked(cluster).outcomes
     assert outcome.reply is not None and outcome.reply.disposition is Disposition.DELIVERED
+
+
+VIA_TUNNEL, VIA_WIRE = "10.1.2.1", "192.168.0.12"
+"""The address that MASQUERADE gives on n2 for its pods' device, and the one for the wire."""
+
+
+def masqueraded(source: str, protocol: str = "udp") -> Trace:
+    """The next packet of a node's connection to the pod web-1 of n2, which n2 once gave *source*."""
+    held = entry(("192.168.0.11", "192.168.0.12", 40000, 30080), ("10.1.2.2", source, 8080, 55555))
+    if protocol == "udp":
+        held = held.replace("tcp      6 86399 ESTABLISHED", "udp      17 29")
+    return asked(two_nodes("", held, sysctl={}), "n2")
+
+
+@pytest.mark.parametrize(("protocol", "seen"), [("udp", Sees.TIMEOUT), ("tcp", Sees.UNKNOWN)])
+def test_a_masqueraded_connection_that_leaves_by_another_device_is_ended_by_the_kernel(protocol: str, seen: Sees) -> None:
+    """Whether SNAT or MASQUERADE made the entry stands nowhere. Source: nf_nat_oif_changed, Linux 6.18; seed 710090 of the stacks."""
+    ends = {outcome.conditions[-1]: outcome for outcome in masqueraded(VIA_WIRE, protocol).outcomes}
+    kept, ended = ends[f"SNAT gave the connection the source {VIA_WIRE}"], ends[f"MASQUERADE gave the connection the source {VIA_WIRE}"]
+    assert kept.disposition is Disposition.DELIVERED
+    assert kept.source_seen is not None
+    assert str(kept.source_seen[0]) == VIA_WIRE
+    assert (ended.disposition, ended.client_sees) == (Disposition.DROPPED, seen)
+    assert ended.reason is not None
+    assert ended.reason.code == "MASQUERADE_MOVED"
+
+
+@pytest.mark.parametrize("source", [VIA_TUNNEL, "203.0.113.77", "192.168.0.11"])
+def test_one_that_leaves_as_it_did_or_whose_source_is_no_address_of_the_node_goes_on(source: str) -> None:
+    for protocol in ("udp", "tcp"):
+        for outcome in masqueraded(source, protocol).outcomes:
+            assert outcome.disposition is Disposition.DELIVERED
+            assert not outcome.conditions

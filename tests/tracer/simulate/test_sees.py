@@ -142,6 +142,19 @@ def test_a_datagram_may_be_refused_where_a_rule_stops_its_answer_and_nobody_know
     assert asked(made, POD, to, "tcp").client_sees is Sees.TIMEOUT
 
 
+def test_a_datagram_may_be_refused_where_its_answer_is_taken_for_a_new_connection() -> None:
+    """The node translates the answer of what it did not track; an ICMP error it does not. Seen by the oracle of stacks, seed 710031."""
+    made = cluster()
+    to = f"{made.pods[1].ips[0]}"
+    made.node(2).rules += [("raw", f"-A PREROUTING -d {to} -p udp -j CT --notrack"), ("nat", "-A POSTROUTING -p udp -j MASQUERADE")]
+    found = asked(made, POD, f"{to}:9", "udp")
+    assert found.reply is not None
+    assert found.reply.disposition is Disposition.LOST
+    assert found.client_sees is Sees.TIMEOUT, "KUBE-FORWARD drops what is INVALID"
+    made.node(2).rules.append(("filter", "-I FORWARD -p icmp -j ACCEPT"))
+    assert asked(made, POD, f"{to}:9", "udp").client_sees is Sees.UNKNOWN
+
+
 def test_a_handshake_that_works_connects() -> None:
     assert asked(cluster()).client_sees is Sees.CONNECTED
     assert asked(cluster(), OUTSIDE, "192.168.0.12:30080").client_sees is Sees.CONNECTED
