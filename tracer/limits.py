@@ -38,6 +38,14 @@ OTHERS = 8
 OPERATIONS = 64
 """How many operations one expression of an nftables rule may have, and how deep its parentheses and braces may be nested."""
 
+KEPT_HOPS = 20_000
+"""How many hops the answers have in all that are kept of one cluster, to be given again: some 20 MB."""
+KEPT_LOOKS = 10_000
+"""How many look-ups of one file of a node, or of all objects, are kept with what was found."""
+
+KEPT_RUNS = 20_000
+"""How many walks of chains are kept of one cluster, and those of one question more: each with what it asked and its steps, some 2 KB."""
+
 PIECES = 2_000
 """How many things one pasted text may hold. One of more is not cut: it is taken for what its beginning is."""
 CUT_LINES = 50_000

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from tracer.errors import Fault, ParseError
+from tracer.kept import Kept
 from tracer.kube.configmap import ConfigMap
 from tracer.kube.endpointslice import Endpoint, EndpointSlice
 from tracer.kube.fields import Origin
@@ -23,7 +24,7 @@ from tracer.kube.node import Node
 from tracer.kube.object_file import Aspect, ObjectFile, RawObject
 from tracer.kube.pod import Pod
 from tracer.kube.service import AddressOf, Service, ServicePort
-from tracer.limits import FAULTS, REFUSED
+from tracer.limits import FAULTS, KEPT_LOOKS, REFUSED
 from tracer.packet import Address, Protocol
 
 Look = Callable[[RawObject, bool], None]
@@ -48,6 +49,7 @@ class Objects:
         self._holding: dict[str, tuple[ObjectFile, ...]] = {}
         self._read: dict[tuple[ObjectFile, int], tuple[Model, ...]] = {}
         self._refused: dict[ObjectFile, int] = {}
+        self._looks: Kept[tuple[object, ...], tuple[object, ...]] = Kept(KEPT_LOOKS)
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -320,8 +322,12 @@ class Objects:
 
     def _having(self, model: type[M], kind: str, aspect: Aspect, key: str) -> tuple[M, ...]:
         """Return the objects that may have *key*, those left out that an earlier object of the same name replaces."""
-        found = _first_of_each(self._candidates(model, kind, aspect, key))
-        return tuple(m for m in found if self._is_first(m, model, kind))
+        look = (model, kind, aspect, key)
+        kept = self._looks.get(look)
+        if kept is None:
+            found = _first_of_each(self._candidates(model, kind, aspect, key))
+            kept = self._looks.put(look, tuple(m for m in found if self._is_first(m, model, kind)))
+        return cast(tuple[M, ...], kept)
 
     def _is_first(self, found: M, model: type[M], kind: str) -> bool:
         name = found.service if isinstance(found, EndpointSlice) and found.legacy else found.name
@@ -338,7 +344,12 @@ class Objects:
                         yield candidate
 
     def _named(self, model: type[M], namespace: str, name: str) -> M | None:
-        return next((m for m in self._candidates(model, model.__name__, Aspect.NAME, name) if m.key == (namespace, name)), None)
+        look = (model, namespace, name)
+        kept = self._looks.get(look)
+        if kept is None:
+            found = (m for m in self._candidates(model, model.__name__, Aspect.NAME, name) if m.key == (namespace, name))
+            kept = self._looks.put(look, (next(found, None),))
+        return cast(M | None, kept[0])
 
     def _all(self, model: type[M], kind: str) -> tuple[M, ...]:
         objects = (

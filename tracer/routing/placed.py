@@ -145,6 +145,7 @@ class PlacedRouting(Routing):
     ) -> None:
         super().__init__(node, _PlacedFacts(texts, placement, folder=folder), kernel=kernel)
         self._placement = placement
+        self.keeps_looks = False  # which pods are on the node may change
         self._inferred = f"inferred: {folder}ip-route.json, ip-addr.json and ip-link.json are missing; {placement.taken}"
 
     @property

@@ -8,6 +8,8 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Self
 
 from tracer.errors import Fault
+from tracer.kept import Kept
+from tracer.limits import KEPT_LOOKS
 from tracer.packet import Address, Protocol
 from tracer.routing.flow import LOOPBACK, Flow
 from tracer.routing.inet import Inet
@@ -29,17 +31,25 @@ from tracer.routing.recorded import Facts, Recorded
 from tracer.routing.sysctl import Sysctls
 from tracer.routing.tables import FamilyTables, default_rules
 
+_SAID = (IPv4Address, IPv6Address)
 _NOT_TYPES = (ResultKind.NONE, ResultKind.INVALID, ResultKind.UNKNOWN)
 _TYPE_NAMES = {"UNSPEC": ResultKind.NONE, **{kind.value.upper(): kind for kind in ResultKind if kind not in _NOT_TYPES}}
 
 
 class Routing:
-    """One stack. Build it with :meth:`from_texts` from a node's files."""
+    """One stack. Build it with :meth:`from_texts` from a node's files.
+
+    What a look-up found is kept, as its files do not change; *keeps_looks* set to false, each is made anew.
+    """
 
     def __init__(self, node: str, facts: Facts, *, kernel: str | None = None) -> None:
         self.node = node
         self._facts = facts
         self._kernel = kernel
+        self.keeps_looks = True
+        self._looks: Kept[tuple[object, ...], tuple[RouteResult, ...]] = Kept(KEPT_LOOKS)
+        self._checks: Kept[tuple[object, ...], SourceVerdict] = Kept(KEPT_LOOKS)
+        self._types: Kept[tuple[object, ...], ResultKind] = Kept(KEPT_LOOKS)
 
     @classmethod
     def from_texts(
@@ -286,6 +296,12 @@ class Routing:
         Protocol, ports and *uid* None mean "not known": a policy rule that asks for them makes the result unknown, if it matters.
         """
         number = protocol.number if isinstance(protocol, Protocol) else protocol
+        if not (self._tables4 if destination.version == 4 else self._tables6).asks_more_than_addresses:
+            number = source_port = destination_port = uid = None  # whatever they are, no rule looks at them
+        key = (destination, source, mark, iif, oif, number, source_port, destination_port, tos, uid)
+        found = self._looks.get(key) if (is_kept := self._is_kept(destination, source)) else None
+        if found is not None:
+            return found
         flow = Flow(
             destination=destination,
             source=source,
@@ -298,7 +314,12 @@ class Routing:
             tos=tos,
             uid=uid,
         )
-        return self._inet.lookup(flow) if destination.version == 4 else self._inet6.lookup(flow)
+        found = self._inet.lookup(flow) if destination.version == 4 else self._inet6.lookup(flow)
+        return self._looks.put(key, found) if is_kept else found
+
+    def _is_kept(self, address: Address, other: Address | None) -> bool:
+        """Whether a look-up of these is kept: not of what stands for an address that nobody recorded, as it may equal another."""
+        return self.keeps_looks and type(address) in _SAID and (other is None or type(other) in _SAID)
 
     def source_address(self, result: RouteResult, destination: Address) -> Address | None:
         """Return the source address of the stack's own packet that goes by *result*; None if there is none or the addresses are unknown."""
@@ -345,7 +366,11 @@ class Routing:
         kinds = {_TYPE_NAMES[name] for name in types if name in _TYPE_NAMES}
         if isinstance(address, IPv6Address):
             return self._inet6.has_address_type(address, kinds, device)
-        found = self._inet.address_type(address, device)
+        found = self._types.get((address, device)) if (is_kept := self._is_kept(address, None)) else None
+        if found is None:
+            found = self._inet.address_type(address, device)
+            if is_kept:
+                self._types.put((address, device), found)
         return None if found is ResultKind.UNKNOWN else found in kinds
 
     # Received packets and sysctls
@@ -367,6 +392,12 @@ class Routing:
         Sysctls that were not recorded count as the kernel's defaults and are named in ``assumed``.
         """
         number = protocol.number if isinstance(protocol, Protocol) else protocol
+        if not (self._tables4 if destination.version == 4 else self._tables6).asks_more_than_addresses:
+            number = source_port = destination_port = None
+        key = (source, device, destination, mark, number, source_port, destination_port, tos)
+        found = self._checks.get(key) if (is_kept := self._is_kept(source, destination)) else None
+        if found is not None:
+            return found
         flow = Flow(
             destination=destination,
             source=source,
@@ -377,7 +408,8 @@ class Routing:
             destination_port=destination_port,
             tos=tos,
         )
-        return self._inet.validate_source(flow) if destination.version == 4 else self._inet6.validate_source(flow)
+        found = self._inet.validate_source(flow) if destination.version == 4 else self._inet6.validate_source(flow)
+        return self._checks.put(key, found) if is_kept else found
 
     def get(self, name: str) -> str | None:
         """Return the recorded value of the sysctl *name*, None if it was not recorded."""

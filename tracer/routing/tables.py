@@ -78,6 +78,12 @@ class FamilyTables:
         return [_shape(rule) for rule in self.rules] != [_shape(rule) for rule in default_rules(self.version)]
 
     @cached_property
+    def asks_more_than_addresses(self) -> bool:
+        """Return whether a policy rule looks at a packet's protocol, its ports or its user."""
+        asked = ((rule.protocol, rule.source_ports, rule.destination_ports, rule.uids) for rule in self.rules)
+        return any(field is not None for fields in asked for field in fields)
+
+    @cached_property
     def merged(self) -> RouteTable:
         """Return local and main as one table.
 

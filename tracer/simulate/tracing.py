@@ -22,6 +22,7 @@ from tracer.simulate.departure import Departure
 from tracer.simulate.existing import existing_start, recorded_entry
 from tracer.simulate.fabric import Fabric
 from tracer.simulate.health import HealthChecks
+from tracer.simulate.kept_traces import kept_or
 from tracer.simulate.naming import traced_name
 from tracer.simulate.patience import Patience
 from tracer.simulate.segments import full_sized
@@ -48,7 +49,7 @@ def trace(cluster: Cluster, query: Query, *, patience: int | None = None) -> Tra
     """
     budget = Budget(cluster.limits) if patience is None else Patience(cluster.limits, patience)
     _checked(cluster, query)
-    return weighed(_traced(cluster, query, budget), budget, partial(_otherwise, cluster, query))
+    return kept_or(cluster, query, budget, lambda: weighed(_traced(cluster, query, budget), budget, partial(_otherwise, cluster, query)))
 
 
 def _checked(cluster: Cluster, query: Query) -> None:

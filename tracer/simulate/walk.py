@@ -139,9 +139,9 @@ class Walk:
         """Return the walk with one more step in the current stack."""
         return changed(self, visit=changed(self.visit, steps=StepList(step, self.visit.steps)))
 
-    def note(self, text: str) -> Walk:
-        """Return the walk with a remark on the current stack."""
-        return changed(self, visit=changed(self.visit, notes=(*self.visit.notes, text)))
+    def note(self, *texts: str) -> Walk:
+        """Return the walk with remarks on the current stack."""
+        return changed(self, visit=changed(self.visit, notes=(*self.visit.notes, *texts)))
 
     def assuming(self, *words: str) -> Walk:
         """Return the walk that rests on the assumptions *words* as well."""

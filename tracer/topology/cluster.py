@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, TypeVar
 
 from tracer.kube.endpointslice import Endpoint, EndpointSlice
 from tracer.kube.fields import Network
@@ -20,6 +21,7 @@ from tracer.topology.names import RuleNames
 from tracer.topology.stack import NodeStack
 from tracer.topology.virtual_names import VirtualNames
 
+T = TypeVar("T")
 _VIRTUAL_KINDS = {"dummy"}
 _OF_A_POD = "the pod is taken to hold its addresses on one device, and to send everything to its node"
 
@@ -58,11 +60,24 @@ class Cluster:
         self._indexed = indexed
         self._stacks: dict[str, NodeStack] = {}
         self._router_devices: dict[tuple[str, int], tuple[str, ...]] = {}
+        self._once: dict[tuple[Hashable, ...], Any] = {}
 
     @classmethod
     def from_snapshot(cls, snapshot: Snapshot, *, indexed: bool = True) -> Cluster:
         """Return the cluster of *snapshot*; *indexed* False walks every chain rule by rule (the reference, slower)."""
         return cls(snapshot, indexed=indexed)
+
+    @property
+    def keeps_answers(self) -> bool:
+        """Return whether what one question found may answer the next: not where chains are walked rule by rule, as the reference."""
+        return self._indexed
+
+    def once(self, key: tuple[Hashable, ...], worked_out: Callable[[], T]) -> T:
+        """Return what was *worked_out* under *key* before, else do so now: something of a node, or of all, as the cluster is."""
+        if key not in self._once:
+            self._once[key] = worked_out()
+        found: T = self._once[key]
+        return found
 
     @property
     def limits(self) -> Limits:

@@ -46,6 +46,10 @@ BY_RULES = DataPath(kind=RULES)
 
 def data_path(cluster: Cluster, stack: NodeStack) -> DataPath:
     """Return the data path of a node: its rules, unless something says that it has another."""
+    return cluster.once(("data path", stack.name), lambda: _data_path(cluster, stack))
+
+
+def _data_path(cluster: Cluster, stack: NodeStack) -> DataPath:
     return (
         _on_windows(cluster, stack)
         or _by_own_marks(cluster, stack)

@@ -98,6 +98,7 @@ class NodeStack:
         self._unread: dict[str, str | None] = {}
         self._mentioned: dict[tuple[str, re.Pattern[str]], bool] = {}
         self._redirects: dict[tuple[str, int], Address | None] = {}
+        self._rests_on: dict[int, tuple[str, ...]] = {}
         self._has_own = False
 
     def renewed(self, names: Collection[str]) -> NodeStack:
@@ -169,6 +170,14 @@ class NodeStack:
         """Return what is said of a file that would tell: that it is missing, empty, or cannot be read."""
         return f"{self._path(file)} {self.why_unread(file) or 'is missing'}"
 
+    def rests_on(self, version: int) -> tuple[str, ...]:
+        """Return what is to be said of every packet of IP *version* that the stack routes: what is assumed of it, and what is not read."""
+        if version not in self._rests_on:
+            family = Family.of(version)
+            assumed = (self.assumed_rules(version), self.assumed_routes(version), self.assumed_legacy(family), self.assumed_tables(family))
+            self._rests_on[version] = (*filter(None, assumed), *self.unread(version))
+        return self._rests_on[version]
+
     def unread(self, version: int) -> Iterator[str]:
         """Yield what is to be said of each file that is there and cannot be read, of those that a walk of IP *version* rests on."""
         for file in _RESTED_ON:
@@ -187,7 +196,9 @@ class NodeStack:
         if placement is not None:
             return self._inferred(placement)
         texts = {file.word: self._counting(file) for file in (*files.ROUTING, *files.BESIDE_ROUTES)}
-        return Routing.from_texts(self.name, **texts, kernel=self.kernel, folder=f"nodes/{self.name}/", own=self._own_addresses)
+        found = Routing.from_texts(self.name, **texts, kernel=self.kernel, folder=f"nodes/{self.name}/", own=self._own_addresses)
+        found.keeps_looks = self._indexed
+        return found
 
     def _own_addresses(self) -> tuple[Address, ...]:
         placement = self._place(self) if self._place is not None else None

@@ -1,15 +1,16 @@
-"""What a trace keeps from packet to packet changes no answer: with and without it, every answer is the same."""
+"""What is kept from packet to packet and from question to question changes no answer: with and without it, every answer is the same."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.made_cluster import MadeCluster
-from tracer.errors import TracerError
+from tracer.errors import TooMuchWork, TracerError
+from tracer.limits import DEFAULT, Limits
 from tracer.netfilter.base_chain import BaseChain
 from tracer.netfilter.leaf import Leaf, StepList
 from tracer.netfilter.view import View
@@ -29,9 +30,9 @@ def plain(runner: HookRunner, chain: BaseChain, view: View, steps: StepList | No
     return chain.run(view, steps)
 
 
-def read(folder: Path) -> Cluster:
+def read(folder: Path, limits: Limits = DEFAULT) -> Cluster:
     files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    return Cluster.from_snapshot(Snapshot.from_files(files))
+    return Cluster.from_snapshot(Snapshot.from_files(files, limits))
 
 
 def questions(cluster: Cluster, drawn: random.Random, count: int) -> Iterator[Query]:
@@ -56,23 +57,28 @@ def questions(cluster: Cluster, drawn: random.Random, count: int) -> Iterator[Qu
         )
 
 
-def answers(cluster: Cluster, asked: list[Query]) -> list[object]:
-    found: list[object] = []
-    for query in asked:
-        try:
-            found.append(trace(cluster, query))
-        except TracerError as error:
-            found.append(str(error))
-    return found
+def answer(cluster: Cluster, query: Query, patience: int | None = None) -> object:
+    try:
+        return trace(cluster, query, patience=patience)
+    except TooMuchWork:
+        return "no patience left"
+    except TracerError as error:
+        return str(error)
 
 
-def assert_same(cluster: Cluster, asked: list[Query], monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = answers(cluster, asked)
+def assert_same(made: Callable[[], Cluster], asked: list[Query], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask one cluster everything, then everything once more from the last on, and compare with walks that keep nothing."""
+    kept = made()
+    first = [answer(kept, query) for query in asked]
+    again = [answer(kept, query) for query in reversed(asked)][::-1]
     with monkeypatch.context() as patch:
         patch.setattr(HookRunner, "_leaves", plain)
-        walked = answers(cluster, asked)
-    for query, one, other in zip(asked, kept, walked, strict=True):
+        patch.setattr(Cluster, "keeps_answers", False)
+        reference = made()
+        walked = [answer(reference, query) for query in asked]
+    for query, one, two, other in zip(asked, first, again, walked, strict=True):
         assert one == other, query
+        assert two == other, query
 
 
 @pytest.mark.needs_shared
@@ -84,8 +90,25 @@ def assert_same(cluster: Cluster, asked: list[Query], monkeypatch: pytest.Monkey
     ],
 )  # fmt: skip
 def test_on_the_recordings(shared: Path, recording: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    cluster = read(shared / "recordings" / recording)
-    assert_same(cluster, list(questions(cluster, random.Random(f"{SEED} {recording}"), EACH)), monkeypatch)
+    folder = shared / "recordings" / recording
+    asked = list(questions(read(folder), random.Random(f"{SEED} {recording}"), EACH))
+    assert_same(lambda: read(folder), asked, monkeypatch)
+
+
+@pytest.mark.needs_shared
+@pytest.mark.parametrize("recording", ["shop-iptables", "shop-nftables", "shop-ipvs-sh"])
+def test_a_question_costs_the_same_whatever_was_asked_before(shared: Path, recording: str) -> None:
+    """So that an answer that a limit cuts off is the same, too, and whoever has little patience gets as much."""
+    folder, drawn = shared / "recordings" / recording, random.Random(f"{SEED} {recording} costs")
+    asked = list(questions(read(folder), drawn, 12))
+    for work in (300, 3_000, 30_000):
+        kept = read(folder, Limits(work=work))
+        for query in (*asked, *asked):
+            assert answer(kept, query) == answer(read(folder, Limits(work=work)), query), (work, query)
+    kept = read(folder)
+    for query in (*asked, *asked):
+        patience = drawn.choice([1_000, 4_000, 10_000])
+        assert answer(kept, query, patience) == answer(read(folder), query, patience), (patience, query)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -97,5 +120,4 @@ def test_on_made_clusters(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(drawn.randint(1, 3)):
         pods = [made.pod(f"web-{number}-{n}", drawn.randint(1, nodes)) for n in range(drawn.randint(1, 7))]
         made.service(f"web-{number}", pods, type="LoadBalancer", node_port=30080 + number, lb_ip=f"198.51.100.{number + 7}")
-    cluster = made.cluster()
-    assert_same(cluster, list(questions(cluster, drawn, 12)), monkeypatch)
+    assert_same(made.cluster, list(questions(made.cluster(), drawn, 12)), monkeypatch)

@@ -264,6 +264,11 @@ class WatchedCluster(Cluster):
         super().__init__(WatchedSnapshot(cluster.snapshot, self.reads), indexed=cluster._indexed)
         self._inner = cluster
 
+    @property
+    def keeps_answers(self) -> bool:
+        """Return false: what an answer rests on is noted while it is worked out."""
+        return False
+
     def stack(self, node: str) -> NodeStack:
         """Return the stack of *node*, watched."""
         if node not in self._stacks:

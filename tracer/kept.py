@@ -1,0 +1,48 @@
+"""What was worked out and may be asked for again: kept within a bound, what was not asked for longest is let go first.
+
+Nothing here knows what a value rests on. Whoever keeps one has everything in its key that the value depends on, or keeps the store
+itself beside what its values rest on, so that both are let go together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Kept(Generic[K, V]):
+    """Values by key, of which the sizes come to no more than *most*."""
+
+    __slots__ = ("_held", "_most", "size")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held: dict[K, tuple[V, int]] = {}
+        self.size = 0
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._held)
+
+    def get(self, key: K) -> V | None:
+        """Return what is kept for *key*, None where nothing is: it is the last to be let go now."""
+        held = self._held.pop(key, None)
+        if held is None:
+            return None
+        self._held[key] = held
+        return held[0]
+
+    def put(self, key: K, value: V, size: int = 1) -> V:
+        """Keep *value*, unless it is larger than all that is kept may be. Return it."""
+        if size > self._most:
+            return value
+        before = self._held.pop(key, None)
+        self.size += size - (before[1] if before is not None else 0)
+        self._held[key] = value, size
+        while self.size > self._most:
+            _, dropped = self._held.pop(next(iter(self._held)))
+            self.size -= dropped
+        return value
