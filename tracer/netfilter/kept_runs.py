@@ -1,10 +1,14 @@
-"""The straight walks of one base chain, kept while one question is answered.
+"""The straight walks of one base chain, kept for the packets and the questions that follow.
 
-Of a Service with hundreds of endpoints, hundreds of packets cross the same chains, and most take the same way. A walk that never splits
-depends on nothing but the answers to what it asked: what the parts of rules said and did, and what an index found. So a packet is asked
-the same, in the same order; as long as its answers were given before, it goes where those led. The first new answer, or one that is
-drawn or not known, means a walk of its own. Which rules match is thus still asked of every packet; only what follows from the answers is
-not worked out again.
+Of a Service with hundreds of endpoints, hundreds of packets cross the same chains, and most take the same way; so do the packets of other
+questions. A walk that never splits depends on nothing but the answers to what it asked: what the parts of rules said and did, and what an
+index found. So a packet is asked the same, in the same order; as long as its answers were given before, it goes where those led. The first
+new answer, or one that is drawn or not known, means a walk of its own. Which rules match is thus still asked of every packet; only what
+follows from the answers is not worked out again.
+
+``KnownRuns`` is what was found, for as long as the rules and the names in their steps stay as they are; ``KeptRuns`` is one question's look
+at it. What a question is charged does not depend on who asked before: the first time it goes a way it pays for the walk, and for having
+looked for it in vain among its own; from then on only for looking.
 """
 
 from __future__ import annotations
@@ -26,10 +30,11 @@ _ONE = Fraction(1)
 
 @dataclass(frozen=True, slots=True)
 class _Straight:
-    """The end of a walk that never split, and the steps that it took."""
+    """The end of a walk that never split, the steps that it took, and what it cost beside its answers."""
 
     leaf: Leaf
     steps: tuple[Step, ...]
+    cost: int
 
     def after(self, before: StepList | None) -> StepList | None:
         """Return the steps taken behind *before*."""
@@ -47,15 +52,44 @@ class _Node:
     answers: dict[object, _Node] = field(default_factory=dict)
     end: _Straight | None = None
 
+    @property
+    def is_asked(self) -> bool:
+        """Return whether a walk went on from here."""
+        return self.part is not None or self.rule is not None
+
+
+@dataclass(slots=True)
+class KnownRuns:
+    """The straight walks of one chain that any question found, and how many they are."""
+
+    steps: KnownSteps = field(default_factory=KnownSteps)
+    first: _Node = field(default_factory=_Node)
+    count: int = 0
+
+
+@dataclass(slots=True)
+class _Found:
+    """Where the answers for a packet lead. *looked* is what looking cost among the question's own walks, *answers* what all answers cost.
+
+    *new* are the nodes that the question comes to for the first time; none where it went this way before.
+    """
+
+    end: _Straight | None
+    view: View
+    looked: int
+    answers: int
+    new: list[_Node]
+
 
 class KeptRuns:
-    """Walks a base chain as :class:`RuleWalk` does, and keeps the straight walks. For one question: what is kept is never let go."""
+    """Walks a base chain as :class:`RuleWalk` does, and keeps the straight walks among the *known*. For one question."""
 
-    def __init__(self, language: RuleLanguage[Any, Any, Any]) -> None:
+    def __init__(self, language: RuleLanguage[Any, Any, Any], known: KnownRuns | None = None) -> None:
         self._language = language
         self._budget = language.budget
-        self._known = KnownSteps()
-        self._first = _Node()
+        self._known = known or KnownRuns()
+        self._own: set[int] = set()
+        self._has_looked = False
 
     def run(self, view: View, steps: StepList | None) -> Iterator[Leaf]:
         """Yield every way the chain ends for *view*."""
@@ -63,54 +97,89 @@ class KeptRuns:
         if kept is not None and not self._budget.is_spent:
             yield kept
             return
-        walk = RuleWalk(self._language, self._known)
+        walk, before = RuleWalk(self._language, self._known.steps), self._budget.left
         for leaf in walk.run(view, steps):
             if walk.events is not None and leaf.probability == _ONE and not leaf.conditions and not leaf.unknowns:
-                self._keep(walk.events, leaf, steps)
+                self._keep(walk.events, leaf, steps, before - self._budget.left - walk.answers_cost)
             yield leaf
 
     def straight(self, view: View, steps: StepList | None) -> Leaf | None:
         """Return the end that an earlier packet with the same answers came to, for this one; None when there was none."""
-        found = self._asked(view)
-        if found is None:
+        found = self._found(view)
+        if not self._is_paid(found, found.looked, found.looked) or found.end is None:
             return None
-        straight, view = found
-        end = straight.leaf
-        self._budget.spend(len(straight.steps))
-        return Leaf(end.verdict, view, straight.after(steps), _ONE, target=end.target, by_policy=end.by_policy, where=end.where)
+        end = found.end.leaf
+        return Leaf(end.verdict, found.view, found.end.after(steps), _ONE, target=end.target, by_policy=end.by_policy, where=end.where)
 
-    def accepted(self, view: Callable[[], View], steps: StepList | None) -> StepList | None:
+    def accepted(self, view: Callable[[], View], steps: StepList | None, *, is_alone: bool) -> StepList | None:
         """Return the steps behind *steps* where it is known that the chain accepts the packet as it is, else None.
 
-        *view* is only called where the chain asks anything.
+        *view* is only called where the chain asks anything. Where other chains are asked with it (not *is_alone*), only what the question
+        itself found is known.
         """
-        end = self._first.end
-        if end is None:
-            seen = view()
-            found = self._asked(seen)
-            if found is None or found[1] is not seen:
+        first = self._known.first
+        if first.end is not None and id(first) in self._own:
+            if first.end.leaf.verdict != "accept":
                 return None
-            end = found[0]
-        if end.leaf.verdict != "accept":
+            self._budget.spend(len(first.end.steps))
+            return first.end.after(steps)
+        seen, had_looked = view(), self._has_looked
+        found = self._found(seen)
+        # Who finds nothing here looks once more before the walk. A chain that the question never walked is not looked for at all.
+        in_vain = found.looked if had_looked else 0
+        is_so = found.end is not None and found.end.leaf.verdict == "accept" and found.view is seen and (is_alone or not found.new)
+        if found.end is None or not is_so:
+            self._budget.spend(in_vain)
             return None
-        self._budget.spend(len(end.steps))
-        return end.after(steps)
+        return found.end.after(steps) if self._is_paid(found, in_vain + found.looked, in_vain) else None
 
-    def _asked(self, view: View) -> tuple[_Straight, View] | None:
-        """Where the answers for *view* lead, and the view there."""
-        node: _Node | None = self._first
-        while node is not None and node.end is None:
-            self._budget.spend(1)
-            if node.part is None and node.rule is None:
-                return None
+    def _is_paid(self, found: _Found, looked: int, in_vain: int) -> bool:
+        """Pay for a way, and return whether the question may go it. Where it may not, it pays for looking *in_vain*, and has to walk.
+
+        A way that is new to it costs the walk, and what it *looked* before; so none is gone in whose walk the budget would have ended.
+        """
+        self._has_looked = True
+        if found.end is None:
+            self._budget.spend(in_vain)
+            return False
+        if not found.new:
+            self._budget.spend(found.looked + len(found.end.steps))
+            return True
+        due = looked + found.answers + found.end.cost
+        if self._budget.left <= due:
+            self._budget.spend(in_vain)
+            return False
+        self._budget.spend(due)
+        self._own.update(map(id, found.new))
+        return True
+
+    def _found(self, view: View) -> _Found:
+        """Where the answers for *view* lead, and the view there. Nothing is paid for that yet."""
+        budget, own = self._budget, self._own
+        begin, looked, new = budget.left, 0, list[_Node]()
+        node: _Node | None = self._known.first
+        while node is not None:
+            if not new:
+                if id(node) not in own:
+                    looked += begin - budget.left + (node is self._known.first)
+                elif node.end is None:
+                    looked += 1
+            if new or id(node) not in own:
+                new.append(node)
+            if node.end is not None or not node.is_asked:
+                break
             answer = self._answer(node, view)
             if answer is not True and answer is not False:
                 if isinstance(answer, Draws):
-                    return None
+                    node = None
+                    break
                 if isinstance(answer, Alters):
                     view, answer = answer.view, answer.told
             node = node.answers.get(answer)
-        return None if node is None or node.end is None else (node.end, view)
+        answers = begin - budget.left
+        if answers:
+            budget.spend(-answers)
+        return _Found(None if node is None else node.end, view, looked if new else looked + answers, answers, new)
 
     def _answer(self, node: _Node, view: View) -> object:
         if node.rule is None:
@@ -119,13 +188,17 @@ class KeptRuns:
             return self._language.end(node.rule, view)
         return self._language.ask(node.part, node.rule, view)
 
-    def _keep(self, events: list[Event], leaf: Leaf, before: StepList | None) -> None:
-        node = self._first
+    def _keep(self, events: list[Event], leaf: Leaf, before: StepList | None, cost: int) -> None:
+        node = self._known.first
+        self._own.add(id(node))
         for part, rule, answer in events:
             node.part, node.rule = part, rule
             key = answer if answer is True or answer is False or not isinstance(answer, Alters) else answer.told
             node = node.answers.setdefault(key, _Node())
-        node.end = _Straight(leaf, tuple(_since(leaf.steps, before)))
+            self._own.add(id(node))
+        if node.end is None:
+            self._known.count += 1
+        node.end = _Straight(leaf, tuple(_since(leaf.steps, before)), cost)
 
 
 def _since(steps: StepList | None, before: StepList | None) -> list[Step]:

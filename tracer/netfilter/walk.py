@@ -103,7 +103,7 @@ _Way = _Cursor | Leaf
 class RuleWalk(Generic[C, R, P]):
     """One walk of one base chain. *known* are the steps of earlier walks.
 
-    *events* is, after a walk that never split, everything that it asked with the answers; None after any other.
+    *events* is, after a walk that never split, everything that it asked with the answers, which cost *answers_cost*; None after any other.
     """
 
     def __init__(self, language: RuleLanguage[C, R, P], known: KnownSteps | None = None) -> None:
@@ -112,6 +112,7 @@ class RuleWalk(Generic[C, R, P]):
         self._budget = language.budget
         self._known = known or KnownSteps()
         self.events: list[Event] | None = [] if language.base.unconditional else None
+        self.answers_cost = 0
 
     def run(self, view: View, steps: StepList | None = None) -> Iterator[Leaf]:
         """Yield every way the chain can end for *view*; probabilities sum to 1.
@@ -179,9 +180,11 @@ class RuleWalk(Generic[C, R, P]):
         for position in range(frame.position, len(order)):
             rule, at = rule_at(order[position]), 0
             for part in language.parts(rule):
+                left = budget.left
                 answer = language.ask(part, rule, view)
                 if events is not None:
                     events.append((part, rule, answer))
+                    self.answers_cost += left - budget.left
                 if answer is not True:
                     break
                 at += 1
@@ -212,18 +215,22 @@ class RuleWalk(Generic[C, R, P]):
             where = self._language.where(chain, rule)
             text = f"{where} could not be read ({rule.fault}); what it does to the packet is unknown"
             return Ends("unknown", None, missing=UnknownAnswer("BAD_RULE", text))
+        left = self._budget.left
         effect = self._language.end(rule, view)
         if self.events is not None and isinstance(effect, Alters):
             self.events.append((None, rule, effect))
+            self.answers_cost += left - self._budget.left
         return effect
 
     def _answer(self, doing: _Doing[R]) -> Answer | Effect | Draws:
         """What the part that comes next says or does; behind the last one comes the end of the rule."""
         parts, view = self._language.parts(doing.rule), doing.cursor.view
         if doing.at < len(parts):
+            left = self._budget.left
             answer = self._language.ask(parts[doing.at], doing.rule, view)
             if self.events is not None:
                 self.events.append((parts[doing.at], doing.rule, answer))
+                self.answers_cost += left - self._budget.left
             return answer
         return self._end(doing.chain, doing.rule, view) if doing.at == len(parts) else Passes()
 

@@ -94,7 +94,7 @@ class Fabric:
         self._check = check
         self._dialling: set[Address] = set()
         self._around = ClusterSurroundings(cluster, acceptors)
-        self._nodes = NodeWalk(self._around, self.budget, self.assuming)
+        self._nodes = NodeWalk(self._around, self.budget, self.assuming, self._around.known_hooks())
         self._balancers: dict[TableId, Balancer] = {}
 
     def stack_of(self, hop: Hop) -> NodeStack | None:

@@ -18,7 +18,7 @@ from tracer.limits import Budget
 from tracer.netfilter import hook_listing
 from tracer.netfilter import model as m
 from tracer.netfilter.base_chain import BaseChain
-from tracer.netfilter.kept_runs import KeptRuns
+from tracer.netfilter.kept_runs import KeptRuns, KnownRuns
 from tracer.netfilter.leaf import Leaf, StepList
 from tracer.netfilter.model import Hook, Priority
 from tracer.netfilter.registered import Registered, is_before
@@ -61,13 +61,37 @@ _Stage = _Plain | Tie[_Plain]
 """What a packet meets in a hook; several at once where nothing tells which of them it meets first."""
 
 
+@dataclass(slots=True)
+class Known:
+    """What packets found in the hooks of a cluster's stacks: in which order things are met there, and how chains are walked.
+
+    It is for as long as neither rules nor the names in their steps change. Stacks and chains are held, so that their ids stay their own.
+    """
+
+    orders: dict[_Place, tuple[NodeStack, Sequence[_Stage]]] = field(default_factory=dict)
+    nat_orders: dict[tuple[int, Hook, Family], tuple[NodeStack, Sequence[_Stage]]] = field(default_factory=dict)
+    runs: dict[int, tuple[BaseChain, KnownRuns]] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """Return how many walks of chains are kept."""
+        return sum(runs.count for _, runs in self.runs.values())
+
+    def of(self, chain: BaseChain) -> KnownRuns:
+        """Return the walks of *chain*."""
+        kept = self.runs.get(id(chain))
+        if kept is None:
+            kept = self.runs[id(chain)] = chain, KnownRuns()
+        return kept[1]
+
+
 @dataclass(frozen=True, slots=True)
 class HookRunner:
     """Runs hooks; *addresses* says what MASQUERADE and REDIRECT take in a crossing, *reroute* finds a new way out of OUTPUT.
 
     *queued* says what a program does that a rule hands the packet to, None where it is none that is known. *ties* knows what to do where
-    several chains have the same priority.
-    It keeps what earlier packets found in each chain, so it is for one question only.
+    several chains have the same priority. *known* is what earlier questions found, as far as there were any.
+    It keeps what the question's own packets found in each chain, so it is for one question only.
     """
 
     addresses: Callable[[Crossing], Addresses]
@@ -75,9 +99,8 @@ class HookRunner:
     budget: Budget = field(default_factory=Budget)
     queued: Callable[[Walk, Crossing, Leaf], Judged | None] = lambda walk, crossing, leaf: None
     ties: Ties = field(default_factory=lambda: Ties(Assuming()))
+    known: Known = field(default_factory=Known)
     _runs: dict[int, tuple[BaseChain, KeptRuns]] = field(default_factory=dict)
-    _orders: dict[_Place, tuple[NodeStack, Sequence[_Stage]]] = field(default_factory=dict)
-    _nat_orders: dict[tuple[int, Hook, Family], tuple[NodeStack, Sequence[_Stage]]] = field(default_factory=dict)
 
     def run(self, walk: Walk, crossing: Crossing, hook: Hook) -> Iterator[Passed | Ending]:
         """Return the ways *hook* lets the packet through, and the ways it ends there."""
@@ -86,9 +109,9 @@ class HookRunner:
     def _stages_of(self, crossing: Crossing, hook: Hook, family: Family) -> Sequence[_Stage]:
         """What the packet meets in *hook*, in the kernel's order."""
         key = (id(crossing.stack), hook, family, crossing.state is None, crossing.served)
-        kept = self._orders.get(key)
+        kept = self.known.orders.get(key)
         if kept is None:
-            kept = self._orders[key] = crossing.stack, self._ordered(crossing, hook, family)  # the stack is held: its id stays its own
+            kept = self.known.orders[key] = crossing.stack, self._ordered(crossing, hook, family)
         return kept[1]
 
     def _ordered(self, crossing: Crossing, hook: Hook, family: Family) -> Sequence[_Stage]:
@@ -105,10 +128,11 @@ class HookRunner:
     def _nat_ordered(self, stack: NodeStack, hook: Hook, family: Family) -> Sequence[_Stage]:
         """The NAT chains of a hook: the kernel keeps them in a list of their own, in which their priorities count."""
         key = (id(stack), hook, family)
-        if key not in self._nat_orders:
+        kept = self.known.nat_orders.get(key)
+        if kept is None:
             chains = [(chain.priority, chain) for chain in stack.chains(hook, family) if chain.is_nat]
-            self._nat_orders[key] = stack, _tied(stack, hook, family, chains)
-        return self._nat_orders[key][1]
+            kept = self.known.nat_orders[key] = stack, _tied(stack, hook, family, chains)
+        return kept[1]
 
     def _stages(self, walk: Walk, crossing: Crossing, hook: Hook, stages: Sequence[_Stage]) -> Iterator[Passed | Ending]:
         walk, stages = self._past_known(walk, crossing, hook, stages)
@@ -144,10 +168,9 @@ class HookRunner:
 
         steps, known = walk.visit.steps, 0
         for stage in stages:
-            behind, is_known = steps, False
+            behind, is_known, is_alone = steps, False, not isinstance(stage, Tie)
             for chain in stage.members if isinstance(stage, Tie) else (stage,):
-                kept = None if isinstance(chain, _Act) else self._runs.get(id(chain))
-                behind = kept[1].accepted(view, behind) if kept is not None else None
+                behind = None if isinstance(chain, _Act) else self._kept(chain).accepted(view, behind, is_alone=is_alone)
                 is_known = behind is not None
                 if not is_known:
                     break
@@ -208,10 +231,14 @@ class HookRunner:
 
     def _leaves(self, chain: BaseChain, view: View, steps: StepList | None) -> Iterator[Leaf]:
         """Every way the chain ends, from what earlier packets found where that tells it."""
+        return self._kept(chain).run(view, steps)
+
+    def _kept(self, chain: BaseChain) -> KeptRuns:
         kept = self._runs.get(id(chain))
         if kept is None:
-            kept = self._runs[id(chain)] = chain, KeptRuns(chain.language(self.budget))  # the chain is held so that its id stays its own
-        return kept[1].run(view, steps)
+            runs = KeptRuns(chain.language(self.budget), self.known.of(chain))
+            kept = self._runs[id(chain)] = chain, runs  # the chain is held so that its id stays its own
+        return kept[1]
 
     def _view(self, walk: Walk, crossing: Crossing, hook: Hook) -> View:
         return View(

@@ -27,7 +27,7 @@ from tracer.simulate.assuming import Assuming
 from tracer.simulate.crossing import Crossing, Passed, relayed
 from tracer.simulate.departure import Accepted, Departure, LeftForNode, Routed, SentByNode, Way
 from tracer.simulate.frontends import without_rules
-from tracer.simulate.hooks import HookRunner
+from tracer.simulate.hooks import HookRunner, Known
 from tracer.simulate.links import passed_over_text, shut_with_address, stopped
 from tracer.simulate.pod import handed
 from tracer.simulate.policy_queue import Judged
@@ -106,11 +106,15 @@ class NodeHost:
 
 
 class NodeWalk:
-    """Walks packets through node stacks, within *budget*; *around* says what they do not hold themselves, *assuming* what is assumed."""
+    """Walks packets through node stacks, within *budget*; *around* says what they do not hold themselves, *assuming* what is assumed.
 
-    def __init__(self, around: Surroundings, budget: Budget, assuming: Assuming | None = None) -> None:
+    *known* is what was found in their hooks before.
+    """
+
+    def __init__(self, around: Surroundings, budget: Budget, assuming: Assuming | None = None, known: Known | None = None) -> None:
         self._around = around
-        self._hooks = HookRunner(_StackAddresses, _reroute, budget, queued=around.queued, ties=Ties(assuming or Assuming()))
+        ties = Ties(assuming or Assuming())
+        self._hooks = HookRunner(_StackAddresses, _reroute, budget, queued=around.queued, ties=ties, known=known or Known())
 
     def _entered(self, walk: Walk, stack: NodeStack, hook: Hook, by_rules: Callable[[Walk], Iterator[Way]]) -> Iterator[Way]:
         """The ways of a packet that comes to *hook*, the first of a node, as far as the node's data path is replayed."""
@@ -464,16 +468,13 @@ def _inferred_note(walk: Walk, stack: NodeStack) -> Walk:
 def _route_note(walk: Walk, result: RouteResult, stack: NodeStack) -> Walk:
     if result.route is None:
         return walk
-    version, family = walk.packet.destination.version, walk.packet.family
-    assumed = (stack.assumed_rules(version), stack.assumed_routes(version), stack.assumed_legacy(family), stack.assumed_tables(family))
-    for said in (*filter(None, assumed), *stack.unread(version)):
-        walk = walk.note(said)
+    notes = stack.rests_on(walk.packet.destination.version)
     inferred = " (inferred from the node's addresses: its routes are not in the snapshot)" if result.inferred else ""
     if stack.routing.inferred_from:
         inferred = " (inferred)"
     if passed := passed_over_text(stack, result):
-        walk = walk.note(passed)
-    return walk.note(f"route: {result.route.to_text()}{inferred}")
+        notes += (passed,)
+    return walk.note(*notes, f"route: {result.route.to_text()}{inferred}")
 
 
 _TOLD: Mapping[ResultKind, tuple[str, str]] = {

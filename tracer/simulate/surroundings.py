@@ -1,13 +1,15 @@
-"""What the stacks of a cluster ask of it, answered once a question: who has an address, what a node has instead of rules, who accepts."""
+"""What the stacks of a cluster ask of it: who has an address, what a node has instead of rules, who accepts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from tracer.kube.pod import Pod
+from tracer.limits import KEPT_RUNS
 from tracer.netfilter.leaf import Leaf
 from tracer.packet import Address, Family, unsaid
 from tracer.simulate.crossing import Crossing
+from tracer.simulate.hooks import Known
 from tracer.simulate.policy_queue import Judged, judged
 from tracer.simulate.proxy import kube_proxy
 from tracer.simulate.walk import Walk
@@ -23,24 +25,33 @@ ACCEPTORS: tuple[Acceptor, ...] = (kube_proxy,)
 
 
 class ClusterSurroundings:
-    """Answers for *cluster*, with the processes that *acceptors* know. For one question: what it found it keeps."""
+    """Answers for *cluster*, with the processes that *acceptors* know."""
 
     def __init__(self, cluster: Cluster, acceptors: tuple[Acceptor, ...] = ACCEPTORS) -> None:
         self._cluster = cluster
         self._acceptors = acceptors
-        self._paths: dict[str, DataPath] = {}
 
     def data_path(self, stack: NodeStack) -> DataPath:
         """Return the data path of a node; a pod's own stack has rules only."""
         if stack.pod is not None:
             return BY_RULES
-        if stack.name not in self._paths:
-            self._paths[stack.name] = data_path(self._cluster, stack)
-        return self._paths[stack.name]
+        return data_path(self._cluster, stack)
 
     def gap(self, stack: NodeStack, family: Family) -> Unknown | None:
         """Return what keeps the rules of *stack* from being replayed for *family*, None when nothing does."""
+        return self._cluster.once(("gap", stack.name, family), lambda: self._gap(stack, family))
+
+    def _gap(self, stack: NodeStack, family: Family) -> Unknown | None:
         return stack.gap(family) or (unrecorded_rules(self._cluster, stack) if stack.pod is None else None)
+
+    def known_hooks(self) -> Known:
+        """Return what was found in the hooks of the cluster's stacks before, to be added to: nothing, where answers are not kept."""
+        if not self._cluster.keeps_answers:
+            return Known()
+        kept = self._cluster.once(("hooks",), lambda: [Known()])
+        if kept[0].count > KEPT_RUNS:
+            kept[0] = Known()  # who is on the way still has the other one
+        return kept[0]
 
     def queued(self, walk: Walk, crossing: Crossing, leaf: Leaf) -> Judged | None:
         """Return what the program does that a rule hands the packet to, None where it is none that is known."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from fractions import Fraction
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,12 +13,14 @@ from hypothesis import strategies as st
 
 from tests.tracer.netfilter.viewing import chain, packet, view
 from tracer.conntrack import Connection
-from tracer.limits import Budget
+from tracer.limits import Budget, Limits
 from tracer.netfilter.dump import Chain
 from tracer.netfilter.evaluate import XtablesLanguage
-from tracer.netfilter.kept_runs import KeptRuns
+from tracer.netfilter.kept_runs import KeptRuns, KnownRuns
+from tracer.netfilter.leaf import Leaf
 from tracer.netfilter.model import Hook
 from tracer.netfilter.nft_rules import NftRules
+from tracer.netfilter.rule_language import RuleLanguage
 from tracer.netfilter.view import View
 from tracer.netfilter.walk import RuleWalk
 from tracer.packet import Family, Packet
@@ -128,6 +133,36 @@ def test_they_end_as_each_packet_alone_in_nft(text: str, packets: list[View]) ->
     kept = KeptRuns(base.language(Budget()))
     for seen in [*packets, *packets]:
         assert list(kept.run(seen, None)) == list(base.run(seen, None))
+
+
+def crossed(kept: KeptRuns, seen: View) -> list[object]:
+    """Take a packet through a chain as a hook does: past it where it is known to accept, else by its walk."""
+    behind = kept.accepted(lambda: seen, None, is_alone=True)
+    ends = [Leaf("accept", seen, behind, Fraction(1))] if behind is not None else kept.run(seen, None)
+    return [(e.verdict, e.view, e.steps, e.probability, e.conditions, e.unknowns, e.target, e.forks) for e in ends]
+
+
+def assert_no_cheaper(language: Callable[[Budget], RuleLanguage[Any, Any, Any]], packets: list[View], work: int) -> None:
+    """A question that follows others finds what it finds alone, for what it costs it alone, to the last unit."""
+    known = KnownRuns()
+    for asked in (packets, packets[::-1], packets):
+        budget, alone = Budget(Limits(work=work)), Budget(Limits(work=work))
+        first, after = KeptRuns(language(alone)), KeptRuns(language(budget), known)
+        for seen in (*asked, *asked):
+            assert crossed(after, seen) == crossed(first, seen)
+            assert budget.left == alone.left
+
+
+@given(text=chains(), packets=st.lists(views(), min_size=1, max_size=6), work=st.integers(1, 400))
+def test_what_others_found_makes_a_question_no_cheaper(text: str, packets: list[View], work: int) -> None:
+    base = chain(text)
+    assert_no_cheaper(lambda budget: XtablesLanguage(base, "ip", budget=budget), packets, work)
+
+
+@given(text=native_chains(), packets=st.lists(views(), min_size=1, max_size=6), work=st.integers(1, 1000))
+def test_what_others_found_makes_a_question_no_cheaper_in_nft(text: str, packets: list[View], work: int) -> None:
+    ((_, base),) = NftRules.from_listing(text, "f").chains(Hook.PREROUTING, Family.IP, ())
+    assert_no_cheaper(base.language, packets, work)
 
 
 @pytest.mark.parametrize(("rule", "is_kept"), [("drop", True), ("ip daddr 10.96.0.1 drop", True), ("ct label 28 drop", False)])
