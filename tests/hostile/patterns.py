@@ -38,6 +38,7 @@ BUILT: dict[tuple[str, str], dict[str, object]] = {
     },
     ("tracer/explain/dependencies/lines.py", "sub"): {"file": "nodes/n1/iptables-save.txt"},
     ("tracer/graph/paths.py", "sub"): {"port": 30080},
+    ("tracer/kube/item_spans.py", "compile"): {"indent": b"    "},
     ("tracer/netfilter/nft_sets.py", "compile"): {"types": ("ipv6_addr", "inet_proto", "inet_service")},
     ("tracer/snapshot/rename/dumps.py", "compile"): {"chain": "KUBE-SVC-AAAAAAAAAAAAAAAA"},
     ("webapp/presenters/page.py", "split"): {"sides": {"10.96.0.10": 1, "10.96.0.1": 2, "client": 3}},

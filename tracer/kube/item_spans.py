@@ -110,21 +110,18 @@ def _wrapper_kind(head: bytes, tail: bytes) -> str | None:
 
 
 def _balanced(data: bytes, begin: int, closing: int, indent: bytes, kind: str | None) -> Spans | None:
-    separator = b"\n" + indent + b"},\n" + indent + b"{"
-    closes = b"\n" + indent + b"}"
-    to_end, to_next = len(indent) + 2, len(separator) - 1
+    closes = re.compile(b"\n" + indent + rb"\}(,\n" + indent + rb"\{)?")
     starts, ends = array("Q"), array("Q")
-    count, find = data.count, data.find
-    while True:
-        boundary = find(separator, begin, closing)
-        end = closing if boundary < 0 else boundary + to_end
-        if count(b"{", begin, end) != count(b"}", begin, end) or count(closes, begin, end) != 1:
+    count, to_end = data.count, len(indent) + 2
+    for found in closes.finditer(data, begin, closing):
+        end = found.start() + to_end
+        # A brace at the items' indentation ends an item: the next one begins at once, or it was the last.
+        if count(b"{", begin, end) != count(b"}", begin, end) or (found[1] is None and end != closing):
             return None
         starts.append(begin)
         ends.append(end)
-        if boundary < 0:
-            return Spans(starts=starts, ends=ends, kinds=(kind,) * len(starts))
-        begin = boundary + to_next
+        begin = found.end() - 1
+    return Spans(starts=starts, ends=ends, kinds=(kind,) * len(starts))
 
 
 class _Walk:

@@ -83,6 +83,13 @@ class Document:
     fault: Fault | None = None
 
 
+class FoundText(NamedTuple):
+    """JSON text (UTF-8) of which it is known already where its objects are."""
+
+    data: bytes
+    spans: Spans
+
+
 def _address_key(raw: bytes) -> bytes | None:
     """Return the canonical text of an IPv6 address, None for what is none. IPv4 has one spelling only and needs no such care."""
     address = parse_address(raw.decode("ascii"))
@@ -125,15 +132,17 @@ def _key_of(aspect: Aspect, name: str, value: object) -> bytes | None:
 class ObjectFile:
     """The API objects of one file, in order; *read* is called once, when something is first asked.
 
-    It returns JSON (UTF-8), or the documents of a format that is read otherwise. *kind* is what the place says of objects that do not.
+    It returns JSON (UTF-8), with where its objects are if that was looked for, or the documents of a format that is read otherwise.
+    *kind* is what the place says of objects that do not.
     """
 
-    def __init__(self, path: str, read: Callable[[], bytes | Iterable[Document]], *, kind: str | None = None) -> None:
+    def __init__(self, path: str, read: Callable[[], bytes | FoundText | Iterable[Document]], *, kind: str | None = None) -> None:
         self.path = path
         self._read = read
         self._kind = kind
         self._lines: Sequence[int] | None = None
         self._spans: Spans | None = None
+        self._found: Spans | None = None
         self._indexes: dict[Aspect, dict[bytes, Found]] = {}
         self._escaped: tuple[int, ...] | None = None
         self._searches: dict[Aspect, dict[bytes, tuple[int, ...]]] = {}
@@ -143,6 +152,9 @@ class ObjectFile:
         content = self._read()
         if isinstance(content, bytes):
             return content
+        if isinstance(content, FoundText):
+            self._found = content.spans
+            return content.data
         # NB: each is written before the next one is read: all of them as values take ten times the file.
         data, starts, ends, lines = io.BytesIO(), array("Q"), array("Q"), array("Q")
         kinds: list[str | None] = []
@@ -169,9 +181,9 @@ class ObjectFile:
         """Return where the objects are, up to the first fault. :raises ParseError: the file cannot be read at all."""
         data = self._data
         if self._spans is None:
-            spans = self._spans = find_spans(data, self.path)
-            if UNREAD in data:
-                self._spans = replace(spans, unread=(*spans.unread, *self._left_out(spans)))
+            spans = self._spans = find_spans(data, self.path) if self._found is None else self._found
+            if left_out := tuple(self._left_out(spans)):
+                self._spans = replace(spans, unread=(*spans.unread, *left_out))
         return self._spans
 
     def _left_out(self, spans: Spans) -> Iterator[Fault]:
@@ -186,6 +198,11 @@ class ObjectFile:
         if self._lines is not None and self._spans is not None:
             return bool(self._spans.unread)
         return any(mark in self._data for mark in _BROKEN) or self._data[-_TAIL:].rstrip()[-1:] not in (b"}", b"]")
+
+    @cached_property
+    def _has_escapes(self) -> bool:
+        """Return whether a character may be written as an escape anywhere in the file."""
+        return b"\\" in self._data and _ESCAPE.search(self._data) is not None
 
     @cached_property
     def _kinds(self) -> frozenset[bytes]:
@@ -205,7 +222,7 @@ class ObjectFile:
     def may_hold(self, kind: str) -> bool:
         """Return false only if no object of this *kind* can be in the file. :raises ParseError: the file cannot be read at all."""
         word = kind.encode()
-        if kind == self._kind or word in self._kinds or word + b"List" in self._kinds or _ESCAPE.search(self._data) is not None:
+        if kind == self._kind or word in self._kinds or word + b"List" in self._kinds or self._has_escapes:
             return True
         # What cannot be read may have been of any kind, where the place does not say one.
         return self._kind is None and self._is_broken
@@ -334,7 +351,7 @@ class ObjectFile:
 
     def _escaped_items(self) -> tuple[int, ...]:
         if self._escaped is None:
-            places = [m.start() for m in _ESCAPE.finditer(self._data)] if b"\\" in self._data else []
+            places = [m.start() for m in _ESCAPE.finditer(self._data)] if self._has_escapes else []
             self._escaped = tuple(sorted({min(bisect_right(self.spans.ends, p), len(self.spans) - 1) for p in places})) if places else ()
         return self._escaped
 

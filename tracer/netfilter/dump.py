@@ -130,6 +130,7 @@ class Dump:
     lists_all: bool | None = None
     _family: str | None = field(default=None, compare=False, repr=False)
     _counts: dict[tuple[str, str], int] = field(default_factory=dict, compare=False, repr=False)
+    _judgements: dict[Callable[[Dump], bool], bool] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def is_legacy(self) -> bool:
@@ -175,8 +176,10 @@ class Dump:
         self.faults.append(Fault(file=self.file, line=line, column=column if text else None, message=message, text=text))
 
     def judged(self, question: Callable[[Dump], bool]) -> bool:
-        """Return what *question* says of the dump as a whole: for who keeps account of what is asked of it."""
-        return question(self)
+        """Return what *question* says of the dump as a whole, asked once: for who keeps account of what is asked of it."""
+        if question not in self._judgements:
+            self._judgements[question] = question(self)
+        return self._judgements[question]
 
     def count(self, table: str, prefix: str) -> int:
         """Return how many chains of *table* have rules and a name that begins with *prefix*."""

@@ -15,13 +15,13 @@ from typing import ClassVar
 
 from tracer.errors import ParseError
 from tracer.kube.json_text import decode_json, decode_text, to_utf8
-from tracer.kube.object_file import Document, ObjectFile
+from tracer.kube.object_file import Document, FoundText, ObjectFile
 from tracer.kube.objects import Objects
 from tracer.limits import DEFAULT, Limits
 from tracer.packet import Address
 from tracer.snapshot.layout import Bundle, Layout, recognise
 from tracer.snapshot.text_lines import TextLines
-from tracer.snapshot.wrong_form import wrong_form
+from tracer.snapshot.wrong_form import WrongForm, wrong_form
 from tracer.snapshot.yaml_documents import YamlDocument
 from tracer.snapshot.yaml_stream import json_spans, read_stream
 
@@ -40,7 +40,7 @@ class Snapshot:
         self.files = files
         self.layout = layout
         self.limits = limits
-        self._refusals: dict[str, bool] = {}
+        self._wrong_forms: dict[str, WrongForm | None] = {}
         self._texts: OrderedDict[str, str] = OrderedDict()
         self._lines: OrderedDict[str, TextLines] = OrderedDict()
 
@@ -136,9 +136,13 @@ class Snapshot:
 
     def is_refusal(self, path: str) -> bool:
         """Return whether the file at *path*, which should hold objects, holds what somebody was told instead (a refusal, a table)."""
-        if path not in self._refusals:
-            self._refusals[path] = wrong_form(path, self.files[path]) is not None
-        return self._refusals[path]
+        return self.wrong_form(path) is not None
+
+    def wrong_form(self, path: str) -> WrongForm | None:
+        """Return what the file at *path* is instead of API objects that can be used, None where nothing of the kind is known of it."""
+        if path not in self._wrong_forms:
+            self._wrong_forms[path] = wrong_form(path, self.files[path])
+        return self._wrong_forms[path]
 
     # -- times --------------------------------------------------------------------------------------------------------------------
 
@@ -182,15 +186,16 @@ class Snapshot:
         """Return the API objects; a file is read when something in it may be asked for."""
         return Objects(ObjectFile(o.path, partial(self._read_objects, o.path), kind=o.kind) for o in self.layout.objects)
 
-    def _read_objects(self, path: str) -> bytes | Iterator[Document]:
+    def _read_objects(self, path: str) -> FoundText | Iterator[Document]:
         return read_objects(self.files[path], path)
 
 
-def read_objects(content: bytes, path: str) -> bytes | Iterator[Document]:
+def read_objects(content: bytes, path: str) -> FoundText | Iterator[Document]:
     """Return the JSON of a file of objects, or its YAML documents. :raises ParseError: it is not UTF-8."""
     data = to_utf8(content)
-    if json_spans(data, path) is not None:
-        return data
+    spans = json_spans(data, path)
+    if spans is not None:
+        return FoundText(data, spans)
     return _items(read_stream(decode_text(data, path), path))
 
 

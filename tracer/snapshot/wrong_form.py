@@ -42,7 +42,8 @@ _PAGE = re.compile(r"^[ \t\r\n]{0,100}<(?:!doctype html|html)", re.ASCII | re.IG
 _STATUS = re.compile(r"""["']?kind["']?[ \t]*:[ \t]*["']?Status["']?(?=[\s,}]|$)""", re.ASCII)
 _ITEMS = re.compile(r"""["']?items["']?[ \t]*:""", re.ASCII)
 _OF_STATUS = re.compile(r"""["']?(message|reason|code)["']?[ \t]*:[ \t]*("(?:[^"\\\n]|\\.){0,600}"|[^\n,}]{1,600})""", re.ASCII)
-_ADDRESS = re.compile(rb"""(clusterIP|podIP|hostIP)["']?[ \t]*:[ \t]*["']?([^"'\s,{}\[\]$\\]{1,80})""")
+_ADDRESS = re.compile(rb"""IP(?:(?<=(clusterIP))|(?<=(podIP))|(?<=(hostIP)))["']?[ \t]*:[ \t]*["']?([^"'\s,{}\[\]$\\]{1,80})""")
+"""Begins with what all keys end with: megabytes without one are passed over at once."""
 _NO_ADDRESS = frozenset({"None", "null", "~", "<none>"})
 _ARCHIVES = (b"PK\x03\x04", b"\x1f\x8b", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"BZh")
 _TAR_AT = 257
@@ -143,7 +144,7 @@ def _masked(raw: bytes) -> str | None:
 
 def _hidden(raw: bytes) -> Iterator[tuple[str, str]]:
     for found in islice(_ADDRESS.finditer(raw), _ADDRESSES_ASKED):
-        key, value = found[1].decode(), found[2].decode(errors="replace")
+        key, value = (found[1] or found[2] or found[3]).decode(), found[4].decode(errors="replace")
         if value in _NO_ADDRESS:
             continue
         try:

@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracer.errors import ParseError, TracerError
-from tracer.snapshot import Snapshot
+from tracer.kube import object_file
+from tracer.kube.item_spans import Spans, find_spans
+from tracer.snapshot import Snapshot, yaml_stream
 from tracer.snapshot.summary import summarise
 from tracer.snapshot.text_lines import TextLines
 
@@ -237,3 +239,22 @@ def test_mutated_files_raise_only_what_is_meant(shape: str, data: st.DataObject)
         summarise(Snapshot.from_files(files))
     except TracerError as error:
         assert str(error)
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_file_is_searched_for_its_objects_once(monkeypatch: pytest.MonkeyPatch, indent: int | None) -> None:
+    """Every look-up rests on where the objects are, and finding that takes a walk through megabytes."""
+    searched: list[str] = []
+
+    def counted(data: bytes, file: str) -> Spans:
+        searched.append(file)
+        return find_spans(data, file)
+
+    for module in (object_file, yaml_stream):
+        monkeypatch.setattr(module, "find_spans", counted)
+    items = [{"kind": "Service", "metadata": {"name": name, "namespace": "default"}, "spec": {}} for name in ("a", "b")]
+    content = json.dumps({"kind": "List", "items": items}, indent=indent).encode()
+    snapshot = Snapshot.from_files({"services.json": content})
+    assert [s.name for s in snapshot.objects.services] == ["a", "b"]
+    assert snapshot.objects.service("default", "b") is not None
+    assert searched == ["services.json"]

@@ -41,6 +41,7 @@ from tracer.snapshot.node_files import (
     NodeFile,
     names,
 )
+from tracer.snapshot.wrong_form import WrongForm
 from tracer.topology.cluster import Cluster, Port, stack_of_pod
 from tracer.topology.stack import NodeStack
 from tracer.topology.virtual_names import VirtualNames
@@ -100,6 +101,10 @@ class WatchedSnapshot(Snapshot):
     def is_refusal(self, path: str) -> bool:
         """Return whether a file of objects holds what somebody was told instead: a recorded file, which does not change."""
         return self.inner.is_refusal(path)
+
+    def wrong_form(self, path: str) -> WrongForm | None:
+        """Return what a file is instead of objects: as ``is_refusal``."""
+        return self.inner.wrong_form(path)
 
     def has_node_file(self, node: str, name: str) -> bool:
         """Return whether the snapshot holds the file."""

@@ -25,7 +25,6 @@ from tracer.snapshot.arranging import Arrangement
 from tracer.snapshot.form import form_of
 from tracer.snapshot.summary import faults_by_file
 from tracer.snapshot.told import said_of_faults, said_of_files
-from tracer.snapshot.wrong_form import wrong_form
 from tracer.stations import stations_of
 from tracer.topology.cluster import Cluster
 from tracer.trace import Trace
@@ -189,7 +188,7 @@ def _said(snapshot: Snapshot, arrangement: Arrangement, left_out: Sequence[LeftO
     """What an answer cannot say of the files: which are not used, and which were taken for others. Nothing of a documented snapshot."""
     objects = [one.path for one in snapshot.layout.objects]
     asked = (*snapshot.layout.unknown[:_MOST_ASKED], *objects[:_MOST_ASKED])
-    forms = [form for path in asked if (form := wrong_form(path, snapshot.files[path])) is not None]
+    forms = [form for path in asked if (form := snapshot.wrong_form(path)) is not None]
     known = {form.path for form in forms}
     summary = {
         "forms": [form.to_dict() for form in forms],
