@@ -66,11 +66,13 @@ class TraceCommand:
     def __init__(self, folder: Path) -> None:
         from webapp.management.commands import trace
 
-        self._module, self._folder, self._opened = trace, str(folder), None
+        # What Django's command calls stands in a module of its own, or, in an older tree, beside it.
+        self._module, self._folder, self._opened = getattr(trace, "tracing", trace), str(folder), None
+        self._command = trace.Command
         for name in (_OPENS, _READS):
-            if not hasattr(trace, name):
-                raise SystemExit(f"{trace.__name__} has no {name} any more: say in {__file__} what it is called now")
-        self._open = getattr(trace, _OPENS)
+            if not hasattr(self._module, name):
+                raise SystemExit(f"{self._module.__name__} has no {name} any more: say in {__file__} what it is called now")
+        self._open = getattr(self._module, _OPENS)
 
     def json(self, question: object) -> str:
         """Return the answer to *question* (or to a line that is no JSON) as one line with steps, or why there is none."""
@@ -94,7 +96,7 @@ class TraceCommand:
         out, err, end = io.StringIO(), io.StringIO(), ""
         with mock.patch.object(self._module, _OPENS, self._once), mock.patch("gc.freeze"):
             try:
-                call_command(self._module.Command(), self._folder, *words, stdout=out, stderr=err, no_color=True)
+                call_command(self._command(), self._folder, *words, stdout=out, stderr=err, no_color=True)
             except SystemExit as left:
                 end = f"exit {left.code}"
             except Exception as error:

@@ -3,24 +3,32 @@
 Refuses a value it cannot read, naming the variable, instead of falling back to a default in silence.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from django.core.exceptions import ImproperlyConfigured
-
-from webapp.pods_wanted import BadPods, PodsWanted, parse_wanted
+if TYPE_CHECKING:
+    from webapp.pods_wanted import PodsWanted
 
 _YES, _NO = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
+
+
+def _improper(message: str) -> Exception:
+    """Return Django's error for a setting that cannot be used; a program that has none of them does without Django."""
+    from django.core.exceptions import ImproperlyConfigured
+
+    return ImproperlyConfigured(message)
 
 
 def flag(name: str, default: bool = False) -> bool:
     """Return the variable as a yes or no. :raises ImproperlyConfigured: it is neither."""
     text = os.environ.get(name, "1" if default else "0").strip().lower()
     if text not in _YES | _NO:
-        raise ImproperlyConfigured(f"{name}={text!r} is not a yes or a no: use 1 or 0")
+        raise _improper(f"{name}={text!r} is not a yes or a no: use 1 or 0")
     return text in _YES
 
 
@@ -36,16 +44,18 @@ def number(name: str, default: int, *, least: int = 1) -> int:
     if not text:
         return default
     if not (text.isascii() and text.isdigit()) or int(text) < least:
-        raise ImproperlyConfigured(f"{name}={text!r} is not a whole number of at least {least}")
+        raise _improper(f"{name}={text!r} is not a whole number of at least {least}")
     return int(text)
 
 
 def pods(name: str) -> tuple[PodsWanted, ...]:
     """Return the comma-separated variable as pods that are wanted. :raises ImproperlyConfigured: a part names none."""
+    from webapp.pods_wanted import BadPods, parse_wanted
+
     try:
         return tuple(parse_wanted(text) for text in words(name))
     except BadPods as error:
-        raise ImproperlyConfigured(f"each part of {name} {error}") from error
+        raise _improper(f"each part of {name} {error}") from error
 
 
 def megabytes(name: str, default: int) -> int:
@@ -61,9 +71,9 @@ def storage(name: str, default: dict[str, Any]) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise ImproperlyConfigured(f"{name} is not JSON: {error}") from error
+        raise _improper(f"{name} is not JSON: {error}") from error
     if not isinstance(value, dict) or not isinstance(value.get("BACKEND"), str):
-        raise ImproperlyConfigured(f'{name} is not a storage: use {{"BACKEND": "...", "OPTIONS": {{...}}}}')
+        raise _improper(f'{name} is not a storage: use {{"BACKEND": "...", "OPTIONS": {{...}}}}')
     return value
 
 

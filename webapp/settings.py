@@ -10,8 +10,7 @@ from pathlib import Path
 
 import dj_database_url
 
-from tracer.limits import Limits
-from webapp import environment
+from webapp import bounds, environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(os.environ.get("HOPLINE_DATA") or BASE_DIR / "var").resolve()
@@ -29,17 +28,14 @@ CSRF_TRUSTED_ORIGINS = environment.words("HOPLINE_CSRF_TRUSTED_ORIGINS")
 WEBSOCKET_ORIGINS = environment.words("HOPLINE_WEBSOCKET_ORIGINS")
 
 # --- limits of an upload --------------------------------------------------------------------------------------------
-UPLOAD_MAX_BYTES = environment.megabytes("HOPLINE_UPLOAD_MAX_MB", 200)
-UNPACKED_MAX_BYTES = environment.megabytes("HOPLINE_UNPACKED_MAX_MB", 2_000)
-UPLOAD_MAX_ENTRIES = environment.number("HOPLINE_UPLOAD_MAX_ENTRIES", 20_000)
-UPLOAD_MAX_LEVELS = environment.number("HOPLINE_UPLOAD_MAX_LEVELS", 50)
-UPLOAD_MAX_RATIO = environment.number("HOPLINE_UPLOAD_MAX_RATIO", 250)
+UPLOAD_MAX_BYTES = bounds.UPLOAD_LIMITS["upload_bytes"]
+UNPACKED_MAX_BYTES = bounds.UPLOAD_LIMITS["unpacked_bytes"]
+UPLOAD_MAX_ENTRIES = bounds.UPLOAD_LIMITS["entries"]
+UPLOAD_MAX_LEVELS = bounds.UPLOAD_LIMITS["levels"]
+UPLOAD_MAX_RATIO = bounds.UPLOAD_LIMITS["ratio"]
 # Counted in recorded bytes; what the engine makes of them takes a small multiple.
 CACHE_MAX_BYTES = environment.megabytes("HOPLINE_CACHE_MAX_MB", 200)
-# What one question may cost; tracer.limits says in which units.
-QUESTION_LIMITS = Limits(
-    work=environment.number("HOPLINE_QUESTION_MAX_WORK", 4_000_000), ways=environment.number("HOPLINE_QUESTION_MAX_WAYS", 10_000)
-)
+QUESTION_LIMITS = bounds.QUESTION_LIMITS
 DEMO_DIR = BASE_DIR / "demo"
 
 # --- the processes that do the work (webapp/work/lanes.py) -------------------------------------------------------------

@@ -5,8 +5,6 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 
-from django.conf import settings
-
 MB = 1_000_000
 # Small archives of very regular text compress beyond any ratio; only the size matters there.
 _RATIO_FREE_BYTES = 64 * MB
@@ -38,6 +36,8 @@ class Limits:
     @classmethod
     def from_settings(cls) -> Limits:
         """Return the limits of this server."""
+        from django.conf import settings
+
         return cls(
             upload_bytes=settings.UPLOAD_MAX_BYTES,
             unpacked_bytes=settings.UNPACKED_MAX_BYTES,

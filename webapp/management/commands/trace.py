@@ -1,45 +1,16 @@
-"""``manage.py trace``: one question, or a batch of them, answered from a snapshot on disk. The contract is docs/trace-json.md."""
+"""``manage.py trace`` as one of Django's commands: for ``call_command``, for Django's own options, for help and for wrong arguments."""
 
 from __future__ import annotations
 
-import contextlib
-import gc
-import json
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from tracer.assumptions import assumption_words, parse_assumptions
-from tracer.carriers_folded import carriers_folded
-from tracer.errors import QueryError, TracerError
-from tracer.explain.findings import diagnose
-from tracer.query import Query, parse_destination, parse_port, parse_protocol, parse_source, query_from_dict
-from tracer.simulate import trace
-from tracer.snapshot import Snapshot
-from tracer.snapshot.arranging import Arrangement
-from tracer.snapshot.form import form_of
-from tracer.snapshot.summary import faults_by_file
-from tracer.snapshot.told import said_of_faults, said_of_files
-from tracer.stations import stations_of
-from tracer.topology.cluster import Cluster
-from tracer.trace import Trace
-from webapp import uploads
-from webapp.answering.sample import sampled
-from webapp.exports.trace_text import trace_text
-from webapp.uploads import LeftOut
-from webapp.uploads.arranged import ArrangedFiles, arrangement_in
-
-_MOST_ASKED = 20
-"""Of so many files of either kind is said what they are instead of objects."""
-
-
-class _UsageError(Exception):
-    """Arguments that cannot be used, or a snapshot that cannot be read: exit code 2."""
+from webapp.management import tracing
+from webapp.uploads import Limits
 
 
 class Command(BaseCommand):
@@ -51,197 +22,16 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the arguments of the contract."""
-        parser.add_argument("snapshot", metavar="SNAPSHOT", help="a snapshot: a folder or an archive")
-        parser.add_argument("--from", dest="source", metavar="SOURCE", help="pod:NAMESPACE/NAME, node:NAME or external:IP")
-        parser.add_argument("--to", metavar="DESTINATION", help="HOST:PORT, [IPv6]:PORT or svc:NAMESPACE/NAME[:PORT]")
-        parser.add_argument("--protocol", default="tcp", help="tcp (default), udp, sctp, or icmp: an echo request, without a port")
-        parser.add_argument("--source-port", default=None, help="1 to 65535; any when not given")
-        words = f"set an assumption, may be repeated: {', '.join(assumption_words())}"
-        parser.add_argument("--assume", action="append", default=[], metavar="WORD", help=words)
-        parser.add_argument("--steps", action="store_true", help="list every rule that matched")
-        parser.add_argument("--format", choices=["text", "json"], default="text")
-        parser.add_argument("--batch", metavar="FILE", help="JSON Lines of queries; - is standard input")
+        tracing.declare_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Answer and set the exit code: 0 answered, 1 an answer is an error, 2 unusable arguments or snapshot."""
-        _printable()
+        terminal = tracing.Terminal(
+            answer=self.stdout.write, say=lambda line: self.stderr.write(line, style_func=str), fail=self.stderr.write
+        )
         try:
-            if options["batch"] is not None and (options["source"] or options["to"]):
-                raise _UsageError("give --from and --to, or --batch FILE, not both")
-            with _few_collections(), _batch(options["batch"]) as lines:
-                query = None if lines else _query(options)
-                cluster, origins = _cluster(options["snapshot"], self._tell)
-                failed = self._answer_all(cluster, lines, options) if lines else self._answer_one(cluster, query, options)
-                self._tell(_met(cluster, origins))
-        except _UsageError as error:
+            failed = tracing.run(options, terminal, limits=settings.QUESTION_LIMITS, upload_limits=Limits.from_settings())
+        except tracing.UsageError as error:
             raise CommandError(str(error), returncode=2) from None
-        except BrokenPipeError:
-            sys.stderr.close()  # the reader went away (head, less): nothing is left to say
-            return
         if failed:
             sys.exit(1)
-
-    def _tell(self, lines: Sequence[str]) -> None:
-        for line in lines:
-            self.stderr.write(line, style_func=str)
-
-    def _answer_one(self, cluster: Cluster, query: Query | None, options: dict[str, Any]) -> bool:
-        if query is None:
-            raise _UsageError("give --from and --to, or --batch FILE")
-        try:
-            answer = diagnose(cluster, trace(cluster, query))
-        except TracerError as error:
-            if options["format"] == "json":
-                self.stdout.write(_line(_error(query.id, error)))
-            else:
-                self.stderr.write(_sentence(error))
-            return True
-        if options["format"] == "json":
-            self.stdout.write(json.dumps(_answer(answer, with_steps=options["steps"]), indent=1))
-        else:
-            self.stdout.write(trace_text(answer, with_steps=options["steps"]))
-        return False
-
-    def _answer_all(self, cluster: Cluster, lines: TextIO, options: dict[str, Any]) -> bool:
-        failed = False
-        for answer in _answers(cluster, lines, with_steps=options["steps"]):
-            failed = failed or "error" in answer
-            self.stdout.write(_line(answer), ending="\n")
-        return failed
-
-
-@contextlib.contextmanager
-def _few_collections() -> Iterator[None]:
-    """Look for garbage rarely: reading a large dump makes many objects that stay, and each search walks through all of them.
-
-    What is there in the end is set aside, so that the last search, at the process's end, leaves it alone.
-    """
-    before = gc.get_threshold()
-    gc.set_threshold(200_000, 50, 100)
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.set_threshold(*before)
-
-
-def _printable() -> None:
-    """Let text through that the terminal cannot encode, as escapes: a name in a snapshot may hold anything that JSON can spell."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
-
-
-@contextlib.contextmanager
-def _batch(name: str | None) -> Iterator[TextIO | None]:
-    if name is None:
-        yield None
-    elif name == "-":
-        yield sys.stdin
-    else:
-        try:
-            with Path(name).open(encoding="utf-8") as file:
-                yield file
-        except OSError as error:
-            raise _UsageError(f"{name}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise _UsageError(f"{name}: not UTF-8 text") from None
-
-
-def _query(options: dict[str, Any]) -> Query:
-    if not options["source"] or not options["to"]:
-        raise _UsageError("give --from and --to, or --batch FILE")
-    try:
-        return Query(
-            source=parse_source(options["source"]),
-            destination=parse_destination(options["to"]),
-            protocol=parse_protocol(options["protocol"]),
-            source_port=None if options["source_port"] is None else parse_port(options["source_port"], "source_port"),
-            assume=parse_assumptions(options["assume"]),
-        )
-    except QueryError as error:
-        raise _UsageError(str(error)) from None
-
-
-def _cluster(name: str, tell: Callable[[Sequence[str]], None]) -> tuple[Cluster, Mapping[str, str]]:
-    """Return the cluster in the file or folder *name*, and which of its files were called otherwise."""
-    path = Path(name)
-    if not path.exists():
-        raise _UsageError(f"{name}: no such file or folder")
-    try:
-        files, left_out = uploads.read_and_left_out(path)
-        arrangement = arrangement_in(files)
-        snapshot = Snapshot.from_files(ArrangedFiles(files, arrangement), settings.QUESTION_LIMITS)
-        tell(_said(snapshot, arrangement, left_out))
-        return Cluster.from_snapshot(snapshot), arrangement.origins
-    except (TracerError, uploads.UploadError, OSError) as error:
-        raise _UsageError(f"{name}: {error}") from None
-
-
-def _met(cluster: Cluster, origins: Mapping[str, str]) -> tuple[str, ...]:
-    """What could not be read of the objects that the answers asked for: without a word they would count as not there."""
-    faults = faults_by_file(cluster.objects.faults)
-    return said_of_faults({"faults": [file.to_dict() for file in faults], "from": origins})
-
-
-def _said(snapshot: Snapshot, arrangement: Arrangement, left_out: Sequence[LeftOut]) -> tuple[str, ...]:
-    """What an answer cannot say of the files: which are not used, and which were taken for others. Nothing of a documented snapshot."""
-    objects = [one.path for one in snapshot.layout.objects]
-    asked = (*snapshot.layout.unknown[:_MOST_ASKED], *objects[:_MOST_ASKED])
-    forms = [form for path in asked if (form := snapshot.wrong_form(path)) is not None]
-    known = {form.path for form in forms}
-    summary = {
-        "forms": [form.to_dict() for form in forms],
-        "form": form_of(snapshot).value,
-        "left_out": [{"path": path, "why": why} for path, why in (*((one.path, one.why) for one in left_out), *arrangement.said_of_aside)],
-        "unplaced": [one.to_dict() for one in arrangement.unplaced],
-        "assumed": list(arrangement.assumed.values()),
-        "from": arrangement.origins,
-        "unknown_files": [path for path in snapshot.layout.unknown if path not in known | arrangement.told],
-    }
-    return said_of_files(summary)
-
-
-def _answers(cluster: Cluster, lines: Iterable[str], *, with_steps: bool) -> Iterator[dict[str, object]]:
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        name = ""
-        try:
-            value = _decoded(line, number)
-            name = str(value.get("id", "")) if isinstance(value, dict) else ""
-            yield _answer(diagnose(cluster, trace(cluster, query_from_dict(value))), with_steps=with_steps)
-        except TracerError as error:
-            yield _error(name, error)
-
-
-def _answer(found: Trace, *, with_steps: bool) -> dict[str, object]:
-    """The contract's answer; with the steps also the stations that number them, and the sample when a seed asks for one."""
-    answer = found.to_dict(with_steps=with_steps)
-    if with_steps:
-        for outcome, stations in zip(answer["outcomes"], stations_of(found), strict=True):
-            outcome["stations"] = [station.to_dict() for station in stations]
-    if found.query.seed is not None:
-        answer["sample"] = sampled(answer, found.query.seed)["outcomes"][0]["id"]
-    return carriers_folded(answer)
-
-
-def _decoded(line: str, number: int) -> object:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise QueryError(f"line {number} is not JSON: {error}", code="BAD_QUERY") from None
-
-
-def _error(name: str, error: TracerError) -> dict[str, object]:
-    return {"id": name, "error": {"code": error.code, "message": _sentence(error)}}
-
-
-def _sentence(error: TracerError) -> str:
-    near = error.near if isinstance(error, QueryError) else ()
-    return f"{error}. Did you mean {' or '.join(near)}?" if near else str(error)
-
-
-def _line(answer: dict[str, object]) -> str:
-    # ASCII, so that every reader can decode it, and every id, half a surrogate pair too, comes back as it was given.
-    return json.dumps(answer, separators=(",", ":"))
