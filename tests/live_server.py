@@ -43,6 +43,15 @@ def environment(data: Path, **changes: str) -> dict[str, str]:
     return kept | {"HOPLINE_DATA": str(data), "DJANGO_SETTINGS_MODULE": "webapp.settings", "PYTHONUNBUFFERED": "1"} | changes
 
 
+def of_an_operator() -> dict[str, str]:
+    """Return the environment of a command as somebody types it: this one's without the tests' settings and Hopline's own variables."""
+    return {
+        k: v
+        for k, v in os.environ.items()
+        if not k.startswith("HOPLINE_") and k not in ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE")
+    }
+
+
 def free_port() -> int:
     """Return a port of 127.0.0.1 that nothing listens on: one of the worker's own, and none that the system gives to others meanwhile."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))

@@ -13,6 +13,7 @@ import pytest
 from django.test import Client
 
 from tests.conftest import PROJECT
+from tests.live_server import of_an_operator
 from tests.made_cluster import MadeCluster
 from webapp.answering import trace_answers
 from webapp.models import Snapshot
@@ -152,7 +153,7 @@ def test_answers_are_kept_apart_by_what_they_assume(client: Client, path: str) -
 
 def run(*arguments: object, stdin: str = "") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "manage.py", "trace", *map(str, arguments)]
-    return subprocess.run(command, cwd=PROJECT, input=stdin, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=PROJECT, env=of_an_operator(), input=stdin, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_the_command_sets_says_and_refuses(tmp_path: Path) -> None:

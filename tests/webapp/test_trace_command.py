@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PROJECT
+from tests.live_server import of_an_operator
 from tests.made_cluster import MadeCluster
 
 
@@ -27,7 +28,7 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(*arguments: object, stdin: str = "") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "manage.py", "trace", *map(str, arguments)]
-    return subprocess.run(command, cwd=PROJECT, input=stdin, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=PROJECT, env=of_an_operator(), input=stdin, capture_output=True, text=True, timeout=120, check=False)
 
 
 ASK = ("--from", "pod:default/client", "--to", "10.96.0.10:80")

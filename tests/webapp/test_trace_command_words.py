@@ -12,12 +12,13 @@ import pytest
 from django.core.management import call_command
 
 from tests.conftest import PROJECT
+from tests.live_server import of_an_operator
 from tests.made_cluster import MadeCluster
 
 
 def run(*arguments: object, stdin: str = "") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "manage.py", "trace", *map(str, arguments)]
-    return subprocess.run(command, cwd=PROJECT, input=stdin, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=PROJECT, env=of_an_operator(), input=stdin, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ READ = """
 import json, os, pathlib, resource, sys, traceback
 os.environ["DJANGO_SETTINGS_MODULE"] = "webapp.settings"
 from webapp import uploads
-import webapp.uploads.source
+import webapp.uploads.checked, zstandard
 limits = uploads.Limits(upload_bytes=1 << 28, unpacked_bytes=1 << 28, entries=20_000, levels=50, ratio=250)
 for line in sys.stdin:
     seconds, memory, path = line.rstrip().split(" ", 2)

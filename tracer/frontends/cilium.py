@@ -23,8 +23,6 @@ from tracer.query import parse_address
 
 _FIRST_LINES = 20
 Json = Mapping[str, object]
-FORWARD_CHAIN = "CILIUM_FORWARD"
-"""The chain that Cilium's agent makes in table filter of its node, with kube-proxy and without. Source: cilium pkg/datapath/iptables."""
 _HEADING = re.compile(r"(?:ID[ \t]+)?Frontend[ \t]+Service Type[ \t]+Backend", re.ASCII)
 _END = r"(?:\[(?P<six>[0-9a-f:.]{2,45})\]|(?P<four>[0-9.]{7,15})):(?P<port>[0-9]{1,5})(?:/(?P<protocol>[A-Z]{2,6}))?"
 _ROW = re.compile(

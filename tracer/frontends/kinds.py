@@ -12,10 +12,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from tracer.frontends.cilium import FORWARD_CHAIN, parse_cilium
-from tracer.frontends.hns import parse_hns
-from tracer.frontends.model import FrontendTable
+if TYPE_CHECKING:
+    from tracer.frontends.model import FrontendTable
 
 
 class Replay(StrEnum):
@@ -73,8 +73,16 @@ class DataPathKind:
 
 
 def _cilium(texts: Mapping[str, str]) -> FrontendTable:
+    from tracer.frontends.cilium import parse_cilium
+
     ((file, text),) = texts.items()
     return parse_cilium(text, file)
+
+
+def _hns(texts: Mapping[str, str]) -> FrontendTable:
+    from tracer.frontends.hns import parse_hns
+
+    return parse_hns(texts)
 
 
 RULES = DataPathKind(name="rules", replay=Replay.RULES)
@@ -89,7 +97,7 @@ CILIUM = DataPathKind(
     lacks="EBPF_MAPS_MISSING",
     beyond="EBPF_NOT_REPLAYED",
     agents=(("k8s-app", "cilium"), ("app.kubernetes.io/name", "cilium-agent")),
-    chain=FORWARD_CHAIN,
+    chain="CILIUM_FORWARD",  # its agent makes it in table filter, with kube-proxy and without. Source: cilium pkg/datapath/iptables
     devices=("cilium_host", "cilium_net", "cilium_vxlan", "cilium_geneve"),
     own_agents=(("k8s-app", "cilium"), ("app.kubernetes.io/name", "cilium-agent")),
     of_pods=True,
@@ -143,7 +151,7 @@ HNS = DataPathKind(
     kept="lists",
     wanted="hns-policies.json and hns-endpoints.json",
     files=("hns-policies.json", "hns-endpoints.json", "hnsdiag.txt"),
-    read=parse_hns,
+    read=_hns,
     lacks="WINDOWS_NOT_REPLAYED",
     beyond="WINDOWS_NOT_REPLAYED",
 )

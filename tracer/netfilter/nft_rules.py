@@ -34,11 +34,12 @@ class NftRules:
     _parts: Parts = field(default_factory=dict)
 
     @classmethod
-    def from_listing(cls, text: str, file: str, annotate: NftAnnotator = no_names) -> NftRules:
+    def from_listing(cls, text: str, file: str, annotate: NftAnnotator | None = None) -> NftRules:
         """Return the rules of ``nft list ruleset``, or of its JSON form where *text* is JSON. What cannot be read is incomplete.
 
         The file's name decides where the text does not tell.
         """
+        annotate = annotate or no_names
         is_json = text.startswith("{") if text[:1] in ("{", "t") else file.endswith(".json")
         if not is_json:
             return cls(parse_text(text, file), annotate)

@@ -23,7 +23,6 @@ from tracer.simulate.existing import existing_start, recorded_entry
 from tracer.simulate.fabric import Fabric
 from tracer.simulate.health import HealthChecks
 from tracer.simulate.kept_traces import kept_or
-from tracer.simulate.naming import traced_name
 from tracer.simulate.patience import Patience
 from tracer.simulate.segments import full_sized
 from tracer.simulate.sent_again import seen
@@ -77,6 +76,8 @@ def _traced(cluster: Cluster, query: Query, budget: Budget) -> Trace:
         destination = _destination(cluster, query)
         query = _with_port(cluster, query)
         if destination is None:
+            from tracer.simulate.naming import traced_name
+
             return traced_name(cluster, query, _traced, budget)
         start = new_start(cluster, query, destination)
     checks = HealthChecks(cluster, budget, query.assume)

@@ -13,21 +13,23 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING
 
 from tracer.errors import SnapshotError
-from tracer.snapshot.called import Called
-from tracer.snapshot.contents import Glance, KnownNode
 from tracer.snapshot.layout import KINDS, OBJECTS, UNPLACED, Layout, recognise
-from tracer.snapshot.looks import ROWS
 from tracer.snapshot.node_files import BY_NAME
-from tracer.snapshot.pieces import Piece
 from tracer.snapshot.vendors import is_said_again, is_unused
+
+# A snapshot whose files are all called as documented is not looked through: what looks is imported where it does.
+if TYPE_CHECKING:
+    from tracer.snapshot.contents import Glance, KnownNode
+    from tracer.snapshot.pieces import Piece
 
 _ASIDE = (
     "API objects in folders, which count only where no Services stand above them. Put those of this cluster into a folder called objects"
 )
 _OBJECT_HEAD = b'{"kind": "List"'
-_WHAT = {name: row.what for row in ROWS for name in (row.name, row.ip6) if name}
 _TOP = re.compile(rf"(?P<kind>{'|'.join(KINDS)})\.(?:json|ya?ml)")
 _NODE_FILE = re.compile(r"nodes/[^/]{1,253}/(?P<name>[^/]{1,100})")
 _OF_A_POD = re.compile(r"(?:.*/)?nodes/[^/]+/pods/[^/_]+_[^/_]+/[^/]+")
@@ -126,7 +128,14 @@ def arrange(glances: Sequence[Glance], nodes: Collection[KnownNode]) -> Arrangem
 
 def what_of(file: str) -> str:
     """Return what sentences call the node's file with the documented name *file*."""
-    return _WHAT.get(file, f"a node's {file}")
+    return _whats().get(file, f"a node's {file}")
+
+
+@cache
+def _whats() -> Mapping[str, str]:
+    from tracer.snapshot.looks import ROWS
+
+    return {name: row.what for row in ROWS for name in (row.name, row.ip6) if name}
 
 
 def wants_nodes(glances: Sequence[Glance]) -> bool:
@@ -144,6 +153,8 @@ class _Arranging:
     def __init__(self, glances: Mapping[str, Glance], nodes: Collection[KnownNode]) -> None:
         self._glances = glances
         self._nodes = {node.name: node for node in nodes}
+        from tracer.snapshot.called import Called
+
         self._called = Called(nodes)
         # Endpoints name the nodes that have some: only Node objects tell how many there are.
         self._only = next((node.name for node in nodes if node.is_object), None) if len(nodes) == 1 else None

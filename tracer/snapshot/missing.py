@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from tracer.errors import ParseError
 from tracer.kube.kinds import KINDS
 from tracer.netfilter.iptables_save import parse_dump
-from tracer.netfilter.nft_rules import NftRules
 from tracer.netfilter.recorded_tables import unrecorded_tables
 from tracer.packet import Family
 from tracer.snapshot.node_files import (
@@ -151,7 +150,11 @@ def _is_cut(path: str, text: str) -> bool:
 
 def _is_cut_listing(path: str, text: str) -> bool:
     # NB: what opens is closed in a whole listing, whichever its form; only others are worth the parsing.
-    return text.count("{") > text.count("}") and NftRules.from_listing(text, path).ruleset.incomplete is not None
+    if text.count("{") <= text.count("}"):
+        return False
+    from tracer.netfilter.nft_rules import NftRules
+
+    return NftRules.from_listing(text, path).ruleset.incomplete is not None
 
 
 def _legacy(snapshot: Snapshot) -> Iterable[Missing]:
@@ -218,6 +221,8 @@ def _lists_no_table(path: str, text: str) -> bool:
     # NB: of a whole listing the beginning of a line, or the end of its JSON, says so, and it is not parsed for this.
     if not text.strip() or text.startswith("table ") or "\ntable " in text or text.rstrip().endswith("]}"):
         return False
+    from tracer.netfilter.nft_rules import NftRules
+
     found = NftRules.from_listing(text, path).ruleset
     return not found.tables and bool(found.faults)
 

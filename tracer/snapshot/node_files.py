@@ -13,16 +13,9 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 
 from tracer import pasted
-from tracer.conntrack_list import parse_conntrack
 from tracer.errors import Fault, ParseError
-from tracer.frontends.cilium import parse_cilium
-from tracer.frontends.hns import parse_hns
 from tracer.frontends.kinds import CILIUM, HNS
-from tracer.ipvs.ipvsadm_save import parse_virtual_servers
 from tracer.netfilter import iptables_save
-from tracer.netfilter.hook_listing import parse_hooks
-from tracer.netfilter.ipset_save import parse_sets
-from tracer.netfilter.nft_rules import NftRules
 from tracer.packet import Family
 from tracer.routing.parse import (
     never_empty,
@@ -35,7 +28,6 @@ from tracer.routing.parse import (
     parse_sysctl,
 )
 from tracer.routing.proc_text import parse_inet6, parse_trie
-from tracer.routing.wireguard import parse_allowed, parse_endpoints
 
 Check = Callable[[str, str], tuple[Fault, ...]]
 """Given a file's text and path, returns its faults."""
@@ -148,20 +140,59 @@ def _by_parsing(parse: Callable[[str, str], object]) -> Check:
     return check
 
 
+# What reads a format is imported where a file of it is checked: few snapshots have them all.
+
+
 def _check_nft(text: str, path: str) -> tuple[Fault, ...]:
+    from tracer.netfilter.nft_rules import NftRules
+
     return NftRules.from_listing(text, path).ruleset.check()
 
 
 def _check_virtual_servers(text: str, path: str) -> tuple[Fault, ...]:
+    from tracer.ipvs.ipvsadm_save import parse_virtual_servers
+
     return parse_virtual_servers(text, path)[1]
 
 
 def _check_sets(text: str, path: str) -> tuple[Fault, ...]:
+    from tracer.netfilter.ipset_save import parse_sets
+
     return parse_sets(text, path)[1]
 
 
 def _check_connections(text: str, path: str) -> tuple[Fault, ...]:
+    from tracer.conntrack_list import parse_conntrack
+
     return parse_conntrack(text, path)[1]
+
+
+@_by_parsing
+def _check_endpoints(text: str, path: str) -> object:
+    from tracer.routing.wireguard import parse_endpoints
+
+    return parse_endpoints(text, path)
+
+
+@_by_parsing
+def _check_allowed(text: str, path: str) -> object:
+    from tracer.routing.wireguard import parse_allowed
+
+    return parse_allowed(text, path)
+
+
+@_by_parsing
+def _check_hooks(text: str, path: str) -> object:
+    from tracer.netfilter.hook_listing import parse_hooks
+
+    return parse_hooks(text, path)
+
+
+@_by_parsing
+def _check_cilium(text: str, path: str) -> object:
+    from tracer.frontends.cilium import parse_cilium
+
+    return parse_cilium(text, path)
 
 
 def _wants(has: Callable[[str], bool], what: str) -> Check:
@@ -190,6 +221,8 @@ MODES = ("iptables", "nftables", "ipvs", "userspace", "kernelspace")
 
 @_by_parsing
 def _check_hns(text: str, path: str) -> None:
+    from tracer.frontends.hns import parse_hns
+
     lost = parse_hns({path: text}).incomplete
     if lost is not None:
         raise ParseError(Fault(file=path, line=None, column=None, message=lost.removeprefix(f"{path} ")))
@@ -354,14 +387,14 @@ WG_ENDPOINTS = NodeFile(
     may_be_empty=True,
     holds=Holds.FORWARDING,
     argv=("wg", "show", "all", "endpoints"),
-    check=_by_parsing(parse_endpoints),
+    check=_check_endpoints,
 )
 WG_ALLOWED = NodeFile(
     name="wg-allowed-ips.txt",
     may_be_empty=True,
     holds=Holds.FORWARDING,
     argv=("wg", "show", "all", "allowed-ips"),
-    check=_by_parsing(parse_allowed),
+    check=_check_allowed,
 )
 """NB: of a peer these print its public key and addresses; ``wg show all dump`` would print private keys, and is never asked for."""
 CONNTRACK = NodeFile(
@@ -442,7 +475,7 @@ CILIUM_SERVICES = NodeFile(
     holds=Holds.FRONTENDS,
     data_path=CILIUM.name,
     argv=("cilium-dbg", "service", "list", "-o", "json"),
-    check=_by_parsing(parse_cilium),
+    check=_check_cilium,
     bugtool=("cilium-dbg-service-list--o-json", "cilium-service-list--o-json"),
 )
 HNS_POLICIES, HNS_ENDPOINTS, HNS_LIST = (
@@ -507,7 +540,7 @@ REGISTERED = NodeFile(
     may_be_empty=True,
     holds=Holds.HOOKS,
     argv=("nft", "list", "hooks"),
-    check=_by_parsing(parse_hooks),
+    check=_check_hooks,
 )
 """NB: not every kernel can list its hooks; where it cannot, nothing is printed, and an empty file says nothing."""
 KERNEL_TEXTS = (

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from tracer.errors import ParseError
 from tracer.snapshot.node_files import IPTABLES, LEGACY_IPTABLES, MODES, NFT_JSON, NFT_TEXT, PROXY_MODE, VIRTUAL_SERVERS
 from tracer.snapshot.snapshot import Snapshot
-from tracer.snapshot.yaml_documents import read_yaml
 
 _CONFIG_MAPS = (("kube-proxy", "config.conf"), ("kube-proxy-config", "config"))
 
@@ -47,6 +46,8 @@ def _from_config_map(snapshot: Snapshot, node: str) -> ProxyMode | None:
 
 def _configured(text: str) -> str | None:
     """Return the mode a KubeProxyConfiguration asks for; empty is the platform's default."""
+    from tracer.snapshot.yaml_documents import read_yaml
+
     try:
         value = next((d.value for d in read_yaml(text, "")), None)
     except ParseError:

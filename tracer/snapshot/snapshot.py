@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property, partial
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from tracer.errors import ParseError
 from tracer.kube.json_text import decode_json, decode_text, to_utf8
@@ -22,8 +22,10 @@ from tracer.packet import Address
 from tracer.snapshot.layout import Bundle, Layout, recognise
 from tracer.snapshot.text_lines import TextLines
 from tracer.snapshot.wrong_form import WrongForm, wrong_form
-from tracer.snapshot.yaml_documents import YamlDocument
 from tracer.snapshot.yaml_stream import json_spans, read_stream
+
+if TYPE_CHECKING:
+    from tracer.snapshot.yaml_documents import YamlDocument
 
 _CHARACTERS_KEPT = 48_000_000
 _LINES_KEPT = 8

@@ -11,12 +11,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from tracer.errors import Fault
 from tracer.kube.between import between
 from tracer.kube.item_spans import Spans, find_spans
 from tracer.kube.json_text import fault_at
-from tracer.snapshot.yaml_documents import Allowance, YamlDocument, read_part
+
+# PyYAML is imported where something is read as YAML: most snapshots are JSON.
+if TYPE_CHECKING:
+    from tracer.snapshot.yaml_documents import Allowance, YamlDocument
 
 _AT_EDGE = re.compile(r"^(?:---(?![^ \t\r\n])|[^ \t\r\n#-])", re.MULTILINE)
 _ENDS = re.compile(r"\.\.\.(?![^ \t\r\n])[^\n]*")
@@ -63,6 +67,8 @@ def json_spans(data: bytes, path: str) -> Spans | None:
 
 def read_stream(text: str, file: str) -> Iterator[YamlDocument]:
     """Yield the documents of *text*, empty ones left out, each with its fault where it could not be read to its end."""
+    from tracer.snapshot.yaml_documents import Allowance, YamlDocument
+
     allowance = Allowance(text)
     for part in _Cut(text).parts():
         if part.wrong:
@@ -79,6 +85,8 @@ def has_more(text: str) -> bool:
 
 
 def _read(piece: str, file: str, line: int, allowance: Allowance) -> Iterator[YamlDocument]:
+    from tracer.snapshot.yaml_documents import read_part
+
     for document in read_part(piece, file, allowance, first_line=line, list_kind=_list_kind(piece)):
         items = _items_without_kind(document.value)
         if document.fault is None and items is not None:

@@ -18,7 +18,6 @@ from tracer.kube.pod import Pod
 from tracer.packet import Family, Packet
 from tracer.snapshot.node_files import FILES_OF_MODE, IPTABLES, LEGACY_IPTABLES, NFT_TEXT, names
 from tracer.snapshot.proxy_mode import proxy_mode
-from tracer.snapshot.yaml_documents import read_yaml
 from tracer.topology.cluster import Cluster
 from tracer.topology.stack import PROXY_TABLE, NodeStack
 from tracer.trace import Unknown
@@ -116,6 +115,8 @@ def _proxy_is_off(cluster: Cluster) -> bool:
     """Whether Antrea's configuration takes AntreaProxy away. Source: antrea docs/feature-gates.md, build/yamls/antrea.yml."""
     config = cluster.objects.config_map("kube-system", "antrea-config")
     text = config.texts.get("antrea-agent.conf") if config else None
+    from tracer.snapshot.yaml_documents import read_yaml
+
     try:
         value = next((d.value for d in read_yaml(text or "", "")), None)
     except ParseError:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 
 from tracer.netfilter.dump import Dump
-from tracer.netfilter.nft_rule_line import XTABLES
 from tracer.packet import Family
 from tracer.topology.stack import PROXY_TABLE, NodeStack
 
@@ -27,7 +26,11 @@ def may_tell_apart(stack: NodeStack, family: Family) -> bool:
     asks_for_marks = any(rule.fwmark or rule.fwmask for rule in stack.routing.rules(version))
     if asks_for_marks or any(dump.judged(_may_tell_apart) for dump in stack.dumps(family)):
         return True
-    tables = stack.nft.ruleset.tables if stack.nft is not None else ()
+    if stack.nft is None:
+        return False
+    from tracer.netfilter.nft_rule_line import XTABLES
+
+    tables = stack.nft.ruleset.tables
     others = (t for t in tables if t.family in (family.value, "inet", "netdev", "bridge") and t.name not in (PROXY_TABLE, *XTABLES))
     return any(chain.hook is not None and chain.type != "nat" for table in others for chain in table.chains.values())
 

@@ -7,37 +7,38 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import product
+from typing import TYPE_CHECKING
 
-from tracer.conntrack_list import RecordedConnections
-from tracer.ipvs.ipvsadm_list import RecordedConnection, parse_connections, parse_counters, with_counters
-from tracer.ipvs.ipvsadm_save import parse_virtual_servers
-from tracer.ipvs.model import VirtualServers
 from tracer.kube.pod import Pod
 from tracer.netfilter.base_chain import BaseChain, XtablesChain
 from tracer.netfilter.dump import Chain, Dump, Table
 from tracer.netfilter.evaluate import Annotator, no_names
-from tracer.netfilter.hook_listing import HookListing, parse_hooks
 from tracer.netfilter.hook_order import CHAINS_OF_TABLE, HOOKS
-from tracer.netfilter.ipset_save import IpSet, parse_sets
 from tracer.netfilter.iptables_save import parse_dump
 from tracer.netfilter.model import Hook, Priority
-from tracer.netfilter.nft_evaluate import NftAnnotator
-from tracer.netfilter.nft_evaluate import no_names as no_names_nft
-from tracer.netfilter.nft_rules import NftRules
 from tracer.netfilter.recorded_tables import unrecorded_tables
 from tracer.packet import Address, Family, Packet, Protocol, an_address_of
 from tracer.routing import PlacedRouting, Placement, Routing
 from tracer.routing.model import Forwarding
 from tracer.routing.parse import parse_forwarding
-from tracer.routing.wireguard import Peers, parse_allowed, parse_endpoints
 from tracer.snapshot import Snapshot
 from tracer.snapshot import node_files as files
 from tracer.snapshot.node_files import NodeFile
 from tracer.snapshot.unreadable import why_unread
-from tracer.topology.proc_sockets import parse_proc_sockets
-from tracer.topology.sockets import Sockets, parse_sockets
 from tracer.topology.virtual_names import VirtualAnnotator, no_virtual_names
 from tracer.trace import Unknown
+
+# What reads a format is imported where a file of it is read: few nodes have them all.
+if TYPE_CHECKING:
+    from tracer.conntrack_list import RecordedConnections
+    from tracer.ipvs.ipvsadm_list import RecordedConnection
+    from tracer.ipvs.model import VirtualServers
+    from tracer.netfilter.hook_listing import HookListing
+    from tracer.netfilter.ipset_save import IpSet
+    from tracer.netfilter.nft_evaluate import NftAnnotator
+    from tracer.netfilter.nft_rules import NftRules
+    from tracer.routing.wireguard import Peers
+    from tracer.topology.sockets import Sockets
 
 _RULE_FILES = {family: files.names(dumps) for family, dumps in files.DUMPS.items()}
 _NFT_FILES = frozenset(files.names(files.NFT_LISTINGS))
@@ -78,7 +79,7 @@ class NodeStack:
         *,
         indexed: bool = True,
         annotate: Annotator = no_names,
-        annotate_nft: NftAnnotator = no_names_nft,
+        annotate_nft: NftAnnotator | None = None,
         annotate_virtual: VirtualAnnotator = no_virtual_names,
         kernel: str | None = None,
         place: Callable[[NodeStack], Placement | None] | None = None,
@@ -278,6 +279,8 @@ class NodeStack:
         for file in files.NFT_LISTINGS:
             text = self._file(file)
             if text is not None:
+                from tracer.netfilter.nft_rules import NftRules
+
                 return NftRules.from_listing(text, self._path(file), self._annotate_nft)
         return None
 
@@ -285,8 +288,12 @@ class NodeStack:
     def hook_listing(self) -> HookListing | None:
         """Return what the kernel calls at each hook, in its order; None where that was not recorded, or the kernel cannot list it."""
         text = self._counting(files.REGISTERED)
-        listing = parse_hooks(text, self._path(files.REGISTERED)) if text else None
-        return listing if listing is not None and listing.places else None
+        if not text:
+            return None
+        from tracer.netfilter.hook_listing import parse_hooks
+
+        listing = parse_hooks(text, self._path(files.REGISTERED))
+        return listing if listing.places else None
 
     def untold_order(self) -> str:
         """Return why it is not known which of two chains of equal priority is asked first."""
@@ -299,7 +306,11 @@ class NodeStack:
     def sets(self) -> Mapping[str, IpSet] | None:
         """Return the node's ipsets by name, None when the snapshot has none of its readings."""
         text = self._counting(files.SETS)
-        return None if text is None else parse_sets(text, self._path(files.SETS))[0]
+        if text is None:
+            return None
+        from tracer.netfilter.ipset_save import parse_sets
+
+        return parse_sets(text, self._path(files.SETS))[0]
 
     @cached_property
     def virtual_servers(self) -> VirtualServers | None:
@@ -307,6 +318,10 @@ class NodeStack:
         text = self._file(files.VIRTUAL_SERVERS)
         if text is None:
             return None
+        from tracer.ipvs.ipvsadm_list import parse_counters, with_counters
+        from tracer.ipvs.ipvsadm_save import parse_virtual_servers
+        from tracer.ipvs.model import VirtualServers
+
         file = self._path(files.VIRTUAL_SERVERS)
         servers, faults = parse_virtual_servers(text, file)
         counted = with_counters(servers, parse_counters(self._file(files.VIRTUAL_COUNTERS) or ""))
@@ -318,13 +333,21 @@ class NodeStack:
     def remembered_clients(self) -> tuple[RecordedConnection, ...]:
         """Return the templates by which IPVS remembers persistent clients, as ipvsadm-conn.txt lists them."""
         text = self._counting(files.VIRTUAL_CLIENTS)
-        return tuple(c for c in parse_connections(text) if c.is_template) if text else ()
+        if not text:
+            return ()
+        from tracer.ipvs.ipvsadm_list import parse_connections
+
+        return tuple(c for c in parse_connections(text) if c.is_template)
 
     @cached_property
     def conntrack(self) -> RecordedConnections | None:
         """Return what the node's conntrack.txt holds, None when nothing of it counts."""
         text = self._counting(files.CONNTRACK)
-        return None if text is None else RecordedConnections(text, self._path(files.CONNTRACK))
+        if text is None:
+            return None
+        from tracer.conntrack_list import RecordedConnections
+
+        return RecordedConnections(text, self._path(files.CONNTRACK))
 
     @cached_property
     def forwarding(self) -> tuple[Forwarding, ...]:
@@ -338,6 +361,8 @@ class NodeStack:
         endpoints, allowed = self._counting(files.WG_ENDPOINTS), self._counting(files.WG_ALLOWED)
         if endpoints is None or allowed is None:
             return None
+        from tracer.routing.wireguard import Peers, parse_allowed, parse_endpoints
+
         return Peers(
             endpoints=parse_endpoints(endpoints, self._path(files.WG_ENDPOINTS)),
             allowed=parse_allowed(allowed, self._path(files.WG_ALLOWED)),
@@ -531,12 +556,21 @@ class NodeStack:
     def sockets(self) -> Sockets | None:
         """Return the node's listening sockets, None when they were not recorded: a list without an entry is none."""
         text = self._file(files.SOCKETS)
-        found = parse_sockets(text) if text is not None else self._kernels_sockets()
+        if text is None:
+            found = self._kernels_sockets()
+        else:
+            from tracer.topology.sockets import parse_sockets
+
+            found = parse_sockets(text)
         return found if found is not None and found.asked else None
 
     def _kernels_sockets(self) -> Sockets | None:
         held = {key: text for key, file in _SOCKET_TABLES.items() if (text := self._file(file)) is not None}
-        return parse_proc_sockets(held) if held else None
+        if not held:
+            return None
+        from tracer.topology.proc_sockets import parse_proc_sockets
+
+        return parse_proc_sockets(held)
 
     def listens(self, packet: Packet, device: str | None = None) -> bool | None:
         """Return whether a socket of the node takes *packet*, which came in by *device*; None when that is not known."""

@@ -26,15 +26,11 @@ from tracer.simulate import trace
 from tracer.snapshot import Snapshot
 from tracer.snapshot.arranging import Arrangement
 from tracer.snapshot.form import form_of
-from tracer.snapshot.summary import faults_by_file
 from tracer.snapshot.told import said_of_faults, said_of_files
-from tracer.stations import stations_of
 from tracer.topology.cluster import Cluster
 from tracer.trace import Trace
 from webapp import uploads
-from webapp.answering.sample import sampled
 from webapp.bounds import QUESTION_LIMITS, UPLOAD_LIMITS
-from webapp.exports.trace_text import trace_text
 from webapp.uploads import LeftOut, Limits
 from webapp.uploads.arranged import ArrangedFiles, arrangement_in
 
@@ -137,6 +133,8 @@ def _answer_one(cluster: Cluster, query: Query | None, options: Mapping[str, Any
     if options["format"] == "json":
         terminal.answer(json.dumps(_answer(answer, with_steps=options["steps"]), indent=1))
     else:
+        from webapp.exports.trace_text import trace_text
+
         terminal.answer(trace_text(answer, with_steps=options["steps"]))
     return False
 
@@ -221,6 +219,10 @@ def _cluster(
 
 def _met(cluster: Cluster, origins: Mapping[str, str]) -> tuple[str, ...]:
     """What could not be read of the objects that the answers asked for: without a word they would count as not there."""
+    if not cluster.objects.faults:
+        return ()
+    from tracer.snapshot.summary import faults_by_file
+
     faults = faults_by_file(cluster.objects.faults)
     return said_of_faults({"faults": [file.to_dict() for file in faults], "from": origins})
 
@@ -260,9 +262,13 @@ def _answer(found: Trace, *, with_steps: bool) -> dict[str, object]:
     """The contract's answer; with the steps also the stations that number them, and the sample when a seed asks for one."""
     answer = found.to_dict(with_steps=with_steps)
     if with_steps:
+        from tracer.stations import stations_of
+
         for outcome, stations in zip(answer["outcomes"], stations_of(found), strict=True):
             outcome["stations"] = [station.to_dict() for station in stations]
     if found.query.seed is not None:
+        from webapp.answering.sample import sampled
+
         answer["sample"] = sampled(answer, found.query.seed)["outcomes"][0]["id"]
     return carriers_folded(answer)
 

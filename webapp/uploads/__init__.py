@@ -6,6 +6,7 @@ Nothing is ever written under a name that an archive chose. Secrets are not this
 from webapp.uploads.entry import LeftOut
 from webapp.uploads.folder import FolderFiles
 from webapp.uploads.limits import Limits, UploadError
-from webapp.uploads.source import Source, check, read, read_and_left_out
+from webapp.uploads.opened import check, read, read_and_left_out
+from webapp.uploads.source import Source
 
 __all__ = ["FolderFiles", "LeftOut", "Limits", "Source", "UploadError", "check", "read", "read_and_left_out"]

@@ -9,11 +9,12 @@ import zlib
 from collections.abc import Callable
 from typing import IO, Protocol, cast
 
-import zstandard
-
 from webapp.uploads.entry import CHUNK, Read
 from webapp.uploads.limits import Budget, UploadError
 
+FIRST = 512
+"""So many bytes of a file say what it is."""
+ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 _PACKED_CHUNK = 1 << 14
 _XZ_MEMORY = 256 << 20
 _GZIP = 31
@@ -47,11 +48,13 @@ def decompressor(start: bytes) -> Unpack | None:
         return lambda file: _Members(file, lambda: lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)).read
     if start[:3] == b"BZh" and start.startswith(_BZIP2, _BZIP2_AT):
         return lambda file: _Members(file, bz2.BZ2Decompressor).read
-    if start[:4] == b"\x28\xb5\x2f\xfd":
-        return lambda file: (
-            zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(cast("IO[bytes]", file), read_across_frames=True).read
-        )
-    return None
+    return _zstandard if start[:4] == b"\x28\xb5\x2f\xfd" else None
+
+
+def _zstandard(file: Readable) -> Read:
+    import zstandard
+
+    return zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(cast("IO[bytes]", file), read_across_frames=True).read
 
 
 class CountedReader(io.RawIOBase):

@@ -13,9 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from django.conf import settings
-
-from webapp.uploads.compression import CountedReader, decompressor
+from webapp.uploads.compression import FIRST, ZIP_STARTS, CountedReader, decompressor
 from webapp.uploads.damage import DAMAGED, is_ours
 from webapp.uploads.entry import CHUNK, Entry, Looked
 from webapp.uploads.forms import LARGE, LOOKED_AT, closed_form, is_log
@@ -23,8 +21,6 @@ from webapp.uploads.limits import Budget, Limits, PastBounds, UploadError
 from webapp.uploads.tar_entries import is_tar, tar_entries
 from webapp.uploads.zip_entries import zip_entries
 
-FIRST = 512
-ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 LOG = "a log, which is not read"
 _NAME_MAX = 1_024
 _SPOOLED = 8 << 20
@@ -139,6 +135,8 @@ def _closed(item: Item, look: Looked) -> Item | None:
 
 
 def _temporary_folder() -> str | None:
+    from django.conf import settings
+
     folder = settings.FILE_UPLOAD_TEMP_DIR
     return str(folder) if folder else None
 

@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 from tests.conftest import PROJECT, SHARED
+from tests.live_server import of_an_operator
 from tests.sizes import some
 
 _SCRIPT = SHARED / "bin/kernel_truth.py"
@@ -41,7 +42,7 @@ def answers(recording: str, asked: str) -> str:
         batch = Path(folder, "queries.jsonl")
         batch.write_text(asked)
         command = [sys.executable, "manage.py", "trace", SHARED / "recordings" / recording, "--batch", batch, "--steps"]
-        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(command, cwd=PROJECT, env=of_an_operator(), capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

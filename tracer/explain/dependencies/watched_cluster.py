@@ -21,6 +21,7 @@ from tracer.kube.objects import Objects
 from tracer.kube.pod import Pod
 from tracer.netfilter.dump import Dump
 from tracer.netfilter.ipset_save import IpSet
+from tracer.netfilter.nft_evaluate import no_names
 from tracer.netfilter.nft_rules import NftRules
 from tracer.packet import Address, Family, said
 from tracer.routing import Routing
@@ -223,7 +224,7 @@ class WatchedStack(NodeStack):
         found = self._inner.nft
         if found is None:
             return None
-        rules = NftRules(found.ruleset, self._annotate_nft, found._indexes)
+        rules = NftRules(found.ruleset, self._annotate_nft or no_names, found._indexes)
         return watched_nft(rules, partial(self._note, self._name_of(found.ruleset.file)))
 
     @cached_property

@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import TypeVar
 
 from tracer.errors import ParseError
-from tracer.explain.catalogue import severity_of
 from tracer.explain.explanation import Severity
 from tracer.explain.findings.endpoints import Endpoints, Target, endpoints_of
 from tracer.explain.findings.passage import Mark, Passage, passage_of
@@ -260,11 +259,15 @@ def finding(
     evidence: Iterator[str] | tuple[str, ...] = (),
 ) -> Finding:
     """Return the finding *code*; *severity* None takes the catalogue's. *at* is the step that causes it and its first evidence."""
+    if severity is None:
+        from tracer.explain.catalogue import severity_of
+
+        severity = severity_of(code)
     proof = (*((at.evidence,) if at else ()), *evidence)
     return Finding(
         code=code,
         text=text,
-        severity=(severity or severity_of(code)).value,
+        severity=severity.value,
         fix=fix,
         hop=at.at_hop if at else None,
         step=at.at_step if at else None,

@@ -21,7 +21,6 @@ from tracer.explain.findings.handshake import findings as _handshake
 from tracer.explain.findings.inputs import findings as _inputs
 from tracer.explain.findings.load_balancers import findings as _load_balancers
 from tracer.explain.findings.modes import findings as _modes
-from tracer.explain.findings.names import findings as _names
 from tracer.explain.findings.network_policies import findings as _network_policies
 from tracer.explain.findings.node_rules import findings as _node_rules
 from tracer.explain.findings.passage import Passage
@@ -33,7 +32,17 @@ from tracer.explain.findings.sidecars import findings as _sidecars
 from tracer.explain.findings.split import findings as _split
 from tracer.explain.findings.whose_rules import findings as _whose_rules
 from tracer.topology.cluster import Cluster
-from tracer.trace import Finding, Outcome, Trace
+from tracer.trace import Disposition, Finding, Outcome, Trace
+
+
+def _names(case: Case, passage: Passage) -> Iterable[Finding]:
+    """What a look-up shows; most questions are about an address, and need nothing of DNS."""
+    if not case.trace.lookups and passage.outcome.disposition is not Disposition.UNRESOLVED:
+        return ()
+    from tracer.explain.findings.names import findings
+
+    return findings(case, passage)
+
 
 Theme = Callable[[Case, Passage], Iterable[Finding]]
 

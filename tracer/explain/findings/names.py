@@ -26,9 +26,7 @@ _RACES_BEFORE = (5, 7)
 
 
 def findings(case: Case, passage: Passage) -> Iterator[Finding]:
-    """Yield what the look-up before the packet shows; nothing for a trace to an address."""
-    if not case.trace.lookups and passage.outcome.disposition is not Disposition.UNRESOLVED:
-        return
+    """Yield what the look-up before the packet shows, or what there is to say of a name that was not looked up."""
     reason = passage.outcome.reason
     code = reason.code if reason is not None and passage.outcome.disposition is Disposition.UNRESOLVED else ""
     if code in ("DNS_NXDOMAIN", "DNS_SERVFAIL"):
