@@ -16,15 +16,16 @@ from tracer import pasted
 from tracer.conntrack import FlowTuple
 from tracer.errors import Fault, Faults
 from tracer.packet import Address, Family, Protocol
+from tracer.patterns import pattern
 from tracer.query import parse_address
 
-_WORD = re.compile(r"\S+", re.ASCII)
-_NUMBER = re.compile(r"[0-9]{1,10}", re.ASCII)
-_FLAG = re.compile(r"\[[A-Z_]+\]", re.ASCII)
-_STATE = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
-_COUNTED = re.compile(r"conntrack v[0-9.]+ \(conntrack-tools\): [0-9]+ flow entries have been shown\.", re.ASCII)
-_OWN = re.compile(r"(?:ipv[46] |tcp |udp |sctp |icmp|unknown |conntrack v)", re.ASCII)
-_STATISTICS = re.compile(r"cpu=[0-9]{1,6}[ \t]", re.ASCII)
+_WORD = pattern(r"\S+", re.ASCII)
+_NUMBER = pattern(r"[0-9]{1,10}", re.ASCII)
+_FLAG = pattern(r"\[[A-Z_]+\]", re.ASCII)
+_STATE = pattern(r"[A-Z][A-Z0-9_]*", re.ASCII)
+_COUNTED = pattern(r"conntrack v[0-9.]+ \(conntrack-tools\): [0-9]+ flow entries have been shown\.", re.ASCII)
+_OWN = pattern(r"(?:ipv[46] |tcp |udp |sctp |icmp|unknown |conntrack v)", re.ASCII)
+_STATISTICS = pattern(r"cpu=[0-9]{1,6}[ \t]", re.ASCII)
 """What ``conntrack -S`` prints, which EKS' log collector puts before the entries."""
 _QUOTED = " \t>|"
 _FAMILIES = {"ipv4": Family.IP, "ipv6": Family.IP6}

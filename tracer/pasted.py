@@ -12,14 +12,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_COLOUR = re.compile(r"\x1b(?:\[[0-9;?]{0,40}[ -/]?[@-~]|[()][0-9A-Za-z]|\][^\x07\x1b\n]{0,200}(?:\x07|\x1b\\)|[=>])", re.ASCII)
-_MARGIN = re.compile(r"(?:[ \t]|> ?|\| ?|\u2502 ?|[\w./\[\]@-]{1,80}(?:: | \| |\| )){1,8}", re.ASCII)
-_NUMBERED = re.compile(r"[ \t]{0,8}[0-9]{1,8}(?:[:\t]|  )", re.ASCII)
-_FENCE = re.compile(r"(?:```|~~~)[\w-]{0,40}", re.ASCII)
-_HEADING = re.compile(r"([=\-#_~+*])\1{2,}(?:[^{}]{0,200})", re.ASCII)
-_FILE_HEADING = re.compile(r"==> ?(?P<file>\S.{0,200}?) ?<==", re.ASCII)
-_SUMMARY = re.compile(r"(?:<details>)?[ \t]{0,4}<summary>(?P<said>[^<\n]{0,200})</summary>.{0,40}", re.ASCII)
-_PROMPT = re.compile(
+from tracer.patterns import pattern
+
+_COLOUR = pattern(r"\x1b(?:\[[0-9;?]{0,40}[ -/]?[@-~]|[()][0-9A-Za-z]|\][^\x07\x1b\n]{0,200}(?:\x07|\x1b\\)|[=>])", re.ASCII)
+_MARGIN = pattern(r"(?:[ \t]|> ?|\| ?|\u2502 ?|[\w./\[\]@-]{1,80}(?:: | \| |\| )){1,8}", re.ASCII)
+_NUMBERED = pattern(r"[ \t]{0,8}[0-9]{1,8}(?:[:\t]|  )", re.ASCII)
+_FENCE = pattern(r"(?:```|~~~)[\w-]{0,40}", re.ASCII)
+_HEADING = pattern(r"([=\-#_~+*])\1{2,}(?:[^{}]{0,200})", re.ASCII)
+_FILE_HEADING = pattern(r"==> ?(?P<file>\S.{0,200}?) ?<==", re.ASCII)
+_SUMMARY = pattern(r"(?:<details>)?[ \t]{0,4}<summary>(?P<said>[^<\n]{0,200})</summary>.{0,40}", re.ASCII)
+_PROMPT = pattern(
     r"(?:[\[(]?[\w.-]{1,64}@(?P<host>[\w.-]{1,64})[^#$%>]{0,80}[#$%>]|(?P<alone>[\w.-]{1,63}):[~/][\w./-]{0,80} ?[#$%>]"
     r"|(?:ba|da|z)?sh-[0-9.]{1,8}[#$]|[~/\w.-]{0,60} ?[#$]|[+>%])(?=\s|$)",
     re.ASCII,

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from tracer.errors import Fault, ParseError
+from tracer.patterns import pattern
 
 # NB: bounded, because a Fraction of 1e-99999999 has a hundred million digits.
-_DECIMAL = re.compile(r"(?:[01]|[01]?\.[0-9]{1,60}|[01]\.|[0-9](?:\.[0-9]{1,60})?e-[0-9]{1,3})", re.ASCII)
+_DECIMAL = pattern(r"(?:[01]|[01]?\.[0-9]{1,60}|[01]\.|[0-9](?:\.[0-9]{1,60})?e-[0-9]{1,3})", re.ASCII)
 
 
 def odds(probability: str) -> Fraction:
@@ -29,7 +30,7 @@ def odds(probability: str) -> Fraction:
 # Python turns at most 4300 digits into a number or back. A path to one of 500 endpoints has odds of 4,600 digits: a 31-bit draw for each.
 _DIGITS = 4000
 _PIECE = 10**_DIGITS
-_FRACTION = re.compile(r"(?P<numerator>[0-9]+)(?:/(?P<denominator>[0-9]+))?", re.ASCII)
+_FRACTION = pattern(r"(?P<numerator>[0-9]+)(?:/(?P<denominator>[0-9]+))?", re.ASCII)
 
 
 # What odds are rounded to where they are only drawn: far below anything shown, far above what a thousand roundings add up to.

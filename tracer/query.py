@@ -15,6 +15,7 @@ from enum import StrEnum
 from tracer.assumptions import parse_assumptions
 from tracer.errors import QueryError
 from tracer.packet import Address, Protocol, host_text
+from tracer.patterns import pattern
 
 
 class SourceKind(StrEnum):
@@ -147,10 +148,10 @@ class Query:
 ANYONE = Source(kind=SourceKind.EXTERNAL, ip=ipaddress.IPv4Address(0))
 ANYWHERE = Destination(host="0.0.0.0", port=None)  # noqa: S104 - a placeholder, nothing is bound
 
-_SERVICE = re.compile(r"svc:(?P<ns>[^/:\s]+)/(?P<name>[^/:\s]+)(?::(?P<port>[0-9]+))?", re.ASCII)
-_BRACKETED = re.compile(r"\[(?P<host>[^\]\s]+)\](?::(?P<port>[0-9]+))?", re.ASCII)
-_HOST = re.compile(r"(?P<host>[^\s:/\[\]]+)(?::(?P<port>[0-9]+))?", re.ASCII)
-_GIVEN = re.compile(r"(?P<host>[^\s:/\[\]=]+=\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]+))?", re.ASCII)
+_SERVICE = pattern(r"svc:(?P<ns>[^/:\s]+)/(?P<name>[^/:\s]+)(?::(?P<port>[0-9]+))?", re.ASCII)
+_BRACKETED = pattern(r"\[(?P<host>[^\]\s]+)\](?::(?P<port>[0-9]+))?", re.ASCII)
+_HOST = pattern(r"(?P<host>[^\s:/\[\]]+)(?::(?P<port>[0-9]+))?", re.ASCII)
+_GIVEN = pattern(r"(?P<host>[^\s:/\[\]=]+=\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]+))?", re.ASCII)
 _HEADER = {"dscp": 63, "length": 65535, "ttl": 255}
 _TRACEABLE = {one.value: one for one in (Protocol.TCP, Protocol.UDP, Protocol.SCTP, Protocol.ICMP)}
 

@@ -9,8 +9,10 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*", re.ASCII)
-_LABEL = re.compile(r"[A-Za-z0-9./_][A-Za-z0-9./_-]{0,316}=[A-Za-z0-9./_-]{1,63}", re.ASCII)
+from tracer.patterns import pattern
+
+_NAME = pattern(r"[A-Za-z0-9][A-Za-z0-9.-]*", re.ASCII)
+_LABEL = pattern(r"[A-Za-z0-9./_][A-Za-z0-9./_-]{0,316}=[A-Za-z0-9./_-]{1,63}", re.ASCII)
 
 
 class BadPods(ValueError):

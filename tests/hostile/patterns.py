@@ -1,6 +1,6 @@
 """Every regular expression of the code, found by reading it; and, for each, texts that make a bad one slow.
 
-Strategy: the source's syntax tree names every call of ``re``. A pattern that is made while its module is loaded is taken from the module;
+Strategy: the source's syntax tree names every call of ``re``, and of ``tracer.patterns``, which compiles later on. A pattern that is made while its module is loaded is taken from the module;
 one that is written out is taken as written; one that is put together when it is used stands in ``BUILT``, with a sample of what it is put
 together from. Whatever is none of these is an error of the test, so that no pattern is passed over.
 The texts are made from the pattern itself: what it matches up to each of its repeats, then that repeat's own text many times, then
@@ -21,12 +21,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from tracer.patterns import pattern
+
 parser: Any = re._parser  # type: ignore[attr-defined]
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("tracer", "webapp", "deploy", "scripts")
 _CALLS = frozenset({"compile", "match", "fullmatch", "search", "sub", "subn", "split", "findall", "finditer"})
 _SEARCHING = frozenset({"search", "sub", "subn", "split", "findall", "finditer"})
+
+_KINDS: tuple[Any, ...] = (re.Pattern, pattern)
 
 # What is put together when it is used, by file and how the call is written: what its variables may hold.
 BUILT: dict[tuple[str, str], dict[str, object]] = {
@@ -40,6 +44,7 @@ BUILT: dict[tuple[str, str], dict[str, object]] = {
     ("tracer/graph/paths.py", "sub"): {"port": 30080},
     ("tracer/kube/item_spans.py", "compile"): {"indent": b"    "},
     ("tracer/netfilter/nft_sets.py", "compile"): {"types": ("ipv6_addr", "inet_proto", "inet_service")},
+    ("tracer/patterns.py", "compile"): {"self": SimpleNamespace(_text="a", _flags=0)},
     ("tracer/snapshot/rename/dumps.py", "compile"): {"chain": "KUBE-SVC-AAAAAAAAAAAAAAAA"},
     ("webapp/presenters/page.py", "split"): {"sides": {"10.96.0.10": 1, "10.96.0.1": 2, "client": 3}},
     ("webapp/questions/trace_query.py", "fullmatch"): {},
@@ -73,17 +78,31 @@ def patterns() -> list[Found]:
     return [found for path in sources() for found in _of_file(path)]
 
 
+def compiled_at_once() -> Iterator[str]:
+    """Yield where ``re`` is called while a module is loaded."""
+    for path in sources():
+        tree = ast.parse(path.read_text())
+        inside = _inside_functions(tree)
+        for call in (n for n in ast.walk(tree) if isinstance(n, ast.Call) and id(n) not in inside):
+            if _method(call, _names_of_re(tree), frozenset()) is not None:
+                yield f"{path.relative_to(ROOT)}:{call.lineno}"
+
+
+def _inside_functions(tree: ast.AST) -> set[int]:
+    return {id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef | ast.Lambda) for n in ast.walk(f)}
+
+
 def _of_file(path: Path) -> Iterator[Found]:
     tree = ast.parse(path.read_text())
     shown = str(path.relative_to(ROOT))
-    names = _names_of_re(tree)
-    if not names:
+    names, lazy = _names_of_re(tree), _names_of_lazy(tree)
+    if not names | lazy:
         return
-    inside = {id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef | ast.Lambda) for n in ast.walk(f)}
+    inside = _inside_functions(tree)
     used = _used(tree)
     module: Any = None
     for call in (n for n in ast.walk(tree) if isinstance(n, ast.Call)):
-        method = _method(call, names)
+        method = _method(call, names, lazy)
         if method is None:
             continue
         where, searched = f"{shown}:{call.lineno}", method in _SEARCHING or method == "compile"
@@ -104,8 +123,23 @@ def _names_of_re(tree: ast.AST) -> frozenset[str]:
     return frozenset(a.asname or a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names if a.name == "re")
 
 
-def _method(call: ast.Call, names: frozenset[str]) -> str | None:
+def _names_of_lazy(tree: ast.AST) -> frozenset[str]:
+    """What the file calls ``tracer.patterns.pattern``. :raises LookupError: it gets at it in a way that nobody here knows."""
+    named: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "tracer.patterns":
+            named |= {alias.asname or alias.name for alias in node.names}
+        elif (isinstance(node, ast.Import) and any(a.name == "tracer.patterns" for a in node.names)) or (
+            isinstance(node, ast.ImportFrom) and node.module == "tracer" and any(a.name == "patterns" for a in node.names)
+        ):
+            raise LookupError("import pattern from tracer.patterns, so that its calls are found")
+    return frozenset(named)
+
+
+def _method(call: ast.Call, names: frozenset[str], lazy: frozenset[str]) -> str | None:
     called = call.func
+    if isinstance(called, ast.Name) and called.id in lazy:
+        return "compile"
     if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) and called.value.id in names and called.attr in _CALLS:
         return called.attr
     return None
@@ -140,9 +174,13 @@ def _loaded(path: Path) -> Any:
 def _evaluated(call: ast.Call, module: Any) -> re.Pattern[Any]:
     """What the call gives in its module: our own code, run as the module runs it."""
     made = eval(compile(ast.Expression(call), "pattern", "eval"), vars(module))
-    if not isinstance(made, re.Pattern):
+    if not isinstance(made, _KINDS):
         raise LookupError(f"{ast.unparse(call)} is no pattern")
-    return made
+    return _compiled(made)
+
+
+def _compiled(made: Any) -> re.Pattern[Any]:
+    return re.compile(made.pattern, made.flags)
 
 
 def _put_together(tree: ast.AST, call: ast.Call, module: Any, values: dict[str, object]) -> str:
@@ -162,7 +200,7 @@ def _in_tables(module: Any) -> list[re.Pattern[Any]]:
     waiting, found = [v for v in vars(module).values() if isinstance(v, tuple | list | dict)], []
     while waiting:
         item = waiting.pop()
-        found += [item] if isinstance(item, re.Pattern) else []
+        found += [_compiled(item)] if isinstance(item, _KINDS) else []
         waiting += item.values() if isinstance(item, dict) else item if isinstance(item, tuple | list) else ()
     return found
 

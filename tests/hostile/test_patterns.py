@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.hostile.patterns import BUILT, ROOT, Found, patterns, runs_over_lines, slow_texts, takes_numbers_without_end
+from tests.hostile.patterns import BUILT, ROOT, Found, compiled_at_once, patterns, runs_over_lines, slow_texts, takes_numbers_without_end
 
 # A linear pattern takes well under a millisecond for this many characters; one that is quadratic fifty milliseconds and more.
 SIZE, MOST_SECONDS = 6_000, 0.025
@@ -98,6 +98,15 @@ def test_exceptions_are_needed() -> None:
     assert {file for file, _ in BUILT} <= {_file(f) for f in FOUND}
     for file in ANCHORED:
         assert not re.search(r"\.(?:search|finditer|findall|sub|split)\((?!\")", (ROOT / file).read_text())
+
+
+# Patterns that are compiled when their module is loaded: each process pays for them, whatever it is asked.
+COMPILED_AT_ONCE: frozenset[str] = frozenset()
+
+
+def test_patterns_are_compiled_when_they_are_asked() -> None:
+    at_once = {where.partition(":")[0] for where in compiled_at_once() if where.startswith(("tracer/", "webapp/"))}
+    assert at_once == COMPILED_AT_ONCE, "write pattern(…) of tracer.patterns instead of re.compile(…)"
 
 
 def test_many_are_found() -> None:

@@ -111,3 +111,24 @@ def test_both_ways_answer_alike() -> None:
         for more in ([], ["--traceback"])
     )
     assert (alone.stdout, alone.stderr) == (with_django.stdout, with_django.stderr)
+
+
+COMPILES = """
+import re, sys, traceback
+made, compiled = [], re._compiler.compile
+def noted(text, *more):
+    names = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_stack(None))
+    caller = next((name for name in names if name not in ("__main__", "re", "tracer.patterns")), "")
+    if caller.partition(".")[0] in ("tracer", "webapp"):
+        made.append(f"{caller}: {text}")
+    return compiled(text, *more)
+re._compiler.compile = noted
+import webapp.management.tracing
+print(*made, sep="\\n", end="")
+"""
+
+
+def test_no_pattern_is_compiled_by_loading_the_program() -> None:
+    """``tracer.patterns`` compiles a pattern when it is first asked; a trace asks a tenth of those that the program has."""
+    done = subprocess.run([sys.executable, "-c", COMPILES], cwd=PROJECT, env=of_an_operator(), capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == []

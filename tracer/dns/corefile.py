@@ -18,11 +18,12 @@ from tracer.dns.label_expression import parse_labels
 from tracer.dns.names import absolute, is_reverse
 from tracer.errors import Fault, ParseError
 from tracer.kube.selector import LabelSelector
+from tracer.patterns import pattern
 
 DNS_PORT = 53
 _TRANSPORTS = {"dns": DNS_PORT, "tls": 853, "grpc": 443, "https": 443, "https3": 443, "quic": 853}
-_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
-_PORT = re.compile(r"(?P<zone>.*):(?P<port>[0-9]{1,5})", re.ASCII)
+_NUMBER = pattern(r"[0-9]{1,9}", re.ASCII)
+_PORT = pattern(r"(?P<zone>.*):(?P<port>[0-9]{1,5})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,14 +9,15 @@ import re
 
 from tracer.errors import Fault, ParseError
 from tracer.kube.selector import LabelSelector, Operator, Requirement
+from tracer.patterns import pattern
 
 _KEY = r"(?P<key>[A-Za-z0-9][A-Za-z0-9./_-]*)"
 _VALUE = r"[A-Za-z0-9._-]*"
 _FORMS = (
-    (re.compile(rf"\s*{_KEY}\s+(?P<op>in|notin)\s*\((?P<values>[^()]*)\)\s*", re.ASCII), None),
-    (re.compile(rf"\s*{_KEY}\s*(?P<op>==|=|!=)\s*+(?P<values>{_VALUE})\s*", re.ASCII), None),
-    (re.compile(rf"\s*!\s*{_KEY}\s*", re.ASCII), Operator.DOES_NOT_EXIST),
-    (re.compile(rf"\s*{_KEY}\s*", re.ASCII), Operator.EXISTS),
+    (pattern(rf"\s*{_KEY}\s+(?P<op>in|notin)\s*\((?P<values>[^()]*)\)\s*", re.ASCII), None),
+    (pattern(rf"\s*{_KEY}\s*(?P<op>==|=|!=)\s*+(?P<values>{_VALUE})\s*", re.ASCII), None),
+    (pattern(rf"\s*!\s*{_KEY}\s*", re.ASCII), Operator.DOES_NOT_EXIST),
+    (pattern(rf"\s*{_KEY}\s*", re.ASCII), Operator.EXISTS),
 )
 _OPERATORS = {"in": Operator.IN, "notin": Operator.NOT_IN, "=": Operator.IN, "==": Operator.IN, "!=": Operator.NOT_IN}
 

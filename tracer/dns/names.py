@@ -10,13 +10,14 @@ import re
 from collections.abc import Iterable
 
 from tracer.packet import Address
+from tracer.patterns import pattern
 
 MAX_NAME = 253
 MAX_LABEL = 63
 _V4 = ".in-addr.arpa."
 _V6 = ".ip6.arpa."
-_NIBBLES = re.compile(r"[0-9a-f](?:\.[0-9a-f]){31}", re.ASCII)
-_OCTETS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}", re.ASCII)
+_NIBBLES = pattern(r"[0-9a-f](?:\.[0-9a-f]){31}", re.ASCII)
+_OCTETS = pattern(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}", re.ASCII)
 
 
 def absolute(name: str) -> str:

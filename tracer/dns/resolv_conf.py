@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 from tracer import pasted
 from tracer.packet import Address
+from tracer.patterns import pattern
 from tracer.query import Resolver, parse_address
 
 MOST_SERVERS = 3
-_OWN = re.compile(r"(?:nameserver|search|domain|options|sortlist)\b|[#;]", re.ASCII)
-_NUMBER = re.compile(r"(?P<name>ndots|timeout|attempts):(?P<value>[0-9]{1,9})", re.ASCII)
+_OWN = pattern(r"(?:nameserver|search|domain|options|sortlist)\b|[#;]", re.ASCII)
+_NUMBER = pattern(r"(?P<name>ndots|timeout|attempts):(?P<value>[0-9]{1,9})", re.ASCII)
 _DEFAULTS = {"ndots": 1, "timeout": 5, "attempts": 2}
 _MOST = {"ndots": 15, "timeout": 30, "attempts": 5}
 _MUSL_MOST = {"ndots": 15, "timeout": 60, "attempts": 10}

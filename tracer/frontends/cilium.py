@@ -19,19 +19,20 @@ from tracer.errors import Fault, ParseError
 from tracer.frontends.model import Backend, Frontend, FrontendTable, line_of, ordered, protocol_numbered
 from tracer.json_values import load_json
 from tracer.packet import Protocol
+from tracer.patterns import pattern
 from tracer.query import parse_address
 
 _FIRST_LINES = 20
 Json = Mapping[str, object]
-_HEADING = re.compile(r"(?:ID[ \t]+)?Frontend[ \t]+Service Type[ \t]+Backend", re.ASCII)
+_HEADING = pattern(r"(?:ID[ \t]+)?Frontend[ \t]+Service Type[ \t]+Backend", re.ASCII)
 _END = r"(?:\[(?P<six>[0-9a-f:.]{2,45})\]|(?P<four>[0-9.]{7,15})):(?P<port>[0-9]{1,5})(?:/(?P<protocol>[A-Z]{2,6}))?"
-_ROW = re.compile(
+_ROW = pattern(
     rf"(?:[0-9]{{1,6}}[ \t]+)?{_END}(?P<inside>/i)?[ \t]+(?P<type>[A-Za-z]{{2,20}}(?: \(Remote\))?)"
     r"(?:[ \t]+(?P<backend>[0-9]{1,6} => .*))?",
     re.ASCII,
 )
-_BACKEND = re.compile(rf"[0-9]{{1,6}} => {_END}(?:/i)?[ \t]+\((?P<state>[a-z]{{2,20}})\)(?:[ \t]+\(preferred\))?", re.ASCII)
-_ADDRESSES = re.compile(r'"ip": "([^"\n]*)"')
+_BACKEND = pattern(rf"[0-9]{{1,6}} => {_END}(?:/i)?[ \t]+\((?P<state>[a-z]{{2,20}})\)(?:[ \t]+\(preferred\))?", re.ASCII)
+_ADDRESSES = pattern(r'"ip": "([^"\n]*)"')
 
 
 def parse_cilium(text: str, file: str) -> FrontendTable:

@@ -8,19 +8,19 @@ Source: microsoft/hcsshim internal/hns/hnspolicylist.go, hnsendpoint.go, hcn/hcn
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 
 from tracer.errors import Fault, ParseError
 from tracer.frontends.model import Backend, Frontend, FrontendTable, line_of, ordered, protocol_numbered
 from tracer.json_values import check_depth, decoder
 from tracer.packet import Address
+from tracer.patterns import pattern
 from tracer.query import parse_address
 
 Json = Mapping[str, object]
 Referred = tuple[tuple[tuple[Address, str], ...], int]
 _DSR, _ILB = 1, 1
-_OPENS = re.compile(r"[{\[]")
+_OPENS = pattern(r"[{\[]")
 
 
 def parse_hns(texts: Mapping[str, str]) -> FrontendTable:

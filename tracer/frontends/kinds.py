@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from tracer.patterns import pattern
+
 if TYPE_CHECKING:
     from tracer.frontends.model import FrontendTable
 
@@ -111,7 +113,7 @@ CALICO = DataPathKind(
     lacks="EBPF_MAPS_MISSING",
     beyond="EBPF_NOT_REPLAYED",
     agents=(("k8s-app", "calico-node"),),
-    says=re.compile(r"Pre-approved by BPF programs\."),
+    says=pattern(r"Pre-approved by BPF programs\."),
     devices=("bpfin.cali", "bpfout.cali", "bpfnatin", "bpfnatout"),
 )
 OVN = DataPathKind(

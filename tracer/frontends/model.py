@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from tracer.packet import Address, Packet, Protocol
+from tracer.patterns import pattern
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +78,7 @@ def protocol_numbered(number: object) -> Protocol | None:
     return None
 
 
-STRINGS = re.compile(r'"((?:[^"\\\n]|\\.)*)"')
+STRINGS = pattern(r'"((?:[^"\\\n]|\\.)*)"')
 
 
 @lru_cache(maxsize=1)

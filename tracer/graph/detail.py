@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tracer.graph.paths import Json, Path, Stop
+from tracer.patterns import pattern
 
-_HASHED = re.compile(r"(?P<name>.+)-(?P<hash>[A-Z0-9]{16})", re.ASCII)
+_HASHED = pattern(r"(?P<name>.+)-(?P<hash>[A-Z0-9]{16})", re.ASCII)
 
 
 def detailed(path: Path, detail: str, answer: Json, followed: Path) -> Path:

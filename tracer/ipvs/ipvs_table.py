@@ -19,6 +19,7 @@ from tracer.errors import Fault, Faults
 from tracer.ipvs.model import Forwarding, RealServer, VirtualServer
 from tracer.ipvs.words import BadWord, Found, added, assembled, endpoint, granularity, number_of
 from tracer.packet import Address, Protocol
+from tracer.patterns import pattern
 from tracer.query import parse_address
 
 _PROTOCOLS = {"TCP": Protocol.TCP, "UDP": Protocol.UDP, "SCTP": Protocol.SCTP}
@@ -30,13 +31,13 @@ _FORWARDING = {
     "Local": Forwarding.GATEWAY,  # as ipvsadm -S writes it: fwd_switch()
 }
 _HEADINGS = ("IP Virtual Server version ", "Prot LocalAddress:Port", "-> RemoteAddress:Port")
-_OWN = re.compile(r"(?:IP Virtual Server |IPVS connection |Prot |(?:TCP|UDP|SCTP|FWM)  |  -> )", re.ASCII)
-_TABLE = re.compile(
+_OWN = pattern(r"(?:IP Virtual Server |IPVS connection |Prot |(?:TCP|UDP|SCTP|FWM)  |  -> )", re.ASCII)
+_TABLE = pattern(
     r"IP Virtual Server version |Prot LocalAddress:Port|-> RemoteAddress:Port|IPVS connection entries|[ \t](?:Masq|Tunnel)[ \t]", re.ASCII
 )
-_SERVICE = re.compile(r"(?P<protocol>TCP|UDP|SCTP|FWM)[ \t]+(?P<where>\S+)(?P<rest>(?:[ \t]+\S+)*)", re.ASCII)
-_HEX = re.compile(r"(?:(?P<four>[0-9A-F]{8})|\[(?P<six>[0-9A-Fa-f:]{2,39})\]):(?P<port>[0-9A-F]{4})", re.ASCII)
-_HEX_MARK = re.compile(r"[0-9A-F]{8}", re.ASCII)
+_SERVICE = pattern(r"(?P<protocol>TCP|UDP|SCTP|FWM)[ \t]+(?P<where>\S+)(?P<rest>(?:[ \t]+\S+)*)", re.ASCII)
+_HEX = pattern(r"(?:(?P<four>[0-9A-F]{8})|\[(?P<six>[0-9A-Fa-f:]{2,39})\]):(?P<port>[0-9A-F]{4})", re.ASCII)
+_HEX_MARK = pattern(r"[0-9A-F]{8}", re.ASCII)
 _WHOLE = "ipvsadm -S -n prints them"
 
 

@@ -14,28 +14,29 @@ from ipaddress import IPv4Address
 from tracer import pasted
 from tracer.ipvs.model import RealServer, VirtualServer
 from tracer.packet import Address, Protocol, endpoint_text
+from tracer.patterns import pattern
 from tracer.query import parse_address
 
-_SERVER = re.compile(r"^(?P<protocol>TCP|UDP|SCTP|FWM)\s+(?P<where>\S+)\s+(?P<rest>.*)$", re.ASCII)
-_REAL = re.compile(r"^\s+->\s+(?P<where>\S+)\s+(?P<rest>.*)$", re.ASCII)
-_COUNT = re.compile(r"(?P<digits>[0-9]{1,20})(?P<unit>[KMGT]?)", re.ASCII)
+_SERVER = pattern(r"^(?P<protocol>TCP|UDP|SCTP|FWM)\s+(?P<where>\S+)\s+(?P<rest>.*)$", re.ASCII)
+_REAL = pattern(r"^\s+->\s+(?P<where>\S+)\s+(?P<rest>.*)$", re.ASCII)
+_COUNT = pattern(r"(?P<digits>[0-9]{1,20})(?P<unit>[KMGT]?)", re.ASCII)
 _UNITS = {"": 1, "K": 1000, "M": 1000_000, "G": 1000_000_000, "T": 1000_000_000_000}
-_CONNECTION = re.compile(
+_CONNECTION = pattern(
     r"^(?P<protocol>TCP|UDP|SCTP|IP)\s+(?P<expire>[0-9]{1,9}:[0-9]{2})\s+(?P<state>\S+)\s+"
     r"(?P<source>\S+)\s+(?P<virtual>\S+)\s+(?P<real>\S+)",
     re.ASCII,
 )
-_ENDPOINT = re.compile(r"(?:\[(?P<six>[^\]\s]+)\]|(?P<four>[0-9.]+)):(?P<port>[0-9]{1,5})", re.ASCII)
+_ENDPOINT = pattern(r"(?:\[(?P<six>[^\]\s]+)\]|(?P<four>[0-9.]+)):(?P<port>[0-9]{1,5})", re.ASCII)
 
-_KERNELS_CONNECTION = re.compile(
+_KERNELS_CONNECTION = pattern(
     r"(?P<protocol>TCP|UDP|SCTP|IP)\s+(?P<source>\S+) (?P<source_port>[0-9A-F]{4}) (?P<virtual>\S+) (?P<virtual_port>[0-9A-F]{4})"
     r" (?P<real>\S+) (?P<real_port>[0-9A-F]{4}) (?P<state>\S+)\s+(?P<expire>[0-9]{1,9})(?:\s.*)?",
     re.ASCII,
 )
 """A line of /proc/net/ip_vs_conn. Source: ip_vs_conn_seq_show in net/netfilter/ipvs/ip_vs_conn.c, Linux 6.18."""
-_OWN = re.compile(r"IPVS |pro |Pro |(?:TCP|UDP|SCTP|IP) ", re.ASCII)
-_HEX4 = re.compile(r"[0-9A-F]{8}", re.ASCII)
-_HEX6 = re.compile(r"\[?(?P<address>[0-9a-f:.]{2,45})\]?", re.ASCII)
+_OWN = pattern(r"IPVS |pro |Pro |(?:TCP|UDP|SCTP|IP) ", re.ASCII)
+_HEX4 = pattern(r"[0-9A-F]{8}", re.ASCII)
+_HEX6 = pattern(r"\[?(?P<address>[0-9a-f:.]{2,45})\]?", re.ASCII)
 
 Key = tuple[str, str, str]
 Endpoint = tuple[Address, int]

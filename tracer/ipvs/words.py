@@ -10,10 +10,11 @@ from dataclasses import replace
 from tracer.errors import Fault
 from tracer.ipvs.model import RealServer, VirtualServer
 from tracer.packet import Address
+from tracer.patterns import pattern
 from tracer.query import parse_address
 
-_ENDPOINT = re.compile(r"(?:\[(?P<six>[^\]\s]+)\]|(?P<four>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?", re.ASCII)
-_NUMBER = re.compile(r"[0-9]{1,10}", re.ASCII)
+_ENDPOINT = pattern(r"(?:\[(?P<six>[^\]\s]+)\]|(?P<four>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?", re.ASCII)
+_NUMBER = pattern(r"[0-9]{1,10}", re.ASCII)
 
 Found = dict[tuple[object, ...], tuple[VirtualServer, list[RealServer]]]
 """What was read so far: a virtual server's key → it, and its real servers."""

@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from tracer.patterns import pattern
+
 _PROMPT = r"(?:\([\w.-]{1,40}\) )?\[?[\w.-]{1,64}@[\w.-]{1,64}[: ][^\n$#%>{]{0,200}[$#%>](?= |\Z|\r?\n)|PS [A-Z]:[^\n>]{0,200}>"
 _COMMAND = r"\+ |[\w@.~:/-]{0,80}[$#%] ?(?:kubectl|oc)\b"
 _WARNING = r"Warning: |[IWE][0-9]{4} [0-9:. ]|No resources found|```"
 REFUSALS = ("Error from server", "Unable to connect to the server:", "The connection to the server ", "error: ")
 """How kubectl begins to say that it was refused."""
-_LINE = re.compile(rf"(?:(?P<refusal>{'|'.join(REFUSALS)})|{_COMMAND}|{_WARNING}|{_PROMPT})[^\n]*", re.ASCII)
-_LOG = re.compile(r"==== START logs for (?P<container>container [^\n]{1,600}?) ====\r?(?:\n|\Z)", re.ASCII)
+_LINE = pattern(rf"(?:(?P<refusal>{'|'.join(REFUSALS)})|{_COMMAND}|{_WARNING}|{_PROMPT})[^\n]*", re.ASCII)
+_LOG = pattern(r"==== START logs for (?P<container>container [^\n]{1,600}?) ====\r?(?:\n|\Z)", re.ASCII)
 _SAID = 300
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tracer.kube.fields import Fields, Origin
+from tracer.patterns import pattern
 
 _COREFILES = "Corefile Corefile-* NodeHosts hosts *.db *.hosts *.include *.override *.server *.zone db.*"
 _NGINX = (
@@ -47,7 +47,7 @@ KEPT_KEYS = {
 _CLUSTER_CONFIGURATION = "ClusterConfiguration"
 SECRET_PROPERTY = r"(^|[^A-Za-z0-9_])(aws_access_key|client_secret|credentials|password|secret|tenant|token)[ \t][^\n]*"  # noqa: S105 - a pattern
 """What in a Corefile stands before secrets: properties of its plugins route53, azure, etcd, tsig."""
-_SECRET_PROPERTY = re.compile(SECRET_PROPERTY)
+_SECRET_PROPERTY = pattern(SECRET_PROPERTY)
 _KEPT_BLOCKS = ("apiVersion:", "kind:", "kubernetesVersion:", "networking:")
 
 

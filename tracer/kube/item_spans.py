@@ -27,13 +27,14 @@ from tracer.errors import Fault
 from tracer.kube.between import between
 from tracer.kube.json_text import DECODER, decode_text, fault_at
 from tracer.limits import FAULTS
+from tracer.patterns import pattern
 
-_FIRST_ITEM = re.compile(rb'"items": ?\[\n( +|\t+)\{')
-_BRACE_IN_TEXT = re.compile(rb"\{[^\n}]")
+_FIRST_ITEM = pattern(rb'"items": ?\[\n( +|\t+)\{')
+_BRACE_IN_TEXT = pattern(rb"\{[^\n}]")
 _HEADER_LIMIT = 4096
 _SPACE = " \t\n\r"
-_NOT_SPACE = re.compile(r"[^ \t\n\r]")
-_BETWEEN = re.compile(r",|---(?=[ \t\r\n]|\Z)[^\n]*")
+_NOT_SPACE = pattern(r"[^ \t\n\r]")
+_BETWEEN = pattern(r",|---(?=[ \t\r\n]|\Z)[^\n]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

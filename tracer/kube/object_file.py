@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from tracer.errors import Fault, ParseError
 from tracer.kube.between import REFUSALS
 from tracer.kube.item_spans import Spans, find_spans, is_list, item_kind
 from tracer.kube.json_text import decode_json, decode_text
+from tracer.patterns import pattern
 from tracer.query import parse_address
 
 
@@ -40,17 +40,17 @@ class Aspect(StrEnum):
 _WS = rb"[ \t\n\r]*"
 _STRING = rb'"([^"\\]*(?:\\.[^"\\]*)*)"'
 _PATTERNS = {
-    Aspect.ADDRESS: re.compile(rb'"([0-9a-fA-F]{0,4}+[:.][0-9a-fA-F:.]++)"'),
-    Aspect.NAME: re.compile(rb'"name"' + _WS + rb":" + _WS + _STRING),
-    Aspect.SERVICE_NAME: re.compile(rb'"kubernetes.io/service-name"' + _WS + rb":" + _WS + _STRING),
-    Aspect.NODE_PORT: re.compile(rb'"nodePort"' + _WS + rb":" + _WS + rb"(-?[0-9]+)"),
-    Aspect.HOST_NETWORK: re.compile(rb'"hostNetwork"' + _WS + rb":" + _WS + rb"(true)"),
-    Aspect.KIND: re.compile(rb'"kind"' + _WS + rb":" + _WS + _STRING),
+    Aspect.ADDRESS: pattern(rb'"([0-9a-fA-F]{0,4}+[:.][0-9a-fA-F:.]++)"'),
+    Aspect.NAME: pattern(rb'"name"' + _WS + rb":" + _WS + _STRING),
+    Aspect.SERVICE_NAME: pattern(rb'"kubernetes.io/service-name"' + _WS + rb":" + _WS + _STRING),
+    Aspect.NODE_PORT: pattern(rb'"nodePort"' + _WS + rb":" + _WS + rb"(-?[0-9]+)"),
+    Aspect.HOST_NETWORK: pattern(rb'"hostNetwork"' + _WS + rb":" + _WS + rb"(true)"),
+    Aspect.KIND: pattern(rb'"kind"' + _WS + rb":" + _WS + _STRING),
 }
-_RECORDED = re.compile(rb'"(?:uid|resourceVersion|podIP|hostIP|nodeName)"|"clusterIP"' + _WS + b":" + _WS + rb'"[0-9a-f]')
+_RECORDED = pattern(rb'"(?:uid|resourceVersion|podIP|hostIP|nodeName)"|"clusterIP"' + _WS + b":" + _WS + rb'"[0-9a-f]')
 _RUNNING = frozenset({b"Service", b"ServiceList", b"Pod", b"PodList"})
 """The kinds into whose specs the cluster writes (tracer.snapshot.form)."""
-_ESCAPE = re.compile(rb"\\[u/]")
+_ESCAPE = pattern(rb"\\[u/]")
 # How many keys are searched for one by one before an index is made, which costs as much as that many searches.
 _SEARCHES = {Aspect.ADDRESS: 8, Aspect.NAME: 2, Aspect.SERVICE_NAME: 4}
 _MOST_FOUND = 32
@@ -59,7 +59,7 @@ UNREAD = b'{"kind": null}'
 _BROKEN = (UNREAD, *(words.encode() for words in REFUSALS))
 _NO_KIND = "an API object has no kind"
 _TAIL = 256
-_SPELLED_OTHERWISE = re.compile(rb'[^ -~]|["\\:]')
+_SPELLED_OTHERWISE = pattern(rb'[^ -~]|["\\:]')
 Found = int | list[int]
 
 

@@ -16,10 +16,11 @@ from tracer.limits import FAULTS
 from tracer.netfilter.index import ChainIndex, pinned_matches
 from tracer.netfilter.model import Rule, UnmodelledTarget
 from tracer.netfilter.rule_text import parse_rule, strip_counters
+from tracer.patterns import pattern
 
-_OF_NFT = re.compile(r"\(nf_tables\)|xtables-save|-nft-save", re.ASCII)
+_OF_NFT = pattern(r"\(nf_tables\)|xtables-save|-nft-save", re.ASCII)
 _FIRST_LINES = 20  # of these one is iptables-save's own first line, behind a prompt or a banner
-_ADDRESS = re.compile(r" -[sd] [0-9a-f]{0,4}[.:]", re.ASCII)
+_ADDRESS = pattern(r" -[sd] [0-9a-f]{0,4}[.:]", re.ASCII)
 _LONG = 24  # chains of at least this many rules are looked up by index
 
 

@@ -17,21 +17,20 @@ from dataclasses import dataclass
 from tracer.errors import Fault, ParseError
 from tracer.netfilter.hook_order import HOOKS
 from tracer.netfilter.model import Hook
+from tracer.patterns import pattern
 
 TRACKING, NAT, ANSWERS, REQUESTS = "conntrack", "nat", "ipvs answers", "ipvs requests"
 """What the kernel's own functions are called here."""
-_FAMILY = re.compile(r"\bfamily (\w{1,10})\b", re.ASCII)
-_HOOK = re.compile(r"\bhook (\w{1,20})\b(?P<device> device)?", re.ASCII)
-_ENTRY = re.compile(
-    r"[ \t>|]*(?P<priority>[+-]?[0-9]{1,10}) (?P<name>[A-Za-z_][^\[\]]{0,400})(?:\[(?P<module>[\w-]{1,60})\]\s*)?$", re.ASCII
-)
-_CHAIN = re.compile(r"(?:nft )?chain (\w{1,10} \S{1,200} \S{1,200})", re.ASCII)
-_LEGACY = re.compile(r"ip6?t_do_table|ip6?table_(?:(?P<table>raw|mangle|nat|filter|security)_)?\w{0,30}", re.ASCII)
+_FAMILY = pattern(r"\bfamily (\w{1,10})\b", re.ASCII)
+_HOOK = pattern(r"\bhook (\w{1,20})\b(?P<device> device)?", re.ASCII)
+_ENTRY = pattern(r"[ \t>|]*(?P<priority>[+-]?[0-9]{1,10}) (?P<name>[A-Za-z_][^\[\]]{0,400})(?:\[(?P<module>[\w-]{1,60})\]\s*)?$", re.ASCII)
+_CHAIN = pattern(r"(?:nft )?chain (\w{1,10} \S{1,200} \S{1,200})", re.ASCII)
+_LEGACY = pattern(r"ip6?t_do_table|ip6?table_(?:(?P<table>raw|mangle|nat|filter|security)_)?\w{0,30}", re.ASCII)
 _OWN = (
-    (re.compile(r"ipv[46]_conntrack_(?:in|local)", re.ASCII), TRACKING),
-    (re.compile(r"nf_nat_ipv[46]_\w{1,30}", re.ASCII), NAT),
-    (re.compile(r"ip_vs_(?:out_hook|(?:local_)?reply[46])", re.ASCII), ANSWERS),
-    (re.compile(r"ip_vs_(?:in_hook|(?:local|remote)_request[46])", re.ASCII), REQUESTS),
+    (pattern(r"ipv[46]_conntrack_(?:in|local)", re.ASCII), TRACKING),
+    (pattern(r"nf_nat_ipv[46]_\w{1,30}", re.ASCII), NAT),
+    (pattern(r"ip_vs_(?:out_hook|(?:local_)?reply[46])", re.ASCII), ANSWERS),
+    (pattern(r"ip_vs_(?:in_hook|(?:local|remote)_request[46])", re.ASCII), REQUESTS),
 )
 _SHOWN = 200
 
@@ -76,7 +75,7 @@ def _name(entry: re.Match[str], hook: str) -> str | None:
     if found := _LEGACY.fullmatch(said):
         table = found["table"] or _table_at(hook, int(entry["priority"]))
         return f"legacy {table}" if table else None
-    return next((name for pattern, name in _OWN if pattern.fullmatch(said)), None)
+    return next((name for own, name in _OWN if own.fullmatch(said)), None)
 
 
 def _table_at(hook: str, priority: int) -> str | None:

@@ -15,9 +15,10 @@ from heapq import merge
 
 from tracer.netfilter import model as m
 from tracer.packet import Packet, unsaid
+from tracer.patterns import pattern
 
 _QUOTED = r'(?:"(?:[^"\\]|\\.)*"|[^\s"]+)'
-_HEAD = re.compile(
+_HEAD = pattern(
     r"(?:\[[0-9]+:[0-9]+\] )?-A \S+"
     r"(?: (?:! )?-s [^\s!\"]+)?"
     r"(?: (?P<negated>! )?-d (?P<destination>[0-9a-fA-F.:]+)(?P<prefix>/[^\s!\"]+)?(?= ))?"
@@ -29,7 +30,7 @@ _HEAD = re.compile(
     re.ASCII,
 )
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-_IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}", re.ASCII)
+_IPV4 = pattern(rf"{_OCTET}(?:\.{_OCTET}){{3}}", re.ASCII)
 _PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 
 Pin = str | tuple[str, int]

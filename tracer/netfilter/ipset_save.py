@@ -17,6 +17,7 @@ from tracer.netfilter.match_options import ICMP_TYPES, ICMPV6_TYPES
 from tracer.netfilter.model import DRAWN, EPHEMERAL, AddressMask, PortRange
 from tracer.netfilter.scalars import BadValue, address_mask, address_range, number, port_range, protocol
 from tracer.packet import Address
+from tracer.patterns import pattern
 
 KNOWN_TYPES = frozenset(
     [
@@ -38,11 +39,11 @@ KNOWN_TYPES = frozenset(
         "list:set",
     ]
 )
-_OWN = re.compile(r"(?:Name: |create |add |-N |-A )", re.ASCII)
-_QUOTED = re.compile(r'"[^"]*"')
+_OWN = pattern(r"(?:Name: |create |add |-N |-A )", re.ASCII)
+_QUOTED = pattern(r'"[^"]*"')
 _HEADS = ("Type", "Revision", "Header", "Size in memory", "References", "Number of entries", "Members")
-_ICMP_MESSAGE = re.compile(r"(icmp|icmpv6|ipv6-icmp):([a-z-]+|[0-9]{1,3}/[0-9]{1,3})", re.ASCII)
-_PROTOCOL_PORT = re.compile(r"(?:([A-Za-z][\w-]*|[0-9]+):)?([0-9A-Za-z-]+)", re.ASCII)
+_ICMP_MESSAGE = pattern(r"(icmp|icmpv6|ipv6-icmp):([a-z-]+|[0-9]{1,3}/[0-9]{1,3})", re.ASCII)
+_PROTOCOL_PORT = pattern(r"(?:([A-Za-z][\w-]*|[0-9]+):)?([0-9A-Za-z-]+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,12 @@ from tracer.netfilter.placing import Strays, place
 from tracer.netfilter.rule_shapes import ShapeReader
 from tracer.netfilter.rule_text import after_counters
 from tracer.netfilter.split_text import SplitText
+from tracer.patterns import pattern
 
-_CHAIN = re.compile(r":(\S+) (ACCEPT|DROP|QUEUE|RETURN|-)(?P<broken>[ \[].*)?", re.ASCII)
-_COUNTED = re.compile(r"(?: \[[0-9]+:[0-9]+\])?\s*", re.ASCII)
-_UNLISTED = re.compile(r"# Table `(\w+)' (?:is incompatible|contains incompatible base-chains), use 'nft' tool", re.ASCII)
-_LEGACY = re.compile(r"# Warning: ip6?tables-legacy tables present", re.ASCII)
+_CHAIN = pattern(r":(\S+) (ACCEPT|DROP|QUEUE|RETURN|-)(?P<broken>[ \[].*)?", re.ASCII)
+_COUNTED = pattern(r"(?: \[[0-9]+:[0-9]+\])?\s*", re.ASCII)
+_UNLISTED = pattern(r"# Table `(\w+)' (?:is incompatible|contains incompatible base-chains), use 'nft' tool", re.ASCII)
+_LEGACY = pattern(r"# Warning: ip6?tables-legacy tables present", re.ASCII)
 TABLES = ("raw", "mangle", "nat", "filter", "security", "broute")
 _HOOKS = frozenset(BUILT_IN_CHAINS)
 

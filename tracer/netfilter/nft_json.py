@@ -24,8 +24,9 @@ from tracer.netfilter.nft_rule_line import FAMILIES
 from tracer.netfilter.nft_statements import REJECT_CODES, REJECTS, parse_statements
 from tracer.netfilter.nft_typing import typed, typed_elements, types_of
 from tracer.netfilter.nft_words import DSCP, TCP_FLAGS, atom, number, port_word
+from tracer.patterns import pattern
 
-_UPDATED = re.compile(r"(?:add|update|delete) @(\S+) \{", re.ASCII)
+_UPDATED = pattern(r"(?:add|update|delete) @(\S+) \{", re.ASCII)
 _NAMES = ("ifname", "iface_index")
 _OPERATORS = {"&", "|", "^", "<<", ">>"}
 

@@ -14,10 +14,11 @@ from tracer.netfilter import nft_model as n
 from tracer.netfilter.nft_deferred import Deferred
 from tracer.netfilter.nft_rule_line import FAMILIES, BadHeader, base_header, read_rule
 from tracer.netfilter.nft_sets import defer_set
+from tracer.patterns import pattern
 
-_TABLE = re.compile(r"table (\S+) (\S+) \{(?: #[^\n]*)?\n", re.ASCII)
-_BLOCK = re.compile(r"\t(\S+) (?:(\S+) )*?(\S+) \{(?: #[^\n]*)?\n", re.ASCII)
-_SAID = re.compile(r'\t(?:comment "([^"\n]*)"|flags ([^\n;]*));?\n', re.ASCII)
+_TABLE = pattern(r"table (\S+) (\S+) \{(?: #[^\n]*)?\n", re.ASCII)
+_BLOCK = pattern(r"\t(\S+) (?:(\S+) )*?(\S+) \{(?: #[^\n]*)?\n", re.ASCII)
+_SAID = pattern(r'\t(?:comment "([^"\n]*)"|flags ([^\n;]*));?\n', re.ASCII)
 ASKED_BY_NAME = frozenset({"counter", "quota", "limit", "ct", "flowtable", "secmark", "synproxy", "tunnel"})
 """What a table may hold that no walk asks by itself."""
 

@@ -15,10 +15,11 @@ from tracer.netfilter import nft_model as n
 from tracer.netfilter.nft_deferred import Deferred
 from tracer.netfilter.nft_rule_line import FAMILIES
 from tracer.pasted import command, is_around, without_margin
+from tracer.patterns import pattern
 
 _WHOLE = frozenset(("tee", "less", "more", "cat"))
 """Programs that pass on all that they are given."""
-_HOOK_NAME = re.compile(
+_HOOK_NAME = pattern(
     r"(?:(?:filter|nat|mangle|raw|security|route)[-_])?(?:prerouting|input|forward|output|postrouting)(?:-post-dnat)?",
     re.ASCII | re.IGNORECASE,
 )

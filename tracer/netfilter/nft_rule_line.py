@@ -12,13 +12,14 @@ from tracer.netfilter import nft_model as n
 from tracer.netfilter.model import Hook
 from tracer.netfilter.nft_statements import parse_statements
 from tracer.netfilter.nft_words import priority
+from tracer.patterns import pattern
 
 FAMILIES = ("ip", "ip6", "inet", "arp", "bridge", "netdev")
 XTABLES = frozenset({"raw", "mangle", "nat", "filter", "security"})
-_COUNTED = re.compile(r"\bcounter packets [0-9]+ bytes [0-9]+", re.ASCII)
-_HANDLE = re.compile(r"(?<![ \t])[ \t]+# handle ([0-9]{1,20})$", re.ASCII)
-_COMMENT = re.compile(r"(?:^|\s)# ", re.ASCII)
-_BASE = re.compile(
+_COUNTED = pattern(r"\bcounter packets [0-9]+ bytes [0-9]+", re.ASCII)
+_HANDLE = pattern(r"(?<![ \t])[ \t]+# handle ([0-9]{1,20})$", re.ASCII)
+_COMMENT = pattern(r"(?:^|\s)# ", re.ASCII)
+_BASE = pattern(
     r"type (?P<type>\S+) hook (?P<hook>\S+)(?: devices? (?:= )?(?P<devices>\{[^}]*\}|\S+))?\s+priority (?P<priority>.+)", re.ASCII
 )
 

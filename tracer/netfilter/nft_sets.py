@@ -19,6 +19,7 @@ from tracer.netfilter.nft_expressions import ExpressionParser
 from tracer.netfilter.nft_typing import typed_elements, types_of
 from tracer.netfilter.nft_words import number, seconds, tokens
 from tracer.netfilter.scalars import PROTOCOLS
+from tracer.patterns import pattern
 
 
 @dataclass(slots=True)
@@ -142,7 +143,7 @@ _PLAIN = {
     "mark": "0x[0-9a-f]{8}",
 }
 _SPELLED_PROTOCOLS = {PROTOCOLS[name]: name for name in ("tcp", "udp", "sctp", "icmp")}
-_QUOTED_PIECE = re.compile(r'(?:[^",]|"[^"]*")+')
+_QUOTED_PIECE = pattern(r'(?:[^",]|"[^"]*")+')
 
 
 @cache

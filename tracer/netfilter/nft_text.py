@@ -19,8 +19,9 @@ from tracer.netfilter.nft_listing import ASKED_BY_NAME, NotAListing, cut_listing
 from tracer.netfilter.nft_partial import commented, listing_in, mark_what_is_left_out
 from tracer.netfilter.nft_rule_line import FAMILIES, BadHeader, base_header, read_rule
 from tracer.netfilter.nft_sets import read_set
+from tracer.patterns import pattern
 
-_QUOTED = re.compile(r'"[^"]*"')
+_QUOTED = pattern(r'"[^"]*"')
 _SHOWN = 100
 """How much of a line that cannot be placed is told."""
 

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 
 from tracer.errors import Fault, ParseError
 from tracer.netfilter import nft_model as n
+from tracer.patterns import pattern
 
-_TOKEN = re.compile(
+_TOKEN = pattern(
     r'\s+|(?P<comment>#[^\n]*)|"(?P<quoted>[^"]*)"|(?P<operator>!=|<=|>=|==|<<|>>|<|>|!(?= ))'
     r'|(?P<mark>[{}();,=|^&])|(?P<word>[^\s{}();,"=|^&<>!]+)',
     re.ASCII,
 )
-_NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,8}|[0-9]{1,10}", re.ASCII)
-_TIME = re.compile(r"(?:([0-9]{1,12})d)?(?:([0-9]{1,12})h)?(?:([0-9]{1,12})m(?!s))?(?:([0-9]{1,12})s)?(?:([0-9]{1,12})ms)?", re.ASCII)
+_NUMBER = pattern(r"0[xX][0-9a-fA-F]{1,8}|[0-9]{1,10}", re.ASCII)
+_TIME = pattern(r"(?:([0-9]{1,12})d)?(?:([0-9]{1,12})h)?(?:([0-9]{1,12})m(?!s))?(?:([0-9]{1,12})s)?(?:([0-9]{1,12})ms)?", re.ASCII)
 TCP_FLAGS = {"fin": 1, "syn": 2, "rst": 4, "psh": 8, "ack": 16, "urg": 32, "ecn": 64, "cwr": 128}
 DSCP = {f"cs{n}": 8 * n for n in range(8)} | {f"af{c}{d}": 8 * c + 2 * d for c in range(1, 5) for d in range(1, 4)}
 DSCP |= {"ef": 46, "be": 0, "lephb": 1, "va": 44}

@@ -14,8 +14,9 @@ import re
 from dataclasses import dataclass
 
 from tracer.netfilter.rule_comments import spoken_in
+from tracer.patterns import pattern
 
-_LEADS = re.compile(r"(?: -[jg] |\b(?:jump|goto) )(?P<chain>[^\s;}]+)", re.ASCII)
+_LEADS = pattern(r"(?: -[jg] |\b(?:jump|goto) )(?P<chain>[^\s;}]+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 
 from tracer import pasted
 from tracer.netfilter.hook_order import CHAINS_OF_TABLE
+from tracer.patterns import pattern
 
-_HEAD = re.compile(
+_HEAD = pattern(
     r"\*[a-z]+\s*$"
     r"|:[^\s:]+ (?:ACCEPT|DROP|QUEUE|RETURN|-)(?:[ \[]|\s*$)"
     r"|(?:\[[0-9]+:[0-9]+\] )?-A \S"
@@ -28,7 +29,7 @@ _HEAD = re.compile(
 )
 _MARKS = ("-A ", ":", "COMMIT", "*", "-P ", "-N ", "# ")  # each head has one of them
 _TIME = r"[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?"
-_IN_FRONT = re.compile(
+_IN_FRONT = pattern(
     r"[ \t]+|>+|[|]"
     rf"|\[?[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[T ]{_TIME}(?:Z| ?[+-][0-9]{{2}}:?[0-9]{{2}})?\]?"
     rf"|[A-Z][a-z]{{2}} [ 0-9][0-9] {_TIME} [\w.-]{{1,63}} [\w./-]{{1,63}}(?:\[[0-9]{{1,10}}\])?:"
@@ -41,17 +42,17 @@ _IN_FRONT = re.compile(
     re.ASCII,
 )
 _MOST_IN_FRONT = 8
-_LAUNCH = re.compile(r"[\w@.,:~/\[\]$#%>=+ -]{0,300}", re.ASCII)
-_PROGRAM = re.compile(
+_LAUNCH = pattern(r"[\w@.,:~/\[\]$#%>=+ -]{0,300}", re.ASCII)
+_PROGRAM = pattern(
     r"ip6?tables(?:-legacy|-nft)?(?P<saves>-save)?(?P<words>(?: {1,8}-[\w-]{1,20}(?:[ =][\w.]{1,64})?){0,8})"
     r"[ \t]{0,8}(?P<rest>[|>;&].{0,200})?\s*$",
     re.ASCII,
 )
-_OF_TABLE = re.compile(r"(?: |^)(?:-t ?|--table[ =])(\w+)", re.ASCII)
-_RULES_OF = re.compile(r"(?: |^)(?:-[a-zA-Z]{0,3}S|--list-rules)(?: +(?P<chain>[^\s-]\S{0,63}))?(?: |$)", re.ASCII)
-_LISTS = re.compile(r"(?: |^)(?:-[a-zA-Z]{0,5}L[a-z]{0,5}|--list)(?: |$)", re.ASCII)
-_KEEPS = re.compile(r"(?:\| *(?:tee|cat|less|more)\b|>|[;&])", re.ASCII)
-_COUNTED = re.compile(r"(-[AP] \S+(?: [A-Z]+)?) -c [0-9]+ [0-9]+", re.ASCII)
+_OF_TABLE = pattern(r"(?: |^)(?:-t ?|--table[ =])(\w+)", re.ASCII)
+_RULES_OF = pattern(r"(?: |^)(?:-[a-zA-Z]{0,3}S|--list-rules)(?: +(?P<chain>[^\s-]\S{0,63}))?(?: |$)", re.ASCII)
+_LISTS = pattern(r"(?: |^)(?:-[a-zA-Z]{0,5}L[a-z]{0,5}|--list)(?: |$)", re.ASCII)
+_KEEPS = pattern(r"(?:\| *(?:tee|cat|less|more)\b|>|[;&])", re.ASCII)
+_COUNTED = pattern(r"(-[AP] \S+(?: [A-Z]+)?) -c [0-9]+ [0-9]+", re.ASCII)
 _SPACES = str.maketrans({"\xa0": " ", "\ufeff": None, "\u200b": None})
 _LISTED_TABLES = {frozenset(chains): table for table, chains in CHAINS_OF_TABLE.items() if table != "security"} | {
     frozenset(("PREROUTING", "OUTPUT", "POSTROUTING")): "nat"

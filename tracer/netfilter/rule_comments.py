@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_HASH = re.compile(r"cali:[-_A-Za-z0-9]{1,40}(?:;[ ]?|$)", re.ASCII)
-_COMMENT = re.compile(r'(?:--comment |\bcomment (?="))(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<word>\S+))', re.ASCII)
+from tracer.patterns import pattern
+
+_HASH = pattern(r"cali:[-_A-Za-z0-9]{1,40}(?:;[ ]?|$)", re.ASCII)
+_COMMENT = pattern(r'(?:--comment |\bcomment (?="))(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<word>\S+))', re.ASCII)
 
 
 def spoken(comments: Iterable[str]) -> str:

@@ -16,16 +16,17 @@ from tracer.errors import ParseError
 from tracer.netfilter.rule_text import parse_rule
 from tracer.netfilter.scalars import BadValue, address_mask, port_range
 from tracer.netfilter.target_options import nat_range
+from tracer.patterns import pattern
 from tracer.probability import odds
 
-_VALUE = re.compile(
+_VALUE = pattern(
     r" (-[sdjg]|--(?:comment|dport|sport|to-destination|probability|name|nfacct-name|match-set))"
     r' ("(?:[^"\\]|\\.)*"|[^\s"!-][^\s"!]*)(?= |$)',
     re.ASCII,
 )
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-_PLAIN = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}(?:/32)?", re.ASCII)
-_PLAIN_WITH_PORT = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}:[1-9][0-9]{{0,3}}", re.ASCII)
+_PLAIN = pattern(rf"{_OCTET}(?:\.{_OCTET}){{3}}(?:/32)?", re.ASCII)
+_PLAIN_WITH_PORT = pattern(rf"{_OCTET}(?:\.{_OCTET}){{3}}:[1-9][0-9]{{0,3}}", re.ASCII)
 
 
 # Options that take no word, wherever they are known. NB: --set takes two of the set module.

@@ -18,10 +18,11 @@ from tracer.netfilter import model as m
 from tracer.netfilter.match_options import Option
 from tracer.netfilter.rule_comments import spoken
 from tracer.netfilter.scalars import BadValue, address_mask, protocol
+from tracer.patterns import pattern
 
-_WORD = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"(?=\s|$)|([^\s"]+)(?=\s|$))', re.ASCII)
-_COUNTERS = re.compile(r"\[[0-9]+:[0-9]+\] ", re.ASCII)
-_ESCAPE = re.compile(r"\\(.)")
+_WORD = pattern(r'\s*(?:"((?:[^"\\]|\\.)*)"(?=\s|$)|([^\s"]+)(?=\s|$))', re.ASCII)
+_COUNTERS = pattern(r"\[[0-9]+:[0-9]+\] ", re.ASCII)
+_ESCAPE = pattern(r"\\(.)")
 _GENERAL = {
     "-s": "-s",
     "--source": "-s",

@@ -8,9 +8,10 @@ from functools import lru_cache
 
 from tracer.netfilter.model import AddressMask, PortRange
 from tracer.packet import Address
+from tracer.patterns import pattern
 
-_NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20}", re.ASCII)
-_PREFIX = re.compile(r"[0-9]{1,3}", re.ASCII)
+_NUMBER = pattern(r"0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20}", re.ASCII)
+_PREFIX = pattern(r"[0-9]{1,3}", re.ASCII)
 
 PROTOCOLS = {
     "all": 0,

@@ -11,7 +11,6 @@ Source: ip_tables.c (ipt_do_table), nf_tables_core.c (nft_do_chain), Linux 6.18.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,6 +23,7 @@ from tracer.netfilter.leaf import Leaf, StepList
 from tracer.netfilter.rule_language import C, P, R, RuleLanguage
 from tracer.netfilter.view import UnknownAnswer, View
 from tracer.packet import Packet
+from tracer.patterns import pattern
 from tracer.trace import Step, Unknown
 
 _ONE, _HALF, _NONE = Fraction(1), Fraction(1, 2), Fraction(0)
@@ -31,7 +31,7 @@ _ONE, _HALF, _NONE = Fraction(1), Fraction(1, 2), Fraction(0)
 _SPLIT, _CONDITION = 20, 10
 # How many in a row can be open with the packet the same: odds, what is not known, odds. Any more is one with one of those.
 _ALIKE = 3
-_HASH = re.compile(r"\b(?:jhash|symhash)\b")
+_HASH = pattern(r"\b(?:jhash|symhash)\b")
 """What falls out the same for every packet of a flow; any other draw is made for each packet."""
 _PLAIN = (Jumps, Ends, Passes, Returns)
 

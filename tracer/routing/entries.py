@@ -10,11 +10,12 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from tracer.errors import Fault, ParseError
 from tracer.json_values import load_json
 from tracer.packet import Address
+from tracer.patterns import pattern
 from tracer.routing import ip_text, proc_text
 from tracer.routing.model import Network
 
-_INTEGER = re.compile(r"-?(?:0[xX][0-9a-fA-F]{1,40}|[0-9]{1,40})", re.ASCII)
-_MASK = re.compile(r"[0-9]{1,3}", re.ASCII)
+_INTEGER = pattern(r"-?(?:0[xX][0-9a-fA-F]{1,40}|[0-9]{1,40})", re.ASCII)
+_MASK = pattern(r"[0-9]{1,3}", re.ASCII)
 
 
 def load_entries(text: str, file: str, kind: str) -> tuple[Entry, ...]:

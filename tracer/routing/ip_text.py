@@ -17,20 +17,21 @@ from itertools import pairwise
 
 from tracer import pasted
 from tracer.errors import Fault, ParseError
+from tracer.patterns import pattern
 
 Fields = dict[str, object]
 Lines = list[tuple[int, str]]
 """Each line with its number; without those that stand around a listing."""
 
-_HEAD = re.compile(r"(?P<index>[0-9]{1,9}): (?P<name>[^\s:@]{1,64})(?:@(?P<peer>[^\s:]{1,64}))?:(?P<rest> .*)", re.ASCII)
-_ONE_LINE = re.compile(r"(?P<index>[0-9]{1,9}): (?P<name>[^\s:@]{1,64})(?:@[^\s:]{1,64})?[ \t]+(?P<rest>inet6? .*)", re.ASCII)
-_BRIEF = re.compile(r"[^\s:]{1,80}[ \t]+(?:UP|DOWN|UNKNOWN|LOWERLAYERDOWN|DORMANT|TESTING|NOTPRESENT)(?:[ \t]|$)", re.ASCII)
-_RULE = re.compile(r"(?P<priority>[0-9]{1,10}):[ \t](?P<rest>.*)", re.ASCII)
-_MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", re.ASCII)
-_DIGITS = re.compile(r"[0-9]{1,10}", re.ASCII)
-_STATS = re.compile(r"(?:[RT]X(?: errors)?:|[0-9]+(?:[KMGT]|[ \t]|$))", re.ASCII)
-_MORE = re.compile(r"\\[ \t]")
-_OWN = re.compile(r"[0-9]{1,9}: |[0-9]{1,10}:\t|(?:[a-z]{1,12} )?(?:default|[0-9a-f]{1,4}[.:][0-9a-f.:/]{0,48}) ", re.ASCII)
+_HEAD = pattern(r"(?P<index>[0-9]{1,9}): (?P<name>[^\s:@]{1,64})(?:@(?P<peer>[^\s:]{1,64}))?:(?P<rest> .*)", re.ASCII)
+_ONE_LINE = pattern(r"(?P<index>[0-9]{1,9}): (?P<name>[^\s:@]{1,64})(?:@[^\s:]{1,64})?[ \t]+(?P<rest>inet6? .*)", re.ASCII)
+_BRIEF = pattern(r"[^\s:]{1,80}[ \t]+(?:UP|DOWN|UNKNOWN|LOWERLAYERDOWN|DORMANT|TESTING|NOTPRESENT)(?:[ \t]|$)", re.ASCII)
+_RULE = pattern(r"(?P<priority>[0-9]{1,10}):[ \t](?P<rest>.*)", re.ASCII)
+_MAC = pattern(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", re.ASCII)
+_DIGITS = pattern(r"[0-9]{1,10}", re.ASCII)
+_STATS = pattern(r"(?:[RT]X(?: errors)?:|[0-9]+(?:[KMGT]|[ \t]|$))", re.ASCII)
+_MORE = pattern(r"\\[ \t]")
+_OWN = pattern(r"[0-9]{1,9}: |[0-9]{1,10}:\t|(?:[a-z]{1,12} )?(?:default|[0-9a-f]{1,4}[.:][0-9a-f.:/]{0,48}) ", re.ASCII)
 _TYPES = ("", "unicast", "local", "broadcast", "anycast", "multicast", "blackhole", "unreachable", "prohibit", "throw", "nat", "xresolve")
 _WITHOUT_HOPS = frozenset({"blackhole", "unreachable", "prohibit", "throw"})
 _ROUTE_FLAGS = frozenset(

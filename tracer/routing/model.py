@@ -12,6 +12,7 @@ from fractions import Fraction
 from ipaddress import IPv4Network, IPv6Network
 
 from tracer.packet import Address
+from tracer.patterns import pattern
 
 Network = IPv4Network | IPv6Network
 
@@ -23,7 +24,7 @@ TUNNELS = frozenset({"vxlan", "geneve", "ipip", "sit", "gre", "gretap", "ip6tnl"
 STACKED = frozenset({"vlan", "macvlan", "macvtap", "ipvlan", "ipvtap"})
 """Kinds of devices whose frames pass by the device that they lie on."""
 LOCAL_TABLE, MAIN_TABLE, DEFAULT_TABLE = "local", "main", "default"
-_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", re.ASCII)
+_MAC = pattern(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", re.ASCII)
 _BARE = frozenset({None, "veth", "bridge", "vlan", "macvlan", "bond", "team"})
 TABLE_NAMES = {"255": LOCAL_TABLE, "254": MAIN_TABLE, "253": DEFAULT_TABLE}
 
@@ -74,7 +75,7 @@ class RuleAction(StrEnum):
     OTHER = "other"
 
 
-_RELEASE = re.compile(r"v?([0-9]{1,3})\.([0-9]{1,3})", re.ASCII)
+_RELEASE = pattern(r"v?([0-9]{1,3})\.([0-9]{1,3})", re.ASCII)
 SOME_DEVICE = "?"
 """Stands for a device of which nothing is known."""
 

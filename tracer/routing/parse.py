@@ -17,6 +17,7 @@ from tracer import pasted
 from tracer.errors import Fault, Faults, ParseError
 from tracer.limits import HOPS
 from tracer.packet import Address
+from tracer.patterns import pattern
 from tracer.routing import ip_text, proc_text
 from tracer.routing.entries import Entry, entries_of, load_entries
 from tracer.routing.model import (
@@ -429,9 +430,9 @@ def _range(entry: Entry, single: str, first: str, last: str) -> PortRange | None
 
 
 _PROC_SYS = "/proc/sys/"
-_SETTING = re.compile(r"/proc/sys/([\w./-]{1,200})", re.ASCII)
-_OWN_SETTING = re.compile(r"(?:abi|crypto|debug|dev|fs|kernel|net|sunrpc|user|vm)[./]|[#;]|/proc/sys/", re.ASCII)
-_REFUSED = re.compile(r"(?:cat|grep|tail|head): ", re.ASCII)
+_SETTING = pattern(r"/proc/sys/([\w./-]{1,200})", re.ASCII)
+_OWN_SETTING = pattern(r"(?:abi|crypto|debug|dev|fs|kernel|net|sunrpc|user|vm)[./]|[#;]|/proc/sys/", re.ASCII)
+_REFUSED = pattern(r"(?:cat|grep|tail|head): ", re.ASCII)
 _AS_SYSCTL = str.maketrans("/.", "./")
 
 

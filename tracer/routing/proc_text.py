@@ -17,34 +17,35 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from tracer.errors import Fault, ParseError
+from tracer.patterns import pattern
 from tracer.routing.ip_text import Fields, Lines, lines_of
 
-_ROUTE = re.compile(
+_ROUTE = pattern(
     r"(?P<device>\S{1,64})\s+(?P<to>[0-9A-F]{8})\s+(?P<gateway>[0-9A-F]{8})\s+(?P<flags>[0-9A-F]{4})\s+-?[0-9]+\s+[0-9]+\s+(?P<metric>[0-9]{1,10})"
     r"\s+(?P<mask>[0-9A-F]{8})\s+[0-9]+\s+[0-9]+\s+[0-9]+\s*",
     re.ASCII,
 )
-_ROUTE_HEAD = re.compile(r"Iface\s+Destination\s+Gateway\s", re.ASCII)
-_PRINTED = re.compile(
+_ROUTE_HEAD = pattern(r"Iface\s+Destination\s+Gateway\s", re.ASCII)
+_PRINTED = pattern(
     r"(?P<to>default|[0-9.]{7,15})\s+(?P<gateway>[0-9.]{7,15}|-|\*)\s+(?P<mask>[0-9.]{7,15})\s+(?P<flags>[A-Z!]{1,10})\s+(?P<first>-|[0-9]{1,10})"
     r"\s+[0-9-]+\s+[0-9-]+\s+(?P<device>\S{1,64})\s*",
     re.ASCII,
 )
-_PRINTED_HEAD = re.compile(r"Kernel IP routing table|Destination\s+Gateway\s+Genmask\s+Flags\s", re.ASCII)
-_ROUTE6 = re.compile(
+_PRINTED_HEAD = pattern(r"Kernel IP routing table|Destination\s+Gateway\s+Genmask\s+Flags\s", re.ASCII)
+_ROUTE6 = pattern(
     r"(?P<to>[0-9a-f]{32}) (?P<length>[0-9a-f]{2}) (?P<source>[0-9a-f]{32}) (?P<source_length>[0-9a-f]{2}) (?P<gateway>[0-9a-f]{32})"
     r" (?P<metric>[0-9a-f]{8}) [0-9a-f]{8} [0-9a-f]{8} (?P<flags>[0-9a-f]{8})\s+(?P<device>\S{1,64})\s*",
     re.ASCII,
 )
-_ADDRESS6 = re.compile(
+_ADDRESS6 = pattern(
     r"(?P<address>[0-9a-f]{32}) (?P<index>[0-9a-f]{2,8}) (?P<length>[0-9a-f]{2}) (?P<scope>[0-9a-f]{2}) (?P<flags>[0-9a-f]{2,8})"
     r"\s+(?P<device>\S{1,64})\s*",
     re.ASCII,
 )
-_TABLE = re.compile(r"(?P<name>Main|Local|Default|Id [0-9]{1,10}):\s*", re.ASCII)
-_NODE = re.compile(r"\s*\+-- \S+ [0-9]+ [0-9]+ [0-9]+\s*", re.ASCII)
-_LEAF = re.compile(r"\s*\|-- (?P<address>[0-9.]{7,15})\s*", re.ASCII)
-_ALIAS = re.compile(
+_TABLE = pattern(r"(?P<name>Main|Local|Default|Id [0-9]{1,10}):\s*", re.ASCII)
+_NODE = pattern(r"\s*\+-- \S+ [0-9]+ [0-9]+ [0-9]+\s*", re.ASCII)
+_LEAF = pattern(r"\s*\|-- (?P<address>[0-9.]{7,15})\s*", re.ASCII)
+_ALIAS = pattern(
     r"\s*/(?P<length>[0-9]{1,2}) (?P<scope>\S{1,16}) (?P<type>UNSPEC|UNICAST|LOCAL|BROADCAST|ANYCAST|MULTICAST|BLACKHOLE|UNREACHABLE"
     r"|PROHIBIT|THROW|NAT|XRESOLVE)(?: tos=(?P<tos>[0-9]{1,3}))?\s*",
     re.ASCII,

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from tracer.patterns import pattern
+
 _DEFAULTS = {
     "net.ipv4.ip_forward": "0",
     "net.ipv4.ip_local_port_range": "32768\t60999",
@@ -28,9 +30,9 @@ _DEFAULTS = {
     "net.bridge.bridge-nf-call-iptables": "1",
     "net.bridge.bridge-nf-call-ip6tables": "1",
 }
-_CONF = re.compile(r"(net\.ipv[46]\.conf)\..+\.([a-z0-9_]+)", re.ASCII)
-_RANGE = re.compile(r"([0-9]{1,5})\s+([0-9]{1,5})", re.ASCII)
-_INTEGER = re.compile(r"-?[0-9]{1,10}", re.ASCII)
+_CONF = pattern(r"(net\.ipv[46]\.conf)\..+\.([a-z0-9_]+)", re.ASCII)
+_RANGE = pattern(r"([0-9]{1,5})\s+([0-9]{1,5})", re.ASCII)
+_INTEGER = pattern(r"-?[0-9]{1,10}", re.ASCII)
 
 
 @lru_cache(maxsize=4096)

@@ -14,8 +14,9 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from tracer.errors import Fault, ParseError
 from tracer.packet import Address
+from tracer.patterns import pattern
 
-_KEY = re.compile(r"[A-Za-z0-9+/]{43}=", re.ASCII)
+_KEY = pattern(r"[A-Za-z0-9+/]{43}=", re.ASCII)
 _NONE = "(none)"
 
 

@@ -21,6 +21,7 @@ from functools import partial
 
 from tracer.frozen import changed
 from tracer.packet import Protocol
+from tracer.patterns import pattern
 from tracer.routing import Link
 from tracer.simulate.afterwards import as_before, is_first, is_open
 from tracer.simulate.answering import answered, sent_back
@@ -34,8 +35,8 @@ from tracer.trace import Disposition, Hop, StackKind, Step, Unknown
 
 _HEADERS = {4: 40, 6: 60}
 """What IP and TCP add to a segment."""
-_SET = re.compile(r"-j TCPMSS --set-mss (?P<iptables>[0-9]{1,5})\b|tcp option maxseg size set (?P<nft>[0-9]{1,5})\b", re.ASCII)
-_CLAMPED = re.compile(r"-j TCPMSS --clamp-mss-to-pmtu\b|tcp option maxseg size set rt mtu\b", re.ASCII)
+_SET = pattern(r"-j TCPMSS --set-mss (?P<iptables>[0-9]{1,5})\b|tcp option maxseg size set (?P<nft>[0-9]{1,5})\b", re.ASCII)
+_CLAMPED = pattern(r"-j TCPMSS --clamp-mss-to-pmtu\b|tcp option maxseg size set rt mtu\b", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ Refuses to guess between nodes, and to mix two snapshots: of two of them in one 
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from tracer.errors import SnapshotError
+from tracer.patterns import pattern
 from tracer.snapshot.layout import KINDS, OBJECTS, UNPLACED, Layout, recognise
 from tracer.snapshot.node_files import BY_NAME
 from tracer.snapshot.vendors import is_said_again, is_unused
@@ -30,11 +30,11 @@ _ASIDE = (
     "API objects in folders, which count only where no Services stand above them. Put those of this cluster into a folder called objects"
 )
 _OBJECT_HEAD = b'{"kind": "List"'
-_TOP = re.compile(rf"(?P<kind>{'|'.join(KINDS)})\.(?:json|ya?ml)")
-_NODE_FILE = re.compile(r"nodes/[^/]{1,253}/(?P<name>[^/]{1,100})")
-_OF_A_POD = re.compile(r"(?:.*/)?nodes/[^/]+/pods/[^/_]+_[^/_]+/[^/]+")
+_TOP = pattern(rf"(?P<kind>{'|'.join(KINDS)})\.(?:json|ya?ml)")
+_NODE_FILE = pattern(r"nodes/[^/]{1,253}/(?P<name>[^/]{1,100})")
+_OF_A_POD = pattern(r"(?:.*/)?nodes/[^/]+/pods/[^/_]+_[^/_]+/[^/]+")
 """What lies in the folder of a pod's own stack is no node's, whatever it is: what such a stack has not is left there."""
-_WORD = re.compile(r"[a-z0-9.-]+")
+_WORD = pattern(r"[a-z0-9.-]+")
 _SAID_ROOTS = 5
 _BUNDLES_FOLDERS = ("cluster-resources", "cluster-scoped-resources", "namespaces")
 """Folders of bundles, by which the files in them are known: a snapshot is not looked for in one."""

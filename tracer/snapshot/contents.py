@@ -15,6 +15,7 @@ from functools import partial
 from tracer.kube.json_text import to_utf8
 from tracer.kube.object_file import ObjectFile
 from tracer.kube.objects import Objects
+from tracer.patterns import pattern
 from tracer.snapshot.looks import ROWS, Row
 from tracer.snapshot.node_files import BY_NAME
 from tracer.snapshot.object_glance import ObjectGlance, glance_objects
@@ -25,17 +26,17 @@ _FAMILY_HEAD = 262_144
 _NODES_KEPT = 20_000
 _SHORTEST_INSTANCE = 4
 _BINARY = b"\x00"
-_ADDRESS = re.compile(
+_ADDRESS = pattern(
     r"""(?: -[sd] |\bfrom |\bvia |"dst": ?"|"src": ?"|"gateway": ?"|^)([0-9a-f]{1,4}[.:][0-9a-f.:]{1,40})""", re.ASCII | re.MULTILINE
 )
-_PROGRAM6 = re.compile(r"ip6tables|(?:^|[\s/_-])ip (?:-[a-z]{1,8} ){0,3}-6", re.ASCII)
-_NAME6 = re.compile(r"ip6|ipv6|[-_]v6|_-6_", re.ASCII)
+_PROGRAM6 = pattern(r"ip6tables|(?:^|[\s/_-])ip (?:-[a-z]{1,8} ){0,3}-6", re.ASCII)
+_NAME6 = pattern(r"ip6|ipv6|[-_]v6|_-6_", re.ASCII)
 """What collectors call files of IPv6."""
-_NODE_NAME = re.compile(rb"""["']?nodeName["']?[ \t]{0,4}:[ \t]{0,4}["']?([a-z0-9][a-z0-9.-]{0,252})""")
+_NODE_NAME = pattern(rb"""["']?nodeName["']?[ \t]{0,4}:[ \t]{0,4}["']?([a-z0-9][a-z0-9.-]{0,252})""")
 _HOST_FILES = ("hostname", "uname", "nodename")
 _HOST_LONGEST = 1_000
-_HOST = re.compile(r"[a-z0-9][a-z0-9.-]{0,252}", re.ASCII)
-_NODE_KIND = re.compile(rb"""["']?kind["']?[ \t]{0,4}:[ \t]{0,4}["']?Node(?:List)?\b""")
+_HOST = pattern(r"[a-z0-9][a-z0-9.-]{0,252}", re.ASCII)
+_NODE_KIND = pattern(rb"""["']?kind["']?[ \t]{0,4}:[ \t]{0,4}["']?Node(?:List)?\b""")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

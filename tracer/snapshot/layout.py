@@ -15,6 +15,7 @@ from enum import StrEnum
 
 from tracer.kube import kinds
 from tracer.kube.json_text import to_utf8
+from tracer.patterns import pattern
 from tracer.snapshot import node_files
 from tracer.snapshot.timeline import BASE, is_recording, is_timeline
 
@@ -70,27 +71,27 @@ class Layout:
 _EXT = r"\.(?:json|ya?ml)"
 _PLURAL = "|".join(KINDS)
 _BUNDLE_WORDS = {kind.bundle_word: kind.name for kind in kinds.KINDS if kind.bundle_word}
-_NODE_FILE = re.compile(r"nodes/(?P<node>[^/]+)/(?P<name>[^/]+)")
-_POD_STACK_FILE = re.compile(r"nodes/(?P<stack>[^/]+/pods/[^/_]+_[^/_]+)/(?P<name>[^/]+)")
-_UNPLACED = re.compile(rf"{UNPLACED}(?P<name>[^/]+)/.+")
-_TOP = re.compile(rf"(?P<kinds>{_PLURAL}){_EXT}")
-_ANY_TOP = re.compile(rf"[^/]+{_EXT}")
-_TROUBLESHOOT = re.compile(rf"(?:.*/)?cluster-resources/(?P<kinds>{_PLURAL}|{'|'.join(_BUNDLE_WORDS)})(?:/[^/]+)?\.json")
-_MUST_GATHER = re.compile(
+_NODE_FILE = pattern(r"nodes/(?P<node>[^/]+)/(?P<name>[^/]+)")
+_POD_STACK_FILE = pattern(r"nodes/(?P<stack>[^/]+/pods/[^/_]+_[^/_]+)/(?P<name>[^/]+)")
+_UNPLACED = pattern(rf"{UNPLACED}(?P<name>[^/]+)/.+")
+_TOP = pattern(rf"(?P<kinds>{_PLURAL}){_EXT}")
+_ANY_TOP = pattern(rf"[^/]+{_EXT}")
+_TROUBLESHOOT = pattern(rf"(?:.*/)?cluster-resources/(?P<kinds>{_PLURAL}|{'|'.join(_BUNDLE_WORDS)})(?:/[^/]+)?\.json")
+_MUST_GATHER = pattern(
     rf"(?:.*/)?(?:namespaces/[^/]+/[a-z0-9.-]+/(?P<kinds>{_PLURAL})(?:/[^/]+)?"
     r"|cluster-scoped-resources/core/(?P<cluster>nodes|namespaces)(?:/[^/]+)?)\.ya?ml"
 )
-_MUST_GATHER_ONE = re.compile(r"(?:.*/)?namespaces/(?P<a>[^/]+)/(?:(?P=a)|pods/(?P<pod>[^/]+)/(?P=pod))\.ya?ml")
-_CILIUM = re.compile(rf"(?:.*/)?(?:k8s|gatewayapi)-(?P<kinds>{_PLURAL})(?:-[0-9-]+)?\.ya?ml")
-_CILIUM_NODE = re.compile(
+_MUST_GATHER_ONE = pattern(r"(?:.*/)?namespaces/(?P<a>[^/]+)/(?:(?P=a)|pods/(?P<pod>[^/]+)/(?P=pod))\.ya?ml")
+_CILIUM = pattern(rf"(?:.*/)?(?:k8s|gatewayapi)-(?P<kinds>{_PLURAL})(?:-[0-9-]+)?\.ya?ml")
+_CILIUM_NODE = pattern(
     r"(?:.*/)?(?:cilium-)?bugtool-(?P<pod>[a-z][a-z0-9-]{0,60}?-[a-z0-9]{5})(?:-[0-9]{8}-[0-9]{6})?(?:-[0-9]+)?(?:\.tar\.gz|\.tgz)?/"
     r"(?:.*/)?cmd/(?P<name>[^/]+)\.(?:md|txt)"
 )
-_CLUSTER_INFO = re.compile(rf"(?P<namespace>[^/]+)/(?P<kinds>{_PLURAL}){_EXT}")
-_VERSION = re.compile(r"(?:(?:.*/)?cluster-info/cluster_version\.json|version\.json|(?:.*/)?k8s-version(?:-[0-9-]+)?\.txt)")
+_CLUSTER_INFO = pattern(rf"(?P<namespace>[^/]+)/(?P<kinds>{_PLURAL}){_EXT}")
+_VERSION = pattern(r"(?:(?:.*/)?cluster-info/cluster_version\.json|version\.json|(?:.*/)?k8s-version(?:-[0-9-]+)?\.txt)")
 _BUGTOOL = {word: file.name for file in node_files.NODE_FILES for word in file.bugtool}
 _DEFAULT_BACK_END = ("iptables-save--c", "ip6tables-save--c")
-_LOOKS_LIKE_OBJECTS = re.compile(rb"(?:^|[\s{,\"'])(?:kind|apiVersion|items)[\"']?\s*:|^\s*\[(?!\s*\{)")
+_LOOKS_LIKE_OBJECTS = pattern(rb"(?:^|[\s{,\"'])(?:kind|apiVersion|items)[\"']?\s*:|^\s*\[(?!\s*\{)")
 
 
 _PRECEDENCE = (

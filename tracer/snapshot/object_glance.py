@@ -5,15 +5,15 @@ Owns the look that decides whether a file under any name is a file of API object
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from tracer.kube.json_text import to_utf8
+from tracer.patterns import pattern
 
-_KIND = re.compile(rb"""(?:^|[\s{,])["']?kind["']?[ \t]{0,8}:[ \t]{0,8}["']?([A-Z][A-Za-z]{1,62})\b""")
-_VERSION = re.compile(rb"""(?:^|[\s{,])["']?apiVersion["']?[ \t]{0,8}:[ \t]{0,8}["']?[a-z0-9./-]{2,100}""")
+_KIND = pattern(rb"""(?:^|[\s{,])["']?kind["']?[ \t]{0,8}:[ \t]{0,8}["']?([A-Z][A-Za-z]{1,62})\b""")
+_VERSION = pattern(rb"""(?:^|[\s{,])["']?apiVersion["']?[ \t]{0,8}:[ \t]{0,8}["']?[a-z0-9./-]{2,100}""")
 # Next to each other, in either order, as every object has them: a reference to a Service has other words in between, or no version.
-_SERVICE = re.compile(
+_SERVICE = pattern(
     rb"""apiVersion["']?[ \t]{0,8}:[ \t]{0,8}["']?v1["']?[,\s]{1,40}["']?kind["']?[ \t]{0,8}:[ \t]{0,8}["']?Service(?:List)?\b"""
     rb"""|kind["']?[ \t]{0,8}:[ \t]{0,8}["']?Service(?:List)?["']?[,\s]{1,40}["']?apiVersion["']?[ \t]{0,8}:[ \t]{0,8}["']?v1\b"""
 )

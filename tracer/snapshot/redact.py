@@ -25,6 +25,7 @@ from tracer.kube.kept_parts import KEPT_KINDS, kept_parts
 from tracer.kube.kinds import KINDS, group_of, is_namesake
 from tracer.kube.object_file import UNREAD
 from tracer.kube.other_policies import POLICY_KINDS
+from tracer.patterns import pattern
 from tracer.snapshot import node_files
 from tracer.snapshot.layout import Layout, looks_like_objects, recognise
 from tracer.snapshot.timeline import STEPS, file_after_step
@@ -32,13 +33,13 @@ from tracer.snapshot.yaml_documents import YamlDocument
 from tracer.snapshot.yaml_stream import has_more, json_spans, read_stream
 
 # A namespace may be called "secrets": folders count only where a bundle keeps Secrets in them.
-_SECRET_PATH = re.compile(
+_SECRET_PATH = pattern(
     r"(?:.*/)?(?:k8s-)?secrets?(?:-[0-9-]+)?\.(?:json|jsonl|ya?ml|txt)|(?:.*/)?cluster-resources/(?:image-pull-)?secrets/.+|secrets/[^/]+/.+",
     re.IGNORECASE,
 )
-_SMELL = re.compile(r"kind\W{0,60}(?:!{0,4}str\W{1,20}|\w{1,30}\W{1,20})?(?:secret|configmap)(?:list)?\b|stringdata", re.IGNORECASE)
-_SMELL_AT_LINE_START = re.compile(r"^[ \t\"'{\[,-]*kind[\"']?[ \t]*:[ \t]*[\"']?(?:secret|configmap)", re.IGNORECASE | re.MULTILINE)
-_ESCAPED = re.compile(r"\\(?:u([0-9a-f]{4})|x([0-9a-f]{2})|U([0-9a-f]{8})|(\r?\n[ \t]*))", re.IGNORECASE)
+_SMELL = pattern(r"kind\W{0,60}(?:!{0,4}str\W{1,20}|\w{1,30}\W{1,20})?(?:secret|configmap)(?:list)?\b|stringdata", re.IGNORECASE)
+_SMELL_AT_LINE_START = pattern(r"^[ \t\"'{\[,-]*kind[\"']?[ \t]*:[ \t]*[\"']?(?:secret|configmap)", re.IGNORECASE | re.MULTILINE)
+_ESCAPED = pattern(r"\\(?:u([0-9a-f]{4})|x([0-9a-f]{2})|U([0-9a-f]{8})|(\r?\n[ \t]*))", re.IGNORECASE)
 _WORDS = (b"secret", b"configmap")
 _ESCAPES = (b"\\u", b"\\x", b"\\\n", b"\\\r")
 _CREDENTIALS = (b"PRIVATE KEY-----", b"client-key-data", b"client-certificate-data", b"certificate-authority-data")
@@ -684,7 +685,7 @@ def _are_zeros(value: object) -> bool:
     return isinstance(value, list) and not any(one != 0 or one is False for one in value)
 
 
-_NOT_SPACE = re.compile(r"[^ \t\n\r]")
+_NOT_SPACE = pattern(r"[^ \t\n\r]")
 
 
 def _values(text: str) -> list[object]:

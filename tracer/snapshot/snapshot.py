@@ -19,6 +19,7 @@ from tracer.kube.object_file import Document, FoundText, ObjectFile
 from tracer.kube.objects import Objects
 from tracer.limits import DEFAULT, Limits
 from tracer.packet import Address
+from tracer.patterns import pattern
 from tracer.snapshot.layout import Bundle, Layout, recognise
 from tracer.snapshot.text_lines import TextLines
 from tracer.snapshot.wrong_form import WrongForm, wrong_form
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 _CHARACTERS_KEPT = 48_000_000
 _LINES_KEPT = 8
-_FENCE = re.compile(r"^```", re.MULTILINE)
+_FENCE = pattern(r"^```", re.MULTILINE)
 
 
 class Snapshot:

@@ -13,12 +13,13 @@ from itertools import pairwise
 from tracer.errors import Fault, ParseError
 from tracer.kube.fields import Fields, Origin
 from tracer.kube.json_text import decode_json
+from tracer.patterns import pattern
 
 BASE = "base/"
 """The folder of the snapshot at a timeline's start."""
 STEPS = "steps.json"
-_ANSWERS = re.compile(r"[a-z]+\.(?:list\.json|watch\.jsonl)", re.ASCII)
-_AFTER = re.compile(r"step-(?P<step>[0-9]{2,6})/(?P<node_and_name>(?:[^/]+/pods/[^/_]+_)?[^/]+)", re.ASCII)
+_ANSWERS = pattern(r"[a-z]+\.(?:list\.json|watch\.jsonl)", re.ASCII)
+_AFTER = pattern(r"step-(?P<step>[0-9]{2,6})/(?P<node_and_name>(?:[^/]+/pods/[^/_]+_)?[^/]+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

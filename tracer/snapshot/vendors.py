@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from tracer.patterns import pattern
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vendor:
@@ -28,21 +30,21 @@ class Vendor:
 VENDORS = (
     Vendor(
         program="sosreport",
-        unused=re.compile(r"(?:^|/)ip_netns_exec_[^/]{1,200}$", re.ASCII),
-        again=re.compile(
+        unused=pattern(r"(?:^|/)ip_netns_exec_[^/]{1,200}$", re.ASCII),
+        again=pattern(
             r"(?:^|/)sos_commands/networking/(?:ip_-o_addr|ip_neigh_show_nud_noarp|netstat_-[TW]_-agn|ss_-peaonmi|ip_-d_(?:-6_)?route_show_cache)$",
             re.ASCII,
         ),
     ),
     Vendor(
         program="Rancher's log collector",
-        unused=re.compile(r"(?:^|/)networking/(?:ss(?:[46]|tunlp[46]|itan|uapn|wapn|xapn)\w{0,8}|netstatistics)$", re.ASCII),
-        again=re.compile(
+        unused=pattern(r"(?:^|/)networking/(?:ss(?:[46]|tunlp[46]|itan|uapn|wapn|xapn)\w{0,8}|netstatistics)$", re.ASCII),
+        again=pattern(
             r"(?:^|/)(?:networking/(?:ssanp|ipv6addrshow|ipv6neighbour)|systeminfo/(?:systemd-resolved|etcresolvconf))$",
             re.ASCII,
         ),
     ),
-    Vendor(program="calicoctl node diags", again=re.compile(r"(?:^|/)diagnostics/(?:ipv6_addr|ipset_container)$", re.ASCII)),
+    Vendor(program="calicoctl node diags", again=pattern(r"(?:^|/)diagnostics/(?:ipv6_addr|ipset_container)$", re.ASCII)),
 )
 
 

@@ -15,6 +15,7 @@ from itertools import islice
 
 from tracer.kube.between import REFUSALS
 from tracer.kube.json_text import to_utf8
+from tracer.patterns import pattern
 from tracer.snapshot.layout import KINDS, looks_like_objects
 from tracer.snapshot.node_files import BY_NAME
 from tracer.snapshot.yaml_stream import TEMPLATE_SAID, is_template
@@ -24,25 +25,25 @@ _ADDRESSES_ASKED = 2_000
 _QUOTED = 300
 WANTED = "kubectl get services,endpointslices,nodes,pods -A -o json > cluster.json"
 """What gives one file with all that a snapshot needs first."""
-_TABLE = re.compile(
+_TABLE = pattern(
     r"^(?:NAMESPACE[ \t]+)?NAME[ \t]+(?:[A-Z][A-Z0-9()-]*(?:[ \t]+|$))*(?:AGE|STATUS|READY|TYPE|ROLES|PORTS?(?:\(S\))?|ENDPOINTS|LABELS)\b",
     re.ASCII | re.MULTILINE,
 )
-_DESCRIBED = re.compile(r"^Name:[ \t]+\S", re.ASCII | re.MULTILINE)
-_DESCRIBED_TOO = re.compile(r"^(?:Namespace|Labels|Annotations|Selector|IP Family Policy|Roles|Priority):", re.ASCII | re.MULTILINE)
-_SAID_BY_KUBECTL = re.compile(
+_DESCRIBED = pattern(r"^Name:[ \t]+\S", re.ASCII | re.MULTILINE)
+_DESCRIBED_TOO = pattern(r"^(?:Namespace|Labels|Annotations|Selector|IP Family Policy|Roles|Priority):", re.ASCII | re.MULTILINE)
+_SAID_BY_KUBECTL = pattern(
     rf"^(?:(?:{'|'.join(REFUSALS)})[^\n]{{0,400}}|(?:bash|sh|zsh): [^\n]{{0,200}}not found[^\n]{{0,40}})",
     re.ASCII | re.MULTILINE,
 )
-_LISTED_RULES = re.compile(r"^Chain [\w.:-]{1,60} \((?:policy|[0-9]{1,6} references)", re.ASCII | re.MULTILINE)
-_BRIEF = re.compile(
+_LISTED_RULES = pattern(r"^Chain [\w.:-]{1,60} \((?:policy|[0-9]{1,6} references)", re.ASCII | re.MULTILINE)
+_BRIEF = pattern(
     r"^(?:lo[ \t]{1,40}UNKNOWN|[\w.@:-]{1,40}[ \t]{1,40}(?:UP|DOWN))[ \t]{1,40}[0-9a-f]{1,4}[.:][0-9a-f.:]{1,40}", re.ASCII | re.MULTILINE
 )
-_PAGE = re.compile(r"^[ \t\r\n]{0,100}<(?:!doctype html|html)", re.ASCII | re.IGNORECASE)
-_STATUS = re.compile(r"""["']?kind["']?[ \t]*:[ \t]*["']?Status["']?(?=[\s,}]|$)""", re.ASCII)
-_ITEMS = re.compile(r"""["']?items["']?[ \t]*:""", re.ASCII)
-_OF_STATUS = re.compile(r"""["']?(message|reason|code)["']?[ \t]*:[ \t]*("(?:[^"\\\n]|\\.){0,600}"|[^\n,}]{1,600})""", re.ASCII)
-_ADDRESS = re.compile(rb"""IP(?:(?<=(clusterIP))|(?<=(podIP))|(?<=(hostIP)))["']?[ \t]*:[ \t]*["']?([^"'\s,{}\[\]$\\]{1,80})""")
+_PAGE = pattern(r"^[ \t\r\n]{0,100}<(?:!doctype html|html)", re.ASCII | re.IGNORECASE)
+_STATUS = pattern(r"""["']?kind["']?[ \t]*:[ \t]*["']?Status["']?(?=[\s,}]|$)""", re.ASCII)
+_ITEMS = pattern(r"""["']?items["']?[ \t]*:""", re.ASCII)
+_OF_STATUS = pattern(r"""["']?(message|reason|code)["']?[ \t]*:[ \t]*("(?:[^"\\\n]|\\.){0,600}"|[^\n,}]{1,600})""", re.ASCII)
+_ADDRESS = pattern(rb"""IP(?:(?<=(clusterIP))|(?<=(podIP))|(?<=(hostIP)))["']?[ \t]*:[ \t]*["']?([^"'\s,{}\[\]$\\]{1,80})""")
 """Begins with what all keys end with: megabytes without one are passed over at once."""
 _NO_ADDRESS = frozenset({"None", "null", "~", "<none>"})
 _ARCHIVES = (b"PK\x03\x04", b"\x1f\x8b", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"BZh")

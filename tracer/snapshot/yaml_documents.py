@@ -19,14 +19,15 @@ import yaml
 from tracer.errors import Fault, ParseError
 from tracer.kube.json_text import fault_at
 from tracer.limits import DIGITS, EXPANDED, NESTING
+from tracer.patterns import pattern
 
 _PART = 65_536
 """Characters that libyaml is handed at once, where it does not say how many."""
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLEAN = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_INTEGER = re.compile(rf"[-+]?[0-9]{{1,{DIGITS}}}", re.ASCII)
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII)
+_INTEGER = pattern(rf"[-+]?[0-9]{{1,{DIGITS}}}", re.ASCII)
+_FLOAT = pattern(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII)
 _CORE_TAG = "tag:yaml.org,2002:"
 _MERGE = "<<"
 

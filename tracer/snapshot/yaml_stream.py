@@ -17,20 +17,21 @@ from tracer.errors import Fault
 from tracer.kube.between import between
 from tracer.kube.item_spans import Spans, find_spans
 from tracer.kube.json_text import fault_at
+from tracer.patterns import pattern
 
 # PyYAML is imported where something is read as YAML: most snapshots are JSON.
 if TYPE_CHECKING:
     from tracer.snapshot.yaml_documents import Allowance, YamlDocument
 
-_AT_EDGE = re.compile(r"^(?:---(?![^ \t\r\n])|[^ \t\r\n#-])", re.MULTILINE)
-_ENDS = re.compile(r"\.\.\.(?![^ \t\r\n])[^\n]*")
+_AT_EDGE = pattern(r"^(?:---(?![^ \t\r\n])|[^ \t\r\n#-])", re.MULTILINE)
+_ENDS = pattern(r"\.\.\.(?![^ \t\r\n])[^\n]*")
 _FIRST_KEY = "apiVersion:"
-_CONTENT = re.compile(r"^(?!---[ \t]*(?:#[^\n]*)?\r?$)[ \t]*[^ \t\r\n#%]", re.MULTILINE)
+_CONTENT = pattern(r"^(?!---[ \t]*(?:#[^\n]*)?\r?$)[ \t]*[^ \t\r\n#%]", re.MULTILINE)
 _YAML_NAMES = (".yaml", ".yml")
-_YAML = re.compile(rb"^(?:apiVersion|kind|items)[ \t]*:", re.MULTILINE)
+_YAML = pattern(rb"^(?:apiVersion|kind|items)[ \t]*:", re.MULTILINE)
 _HEAD = 65_536
 _KIND_KEY, _ITEMS_KEY = "\nkind:", "\nitems:"
-_LIST_KIND = re.compile(r"kind:[ \t]{1,8}[\"']?(?P<kind>[A-Za-z]{0,60}List)[\"']?[ \t\r]{0,8}(?:\n|\Z)", re.ASCII)
+_LIST_KIND = pattern(r"kind:[ \t]{1,8}[\"']?(?P<kind>[A-Za-z]{0,60}List)[\"']?[ \t\r]{0,8}(?:\n|\Z)", re.ASCII)
 _NEAR = 3
 """In so many lines before a fault a template's mark may have caused it."""
 TEMPLATE_SAID = (

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from tracer.frozen import changed
 from tracer.packet import Protocol
+from tracer.patterns import pattern
 from tracer.stations.lookup_stations import lookup_stations
 from tracer.stations.reply_stations import reply_stations
 from tracer.stations.station import ENDS, Station, StationKind, passes
@@ -30,7 +31,7 @@ Taken = tuple[int | str, ...]
 IPVS = "ipvs"
 _ADDRESSED = ("destination", "destination_port")
 
-_JUMP = re.compile(r"(?:jump|goto) (?P<chain>\S+)", re.ASCII)
+_JUMP = pattern(r"(?:jump|goto) (?P<chain>\S+)", re.ASCII)
 _MARKS = frozenset({"mark", "ct_mark", "connmark"})
 _RANK = {
     StationKind.CHAIN: 0,

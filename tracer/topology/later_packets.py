@@ -6,15 +6,14 @@ walk, so words that could matter are enough for it.
 
 from __future__ import annotations
 
-import re
-
 from tracer.netfilter.dump import Dump
 from tracer.packet import Family
+from tracer.patterns import pattern
 from tracer.topology.stack import PROXY_TABLE, NodeStack
 
 _KUBE_PROXYS = "KUBE-"
-_LEADS_TO_THEM = re.compile(r" -[jg] KUBE-")
-_ASKS_FOR_MORE = re.compile(
+_LEADS_TO_THEM = pattern(r" -[jg] KUBE-")
+_ASKS_FOR_MORE = pattern(
     r"state|--syn|tcp-(?:flags|option)|mark|ctstatus|connbytes|connlimit|limit|recent|statistic|random|length|time|u32|bpf|ecn|osf|TRACK|TPROXY"
 )
 """A rule that is not kube-proxy's and asks for more than addresses."""

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from tracer.kube.objects import Objects
 from tracer.netfilter import model as m
 from tracer.packet import Address, endpoint_text, host_text
+from tracer.patterns import pattern
 
-_COMMENT = re.compile(r"(?P<ns>[a-z0-9-]{1,63})/(?P<name>[a-z0-9.-]{1,253})(?::(?P<port>[a-z0-9-]{1,63}))?(?=$|[ ])", re.ASCII)
+_COMMENT = pattern(r"(?P<ns>[a-z0-9-]{1,63})/(?P<name>[a-z0-9.-]{1,253})(?::(?P<port>[a-z0-9-]{1,63}))?(?=$|[ ])", re.ASCII)
 
 
 class RuleNames:

@@ -13,9 +13,10 @@ from ipaddress import IPv4Address, IPv6Address
 
 from tracer import pasted
 from tracer.packet import Address, Protocol
+from tracer.patterns import pattern
 from tracer.topology.sockets import Socket, SocketAddress, Sockets
 
-_ENTRY = re.compile(
+_ENTRY = pattern(
     r"[ \t]*[0-9]+: (?P<address>[0-9A-F]{8}|[0-9A-F]{32}):(?P<port>[0-9A-F]{4}) [0-9A-F]{8,32}:[0-9A-F]{4} (?P<state>[0-9A-F]{2}) .*",
     re.ASCII,
 )

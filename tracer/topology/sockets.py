@@ -16,29 +16,30 @@ from typing import NamedTuple
 
 from tracer import pasted
 from tracer.packet import Address, Packet, Protocol
+from tracer.patterns import pattern
 from tracer.query import parse_address
 from tracer.routing import is_unnamed
 
-_ENTRY = re.compile(
+_ENTRY = pattern(
     r"(?:(?P<netid>[a-z][a-z0-9_]*)[ \t]+)?(?P<state>[A-Z][A-Z0-9-]*)[ \t]+[0-9]+[ \t]+[0-9]+[ \t]+"
     r"(?P<local>\S+):(?P<port>[0-9]{1,5}|\*)[ \t]+\S+(?P<rest>[ \t].*)?",
     re.ASCII,
 )
-_NETSTAT = re.compile(
+_NETSTAT = pattern(
     r"(?P<netid>tcp|udp|sctp)(?P<six>6?)[ \t]+[0-9]+[ \t]+[0-9]+[ \t]+(?P<local>\S+):(?P<port>[0-9]{1,5}|\*)[ \t]+\S+"
     r"(?P<rest>[ \t].*)?",
     re.ASCII,
 )
-_NETSTATS_PROGRAM = re.compile(r"(?:^|[ \t])[0-9]{1,10}/(?P<name>\S{1,40})", re.ASCII)
+_NETSTATS_PROGRAM = pattern(r"(?:^|[ \t])[0-9]{1,10}/(?P<name>\S{1,40})", re.ASCII)
 _NETSTATS_WIDTH = 23
 """Without ``-W`` netstat cuts an address and port to so many characters."""
 _NETSTATS_HEADINGS = ("Active ", "Proto ", "(Not all processes", " will not be shown", "(No info could", "will not be shown")
-_OTHER = re.compile(r"(?:u_str|u_dgr|u_seq|nl|p_raw|p_dgr|v_str|v_dgr|raw|icmp6?|mptcp|tipc|xdp|dccp)[ \t]", re.ASCII)
-_PROGRAM = re.compile(r'users:\(\("(?P<name>[^"]*)"', re.ASCII)
-_V6_ONLY = re.compile(r"\bv6only:(?P<value>[01])\b", re.ASCII)
+_OTHER = pattern(r"(?:u_str|u_dgr|u_seq|nl|p_raw|p_dgr|v_str|v_dgr|raw|icmp6?|mptcp|tipc|xdp|dccp)[ \t]", re.ASCII)
+_PROGRAM = pattern(r'users:\(\("(?P<name>[^"]*)"', re.ASCII)
+_V6_ONLY = pattern(r"\bv6only:(?P<value>[01])\b", re.ASCII)
 _LISTENS = {"LISTEN": Protocol.TCP, "UNCONN": Protocol.UDP}
 _HEADINGS = ("Netid", "State")
-_OWN = re.compile(r"(?:Netid|State|Active|Proto|tcp|udp|LISTEN|UNCONN)", re.ASCII)
+_OWN = pattern(r"(?:Netid|State|Active|Proto|tcp|udp|LISTEN|UNCONN)", re.ASCII)
 
 
 class SocketAddress(NamedTuple):

@@ -18,6 +18,7 @@ from tracer.netfilter.iptables_save import parse_dump
 from tracer.netfilter.model import Hook, Priority
 from tracer.netfilter.recorded_tables import unrecorded_tables
 from tracer.packet import Address, Family, Packet, Protocol, an_address_of
+from tracer.patterns import pattern
 from tracer.routing import PlacedRouting, Placement, Routing
 from tracer.routing.model import Forwarding
 from tracer.routing.parse import parse_forwarding
@@ -66,7 +67,7 @@ _INSTEAD = {
 }
 """What is gone by where such a file cannot be read, where the table of files does not say it."""
 _IN_EVERY_TABLE = (files.IPTABLES.mode, files.VIRTUAL_SERVERS.mode)
-_MATCHED_SET = re.compile(r" --match-set (KUBE-\S+) ", re.ASCII)
+_MATCHED_SET = pattern(r" --match-set (KUBE-\S+) ", re.ASCII)
 
 
 class NodeStack:

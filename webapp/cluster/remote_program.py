@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from tracer.patterns import pattern
 from webapp.cluster import responses
 from webapp.cluster.errors import BadAnswer, ClusterError, NoSuchProgram, Refused, TimedOut, TooLarge, Unreachable, said
 
@@ -29,7 +30,7 @@ _MOST_STDERR_BYTES = 1 << 16
 _CONNECT_SECONDS = 15
 _CLOSE_SECONDS = 0.5
 # containerd and runc, crun, cri-dockerd: each words it its own way, and some call it exit code 126 or 127.
-_MISSING = re.compile(
+_MISSING = pattern(
     r'executable file .{0,200}?not found|exec: \\*"[^"]{1,200}": (?:stat \S{1,300}: )?no such file or directory', re.IGNORECASE | re.DOTALL
 )
 _NOT_STARTED = frozenset({126, 127, 255})

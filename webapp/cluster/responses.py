@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
 import ssl
 import time
@@ -21,11 +20,12 @@ from urllib3.exceptions import (
     SSLError,
 )
 
+from tracer.patterns import pattern
 from webapp.cluster.errors import BadAnswer, Busy, ClusterError, Denied, Gone, Refused, TimedOut, TooLarge, Unreachable, said
 
 _CHUNK = 1 << 16
 _MOST_ERROR_BYTES = 1 << 16
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_SURROGATE = pattern(rb"\\u[dD][89a-fA-F]")
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from tracer.kube.kept_parts import kept_metadata
+from tracer.patterns import pattern
 from webapp.cluster.errors import said
 
 Unfit = Callable[[str, bool], None]
 """Told of an object that is left out: what it calls itself, and whether it is there or gone."""
-_SEGMENT = re.compile(r"[^/%\x00-\x1f\x7f]{1,253}")
+_SEGMENT = pattern(r"[^/%\x00-\x1f\x7f]{1,253}")
 
 
 def is_named(value: object) -> bool:

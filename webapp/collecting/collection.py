@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
+from tracer.patterns import pattern
 from tracer.snapshot.node_files import BY_NAME, OF_A_POD
 
-_POD = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*_[A-Za-z0-9][A-Za-z0-9.-]*", re.ASCII)
+_POD = pattern(r"[A-Za-z0-9][A-Za-z0-9.-]*_[A-Za-z0-9][A-Za-z0-9.-]*", re.ASCII)
 _MISSING_BY_NATURE = ("The container has no program", "IPVS is not loaded", "kube-proxy does not answer", "Nothing was printed")
 
-_OTHER_BUILD = re.compile("JSON support not compiled|[Ii](?:nvalid|llegal) option|[Uu]n(?:recognized|known) option|Option .-j. is unknown")
+_OTHER_BUILD = pattern("JSON support not compiled|[Ii](?:nvalid|llegal) option|[Uu]n(?:recognized|known) option|Option .-j. is unknown")
 """What nft says that was built without JSON, and busybox's ip and old ones of ``-j``: the plain text is asked for then."""
 
 

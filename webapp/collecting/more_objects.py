@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tracer.patterns import pattern
 from webapp.cluster import FOLLOWED_KINDS, FollowedKind
 
 SIGNS_IN = ("nodes.json", "namespaces.json", "pods.json")
@@ -35,22 +36,22 @@ def _map(namespace: str, name: str, sign: re.Pattern[str]) -> MoreMap:
 
 
 MORE_MAPS = (
-    _map("kube-system", "kube-proxy-config", re.compile('"kubeletVersion": "[^"]{0,60}-eks-')),
-    _map("kube-system", "coredns-custom", re.compile(r'"kubernetes\.azure\.com/cluster"|"kubeletVersion": "[^"]{0,60}\+k3s')),
-    _map("kube-system", "rke2-coredns-rke2-coredns", re.compile(r'"kubeletVersion": "[^"]{0,60}\+rke2')),
-    _map("kube-system", "rke2-canal-config", re.compile(r'"kubeletVersion": "[^"]{0,60}\+rke2')),
-    _map("kube-system", "kube-dns", re.compile(r'"kubeletVersion": "[^"]{0,60}-gke\.')),
-    _map("openshift-dns", "dns-default", re.compile('"name": "openshift-dns"')),
-    _map("openshift-sdn", "sdn-config", re.compile('"name": "openshift-sdn"')),
-    _map("openshift-ovn-kubernetes", "ovnkube-config", re.compile('"name": "openshift-ovn-kubernetes"')),
-    _map("kube-system", "ip-masq-agent", re.compile('"k8s-app": "ip-masq-agent"')),
-    _map("kube-system", "azure-ip-masq-agent-config", re.compile(r'"kubernetes\.azure\.com/cluster"')),
-    _map("kube-system", "cilium-config", re.compile('"k8s-app": "cilium"')),
-    _map("kube-system", "antrea-config", re.compile('"app": "antrea"')),
-    _map("kube-system", "calico-config", re.compile('"k8s-app": "(calico-node|canal)"')),
-    _map("kube-flannel", "kube-flannel-cfg", re.compile('"namespace": "kube-flannel"')),
-    _map("kube-system", "kube-flannel-cfg", re.compile('"app": "flannel"')),
-    _map("ingress-nginx", "ingress-nginx-controller", re.compile('"namespace": "ingress-nginx"')),
+    _map("kube-system", "kube-proxy-config", pattern('"kubeletVersion": "[^"]{0,60}-eks-')),
+    _map("kube-system", "coredns-custom", pattern(r'"kubernetes\.azure\.com/cluster"|"kubeletVersion": "[^"]{0,60}\+k3s')),
+    _map("kube-system", "rke2-coredns-rke2-coredns", pattern(r'"kubeletVersion": "[^"]{0,60}\+rke2')),
+    _map("kube-system", "rke2-canal-config", pattern(r'"kubeletVersion": "[^"]{0,60}\+rke2')),
+    _map("kube-system", "kube-dns", pattern(r'"kubeletVersion": "[^"]{0,60}-gke\.')),
+    _map("openshift-dns", "dns-default", pattern('"name": "openshift-dns"')),
+    _map("openshift-sdn", "sdn-config", pattern('"name": "openshift-sdn"')),
+    _map("openshift-ovn-kubernetes", "ovnkube-config", pattern('"name": "openshift-ovn-kubernetes"')),
+    _map("kube-system", "ip-masq-agent", pattern('"k8s-app": "ip-masq-agent"')),
+    _map("kube-system", "azure-ip-masq-agent-config", pattern(r'"kubernetes\.azure\.com/cluster"')),
+    _map("kube-system", "cilium-config", pattern('"k8s-app": "cilium"')),
+    _map("kube-system", "antrea-config", pattern('"app": "antrea"')),
+    _map("kube-system", "calico-config", pattern('"k8s-app": "(calico-node|canal)"')),
+    _map("kube-flannel", "kube-flannel-cfg", pattern('"namespace": "kube-flannel"')),
+    _map("kube-system", "kube-flannel-cfg", pattern('"app": "flannel"')),
+    _map("ingress-nginx", "ingress-nginx-controller", pattern('"namespace": "ingress-nginx"')),
 )
 """Those of ``tracer.kube.configmap`` that are not followed. Of kubeadm's own nothing is read, and most of it is arguments."""
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from tracer.patterns import pattern
+
 PROGRAM = "COLLECT"
 """What stands for the program that is run, in what is advised."""
 
@@ -28,39 +30,39 @@ def _row(name: str, sign: re.Pattern[str], advice: str) -> Platform:
 
 _DEBUG = "COLLECT --readings debug makes a pod on each node, and removes it"
 PLATFORMS = (
-    _row("kind", re.compile('"providerID": "kind://'), f"docker exec NODE iptables-save; or {_DEBUG}."),
-    _row("minikube", re.compile(r'"minikube\.k8s\.io/name"'), f"minikube ssh -n NODE sudo iptables-save; or {_DEBUG}."),
+    _row("kind", pattern('"providerID": "kind://'), f"docker exec NODE iptables-save; or {_DEBUG}."),
+    _row("minikube", pattern(r'"minikube\.k8s\.io/name"'), f"minikube ssh -n NODE sudo iptables-save; or {_DEBUG}."),
     _row(
         "EKS Auto Mode",
-        re.compile(r'"eks\.amazonaws\.com/compute-type": "auto"'),
+        pattern(r'"eks\.amazonaws\.com/compute-type": "auto"'),
         f"kube-proxy is a service of the system there, so no pod can be read in. {_DEBUG}.",
     ),
-    _row("EKS", re.compile('"kubeletVersion": "[^"]{0,60}-eks-'), f"{_DEBUG}; or with SSM: sudo iptables-save on the node."),
-    _row("AKS", re.compile(r'"kubernetes\.azure\.com/cluster"'), f"{_DEBUG}."),
+    _row("EKS", pattern('"kubeletVersion": "[^"]{0,60}-eks-'), f"{_DEBUG}; or with SSM: sudo iptables-save on the node."),
+    _row("AKS", pattern(r'"kubernetes\.azure\.com/cluster"'), f"{_DEBUG}."),
     _row(
         "GKE Autopilot",
-        re.compile('"name": "gk3-'),
+        pattern('"name": "gk3-'),
         "Nodes cannot be read there by anybody but Google: the objects are all that can be had (--readings none).",
     ),
-    _row("GKE", re.compile(r'"kubeletVersion": "[^"]{0,60}-gke\.'), f"{_DEBUG}; or on the node, with SSH: sudo iptables-save."),
+    _row("GKE", pattern(r'"kubeletVersion": "[^"]{0,60}-gke\.'), f"{_DEBUG}; or on the node, with SSH: sudo iptables-save."),
     _row(
         "k3s",
-        re.compile(r'"kubeletVersion": "[^"]{0,60}\+k3s'),
+        pattern(r'"kubeletVersion": "[^"]{0,60}\+k3s'),
         f"kube-proxy runs inside k3s itself, so no pod can be read in. {_DEBUG}; or on the node as root: iptables-save.",
     ),
-    _row("RKE2", re.compile(r'"kubeletVersion": "[^"]{0,60}\+rke2'), f"{_DEBUG}; or on the node as root: iptables-save."),
+    _row("RKE2", pattern(r'"kubeletVersion": "[^"]{0,60}\+rke2'), f"{_DEBUG}; or on the node as root: iptables-save."),
     _row(
         "OpenShift",
-        re.compile(r'"node\.openshift\.io/os_id"'),
+        pattern(r'"node\.openshift\.io/os_id"'),
         "COLLECT --readings debug --debug-namespace NAME does it, in a namespace that allows privileged pods, and removes its pods.",
     ),
-    _row("Talos", re.compile('"osImage": "Talos '), f"{_DEBUG} (with the programs of the image, as Talos has none)."),
+    _row("Talos", pattern('"osImage": "Talos '), f"{_DEBUG} (with the programs of the image, as Talos has none)."),
     _row(
         "MicroK8s",
-        re.compile(r'"microk8s\.io/cluster"'),
+        pattern(r'"microk8s\.io/cluster"'),
         f"kube-proxy runs inside kubelite there. {_DEBUG}; or on the node as root: iptables-save.",
     ),
-    _row("kubeadm", re.compile(r'"kubeadm\.alpha\.kubernetes\.io/cri-socket"'), f"{_DEBUG}; or on the node as root: iptables-save."),
+    _row("kubeadm", pattern(r'"kubeadm\.alpha\.kubernetes\.io/cri-socket"'), f"{_DEBUG}; or on the node as root: iptables-save."),
 )
 """In the order in which they are looked for: what is built on another comes before it."""
 OTHERWISE = f"{_DEBUG}; or on the node as root: iptables-save."

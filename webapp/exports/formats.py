@@ -20,6 +20,7 @@ from django.utils.html import escape
 
 from tracer.carriers_folded import carriers_folded
 from tracer.graph import Box, BoxKind, EdgeKind, Graph, build, most_likely
+from tracer.patterns import pattern
 from webapp.answering.document import Answer
 from webapp.drawing.graph_svg import LayoutError
 from webapp.drawing.odds import odds_text
@@ -41,8 +42,8 @@ PNG_SCALE = 2
 LINE = 18
 _TIMEOUT_SECONDS = 20.0
 _PART = 1 << 16
-_VAR = re.compile(r"var\(--(?P<name>[A-Za-z0-9]+)\)", re.ASCII)
-_TOKEN = re.compile(r"--(?P<name>[A-Za-z0-9]+):\s*light-dark\((?P<light>#[0-9A-Fa-f]{6}),\s*(?P<dark>#[0-9A-Fa-f]{6})\)", re.ASCII)
+_VAR = pattern(r"var\(--(?P<name>[A-Za-z0-9]+)\)", re.ASCII)
+_TOKEN = pattern(r"--(?P<name>[A-Za-z0-9]+):\s*light-dark\((?P<light>#[0-9A-Fa-f]{6}),\s*(?P<dark>#[0-9A-Fa-f]{6})\)", re.ASCII)
 
 
 class _Maker(Protocol):

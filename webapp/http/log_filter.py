@@ -5,12 +5,13 @@ import re
 
 from django.conf import settings
 
+from tracer.patterns import pattern
 from webapp.http.refusals import socket_refused
 
 _PATTERNS = (
-    (re.compile(r"/t/[0-9A-Za-z_-]{8,}"), "/t/[hidden]"),
-    (re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]{0,30}://)[^/@\s]+@", re.ASCII), r"\g<scheme>[hidden]@"),
-    (re.compile(r"(?i)(authorization:?[ \t]*bearer[ \t]+)\S+"), r"\1[hidden]"),
+    (pattern(r"/t/[0-9A-Za-z_-]{8,}"), "/t/[hidden]"),
+    (pattern(r"(?P<scheme>[a-z][a-z0-9+.-]{0,30}://)[^/@\s]+@", re.ASCII), r"\g<scheme>[hidden]@"),
+    (pattern(r"(?i)(authorization:?[ \t]*bearer[ \t]+)\S+"), r"\1[hidden]"),
 )
 
 
@@ -18,8 +19,8 @@ def hide_secrets(text: str) -> str:
     """Return *text* with share tokens, credentials in URLs, bearer tokens and the access key replaced by ``[hidden]``."""
     if settings.ACCESS_KEY:
         text = text.replace(settings.ACCESS_KEY, "[hidden]")
-    for pattern, instead in _PATTERNS:
-        text = pattern.sub(instead, text)
+    for secret, instead in _PATTERNS:
+        text = secret.sub(instead, text)
     return text
 
 

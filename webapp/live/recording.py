@@ -11,13 +11,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tracer.kube.kinds import BY_NAME
+from tracer.patterns import pattern
 from tracer.snapshot.layout import KINDS
 from tracer.snapshot.node_files import READ
 from tracer.snapshot.timeline import Step
@@ -32,7 +32,7 @@ MOST_BYTES = 500_000_000
 MOST_FILES = 20_000
 _STEPS = "steps.json"
 _FIRST_TITLE = "as it was"
-_NODE_FILE = re.compile(r"nodes/(?P<node>[^/]+(?:/pods/[^/]+)?)/(?P<name>[^/]+)")
+_NODE_FILE = pattern(r"nodes/(?P<node>[^/]+(?:/pods/[^/]+)?)/(?P<name>[^/]+)")
 _WATCHED = frozenset(file.name for file in READ if file.follows_events)
 _PLURALS = {kind: plural for plural, kind in KINDS.items()}
 

@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_PART = re.compile(r" (?=-{1,2}[a-zA-Z]|! )")
-_COUNTERS = re.compile(r"\[[0-9]+:[0-9]+\] ", re.ASCII)
-_CHAIN = re.compile(r"-A (?P<chain>\S+)", re.ASCII)
+from tracer.patterns import pattern
+
+_PART = pattern(r" (?=-{1,2}[a-zA-Z]|! )")
+_COUNTERS = pattern(r"\[[0-9]+:[0-9]+\] ", re.ASCII)
+_CHAIN = pattern(r"-A (?P<chain>\S+)", re.ASCII)
 _STRONG = ("-j ", "-g ", "--to-", "--probability", "--dport", "--reject-with", "--set-xmark")
-_NFT_PART = re.compile(
+_NFT_PART = pattern(
     r"((?:^|(?<= ))(?:(?:jump|goto) \S+|accept|drop|return|(?:dnat|snat)(?: ip6?)? to|masquerade(?: \S+)*|redirect(?: to :\S+)?"
     r"|reject(?: with .+)?|vmap @\S+|comment \"[^\"]*\")(?= |$))"
 )
@@ -95,8 +97,8 @@ def _parts(text: str) -> Iterator[str]:
 
 Words = tuple[tuple[re.Pattern[str], str, str], ...]
 _WORDS: Words = tuple(
-    (re.compile(pattern, re.ASCII), word, meaning)
-    for pattern, word, meaning in (
+    (pattern(text, re.ASCII), word, meaning)
+    for text, word, meaning in (
         (r"-j MASQUERADE", "MASQUERADE", "Use the address of the interface the packet leaves by as its source."),
         (r"-j SNAT", "SNAT", "Replace the source and remember the original in conntrack."),
         (r"--random-fully", "--random-fully", "Take a random free source port. The kernel draws it, so none is shown."),
@@ -121,8 +123,8 @@ _WORDS: Words = tuple(
 
 
 _IPVS_WORDS: Words = tuple(
-    (re.compile(pattern, re.ASCII), word, meaning)
-    for pattern, word, meaning in (
+    (pattern(text, re.ASCII), word, meaning)
+    for text, word, meaning in (
         (r"^-A .* -s (\S+)", "-s {0}", "The scheduler: how the virtual server picks a real server."),
         (r"^-A .* -p ([0-9]+)", "-p {0}", "A client stays at its real server for that many seconds."),
         (r"^-a .* -r (\S+)", "-r {0}", "The real server that gets the connection."),
@@ -131,8 +133,8 @@ _IPVS_WORDS: Words = tuple(
     )
 )
 _NFT_WORDS: Words = tuple(
-    (re.compile(pattern, re.ASCII), word, meaning)
-    for pattern, word, meaning in (
+    (pattern(text, re.ASCII), word, meaning)
+    for text, word, meaning in (
         (r"\bnumgen random mod ([0-9]+)", "numgen random mod {0}", "A random draw: each of that many numbers is as likely."),
         (r"\bvmap @(\S+)", "vmap @{0}", "Look the values up in this map, and do what the element says."),
         (r"(?<!v)\bmap @(\S+)", "map @{0}", "Look the values up in this map, and use what the element says."),
@@ -155,8 +157,8 @@ def meanings(text: str, most: int = 3) -> tuple[Meaning, ...]:
     words = _IPVS_WORDS if text.startswith(("-A -", "-a -")) else _WORDS if text.startswith("-A ") else _NFT_WORDS
     bare = re.sub(r'--comment "(?:[^"\\]|\\.)*"|--comment \S+', "", text)
     found: list[Meaning] = []
-    for pattern, word, meaning in words:
-        m = pattern.search(bare)
+    for sought, word, meaning in words:
+        m = sought.search(bare)
         if m and len(found) < most and not any(have.word.split(" ")[:1] == word.split(" ")[:1] for have in found):
             found.append(Meaning(word=word.format(*m.groups()), text=meaning))
     return tuple(found)

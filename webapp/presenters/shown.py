@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tracer.graph import Path, most_likely
+from tracer.patterns import pattern
 
-_FOLLOWED = re.compile(r"(?P<id>[0-9a-f]{10})\.(?P<end>[0-9a-f]{10})", re.ASCII)
-_STEP = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
+_FOLLOWED = pattern(r"(?P<id>[0-9a-f]{10})\.(?P<end>[0-9a-f]{10})", re.ASCII)
+_STEP = pattern(r"[1-9][0-9]{0,5}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, quote
 from tracer.assumptions import parse_assumptions
 from tracer.errors import QueryError
 from tracer.packet import Protocol
+from tracer.patterns import pattern
 from tracer.query import (
     ANYONE,
     ANYWHERE,
@@ -40,10 +41,10 @@ LATER = {
     "set": "what-if changes",
 }
 MOST_DIGITS = 18
-_SERVICE = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?", re.ASCII)
-_CONNECTION = re.compile(r"(?P<node>[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?):(?P<line>[1-9][0-9]{0,8})", re.ASCII)
-_ID = re.compile(r"[0-9a-f]{10}", re.ASCII)
-_FOLD = re.compile(r"f-[0-9a-f]{10}|nodes|all", re.ASCII)
+_SERVICE = pattern(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?", re.ASCII)
+_CONNECTION = pattern(r"(?P<node>[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?):(?P<line>[1-9][0-9]{0,8})", re.ASCII)
+_ID = pattern(r"[0-9a-f]{10}", re.ASCII)
+_FOLD = pattern(r"f-[0-9a-f]{10}|nodes|all", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

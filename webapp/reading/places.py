@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from tracer.patterns import pattern
 from webapp.models import LiveSource
 from webapp.reading.changes import StoredChange
 from webapp.reading.node_reader import ReadFrom
@@ -18,7 +19,7 @@ PROXY_NAMESPACE = "kube-system"
 # kubeadm's and most distributions', k3s' and GKE's static pods', Helm-like ones.
 _PROXY_LABELS = (("k8s-app", "kube-proxy"), ("component", "kube-proxy"), ("app.kubernetes.io/name", "kube-proxy"))
 READER_LABEL = ("app.kubernetes.io/name", "hopline-node-reader")
-_NODE_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
+_NODE_NAME = pattern(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
 """A DNS subdomain. Source: RFC 1123; k8s.io/apimachinery/pkg/util/validation, IsDNS1123Subdomain."""
 Placed = Callable[[str, ReadFrom | None], None]
 

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tracer.patterns import pattern
 from webapp.pods_wanted import By, PodsWanted
 from webapp.reading.places import node_of
 
 MOST_PODS = 50
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*", re.ASCII)
-_UID = re.compile(r"[A-Za-z0-9-]+", re.ASCII)
+_NAME = pattern(r"[A-Za-z0-9][A-Za-z0-9.-]*", re.ASCII)
+_UID = pattern(r"[A-Za-z0-9-]+", re.ASCII)
 _SERVICE_LABEL = "kubernetes.io/service-name"
 Key = tuple[str, str]
 

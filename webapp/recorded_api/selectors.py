@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 
+from tracer.patterns import pattern
 from webapp.recorded_api.fields import mapping
 from webapp.recorded_api.statuses import RequestError
 
 Selector = Callable[[Mapping[str, object]], bool]
 _FIELDS = frozenset({"metadata.name", "metadata.namespace", "spec.nodeName", "status.phase", "spec.type", "spec.clusterIP"})
-_EQUAL = re.compile(r"(?P<key>[^=!]+)(?P<sign>==|=|!=)(?P<value>[^=!]*)")
-_SET = re.compile(r"(?P<key>\S+)\s+(?P<sign>in|notin)\s+\((?P<values>[^)]*)\)")
+_EQUAL = pattern(r"(?P<key>[^=!]+)(?P<sign>==|=|!=)(?P<value>[^=!]*)")
+_SET = pattern(r"(?P<key>\S+)\s+(?P<sign>in|notin)\s+\((?P<values>[^)]*)\)")
 
 
 def field_selector(text: str) -> Selector:

@@ -6,17 +6,17 @@ must be of nodes that the snapshot knows.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 
 from tracer.errors import TracerError
+from tracer.patterns import pattern
 from tracer.snapshot import Snapshot as RecordedSnapshot
 from tracer.snapshot.layout import UNPLACED, recognise
 from webapp.uploads import Source, UploadError
 
 _ADDED = "added-"
 _MOST_ADDITIONS = 9_999
-_NODE_FILE = re.compile(r"nodes/[^/]+/(?P<file>[^/]+)")
+_NODE_FILE = pattern(r"nodes/[^/]+/(?P<file>[^/]+)")
 _EVERYWHERE = frozenset({("default", "kubernetes"), ("kube-system", "kube-dns")})
 """Services that nearly all clusters have, often at the same address: they tell no two apart."""
 

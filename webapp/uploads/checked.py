@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tracer.patterns import pattern
 from webapp.uploads.compression import FIRST, ZIP_STARTS, CountedReader, Unpack, decompressor, plain
 from webapp.uploads.damage import readable
 from webapp.uploads.entry import CHUNK, Entry, LeftOut, Looked
@@ -23,8 +24,8 @@ from webapp.uploads.walk import Walk
 from webapp.uploads.zip_entries import zip_entries
 
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz", ".tar.zst", ".tzst")
-_COMPRESSED = re.compile(r"\.(gz|bz2|xz|zst)$", re.ASCII | re.IGNORECASE)
-_READ_AS_IT_IS = re.compile(r"\.(json|ya?ml|txt)$", re.ASCII | re.IGNORECASE)
+_COMPRESSED = pattern(r"\.(gz|bz2|xz|zst)$", re.ASCII | re.IGNORECASE)
+_READ_AS_IT_IS = pattern(r"\.(json|ya?ml|txt)$", re.ASCII | re.IGNORECASE)
 _MOST_PROBLEMS = 50
 _UNPACKINGS = 2
 """How often one file may be compressed."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from tracer.patterns import pattern
+
 LOOKED_AT = 1 << 16
 LARGE = 1_000_000
 """A log with fewer bytes is read like any other file: it costs nothing, and may hold what somebody pasted."""
@@ -50,8 +52,8 @@ _FORMS = (
     _Form(what="encrypted by GnuPG", names=(".gpg", ".pgp")),
 )
 _TAIL = r"(?:[.-][0-9A-Za-z_.-]{1,40})?$"
-_LOG_NAME = re.compile(rf"\.log{_TAIL}|^(?:messages|syslog|journal|kern|daemon){_TAIL}", re.ASCII)
-_LOG_LINE = re.compile(
+_LOG_NAME = pattern(rf"\.log{_TAIL}|^(?:messages|syslog|journal|kern|daemon){_TAIL}", re.ASCII)
+_LOG_LINE = pattern(
     rb"[ \t]{0,20}(?:\[?[0-9]{4}[-/][0-9]{2}[-/][0-9]{2}[T ]|[IWEF][0-9]{4} [0-9]{2}:|[A-Z][a-z]{2} {1,2}[0-9]{1,2} [0-9]{2}:"
     rb"|time=|level=|ts=|\{\"(?:level|ts|time|log|msg|@timestamp|timestamp|severity)\"|[0-9.:a-f]{3,40} - )"
 )

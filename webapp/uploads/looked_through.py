@@ -12,6 +12,7 @@ from dataclasses import replace
 from tracer import limits
 from tracer.errors import TracerError
 from tracer.kube.json_text import to_utf8
+from tracer.patterns import pattern
 from tracer.snapshot.arranging import Arrangement, arrange, wants_nodes
 from tracer.snapshot.called import Called
 from tracer.snapshot.contents import Glance, KnownNode, glance, known_nodes
@@ -21,7 +22,7 @@ from tracer.snapshot.pieces import Part, asked_pods, cut, of_one, pieces
 from webapp.uploads.limits import UploadError
 from webapp.uploads.source import Source
 
-_IN_NODES = re.compile(r"nodes/(?P<node>[a-z0-9][a-z0-9.-]{0,252})/", re.ASCII)
+_IN_NODES = pattern(r"nodes/(?P<node>[a-z0-9][a-z0-9.-]{0,252})/", re.ASCII)
 """A folder of the documented layout, which says whose the files in it are, whatever they are called."""
 
 

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from tracer.patterns import pattern
 from webapp.uploads.entry import CHUNK, Entry, Looked, Read
 from webapp.uploads.limits import Budget, UploadError
 
@@ -35,8 +36,8 @@ _SPARSE, _MORE_HOLES, _STILL_MORE_HOLES = b"S", 482, 504
 """GNU tar's old form of a file with holes: what says that blocks with more of its map follow, in the header and in such a block."""
 _RECORDS = (_LONG_NAME, _LONG_LINK, _PAX, _SOLARIS_PAX, _PAX_FOR_ALL)
 _WITHOUT_CONTENT = (*_KINDS, _FOLDER)
-_OCTAL = re.compile(rb"[0-7]*", re.ASCII)
-_DECIMAL = re.compile(rb"[0-9]{1,19}", re.ASCII)
+_OCTAL = pattern(rb"[0-7]*", re.ASCII)
+_DECIMAL = pattern(rb"[0-9]{1,19}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from tracer.patterns import pattern
 from webapp.uploads.compression import FIRST, ZIP_STARTS, CountedReader, decompressor
 from webapp.uploads.damage import DAMAGED, is_ours
 from webapp.uploads.entry import CHUNK, Entry, Looked
@@ -24,9 +25,9 @@ from webapp.uploads.zip_entries import zip_entries
 LOG = "a log, which is not read"
 _NAME_MAX = 1_024
 _SPOOLED = 8 << 20
-_COMPRESSED = re.compile(r"\.(?:gz|bz2|xz|zst)$", re.ASCII | re.IGNORECASE)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_LEADING = re.compile(r"\A(?:[A-Za-z]:(?=/))?(?:\.{0,2}/)*", re.ASCII)
+_COMPRESSED = pattern(r"\.(?:gz|bz2|xz|zst)$", re.ASCII | re.IGNORECASE)
+_CONTROL = pattern(r"[\x00-\x1f\x7f]")
+_LEADING = pattern(r"\A(?:[A-Za-z]:(?=/))?(?:\.{0,2}/)*", re.ASCII)
 _TOO_DEEP = "an archive inside an archive that is inside another. Take it out and upload it by itself"
 
 

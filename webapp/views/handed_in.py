@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 
 from django.http import HttpRequest
 
+from tracer.patterns import pattern
 from webapp.storing.handed_in import HandedIn
 
 NOTHING = "No file was chosen, or it is empty, and nothing was pasted. Choose files or a folder, or paste what a command printed."
-_NODE = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
+_NODE = pattern(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
 _FIELDS = ("snapshot", "folder")
 
 

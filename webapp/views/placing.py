@@ -10,13 +10,14 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
+from tracer.patterns import pattern
 from webapp.http.access import current_owner, ensure_owner
 from webapp.questions.coverage import Coverage
 from webapp.storing import stored_snapshots
 from webapp.views.htmx_request import HtmxHttpRequest
 from webapp.views.snapshots import find_row
 
-_NODE = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
+_NODE = pattern(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
 _NONE = "For none of the files a node was chosen. Choose one for each file of which you know whose it is."
 
 

@@ -16,6 +16,7 @@ from tracer.ipvs.model import VirtualServers
 from tracer.netfilter.dump import Chain, Dump
 from tracer.netfilter.nft_model import NftChain, NftRuleset
 from tracer.netfilter.rule_text import strip_counters
+from tracer.patterns import pattern
 from tracer.snapshot.node_files import BY_NAME, Holds
 from tracer.trace import Step, Trace
 
@@ -145,7 +146,7 @@ def _texts(content: bytes, wanted: Collection[int]) -> list[bytes]:
 
 
 _NEIGHBOURS = 3
-_COUNTERS = re.compile(rb" ?\[[0-9]+:[0-9]+\]| ?packets [0-9]+ bytes [0-9]+|^# .*")
+_COUNTERS = pattern(rb" ?\[[0-9]+:[0-9]+\]| ?packets [0-9]+ bytes [0-9]+|^# .*")
 
 
 def placed(trace: Trace) -> frozenset[tuple[str, int]]:
@@ -153,7 +154,7 @@ def placed(trace: Trace) -> frozenset[tuple[str, int]]:
     return frozenset(_named(trace))
 
 
-_PLACE = re.compile(r"(?<![^\s:(\[\"'])(?P<file>[^\s:(\[\"'/]*+/[^\s:(\[\"']++):(?P<line>[0-9]{1,9})", re.ASCII)
+_PLACE = pattern(r"(?<![^\s:(\[\"'])(?P<file>[^\s:(\[\"'/]*+/[^\s:(\[\"']++):(?P<line>[0-9]{1,9})", re.ASCII)
 
 
 def _named(value: object) -> Iterator[tuple[str, int]]:

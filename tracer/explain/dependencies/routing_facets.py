@@ -11,6 +11,7 @@ from typing import Any
 
 from tracer.explain.dependencies.facets import once
 from tracer.packet import Address
+from tracer.patterns import pattern
 from tracer.routing import RouteType, Routing
 from tracer.snapshot.node_files import HELD_ADDRESSES, ROUTING, names
 
@@ -18,7 +19,7 @@ _ARGUMENTS = {file.name: file.word for file in ROUTING}
 ROUTING_FILES = names(ROUTING)
 HOLDING_FILES = names(HELD_ADDRESSES)
 _VIRTUAL_KINDS = ("dummy",)
-_OF_DEVICE = re.compile(r"net\.ipv[46]\.(?:conf|neigh)\.(?P<device>.+)\.[a-z0-9_]+", re.ASCII)
+_OF_DEVICE = pattern(r"net\.ipv[46]\.(?:conf|neigh)\.(?P<device>.+)\.[a-z0-9_]+", re.ASCII)
 _COUNTS_BY_ITSELF = frozenset({"net.netfilter.nf_conntrack_count"})
 
 

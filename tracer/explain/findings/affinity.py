@@ -16,11 +16,12 @@ from tracer.explain.findings.passage import Mark, Passage, marks
 from tracer.explain.findings.subject import Subject
 from tracer.ipvs.model import VirtualServer
 from tracer.netfilter import model as m
+from tracer.patterns import pattern
 from tracer.query import FlowState
 from tracer.trace import Disposition, Finding, Hop
 
-_NFT_SETS = re.compile(r"(?:update|add) @(?P<set>\S+) \{ ip6? saddr", re.ASCII)
-_NFT_ASKS = re.compile(r"ip6? saddr @(?P<set>\S+) (?:goto|jump) ", re.ASCII)
+_NFT_SETS = pattern(r"(?:update|add) @(?P<set>\S+) \{ ip6? saddr", re.ASCII)
+_NFT_ASKS = pattern(r"ip6? saddr @(?P<set>\S+) (?:goto|jump) ", re.ASCII)
 
 _ENDPOINT = "KUBE-SEP-"
 """kube-proxy names a list as the endpoint's chain. Source: proxier.go, writeServiceToEndpointRules."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-_VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})(?:\.([0-9]{1,6}))?", re.ASCII)
+from tracer.patterns import pattern
+
+_VERSION = pattern(r"([0-9]{1,4})\.([0-9]{1,4})(?:\.([0-9]{1,6}))?", re.ASCII)
 _CHECKSUM_CORRECTED = {(5, 6): 13, (5, 4): 41, (4, 19): 123, (4, 14): 181}
 
 

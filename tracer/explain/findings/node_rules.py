@@ -16,15 +16,16 @@ from tracer.netfilter import model as m
 from tracer.netfilter.dump import Chain, Dump
 from tracer.netfilter.owners import owner_of
 from tracer.packet import Family, Protocol, unsaid
+from tracer.patterns import pattern
 from tracer.routing.model import ResultKind
 from tracer.routing.reception import by_what
 from tracer.snapshot.node_files import DUMPS, SYSCTL
 from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Finding, Hop
 
-_TARGET = re.compile(r" -[jg] (\S+)", re.ASCII)
-_NFT_INVALID = re.compile(r"ct state [^\n]*\binvalid\b[^\n]*\b(?:drop|reject)\b", re.ASCII)
-_ASKS_FOR_WAY_BACK = re.compile(r" -m rpfilter [^\n]{0,80}--invert|\bfib saddr [^\n]{0,40}\biif oif (?:0|missing)\b", re.ASCII)
+_TARGET = pattern(r" -[jg] (\S+)", re.ASCII)
+_NFT_INVALID = pattern(r"ct state [^\n]*\binvalid\b[^\n]*\b(?:drop|reject)\b", re.ASCII)
+_ASKS_FOR_WAY_BACK = pattern(r" -m rpfilter [^\n]{0,80}--invert|\bfib saddr [^\n]{0,40}\biif oif (?:0|missing)\b", re.ASCII)
 _LIBERAL = "net.netfilter.nf_conntrack_tcp_be_liberal"
 
 

@@ -6,17 +6,18 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from tracer.patterns import pattern
 from tracer.trace import Hop, Outcome, StackKind, Step
 
 # A rule that asks for a mark: iptables' value and mask, nft's mask, comparison and value.
-_WANTS_MARK = re.compile(
+_WANTS_MARK = pattern(
     r"-m mark --mark (?P<value>0x[0-9a-f]{1,8})(?:/(?P<mask>0x[0-9a-f]{1,8}))?(?= |$)"
     r"|\bmeta mark (?:(?:&|and) (?P<nft_mask>0x[0-9a-f]{1,8}) )?(?P<not>!= )?(?:== )?(?P<nft_value>0x[0-9a-f]{1,8})(?= |$)",
     re.ASCII,
 )
 # A rule that marks whatever comes to its chain.
-_MARKS_ALL = re.compile(r"-A \S{1,40} -j MARK |(?:counter )?meta mark set ", re.ASCII)
-_COMMENT = re.compile(r'-m comment --comment (?:"(?:[^"\\]|\\.){0,300}"|[^\s"]{1,300}) ', re.ASCII)
+_MARKS_ALL = pattern(r"-A \S{1,40} -j MARK |(?:counter )?meta mark set ", re.ASCII)
+_COMMENT = pattern(r'-m comment --comment (?:"(?:[^"\\]|\\.){0,300}"|[^\s"]{1,300}) ', re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

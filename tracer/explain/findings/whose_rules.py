@@ -18,10 +18,11 @@ from tracer.kube.known_programs import is_listed, program_in
 from tracer.kube.pod import Pod
 from tracer.netfilter.rule_comments import spoken_in
 from tracer.packet import endpoint_text
+from tracer.patterns import pattern
 from tracer.trace import Disposition, Finding, Hop, Reason, Step
 
 # The Service that a rule of kube-proxy's names: at the beginning of iptables' comments, and in the names of nft's chains.
-_SAID = re.compile(
+_SAID = pattern(
     r"(?:^|masquerade traffic for |[a-z]-[A-Z0-9]{8}-)(?P<namespace>[a-z0-9][a-z0-9-]{0,62})/(?P<name>[a-z0-9][a-z0-9-]{0,62})(?=[:/ ]|$)",
     re.ASCII,
 )

@@ -13,6 +13,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from tracer.packet import Address
+from tracer.patterns import pattern
 from tracer.snapshot.rename.keyed import drawn
 
 _FIXED = tuple(
@@ -24,14 +25,14 @@ _FIXED = tuple(
 _BLOCKS = tuple(map(ip_network, ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")))
 _WINDOWS = {4: (8, 24), 6: (8, 64)}
 _EUI64_MARK, _EUI64_MASK = 0x000000FFFE000000, 0x000000FFFF000000
-_MAC = re.compile(r"(?<![0-9A-Fa-f:.])(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}(?![0-9A-Fa-f:])", re.ASCII)
+_MAC = pattern(r"(?<![0-9A-Fa-f:.])(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}(?![0-9A-Fa-f:])", re.ASCII)
 _IPV4 = r"(?<![0-9A-Za-z.:-])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9A-Za-z]|\.[0-9A-Za-z])"
 # A colon at the end belongs to what follows (a comment's "::"); digits and dots after it may be an IPv4 address's.
 _IPV6 = r"(?<![0-9A-Za-z:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?:[0-9]{0,3}(?:\.[0-9]{1,3}){3})?(?![0-9A-Za-z:]|\.[0-9])"
 _ONE = rf"(?P<address>{_IPV4}|{_IPV6})(?:-(?P<last>[0-9A-Fa-f:.]+)|/(?P<length>[0-9]{{1,3}})(?![0-9.]))?"
 # nft -j writes {"prefix": {"addr": …, "len": …}}, ip -j rule "src": …, "srclen": …
 _APART = r'(?P<before>"(?:addr|src|dst)":\s*")(?P<base>[0-9A-Fa-f:.]+)(?P<between>",\s*"(?:len|srclen|dstlen)":\s*(?P<bits>[0-9]{1,3}))'
-_ADDRESS = re.compile(rf"{_APART}|{_ONE}", re.ASCII)
+_ADDRESS = pattern(rf"{_APART}|{_ONE}", re.ASCII)
 
 
 class Addresses:

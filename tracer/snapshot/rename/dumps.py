@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import re
 
+from tracer.patterns import pattern
 from tracer.snapshot.node_files import BY_NAME, NODE_FILES, Holds
 from tracer.snapshot.rename.addresses import Addresses
 from tracer.snapshot.rename.keyed import drawn
@@ -35,31 +36,31 @@ _COMMENTS = (
     "without "
 )
 _WORDS_OF_COMMENTS = frozenset(_COMMENTS.split())
-_HASHED = re.compile(r"\b(KUBE-(?:SVC|SVL|SEP|EXT|FW|XLB|SVCGROUP)-)([A-Z2-7]{16})\b", re.ASCII)
-_NFT_NAME = re.compile(
+_HASHED = pattern(r"\b(KUBE-(?:SVC|SVL|SEP|EXT|FW|XLB|SVCGROUP)-)([A-Z2-7]{16})\b", re.ASCII)
+_NFT_NAME = pattern(
     r"(?P<what>[a-z][a-z-]{0,40})-(?P<hash>[A-Z2-7]{8})-(?P<namespace>[a-z0-9-]{1,63})/(?P<name>[a-z0-9-]{1,63})/(?P<protocol>tcp|udp|sctp)/"
     r"(?P<port>[a-z0-9-]{0,63})"
     r"(?:__(?P<address>[0-9a-f.:]{1,45})/(?P<number>[0-9]{1,5}))?",
     re.ASCII,
 )
 _QUOTED = r'"(?:[^"\\\n]|\\.)*"'
-_SAID = re.compile(
+_SAID = pattern(
     rf"""(?P<before>--(?:comment|log-prefix|nflog-prefix|string)[ \t]+|\b(?:comment|prefix)[ \t]+(?=")|"(?:comment|prefix)":[ \t]*(?="))"""
     rf"""(?P<said>{_QUOTED}|[^\s"]\S*)""",
     re.ASCII,
 )
 # In a comment: a Service (its names are no words of kube-proxy's), an IPv6 address (which is nobody's name), any word.
-_IN_COMMENT = re.compile(
+_IN_COMMENT = pattern(
     r"(?P<service>[a-z0-9-]{1,63}/[a-z0-9-]{1,63}(?::[a-z0-9-]+)?)|(?P<address>[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f.]*){2,})"
     r"|(?P<word>[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?)",
     re.ASCII,
 )
-_CHAIN = re.compile(r"^:(\S+) - ", re.ASCII | re.MULTILINE)
+_CHAIN = pattern(r"^:(\S+) - ", re.ASCII | re.MULTILINE)
 _CHAIN_AT = r"(?:(?<=^:)|(?<= -A )|(?<=^-A )|(?<= -j )|(?<= -g )){}(?=[ \n]|$)"
-_EVERYBODYS_CHAIN = re.compile(r"(?:KUBE|CNI|cali|FLANNEL|DOCKER|CILIUM|IP-MASQ|LIBVIRT|WEAVE|f2b|ufw)[-_A-Za-z0-9.:]*", re.ASCII)
-_SEARCH = re.compile(r"^([ \t]*(?:search|domain)[ \t]+)(.*)$", re.ASCII | re.MULTILINE)
-_PROCESS = re.compile(r'(?<=\(\(")[^"]*(?=")|(?<=,\(")[^"]*(?=")', re.ASCII)
-_ONLY_ADDRESS = re.compile(r"[0-9.]+|v?[0-9][0-9.]*", re.ASCII)
+_EVERYBODYS_CHAIN = pattern(r"(?:KUBE|CNI|cali|FLANNEL|DOCKER|CILIUM|IP-MASQ|LIBVIRT|WEAVE|f2b|ufw)[-_A-Za-z0-9.:]*", re.ASCII)
+_SEARCH = pattern(r"^([ \t]*(?:search|domain)[ \t]+)(.*)$", re.ASCII | re.MULTILINE)
+_PROCESS = pattern(r'(?<=\(\(")[^"]*(?=")|(?<=,\(")[^"]*(?=")', re.ASCII)
+_ONLY_ADDRESS = pattern(r"[0-9.]+|v?[0-9][0-9.]*", re.ASCII)
 
 
 class Dumps:

@@ -9,11 +9,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from tracer.patterns import pattern
 from tracer.snapshot.rename.addresses import Addresses
 from tracer.snapshot.rename.words import Words
 
-_WELL_KNOWN = re.compile(r"(?:[a-z0-9.-]+\.)?(?:kubernetes|k8s)\.io/[A-Za-z0-9._-]+", re.ASCII)
-_PLAIN_VALUE = re.compile(r"(?:[Tt]rue|[Ff]alse|[Aa]uto|[Dd]isabled|[Ee]nabled|[0-9]{1,5})?", re.ASCII)
+_WELL_KNOWN = pattern(r"(?:[a-z0-9.-]+\.)?(?:kubernetes|k8s)\.io/[A-Za-z0-9._-]+", re.ASCII)
+_PLAIN_VALUE = pattern(r"(?:[Tt]rue|[Ff]alse|[Aa]uto|[Dd]isabled|[Ee]nabled|[0-9]{1,5})?", re.ASCII)
 
 
 class Cleaner:
@@ -104,9 +105,9 @@ def configuration(cleaner: Cleaner, text: str) -> str:
     return cleaner.addresses.in_text(_DOMAIN.sub(lambda match: cleaner.words.in_name(match[0]), named))
 
 
-_HOSTNAME = re.compile(r"""(["']?hostnameOverride["']?:[ ]*["']?)([A-Za-z0-9.-]+)""", re.ASCII)
+_HOSTNAME = pattern(r"""(["']?hostnameOverride["']?:[ ]*["']?)([A-Za-z0-9.-]+)""", re.ASCII)
 # Two labels at least, the last one of letters: neither an address nor a path; kubeproxy.config.k8s.io is everybody's.
-_DOMAIN = re.compile(r"(?<![A-Za-z0-9_/.-])(?!kubeproxy\.config\.k8s\.io)(?:[A-Za-z0-9_-]+\.)+[A-Za-z]{2,}(?![A-Za-z0-9_/-])", re.ASCII)
+_DOMAIN = pattern(r"(?<![A-Za-z0-9_/.-])(?!kubeproxy\.config\.k8s\.io)(?:[A-Za-z0-9_-]+\.)+[A-Za-z]{2,}(?![A-Za-z0-9_/-])", re.ASCII)
 
 # --- shapes ------------------------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from tracer.patterns import pattern
 from tracer.snapshot.rename.keyed import drawn
 
 _KEPT_WORDS = (
@@ -22,8 +23,8 @@ _KEPT_WORDS = (
 _KEPT = frozenset(_KEPT_WORDS.split())
 _CONSONANTS, _VOWELS = "bcdfghjklmnprstvz", "aeiou"
 _SYLLABLES = 5
-_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?", re.ASCII)
-_NUMBER = re.compile(r"[0-9]+", re.ASCII)
+_LABEL = pattern(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?", re.ASCII)
+_NUMBER = pattern(r"[0-9]+", re.ASCII)
 
 
 class Words:
