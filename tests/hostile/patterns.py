@@ -17,6 +17,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -45,6 +46,10 @@ BUILT: dict[tuple[str, str], dict[str, object]] = {
     ("tracer/kube/item_spans.py", "compile"): {"indent": b"    "},
     ("tracer/netfilter/nft_sets.py", "compile"): {"types": ("ipv6_addr", "inet_proto", "inet_service")},
     ("tracer/patterns.py", "compile"): {"self": SimpleNamespace(_text="a", _flags=0)},
+    ("tracer/simulate/stencil.py", "compile"): {
+        "own": SimpleNamespace(words=("default/web-1", "web-1"), addresses=(ip_address("10.244.1.2"), ip_address("fd00::2"))),
+        "devices": (r"(?<![\w-])(veth1)(?![\w+-]|\.\d)",),
+    },
     ("tracer/snapshot/rename/dumps.py", "compile"): {"chain": "KUBE-SVC-AAAAAAAAAAAAAAAA"},
     ("webapp/presenters/page.py", "split"): {"sides": {"10.96.0.10": 1, "10.96.0.1": 2, "client": 3}},
     ("webapp/questions/trace_query.py", "fullmatch"): {},

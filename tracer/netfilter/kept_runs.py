@@ -111,6 +111,29 @@ class KeptRuns:
         end = found.end.leaf
         return Leaf(end.verdict, found.view, found.end.after(steps), _ONE, target=end.target, by_policy=end.by_policy, where=end.where)
 
+    def told(self, view: View) -> tuple[object, View] | None:
+        """Return the end that an earlier packet with *view*'s answers came to, and the view there; None where none did, or one was drawn.
+
+        Ends are one where they are the same object.
+        """
+        found = self._found(view)
+        return None if found.end is None else (found.end, found.view)
+
+    def asked(self, view: View) -> list[tuple[Any, Any]]:
+        """Return what a packet with *view* is asked on the way to an end that is told: (part, rule), as ``walk.Event`` has them."""
+        found, node = list[tuple[Any, Any]](), self._known.first
+        while node.end is None:
+            found.append((node.part, node.rule))
+            answer = self._answer(node, view)
+            if isinstance(answer, Alters):
+                view, answer = answer.view, answer.told
+            node = node.answers[answer]
+        return found
+
+    def answer(self, part: Any, rule: Any, view: View) -> object:
+        """Return what is answered to a question of :meth:`asked`."""
+        return self._answer(_Node(part, rule), view)
+
     def accepted(self, view: Callable[[], View], steps: StepList | None, *, is_alone: bool) -> StepList | None:
         """Return the steps behind *steps* where it is known that the chain accepts the packet as it is, else None.
 

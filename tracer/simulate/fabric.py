@@ -28,7 +28,9 @@ from tracer.simulate import departure as d
 from tracer.simulate import pod as pods
 from tracer.simulate.assuming import Assuming
 from tracer.simulate.balancing import balanced, passed_back
+from tracer.simulate.classes import Classes, Grouping, Reference
 from tracer.simulate.departure import Departure, Way
+from tracer.simulate.hooks import Known
 from tracer.simulate.node import NodeWalk
 from tracer.simulate.process import accepted
 from tracer.simulate.surroundings import ACCEPTORS, Acceptor, ClusterSurroundings
@@ -86,7 +88,10 @@ class Fabric:
         acceptors: tuple[Acceptor, ...] = ACCEPTORS,
         assuming: Assuming | None = None,
         check: Callable[[Check], Health] | None = None,
+        grouping: Grouping | None = None,
     ) -> None:
+        notes = grouping.notes if isinstance(grouping, Classes) else None
+        cluster = notes.stand_in(cluster) if notes is not None else cluster
         self.cluster = cluster
         self.budget = budget or Budget(cluster.limits)
         self.assuming = assuming or Assuming()
@@ -94,7 +99,10 @@ class Fabric:
         self._check = check
         self._dialling: set[Address] = set()
         self._around = ClusterSurroundings(cluster, acceptors)
-        self._nodes = NodeWalk(self._around, self.budget, self.assuming, self._around.known_hooks())
+        known = Known() if isinstance(grouping, Reference) else self._around.known_hooks()
+        if notes is not None:
+            known = Known(runs=known.runs)  # orders speak of stacks, and here stand-ins are asked for those
+        self._nodes = NodeWalk(self._around, self.budget, self.assuming, known, grouping, notes)
         self._balancers: dict[TableId, Balancer] = {}
 
     def stack_of(self, hop: Hop) -> NodeStack | None:

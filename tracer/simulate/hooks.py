@@ -28,7 +28,9 @@ from tracer.packet import Address, Family, Packet, Protocol, unsaid
 from tracer.refusals import RESET
 from tracer.routing import ResultKind, is_unnamed
 from tracer.simulate import ipvs, recorded
+from tracer.simulate.asked import Notes
 from tracer.simulate.assuming import Assuming
+from tracer.simulate.classes import Grouping, Plain
 from tracer.simulate.crossing import Crossing, Passed, relayed, rewritten
 from tracer.simulate.policy_queue import Judged, is_queued
 from tracer.simulate.ties import Tie, Ties
@@ -100,6 +102,8 @@ class HookRunner:
     queued: Callable[[Walk, Crossing, Leaf], Judged | None] = lambda walk, crossing, leaf: None
     ties: Ties = field(default_factory=lambda: Ties(Assuming()))
     known: Known = field(default_factory=Known)
+    grouping: Grouping = field(default_factory=Plain)
+    notes: Notes | None = None
     _runs: dict[int, tuple[BaseChain, KeptRuns]] = field(default_factory=dict)
 
     def run(self, walk: Walk, crossing: Crossing, hook: Hook) -> Iterator[Passed | Ending]:
@@ -172,6 +176,8 @@ class HookRunner:
             for chain in stage.members if isinstance(stage, Tie) else (stage,):
                 behind = None if isinstance(chain, _Act) else self._kept(chain).accepted(view, behind, is_alone=is_alone)
                 is_known = behind is not None
+                if is_known and not isinstance(chain, _Act) and self.notes is not None and self.notes.listening:
+                    self.notes.ran(self._kept(chain), view())
                 if not is_known:
                     break
             if not is_known:
@@ -205,7 +211,7 @@ class HookRunner:
         def onward(walk: Walk, crossing: Crossing, leaves: bool) -> Iterator[Passed | Ending]:
             return self.run(walk, crossing, Hook.OUTPUT) if leaves else self._stages(walk, crossing, hook, rest)
 
-        return relayed(ipvs.requested(walk, crossing, hook), onward)
+        return relayed(self.grouping.of(walk, ipvs.requested(walk, crossing, hook)), onward)
 
     def _routed_again(self, before: Packet, ways: Iterator[Passed | Ending], *, whole: bool) -> Iterator[Passed | Ending]:
         """Route a packet of this stack again, at once, where NAT gave it another destination, or mangle (*whole*) changed what routing
@@ -231,7 +237,10 @@ class HookRunner:
 
     def _leaves(self, chain: BaseChain, view: View, steps: StepList | None) -> Iterator[Leaf]:
         """Every way the chain ends, from what earlier packets found where that tells it."""
-        return self._kept(chain).run(view, steps)
+        runs = self._kept(chain)
+        if self.notes is not None:
+            self.notes.ran(runs, view)
+        return runs.run(view, steps)
 
     def _kept(self, chain: BaseChain) -> KeptRuns:
         kept = self._runs.get(id(chain))
@@ -297,7 +306,8 @@ class HookRunner:
             for way in recorded.masqueraded(walk, crossing.stack, connection, crossing.route) if is_leaving else (walk,):
                 yield way if isinstance(way, Ending) else (_bound(way, crossing, hook), crossing)
         else:
-            yield from self._nat_chains(walk, crossing, hook, self._nat_ordered(crossing.stack, hook, walk.packet.family))
+            ways = self._nat_chains(walk, crossing, hook, self._nat_ordered(crossing.stack, hook, walk.packet.family))
+            yield from ways if manipulates_source(hook) else self.grouping.of(walk, ways)
 
     def _passed_by(self, walk: Walk, crossing: Crossing, hook: Hook) -> Walk:
         """The walk of a packet that NAT leaves alone, as it has no entry: one of a connection that exists may have been translated before.

@@ -23,7 +23,9 @@ from tracer.packet import Address, Family, Packet, at_text
 from tracer.refusals import EXPIRED, REFUSALS, TOO_LARGE, no_listener
 from tracer.routing import ResultKind, RouteResult, SourceCheck, SourceVerdict, Supposition, is_unnamed, shown_device
 from tracer.simulate import echo
+from tracer.simulate.asked import Notes
 from tracer.simulate.assuming import Assuming
+from tracer.simulate.classes import Grouping, Plain
 from tracer.simulate.crossing import Crossing, Passed, relayed
 from tracer.simulate.departure import Accepted, Departure, LeftForNode, Routed, SentByNode, Way
 from tracer.simulate.frontends import without_rules
@@ -108,13 +110,29 @@ class NodeHost:
 class NodeWalk:
     """Walks packets through node stacks, within *budget*; *around* says what they do not hold themselves, *assuming* what is assumed.
 
-    *known* is what was found in their hooks before.
+    *known* is what was found in their hooks before, *grouping* sees where ways part, *notes* what chains are asked.
     """
 
-    def __init__(self, around: Surroundings, budget: Budget, assuming: Assuming | None = None, known: Known | None = None) -> None:
+    def __init__(
+        self,
+        around: Surroundings,
+        budget: Budget,
+        assuming: Assuming | None = None,
+        known: Known | None = None,
+        grouping: Grouping | None = None,
+        notes: Notes | None = None,
+    ) -> None:
         self._around = around
-        ties = Ties(assuming or Assuming())
-        self._hooks = HookRunner(_StackAddresses, _reroute, budget, queued=around.queued, ties=ties, known=known or Known())
+        self._hooks = HookRunner(
+            _StackAddresses,
+            _reroute,
+            budget,
+            queued=around.queued,
+            ties=Ties(assuming or Assuming()),
+            known=known or Known(),
+            grouping=grouping or Plain(),
+            notes=notes,
+        )
 
     def _entered(self, walk: Walk, stack: NodeStack, hook: Hook, by_rules: Callable[[Walk], Iterator[Way]]) -> Iterator[Way]:
         """The ways of a packet that comes to *hook*, the first of a node, as far as the node's data path is replayed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -10,6 +10,7 @@ from functools import partial
 from tracer.assumptions import ENTERS, parse_assumptions
 from tracer.errors import QueryError
 from tracer.forks import Fork, drawn
+from tracer.frozen import changed
 from tracer.kube.service import Service
 from tracer.limits import Budget
 from tracer.packet import Address
@@ -17,7 +18,9 @@ from tracer.query import FlowState, Query, SourceKind
 from tracer.simulate.afterwards import Afterwards
 from tracer.simulate.alike import merged
 from tracer.simulate.answering import answered
+from tracer.simulate.asked import Notes
 from tracer.simulate.assuming import Assuming
+from tracer.simulate.classes import Classes, Counting, Grouping, ManyWaysError, Plain, Reference, UnlikeError
 from tracer.simulate.departure import Departure
 from tracer.simulate.existing import existing_start, recorded_entry
 from tracer.simulate.fabric import Fabric
@@ -36,10 +39,12 @@ _ALIKE, _NEAR = 15, 5
 _ENDING, _STEP, _CONDITION = 300, 10, 5
 
 
-def trace(cluster: Cluster, query: Query, *, patience: int | None = None) -> Trace:
+def trace(cluster: Cluster, query: Query, *, patience: int | None = None, is_plain: bool = False) -> Trace:
     """Return every way the first packet of *query*'s connection can end, with exact odds.
 
     NB: hostile inputs can make more ways than anybody can walk: what is beyond the cluster's limits is one unknown end.
+    Ways that differ in nothing but addresses and names are walked once (``tracer.simulate.classes``); *is_plain*: each is walked alone, the
+    reference that the classes are held against.
     *patience* is for who has to be quick: after that much work (``Limits.work``) there is no answer but :class:`TooMuchWork`.
 
     :raises QueryError: the source or the Service does not exist (with the nearest names), or a port is missing.
@@ -48,7 +53,12 @@ def trace(cluster: Cluster, query: Query, *, patience: int | None = None) -> Tra
     """
     budget = Budget(cluster.limits) if patience is None else Patience(cluster.limits, patience)
     _checked(cluster, query)
-    return kept_or(cluster, query, budget, lambda: weighed(_traced(cluster, query, budget), budget, partial(_otherwise, cluster, query)))
+    asked = partial(_traced, is_plain=is_plain)
+
+    def answer() -> Trace:
+        return weighed(asked(cluster, query, budget), budget, partial(_otherwise, asked, cluster, query))
+
+    return answer() if is_plain else kept_or(cluster, query, budget, answer)
 
 
 def _checked(cluster: Cluster, query: Query) -> None:
@@ -63,13 +73,13 @@ def _checked(cluster: Cluster, query: Query) -> None:
             raise QueryError(f"no node {node} in this cluster, to assume {word}", code="NODE_NOT_FOUND", field="assume", near=near)
 
 
-def _otherwise(cluster: Cluster, query: Query, word: str, share: Share) -> Trace:
+def _otherwise(asked: Callable[[Cluster, Query, Budget], Trace], cluster: Cluster, query: Query, word: str, share: Share) -> Trace:
     """The answer with the assumption *word* instead, as far as *share* goes."""
     kept = tuple(other for other in query.assume if other.partition(":")[0] != word.partition(":")[0])
-    return _traced(cluster, replace(query, assume=parse_assumptions((*kept, word))), share)
+    return asked(cluster, replace(query, assume=parse_assumptions((*kept, word))), share)
 
 
-def _traced(cluster: Cluster, query: Query, budget: Budget) -> Trace:
+def _traced(cluster: Cluster, query: Query, budget: Budget, *, is_plain: bool = False) -> Trace:
     if query.connection is not None:
         query, start = existing_start(cluster, query, query.connection[0], recorded_entry(cluster, *query.connection))
     else:
@@ -80,31 +90,59 @@ def _traced(cluster: Cluster, query: Query, budget: Budget) -> Trace:
 
             return traced_name(cluster, query, _traced, budget)
         start = new_start(cluster, query, destination)
+    left = budget.left
+    for grouping in _groupings(cluster, query, is_plain=is_plain):
+        try:
+            budget.left = left
+            return _walked(cluster, query, budget, start, grouping)
+        except (ManyWaysError, UnlikeError):
+            pass
+    raise TypeError("a plain walk asks for no other")
+
+
+def _groupings(cluster: Cluster, query: Query, *, is_plain: bool) -> Iterator[Grouping]:
+    """How to walk, and how to walk where that turns out not to do.
+
+    NB: who watches what an answer asked for (a followed cluster) has to hear of every endpoint; a second connection begins with many lists.
+    """
+    if is_plain:
+        yield Reference()
+    elif cluster.keeps_answers and query.state is not FlowState.RETURNING:
+        yield Counting()
+        yield Classes(cluster, Notes())
+    yield Plain()
+
+
+def _walked(cluster: Cluster, query: Query, budget: Budget, start: Departure, grouping: Grouping) -> Trace:
     checks = HealthChecks(cluster, budget, query.assume)
-    fabric = Fabric(cluster, client=query.source.ip, budget=budget, assuming=Assuming(query.assume), check=checks.of)
-    endings = _endings(fabric, start)
+    assuming = Assuming(query.assume)
+    fabric = Fabric(cluster, client=query.source.ip, budget=budget, assuming=assuming, check=checks.of, grouping=grouping)
+    endings = _endings(fabric, start, grouping if isinstance(grouping, Classes) else None)
     if query.state is FlowState.RETURNING:
         endings = _second_time(fabric, start, endings)
     return _collected(query, merged(endings), fabric.assuming)
 
 
-def _endings(fabric: Fabric, start: Departure) -> list[Ending]:
+def _endings(fabric: Fabric, start: Departure, classes: Classes | None) -> list[Ending]:
     """Every way the packet and its answer can end, the rest as one unknown end where a limit is met."""
     found: list[Ending] = []
-    for ending in _ways(fabric, start):
+    for ending in _ways(fabric, start, classes):
         if len(found) == fabric.budget.limits.ways or (found and fabric.budget.is_spent):
             left = start.walk.probability - sum((e.outcome.probability for e in found), Fraction(0))
             found.append(_not_walked(start, left, fabric.budget, "the packet has"))
             break
         fabric.budget.spend(_cost(ending))
         found.append(ending)
-    return found
+    return found if classes is None else classes.expanded(found)
 
 
-def _ways(fabric: Fabric, start: Departure) -> Iterator[Ending]:
+def _ways(fabric: Fabric, start: Departure, classes: Classes | None = None) -> Iterator[Ending]:
     """Every way the packet can end, its answer, and what both ends send after that."""
-    answers, afterwards = (back for way in fabric.endings(start) for back in answered(fabric, way)), Afterwards(fabric, start)
-    return full_sized(fabric, start, (last for back in answers for last in afterwards.of(back)))
+    afterwards, ways = Afterwards(fabric, start), fabric.endings(start)
+    for way in ways if classes is None else classes.watched(ways):
+        answers = answered(fabric, way)
+        for last in full_sized(fabric, start, (last for back in answers for last in afterwards.of(back))):
+            yield last if last.walk.drawn == way.walk.drawn else Ending(last.outcome, changed(last.walk, drawn=way.walk.drawn))
 
 
 def _cost(ending: Ending) -> int:

@@ -55,6 +55,7 @@ class Walk:
     *existing*: the connection was there when the nodes were read, so their tables may hold it. *confirmed* are the tables that keep it,
     as the packet got through their stack. *moved*: a stack that does not know the
     connection that exists may translate its packet otherwise than before.
+    *drawn* numbers the way that was drawn, where ways are grouped (``tracer.simulate.classes``).
     *sees* is what the client sees after all, where that is not what the first packet tells.
     """
 
@@ -89,6 +90,7 @@ class Walk:
     attached: bool = False
     tunnel: str | None = None
     size: int | None = None
+    drawn: int | None = None
 
     @property
     def is_error(self) -> bool:

@@ -1,0 +1,296 @@
+"""Ways that differ in nothing but the endpoint's addresses and names, walked once: the others' addresses and names are put in.
+
+Where nat rules or IPVS give a packet many destinations, the first way is walked to its very end, the answer and what follows included, and
+everything that it asked is noted (``tracer.simulate.asked``). The next endpoint is asked the same, with its own addresses and names in
+the questions: where each answer is the one that the first got, but for those addresses and names, its walk can only be the same too. It
+is not walked; it is a member of the first one's class. Where anything is answered otherwise, or something was asked of which nobody
+knows what was made (a draw, a list of all pods), it is walked. So no rule, route, set, policy or link has to be thought of here.
+
+Only pods' own addresses are put in for one another, and only where nothing else on the way has them, so that what code compares falls
+out the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from tracer.frozen import changed
+from tracer.kube.pod import Pod
+from tracer.packet import Address
+from tracer.routing.model import Route
+from tracer.simulate.asked import Notes
+from tracer.simulate.likeness import Likeness, Looks, is_the_clusters
+from tracer.simulate.stencil import CannotCutError, Cutter, Own
+from tracer.simulate.walk import Ending, Walk
+from tracer.topology.cluster import Cluster
+
+MANY = 16
+"""How many destinations in one place make it worth while to note what a walk asks."""
+_MOST_TRIED = 4
+"""How many classes an endpoint is held against."""
+
+W = TypeVar("W", bound=tuple[Any, ...])
+
+
+class ManyWaysError(Exception):
+    """There are so many destinations that it is worth while to walk by classes."""
+
+
+class UnlikeError(Exception):
+    """An end of a class that has others' addresses and names in a place that nobody knows: each way has to be walked."""
+
+
+class Grouping(Protocol):
+    """Who sees the destinations that a packet is given in one place."""
+
+    def of(self, before: Walk, ways: Iterator[W | Ending]) -> Iterator[W | Ending]:
+        """Return those of *ways*, the packet's after *before*, that have to be walked. Each begins with its walk."""
+
+
+class Plain:
+    """Every way is walked."""
+
+    def of(self, before: Walk, ways: Iterator[W | Ending]) -> Iterator[W | Ending]:
+        """Return *ways*."""
+        return ways
+
+
+class Reference(Plain):
+    """Every way is walked, and nothing is taken from another question's walk: what the classes are held against."""
+
+
+class Counting:
+    """Every way is walked, as long as there are few."""
+
+    def of(self, before: Walk, ways: Iterator[W | Ending]) -> Iterator[W | Ending]:
+        """Return *ways*. :raises ManyWaysError: they are many."""
+        for number, way in enumerate(ways):
+            if number == MANY:
+                raise ManyWaysError
+            yield way
+
+
+@dataclass(slots=True)
+class _Member:
+    """An endpoint that was not walked: its place among the ways, and its walk up to there."""
+
+    number: int
+    walk: Walk
+    own: Own
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A way that was walked, or ended where it was drawn (then there is no *own*), with those that are like it."""
+
+    group: int
+    number: int
+    walk: Walk
+    own: Own | None = None
+    members: list[_Member] = field(default_factory=list)
+
+
+class Classes:
+    """The classes of one question's ways. Only ways of which *active* is true are grouped: those that the question's own packet takes."""
+
+    def __init__(self, cluster: Cluster, notes: Notes) -> None:
+        self.notes = notes
+        self.active = False
+        self._cluster = cluster
+        self._frames: list[_Frame] = []
+        self._groups = 0
+        self._looks = Looks()
+        self._owns: dict[tuple[str, str], Own] = {}
+        self._routes: dict[str, dict[Address, list[Route]]] = {}
+
+    def of(self, before: Walk, ways: Iterator[W | Ending]) -> Iterator[W | Ending]:
+        """Yield a way of each class, the first; the others are its members."""
+        if not self._may_group(before):
+            yield from ways
+            return
+        self._groups += 1
+        group, classes = self._groups, dict[object, list[tuple[Likeness, _Frame]]]()
+        passed = _addresses_of(before)
+        for number, way in enumerate(ways):
+            if isinstance(way, Ending):
+                yield Ending(way.outcome, self._framed(_Frame(group, number, way.walk)))
+                continue
+            walk, *rest = way
+            own = self._own(before, walk, passed)
+            if own is None:
+                yield (self._framed(_Frame(group, number, walk)), *rest)  # type: ignore[misc]
+                continue
+            alike = classes.setdefault((own.pod.node_name, walk.packet.destination.version), [])
+            found = next((frame for likeness, frame in alike if likeness.fits(walk, rest, own)), None)
+            if found is not None:
+                found.members.append(_Member(number, walk, own))
+                continue
+            frame = _Frame(group, number, walk, own)
+            if len(alike) >= _MOST_TRIED:
+                yield (self._framed(frame), *rest)  # type: ignore[misc]
+                continue
+            self.notes.listen()
+            try:
+                yield (self._framed(frame), *rest)  # type: ignore[misc]
+            finally:
+                asked = self.notes.heard()
+            alike.append((Likeness(own, (walk, rest), asked, self._cluster, self._looks), frame))
+
+    def watched(self, ways: Iterator[Ending]) -> Iterator[Ending]:
+        """Yield *ways*, active while they are looked for: what is walked in between is not the question's own packet."""
+        while True:
+            self.active = True
+            try:
+                way = next(ways, None)
+            finally:
+                self.active = False
+            if way is None:
+                return
+            yield way
+
+    def _may_group(self, before: Walk) -> bool:
+        is_first = before.drawn is None and before.tunnel is None and not before.accepted and not before.answering
+        return self.active and is_first and not self.notes.listening
+
+    def _framed(self, frame: _Frame) -> Walk:
+        self._frames.append(frame)
+        return changed(frame.walk, drawn=len(self._frames) - 1)
+
+    def _own(self, before: Walk, walk: Walk, passed: frozenset[Address]) -> Own | None:
+        """What is the destination's own, where it is the address of a pod that nothing else on the way has."""
+        address, cluster = walk.packet.destination, self._cluster
+        if address == before.packet.destination or address in passed or walk.sets is not before.sets:
+            return None
+        pods = cluster.objects.pods_with_ip(address)
+        if len(pods) != 1 or address not in pods[0].owned_ips or pods[0].node_name is None:
+            return None
+        pod = pods[0]
+        if any(cluster.ports_of(a) or a in passed for a in pod.ips) or cluster.objects.service(*pod.key) is not None:
+            return None
+        if pod.key not in self._owns:
+            self._owns[pod.key] = _own(cluster, pod, self._to_one(str(pod.node_name)))
+        return self._owns[pod.key]
+
+    def _to_one(self, node: str) -> Mapping[Address, Sequence[Route]]:
+        """The node's routes to single addresses."""
+        if node not in self._routes:
+            found = self._routes[node] = dict[Address, list[Route]]()
+            routing = self._cluster.stack(node).routing
+            for route in (route for version in (4, 6) for route in routing.routes(version)):
+                if route.destination.prefixlen == route.destination.max_prefixlen:
+                    found.setdefault(route.destination.network_address, []).append(route)
+        return self._routes[node]
+
+    # -- the ends -----------------------------------------------------------------------------------------------------------------
+
+    def expanded(self, endings: Sequence[Ending]) -> list[Ending]:
+        """Return *endings*, with those of the members behind them, in the order of a plain walk.
+
+        :raises UnlikeError: an end does not show where the endpoint's own is in it.
+        """
+        found: list[Ending] = []
+        at = 0
+        while at < len(endings):
+            group = self._group_of(endings[at])
+            end = at + 1
+            while group is not None and end < len(endings) and self._group_of(endings[end]) == group:
+                end += 1
+            found += self._ordered(endings[at:end]) if group is not None else endings[at:end]
+            at = end
+        return found
+
+    def _group_of(self, ending: Ending) -> int | None:
+        return None if ending.walk.drawn is None else self._frames[ending.walk.drawn].group
+
+    def _ordered(self, endings: Sequence[Ending]) -> list[Ending]:
+        by_frame: dict[int, list[Ending]] = {}
+        for ending in endings:
+            if ending.walk.drawn is not None:
+                by_frame.setdefault(ending.walk.drawn, []).append(ending)
+        placed: list[tuple[int, list[Ending]]] = []
+        for drawn, ends in by_frame.items():
+            frame = self._frames[drawn]
+            placed.append((frame.number, ends))
+            if frame.members and frame.own is not None:
+                cut = [_Cut(ending, frame.walk, frame.own) for ending in ends]
+                placed += [(member.number, [one.filled(member) for one in cut]) for member in frame.members]
+        return [ending for _, ends in sorted(placed, key=lambda one: one[0]) for ending in ends]
+
+
+def _addresses_of(walk: Walk) -> frozenset[Address]:
+    """Every address on the way so far."""
+    packets = [walk.packet, walk.visit.packet_in, *(p for hop in walk.hops for p in (hop.packet_in, hop.packet_out))]
+    flows = [flow for _, held in walk.entries for flow in (held.original, held.reply)]
+    return frozenset(
+        a for ends in (*((p.source, p.destination) for p in packets), *((f.source, f.destination) for f in flows)) for a in ends
+    )
+
+
+def _own(cluster: Cluster, pod: Pod, to_one: Mapping[Address, Sequence[Route]]) -> Own:
+    """What is *pod*'s own, its node's routes to its addresses alone (*to_one*) and the devices that they lead out of included."""
+    routing = cluster.stack(str(pod.node_name)).routing
+    routes = [route for address in pod.ips for route in to_one.get(address, ())]
+    devices = dict.fromkeys(hop.device for route in routes for hop in route.nexthops if hop.device is not None and hop.gateway is None)
+    links = [link for device in devices if (link := routing.link(device)) is not None]
+    entries = (routing.neighbour(address, device) for address in pod.ips for device in devices)
+    macs = dict.fromkeys(entry.mac for entry in entries if entry is not None and entry.mac is not None)
+    return Own.of(pod, routes, links, tuple(macs))
+
+
+# -- another's end ---------------------------------------------------------------------------------------------------------------------
+
+
+class _Cut:
+    """An end, cut behind the place where its endpoint was drawn, *base*."""
+
+    def __init__(self, ending: Ending, base: Walk, own: Own) -> None:
+        outcome, walk = ending.outcome, ending.walk
+        steps = base.visit.steps.to_tuple() if base.visit.steps is not None else ()
+        self._ending, self._place = ending, len(base.hops)
+        if len(outcome.hops) <= self._place:
+            raise UnlikeError
+        hop = outcome.hops[self._place]
+        _begins(hop.steps, steps)
+        _begins(outcome.conditions, base.conditions)
+        _begins(walk.unknowns, base.unknowns)
+        _begins(walk.forks, base.forks)
+        self._ratio = outcome.probability / base.probability if outcome.probability != base.probability else None
+        behind = changed(
+            outcome,
+            probability=base.probability,
+            conditions=outcome.conditions[len(base.conditions) :],
+            hops=outcome.hops[self._place + 1 :],
+        )
+        parts = (
+            behind,
+            changed(hop, steps=hop.steps[len(steps) :]),
+            walk.unknowns[len(base.unknowns) :],
+            walk.forks[len(base.forks) :],
+            walk.recent,
+        )
+        try:
+            self._parts = Cutter(own, is_the_clusters).cut(parts)
+        except CannotCutError as error:
+            raise UnlikeError from error
+
+    def filled(self, member: _Member) -> Ending:
+        """Return the end with *member*'s addresses and names."""
+        behind, hop, unknowns, forks, recent = self._parts.filled(member.own)
+        base, before = member.walk, self._ending.outcome.hops[: self._place]
+        steps = base.visit.steps.to_tuple() if base.visit.steps is not None else ()
+        odds = base.probability if self._ratio is None else base.probability * self._ratio
+        outcome = changed(
+            behind,
+            probability=odds,
+            conditions=base.conditions + behind.conditions,
+            hops=(*before, changed(hop, steps=steps + hop.steps), *behind.hops),
+        )
+        walk = changed(self._ending.walk, unknowns=base.unknowns + unknowns, forks=base.forks + forks, recent=recent)
+        return Ending(outcome, walk)
+
+
+def _begins(whole: tuple[object, ...], first: tuple[object, ...]) -> None:
+    if whole[: len(first)] != first:
+        raise UnlikeError
