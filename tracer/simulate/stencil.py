@@ -122,7 +122,7 @@ class Cutter:
             return self._collection(value)
         if isinstance(value, Mapping):
             return self._mapping(value)
-        if isinstance(value, re.Pattern) and self._fill(value.pattern) is None:
+        if hasattr(value, "fullmatch") and self._fill(value.pattern) is None:  # a pattern, compiled or not
             return None
         if is_dataclass(value) and not isinstance(value, type):
             return self._dataclass(value)

@@ -61,6 +61,9 @@ def declare_arguments(parser: ArgumentParser) -> None:
     words = f"set an assumption, may be repeated: {', '.join(assumption_words())}"
     parser.add_argument("--assume", action="append", default=[], metavar="WORD", help=words)
     parser.add_argument("--steps", action="store_true", help="list every rule that matched")
+    parser.add_argument(
+        "--plain", action="store_true", help="walk every way alone, also where they differ in addresses and names only"
+    )
     parser.add_argument("--format", choices=["text", "json"], default="text")
     parser.add_argument("--batch", metavar="FILE", help="JSON Lines of queries; - is standard input")
 
@@ -123,7 +126,7 @@ def _answer_one(cluster: Cluster, query: Query | None, options: Mapping[str, Any
     if query is None:
         raise UsageError("give --from and --to, or --batch FILE")
     try:
-        answer = diagnose(cluster, trace(cluster, query))
+        answer = diagnose(cluster, trace(cluster, query, is_plain=options["plain"]))
     except TracerError as error:
         if options["format"] == "json":
             terminal.answer(_line(_error(query.id, error)))
@@ -141,7 +144,7 @@ def _answer_one(cluster: Cluster, query: Query | None, options: Mapping[str, Any
 
 def _answer_all(cluster: Cluster, lines: TextIO, options: Mapping[str, Any], terminal: Terminal) -> bool:
     failed = False
-    for answer in _answers(cluster, lines, with_steps=options["steps"]):
+    for answer in _answers(cluster, lines, with_steps=options["steps"], is_plain=options["plain"]):
         failed = failed or "error" in answer
         terminal.answer(_line(answer))
     return failed
@@ -245,7 +248,7 @@ def _said(snapshot: Snapshot, arrangement: Arrangement, left_out: Sequence[LeftO
     return said_of_files(summary)
 
 
-def _answers(cluster: Cluster, lines: Iterable[str], *, with_steps: bool) -> Iterator[dict[str, object]]:
+def _answers(cluster: Cluster, lines: Iterable[str], *, with_steps: bool, is_plain: bool) -> Iterator[dict[str, object]]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -253,7 +256,7 @@ def _answers(cluster: Cluster, lines: Iterable[str], *, with_steps: bool) -> Ite
         try:
             value = _decoded(line, number)
             name = str(value.get("id", "")) if isinstance(value, dict) else ""
-            yield _answer(diagnose(cluster, trace(cluster, query_from_dict(value))), with_steps=with_steps)
+            yield _answer(diagnose(cluster, trace(cluster, query_from_dict(value), is_plain=is_plain)), with_steps=with_steps)
         except TracerError as error:
             yield _error(name, error)
 
