@@ -19,7 +19,7 @@ from tracer.refusals import RESET
 from tracer.simulate.answering import answered
 from tracer.simulate.departure import Departure
 from tracer.simulate.fabric import Fabric
-from tracer.simulate.sent_again import SentAgain, leaving, seen
+from tracer.simulate.sent_again import SentAgain, followed, leaving, seen
 from tracer.simulate.walk import Ending
 from tracer.stack_protocols import TableKind
 from tracer.topology.later_packets import may_tell_apart
@@ -52,7 +52,7 @@ class Afterwards:
     def _answered_and_open(self, ending: Ending) -> Iterator[Ending]:
         """The ways of a packet that was sent again, with the ACK behind it where it is a SYN that is answered."""
         is_tcp = self._start.walk.packet.protocol is Protocol.TCP
-        return _third(self._fabric, self._start, ending) if is_tcp and is_open(ending) else iter([ending])
+        return self._opened(ending) if is_tcp and is_open(ending) else iter([ending])
 
 
 def is_first(fabric: Fabric, start: Departure, ending: Ending) -> bool:
@@ -78,8 +78,7 @@ def as_before(ending: Ending, ways: Sequence[Ending]) -> list[Ending]:
 
     NB: a next hop, a condition or a rule's chance that both packets meet is the flow's: it falls out the same for both.
     """
-    number = len(ending.walk.forks)
-    before = {fork.question: fork.branch for fork in reversed(ending.walk.forks)}  # the request's, where its answer was asked the same
+    number, before = followed(ending)
     held = [all(before.get(f.question) == f.branch for f in way.walk.forks[number:]) for way in ways]
     open_ = [all(before.get(f.question, f.branch) == f.branch for f in way.walk.forks[number:]) for way in ways]
     same = [way for way, is_one in zip(ways, held if any(held) else open_, strict=True) if is_one]

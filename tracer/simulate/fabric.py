@@ -119,7 +119,7 @@ class Fabric:
     # -- the loop -----------------------------------------------------------------------------------------------------------------
 
     def endings(self, first: Departure) -> Iterator[Ending]:
-        """Yield every way the packet of *first* can end, one branch after the other to its end."""
+        """Yield every way the packet of *first* can end, one branch after the other to its end; none that strays (``Walk.strays``)."""
         pending: list[tuple[Iterator[Way], _Watch | None]] = [(iter([first]), None)]
         try:
             while pending:
@@ -127,6 +127,8 @@ class Fabric:
                 way = next(ways, None)
                 if way is None:
                     pending.pop()
+                elif way.walk.strays:
+                    continue
                 elif isinstance(way, Departure):
                     pending.append((self._next(way), watch if way.after is None else _Watch(way.after, watch)))
                 elif watch is not None:

@@ -8,7 +8,7 @@ Source: __nf_conntrack_confirm, tcp_retransmit_timer, Linux 6.18; measured in te
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -147,8 +147,16 @@ def seen(ending: Ending) -> Sees:
     return walk.sees or client_sees(ending.outcome, walk.no_way, walk.says, is_open=walk.existing and walk.midstream)
 
 
+def followed(ending: Ending) -> tuple[int, Mapping[str, int]]:
+    """Return how many forks *ending* has, and how it answered each question: the request's answer, where its reply was asked the same."""
+    return len(ending.walk.forks), {fork.question: fork.branch for fork in reversed(ending.walk.forks)}
+
+
 def leaving(start: Departure, ending: Ending, walk: Walk) -> Departure:
-    """Return the departure of a packet that leaves as *start* did, with *walk*'s connections: on the conditions of *ending*."""
+    """Return the departure of a packet that leaves as *start* did, with *walk*'s connections: on *ending*'s conditions, the way it went.
+
+    NB: ways that answer otherwise what *ending* was asked are not walked: a balancer has many.
+    """
     outcome = ending.outcome
     left = changed(
         walk,
@@ -157,6 +165,7 @@ def leaving(start: Departure, ending: Ending, walk: Walk) -> Departure:
         unknowns=ending.walk.unknowns,
         forks=ending.walk.forks,
         settled=ending.walk.settled,
+        again=followed(ending),
     )
     return _from(start, left, outcome.hops[0].packet_in.source)
 

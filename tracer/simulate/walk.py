@@ -56,6 +56,7 @@ class Walk:
     as the packet got through their stack. *moved*: a stack that does not know the
     connection that exists may translate its packet otherwise than before.
     *drawn* numbers the way that was drawn, where ways are grouped (``tracer.simulate.classes``).
+    *again* is how an earlier packet of the flow answered what it was asked, and from which fork on this one is held to that.
     *sees* is what the client sees after all, where that is not what the first packet tells.
     """
 
@@ -91,6 +92,7 @@ class Walk:
     tunnel: str | None = None
     size: int | None = None
     drawn: int | None = None
+    again: tuple[int, Mapping[str, int]] | None = None
 
     @property
     def is_error(self) -> bool:
@@ -136,6 +138,14 @@ class Walk:
         """Return the walk with *connection* stored in *table*, in place of the one with the same original tuple."""
         kept = tuple(x for x in self.entries if not (x[0] == table and x[1].original == connection.original))
         return changed(self, entries=(*kept, (table, connection)))
+
+    @property
+    def strays(self) -> bool:
+        """Return whether the walk answered something otherwise than the packet before that it has to follow."""
+        if self.again is None:
+            return False
+        begin, before = self.again
+        return any(before.get(fork.question, fork.branch) != fork.branch for fork in self.forks[begin:])
 
     def step(self, step: Step) -> Walk:
         """Return the walk with one more step in the current stack."""

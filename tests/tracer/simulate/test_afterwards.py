@@ -11,6 +11,8 @@ import pytest
 
 from tests.made_cluster import MadeCluster
 from tracer.dispositions import client_sentence
+from tracer.limits import Budget, Limits
+from tracer.simulate import tracing
 from tracer.trace import Disposition, Outcome, Sees, Trace
 
 LOST, AGAIN = "HANDSHAKE_UNFINISHED", "SYN_SENT_AGAIN"
@@ -201,3 +203,25 @@ def test_a_datagram_is_sent_again_by_its_program_only() -> None:
 def test_what_is_answered_at_once_is_not_sent_again() -> None:
     answer = dialled(marked((2, "filter", f"{TO_PODS} -j REJECT --reject-with tcp-reset")), "192.168.0.11:30080")
     assert {(o.client_sees, tuple(codes(o))) for o in answer.outcomes} == {(Sees.REFUSED, ())}
+
+
+def test_a_dropped_endpoint_costs_what_the_endpoints_do_not_their_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a balancer each SYN is drawn again, and each ACK behind one goes the way that its SYN went: no other is walked."""
+    budgets: list[Budget] = []
+
+    def counted(limits: Limits) -> Budget:
+        budgets.append(Budget(limits))
+        return budgets[-1]
+
+    monkeypatch.setattr(tracing, "Budget", counted)
+    spent = {}
+    for count in (12, 48):
+        made = MadeCluster(3)
+        made.service(
+            "web", [made.pod(f"web-{i}", i % 3 + 1) for i in range(count)], type="LoadBalancer", node_port=30080, lb_ip="198.51.100.7"
+        )
+        made.node(2).rules.append(("filter", "-A FORWARD -d 10.1.2.3/32 -p tcp -m tcp --dport 8080 -j DROP"))
+        answer = dialled(made, "198.51.100.7:80", "external:203.0.113.9")
+        assert any("SYN_DRAWN_AGAIN" in codes(outcome) for outcome in answer.outcomes)
+        spent[count] = budgets[-1].limits.work - budgets[-1].left
+    assert spent[48] / spent[12] < 8
