@@ -384,6 +384,7 @@ STACK: dict[str, tuple[Ask, ...]] = {
     "gap": tuple(lambda c, f=f: c.stack("n1").gap(f) for f in Family),
     "unknown_way": tuple(lambda c, a=a: c.stack("n1").unknown_way(ip_address(a), None) for a in POD),
     "assumed_rules": tuple(lambda c, v=v: c.stack("n1").assumed_rules(v) for v in (4, 6)),
+    "rests_on": tuple(lambda c, v=v: c.stack("n1").rests_on(v) for v in (4, 6)),
     "assumed_routes": tuple(lambda c, v=v: c.stack("n1").assumed_routes(v) for v in (4, 6)),
     "assumed_legacy": (),
     "assumed_tables": (),
