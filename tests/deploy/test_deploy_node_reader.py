@@ -30,7 +30,7 @@ from tracer.snapshot import Snapshot
 from tracer.snapshot.node_files import BY_NAME, LEGACY_IP6TABLES, LEGACY_IPTABLES, NODE_FILES, OF_A_POD, PROXY_VERSION, Reading
 from tracer.snapshot.summary import summarise
 from tracer.topology.cluster import Cluster
-from webapp.cluster import rbac_manifest
+from webapp.cluster.permissions import rbac_manifest
 from webapp.reading import pod_stacks
 from webapp.reading.node_reader import READER_ARGV, READER_SECONDS, unpacked_pods, unpacked_reading
 

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from tests.webapp.live.following import recorded
-from webapp.cluster import FOLLOWED_KINDS
+from webapp.cluster.kinds import FOLLOWED_KINDS
 from webapp.live import journal, lease
 from webapp.live.store import Store
 from webapp.models import LiveSource

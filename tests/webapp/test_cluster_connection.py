@@ -13,20 +13,10 @@ import pytest
 
 from tests.webapp.recorded_api import shop
 from tracer.snapshot.node_files import READ
-from webapp.cluster import (
-    FOLLOWED_KINDS,
-    BadAnswer,
-    Connection,
-    Denied,
-    Gone,
-    NoSuchProgram,
-    Permission,
-    Refused,
-    TimedOut,
-    TooLarge,
-    Unreachable,
-    Verdict,
-)
+from webapp.cluster.connection import Connection
+from webapp.cluster.errors import BadAnswer, Denied, Gone, NoSuchProgram, Refused, TimedOut, TooLarge, Unreachable
+from webapp.cluster.kinds import FOLLOWED_KINDS
+from webapp.cluster.permissions import Permission, Verdict
 from webapp.reading.node_reader import READER_ARGV, unpacked_reading
 from webapp.recorded_api import Fault, Faults, RecordedApi, What
 

@@ -20,7 +20,11 @@ from kubernetes.config import incluster_config
 
 from tests.webapp.kubeconfigs import TOKEN, kubeconfig
 from tests.webapp.recorded_api import shop
-from webapp.cluster import BadKubeconfig, ClusterError, Connection, Denied, Permission, contexts, credentials
+from webapp.cluster import credentials
+from webapp.cluster.connection import Connection
+from webapp.cluster.credentials import contexts
+from webapp.cluster.errors import BadKubeconfig, ClusterError, Denied
+from webapp.cluster.permissions import Permission
 from webapp.recorded_api import Fault, RecordedApi, RunningServer, What, serve
 
 

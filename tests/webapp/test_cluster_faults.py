@@ -14,22 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.webapp.recorded_api import shop
-from webapp.cluster import (
-    BadAnswer,
-    Busy,
-    ClusterError,
-    Connection,
-    Denied,
-    Event,
-    Gone,
-    Refused,
-    TimedOut,
-    TooLarge,
-    Unreachable,
-    responses,
-)
 from webapp.cluster import connection as cluster_connection
+from webapp.cluster import responses
 from webapp.cluster import watch as cluster_watch
+from webapp.cluster.connection import Connection
+from webapp.cluster.errors import BadAnswer, Busy, ClusterError, Denied, Gone, Refused, TimedOut, TooLarge, Unreachable
+from webapp.cluster.watch import Event
 from webapp.recorded_api import Fault, Faults, RecordedApi, What
 
 LINES = shop.lines("endpointslices")

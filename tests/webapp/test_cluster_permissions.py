@@ -9,7 +9,10 @@ import pytest
 import yaml
 
 from tests.webapp.recorded_api import shop
-from webapp.cluster import FOLLOWED_KINDS, PERMISSIONS, Connection, Denied, Permission, permissions, rbac_manifest
+from webapp.cluster.connection import Connection
+from webapp.cluster.errors import Denied
+from webapp.cluster.kinds import FOLLOWED_KINDS
+from webapp.cluster.permissions import PERMISSIONS, Permission, permissions, rbac_manifest
 
 READINGS = ("exec", "daemonset", "none")
 PROXY = ("kube-system", "kube-proxy-shop-worker", None, ("iptables-save",))

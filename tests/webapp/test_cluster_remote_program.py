@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from webapp.cluster import BadAnswer, NoSuchProgram, Refused, TooLarge, remote_program
+from webapp.cluster import remote_program
 from webapp.cluster.connection import _verdict as verdict_of
+from webapp.cluster.errors import BadAnswer, NoSuchProgram, Refused, TooLarge
 from webapp.cluster.remote_program import Output
 
 RUNC = 'OCI runtime exec failed: exec failed: unable to start container process: exec: "nft": executable file not found in $PATH: unknown'

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from webapp.cluster import served_kinds
-from webapp.cluster.served_kinds import ACCEPT
+from webapp.cluster.served_kinds import ACCEPT, served_kinds
 
 GATEWAY = "gateway.networking.k8s.io"
 

@@ -16,7 +16,8 @@ import pytest
 
 from tests.webapp.kubeconfigs import TOKEN, kubeconfig
 from tests.webapp.recorded_api import shop
-from webapp.cluster import ClusterError, Connection
+from webapp.cluster.connection import Connection
+from webapp.cluster.errors import ClusterError
 from webapp.recorded_api import RecordedApi, serve
 
 pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")

@@ -15,7 +15,7 @@ from tests.webapp.live.following import recorded
 from tests.webapp.live_rows import KeptCluster
 from tests.webapp.made_rows import MINE, OTHER, client_of
 from tracer.snapshot.node_files import READ
-from webapp.cluster import PERMISSIONS, Verdict, permissions
+from webapp.cluster.permissions import PERMISSIONS, Verdict, permissions
 from webapp.live import connecting
 from webapp.live import live_sources as live
 from webapp.live.connecting import Check, Contexts

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import DEMO, PROJECT
-from tests.live_server import of_an_operator
+from tests.live_server import environment, of_an_operator
 
 SEES = """
 import runpy, sys
@@ -132,3 +132,19 @@ def test_no_pattern_is_compiled_by_loading_the_program() -> None:
     """``tracer.patterns`` compiles a pattern when it is first asked; a trace asks a tenth of those that the program has."""
     done = subprocess.run([sys.executable, "-c", COMPILES], cwd=PROJECT, env=of_an_operator(), capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == []
+
+
+PAGES = """
+import os, sys
+os.environ["DJANGO_SETTINGS_MODULE"] = "webapp.settings"
+import django
+django.setup()
+import webapp.asgi, webapp.urls
+print(*sys.modules)
+"""
+
+
+def test_the_pages_load_no_client_of_what_they_may_not_need(tmp_path: Path) -> None:
+    """The clients of an API server and of Redis take as long to load as all pages: they are imported where one is spoken to."""
+    done = subprocess.run([sys.executable, "-c", PAGES], cwd=PROJECT, env=environment(tmp_path), capture_output=True, text=True, check=True)
+    assert begins(set(done.stdout.split()), "kubernetes", "urllib3", "redis", "websockets", "uvicorn", "requests") == []

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from tracer.snapshot.node_files import HNS_ENDPOINTS, IPTABLES
-from webapp.cluster import Connection
+from webapp.cluster.connection import Connection
 from webapp.cluster.pod_making import PodMaker
 from webapp.collecting.cluster_objects import Say
 from webapp.collecting.collection import Collection

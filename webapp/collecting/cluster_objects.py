@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from webapp import cluster
-from webapp.cluster import FOLLOWED_KINDS, Connection, FollowedKind, served_kinds
+from webapp.cluster.connection import Connection
+from webapp.cluster.errors import ClusterError, Denied, Gone
+from webapp.cluster.kinds import FOLLOWED_KINDS, FollowedKind
+from webapp.cluster.served_kinds import served_kinds
 from webapp.collecting.collection import Collection
 from webapp.collecting.more_objects import CONFIG_MAPS, MORE_KINDS, SIGNS_IN, maps_wanted
 from webapp.reading.stored_parts import kept
@@ -51,7 +53,7 @@ def _take_more_kinds(connection: Connection, into: Collection, say: Say) -> None
     read_at = time.time()
     try:
         served = served_kinds(connection, {more.group for more in MORE_KINDS})
-    except cluster.ClusterError as error:
+    except ClusterError as error:
         text = f"The kinds that the cluster has cannot be listed: {why(error)}"
         into.miss(MORE_KINDS[0].path, text, read_at)
         say(f"  {text}")
@@ -66,7 +68,7 @@ def take_version(connection: Connection, into: Collection, say: Say) -> str | No
     read_at = time.time()
     try:
         version = connection.version()
-    except cluster.ClusterError as error:
+    except ClusterError as error:
         into.miss(_VERSION, why(error), read_at)
         say(f"  {_VERSION}: {why(error)}")
         return None
@@ -84,7 +86,7 @@ def _listed(connection: Connection, kinds: Sequence[FollowedKind]) -> tuple[list
     for kind in kinds:
         try:
             items += _all(connection, kind)
-        except cluster.ClusterError as error:
+        except ClusterError as error:
             errors.append(f"{kind.name}: {why(error)}" if kind.name else why(error))
     return items, read_at, errors
 
@@ -100,7 +102,7 @@ def _all(connection: Connection, kind: FollowedKind) -> list[dict[str, Any]]:
                 page = connection.list_page(kind, continue_=page.continue_)
                 items += page.items
             return [kept(item, kind.kind) for item in items]
-        except cluster.Gone:
+        except Gone:
             if attempt + 1 == _ATTEMPTS:
                 raise
     raise AssertionError("unreachable")
@@ -113,4 +115,4 @@ def _list(items: list[dict[str, Any]]) -> bytes:
 
 def why(error: Exception) -> str:
     """Return in words why the API server gave no answer, with one word in front where it is not allowed."""
-    return f"Not allowed: {error}" if isinstance(error, cluster.Denied) else str(error)
+    return f"Not allowed: {error}" if isinstance(error, Denied) else str(error)

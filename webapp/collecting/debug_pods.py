@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from webapp import cluster
-from webapp.cluster import Output
+from webapp.cluster.errors import ClusterError, NoSuchProgram
 from webapp.cluster.pod_making import PodMaker
+from webapp.cluster.remote_program import Output
 from webapp.collecting.cluster_objects import Say, why
 from webapp.reading.node_reader import ReadFrom, Runs
 
@@ -60,7 +60,7 @@ class OnNode:
             output = self._connection.exec(namespace, pod, container, (*_CHROOT, *argv), timeout=timeout, most_bytes=most_bytes)
             if output.exit_code not in _NOT_RUN:
                 return output
-        except cluster.NoSuchProgram:
+        except NoSuchProgram:
             pass
         return self._connection.exec(namespace, pod, container, argv, timeout=timeout, most_bytes=most_bytes)
 
@@ -102,7 +102,7 @@ class DebugPods:
         try:
             self._maker.make_pod(self._how.namespace, _pod(name, node, self._how))
             self._wait(name)
-        except (cluster.ClusterError, NoPod) as error:
+        except (ClusterError, NoPod) as error:
             self.remove(name)
             raise NoPod(f"No debug pod runs there: {why(error)}") from None
         return ReadFrom(namespace=self._how.namespace, pod=name, container=CONTAINER)
@@ -111,7 +111,7 @@ class DebugPods:
         """Remove a pod; where that fails, say what to type."""
         try:
             self._maker.remove_pod(self._how.namespace, name)
-        except cluster.ClusterError as error:
+        except ClusterError as error:
             self._say(
                 f"  The debug pod {name} could not be removed ({error}); it ends by itself after 15 minutes: "
                 f"kubectl delete pod {name} -n {self._how.namespace}"

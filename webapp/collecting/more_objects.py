@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tracer.patterns import pattern
-from webapp.cluster import FOLLOWED_KINDS, FollowedKind
+from webapp.cluster.kinds import FOLLOWED_KINDS, FollowedKind
 
 SIGNS_IN = ("nodes.json", "namespaces.json", "pods.json")
 """The files in whose text signs are looked for, as the collectors write them."""

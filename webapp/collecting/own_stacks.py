@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tracer.snapshot.node_files import IPTABLES
-from webapp import cluster
-from webapp.cluster import Output
+from webapp.cluster.errors import NoSuchProgram, Refused
+from webapp.cluster.remote_program import Output
 from webapp.collecting.collection import How
 from webapp.collecting.debug_pods import OnNode
 from webapp.collecting.report import NOT_ALLOWED, RULES
@@ -52,9 +52,9 @@ class InNetworkOf:
         output = self._connection.exec(namespace, pod, container, entering, timeout=timeout, most_bytes=min(most_bytes, MOST_BYTES))
         said = [line for line in output.stderr.splitlines() if line.strip()]
         if output.exit_code == NOT_ENTERED:
-            raise cluster.Refused(said[-1] if said else "The network of the pod cannot be entered.", status=0)
+            raise Refused(said[-1] if said else "The network of the pod cannot be entered.", status=0)
         if output.exit_code == 127 and said and said[-1].startswith("nsenter:"):
-            raise cluster.NoSuchProgram(said[-1])
+            raise NoSuchProgram(said[-1])
         return output
 
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 from django.db import InterfaceError, InternalError, OperationalError
 from django.http import HttpResponse
-from redis.exceptions import RedisError
 
 from webapp.http.refusals import Refusal, bare_response, one_line
 
@@ -121,7 +120,7 @@ def _before(error: BaseException) -> Iterator[BaseException]:
 def _said_by(error: BaseException) -> str | None:
     if isinstance(error, OSError):
         return _DISK_ERRORS.get(error.errno or 0)
-    if isinstance(error, RedisError):
+    if _is_of_redis(error):
         return "redis"
     if not isinstance(error, (OperationalError, InterfaceError, InternalError)):
         return None
@@ -135,3 +134,12 @@ def _said_by(error: BaseException) -> str | None:
     state = getattr(driver, "sqlstate", None)
     # Without a state it is the driver itself that has lost the connection, or never had one.
     return _POSTGRES.get(state) or _POSTGRES_CLASSES.get(state[:2]) if state else "database"
+
+
+def _is_of_redis(error: BaseException) -> bool:
+    """Whether Redis's client raised it: it is imported where Redis is used, so not by asking this."""
+    if not any(kind.__module__.startswith("redis.") for kind in type(error).__mro__):
+        return False
+    from redis.exceptions import RedisError
+
+    return isinstance(error, RedisError)

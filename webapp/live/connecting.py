@@ -17,7 +17,8 @@ from django.conf import settings
 from webapp.models import LiveSource
 
 if TYPE_CHECKING:
-    from webapp.cluster import Connection, Permission, Verdict
+    from webapp.cluster.connection import Connection
+    from webapp.cluster.permissions import Permission, Verdict
 
 
 CHECK_SECONDS = 20.0
@@ -48,14 +49,15 @@ class Check:
 
 def contexts() -> Contexts:
     """Return what may be connected. Reads the kubeconfig; runs nothing and asks nobody."""
-    from webapp import cluster
+    from webapp.cluster.credentials import contexts
+    from webapp.cluster.errors import ClusterError
 
     in_cluster = bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
     if not settings.KUBECONFIG:
         return Contexts(error="HOPLINE_KUBECONFIG is not set.", in_cluster=in_cluster)
     try:
-        found = cluster.contexts(settings.KUBECONFIG)
-    except cluster.ClusterError as error:
+        found = contexts(settings.KUBECONFIG)
+    except ClusterError as error:
         return Contexts(error=str(error), in_cluster=in_cluster)
     return Contexts(names=found.names, current=found.current, in_cluster=in_cluster)
 
@@ -65,13 +67,14 @@ def connection_to(context: str | None) -> Connection:
 
     :raises ClusterError: the credentials cannot be used.
     """
-    from webapp import cluster
+    from webapp.cluster.connection import Connection
+    from webapp.cluster.errors import BadKubeconfig
 
     if context is None:
-        return cluster.Connection.in_cluster()
+        return Connection.in_cluster()
     if not settings.KUBECONFIG:
-        raise cluster.BadKubeconfig("HOPLINE_KUBECONFIG is not set.")
-    return cluster.Connection.from_context(settings.KUBECONFIG, context)
+        raise BadKubeconfig("HOPLINE_KUBECONFIG is not set.")
+    return Connection.from_context(settings.KUBECONFIG, context)
 
 
 def connection_of(row: LiveSource) -> Connection:
@@ -81,9 +84,9 @@ def connection_of(row: LiveSource) -> Connection:
 
 def _used() -> tuple[Permission, ...]:
     """Return all that following may use, however nodes are read."""
-    from webapp import cluster
+    from webapp.cluster.permissions import permissions
 
-    ways = (cluster.permissions("exec"), cluster.permissions("daemonset", settings.READER_NAMESPACE))
+    ways = (permissions("exec"), permissions("daemonset", settings.READER_NAMESPACE))
     return tuple(dict.fromkeys(permission for way in ways for permission in way))
 
 
@@ -109,17 +112,17 @@ def _put_check(found: Future[Check], context: str | None, deadline: float) -> No
 
 
 def _check(context: str | None, deadline: float) -> Check:
-    from webapp import cluster
+    from webapp.cluster.errors import ClusterError
 
     try:
         connection = connection_to(context)
-    except cluster.ClusterError as error:
+    except ClusterError as error:
         return Check(version=None, error=str(error))
     try:
         version = connection.version()
         # Nobody waits any more after the deadline: then nothing more is asked.
         verdicts = tuple((permission, connection.is_allowed(permission)) for permission in _used() if time.monotonic() < deadline)
-    except cluster.ClusterError as error:
+    except ClusterError as error:
         return Check(version=None, error=str(error))
     finally:
         connection.close()

@@ -16,8 +16,9 @@ from django.utils import timezone
 
 from tracer.errors import TracerError
 from tracer.kube.kinds import moving
-from webapp import cluster
-from webapp.cluster import Connection
+from webapp.cluster.connection import Connection
+from webapp.cluster.errors import ClusterError, Denied
+from webapp.cluster.kinds import FOLLOWED_KINDS
 from webapp.live import announce, journal
 from webapp.live.backoff import Backoff, Pace
 from webapp.live.connecting import connection_of
@@ -124,7 +125,7 @@ class Follower:
         while True:
             try:
                 connection = self._open()
-            except (cluster.ClusterError, TracerError) as error:
+            except (ClusterError, TracerError) as error:
                 self._say(LiveSource.State.STALE, str(error))
                 self._outbox.wait(backoff.failed(at_least=1.0))
                 continue
@@ -152,7 +153,7 @@ class Follower:
         writer = Writer(self.source, self._holder, self._outbox, noticed, taping=self._taping, unwanted=own.unwanted)
         self._writer = writer
         self._spawn(writer.run, "writer")
-        for kind in cluster.FOLLOWED_KINDS:
+        for kind in FOLLOWED_KINDS:
             self._spawn(Stream(kind, connection, self._outbox, self._pace).run, kind.key)
         if self._player is not None:
             player = self._player
@@ -193,9 +194,9 @@ class Follower:
                 self._outbox.put(VersionRead(value=connection.version()))
                 refused = 0
                 self._outbox.wait(_VERSION_EVERY)
-            except cluster.ClusterError as error:
+            except ClusterError as error:
                 # The streams say what is wrong.
-                refused = refused + 1 if isinstance(error, cluster.Denied) and error.status == 401 else 0
+                refused = refused + 1 if isinstance(error, Denied) and error.status == 401 else 0
                 self._outbox.wait(_VERSION_RETRY)
 
     def _say(self, state: LiveSource.State, text: str) -> None:

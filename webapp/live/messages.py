@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from webapp.reading.changes import NodeRead
 
 if TYPE_CHECKING:
-    from webapp.cluster import FollowedKind
+    from webapp.cluster.kinds import FollowedKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

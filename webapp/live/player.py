@@ -8,7 +8,7 @@ import time
 
 from django.db import Error, connection
 
-from webapp.cluster import Connection
+from webapp.cluster.connection import Connection
 from webapp.live import announce
 from webapp.live.clock import ClockWatch
 from webapp.live.playback import open_timeline, position_at, step_at

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from tracer.snapshot.node_files import NodeFile
-from webapp.cluster import Connection
+from webapp.cluster.connection import Connection
 from webapp.live.backoff import Backoff
 from webapp.live.rhythm import Rhythm, Rounds
 from webapp.live.stream import Stopped

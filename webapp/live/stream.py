@@ -11,8 +11,10 @@ import random
 import threading
 import time
 
-from webapp import cluster
-from webapp.cluster import Connection, FollowedKind
+from webapp.cluster.connection import Connection
+from webapp.cluster.errors import ClusterError, Denied, Gone, Refused, TooLarge
+from webapp.cluster.kinds import FollowedKind
+from webapp.cluster.watch import Event
 from webapp.live.backoff import Pace
 from webapp.live.messages import Begun, Failed, Happened, LeftOut, Listed, Message, Resumed
 
@@ -87,16 +89,16 @@ class Stream:
             self._listed_or_resumed()
             self._watch()
             return 0.0
-        except cluster.Gone:
+        except Gone:
             self._version = None
             return self._backoff.failed()
-        except cluster.TooLarge as error:
+        except TooLarge as error:
             return self._too_large(error)
-        except (cluster.Denied, cluster.Refused) as error:
+        except (Denied, Refused) as error:
             self._version = None
             self._outbox.put(Failed(kind=self.kind, text=str(error), for_good=True))
             return _RANDOM.uniform(*self._refused)
-        except cluster.ClusterError as error:
+        except ClusterError as error:
             return self._failed(str(error), getattr(error, "retry_after", None) or 0.0)
         except Stopped:
             raise
@@ -112,7 +114,7 @@ class Stream:
         self._outbox.put(Failed(kind=self.kind, text=text))
         return wait
 
-    def _too_large(self, error: cluster.TooLarge) -> float:
+    def _too_large(self, error: TooLarge) -> float:
         """Ask for smaller pages; an event that is too large is in a page as well, so the list is taken anew."""
         self._version = None
         self._limit = max(_LEAST_PAGE, self._limit // 4)
@@ -168,7 +170,7 @@ class Stream:
     def _leave_out(self, name: str, is_there: bool) -> None:
         self._outbox.put(LeftOut(kind=self.kind, name=name, is_there=is_there))
 
-    def _take(self, event: cluster.Event) -> None:
+    def _take(self, event: Event) -> None:
         happened = Happened(
             kind=self.kind, event=event.type, object=event.object, resource_version=event.resource_version, seen_at=time.time()
         )

@@ -15,7 +15,7 @@ from typing import Any
 from django.db import Error, connection
 from django.utils import timezone
 
-from webapp import cluster
+from webapp.cluster.kinds import FOLLOWED_KINDS
 from webapp.live import announce, journal
 from webapp.live.backoff import Backoff
 from webapp.live.freshness import Freshness
@@ -61,7 +61,7 @@ class Writer:
         self._noticed = tuple(noticed)
         self._taping = taping
         self.store = Store()
-        self._fresh = Freshness(tuple(kind.key for kind in cluster.FOLLOWED_KINDS))
+        self._fresh = Freshness(tuple(kind.key for kind in FOLLOWED_KINDS))
         self._files = NodeFiles(self.store)
         self._left_out: dict[str, set[str]] = {}
         self._pending: list[StoredChange] = []
@@ -270,7 +270,7 @@ class Writer:
 
     def _versions(self) -> dict[str, str]:
         """Return the newest resourceVersion of each kind that has been listed."""
-        listed = ((kind.kind, self._fresh[kind.key].resource_version) for kind in cluster.FOLLOWED_KINDS)
+        listed = ((kind.kind, self._fresh[kind.key].resource_version) for kind in FOLLOWED_KINDS)
         return {kind: version for kind, version in listed if version}
 
     def _prune(self) -> None:
@@ -292,5 +292,5 @@ def _stream_of(path: str) -> str | None:
     parsed = parse_path(path)
     if not isinstance(parsed, ObjectPath):
         return None
-    kinds = [kind for kind in cluster.FOLLOWED_KINDS if kind.kind == parsed.kind]
+    kinds = [kind for kind in FOLLOWED_KINDS if kind.kind == parsed.kind]
     return next((kind.key for kind in kinds if kind.name == parsed.name), kinds[0].key if kinds else None)

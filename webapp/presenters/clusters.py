@@ -16,7 +16,8 @@ from tracer.snapshot.layout import KINDS
 from tracer.snapshot.missing import Missing, missing_from
 from tracer.snapshot.node_files import CONNTRACK, READ
 from tracer.snapshot.proxy_mode import proxy_mode
-from webapp.cluster import FOLLOWED_KINDS, SYSTEM_NAMESPACE, permissions, rbac_manifest
+from webapp.cluster.kinds import FOLLOWED_KINDS, SYSTEM_NAMESPACE
+from webapp.cluster.permissions import permissions, rbac_manifest
 from webapp.live.connecting import Check
 from webapp.models import LiveSource
 from webapp.presenters.source import Freshness, freshness

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tracer.snapshot.node_files import BY_NAME, CONNTRACK, OF_A_POD, READ, SYSCTL, NodeFile
-from webapp import cluster
+from webapp.cluster.errors import BadAnswer, ClusterError, Denied, NoSuchProgram, Refused, TimedOut, TooLarge, Unreachable
+from webapp.cluster.remote_program import Output
 from webapp.reading.changes import FileRead, NodeRead
 from webapp.reading.same_reading import as_kept
 
@@ -45,9 +46,7 @@ class ReadFrom:
 class Runs(Protocol):
     """What runs programs in pods: a connection, or what sends them elsewhere."""
 
-    def exec(
-        self, namespace: str, pod: str, container: str | None, argv: tuple[str, ...], *, timeout: float, most_bytes: int
-    ) -> cluster.Output:
+    def exec(self, namespace: str, pod: str, container: str | None, argv: tuple[str, ...], *, timeout: float, most_bytes: int) -> Output:
         """Return what *argv* printed. :raises ClusterError: it could not be run."""
 
 
@@ -87,11 +86,11 @@ def _one_by_one(connection: Runs, place: ReadFrom, wanted: tuple[NodeFile, ...])
             raise _Ended(f"The reading was ended after {READING_SECONDS:g} s, before {command.argv[0]}.", tuple(files))
         try:
             files.append(_file(connection, place, command, min(PROGRAM_SECONDS, left)))
-        except cluster.TimedOut as error:
+        except TimedOut as error:
             text = f"{command.argv[0]}: {error}"
             raise _Ended(text, (*files, _hung(command, text, left))) from None
-        except (cluster.Denied, cluster.Refused, cluster.Unreachable) as error:
-            raise _Ended(str(error), tuple(files), is_denied=isinstance(error, cluster.Denied)) from None
+        except (Denied, Refused, Unreachable) as error:
+            raise _Ended(str(error), tuple(files), is_denied=isinstance(error, Denied)) from None
     return tuple(files)
 
 
@@ -112,9 +111,9 @@ def _file(connection: Runs, place: ReadFrom, command: NodeFile, timeout: float) 
 
     try:
         output = connection.exec(place.namespace, place.pod, place.container, command.argv, timeout=timeout, most_bytes=MOST_BYTES)
-    except cluster.NoSuchProgram:
+    except NoSuchProgram:
         return failed(f"{_LACKING} {command.argv[0]}.", is_lacking=True)
-    except (cluster.TooLarge, cluster.BadAnswer) as error:
+    except (TooLarge, BadAnswer) as error:
         return failed(str(error))
     # "sysctl -a" ends with an error for every setting that nobody may read; the network's are what counts.
     is_enough = command is SYSCTL and bool(as_kept(command.name, output.stdout))
@@ -142,8 +141,8 @@ def _by_reader(connection: Runs, place: ReadFrom, wanted: tuple[NodeFile, ...]) 
 def _printed_by_reader(connection: Runs, place: ReadFrom, argv: tuple[str, ...]) -> bytes:
     try:
         output = connection.exec(place.namespace, place.pod, place.container, argv, timeout=READER_SECONDS, most_bytes=2 * MOST_BYTES)
-    except cluster.ClusterError as error:
-        raise _Ended(str(error), is_denied=isinstance(error, cluster.Denied)) from None
+    except ClusterError as error:
+        raise _Ended(str(error), is_denied=isinstance(error, Denied)) from None
     if output.exit_code != 0:
         raise _Ended(f"The node reader ended with {output.exit_code}: {output.stderr.strip()[-300:]}")
     return output.stdout

@@ -14,7 +14,7 @@ from tracer.kube.objects import Objects
 from tracer.snapshot import layout
 from tracer.snapshot.rename import objects
 from tracer.topology import followed
-from webapp.cluster import FOLLOWED_KINDS
+from webapp.cluster.kinds import FOLLOWED_KINDS
 from webapp.live import step_titles
 from webapp.reading import paths
 from webapp.reading.collect_commands import COLLECT_STEPS

@@ -22,7 +22,9 @@ from tracer.snapshot import Snapshot
 from tracer.snapshot.summary import summarise
 from tracer.topology.cluster import Cluster
 from webapp import uploads
-from webapp.cluster import Connection, Denied, Permission, permissions
+from webapp.cluster.connection import Connection
+from webapp.cluster.errors import Denied
+from webapp.cluster.permissions import Permission, permissions
 from webapp.reading.stored_parts import kept
 from webapp.recorded_api import RecordedApi, RunningServer, Timeline, serve
 

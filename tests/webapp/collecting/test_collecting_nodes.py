@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from webapp.cluster import Output, Unreachable
+from webapp.cluster.errors import Unreachable
+from webapp.cluster.remote_program import Output
 from webapp.collecting.cluster_nodes import NodeReadings, take_nodes
 from webapp.collecting.collection import Collection, Entry, How
 from webapp.collecting.report import report

@@ -25,7 +25,7 @@ from tests.webapp.collecting.platform_clusters import PLATFORMS, PlatformCluster
 from tests.webapp.collecting.stub_cluster import Ran, collect, debug_pods, started
 from tests.webapp.collecting.test_collecting_ways import called
 from webapp import uploads
-from webapp.cluster import Permission
+from webapp.cluster.permissions import Permission
 from webapp.collecting import debug_pods as made_pods
 from webapp.collecting import platforms
 from webapp.recorded_api import Fault, Faults, RecordedApi, RunningServer, Timeline, What, serve

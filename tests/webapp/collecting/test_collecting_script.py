@@ -24,7 +24,7 @@ from tracer.snapshot.node_files import ALSO, ALSO_CONNECTIONS, CONNTRACK, READ
 from tracer.snapshot.summary import summarise
 from tracer.topology.cluster import Cluster
 from webapp import uploads
-from webapp.cluster import FOLLOWED_KINDS
+from webapp.cluster.kinds import FOLLOWED_KINDS
 from webapp.reading.stored_parts import kept
 
 NODE = {"kind": "Node", "metadata": {}, "status": {"nodeInfo": {"operatingSystem": "linux"}}}

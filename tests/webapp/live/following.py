@@ -10,7 +10,8 @@ from pathlib import Path
 
 from django.db import connection as database
 
-from webapp.cluster import FOLLOWED_KINDS, Connection
+from webapp.cluster.connection import Connection
+from webapp.cluster.kinds import FOLLOWED_KINDS
 from webapp.live import lease
 from webapp.live.backoff import Pace
 from webapp.live.follower import Follower

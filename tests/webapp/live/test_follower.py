@@ -204,7 +204,7 @@ def test_a_second_follower_writes_only_what_differs(timeline: Timeline) -> None:
         it.until_live()
         it.until_current()
         first = it
-    from webapp.cluster import Connection
+    from webapp.cluster.connection import Connection
     from webapp.live import lease
     from webapp.live.follower import Follower
     from webapp.recorded_api import serve

@@ -14,7 +14,7 @@ from tracer.changes import FileChange
 from tracer.snapshot import Snapshot
 from tracer.snapshot.timeline import file_after_step
 from webapp import uploads
-from webapp.cluster import Connection
+from webapp.cluster.connection import Connection
 from webapp.live import lease, live_sources, saving
 from webapp.live.follower import Follower
 from webapp.live.own_stacks import OwnStacks

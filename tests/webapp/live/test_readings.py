@@ -14,8 +14,8 @@ import pytest
 
 from tests.webapp.live.following import followed, recorded, until
 from tracer.snapshot.node_files import CONNTRACK, READ
-from webapp import cluster
-from webapp.cluster import Output
+from webapp.cluster.errors import BadAnswer, NoSuchProgram, Refused, TimedOut, TooLarge, Unreachable
+from webapp.cluster.remote_program import Output
 from webapp.live import live_sources
 from webapp.live.journal import unpacked
 from webapp.live.readings import Readings
@@ -85,7 +85,7 @@ def test_events_bring_what_follows_events() -> None:
 def test_a_program_that_is_lacking_is_not_asked_for_again_soon() -> None:
     def answer(pod: str, argv: tuple[str, ...]) -> Output:
         if argv[0] == "nft":
-            raise cluster.NoSuchProgram("no nft")
+            raise NoSuchProgram("no nft")
         return printed()
 
     programs = Programs(answer)
@@ -108,7 +108,7 @@ def test_nodes_that_hang_do_not_hold_the_others() -> None:
     def answer(pod: str, argv: tuple[str, ...]) -> Output:
         if pod.removeprefix("proxy-") in bad:
             is_over.wait(0.3)
-            raise cluster.Unreachable("the kubelet does not answer")
+            raise Unreachable("the kubelet does not answer")
         return printed()
 
     good = ("good1", "good2", "good3")
@@ -134,7 +134,7 @@ def test_nodes_whose_programs_time_out_are_failures_and_do_not_hold_the_others()
     def answer(pod: str, argv: tuple[str, ...]) -> Output:
         if pod.removeprefix("proxy-") in bad:
             time.sleep(0.2)
-            raise cluster.TimedOut("The program did not end within 20 s.")
+            raise TimedOut("The program did not end within 20 s.")
         return printed()
 
     with reading(Programs(answer), (*sorted(bad), good), Rhythm(quiet=0.02, longest=0.05, again=(), gap=0.01, cost=0.0)) as (
@@ -155,7 +155,7 @@ def test_what_hangs_comes_last_the_next_time() -> None:
 
     def answer(pod: str, argv: tuple[str, ...]) -> Output:
         if argv[0] == "nft":
-            raise cluster.TimedOut("did not end")
+            raise TimedOut("did not end")
         return printed()
 
     with reading(Programs(answer), ("n1",)) as (readings, told):
@@ -205,7 +205,7 @@ def test_a_node_that_failed_is_tried_again_and_then_read_whole() -> None:
 
     def answer(pod: str, argv: tuple[str, ...]) -> Output:
         if next(failures, False):
-            raise cluster.Refused("no such pod", status=404)
+            raise Refused("no such pod", status=404)
         return printed()
 
     programs = Programs(answer)
@@ -273,8 +273,8 @@ def test_connections_are_read_only_when_asked_for() -> None:
             lambda: printed(exit_code=4, stderr="warning: x\niptables-save: Permission denied\n"),
             "iptables-save ended with 4: iptables-save: Permission denied",
         ),
-        (lambda: (_ for _ in ()).throw(cluster.TooLarge("too much")), "too much"),
-        (lambda: (_ for _ in ()).throw(cluster.BadAnswer("no end was told")), "no end was told"),
+        (lambda: (_ for _ in ()).throw(TooLarge("too much")), "too much"),
+        (lambda: (_ for _ in ()).throw(BadAnswer("no end was told")), "no end was told"),
     ],
 )
 def test_a_program_that_fails_costs_its_own_file(answer: Callable[[], Output], error: str) -> None:

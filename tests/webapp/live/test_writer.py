@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from webapp.cluster import FOLLOWED_KINDS, FollowedKind
+from webapp.cluster.kinds import FOLLOWED_KINDS, FollowedKind
 from webapp.live.messages import Happened
 from webapp.live.stream import Outbox
 from webapp.live.writer import Writer

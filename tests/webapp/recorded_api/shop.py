@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tests.conftest import DEMO
-from webapp.cluster import FOLLOWED_KINDS, Connection, FollowedKind
+from webapp.cluster.connection import Connection
+from webapp.cluster.kinds import FOLLOWED_KINDS, FollowedKind
 from webapp.recorded_api import Faults, RecordedApi, RunningServer, Timeline, serve
 
 RECORDED = ("services", "endpointslices", "nodes", "pods")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.webapp.recorded_api import shop
-from webapp.cluster import Permission
+from webapp.cluster.permissions import Permission
 from webapp.recorded_api import Fault, Faults, RecordedApi, RunningServer, What
 
 

@@ -15,8 +15,10 @@ from typing import Any, TypeVar
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from webapp import __version__, cluster
-from webapp.cluster import Connection
+from webapp import __version__
+from webapp.cluster.connection import Connection
+from webapp.cluster.credentials import contexts
+from webapp.cluster.errors import BadKubeconfig
 from webapp.cluster.pod_making import PodMaker
 from webapp.collecting.cluster_nodes import NodeReadings, take_nodes
 from webapp.collecting.cluster_objects import take_objects, take_version
@@ -128,7 +130,7 @@ class Command(BaseCommand):
             ):
                 is_whole, then = self._collect(connection, Collection(target.folder), how, options)
                 (self._redacted(target, options) if options["redact"] else target).finish()
-        except (BadTarget, cluster.BadKubeconfig, ValueError) as error:
+        except (BadTarget, BadKubeconfig, ValueError) as error:
             raise CommandError(str(error), returncode=2) from error
         except KeyboardInterrupt:
             raise CommandError("stopped; nothing was written", returncode=130) from None
@@ -146,9 +148,9 @@ class Command(BaseCommand):
         if options["in_cluster"]:
             return of.in_cluster()
         path = options["kubeconfig"] or settings.KUBECONFIG or os.environ.get("KUBECONFIG") or str(Path.home() / ".kube/config")
-        context = options["context"] or cluster.contexts(path).current
+        context = options["context"] or contexts(path).current
         if not context:
-            raise cluster.BadKubeconfig("The kubeconfig has no current context; give one with --context.")
+            raise BadKubeconfig("The kubeconfig has no current context; give one with --context.")
         return of.from_context(path, context)
 
     def _collect(self, connection: Connection, into: Collection, how: NodeReadings, options: dict[str, Any]) -> tuple[bool, str]:
