@@ -7,9 +7,10 @@ nor an unknown (the way ends). To add one: a row here, and whoever meets it on t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tracer.errors import QueryError
+from tracer.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,9 @@ A change names one API object or one file of a node, with what it was and what i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from tracer.kube.kinds import BY_NAME
+from tracer.values import dataclass
 
 _SERVICE_NAME = "kubernetes.io/service-name"
 

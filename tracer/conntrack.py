@@ -6,11 +6,11 @@ A port of None is the client's own, unknown port; it is one and the same port wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Self
 
 from tracer.frozen import changed
 from tracer.packet import Address, Packet, Protocol
+from tracer.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

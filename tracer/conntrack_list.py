@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from tracer import pasted
@@ -18,6 +17,7 @@ from tracer.errors import Fault, Faults
 from tracer.packet import Address, Family, Protocol
 from tracer.patterns import pattern
 from tracer.query import parse_address
+from tracer.values import dataclass
 
 _WORD = pattern(r"\S+", re.ASCII)
 _NUMBER = pattern(r"[0-9]{1,10}", re.ASCII)

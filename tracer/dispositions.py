@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from tracer.trace import Disposition, Sees
+from tracer.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

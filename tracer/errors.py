@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from tracer.limits import FAULTS
+from tracer.values import dataclass
 
 
 class TracerError(Exception):

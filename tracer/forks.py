@@ -6,9 +6,8 @@ whether all of them lead to the same end.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tracer.trace import Unknown
+from tracer.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
+
+from tracer.values import dataclass
 
 Address = IPv4Address | IPv6Address
 

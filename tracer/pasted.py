@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 _COLOUR = pattern(r"\x1b(?:\[[0-9;?]{0,40}[ -/]?[@-~]|[()][0-9A-Za-z]|\][^\x07\x1b\n]{0,200}(?:\x07|\x1b\\)|[=>])", re.ASCII)
 _MARGIN = pattern(r"(?:[ \t]|> ?|\| ?|\u2502 ?|[\w./\[\]@-]{1,80}(?:: | \| |\| )){1,8}", re.ASCII)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
 from tracer.assumptions import parse_assumptions
 from tracer.errors import QueryError
 from tracer.packet import Address, Protocol, host_text
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 
 class SourceKind(StrEnum):

@@ -8,10 +8,10 @@ Source: icmp_err_convert in net/ipv4/icmp.c, tab_unreach in net/ipv6/icmp.c, tcp
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from tracer.packet import Protocol
 from tracer.trace import Sees
+from tracer.values import dataclass
 
 RESET = "tcp-reset"
 EXPIRED = {4: "icmp-time-exceeded", 6: "icmp6-time-exceeded"}

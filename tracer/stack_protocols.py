@@ -7,7 +7,6 @@ its own. Both are facts: they look at a walk by its read-only face, say what may
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from typing import NamedTuple, Protocol
@@ -16,6 +15,7 @@ from tracer.conntrack import Connection
 from tracer.forks import Fork
 from tracer.packet import Address, Packet, endpoint_text
 from tracer.trace import Disposition, Reason, StackKind, Unknown
+from tracer.values import dataclass
 
 
 class StackId(NamedTuple):

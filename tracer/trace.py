@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from fractions import Fraction
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from tracer.packet import Address, Packet, unsaid
 from tracer.probability import to_text
 from tracer.query import Query
+from tracer.values import dataclass
 
 VERSION = 1
 

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 _NAME = pattern(r"[A-Za-z0-9][A-Za-z0-9.-]*", re.ASCII)
 _LABEL = pattern(r"[A-Za-z0-9./_][A-Za-z0-9./_-]{0,316}=[A-Za-z0-9./_-]{1,63}", re.ASCII)

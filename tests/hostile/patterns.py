@@ -103,6 +103,7 @@ def _of_file(path: Path) -> Iterator[Found]:
     names, lazy = _names_of_re(tree), _names_of_lazy(tree)
     if not names | lazy:
         return
+    _refuse_unseen(tree, shown, names, lazy)
     inside = _inside_functions(tree)
     used = _used(tree)
     module: Any = None
@@ -113,7 +114,7 @@ def _of_file(path: Path) -> Iterator[Found]:
         where, searched = f"{shown}:{call.lineno}", method in _SEARCHING or method == "compile"
         if method == "compile" and id(call) not in inside:
             module = module or _loaded(path)
-            made = [_evaluated(call, module)] if isinstance(call.args[0], ast.Constant | ast.JoinedStr | ast.BinOp) else _in_tables(module)
+            made = [_evaluated(call, module)] if _is_written_out(call.args[0], module) else _in_tables(module)
             yield from (Found(where, p, bool(used.get(_name_of(tree, call), {"search"}) & _SEARCHING)) for p in made)
         elif isinstance(call.args[0], ast.Constant):
             yield Found(where, re.compile(call.args[0].value, _flags(call)), searched)
@@ -139,6 +140,28 @@ def _names_of_lazy(tree: ast.AST) -> frozenset[str]:
         ):
             raise LookupError("import pattern from tracer.patterns, so that its calls are found")
     return frozenset(named)
+
+
+def _refuse_unseen(tree: ast.AST, shown: str, names: frozenset[str], lazy: frozenset[str]) -> None:
+    """Look for what makes patterns without being called here by name. :raises LookupError: ``map(re.compile, …)`` and the like."""
+    called = {id(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call)}
+    for node in ast.walk(tree):
+        if id(node) in called or shown == "tracer/patterns.py":
+            continue
+        is_re = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in names and node.attr in _CALLS
+        is_lazy = isinstance(node, ast.Name) and node.id in lazy and isinstance(node.ctx, ast.Load)
+        if is_re or (is_lazy and id(node) not in _names_of_parameters(tree)):
+            raise LookupError(f"{shown}:{node.lineno}: {ast.unparse(node)} is handed on: call it with each text")
+
+
+def _names_of_parameters(tree: ast.AST) -> set[int]:
+    """Where a name is a parameter of the function around it, and not what the file imports."""
+    found: set[int] = set()
+    for function in (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.Lambda)):
+        own = {a.arg for a in (*function.args.args, *function.args.kwonlyargs)}
+        own |= {n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        found |= {id(n) for n in ast.walk(function) if isinstance(n, ast.Name) and n.id in own}
+    return found
 
 
 def _method(call: ast.Call, names: frozenset[str], lazy: frozenset[str]) -> str | None:
@@ -174,6 +197,11 @@ def _loaded(path: Path) -> Any:
     module = sys.modules.setdefault(f"_hostile_{path.stem}", importlib.util.module_from_spec(spec))
     spec.loader.exec_module(module)
     return module
+
+
+def _is_written_out(text: ast.expr, module: Any) -> bool:
+    """Whether a pattern's text stands in its call, or has a name of its module's; else a loop goes through a table of texts."""
+    return isinstance(text, ast.Constant | ast.JoinedStr | ast.BinOp) or (isinstance(text, ast.Name) and hasattr(module, text.id))
 
 
 def _evaluated(call: ast.Call, module: Any) -> re.Pattern[Any]:

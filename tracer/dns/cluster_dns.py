@@ -6,7 +6,6 @@ Owns where these stand in the objects. A snapshot without a Corefile gets kubead
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 
 from tracer.dns.corefile import Corefile, parse_corefile
@@ -22,6 +21,7 @@ from tracer.kube.objects import Objects
 from tracer.kube.pod import Pod
 from tracer.kube.service import Service
 from tracer.packet import Address
+from tracer.values import dataclass
 
 _COREFILES = (("kube-system", "coredns"), ("kube-system", "rke2-coredns-rke2-coredns"), ("openshift-dns", "dns-default"))
 _SERVICES = (

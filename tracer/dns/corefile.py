@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from tracer.dns.corefile_text import Line, RawBlock, parse_blocks
 from tracer.dns.external_zone import ExternalOptions
@@ -19,6 +19,7 @@ from tracer.dns.names import absolute, is_reverse
 from tracer.errors import Fault, ParseError
 from tracer.kube.selector import LabelSelector
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 DNS_PORT = 53
 _TRANSPORTS = {"dns": DNS_PORT, "tls": 853, "grpc": 443, "https": 443, "https3": 443, "quic": 853}

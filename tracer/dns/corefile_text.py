@@ -7,11 +7,11 @@ Source: coredns/caddy caddyfile/{lexer,parse,dispenser}.go.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import NoReturn
 
 from tracer.errors import Fault, ParseError
+from tracer.values import dataclass
 
 _MOST_IMPORTS = 50
 _MOST_DEPTH = 20

@@ -5,8 +5,6 @@ Source: plugin/k8s_external/{external,apex,msg_to_dns}.go and plugin/kubernetes/
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tracer.dns.corefile_text import Line
 from tracer.dns.message import ADDRESS_TYPES, Answer, Ask, Question, Rcode, Record, soa, without_repeats
 from tracer.dns.names import absolute, address_of_reverse, is_below, labels, longest_zone, without_zone
@@ -15,6 +13,7 @@ from tracer.dns.zone import ClusterZone
 from tracer.dns.zone_objects import ZonePort
 from tracer.kube.service import Service
 from tracer.packet import Address
+from tracer.values import dataclass
 
 DEFAULT_TTL = 5
 

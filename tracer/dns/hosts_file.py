@@ -5,14 +5,13 @@ Source: plugin/hosts/{hosts,setup}.go of CoreDNS 1.14.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tracer.dns.corefile import fall_zones, plugin_zones
 from tracer.dns.corefile_text import Line
 from tracer.dns.message import ADDRESS_TYPES, Answer, Question, Rcode, Record, unknown
 from tracer.dns.names import absolute, address_of_reverse, is_below, longest_zone
 from tracer.packet import Address
 from tracer.query import parse_address
+from tracer.values import dataclass
 
 _TTL = 3600
 

@@ -6,11 +6,12 @@ them, and the node's resolv.conf where it was recorded. Source: pkg/kubelet/netw
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tracer.dns.resolv_conf import MOST_SERVERS, ResolvConf, once
 from tracer.kube.pod import DnsConfig, Pod
 from tracer.packet import Address
+from tracer.values import dataclass
 
 _MOST_SEARCHES = 32
 _MOST_SEARCH_CHARACTERS = 2048

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from tracer.dns.corefile_text import Line
 from tracer.dns.names import is_below, is_reverse
 from tracer.kube.selector import LabelSelector
+from tracer.values import dataclass
 
 DEFAULT_TTL = 5
 

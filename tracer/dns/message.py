@@ -6,11 +6,12 @@ Unknown is an rcode of its own here: the snapshot does not say what a server out
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
 from tracer.packet import Address
 from tracer.query import parse_address
+from tracer.values import dataclass
 
 ADDRESS_TYPES = {"A": 4, "AAAA": 6}
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from tracer import pasted
 from tracer.packet import Address
 from tracer.patterns import pattern
 from tracer.query import Resolver, parse_address
+from tracer.values import dataclass
 
 MOST_SERVERS = 3
 _OWN = pattern(r"(?:nameserver|search|domain|options|sortlist)\b|[#;]", re.ASCII)

@@ -8,7 +8,6 @@ Source: glibc 2.41 resolv/{res_query,res_send}.c and nss/getaddrinfo; musl 1.2.5
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 
 from tracer.dns.message import Answer, Question, Rcode
@@ -16,6 +15,7 @@ from tracer.dns.names import absolute, is_valid
 from tracer.dns.resolv_conf import ResolvConf
 from tracer.packet import Address
 from tracer.query import Resolver
+from tracer.values import dataclass
 
 Serve = Callable[[Question], Answer]
 _TYPES = ("A", "AAAA")

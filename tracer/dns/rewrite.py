@@ -6,11 +6,12 @@ matches is then unknown. Source: plugin/rewrite/{rewrite,name,type,ttl,rcode}.go
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tracer.dns.corefile_text import Line
 from tracer.dns.message import Answer, Question, Record
 from tracer.dns.names import absolute
+from tracer.values import dataclass
 
 _MATCHES = ("exact", "prefix", "suffix", "substring", "regex")
 _HARMLESS = ("class", "edns0", "ttl", "cname", "rcode")

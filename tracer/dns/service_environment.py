@@ -8,11 +8,11 @@ Source: pkg/kubelet/kubelet_pods.go (getServiceEnvVarMap) and pkg/kubelet/envvar
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from tracer.kube.pod import Pod
 from tracer.kube.service import Service
 from tracer.packet import Address, endpoint_text
+from tracer.values import dataclass
 
 _ALWAYS = ("default", "kubernetes")
 

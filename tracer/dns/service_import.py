@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tracer.kube.endpointslice import EndpointSlice
 from tracer.kube.fields import Fields, Origin
 from tracer.kube.service import ServicePort, read_protocol
 from tracer.packet import Address
+from tracer.values import dataclass
 
 SERVICE_NAME_LABEL = "multicluster.kubernetes.io/service-name"
 SOURCE_CLUSTER_LABEL = "multicluster.kubernetes.io/source-cluster"

@@ -6,12 +6,12 @@ Source: plugin/etcd/msg/service.go and plugin/backend_lookup.go.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from tracer.dns.message import Record
 from tracer.dns.names import absolute
 from tracer.packet import Address
 from tracer.query import parse_address
+from tracer.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

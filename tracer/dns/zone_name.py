@@ -5,9 +5,8 @@ Source: plugin/kubernetes/parse.go; Kubernetes DNS specification 1.1.0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tracer.dns.names import labels, without_zone
+from tracer.values import dataclass
 
 SVC = "svc"
 POD = "pod"

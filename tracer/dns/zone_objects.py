@@ -7,7 +7,6 @@ publishNotReadyAddresses. Source: plugin/kubernetes/controller.go and object/.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
 from tracer.dns.kubernetes_options import KubernetesOptions
@@ -18,6 +17,7 @@ from tracer.kube.objects import Objects
 from tracer.kube.pod import Pod
 from tracer.kube.service import AddressOf, Service
 from tracer.packet import Address
+from tracer.values import dataclass
 
 _MAX_POD_NAME = 63
 

@@ -7,7 +7,6 @@ such a Service has no such example. Only objects are read here: whether the pack
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator
-from dataclasses import dataclass
 from ipaddress import ip_address
 
 from tracer.kube.endpoints import ready_endpoints
@@ -18,6 +17,7 @@ from tracer.kube.pod import Pod
 from tracer.kube.service import Service, ServicePort, ServiceType, TrafficPolicy
 from tracer.packet import Address, Protocol
 from tracer.query import Destination, Query, Source, SourceKind
+from tracer.values import dataclass
 
 CLIENT_OUTSIDE = ip_address("203.0.113.10")
 """The client outside, of the block that RFC 5737 keeps for documentation."""

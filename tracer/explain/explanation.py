@@ -6,8 +6,9 @@ Commands hold placeholders in capitals (``NAMESPACE``, ``NODE``); nothing here r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from tracer.values import dataclass
 
 
 class Severity(StrEnum):

@@ -6,10 +6,9 @@ Source: the controllers' own code, as docs/sources.md lists it. An annotation th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tracer.assumptions import KEPT, NODE_PORT, POD
 from tracer.kube.service import Service
+from tracer.values import dataclass
 
 _AWS = "service.k8s.aws/nlb"
 _AWS_TARGETS = "service.beta.kubernetes.io/aws-load-balancer-nlb-target-type"

@@ -8,7 +8,6 @@ Source: providers' controllers and their documentation, as docs/sources.md lists
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import Enum, auto
 from ipaddress import IPv4Address
 
@@ -17,6 +16,7 @@ from tracer.front.marks import mark_of
 from tracer.kube.node import Node
 from tracer.kube.service import Service, ServicePort, TrafficPolicy
 from tracer.packet import Address, Protocol
+from tracer.values import dataclass
 
 HEALTHZ = 10256
 """The port at which kube-proxy tells how it is itself, by default."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 
@@ -19,6 +18,7 @@ from tracer.kube.service import AddressOf, Service, ServicePort, TrafficPolicy
 from tracer.packet import Address, Packet
 from tracer.stack_protocols import Balancer, Check, Choice, End, Handing, Health, Passing, TableId, TableKind
 from tracer.trace import Disposition, Reason, Unknown
+from tracer.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 if TYPE_CHECKING:
     from tracer.frontends.model import FrontendTable

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 
 from tracer.packet import Address, Packet, Protocol
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from fractions import Fraction
 
 from tracer.dispositions import WORDS
@@ -12,6 +12,7 @@ from tracer.graph.fold import Nodes, Row, fold_nodes, fold_rows, squeeze
 from tracer.graph.model import Box, BoxKind, Edge, EdgeKind, Graph, Region, Way, stable_id
 from tracer.graph.paths import Json, Path, Stop, is_event, most_likely, paths_of
 from tracer.trace import Disposition
+from tracer.values import dataclass
 
 BUDGET = 60
 ALL_NODES = "nodes"

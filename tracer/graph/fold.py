@@ -7,11 +7,11 @@ behaves differently, and the followed path is never folded.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 
 from tracer.graph.model import stable_id
 from tracer.graph.paths import Path
+from tracer.values import dataclass
 
 EVERY_ROW = 6
 BY_NODE = 40

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
+
+from tracer.values import dataclass
 
 
 class BoxKind(StrEnum):

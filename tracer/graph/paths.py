@@ -8,13 +8,13 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 from tracer.frontends.kinds import LISTED
 from tracer.frozen import changed
 from tracer.probability import rounded_texts
+from tracer.values import dataclass
 
 Json = Mapping[str, Any]
 _EVENTS = frozenset({"dns", "send", "load-balancer", "pick", "mark", "dnat", "snat", "deliver", "leave", "reject", "drop", "unknown"})

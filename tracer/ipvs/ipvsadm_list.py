@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import IPv4Address
 
 from tracer import pasted
@@ -16,6 +16,7 @@ from tracer.ipvs.model import RealServer, VirtualServer
 from tracer.packet import Address, Protocol, endpoint_text
 from tracer.patterns import pattern
 from tracer.query import parse_address
+from tracer.values import dataclass
 
 _SERVER = pattern(r"^(?P<protocol>TCP|UDP|SCTP|FWM)\s+(?P<where>\S+)\s+(?P<rest>.*)$", re.ASCII)
 _REAL = pattern(r"^\s+->\s+(?P<where>\S+)\s+(?P<rest>.*)$", re.ASCII)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from tracer.errors import Fault, Faults
 from tracer.ipvs.ipvs_table import is_table, parse_table
 from tracer.ipvs.model import Forwarding, RealServer, VirtualServer
 from tracer.ipvs.words import BadWord, Found, added, assembled, endpoint, granularity, number_of
 from tracer.packet import Address, Protocol, endpoint_text
+from tracer.values import dataclass
 
 _SERVICE_OPTIONS = {
     "-t": Protocol.TCP,

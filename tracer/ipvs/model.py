@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
 from tracer.errors import Fault
 from tracer.packet import Address, Packet, Protocol, endpoint_text
+from tracer.values import dataclass
 
 _FTP_DATA = 20
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import permutations
 from math import factorial
@@ -20,6 +19,7 @@ from tracer.ipvs.hashing import after_source, destination_table, maglev_slot, ma
 from tracer.ipvs.model import RealServer, VirtualServer
 from tracer.limits import ORDERS
 from tracer.packet import Packet
+from tracer.values import dataclass
 
 _ONE = Fraction(1)
 Load = Callable[[int, int, int], Fraction]

@@ -7,9 +7,9 @@ Source: kubectl pkg/cmd/clusterinfo/clusterinfo_dump.go, pkg/cmd/util/helpers.go
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 _PROMPT = r"(?:\([\w.-]{1,40}\) )?\[?[\w.-]{1,64}@[\w.-]{1,64}[: ][^\n$#%>{]{0,200}[$#%>](?= |\Z|\r?\n)|PS [A-Z]:[^\n>]{0,200}>"
 _COMMAND = r"\+ |[\w@.~:/-]{0,80}[$#%] ?(?:kubectl|oc)\b"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tracer.kube.fields import Fields, Origin
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 _COREFILES = "Corefile Corefile-* NodeHosts hosts *.db *.hosts *.include *.override *.server *.zone db.*"
 _NGINX = (

@@ -11,7 +11,7 @@ Source: pkg/proxy/topology.go, pkg/proxy/serviceport.go, pkg/proxy/endpointslice
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
@@ -19,6 +19,7 @@ from tracer.kube.endpointslice import Endpoint, EndpointSlice
 from tracer.kube.objects import Objects
 from tracer.kube.service import Service, ServicePort, TrafficPolicy
 from tracer.packet import Address, endpoint_text
+from tracer.values import dataclass
 
 
 class Conditions(Protocol):

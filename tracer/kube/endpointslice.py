@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from tracer.kube.fields import Fields, Origin
 from tracer.kube.service import read_protocol
 from tracer.packet import Address, Protocol
+from tracer.values import dataclass
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 _CHANGED_ANNOTATION = "endpoints.kubernetes.io/last-change-trigger-time"

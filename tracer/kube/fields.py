@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import NoReturn
@@ -11,6 +10,7 @@ from typing import NoReturn
 from tracer.errors import Fault, ParseError
 from tracer.packet import Address
 from tracer.query import parse_address
+from tracer.values import dataclass
 
 Network = IPv4Network | IPv6Network
 _NAMES = {

@@ -21,13 +21,14 @@ import json
 import re
 from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tracer.errors import Fault
 from tracer.kube.between import between
 from tracer.kube.json_text import DECODER, decode_text, fault_at
 from tracer.limits import FAULTS
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 _FIRST_ITEM = pattern(rb'"items": ?\[\n( +|\t+)\{')
 _BRACE_IN_TEXT = pattern(rb"\{[^\n}]")

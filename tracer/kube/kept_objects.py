@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 from tracer.errors import Fault, ParseError
@@ -19,6 +19,7 @@ from tracer.kube.fields import Origin
 from tracer.kube.kinds import BY_NAME, Model
 from tracer.kube.object_file import Aspect, RawObject
 from tracer.kube.objects import Look, M, Objects, read_object
+from tracer.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

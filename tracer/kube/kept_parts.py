@@ -11,12 +11,12 @@ kubectl's indentation, with the expressions and tables of this module and ``know
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from tracer.kube.configmap import kept_keys, kept_text
 from tracer.kube.kinds import BY_NAME
 from tracer.kube.known_programs import Program, is_listed, program_in
+from tracer.patterns import pattern
 
 OTHER_KINDS = (
     "AdminNetworkPolicy BaselineAdminNetworkPolicy CiliumClusterwideNetworkPolicy CiliumNetworkPolicy ClusterNetworkPolicy EgressFirewall "
@@ -47,7 +47,7 @@ LONGEST_VALUE = 512
 KUBECONFIG = r"(client-key-data|client-certificate-data|certificate-authority-data|-----BEGIN|(^|[^A-Za-z])(token|password)[^A-Za-z0-9]*:)"
 """What is found in a ConfigMap's value that is a kubeconfig with credentials, or a key."""
 
-_WHOLE_OBJECT, _PACKED, _SECRET, _KUBECONFIG = map(re.compile, (WHOLE_OBJECT, PACKED, SECRET, KUBECONFIG))
+_WHOLE_OBJECT, _PACKED, _SECRET, _KUBECONFIG = pattern(WHOLE_OBJECT), pattern(PACKED), pattern(SECRET), pattern(KUBECONFIG)
 _GONE_FROM_PODS, _CONTAINER_LISTS = frozenset(GONE_FROM_PODS.split()), frozenset(CONTAINER_LISTS.split())
 _OF_CONTAINERS = ("args", "command", "env", "envFrom")
 _DEEPEST = 100

@@ -9,7 +9,6 @@ Source: ``kubectl api-resources``, Kubernetes 1.30.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum, auto
 
 from tracer.kube.configmap import ConfigMap, is_wanted
@@ -21,6 +20,7 @@ from tracer.kube.node import Node
 from tracer.kube.object_file import Aspect
 from tracer.kube.pod import Pod
 from tracer.kube.service import Service
+from tracer.values import dataclass
 
 Model = Service | EndpointSlice | Node | Pod | Namespace | NetworkPolicy | ConfigMap
 """What the engine reads of an object."""

@@ -8,7 +8,7 @@ kube-router, MetalLB, kube-vip, klipper-lb, ingress-nginx, HAProxy, Traefik, Con
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from tracer.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from tracer.kube.fields import Fields, Origin
+from tracer.values import dataclass
 
 NAME_LABEL = "kubernetes.io/metadata.name"
 

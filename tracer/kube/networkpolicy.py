@@ -8,7 +8,7 @@ Source: networking.k8s.io/v1 types.go, kubernetes.io/docs/concepts/services-netw
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 
@@ -16,6 +16,7 @@ from tracer.kube.fields import Fields, Network, Origin
 from tracer.kube.selector import LabelSelector
 from tracer.kube.service import read_protocol
 from tracer.packet import Address, Protocol
+from tracer.values import dataclass
 
 
 class Direction(StrEnum):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from tracer.kube.fields import Fields, Network, Origin
 from tracer.packet import Address
 from tracer.query import parse_address
+from tracer.values import dataclass
 
 EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 ZONE_LABEL = "topology.kubernetes.io/zone"

@@ -13,7 +13,7 @@ import json
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
@@ -24,6 +24,7 @@ from tracer.kube.item_spans import Spans, find_spans, is_list, item_kind
 from tracer.kube.json_text import decode_json, decode_text
 from tracer.patterns import pattern
 from tracer.query import parse_address
+from tracer.values import dataclass
 
 
 class Aspect(StrEnum):

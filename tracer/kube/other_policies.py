@@ -7,10 +7,10 @@ Source: policy.networking.k8s.io v1alpha1 and v1alpha2; the custom resources of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from tracer.kube.kinds import group_of
 from tracer.kube.objects import Objects
+from tracer.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from tracer.kube.fields import Fields, Origin
 from tracer.kube.service import read_protocol
 from tracer.kube.sidecars import Mesh, mesh_of
 from tracer.packet import Address, Protocol
+from tracer.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,13 +9,14 @@ NB: replies are always allowed; judge the packet that opens the connection, afte
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tracer.kube.namespace import NAME_LABEL
 from tracer.kube.networkpolicy import Direction, NetworkPolicy, PolicyRule, RulePeer, RulePort
 from tracer.kube.objects import Objects
 from tracer.kube.pod import Pod
 from tracer.packet import Address, Protocol, unsaid
+from tracer.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

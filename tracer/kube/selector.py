@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import assert_never
 
 from tracer.kube.fields import Fields
+from tracer.values import dataclass
 
 
 class Operator(StrEnum):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 
 from tracer.kube.fields import Fields, Network, Origin
 from tracer.packet import Address, Protocol
+from tracer.values import dataclass
 
 _SESSION_AFFINITY_SECONDS = 10800  # DefaultClientIPServiceAffinitySeconds
 

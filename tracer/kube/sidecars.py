@@ -8,7 +8,8 @@ pkg/plugins/runtime/k8s/webhooks/injector, aws-app-mesh-controller-for-k8s pkg/i
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+
+from tracer.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

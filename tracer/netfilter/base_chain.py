@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 from typing import Protocol as TypingProtocol
 
@@ -15,6 +15,7 @@ from tracer.netfilter.registered import BackEnd, Registered
 from tracer.netfilter.rule_language import Base, RuleLanguage
 from tracer.netfilter.view import View
 from tracer.netfilter.walk import RuleWalk
+from tracer.values import dataclass
 
 
 class BaseChain(TypingProtocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tracer.errors import Fault, Faults, ParseError
 from tracer.limits import FAULTS
@@ -17,6 +17,7 @@ from tracer.netfilter.index import ChainIndex, pinned_matches
 from tracer.netfilter.model import Rule, UnmodelledTarget
 from tracer.netfilter.rule_text import parse_rule, strip_counters
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 _OF_NFT = pattern(r"\(nf_tables\)|xtables-save|-nft-save", re.ASCII)
 _FIRST_LINES = 20  # of these one is iptables-save's own first line, behind a prompt or a banner

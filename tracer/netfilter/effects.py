@@ -7,11 +7,11 @@ answers to the same questions go the same way. The walk (``walk.py``) says what 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from fractions import Fraction
 
 from tracer.netfilter.model import Target
 from tracer.netfilter.view import UnknownAnswer, View
+from tracer.values import dataclass
 
 Names = tuple[tuple[str, str], ...]
 """What a step stands for, beside what its rule does: as the names of a Step."""

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from tracer.errors import Fault, ParseError
 from tracer.netfilter.hook_order import HOOKS
 from tracer.netfilter.model import Hook
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 TRACKING, NAT, ANSWERS, REQUESTS = "conntrack", "nat", "ipvs answers", "ipvs requests"
 """What the kernel's own functions are called here."""

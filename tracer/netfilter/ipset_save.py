@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from tracer import pasted
 from tracer.errors import Fault, Faults
@@ -18,6 +18,7 @@ from tracer.netfilter.model import DRAWN, EPHEMERAL, AddressMask, PortRange
 from tracer.netfilter.scalars import BadValue, address_mask, address_range, number, port_range, protocol
 from tracer.packet import Address
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 KNOWN_TYPES = frozenset(
     [

@@ -14,7 +14,7 @@ looked for it in vain among its own; from then on only for looking.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from fractions import Fraction
 from typing import Any
 
@@ -24,6 +24,7 @@ from tracer.netfilter.rule_language import RuleLanguage
 from tracer.netfilter.view import View
 from tracer.netfilter.walk import Event, KnownSteps, RuleWalk
 from tracer.trace import Step
+from tracer.values import dataclass
 
 _ONE = Fraction(1)
 

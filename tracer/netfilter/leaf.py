@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
 
 from tracer.forks import Fork
 from tracer.netfilter.model import Target
 from tracer.netfilter.view import View
 from tracer.trace import Step, Unknown
+from tracer.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

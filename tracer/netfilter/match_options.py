@@ -7,12 +7,12 @@ Source: iptables-extensions(8), iptables 1.8.9.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from tracer.errors import ParseError
 from tracer.netfilter import model as m
 from tracer.netfilter.scalars import BadValue, address_mask, address_range, number, port_range, protocol, value_and_mask
 from tracer.probability import odds
+from tracer.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

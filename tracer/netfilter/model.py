@@ -6,11 +6,11 @@ which keeps its text; it is never dropped.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from fractions import Fraction
 
 from tracer.packet import Address
+from tracer.values import dataclass
 
 
 class Hook(StrEnum):

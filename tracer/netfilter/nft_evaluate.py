@@ -7,7 +7,7 @@ Source: nf_tables_core.c (nft_do_chain), Linux 6.18; modes.md, kernel fact 15.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from fractions import Fraction
 from ipaddress import IPv4Address, IPv6Address
 from itertools import product
@@ -29,6 +29,7 @@ from tracer.netfilter.rule_language import Base, Costs
 from tracer.netfilter.view import NO_BRIDGE, UnknownAnswer, View, is_unnamed
 from tracer.netfilter.walk import RuleWalk
 from tracer.packet import Address, Family, Packet
+from tracer.values import dataclass
 
 _ONE = Fraction(1)
 _DEEPEST = 16  # NFT_JUMP_STACK_SIZE

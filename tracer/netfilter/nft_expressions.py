@@ -7,13 +7,13 @@ Source: nft(8) 1.0.9, parser_bison.y.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from tracer.errors import ParseError
 from tracer.limits import OPERATIONS
 from tracer.netfilter import nft_model as n
 from tracer.netfilter.nft_typing import typed
 from tracer.netfilter.nft_words import DSCP, TCP_FLAGS, Token, atom, fault, number, port_word, seconds
+from tracer.values import dataclass
 
 # fmt: off
 HEADERS = frozenset({

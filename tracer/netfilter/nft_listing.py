@@ -7,7 +7,6 @@ Source: do_list_ruleset, table_print, chain_print_declaration and set_print in r
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from tracer.errors import ParseError
 from tracer.netfilter import nft_model as n
@@ -15,6 +14,7 @@ from tracer.netfilter.nft_deferred import Deferred
 from tracer.netfilter.nft_rule_line import FAMILIES, BadHeader, base_header, read_rule
 from tracer.netfilter.nft_sets import defer_set
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 _TABLE = pattern(r"table (\S+) (\S+) \{(?: #[^\n]*)?\n", re.ASCII)
 _BLOCK = pattern(r"\t(\S+) (?:(\S+) )*?(\S+) \{(?: #[^\n]*)?\n", re.ASCII)

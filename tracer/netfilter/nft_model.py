@@ -8,10 +8,11 @@ names as words. What is recognised but has no meaning here is an ``Unmodelled…
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tracer.errors import Fault, Faults
 from tracer.packet import Address
+from tracer.values import dataclass
 
 # -- values -----------------------------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ registered later before one of the same priority. Source: nf_hook_entries_grow (
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from tracer.errors import ParseError
 from tracer.netfilter import nft_model as n
@@ -20,6 +20,7 @@ from tracer.netfilter.nft_rule_line import XTABLES
 from tracer.netfilter.nft_text import parse_text
 from tracer.netfilter.nft_values import Indexes
 from tracer.packet import Family
+from tracer.values import dataclass
 
 _DEVICE_HOOKS = {("ingress", Hook.PREROUTING): -(1 << 32), ("egress", Hook.POSTROUTING): 1 << 32}
 

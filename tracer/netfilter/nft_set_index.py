@@ -7,7 +7,7 @@ Source: nft(8) 1.0.9; nft_set_hash.c, nft_set_rbtree.c, nft_set_pipapo.c, Linux 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from fractions import Fraction
 from ipaddress import IPv4Address, IPv6Address
 
@@ -19,6 +19,7 @@ from tracer.netfilter.nft_sets import SetText
 from tracer.netfilter.scalars import PROTOCOLS
 from tracer.netfilter.view import UnknownAnswer
 from tracer.packet import Address
+from tracer.values import dataclass
 
 _ONE = Fraction(1)
 _PROTOCOL_WORDS = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address
 
@@ -20,6 +20,7 @@ from tracer.netfilter.nft_typing import typed_elements, types_of
 from tracer.netfilter.nft_words import number, seconds, tokens
 from tracer.netfilter.scalars import PROTOCOLS
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 
 @dataclass(slots=True)

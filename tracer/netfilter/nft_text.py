@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tracer.errors import Fault, ParseError
 from tracer.netfilter import nft_model as n
@@ -20,6 +20,7 @@ from tracer.netfilter.nft_partial import commented, listing_in, mark_what_is_lef
 from tracer.netfilter.nft_rule_line import FAMILIES, BadHeader, base_header, read_rule
 from tracer.netfilter.nft_sets import read_set
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 _QUOTED = pattern(r'"[^"]*"')
 _SHOWN = 100

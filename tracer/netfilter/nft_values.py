@@ -6,7 +6,7 @@ Source: nft(8) 1.0.9; nft_payload.c, nft_meta.c, nft_ct.c, nft_fib.c, nft_numgen
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from fractions import Fraction
 from ipaddress import IPv4Address, IPv6Address
 from itertools import islice, product
@@ -20,6 +20,7 @@ from tracer.netfilter.nft_icmp import ICMP_FIELDS, IcmpWord
 from tracer.netfilter.nft_set_index import ABSENT, DRAWN_PORT, Absent, OwnPort, SetIndex, Value, Ways, constant, one, unknown
 from tracer.netfilter.view import UNKNOWN_PORT, UnknownAnswer, View, is_unnamed
 from tracer.packet import Address, Family, Protocol, unsaid, which
+from tracer.values import dataclass
 
 _ONE = Fraction(1)
 _DRAW_BITS = 32

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 
 from tracer.errors import Fault, ParseError
 from tracer.netfilter import nft_model as n
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 _TOKEN = pattern(
     r'\s+|(?P<comment>#[^\n]*)|"(?P<quoted>[^"]*)"|(?P<operator>!=|<=|>=|==|<<|>>|<|>|!(?= ))'

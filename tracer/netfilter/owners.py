@@ -11,10 +11,10 @@ tools/istio-iptables).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from tracer.netfilter.rule_comments import spoken_in
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 _LEADS = pattern(r"(?: -[jg] |\b(?:jump|goto) )(?P<chain>[^\s;}]+)", re.ASCII)
 

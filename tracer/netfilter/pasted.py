@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tracer import pasted
 from tracer.netfilter.hook_order import CHAINS_OF_TABLE
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 _HEAD = pattern(
     r"\*[a-z]+\s*$"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise
 
 from tracer.netfilter.dump import Chain, Dump, Table, Unread
@@ -18,6 +18,7 @@ from tracer.netfilter.hook_order import BUILT_IN_CHAINS, CHAINS_OF_TABLE
 from tracer.netfilter.pasted import Pasted
 from tracer.netfilter.rule_text import strip_counters
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 _NAMED = pattern(r"-A (\S+) ", re.ASCII)
 _SUBJECT = pattern(r"(?::|-[APN] )(\S+)", re.ASCII)

@@ -10,8 +10,9 @@ Source: nf_hook_entries_grow (netfilter/core.c), nf_nat_register_fn (nf_nat_core
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
+
+from tracer.values import dataclass
 
 
 class BackEnd(Enum):

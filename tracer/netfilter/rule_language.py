@@ -6,7 +6,6 @@ iptables (``evaluate.py``) and nftables (``nft_evaluate.py``) are the two there 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol as TypingProtocol
 from typing import TypeVar
 
@@ -14,6 +13,7 @@ from tracer.limits import Budget
 from tracer.netfilter.effects import Answer, Draws, Effect
 from tracer.netfilter.view import UnknownAnswer, View
 from tracer.packet import Packet
+from tracer.values import dataclass
 
 
 class Named(TypingProtocol):

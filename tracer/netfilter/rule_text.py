@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tracer.errors import Fault, ParseError
 from tracer.netfilter import match_options, target_options
@@ -19,6 +19,7 @@ from tracer.netfilter.match_options import Option
 from tracer.netfilter.rule_comments import spoken
 from tracer.netfilter.scalars import BadValue, address_mask, protocol
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 _WORD = pattern(r'\s*(?:"((?:[^"\\]|\\.)*)"(?=\s|$)|([^\s"]+)(?=\s|$))', re.ASCII)
 _COUNTERS = pattern(r"\[[0-9]+:[0-9]+\] ", re.ASCII)

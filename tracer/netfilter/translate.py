@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol as TypingProtocol
 
@@ -17,6 +16,7 @@ from tracer.netfilter import model as m
 from tracer.netfilter.model import Hook
 from tracer.netfilter.nat_hash import address_of_flow
 from tracer.packet import Address, Packet, unsaid, which
+from tracer.values import dataclass
 
 _MOST_CHOICES = 64
 

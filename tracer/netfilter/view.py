@@ -6,7 +6,6 @@ A View is immutable; a target that changes something makes a new one.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol as TypingProtocol
 
@@ -14,6 +13,7 @@ from tracer.conntrack import Connection
 from tracer.netfilter.ipset_save import IpSet
 from tracer.netfilter.model import EPHEMERAL, Hook, PortRange, RpfilterMatch
 from tracer.packet import Address, Packet
+from tracer.values import dataclass
 
 LOOPBACK = "lo"
 UNKNOWN_PORT = "?"  # some port of the bridge, nobody says which

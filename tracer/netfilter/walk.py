@@ -12,7 +12,6 @@ Source: ip_tables.c (ipt_do_table), nf_tables_core.c (nft_do_chain), Linux 6.18.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Generic, assert_never
 
@@ -25,6 +24,7 @@ from tracer.netfilter.view import UnknownAnswer, View
 from tracer.packet import Packet
 from tracer.patterns import pattern
 from tracer.trace import Step, Unknown
+from tracer.values import dataclass
 
 _ONE, _HALF, _NONE = Fraction(1), Fraction(1, 2), Fraction(0)
 # What a split, or a rule that is only noted, costs of a question's budget beside what the language says; and each condition that it copies.

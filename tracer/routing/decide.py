@@ -8,7 +8,7 @@ Source: fib_rules.c, fib_trie.c, fib_semantics.c, ipv4/route.c, ip6_fib.c, ipv6/
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 from ipaddress import IPv6Address
@@ -18,6 +18,7 @@ from tracer.routing.flow import LOOPBACK, Flow, matches, unknown_because
 from tracer.routing.model import DEFAULT_TABLE, LOCAL_TABLE, MAIN_TABLE, Link, NextHop, PolicyRule, ResultKind, Route, RouteType, RuleAction
 from tracer.routing.parse import with_shares
 from tracer.routing.tables import FamilyTables, RouteTable
+from tracer.values import dataclass
 
 _KERNELS_TABLES = (LOCAL_TABLE, MAIN_TABLE, DEFAULT_TABLE)
 _REJECTS = {

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tracer.packet import Address, unsaid
 from tracer.routing.model import PolicyRule, PortRange, is_unnamed
+from tracer.values import dataclass
 
 LOOPBACK = "lo"
 

@@ -6,13 +6,13 @@ Every value is what ``ip -j`` printed, in the kernel's own words; nothing here d
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from ipaddress import IPv4Network, IPv6Network
 
 from tracer.packet import Address
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 Network = IPv4Network | IPv6Network
 

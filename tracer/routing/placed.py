@@ -11,7 +11,6 @@ lists. Those look-ups are unknown.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
@@ -21,6 +20,7 @@ from tracer.routing.model import HOST, InterfaceAddress, Network, NextHop, Polic
 from tracer.routing.recorded import Recorded
 from tracer.routing.stack import Routing
 from tracer.routing.tables import FamilyTables, RouteTable
+from tracer.values import dataclass
 
 UPLINK, POD_SIDE = "?uplink", "?pods"
 IPVS_DUMMY = "kube-ipvs0"

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 _DEFAULTS = {
     "net.ipv4.ip_forward": "0",

@@ -9,12 +9,12 @@ Source: wg(8); wg_xmit in device.c, wg_allowedips_lookup_src in receive.c, drive
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from tracer.errors import Fault, ParseError
 from tracer.packet import Address
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 _KEY = pattern(r"[A-Za-z0-9+/]{43}=", re.ASCII)
 _NONE = "(none)"

@@ -7,13 +7,14 @@ that chance took on its own. A draw is never taken away: what it decides has odd
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from fractions import Fraction
 
 from tracer.forks import Fork
 from tracer.frozen import changed
 from tracer.simulate.walk import Ending
 from tracer.trace import Also, Outcome, Unknown
+from tracer.values import dataclass
 
 _DEEPEST = 200
 """How many conditions on one way are looked through: hostile rules make as many as they like."""

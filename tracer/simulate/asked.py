@@ -8,7 +8,6 @@ to everything that tells endpoints apart through these stand-ins.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from types import GeneratorType, MethodType
 from typing import Any, TypeVar, cast
 
@@ -21,6 +20,7 @@ from tracer.routing import Routing
 from tracer.snapshot import Snapshot
 from tracer.topology.cluster import Cluster
 from tracer.topology.stack import NodeStack
+from tracer.values import dataclass
 
 T = TypeVar("T")
 _HELD = (Cluster, NodeStack, Routing, Objects, Snapshot, VirtualServers, RecordedConnections)

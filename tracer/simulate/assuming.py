@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from tracer.limits import OTHERS
 from tracer.trace import Assumption
+from tracer.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,11 +13,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
 
+from tracer.patterns import pattern
 from tracer.routing import Routing
 from tracer.routing.model import Link
 from tracer.simulate.stencil import Own
 
-_CONF = re.compile(r"(?P<before>net\.[a-z0-9]+\.(?:conf|neigh)\.)(?P<device>.+)(?P<behind>\.[a-z0-9_]+)", re.ASCII)
+_CONF = pattern(r"(?P<before>net\.[a-z0-9]+\.(?:conf|neigh)\.)(?P<device>.+)(?P<behind>\.[a-z0-9_]+)", re.ASCII)
 Cell = tuple[object, ...]
 
 

@@ -13,7 +13,7 @@ out the same.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol, TypeVar
 
 from tracer.frozen import changed
@@ -25,6 +25,7 @@ from tracer.simulate.likeness import Likeness, Looks, is_the_clusters
 from tracer.simulate.stencil import CannotCutError, Cutter, Own
 from tracer.simulate.walk import Ending, Walk
 from tracer.topology.cluster import Cluster
+from tracer.values import dataclass
 
 MANY = 16
 """How many destinations in one place make it worth while to note what a walk asks."""

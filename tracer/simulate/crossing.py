@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeVar
 
 from tracer.conntrack import Connection
@@ -12,6 +12,7 @@ from tracer.routing import RouteResult
 from tracer.simulate.walk import Ending, Walk
 from tracer.stack_protocols import TableId, TableKind
 from tracer.topology.stack import NodeStack
+from tracer.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

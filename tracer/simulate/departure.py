@@ -7,7 +7,6 @@ to know what became of one (a process that tries its next endpoint), the departu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 from tracer.kube.pod import Pod
@@ -15,6 +14,7 @@ from tracer.packet import Address, Packet
 from tracer.routing import RouteResult
 from tracer.simulate.walk import Ending, Visit, Walk
 from tracer.stack_protocols import Passing, Process, StackId
+from tracer.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

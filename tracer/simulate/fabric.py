@@ -9,7 +9,6 @@ where no node's route said so, the hop says that it was inferred.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
@@ -46,6 +45,7 @@ from tracer.topology.pod_routes import Lacked, lacked_route
 from tracer.topology.stack import NodeStack
 from tracer.topology.tunnels import Carried, carried
 from tracer.trace import Disposition, Hop, Reason, StackKind, Unknown
+from tracer.values import dataclass
 
 _MOST_HOPS = 32
 _PROCESS = 300

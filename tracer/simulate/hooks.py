@@ -6,7 +6,7 @@ Source: nf_hook_slow (netfilter/core.c), nf_conntrack_in, nf_nat_inet_fn and nf_
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from functools import partial
 from itertools import combinations, groupby
@@ -37,6 +37,7 @@ from tracer.simulate.ties import Tie, Ties
 from tracer.simulate.walk import Ending, Walk
 from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Reason, Step, Unknown
+from tracer.values import dataclass
 
 _SYN, _SYN_ACK, _ACK, _RST_ACK = 0x02, 0x12, 0x10, 0x14
 

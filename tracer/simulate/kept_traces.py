@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tracer.kept import Kept
 from tracer.limits import KEPT_HOPS, Budget
 from tracer.query import Query
 from tracer.topology.cluster import Cluster
 from tracer.trace import Trace
+from tracer.values import dataclass
 
 Key = tuple[Query, int]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 
 from tracer.dns.address_order import equals_of_first
@@ -29,6 +29,7 @@ from tracer.snapshot.node_files import RESOLVER
 from tracer.snapshot.unreadable import why_unread
 from tracer.topology.cluster import Cluster
 from tracer.trace import Assumption, Disposition, Lookup, Outcome, Reason, Sees, Trace, Unknown
+from tracer.values import dataclass
 
 Tracing = Callable[[Cluster, Query], Trace]
 Budgeted = Callable[[Cluster, Query, Budget], Trace]

@@ -8,7 +8,6 @@ Source: ip_rcv_finish, ip_route_input_slow, ip_forward, ip_output, ip_route_me_h
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from typing import ClassVar, Protocol
@@ -41,6 +40,7 @@ from tracer.stack_protocols import Passing, Process, StackId
 from tracer.topology.data_path import DataPath
 from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Listener, Place, Reason, StackKind, Unknown
+from tracer.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

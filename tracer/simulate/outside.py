@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from tracer.packet import Address, Packet
 from tracer.simulate.departure import Departure, SentFromOutside, Way
 from tracer.simulate.walk import Ending, Visit, Walk
 from tracer.trace import Disposition, Listener, Place, Reason, StackKind
+from tracer.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

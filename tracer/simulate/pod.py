@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from tracer.kube.pod import Pod
 from tracer.packet import Address, Family, Packet, at_text
@@ -18,6 +17,7 @@ from tracer.simulate.walk import Ending, Visit, Walk
 from tracer.stack_protocols import StackId
 from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Listener, Place, Reason, StackKind, Unknown
+from tracer.values import dataclass
 
 NO_ADDRESS: dict[int, Address] = {4: ipaddress.IPv4Address(0), 6: ipaddress.IPv6Address(0)}
 """What stands for the source of a packet whose sender has no address of the family, or has not chosen one."""

@@ -8,7 +8,6 @@ is accepted goes on with the next chain.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
@@ -19,6 +18,7 @@ from tracer.netfilter.leaf import Leaf
 from tracer.netfilter.model import UnmodelledTarget
 from tracer.packet import Packet
 from tracer.topology.cluster import Cluster
+from tracer.values import dataclass
 
 QUEUES: Final = ("queue", "NFQUEUE")
 """What the two languages call it."""

@@ -8,7 +8,6 @@ Source: pkg/proxy/userspace/{proxysocket,roundrobin}.go, Kubernetes 1.20.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 
 from tracer.kube.endpoints import listed_on, stays
@@ -17,6 +16,7 @@ from tracer.stack_protocols import Dial, Passing, Process, StackId, Target
 from tracer.topology.cluster import Cluster
 from tracer.topology.proxy_ports import ProxyPort, proxy_port
 from tracer.trace import Reason, StackKind
+from tracer.values import dataclass
 
 _MOST_TRIES = 4
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from tracer.frozen import changed
@@ -32,6 +31,7 @@ from tracer.simulate.walk import Ending
 from tracer.topology.stack import NodeStack
 from tracer.topology.tunnels import headroom
 from tracer.trace import Disposition, Hop, StackKind, Step, Unknown
+from tracer.values import dataclass
 
 _HEADERS = {4: 40, 6: 60}
 """What IP and TCP add to a segment."""

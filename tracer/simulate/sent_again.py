@@ -9,7 +9,6 @@ Source: __nf_conntrack_confirm, tcp_retransmit_timer, Linux 6.18; measured in te
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 
@@ -24,6 +23,7 @@ from tracer.simulate.sees import client_sees
 from tracer.simulate.walk import Ending, Walk
 from tracer.stack_protocols import TableId, TableKind
 from tracer.trace import Sees, Unknown
+from tracer.values import dataclass
 
 _ATTEMPTS = {Protocol.TCP: 7, Protocol.UDP: 2}
 """How often it is sent that is looked at: a SYN once, and ``tcp_syn_retries`` times again, by default; of a datagram the second one."""

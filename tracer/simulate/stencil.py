@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import Enum
 from fractions import Fraction
@@ -19,6 +19,7 @@ from tracer.kube.pod import Pod
 from tracer.packet import Address
 from tracer.routing.model import Link, Route
 from tracer.trace import Place
+from tracer.values import dataclass
 
 
 class CannotCutError(Exception):

@@ -8,7 +8,7 @@ Chains that let the packet pass as it came stand aside. Source: nf_hook_entries_
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from fractions import Fraction
 from itertools import combinations, islice, permutations
 from typing import Generic, TypeVar
@@ -24,6 +24,7 @@ from tracer.simulate.crossing import Passed
 from tracer.simulate.walk import Ending, Walk
 from tracer.snapshot.node_files import REGISTERED
 from tracer.trace import ASSUME, Disposition, Reason, Unknown
+from tracer.values import dataclass
 
 S = TypeVar("S")
 _STOPPED = (Disposition.DROPPED, Disposition.REJECTED)

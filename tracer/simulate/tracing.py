@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 
@@ -34,6 +34,7 @@ from tracer.simulate.walk import Ending
 from tracer.simulate.weighing import Share, weighed
 from tracer.topology.cluster import Cluster
 from tracer.trace import Disposition, Trace, Unknown
+from tracer.values import dataclass
 
 _ALIKE, _NEAR = 15, 5
 _ENDING, _STEP, _CONDITION = 300, 10, 5

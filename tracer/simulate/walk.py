@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from fractions import Fraction
 
 from tracer.conntrack import Connection, FlowTuple
@@ -17,6 +17,7 @@ from tracer.refusals import ECHOES, RESET, refusal
 from tracer.routing import ResultKind, is_unnamed
 from tracer.stack_protocols import Process, TableId
 from tracer.trace import Disposition, Hop, Listener, Outcome, Place, Reason, Sees, StackKind, Step, Unknown
+from tracer.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

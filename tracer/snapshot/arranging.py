@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from tracer.patterns import pattern
 from tracer.snapshot.layout import KINDS, OBJECTS, UNPLACED, Layout, recognise
 from tracer.snapshot.node_files import BY_NAME
 from tracer.snapshot.vendors import is_said_again, is_unused
+from tracer.values import dataclass
 
 # A snapshot whose files are all called as documented is not looked through: what looks is imported where it does.
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from functools import partial
 
 from tracer.kube.json_text import to_utf8
@@ -20,6 +19,7 @@ from tracer.snapshot.looks import ROWS, Row
 from tracer.snapshot.node_files import BY_NAME
 from tracer.snapshot.object_glance import ObjectGlance, glance_objects
 from tracer.snapshot.snapshot import read_objects
+from tracer.values import dataclass
 
 _HEAD = 6_000
 _FAMILY_HEAD = 262_144

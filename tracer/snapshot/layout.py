@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from tracer.kube import kinds
@@ -18,6 +18,7 @@ from tracer.kube.json_text import to_utf8
 from tracer.patterns import pattern
 from tracer.snapshot import node_files
 from tracer.snapshot.timeline import BASE, is_recording, is_timeline
+from tracer.values import dataclass
 
 KINDS = {kind.plural: kind.name for kind in kinds.KINDS}
 """Plural → kind, as the files of a snapshot are named."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 Look = Callable[[str], bool]
 

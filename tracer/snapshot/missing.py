@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from tracer.errors import ParseError
 from tracer.kube.kinds import KINDS
@@ -26,6 +25,7 @@ from tracer.snapshot.proxy_mode import ProxyMode
 from tracer.snapshot.snapshot import Snapshot
 from tracer.snapshot.taken_at import read_errors
 from tracer.snapshot.unreadable import unread_files
+from tracer.values import dataclass
 
 READABLE, WHOLE = "readable ", "whole "
 """How a gap begins (Missing.what) whose file is there: nothing of it can be read, or it is cut off."""

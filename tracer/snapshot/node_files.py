@@ -9,7 +9,6 @@ Docs: docs/snapshot-format.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 
 from tracer import pasted
@@ -28,6 +27,7 @@ from tracer.routing.parse import (
     parse_sysctl,
 )
 from tracer.routing.proc_text import parse_inet6, parse_trie
+from tracer.values import dataclass
 
 Check = Callable[[str, str], tuple[Fault, ...]]
 """Given a file's text and path, returns its faults."""

@@ -5,10 +5,9 @@ Owns the look that decides whether a file under any name is a file of API object
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tracer.kube.json_text import to_utf8
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 _KIND = pattern(rb"""(?:^|[\s{,])["']?kind["']?[ \t]{0,8}:[ \t]{0,8}["']?([A-Z][A-Za-z]{1,62})\b""")
 _VERSION = pattern(rb"""(?:^|[\s{,])["']?apiVersion["']?[ \t]{0,8}:[ \t]{0,8}["']?[a-z0-9./-]{2,100}""")

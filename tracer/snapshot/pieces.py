@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum, auto
 from itertools import islice
 
@@ -20,6 +20,7 @@ from tracer.patterns import pattern
 from tracer.snapshot.called import Called
 from tracer.snapshot.contents import Glance, glance
 from tracer.snapshot.node_files import IP6_ROUTE, IP_ROUTE, TEXTS
+from tracer.values import dataclass
 
 _BETWEEN = (
     rb"(?:\x1b|```|~~~|([=\-#_+*])\1\1|==>|[#$%] |#{1,2} [A-Za-z0-9]|\*\*[A-Za-z0-9]|</?(?:details|summary)|[\[(]?[\w.-]{1,64}@"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tracer.errors import ParseError
 from tracer.snapshot.node_files import IPTABLES, LEGACY_IPTABLES, MODES, NFT_JSON, NFT_TEXT, PROXY_MODE, VIRTUAL_SERVERS
 from tracer.snapshot.snapshot import Snapshot
+from tracer.values import dataclass
 
 _CONFIG_MAPS = (("kube-proxy", "config.conf"), ("kube-proxy-config", "config"))
 

@@ -14,7 +14,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tracer.errors import Fault, ParseError
 from tracer.json_values import check_depth, decoder
@@ -31,6 +31,7 @@ from tracer.snapshot.layout import Layout, looks_like_objects, recognise
 from tracer.snapshot.timeline import STEPS, file_after_step
 from tracer.snapshot.yaml_documents import YamlDocument
 from tracer.snapshot.yaml_stream import has_more, json_spans, read_stream
+from tracer.values import dataclass
 
 # A namespace may be called "secrets": folders count only where a bundle keeps Secrets in them.
 _SECRET_PATH = pattern(

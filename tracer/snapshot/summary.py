@@ -6,7 +6,7 @@ Made once, when a snapshot is stored: it reads everything.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from tracer.errors import Fault, ParseError, SnapshotError
@@ -19,6 +19,7 @@ from tracer.snapshot.snapshot import Snapshot
 from tracer.snapshot.taken_at import collected_by, kubernetes_version, taken_at
 from tracer.snapshot.timeline import STEPS, Step, read_steps
 from tracer.snapshot.told import PROXY_LABEL
+from tracer.values import dataclass
 
 Progress = Callable[[str, int, int], None]
 """Told the node that is being read, which one it is (from 1), and of how many."""

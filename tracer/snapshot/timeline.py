@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from itertools import pairwise
 
 from tracer.errors import Fault, ParseError
 from tracer.kube.fields import Fields, Origin
 from tracer.kube.json_text import decode_json
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 BASE = "base/"
 """The folder of the snapshot at a timeline's start."""

@@ -7,11 +7,11 @@ The only place of these sentences: the snapshot's page, ``manage.py import_snaps
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tracer.snapshot.missing import READABLE, WHOLE
 from tracer.snapshot.node_files import BY_NAME, IPTABLES, NFT_JSON, VIRTUAL_SERVERS, WAYS, Holds, NodeFile
+from tracer.values import dataclass
 
 _COUNTED = ("Service", "EndpointSlice", "Pod", "Node")
 _NEEDED = ("EndpointSlice", "Pod", "Node")

@@ -10,9 +10,9 @@ sos/report/plugins/{networking,firewall_tables}.py; kubernetes-sigs/kind pkg/clu
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from ipaddress import ip_address
 from itertools import islice
 
@@ -19,6 +18,7 @@ from tracer.patterns import pattern
 from tracer.snapshot.layout import KINDS, looks_like_objects
 from tracer.snapshot.node_files import BY_NAME
 from tracer.snapshot.yaml_stream import TEMPLATE_SAID, is_template
+from tracer.values import dataclass
 
 _LOOKED_AT = 65_536
 _ADDRESSES_ASKED = 2_000

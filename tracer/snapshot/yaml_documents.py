@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple, NoReturn
 
 import yaml
@@ -20,6 +20,7 @@ from tracer.errors import Fault, ParseError
 from tracer.kube.json_text import fault_at
 from tracer.limits import DIGITS, EXPANDED, NESTING
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 _PART = 65_536
 """Characters that libyaml is handed at once, where it does not say how many."""

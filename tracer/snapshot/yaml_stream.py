@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tracer.errors import Fault
@@ -18,6 +18,7 @@ from tracer.kube.between import between
 from tracer.kube.item_spans import Spans, find_spans
 from tracer.kube.json_text import fault_at
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 # PyYAML is imported where something is read as YAML: most snapshots are JSON.
 if TYPE_CHECKING:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from tracer.dispositions import WORDS
 from tracer.trace import Disposition, Hop
+from tracer.values import dataclass
 
 
 class StationKind(StrEnum):

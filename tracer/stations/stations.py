@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from tracer.frozen import changed
 from tracer.packet import Protocol
@@ -24,6 +23,7 @@ from tracer.stations.lookup_stations import lookup_stations
 from tracer.stations.reply_stations import reply_stations
 from tracer.stations.station import ENDS, Station, StationKind, passes
 from tracer.trace import Disposition, Hop, Lookup, Outcome, StackKind, Step, Trace
+from tracer.values import dataclass
 
 ChainId = tuple[str, str, str, str]
 RandomChains = dict[ChainId, int]

@@ -11,12 +11,11 @@ ndisc.c, Linux 6.18; measured in tests/tracer/simulate/test_neighbours_kernel.py
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tracer.packet import Address, unsaid
 from tracer.routing import ResultKind, RouteResult, Routing, SourceCheck
 from tracer.routing.model import LINK_SCOPE
 from tracer.topology.cluster import Cluster, Port
+from tracer.values import dataclass
 
 _VIRTUAL_KINDS = {"dummy"}
 _REFUSED = (SourceCheck.MARTIAN_SOURCE, SourceCheck.MARTIAN_DESTINATION, SourceCheck.RP_FILTER)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -20,6 +19,7 @@ from tracer.snapshot.node_files import HELD_ADDRESSES, names
 from tracer.topology.names import RuleNames
 from tracer.topology.stack import NodeStack
 from tracer.topology.virtual_names import VirtualNames
+from tracer.values import dataclass
 
 T = TypeVar("T")
 _VIRTUAL_KINDS = {"dummy"}

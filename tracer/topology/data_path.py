@@ -8,7 +8,7 @@ rule where rules were recorded. A node whose rules were not recorded is no proof
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from tracer.errors import ParseError
@@ -21,6 +21,7 @@ from tracer.snapshot.proxy_mode import proxy_mode
 from tracer.topology.cluster import Cluster
 from tracer.topology.stack import PROXY_TABLE, NodeStack
 from tracer.trace import Unknown
+from tracer.values import dataclass
 
 _RULE_FILES = names((IPTABLES, NFT_TEXT, LEGACY_IPTABLES))
 RULES_OF_MODE = {mode: names(files) for mode, files in FILES_OF_MODE.items()}

@@ -7,7 +7,6 @@ where they differ, what kube-proxy said of itself counts first (tracer.snapshot.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from tracer.errors import ParseError
 from tracer.frontends.kinds import Replay
@@ -17,6 +16,7 @@ from tracer.snapshot.proxy_mode import ProxyMode, proxy_mode
 from tracer.topology.cluster import Cluster
 from tracer.topology.data_path import RULES_OF_MODE, data_path
 from tracer.topology.stack import PROXY_TABLE, NodeStack
+from tracer.values import dataclass
 
 _CHAINS = {"userspace": "KUBE-PORTALS-", "iptables": "KUBE-SVC-"}
 

@@ -8,13 +8,13 @@ could as well: the other node is on its own link, or it has the tunnel that its 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from tracer.limits import PEERS
 from tracer.packet import Address
 from tracer.routing import ResultKind, RouteResult
 from tracer.topology.cluster import Cluster
 from tracer.topology.stack import NodeStack
+from tracer.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ Source: pkg/proxy/userspace/proxier.go, pkg/proxy/userspace/port_allocator.go, K
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from tracer.kube.service import Service, ServicePort
 from tracer.netfilter import model as m
@@ -16,6 +15,7 @@ from tracer.netfilter.dump import Chain
 from tracer.packet import Packet, Protocol
 from tracer.topology.cluster import Cluster
 from tracer.topology.stack import NodeStack
+from tracer.values import dataclass
 
 _PROXIES = ("kube-proxy", "hyperkube")
 

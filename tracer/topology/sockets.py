@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from tracer import pasted
@@ -19,6 +18,7 @@ from tracer.packet import Address, Packet, Protocol
 from tracer.patterns import pattern
 from tracer.query import parse_address
 from tracer.routing import is_unnamed
+from tracer.values import dataclass
 
 _ENTRY = pattern(
     r"(?:(?P<netid>[a-z][a-z0-9_]*)[ \t]+)?(?P<state>[A-Z][A-Z0-9-]*)[ \t]+[0-9]+[ \t]+[0-9]+[ \t]+"

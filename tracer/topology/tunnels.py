@@ -13,12 +13,12 @@ Source: vxlan_xmit, vxlan_xmit_one, vxlan_rcv in drivers/net/vxlan/vxlan_core.c,
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from tracer.packet import Address, Packet, Protocol
 from tracer.routing import Link, RouteResult
 from tracer.routing.model import Forwarding
 from tracer.topology.cluster import Cluster
+from tracer.values import dataclass
 
 _PORTS = {"vxlan": 8472, "geneve": 6081}
 """The kinds of tunnels whose packets are UDP, and the port where the device does not say it: Linux' own, for VXLAN not IANA's 4789."""

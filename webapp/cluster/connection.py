@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any, Protocol, Self
 from urllib.parse import quote, urlencode
@@ -21,6 +21,7 @@ from kubernetes.client import Configuration
 from kubernetes.client.rest import RESTClientObject
 from kubernetes.utils.keepalive import tcp_keepalive_socket_options
 
+from tracer.values import dataclass
 from webapp.cluster import credentials, remote_program, responses
 from webapp.cluster.errors import BadAnswer, Denied, Gone, Refused, Unreachable, said
 from webapp.cluster.kinds import FollowedKind

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -21,6 +20,7 @@ from kubernetes.config import ConfigException, load_incluster_config
 from kubernetes.config.dateutil import parse_rfc3339
 from kubernetes.config.kube_config import FileOrData, KubeConfigLoader, KubeConfigMerger
 
+from tracer.values import dataclass
 from webapp.cluster.errors import BadKubeconfig
 
 _PLUGIN_SECONDS = 60

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from tracer.values import dataclass
 from webapp.cluster.kinds import FOLLOWED_KINDS, SYSTEM_NAMESPACE
 
 READINGS = ("exec", "daemonset", "none")

@@ -11,7 +11,7 @@ import re
 import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from kubernetes.client import Configuration
 from kubernetes.client.rest import should_bypass_proxies
@@ -20,6 +20,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from tracer.patterns import pattern
+from tracer.values import dataclass
 from webapp.cluster import responses
 from webapp.cluster.errors import BadAnswer, ClusterError, NoSuchProgram, Refused, TimedOut, TooLarge, Unreachable, said
 

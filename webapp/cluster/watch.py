@@ -10,11 +10,12 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import urllib3
 
+from tracer.values import dataclass
 from webapp.cluster import responses
 from webapp.cluster.errors import BadAnswer, TimedOut, TooLarge, Unreachable
 from webapp.cluster.trimmed import Unfit, called, is_named, without_copies

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Collection as Names
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from tracer.snapshot.node_files import HNS_ENDPOINTS, IPTABLES
+from tracer.values import dataclass
 from webapp.cluster.connection import Connection
 from webapp.cluster.pod_making import PodMaker
 from webapp.collecting.cluster_objects import Say

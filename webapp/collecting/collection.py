@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 import threading
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
 from tracer.patterns import pattern
 from tracer.snapshot.node_files import BY_NAME, OF_A_POD
+from tracer.values import dataclass
 
 _POD = pattern(r"[A-Za-z0-9][A-Za-z0-9.-]*_[A-Za-z0-9][A-Za-z0-9.-]*", re.ASCII)
 _MISSING_BY_NATURE = ("The container has no program", "IPVS is not loaded", "kube-proxy does not answer", "Nothing was printed")

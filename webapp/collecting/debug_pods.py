@@ -13,10 +13,10 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from tracer.values import dataclass
 from webapp.cluster.errors import ClusterError, NoSuchProgram
 from webapp.cluster.pod_making import PodMaker
 from webapp.cluster.remote_program import Output

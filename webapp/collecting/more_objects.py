@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from tracer.patterns import pattern
+from tracer.values import dataclass
 from webapp.cluster.kinds import FOLLOWED_KINDS, FollowedKind
 
 SIGNS_IN = ("nodes.json", "namespaces.json", "pods.json")

@@ -7,9 +7,9 @@ test compares them. What is advised was never tried on a cluster of each kind (d
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 PROGRAM = "COLLECT"
 """What stands for the program that is run, in what is advised."""

@@ -6,9 +6,9 @@ collect.sh has the same table; a test compares them. Source: the manifests and c
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from tracer.values import dataclass
 from webapp.reading.node_reader import ReadFrom
 from webapp.reading.places import node_of
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tracer.snapshot.node_files import ALSO, ALSO_CONNECTIONS, BY_NAME, CONNTRACK, IPTABLES, LEGACY_WARNING, OF_A_POD, READ, NodeFile
+from tracer.values import dataclass
 from webapp.collecting.cluster_objects import Say
 from webapp.collecting.collection import Collection, How
 from webapp.collecting.report import NOT_ALLOWED, failures_of

@@ -11,12 +11,13 @@ import os
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
 from tracer.graph import Box, BoxKind, Edge, EdgeKind, Graph
+from tracer.values import dataclass
 from webapp.drawing.curves import Curve, Point, along, arrow, bent, cubic, diamond, middle, read_curve, spline
 from webapp.drawing.odds import odds_text
 from webapp.drawing.shapes import Shape, fit, outline, second_line

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from tracer.graph import Box, BoxKind
+from tracer.values import dataclass
 
 ADVANCE, ADVANCE_SMALL = 7.28, 6.96
 LONGEST = 20

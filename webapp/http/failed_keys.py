@@ -16,9 +16,10 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from math import ceil
+
+from tracer.values import dataclass
 
 TRIES, SECONDS_A_TRY = 5, 10.0
 """What one address may try at once, and how long it waits for each further try."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import cast
 
 from csp.middleware import CSPMiddleware
@@ -16,6 +15,8 @@ from django.http import HttpRequest, HttpResponse
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.security import SecurityMiddleware
 from django.template.loader import render_to_string
+
+from tracer.values import dataclass
 
 logger = logging.getLogger(__name__)
 MOST_LOGGED = 200

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
 
+from tracer.values import dataclass
 from webapp.http import socket_loop
 from webapp.live.playback import position_at, step_at
 from webapp.models import LiveSource

@@ -9,11 +9,11 @@ import os
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
+from tracer.values import dataclass
 from webapp.models import LiveSource
 
 if TYPE_CHECKING:

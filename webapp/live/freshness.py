@@ -5,9 +5,9 @@ Pure: times come in (monotonic seconds). A broken connection that is back within
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from tracer.values import dataclass
 from webapp.models import LiveSource
 
 GRACE_SECONDS = 2.0

@@ -9,11 +9,11 @@ another reason and still be behind: they are told at growing intervals, so that 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tracer.kube.kinds import Follows, moving
 from tracer.snapshot.node_files import READ
+from tracer.values import dataclass
 from webapp.live.store import Store
 from webapp.reading.changes import FileRead, NodeRead, StoredChange
 from webapp.reading.paths import FilePath, ObjectPath, parse_path

@@ -11,9 +11,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tracer.snapshot.node_files import NodeFile
+from tracer.values import dataclass
 from webapp.cluster.connection import Connection
 from webapp.live.backoff import Backoff
 from webapp.live.rhythm import Rhythm, Rounds

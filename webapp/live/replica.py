@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,6 +19,7 @@ from django.conf import settings
 
 from tracer.changes import Change, FileChange, ObjectChange
 from tracer.topology.followed import FollowedCluster
+from tracer.values import dataclass
 from webapp.live.journal import unpacked
 from webapp.models import LiveItem, LiveSource
 from webapp.reading.paths import FilePath, ObjectPath, parse_path

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from tracer.kube.kinds import KINDS
+from tracer.values import dataclass
 
 _WORDS = {"ADDED": "added", "MODIFIED": "changed", "DELETED": "deleted"}
 CAUSES_FIRST = tuple(kind.name for kind in sorted(KINDS, key=lambda kind: kind.cause_rank or 0) if kind.cause_rank is not None)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from tracer.kube.configmap import is_wanted
 from tracer.kube.kinds import BY_NAME
+from tracer.values import dataclass
 from webapp.reading.changes import StoredChange
 from webapp.reading.paths import FilePath, ObjectPath, parse_path, refs_of
 from webapp.reading.stored_parts import kept

@@ -11,7 +11,6 @@ import json
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
@@ -29,6 +28,7 @@ from tracer.snapshot.form import form_of
 from tracer.snapshot.told import said_of_faults, said_of_files
 from tracer.topology.cluster import Cluster
 from tracer.trace import Trace
+from tracer.values import dataclass
 from webapp import uploads
 from webapp.bounds import QUESTION_LIMITS, UPLOAD_LIMITS
 from webapp.uploads import LeftOut, Limits
@@ -61,9 +61,7 @@ def declare_arguments(parser: ArgumentParser) -> None:
     words = f"set an assumption, may be repeated: {', '.join(assumption_words())}"
     parser.add_argument("--assume", action="append", default=[], metavar="WORD", help=words)
     parser.add_argument("--steps", action="store_true", help="list every rule that matched")
-    parser.add_argument(
-        "--plain", action="store_true", help="walk every way alone, also where they differ in addresses and names only"
-    )
+    parser.add_argument("--plain", action="store_true", help="walk every way alone, also where they differ in addresses and names only")
     parser.add_argument("--format", choices=["text", "json"], default="text")
     parser.add_argument("--batch", metavar="FILE", help="JSON Lines of queries; - is standard input")
 

@@ -6,11 +6,11 @@ What is not assumed, because both ways are told, and could be, has a row too.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from tracer.assumptions import KINDS, parse_assumptions
 from tracer.trace import ASSUME
+from tracer.values import dataclass
 from webapp.presenters.verdict import sentence
 from webapp.questions.trace_query import TraceQuery
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
@@ -16,6 +16,7 @@ from tracer.snapshot.layout import KINDS
 from tracer.snapshot.missing import Missing, missing_from
 from tracer.snapshot.node_files import CONNTRACK, READ
 from tracer.snapshot.proxy_mode import proxy_mode
+from tracer.values import dataclass
 from webapp.cluster.kinds import FOLLOWED_KINDS, SYSTEM_NAMESPACE
 from webapp.cluster.permissions import permissions, rbac_manifest
 from webapp.live.connecting import Check

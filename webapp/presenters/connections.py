@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote
 
 from tracer.conntrack import FlowTuple
 from tracer.conntrack_list import Entry
 from tracer.packet import endpoint_text, host_text
+from tracer.values import dataclass
 from webapp.models import LiveSource
 from webapp.questions.sources import Source
 from webapp.questions.trace_query import TraceQuery

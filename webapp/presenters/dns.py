@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -15,6 +14,7 @@ from tracer.errors import QueryError
 from tracer.packet import endpoint_text
 from tracer.query import Destination, Query, Resolver, Source, SourceKind, parse_address, parse_source
 from tracer.simulate.naming import Client, dns_of, looked_up
+from tracer.values import dataclass
 
 if TYPE_CHECKING:
     from tracer.topology.cluster import Cluster

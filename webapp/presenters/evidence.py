@@ -6,11 +6,11 @@ A rule that came without a line number, as in a listing that is JSON alone, is s
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tracer.frontends.kinds import LISTED
 from tracer.graph import Path
+from tracer.values import dataclass
 from webapp.presenters.journey import Moment, shown, side_text
 from webapp.presenters.rule_text import Token, chain_of, tokens, without_counters
 

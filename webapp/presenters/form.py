@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from tracer.assumptions import parse_assumptions
 from tracer.packet import Protocol
 from tracer.query import FlowState, Resolver
+from tracer.values import dataclass
 from webapp.questions.trace_query import FieldError, TraceQuery
 
 KINDS = (("external", "External client"), ("node", "Node"), ("pod", "Pod"))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 from tracer.graph import Path
+from tracer.values import dataclass
 from webapp.drawing.odds import exact_text, odds_text
 from webapp.presenters.evidence import Evidence, evidence
 from webapp.presenters.journey import FIELDS, Moment, shown, side_text

@@ -6,10 +6,10 @@ Replays the rewrites that the steps carry; at the border of each hop the answer'
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tracer.packet import Protocol, endpoint_text, host_text
+from tracer.values import dataclass
 
 Json = Mapping[str, Any]
 FIELDS = ("source", "source_port", "destination", "destination_port", "protocol", "mark")

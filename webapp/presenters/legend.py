@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 
 from tracer.graph import BoxKind
+from tracer.values import dataclass
 from webapp.drawing.shapes import small_outline
 
 

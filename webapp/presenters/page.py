@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -15,6 +15,7 @@ from tracer.graph import Graph, Path, matches, most_likely
 from tracer.packet import endpoint_text, host_text
 from tracer.query import parse_destination, parse_protocol
 from tracer.trace import LATER
+from tracer.values import dataclass
 from webapp.answering.document import Answer
 from webapp.drawing.graph_svg import LayoutError
 from webapp.drawing.odds import odds_text

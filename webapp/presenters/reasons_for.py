@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from django.urls import NoReverseMatch, reverse
 
 from tracer.explain.catalogue import explain
+from tracer.values import dataclass
 from webapp.presenters.journey import Moment
 from webapp.presenters.verdict import cause_step, rule_sentence, sentence
 

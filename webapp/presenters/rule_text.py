@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 _PART = pattern(r" (?=-{1,2}[a-zA-Z]|! )")
 _COUNTERS = pattern(r"\[[0-9]+:[0-9]+\] ", re.ASCII)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from tracer.graph import Path, most_likely
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 _FOLLOWED = pattern(r"(?P<id>[0-9a-f]{10})\.(?P<end>[0-9a-f]{10})", re.ASCII)
 _STEP = pattern(r"[1-9][0-9]{0,5}", re.ASCII)

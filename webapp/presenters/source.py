@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from django.urls import reverse
 
 from tracer.snapshot.told import untraceable
+from tracer.values import dataclass
 from webapp.live.announce import standing
 from webapp.models import LiveSource, Snapshot
 from webapp.presenters.timeline_bar import Timeline, timeline

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from tracer.values import dataclass
 from webapp.presenters.journey import Moment, shown, side_text
 
 Json = Mapping[str, Any]

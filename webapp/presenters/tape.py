@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from tracer.values import dataclass
 from webapp.presenters.journey import Moment, shown, side_text
 
 ROW_HEIGHT = 23.0

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from tracer.values import dataclass
 from webapp.live.announce import playback_message
 from webapp.models import LiveSource
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -14,6 +13,7 @@ from tracer.graph import Path
 from tracer.netfilter.rule_comments import spoken_in
 from tracer.probability import from_text
 from tracer.trace import Finding, Reason
+from tracer.values import dataclass
 from webapp.drawing.odds import odds_text
 
 Json = Mapping[str, Any]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from tracer.kube.kinds import BY_NAME
 from tracer.snapshot.arranging import Unplaced
 from tracer.snapshot.node_files import NODE_FILES, Listed
 from tracer.snapshot.told import Said, renamed, said_of, to_place, untraceable
+from tracer.values import dataclass
 from webapp.models import Snapshot
 from webapp.questions.examples import ExampleLink, example_links, is_quick, trace_url
 from webapp.storing import demonstrations

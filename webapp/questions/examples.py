@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from django.db import Error
 from django.urls import NoReverseMatch, reverse
 
 from tracer.query import SourceKind, parse_destination, parse_source
+from tracer.values import dataclass
 from webapp.models import LiveItem, LiveSource, Snapshot
 from webapp.questions import sources
 from webapp.questions.sources import Source

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, quote
 
@@ -28,6 +28,7 @@ from tracer.query import (
     parse_protocol,
     parse_source,
 )
+from tracer.values import dataclass
 
 T = TypeVar("T")
 DETAILS = ("objects", "chains", "rules")

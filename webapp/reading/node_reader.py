@@ -11,10 +11,10 @@ import json
 import tarfile
 import time
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from tracer.snapshot.node_files import BY_NAME, CONNTRACK, OF_A_POD, READ, SYSCTL, NodeFile
+from tracer.values import dataclass
 from webapp.cluster.errors import BadAnswer, ClusterError, Denied, NoSuchProgram, Refused, TimedOut, TooLarge, Unreachable
 from webapp.cluster.remote_program import Output
 from webapp.reading.changes import FileRead, NodeRead

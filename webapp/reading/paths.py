@@ -5,10 +5,9 @@ A pod's own stack is named like a node, ``NODE/pods/NAMESPACE_NAME``, which is w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tracer.changes import FileChange, ObjectChange
 from tracer.kube.kinds import FOLLOWED
+from tracer.values import dataclass
 
 FOLDERS = {kind.name: kind.plural for kind in FOLLOWED}
 """Kind → the plural that the API, kubectl and a snapshot's files use."""

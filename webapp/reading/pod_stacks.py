@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tracer.patterns import pattern
+from tracer.values import dataclass
 from webapp.pods_wanted import By, PodsWanted
 from webapp.reading.places import node_of
 

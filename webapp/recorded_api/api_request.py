@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from urllib.parse import unquote
 
 from tracer.kube.kinds import Kind
+from tracer.values import dataclass
 from webapp.cluster.permissions import Permission
 from webapp.recorded_api.resources import RESOURCES
 from webapp.recorded_api.selectors import field_value

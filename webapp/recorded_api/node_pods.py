@@ -8,8 +8,8 @@ of its own; and, where that is asked for, one of our node readers. They are the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
+from tracer.values import dataclass
 from webapp.recorded_api.fields import key_of, mapping, mappings
 
 

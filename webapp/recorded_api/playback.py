@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from tracer.values import dataclass
 
 SLOWEST, FASTEST = 0.1, 60.0
 

@@ -9,9 +9,9 @@ import io
 import json
 import tarfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from tracer.snapshot.node_files import ALSO, ALSO_CONNECTIONS, CONNTRACK, IPTABLES, OF_A_POD, READ
+from tracer.values import dataclass
 from webapp.reading.pod_network import ENTER, NOT_ENTERED
 
 _FILES = {file.argv: file.name for file in (*READ, CONNTRACK)} | {one.argv: one.file.name for one in (*ALSO, *ALSO_CONNECTIONS)}

@@ -11,9 +11,10 @@ import functools
 import json
 import threading
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tracer.kube.kinds import Kind
+from tracer.values import dataclass
 from webapp.recorded_api import programs
 from webapp.recorded_api.fields import key_of, mapping, mappings
 from webapp.recorded_api.node_pods import DEBUGGER, KUBE_PROXY, NODE_READER, NodePods

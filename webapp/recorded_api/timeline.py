@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tracer.errors import ParseError, SnapshotError
 from tracer.kube.kinds import Kind
 from tracer.snapshot import node_files
 from tracer.snapshot.snapshot import Snapshot
 from tracer.snapshot.timeline import STEPS, Step, file_after_step, is_timeline, read_steps
+from tracer.values import dataclass
 from webapp import zstd
 from webapp.cluster.trimmed import is_named
 from webapp.recorded_api.fields import key_of

@@ -15,9 +15,10 @@ import socket
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
+from tracer.values import dataclass
 from webapp.serving import wire, worker
 from webapp.serving.fair_queue import FairQueue, Full
 from webapp.serving.reply import Reply

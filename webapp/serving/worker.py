@@ -16,7 +16,6 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +23,7 @@ from typing import IO, Any
 from django.db import connections
 from django.http.response import HttpResponseBase
 
+from tracer.values import dataclass
 from webapp.serving import wire
 from webapp.serving.handler import Handler
 from webapp.work import place

@@ -9,9 +9,10 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
+
+from tracer.values import dataclass
 
 ARCHIVE = "files.tar"
 """What several files are called together."""

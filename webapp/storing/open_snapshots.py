@@ -6,11 +6,12 @@ import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from django.conf import settings
 
+from tracer.values import dataclass
 from webapp.models import Snapshot
 from webapp.storing.snapshot_store import open_container
 from webapp.work import place

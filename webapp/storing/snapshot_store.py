@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import IO, Any
 
@@ -28,6 +28,7 @@ from tracer.snapshot.layout import UNPLACED
 from tracer.snapshot.redact import Redaction
 from tracer.snapshot.summary import summarise
 from tracer.snapshot.wrong_form import WrongForm, wrong_form
+from tracer.values import dataclass
 from webapp.models import Snapshot
 from webapp.storing.container import Container, ContainerWriter
 from webapp.storing.example_questions import find_examples

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from tracer.values import dataclass
 
 CHUNK = 1 << 16
 Read = Callable[[int], bytes]

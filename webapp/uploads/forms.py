@@ -6,9 +6,9 @@ Owns the sentences. Opens nothing: what is opened is compression.py's, tar_entri
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from tracer.patterns import pattern
+from tracer.values import dataclass
 
 LOOKED_AT = 1 << 16
 LARGE = 1_000_000

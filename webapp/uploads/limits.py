@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
+
+from tracer.values import dataclass
 
 MB = 1_000_000
 # Small archives of very regular text compress beyond any ratio; only the size matters there.

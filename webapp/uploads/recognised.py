@@ -7,7 +7,7 @@ Nothing is kept. Refuses to judge a whole: what is missing says the snapshot's p
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
 from tracer.errors import Fault, TracerError
@@ -19,6 +19,7 @@ from tracer.snapshot.redact import Redaction
 from tracer.snapshot.summary import file_faults
 from tracer.snapshot.told import counted, to_place
 from tracer.snapshot.wrong_form import wrong_form
+from tracer.values import dataclass
 from webapp.uploads.arranged import ArrangedFiles, arrangement_of
 from webapp.uploads.source import Source
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
+from tracer.values import dataclass
 from webapp.uploads.entry import LeftOut
 
 

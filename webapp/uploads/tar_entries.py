@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tracer.patterns import pattern
+from tracer.values import dataclass
 from webapp.uploads.entry import CHUNK, Entry, Looked, Read
 from webapp.uploads.limits import Budget, UploadError
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from tracer.patterns import pattern
+from tracer.values import dataclass
 from webapp.uploads.compression import FIRST, ZIP_STARTS, CountedReader, decompressor
 from webapp.uploads.damage import DAMAGED, is_ours
 from webapp.uploads.entry import CHUNK, Entry, Looked

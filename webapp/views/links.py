@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from django.contrib import messages
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -13,6 +11,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from tracer.errors import QueryError
 from tracer.query import query_from_dict
+from tracer.values import dataclass
 from webapp.http.access import current_owner
 from webapp.models import TraceLink
 from webapp.storing import stored_snapshots

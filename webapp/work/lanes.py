@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from django.conf import settings
+
+from tracer.values import dataclass
 
 MB = 1_000_000
 

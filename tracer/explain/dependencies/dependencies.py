@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from tracer.changes import Change, FileChange, ObjectChange
 from tracer.explain.dependencies.facets import Facet, differs
@@ -17,6 +17,7 @@ from tracer.simulate import trace as traced
 from tracer.topology.cluster import Cluster
 from tracer.topology.mode import mode_of
 from tracer.trace import StackKind, Trace
+from tracer.values import dataclass
 
 _REFS = {("Service", "name"): "svc", ("EndpointSlice", "service"): "svc", ("Pod", "name"): "pod", ("Node", "name"): "node"}
 

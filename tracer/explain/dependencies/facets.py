@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from tracer.errors import ParseError
@@ -27,6 +27,7 @@ from tracer.netfilter.rule_text import strip_counters
 from tracer.packet import Packet
 from tracer.snapshot.node_files import NODE_FILES
 from tracer.snapshot.unreadable import why_text_unread
+from tracer.values import dataclass
 
 T = TypeVar("T")
 _PARSED_KEPT, _BYTES_KEPT = 16, 48_000_000

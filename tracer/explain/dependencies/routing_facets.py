@@ -6,7 +6,7 @@ A new pod on a node brings a device, a route and addresses; who asked about none
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from tracer.explain.dependencies.facets import once
@@ -14,6 +14,7 @@ from tracer.packet import Address
 from tracer.patterns import pattern
 from tracer.routing import RouteType, Routing
 from tracer.snapshot.node_files import HELD_ADDRESSES, ROUTING, names
+from tracer.values import dataclass
 
 _ARGUMENTS = {file.name: file.word for file in ROUTING}
 ROUTING_FILES = names(ROUTING)

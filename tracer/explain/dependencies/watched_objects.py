@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ from tracer.kube.objects import Look, Objects, read_object
 from tracer.kube.pod import Pod
 from tracer.kube.service import AddressOf, Service, ServicePort
 from tracer.packet import Address, Protocol
+from tracer.values import dataclass
 
 ALL = "all"
 

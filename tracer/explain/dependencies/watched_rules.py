@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from typing import TypeVar
 
@@ -31,6 +31,7 @@ from tracer.netfilter.nft_rules import NftRules
 from tracer.netfilter.nft_set_index import SetIndex
 from tracer.netfilter.nft_values import Indexes
 from tracer.packet import Packet
+from tracer.values import dataclass
 
 Note = Callable[[Facet], None]
 T = TypeVar("T")

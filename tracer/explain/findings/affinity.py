@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from tracer.explain.explanation import Severity
 from tracer.explain.findings.case import Case, finding, target_of
@@ -19,6 +18,7 @@ from tracer.netfilter import model as m
 from tracer.patterns import pattern
 from tracer.query import FlowState
 from tracer.trace import Disposition, Finding, Hop
+from tracer.values import dataclass
 
 _NFT_SETS = pattern(r"(?:update|add) @(?P<set>\S+) \{ ip6? saddr", re.ASCII)
 _NFT_ASKS = pattern(r"ip6? saddr @(?P<set>\S+) (?:goto|jump) ", re.ASCII)

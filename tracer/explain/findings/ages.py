@@ -6,12 +6,12 @@ Times are the follower's or the collector's; nothing is compared with a clock of
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from tracer.explain.findings.case import Case
 from tracer.explain.findings.passage import Mark
 from tracer.explain.findings.subject import Subject
 from tracer.packet import Address
+from tracer.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

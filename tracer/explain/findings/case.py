@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from fractions import Fraction
 from functools import cached_property
 from typing import TypeVar
@@ -28,6 +28,7 @@ from tracer.topology.cluster import Cluster
 from tracer.topology.data_path import data_path
 from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Finding, Hop, Outcome, StackKind, Trace
+from tracer.values import dataclass
 
 T = TypeVar("T")
 

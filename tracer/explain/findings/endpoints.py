@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tracer.explain.findings.subject import Subject
 from tracer.kube.endpoints import Listed, listed_on, number_in, usable
 from tracer.kube.endpointslice import Endpoint
 from tracer.kube.objects import Objects
 from tracer.packet import Address
+from tracer.values import dataclass
 
 Target = tuple[Address, int]
 

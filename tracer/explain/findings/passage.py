@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from tracer.patterns import pattern
 from tracer.trace import Hop, Outcome, StackKind, Step
+from tracer.values import dataclass
 
 # A rule that asks for a mark: iptables' value and mask, nft's mask, comparison and value.
 _WANTS_MARK = pattern(

@@ -6,12 +6,12 @@ Found by address and port among the objects, never by a chain's name or a commen
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 
 from tracer.kube.service import AddressOf, Service, ServicePort, TrafficPolicy
 from tracer.packet import Address, Packet, endpoint_text
 from tracer.topology.cluster import Cluster
+from tracer.values import dataclass
 
 
 class WayIn(StrEnum):
