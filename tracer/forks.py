@@ -16,7 +16,7 @@ class Fork:
 
     *condition* says what has to hold for this way, None for a draw; there are *ways* of them, and *is_without* is true of the one on which
     nothing unknown holds. *unknowns* say what is missing to tell. *anew*: chance draws again for each packet that comes there, where other
-    draws (a hash of the flow, a balancer's) fall out the same for all packets of a flow.
+    draws (a hash of the flow, a balancer's) fall out the same for all packets of a flow. *is_left*: the last draw took nothing.
     """
 
     question: str
@@ -26,8 +26,22 @@ class Fork:
     is_without: bool = False
     unknowns: tuple[Unknown, ...] = ()
     anew: bool = False
+    is_left: bool = False
 
 
 def drawn(question: str, branch: int = 0, *, anew: bool = False) -> Fork:
     """Return the way that chance took."""
     return Fork(question=question, branch=branch, anew=anew)
+
+
+def taken_or_left(forks: tuple[Fork, ...], question: str) -> tuple[tuple[Fork, ...], tuple[Fork, ...]]:
+    """Return *forks* with one more draw, where chance takes the packet out of its way and where it leaves it there.
+
+    Of draws in a row that all left it (the rules of a Service, one for each endpoint) one fork says how many they were: branch n is that
+    the draw behind n others took the packet, branch -n that n left it.
+    """
+    run = forks[-1] if forks and forks[-1].is_left else None
+    before, left = (forks[:-1], -run.branch) if run is not None else (forks, 0)
+    asked = run.question if run is not None else question
+    taken = drawn(asked, left, anew=True)
+    return (*before, taken), (*before, Fork(question=asked, branch=-left - 1, anew=True, is_left=True))

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any, Generic, assert_never
 
-from tracer.forks import Fork, drawn
+from tracer.forks import Fork, drawn, taken_or_left
 from tracer.frozen import changed
 from tracer.netfilter.effects import Alters, Answer, Draws, Effect, Ends, Jumps, Names, Passes, Returns, Rewrote
 from tracer.netfilter.leaf import Leaf, StepList
@@ -339,8 +339,9 @@ class RuleWalk(Generic[C, R, P]):
     def _split(self, doing: _Doing[R], question: Fraction | tuple[UnknownAnswer, ...]) -> tuple[_Doing[R], _Cursor]:
         cursor, where = doing.cursor, self._language.where(doing.chain, doing.rule)
         if isinstance(question, Fraction):
-            taken = changed(cursor, probability=cursor.probability * question, forks=(*cursor.forks, drawn(where, anew=True)))
-            other = changed(cursor, probability=cursor.probability * (1 - question))
+            forks, forks_left = taken_or_left(cursor.forks, where)
+            taken = changed(cursor, probability=cursor.probability * question, forks=forks)
+            other = changed(cursor, probability=cursor.probability * (1 - question), forks=forks_left)
             return changed(doing, cursor=taken, chance=question * (doing.chance or _ONE)), other
         why = _texts(question)
         self._budget.spend(_SPLIT + _CONDITION * (len(cursor.conditions) + len(cursor.unknowns)))

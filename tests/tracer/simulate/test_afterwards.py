@@ -124,9 +124,11 @@ def ends(answer: Trace) -> set[tuple[str, Sees, Fraction, tuple[str, ...]]]:
     return {(o.disposition.value, o.client_sees, o.probability, tuple(codes(o))) for o in answer.outcomes}
 
 
+@pytest.mark.parametrize("dead", ["10.1.2.2", "10.1.2.3"], ids=["drawn by a rule of chance", "left over by all of them"])
 @pytest.mark.parametrize("source", ["pod:default/client", "node:n1"])
-def test_a_node_that_stopped_its_draw_draws_again(source: str) -> None:
-    answer = dialled(two_nodes((1, "filter", ONE_DEAD), (1, "filter", ONE_DEAD.replace("FORWARD", "OUTPUT"))), source=source)
+def test_a_node_that_stopped_its_draw_draws_again(source: str, dead: str) -> None:
+    rule = ONE_DEAD.replace("10.1.2.2", dead)
+    answer = dialled(two_nodes((1, "filter", rule), (1, "filter", rule.replace("FORWARD", "OUTPUT"))), source=source)
     assert ends(answer) == {
         ("delivered", Sees.CONNECTED, Fraction(1, 2), ()),
         ("dropped", Sees.CONNECTED, Fraction(63, 128), ("SYN_DRAWN_AGAIN",)),

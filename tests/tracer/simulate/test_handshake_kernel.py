@@ -363,16 +363,23 @@ DRAWN = (
     *NODE_PORT,
     f"nat: -A POSTROUTING -p tcp --dport {DEAD} -o eth0 -j MASQUERADE",
 )
-"""Half of the SYNs to the node's port get the endpoint that a node drops."""
+"""Half of the SYNs to the node's port get the endpoint that a node drops, by a rule of chance."""
+LEFT = (
+    f"nat: -A PREROUTING {_TO} -m addrtype --dst-type LOCAL -m statistic --mode random --probability 0.5 -j DNAT --to-destination P2",
+    f"nat: -A PREROUTING {_TO} -m addrtype --dst-type LOCAL -j DNAT --to-destination :{DEAD}",
+    MASQUERADE,
+    f"nat: -A POSTROUTING -p tcp --dport {DEAD} -o eth0 -j MASQUERADE",
+)
+"""The same half, left over by the rule of chance."""
 DIALS = 64
 
 
 @pytest.mark.parametrize("version", [4, 6])
-@pytest.mark.parametrize("dropping", ["n1", "n2"])
-def test_who_stopped_the_syn_draws_again(settled: World, dropping: str, version: int) -> None:
+@pytest.mark.parametrize(("dropping", "drawing"), [("n1", DRAWN), ("n2", DRAWN), ("n1", LEFT)], ids=["n1", "n2", "n1, left over"])
+def test_who_stopped_the_syn_draws_again(settled: World, dropping: str, drawing: tuple[str, ...], version: int) -> None:
     """n1 draws: where it drops the packet itself, the third SYN has been drawn for three times; where n2 does, n1 keeps its draw."""
     end = f"[P2]:{DEAD}" if version == 6 else f"P2:{DEAD}"
-    rules = {"n1": [rule.replace(f":{DEAD}", end) if "statistic" in rule else rule for rule in DRAWN]}
+    rules = {"n1": [rule.replace(f"--to-destination :{DEAD}", f"--to-destination {end}") for rule in drawing]}
     rules.setdefault(dropping, []).append(f"filter: -A FORWARD -p tcp --dport {DEAD} -j DROP")
     settled.load({node: tuple(lines) for node, lines in rules.items()}, version)
     to = NODE["n1"][version == 6]
