@@ -240,12 +240,17 @@ def _drawn_alike(connection: Connection) -> Connection:
 
 
 def _told_alike(found: list[_Alike]) -> str:
-    """One text for all ends, where every order stops the packet in the same way and only another rule does it; else nothing."""
+    """One text for all ends, where every order stops the packet in the same way and only another rule does it; else nothing.
+
+    NB: ends with one text may still differ, in their odds or in the conditions that were met before.
+    """
     ends = [end for one in found for end, _ in one.ends]
     stops = [end for end in ends if isinstance(end, _Stop) and end.disposition in _STOPPED]
     if len(stops) < len(ends) or len({(stop.disposition, stop.reason.code, stop.reject_with) for stop in stops}) > 1:
         return ""
     first, *others = dict.fromkeys(stop.reason.text for stop in stops)
+    if not others:
+        return ""
     return f"{first}, or {_listed([text[:1].lower() + text[1:] for text in others])}, whichever is asked first"
 
 

@@ -89,7 +89,7 @@ def _traced(cluster: Cluster, query: Query, budget: Budget, *, is_plain: bool = 
         if destination is None:
             from tracer.simulate.naming import traced_name
 
-            return traced_name(cluster, query, _traced, budget)
+            return traced_name(cluster, query, partial(_traced, is_plain=is_plain), budget)
         start = new_start(cluster, query, destination)
     left = budget.left
     for grouping in _groupings(cluster, query, is_plain=is_plain):
