@@ -15,7 +15,7 @@ from tracer.topology.stack import NodeStack
 from tracer.values import dataclass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Crossing:
     """What stays the same while a packet crosses the hooks of one stack: the stack, its devices, the state of its flow.
 

@@ -33,9 +33,9 @@ class Visit:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Walk:
-    """A packet on its way; a value, so that branches share their past.
+    """A packet on its way; a value, so that branches share their past. It has no slots, since it is copied at every step (``changed``).
 
     *entries* are (table, connection) pairs; *seen* the states passed, against loops; *recent* what the ``-m recent`` lists
     of each stack learned, as (stack, list, address).
