@@ -46,6 +46,9 @@ KEPT_LOOKS = 10_000
 KEPT_RUNS = 20_000
 """How many walks of chains are kept of one cluster, and those of one question more: each with what it asked and its steps, some 2 KB."""
 
+KEPT_TEXT = 8_000_000
+"""How many characters of JSON are kept of steps that the answers of one batch have in common."""
+
 PIECES = 2_000
 """How many things one pasted text may hold. One of more is not cut: it is taken for what its beginning is."""
 CUT_LINES = 50_000

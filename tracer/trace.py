@@ -6,7 +6,7 @@ These values mirror trace-json.md one to one; ``to_dict`` writes that contract.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from enum import StrEnum
 from fractions import Fraction
@@ -186,8 +186,15 @@ class Written:
         self._dicts: dict[int, tuple[Packet | Step, dict[str, object]]] = {}
         self._odds: dict[Fraction, str] = {}
 
-    def of(self, value: Packet | Step) -> dict[str, object]:
-        """Return ``value.to_dict()``."""
+    def packet(self, packet: Packet) -> object:
+        """Return ``packet.to_dict()``."""
+        return self._of(packet)
+
+    def steps(self, steps: Sequence[Step]) -> object:
+        """Return the ``to_dict()`` of each of *steps*."""
+        return [self._of(step) for step in steps]
+
+    def _of(self, value: Packet | Step) -> dict[str, object]:
         found = self._dicts.get(id(value))
         if found is None:
             found = self._dicts[id(value)] = value, value.to_dict()  # the value is held so that its id stays its own
@@ -227,15 +234,15 @@ class Hop:
             "node": self.node,
             "in": self.came_in,
             "out": self.went_out,
-            "packet_in": written.of(self.packet_in),
-            "packet_out": written.of(self.packet_out),
+            "packet_in": written.packet(self.packet_in),
+            "packet_out": written.packet(self.packet_out),
         }
         if self.notes:
             out["notes"] = list(self.notes)
         if self.tunnel is not None:
             out["tunnel"] = self.tunnel
         if with_steps:
-            out["steps"] = [written.of(s) for s in self.steps]
+            out["steps"] = written.steps(self.steps)
         return out
 
 
@@ -440,12 +447,12 @@ class Trace:
     unknowns: tuple[Unknown, ...] = ()
     assumptions: tuple[Assumption, ...] = ()
 
-    def to_dict(self, *, with_steps: bool = True) -> dict[str, Any]:
-        """Return the answer as trace-json.md writes it. *with_steps* lists every matched rule.
+    def to_dict(self, *, with_steps: bool = True, written: Written | None = None) -> dict[str, Any]:
+        """Return the answer as trace-json.md writes it. *with_steps* lists every matched rule; *written* writes packets and steps.
 
         NB: packets and steps that outcomes have in common are one dict, for reading only.
         """
-        written = Written()
+        written = written or Written()
         return {
             "version": VERSION,
             "id": self.query.id,

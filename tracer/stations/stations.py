@@ -17,6 +17,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from tracer.frozen import changed
+from tracer.kept import Kept
+from tracer.limits import KEPT_LOOKS
 from tracer.packet import Protocol
 from tracer.patterns import pattern
 from tracer.stations.lookup_stations import lookup_stations
@@ -33,6 +35,8 @@ _ADDRESSED = ("destination", "destination_port")
 
 _JUMP = pattern(r"(?:jump|goto) (?P<chain>\S+)", re.ASCII)
 _MARKS = frozenset({"mark", "ct_mark", "connmark"})
+_KNOWN: Kept[tuple[object, ...], tuple[tuple[Step, ...], tuple[Station, ...], bool]] = Kept(KEPT_LOOKS)
+"""The stations of steps that were told before, with the steps, so that their ids stay their own."""
 _RANK = {
     StationKind.CHAIN: 0,
     StationKind.MARK: 1,
@@ -147,14 +151,42 @@ def _hop_stations(hop: Hop, index: int, chains: RandomChains, *, last: bool, out
 
 
 def _node_stations(hop: Hop, index: int, chains: RandomChains, *, arrives: bool) -> Iterator[Station]:
-    hooks = list(_runs(hop.steps, key=lambda step: step.hook))
-    found = [list(_hook_stations(hop, index, start, stop, chains)) for start, stop in hooks]
-    eventful = any(station.kind is not StationKind.CHAIN or _conditional(hop, station) for group in found for station in group)
-    if not eventful and index and not arrives:
+    found, is_eventful = _grouped_once(hop, index, chains)
+    if not is_eventful and index and not arrives:
         yield Station(n=0, kind=StationKind.CHAIN, title=passes(hop), hop=index, steps=_all(hop))
         return
-    for group in found:
-        yield from group
+    yield from found
+
+
+def _grouped_once(hop: Hop, index: int, chains: RandomChains) -> tuple[tuple[Station, ...], bool]:
+    """The stations of a hop's hooks, and whether there is an event among them: as they were told of steps like these before."""
+    drawn = tuple(chains.get((hop.name, s.family, s.table, s.chain)) for s in hop.steps) if any(hop.name == c[0] for c in chains) else ()
+    key = (index, drawn, *map(_like, hop.steps))
+    kept = _KNOWN.get(key)
+    if kept is None:
+        hooks = _runs(hop.steps, key=lambda step: step.hook)
+        found = tuple(station for start, stop in hooks for station in _hook_stations(hop, index, start, stop, chains))
+        is_eventful = any(station.kind is not StationKind.CHAIN or _conditional(hop, station) for station in found)
+        kept = _KNOWN.put(key, (hop.steps, found, is_eventful))
+    return kept[1:]
+
+
+def _like(step: Step) -> object:
+    """What stations are told by of a step: most are the same for all packets, those that say what they did have it beside them."""
+    if not step.rewrote and step.chance is None:
+        return id(step)
+    return (
+        step.hook,
+        step.family,
+        step.table,
+        step.chain,
+        step.verdict,
+        step.policy,
+        step.line,
+        *step.rewrote,
+        step.chance,
+        step.condition,
+    )
 
 
 def _conditional(hop: Hop, station: Station) -> bool:

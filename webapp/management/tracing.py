@@ -27,7 +27,7 @@ from tracer.snapshot.arranging import Arrangement
 from tracer.snapshot.form import form_of
 from tracer.snapshot.told import said_of_faults, said_of_files
 from tracer.topology.cluster import Cluster
-from tracer.trace import Trace
+from tracer.trace import Trace, Written
 from tracer.values import dataclass
 from webapp import uploads
 from webapp.bounds import QUESTION_LIMITS, UPLOAD_LIMITS
@@ -142,9 +142,9 @@ def _answer_one(cluster: Cluster, query: Query | None, options: Mapping[str, Any
 
 def _answer_all(cluster: Cluster, lines: TextIO, options: Mapping[str, Any], terminal: Terminal) -> bool:
     failed = False
-    for answer in _answers(cluster, lines, with_steps=options["steps"], is_plain=options["plain"]):
-        failed = failed or "error" in answer
-        terminal.answer(_line(answer))
+    for line, is_error in _answers(cluster, lines, with_steps=options["steps"], is_plain=options["plain"]):
+        failed = failed or is_error
+        terminal.answer(line)
     return failed
 
 
@@ -246,7 +246,11 @@ def _said(snapshot: Snapshot, arrangement: Arrangement, left_out: Sequence[LeftO
     return said_of_files(summary)
 
 
-def _answers(cluster: Cluster, lines: Iterable[str], *, with_steps: bool, is_plain: bool) -> Iterator[dict[str, object]]:
+def _answers(cluster: Cluster, lines: Iterable[str], *, with_steps: bool, is_plain: bool) -> Iterator[tuple[str, bool]]:
+    """Each question's answer as a line, and whether it is an error."""
+    from webapp.answering.answer_lines import AnswerLines
+
+    written = AnswerLines()
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -254,14 +258,16 @@ def _answers(cluster: Cluster, lines: Iterable[str], *, with_steps: bool, is_pla
         try:
             value = _decoded(line, number)
             name = str(value.get("id", "")) if isinstance(value, dict) else ""
-            yield _answer(diagnose(cluster, trace(cluster, query_from_dict(value), is_plain=is_plain)), with_steps=with_steps)
+            found = diagnose(cluster, trace(cluster, query_from_dict(value), is_plain=is_plain))
         except TracerError as error:
-            yield _error(name, error)
+            yield _line(_error(name, error)), True
+        else:
+            yield written.line(partial(_answer, found, with_steps=with_steps)), False
 
 
-def _answer(found: Trace, *, with_steps: bool) -> dict[str, object]:
+def _answer(found: Trace, written: Written | None = None, *, with_steps: bool) -> dict[str, object]:
     """The contract's answer; with the steps also the stations that number them, and the sample when a seed asks for one."""
-    answer = found.to_dict(with_steps=with_steps)
+    answer = found.to_dict(with_steps=with_steps, written=written)
     if with_steps:
         from tracer.stations import stations_of
 
