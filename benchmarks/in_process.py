@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -20,6 +22,14 @@ def snapshot_files(folder: Path) -> dict[str, bytes]:
 def opened(folder: Path) -> Cluster:
     """Return the cluster of a folder, nothing parsed yet."""
     return Cluster.from_snapshot(Snapshot.from_files(snapshot_files(folder)))
+
+
+_PORTS = itertools.count(20_000)
+
+
+def anew(query: Query) -> Query:
+    """Return *query* from a source port of its own: a cluster that was asked the very same before has the answer."""
+    return replace(query, source_port=next(_PORTS))
 
 
 def asked(source: str, to: str) -> Query:

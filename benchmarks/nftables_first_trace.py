@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from in_process import asked, opened
+from in_process import anew, asked, opened
 from measuring import PROJECT, ROUNDS, Question, middle, namespace, run, seed, trace_command, verdict
 from nftables_rules import NODE, ScaleService, make_large
 
@@ -56,6 +56,7 @@ def _load(inside: list[str], rules: Path) -> None:
 
 
 def _seconds(cluster: Cluster, query: Query) -> float:
+    query = anew(query)
     begin = time.perf_counter()
     trace(cluster, query)
     return time.perf_counter() - begin

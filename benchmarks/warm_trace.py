@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 
-from in_process import asked, opened
+from in_process import anew, asked, opened
 from measuring import ROUNDS, SHOP, Question, extracted, question, seed, verdict
 
 from tracer.query import Query
@@ -24,6 +24,7 @@ _TIMES = 40
 
 
 def _seconds(cluster: Cluster, query: Query) -> float:
+    query = anew(query)
     begin = time.perf_counter()
     trace(cluster, query)
     return time.perf_counter() - begin

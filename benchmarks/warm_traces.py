@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,8 @@ def _measured(asked: dict[str, list[dict[str, Any]]]) -> Iterator[tuple[str, flo
         for query in queries:
             trace(cluster, query)
         begin = time.process_time()
-        for query in queries * _TIMES:
-            trace(cluster, query)
+        for port, query in enumerate(queries * _TIMES, 20_000):  # a cluster that was asked the very same before has the answer
+            trace(cluster, replace(query, source_port=port) if query.protocol.has_ports else query)
         yield name, (time.process_time() - begin) / len(queries) / _TIMES
 
 
