@@ -6,11 +6,12 @@ itself beside what its values rest on, so that both are let go together.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
+W = TypeVar("W")
 
 
 class Kept(Generic[K, V]):
@@ -34,6 +35,11 @@ class Kept(Generic[K, V]):
             return None
         self._held[key] = held
         return held[0]
+
+    def once(self: Kept[K, tuple[W]], key: K, worked_out: Callable[[], W]) -> W:
+        """Return what was *worked_out* for *key* before, be it None, else do so now."""
+        found = self.get(key)
+        return (self.put(key, (worked_out(),)) if found is None else found)[0]
 
     def put(self, key: K, value: V, size: int = 1) -> V:
         """Keep *value*, unless it is larger than all that is kept may be. Return it."""

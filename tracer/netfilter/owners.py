@@ -11,6 +11,7 @@ tools/istio-iptables).
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from tracer.netfilter.rule_comments import spoken_in
 from tracer.patterns import pattern
@@ -194,6 +195,7 @@ OWNERS = (
 """All rows; of two that fit, the first."""
 
 
+@lru_cache(maxsize=4096)
 def owner_of(table: str, chain: str, rule: str | None) -> Owner:
     """Return whose the rule *rule* of *chain* is (None: its policy); ``ANOTHER`` where nothing tells.
 

@@ -49,6 +49,7 @@ class Routing:
         self.keeps_looks = True
         self._looks: Kept[tuple[object, ...], tuple[RouteResult, ...]] = Kept(KEPT_LOOKS)
         self._checks: Kept[tuple[object, ...], SourceVerdict] = Kept(KEPT_LOOKS)
+        self._sources: Kept[tuple[object, ...], tuple[Address | None]] = Kept(KEPT_LOOKS)
         self._types: Kept[tuple[object, ...], ResultKind] = Kept(KEPT_LOOKS)
 
     @classmethod
@@ -336,6 +337,12 @@ class Routing:
 
         None: the device has no fitting address, and the kernel drops the packet (or no addresses were recorded: see ``missing``).
         """
+        if not self._is_kept(destination, result.gateway):
+            return self._masquerade_address(device, result, destination)
+        key = (device, result.gateway, destination)
+        return self._sources.once(key, lambda: self._masquerade_address(device, result, destination))
+
+    def _masquerade_address(self, device: str, result: RouteResult, destination: Address) -> Address | None:
         if isinstance(destination, IPv4Address):
             return self._inet.masquerade_address(device, result, destination)
         return self._inet6.masquerade_address(device, destination)

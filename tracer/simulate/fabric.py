@@ -25,6 +25,7 @@ from tracer.routing import SOME_DEVICE, ResultKind, RouteResult, is_unnamed, sho
 from tracer.simulate import announced, links, outside
 from tracer.simulate import departure as d
 from tracer.simulate import pod as pods
+from tracer.simulate.asked import is_stand_in
 from tracer.simulate.assuming import Assuming
 from tracer.simulate.balancing import balanced, passed_back
 from tracer.simulate.classes import Classes, Grouping, Reference
@@ -574,14 +575,24 @@ class Fabric:
         if port is None:
             text = f"which node holds {walk.packet.destination}: several claim it"
             return iter([walk.unknown(Unknown(code="DATA_MISSING", text=text))])
-        if by is not None and walk.visit.kind is StackKind.NODE:
-            sender = self.cluster.stack(walk.visit.name)
-            heard = hearing(self.cluster, sender.routing, by, port)
-            if ended := links.unanswered(walk, sender, by, self.cluster.stack(port.node), heard):
-                return iter([self._unheard(walk, port, by) or ended])
+        if by is not None and walk.visit.kind is StackKind.NODE and (ended := self._unanswered(walk, port, by)):
+            return iter([self._unheard(walk, port, by) or ended])
         if port.device is None:
             return self._by_an_uplink(walk, port.node, went_out)
         return self._enter(walk, port, went_out, by=by)
+
+    def _unanswered(self, walk: Walk, port: Port, by: RouteResult) -> Ending | None:
+        """The end of what a node sends by a way whose next hop, at *port*, does not answer who has it."""
+
+        def ended() -> Ending | None:
+            sender = self.cluster.stack(walk.visit.name)
+            heard = hearing(self.cluster, sender.routing, by, port)
+            return links.unanswered(walk, sender, by, self.cluster.stack(port.node), heard)
+
+        if is_stand_in(self.cluster):  # whoever listens hears what decides it, each time
+            return ended()
+        asked = ("answers", walk.visit.name, by.device, by.next_hop, port, walk.packet.source)
+        return None if self.cluster.looked_up(asked, lambda: ended() is None) else ended()
 
     def _enter(self, walk: Walk, port: Port, went_out: str | None, *, by: RouteResult | None = None) -> Iterator[Way]:
         """A packet comes to a node by a device, by one that nobody named where that is not known."""
@@ -609,6 +620,9 @@ class Fabric:
 
     def _facing_network(self, node: str) -> tuple[str, ...]:
         """The devices that hold an address by which the cluster knows *node*."""
+        return self.cluster.once(("facing the network", node), lambda: self._holding_its_addresses(node))
+
+    def _holding_its_addresses(self, node: str) -> tuple[str, ...]:
         found = self.cluster.node(node)
         held = (p.device for a in (found.ips if found else ()) for p in self.cluster.ports_of(a) if p.node == node)
         return tuple(dict.fromkeys(device for device in held if device is not None))

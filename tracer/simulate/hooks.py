@@ -140,10 +140,15 @@ class HookRunner:
         return kept[1]
 
     def _stages(self, walk: Walk, crossing: Crossing, hook: Hook, stages: Sequence[_Stage]) -> Iterator[Passed | Ending]:
-        walk, stages = self._past_known(walk, crossing, hook, stages)
-        if not stages:
-            return iter(((walk, crossing),))
-        stage, rest = stages[0], stages[1:]
+        while True:
+            walk, stages = self._past_known(walk, crossing, hook, stages)
+            if not stages:
+                return iter(((walk, crossing),))
+            stage, rest = stages[0], stages[1:]
+            passed = self._at_once(walk, crossing, hook, stage)
+            if passed is None:
+                break
+            (walk, crossing), stages = passed, rest
         ways: Iterator[Passed | Ending]
         if isinstance(stage, Tie):
             ways = self._in_some_order(walk, crossing, hook, stage)
@@ -161,6 +166,18 @@ class HookRunner:
         if hook is Hook.OUTPUT and (stage is _Act.NAT or (not isinstance(stage, _Act) and stage.routes_again)):
             ways = self._routed_again(walk.packet, ways, whole=stage is not _Act.NAT)
         return relayed(ways, partial(self._stages, hook=hook, stages=rest))
+
+    def _at_once(self, walk: Walk, crossing: Crossing, hook: Hook, stage: _Stage) -> Passed | None:
+        """The packet behind *stage* where it takes one way and no rule is asked: most do. None where that takes a closer look."""
+        connection = crossing.connection
+        if walk.existing:
+            return None
+        if stage is _Act.TRACK:
+            return (walk, crossing) if crossing.state == "UNTRACKED" else _track(walk, crossing)
+        if stage is not _Act.NAT or hook is Hook.OUTPUT or connection is None or connection.supposed or crossing.state == "INVALID":
+            return None
+        is_known = crossing.state != "NEW" or _is_settled(connection, hook)
+        return (_bound(walk, crossing, hook), crossing) if is_known else None
 
     def _past_known(self, walk: Walk, crossing: Crossing, hook: Hook, stages: Sequence[_Stage]) -> tuple[Walk, Sequence[_Stage]]:
         """The walk behind the first chains of *stages* that are known to accept the packet as it is, and the stages that follow."""

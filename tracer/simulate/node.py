@@ -22,7 +22,7 @@ from tracer.packet import Address, Family, Packet, at_text
 from tracer.refusals import EXPIRED, REFUSALS, TOO_LARGE, no_listener
 from tracer.routing import ResultKind, RouteResult, SourceCheck, SourceVerdict, Supposition, is_unnamed, shown_device
 from tracer.simulate import echo
-from tracer.simulate.asked import Notes
+from tracer.simulate.asked import Notes, is_stand_in
 from tracer.simulate.assuming import Assuming
 from tracer.simulate.classes import Grouping, Plain
 from tracer.simulate.crossing import Crossing, Passed, relayed
@@ -486,13 +486,20 @@ def _inferred_note(walk: Walk, stack: NodeStack) -> Walk:
 def _route_note(walk: Walk, result: RouteResult, stack: NodeStack) -> Walk:
     if result.route is None:
         return walk
-    notes = stack.rests_on(walk.packet.destination.version)
+    version = walk.packet.destination.version
+    if is_stand_in(stack):  # whoever listens hears what is asked, each time
+        return walk.note(*_said_of_way(result, version, stack))
+    return walk.note(*stack.said_of(result, version, lambda: _said_of_way(result, version, stack)))
+
+
+def _said_of_way(result: RouteResult, version: int, stack: NodeStack) -> tuple[str, ...]:
+    notes = stack.rests_on(version)
     inferred = " (inferred from the node's addresses: its routes are not in the snapshot)" if result.inferred else ""
     if stack.routing.inferred_from:
         inferred = " (inferred)"
     if passed := passed_over_text(stack, result):
         notes += (passed,)
-    return walk.note(*notes, f"route: {result.route.to_text()}{inferred}")
+    return (*notes, f"route: {result.route.to_text() if result.route is not None else ''}{inferred}")
 
 
 _TOLD: Mapping[ResultKind, tuple[str, str]] = {

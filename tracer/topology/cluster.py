@@ -6,12 +6,13 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, 
 from functools import cached_property
 from typing import Any, TypeVar
 
+from tracer.kept import Kept
 from tracer.kube.endpointslice import Endpoint, EndpointSlice
 from tracer.kube.fields import Network
 from tracer.kube.node import Node
 from tracer.kube.objects import Objects
 from tracer.kube.pod import Pod
-from tracer.limits import Limits
+from tracer.limits import KEPT_LOOKS, Limits
 from tracer.packet import Address, said, unsaid
 from tracer.routing import IPVS_DUMMY, Placement, is_unnamed
 from tracer.snapshot import Snapshot
@@ -61,6 +62,7 @@ class Cluster:
         self._stacks: dict[str, NodeStack] = {}
         self._router_devices: dict[tuple[str, int], tuple[str, ...]] = {}
         self._once: dict[tuple[Hashable, ...], Any] = {}
+        self._looks: Kept[tuple[Hashable, ...], tuple[Any]] = Kept(KEPT_LOOKS)
 
     @classmethod
     def from_snapshot(cls, snapshot: Snapshot, *, indexed: bool = True) -> Cluster:
@@ -77,6 +79,11 @@ class Cluster:
         if key not in self._once:
             self._once[key] = worked_out()
         found: T = self._once[key]
+        return found
+
+    def looked_up(self, key: tuple[Hashable, ...], worked_out: Callable[[], T]) -> T:
+        """Return the same of something that only addresses name, of which there are many: what was not asked for longest is let go."""
+        found: T = self._looks.once(key, worked_out)
         return found
 
     @property
@@ -216,6 +223,9 @@ class Cluster:
 
         It can when a Node object lists the address, or when the device that holds it also holds one that is listed, or leads to a router.
         """
+        return self.looked_up(("node", address), lambda: self._is_node_address(address))
+
+    def _is_node_address(self, address: Address) -> bool:
         if self.objects.node_with_ip(said(address)):
             return True
         port = self.port_of(address)
@@ -245,6 +255,9 @@ class Cluster:
 
     def pod_with_ip(self, address: Address, node: str | None = None) -> Pod | None:
         """Return the pod that owns *address*; of several, the one on *node*."""
+        return self.looked_up(("pod", address, node), lambda: self._pod_with_ip(address, node))
+
+    def _pod_with_ip(self, address: Address, node: str | None) -> Pod | None:
         pods = [p for p in self.objects.pods_with_ip(address) if not p.host_network and not p.has_ended]
         if len(pods) > 1:
             pods = [p for p in pods if p.node_name == node] or [p for p in pods if not p.terminating]

@@ -46,7 +46,9 @@ BY_RULES = DataPath(kind=RULES)
 
 def data_path(cluster: Cluster, stack: NodeStack) -> DataPath:
     """Return the data path of a node: its rules, unless something says that it has another."""
-    return cluster.once(("data path", stack.name), lambda: _data_path(cluster, stack))
+    found = cluster.once(("data path", stack.name), lambda: _data_path(cluster, stack))
+    # Who decides asks the cluster: the one that is asked now, not the one that stood for it when this was found.
+    return found if found.decides is None else replace(found, decides=partial(_of_pods, cluster, stack.name))
 
 
 def _data_path(cluster: Cluster, stack: NodeStack) -> DataPath:

@@ -9,7 +9,9 @@ from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING
 
+from tracer.kept import Kept
 from tracer.kube.pod import Pod
+from tracer.limits import KEPT_LOOKS
 from tracer.netfilter.base_chain import BaseChain, XtablesChain
 from tracer.netfilter.dump import Chain, Dump, Table
 from tracer.netfilter.evaluate import Annotator, no_names
@@ -19,7 +21,7 @@ from tracer.netfilter.model import Hook, Priority
 from tracer.netfilter.recorded_tables import unrecorded_tables
 from tracer.packet import Address, Family, Packet, Protocol, an_address_of
 from tracer.patterns import pattern
-from tracer.routing import PlacedRouting, Placement, Routing
+from tracer.routing import PlacedRouting, Placement, RouteResult, Routing
 from tracer.routing.model import Forwarding
 from tracer.routing.parse import parse_forwarding
 from tracer.snapshot import Snapshot
@@ -101,6 +103,8 @@ class NodeStack:
         self._mentioned: dict[tuple[str, re.Pattern[str]], bool] = {}
         self._redirects: dict[tuple[str, int], Address | None] = {}
         self._rests_on: dict[int, tuple[str, ...]] = {}
+        self._said_unread: dict[int, tuple[str, ...]] = {}
+        self._said_of_ways: Kept[tuple[int, int], tuple[RouteResult, tuple[str, ...]]] = Kept(KEPT_LOOKS)
         self._has_own = False
 
     def renewed(self, names: Collection[str]) -> NodeStack:
@@ -180,8 +184,20 @@ class NodeStack:
             self._rests_on[version] = (*filter(None, assumed), *self.unread(version))
         return self._rests_on[version]
 
-    def unread(self, version: int) -> Iterator[str]:
-        """Yield what is to be said of each file that is there and cannot be read, of those that a walk of IP *version* rests on."""
+    def said_of(self, way: RouteResult, version: int, worked_out: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
+        """Return what is said of a packet of IP *version* that goes by *way*, as it was *worked_out* before."""
+        kept = self._said_of_ways.get((id(way), version))
+        if kept is None:
+            kept = self._said_of_ways.put((id(way), version), (way, worked_out()))  # the way is held so that its id stays its own
+        return kept[1]
+
+    def unread(self, version: int) -> tuple[str, ...]:
+        """Return what is to be said of each file that is there and cannot be read, of those that a walk of IP *version* rests on."""
+        if version not in self._said_unread:
+            self._said_unread[version] = tuple(self._unread_of(version))
+        return self._said_unread[version]
+
+    def _unread_of(self, version: int) -> Iterator[str]:
         for file in _RESTED_ON:
             if file.family in (None, Family.of(version)) and (why := self.why_unread(file)):
                 instead = _INSTEAD.get(file.holds, file.limits if not file.ends_walks else "")

@@ -17,7 +17,7 @@ from tracer.ipvs.model import VirtualServer
 from tracer.netfilter import model as m
 from tracer.patterns import pattern
 from tracer.query import FlowState
-from tracer.trace import Disposition, Finding, Hop
+from tracer.trace import Disposition, Finding, Hop, Step
 from tracer.values import dataclass
 
 _NFT_SETS = pattern(r"(?:update|add) @(?P<set>\S+) \{ ip6? saddr", re.ASCII)
@@ -41,7 +41,7 @@ def findings(case: Case, passage: Passage) -> Iterator[Finding]:
     subject = case.subject
     if subject is None or passage.outcome.disposition is Disposition.UNKNOWN or not passage.dnats:
         return
-    pins = [pin for mark in marks(passage.outcome.hops) if (pin := _pin(case, mark)) is not None]
+    pins = [pin for mark in marks(passage.outcome.hops, _may_pin) if (pin := _pin(case, mark)) is not None]
     if pins and pins[-1].mark.hop.node is not None:
         yield from _pinned(case, subject, passage, pins)
 
@@ -74,13 +74,14 @@ def _pinned(case: Case, subject: Subject, passage: Passage, pins: list[_Pin]) ->
     yield finding(code="AFFINITY_PINS_CLIENT", text=text, fix=fix, severity=severity, at=asked or at)
 
 
+def _may_pin(step: Step) -> bool:
+    return step.table in ("ipvs", "kube-proxy") or " -m recent " in (step.rule or "")
+
+
 def _pin(case: Case, mark: Mark) -> _Pin | None:
-    rule = mark.step.rule or ""
     if mark.step.table == "ipvs":
         return _persistent(case, mark)
-    if mark.step.table == "kube-proxy":
-        return _in_set(case, mark, rule)
-    return _recent(case, mark) if " -m recent " in rule else None
+    return _in_set(case, mark, mark.step.rule or "") if mark.step.table == "kube-proxy" else _recent(case, mark)
 
 
 def _recent(case: Case, mark: Mark) -> _Pin | None:

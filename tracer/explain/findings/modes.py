@@ -26,9 +26,8 @@ def findings(case: Case, passage: Passage) -> Iterator[Finding]:
     """Yield what the modes of the nodes explain of this outcome."""
     for hop in passage.nodes:
         yield from _leftover(case, hop)
-    for mark in marks(passage.outcome.hops):
-        if mark.step.table == "ipvs" and mark.step.verdict == "continue":
-            yield from _drained(case, mark)
+    for mark in marks(passage.outcome.hops, lambda step: step.table == "ipvs" and step.verdict == "continue"):
+        yield from _drained(case, mark)
     yield from _dropped_on_node(case, passage)
     yield from _proxied(case, passage)
 

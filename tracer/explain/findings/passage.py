@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from tracer.patterns import pattern
 from tracer.trace import Hop, Outcome, StackKind, Step
@@ -71,9 +71,9 @@ class Passage:
 def passage_of(outcome: Outcome) -> Passage:
     """Return the way of *outcome*."""
     dnats, snats = [], []
-    for mark in marks(outcome.hops):
+    for mark in marks(outcome.hops, lambda step: bool(step.rewrote)):
         step = mark.step
-        if step.rewrote and mark.hop.kind is not StackKind.POD:  # a pod's own rules choose no endpoint
+        if mark.hop.kind is not StackKind.POD:  # a pod's own rules choose no endpoint
             if "destination" in step.rewrote or ("destination_port" in step.rewrote and step.verdict):
                 dnats.append(mark)
             if "source" in step.rewrote:
@@ -90,11 +90,12 @@ def passage_of(outcome: Outcome) -> Passage:
     )
 
 
-def marks(hops: Sequence[Hop]) -> Iterator[Mark]:
-    """Yield every step of *hops* with its place."""
+def marks(hops: Sequence[Hop], is_wanted: Callable[[Step], bool]) -> Iterator[Mark]:
+    """Yield every step of *hops* that *is_wanted* with its place."""
     for at_hop, hop in enumerate(hops):
         for at_step, step in enumerate(hop.steps):
-            yield Mark(hop, step, at_hop, at_step)
+            if is_wanted(step):
+                yield Mark(hop, step, at_hop, at_step)
 
 
 def deciding(hops: Sequence[Hop]) -> Mark | None:

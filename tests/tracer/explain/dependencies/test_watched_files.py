@@ -385,6 +385,7 @@ STACK: dict[str, tuple[Ask, ...]] = {
     "unknown_way": tuple(lambda c, a=a: c.stack("n1").unknown_way(ip_address(a), None) for a in POD),
     "assumed_rules": tuple(lambda c, v=v: c.stack("n1").assumed_rules(v) for v in (4, 6)),
     "rests_on": tuple(lambda c, v=v: c.stack("n1").rests_on(v) for v in (4, 6)),
+    "said_of": (),
     "assumed_routes": tuple(lambda c, v=v: c.stack("n1").assumed_routes(v) for v in (4, 6)),
     "assumed_legacy": (),
     "assumed_tables": (),
