@@ -69,9 +69,9 @@ class Notes:
         self.listening, self._found = True, []
 
     def heard(self) -> list[Asked]:
-        """Stop, and return what was asked."""
-        self.listening = False
-        return self._found
+        """Stop, and return what was asked. It is let go here: stand-ins may be kept longer than a question, with what chains were asked."""
+        self.listening, found, self._found = False, self._found, []
+        return found
 
     def note(self, asked: Asked) -> None:
         """Note a question."""

@@ -20,6 +20,8 @@ from tracer.simulate.stencil import Own
 
 _CONF = pattern(r"(?P<before>net\.[a-z0-9]+\.(?:conf|neigh)\.)(?P<device>.+)(?P<behind>\.[a-z0-9_]+)", re.ASCII)
 Cell = tuple[object, ...]
+Setting = tuple[str, str, str]
+"""A setting of a device: its name before and behind the device's, and its value."""
 
 
 class Cells:
@@ -31,13 +33,14 @@ class Cells:
         self._ids = {id(route) for route in routing.routes(4)}
         self._literals: Counter[IPv4Address] = Counter()
         self._devices: dict[str, Counter[object]] = {}
+        self._leading: dict[str, set[object]] = {}
         for network in self._found():
             if network.prefixlen == network.max_prefixlen:
                 self._literals[network.network_address] += 1
             else:
                 held = self._networks.setdefault(network.prefixlen, {})
                 held.setdefault(int(network.network_address) >> (32 - network.prefixlen), len(held))
-        self._settings = _by_device(routing.sysctls.values)
+        self._settings = settings_by_device(routing.sysctls.values)
         self._ported = frozenset(link.master for link in routing.links) | {link.lies_on for link in routing.links}
         self._kept: dict[tuple[str, str], Cell | None] = {}
 
@@ -46,7 +49,7 @@ class Cells:
         for route in self._routing.routes(4):
             for hop in route.nexthops:
                 if hop.device is not None:
-                    self._note(hop.device, ("route", None if route.destination.prefixlen == 32 else route.destination))
+                    self._leading.setdefault(hop.device, set()).add(route.destination)
                 if isinstance(hop.gateway, IPv4Address):
                     yield IPv4Network(hop.gateway)
             for one in (route.destination, route.source_prefix):
@@ -80,30 +83,41 @@ class Cells:
             to_it = sum(id(route) in self._ids and route.destination.network_address == address for route in own.routes)
             if self._literals[address] != to_it:
                 return None
+        if not all(self._is_alone(link, addresses) for link in own.links):
+            return None
         within = tuple(
             tuple(
                 (length, place) for length, held in self._networks.items() if (place := held.get(int(address) >> (32 - length))) is not None
             )
             for address in addresses
         )
-        entries = tuple(tuple((entry.states, entry.device) for entry in self._routing.neighbours_at(address)) for address in addresses)
         named = [link.name for link in own.links]
         known = tuple(
-            (device, states) if device not in named else (named.index(device), states) for held in entries for states, device in held
+            tuple(
+                (named.index(entry.device) if entry.device in named else entry.device, entry.states, entry.mac is None)
+                for entry in self._routing.neighbours_at(address)
+            )
+            for address in addresses
         )
         return within, known, tuple(self._of_device(link) for link in own.links)
+
+    def _is_alone(self, link: Link, addresses: list[IPv4Address]) -> bool:
+        """Whether nothing but *addresses* lies behind a device: what else does tells it from every other, as does what lies on it."""
+        if link.name in self._ported:
+            return False
+        return self._leading.get(link.name, set()) <= {IPv4Network(address) for address in addresses}
 
     def _of_device(self, link: Link) -> object:
         """What the stack says of a device. NB: its own stack holds it; in another node's one of that name is another."""
         told = frozenset(self._devices.get(link.name, Counter()).items())
-        return told, self._settings.get(link.name), link.name in self._ported, self._routing.link(link.name) is link
+        return told, self._settings.get(link.name), link.name in self._leading, self._routing.link(link.name) is link
 
 
-def _by_device(values: Mapping[str, str]) -> dict[str, frozenset[tuple[str, str, str]]]:
-    """The settings of each device."""
-    found: dict[str, set[tuple[str, str, str]]] = {}
+def settings_by_device(values: Mapping[str, str]) -> dict[str, frozenset[Setting]]:
+    """Return the settings of each device, by its name with its own dots."""
+    found: dict[str, set[Setting]] = {}
     for name, value in values.items():
         match = _CONF.fullmatch(name)
         if match:
-            found.setdefault(match["device"], set()).add((match["before"], match["behind"], value))
+            found.setdefault(match["device"].replace("/", "."), set()).add((match["before"], match["behind"], value))
     return {device: frozenset(held) for device, held in found.items()}

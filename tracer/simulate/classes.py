@@ -40,7 +40,7 @@ class ManyWaysError(Exception):
 
 
 class UnlikeError(Exception):
-    """An end of a class that has others' addresses and names in a place that nobody knows: each way has to be walked."""
+    """Each way has to be walked: an end of a class has its endpoint's own in a place that nobody knows, or a limit is met."""
 
 
 class Grouping(Protocol):
@@ -168,8 +168,10 @@ class Classes:
         if len(pods) != 1 or address not in pods[0].owned_ips or pods[0].node_name is None:
             return None
         pod = pods[0]
-        if any(cluster.ports_of(a) or a in passed for a in pod.ips) or cluster.objects.service(*pod.key) is not None:
+        if any(cluster.ports_of(a) or a in passed or cluster.objects.services_with_address(a) for a in pod.ips):
             return None
+        if cluster.objects.service(*pod.key) is not None or any(p.key == pod.key for p in cluster.objects.network_policies):
+            return None  # what is said of that would be taken for said of the pod
         if pod.key not in self._owns:
             self._owns[pod.key] = _own(cluster, pod, self._to_one(str(pod.node_name)))
         return self._owns[pod.key]
@@ -185,6 +187,10 @@ class Classes:
         return self._routes[node]
 
     # -- the ends -----------------------------------------------------------------------------------------------------------------
+
+    def number(self, endings: Sequence[Ending]) -> int:
+        """Return how many *endings* are with those of the members."""
+        return sum(1 if e.walk.drawn is None else 1 + len(self._frames[e.walk.drawn].members) for e in endings)
 
     def expanded(self, endings: Sequence[Ending]) -> list[Ending]:
         """Return *endings*, with those of the members behind them, in the order of a plain walk.

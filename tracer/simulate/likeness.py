@@ -8,7 +8,7 @@ what the first was answered, with those put in. Of a stack's routing one look at
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Any
@@ -21,8 +21,9 @@ from tracer.netfilter.view import View
 from tracer.packet import Address
 from tracer.routing import Routing
 from tracer.routing.model import InterfaceAddress, Link, Route
+from tracer.routing.sysctl import Sysctls
 from tracer.simulate.asked import Asked, Called, Looked, Ran, is_stand_in
-from tracer.simulate.cells import Cells
+from tracer.simulate.cells import Cells, Setting, settings_by_device
 from tracer.simulate.stencil import CannotCutError, Cutter, Own, Stencil
 from tracer.simulate.walk import Visit, Walk
 from tracer.topology.cluster import Cluster
@@ -41,12 +42,16 @@ class Likeness:
         self._of_routing: dict[int, Callable[[Own], bool] | None] = {}
         self._start = Stencil(None, None)
         self._met: frozenset[object] = frozenset()
+        self._networks: tuple[IPv4Network | IPv6Network, ...] = ()
+        self._within: list[bool] = []
 
     def fits(self, walk: Walk, rest: list[Any], own: Own) -> bool:
         """Return whether *own*'s way, which begins with *walk* and *rest*, can only be this one with its addresses and names put in."""
         if self._checks is None:
             self._checks = self._cut()
         if not self._checks or not _are_alike(self._own, own, self._cluster) or not self._met.isdisjoint((*own.addresses, *own.words)):
+            return False
+        if self._of_networks(own) != self._within:
             return False
         return bool(self._start.filled(own) == (_core(walk), rest)) and all(check(own) for check in self._checks)
 
@@ -63,19 +68,29 @@ class Likeness:
         except CannotCutError:
             return []
         self._met = frozenset(met.difference(self._own.addresses, self._own.words))
+        self._networks = tuple(cutter.networks)
+        self._within = self._of_networks(self._own)
         return [_always, *checks]
+
+    def _of_networks(self, own: Own) -> list[bool]:
+        """In which of the networks that answers had *own*'s addresses are: whoever is answered may compare them."""
+        return [a.version == network.version and a in network for network in self._networks for a in own.addresses]
 
     def _check(self, asked: Asked, cutter: Cutter, met: set[object]) -> Callable[[Own], bool] | None:
         match asked:
             case Called():
-                check = _called(asked, cutter, met)
-                return check if check is None else self._by_cell(asked.method.__self__) or check
+                check, is_about = _called(asked, cutter, met)
+                return (self._by_cell(asked.method.__self__) or check) if is_about else check
             case Ran():
                 view = asked.view
                 met |= {view.packet.source, view.packet.destination, view.in_device, view.out_device, view.phys_in, view.phys_out}
                 return _ran(asked.runs, asked.view, cutter)
             case Looked() if (by_cell := self._by_cell(asked.held)) is not None:
                 return by_cell
+            case Looked(_, Sysctls() as settings):
+                of = self._looks.settings(settings)
+                own = [of.get(link.name) for link in self._own.links]
+                return lambda other: [of.get(link.name) for link in other.links] == own
             case Looked():
                 held = self._looks.held(asked.value)
                 first = held.relation(self._own)
@@ -124,17 +139,21 @@ def _hashable(value: object) -> object:
     return id(value) if isinstance(value, Pod) else value
 
 
-def _called(asked: Called, cutter: Cutter, met: set[object]) -> Callable[[Own], bool] | None:
+def _called(asked: Called, cutter: Cutter, met: set[object]) -> tuple[Callable[[Own], bool] | None, bool]:
+    """How to ask again, None where that would be the same question with the same answer; and whether it was asked about the endpoint.
+
+    NB: what is asked of others, and answered with what is the endpoint's, is so of no other endpoint, however like it is.
+    """
     given, answered = cutter.cut((asked.args, dict(asked.named))), cutter.cut(asked.answer)
     met.update(a for a in (*asked.args, *asked.named.values()) if isinstance(a, (IPv4Address, IPv6Address, str)))
     if given.fill is None and answered.fill is None:
-        return None
+        return None, False
 
     def check(own: Own) -> bool:
         args, named = given.filled(own)
         return bool(_same(asked.method(*args, **named), answered.filled(own)))
 
-    return check
+    return check, given.fill is not None
 
 
 def _same(answer: Any, wanted: Any) -> bool:
@@ -224,6 +243,13 @@ class Looks:
     def __init__(self) -> None:
         self._known: dict[int, tuple[object, _Held]] = {}
         self._cells: dict[int, Cells] = {}
+        self._settings: dict[int, tuple[Sysctls, Mapping[str, frozenset[Setting]]]] = {}
+
+    def settings(self, value: Sysctls) -> Mapping[str, frozenset[Setting]]:
+        """Return the settings of each device in *value*."""
+        if id(value) not in self._settings:
+            self._settings[id(value)] = value, settings_by_device(value.values)
+        return self._settings[id(value)][1]
 
     def held(self, value: object) -> _Held:
         """Return what code can find of an endpoint in *value*. :raises CannotCutError: it is large, or of a kind that is not known."""
@@ -301,7 +327,9 @@ def _are_alike(first: Own, other: Own, cluster: Cluster) -> bool:
     routes, links = zip(first.routes, other.routes, strict=True), zip(first.links, other.links, strict=True)
     if not all(_agree(a, b, _ROUTES) and _hops(a, first) == _hops(b, other) for a, b in routes):
         return False
-    return all(_agree(a, b, _LINKS) for a, b in links) and _agree(first.pod, other.pod, _PODS)
+    if not all(_agree(a, b, (*_LINKS, "is_bare_ethernet")) for a, b in links):
+        return False
+    return _agree(first.pod, other.pod, _PODS)
 
 
 def _agree(first: object, other: object, names: Sequence[str]) -> bool:

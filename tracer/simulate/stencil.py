@@ -58,7 +58,7 @@ class Own:
 
 _NAME = r"(?<![\w./-])({})(?![\w-]|\.\w)"
 _DEVICE = r"(?<![\w-])({})(?![\w+-]|\.\d)"
-_V4, _V6 = r"(?<![\w.-])({})(?![\w-]|\.\w)", r"(?<![\w:.])({})(?!\w|[:.]\w)"
+_V4, _V6 = r"(?<![\w.-])({})(?![\w-]|\.\w{})", r"(?<![\w:.])({})(?!\w|[:.]\w{})"
 _BARE = 1
 """Which of ``Own.words`` is a name alone: other things may be called so, so it counts only in a Place, and behind the namespace."""
 
@@ -78,7 +78,10 @@ class Stencil:
 
 
 class Cutter:
-    """Cuts values for *own*. *is_opaque* says what is the same for every pod, whatever is in it."""
+    """Cuts values for *own*. *is_opaque* says what is the same for every pod, whatever is in it.
+
+    *networks* are those that it met: an address may be in one, and another's not.
+    """
 
     def __init__(self, own: Own, is_opaque: Callable[[object], bool] = lambda value: False) -> None:
         self._own, self._is_opaque = own, is_opaque
@@ -88,6 +91,7 @@ class Cutter:
         self._pattern = re.compile("|".join((_NAME.format(re.escape(own.words[0])), *map(_spelled, own.addresses), *devices)))
         self._held = {id(one): (kind, place) for kind in ("routes", "links") for place, one in enumerate(getattr(own, kind))}
         self._known: dict[int, tuple[object, Fill | None]] = {}
+        self.networks: set[IPv4Network | IPv6Network] = set()
 
     def cut(self, value: Any) -> Stencil:
         """Return the stencil of *value*. :raises CannotCutError: a part of it is of a kind that is not known."""
@@ -115,7 +119,10 @@ class Cutter:
         if self._is_opaque(value):
             return None
         if isinstance(value, (IPv4Network, IPv6Network)):
-            place = self._addresses.get(value.network_address) if value.prefixlen == value.max_prefixlen else None
+            if value.prefixlen != value.max_prefixlen:
+                self.networks.add(value)
+                return None
+            place = self._addresses.get(value.network_address)
             return None if place is None else lambda own: ip_network(own.addresses[place])
         if isinstance(value, tuple):
             return self._tuple(value)
@@ -184,4 +191,7 @@ def _bare(own: Own) -> str:
 
 
 def _spelled(address: Address) -> str:
-    return (_V4 if address.version == 4 else _V6).format(re.escape(str(address)))
+    """NB: the first address of a network is also how the network is called; where it is, it is not the pod's."""
+    of_networks = [n for n in range(address.max_prefixlen) if int(address) % 2 ** (address.max_prefixlen - n) == 0]
+    networks = f"|/(?:{'|'.join(map(str, of_networks))})(?!\\d)" if of_networks else ""
+    return (_V4 if address.version == 4 else _V6).format(re.escape(str(address)), networks)

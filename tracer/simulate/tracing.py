@@ -129,12 +129,18 @@ def _endings(fabric: Fabric, start: Departure, classes: Classes | None) -> list[
     found: list[Ending] = []
     for ending in _ways(fabric, start, classes):
         if len(found) == fabric.budget.limits.ways or (found and fabric.budget.is_spent):
+            if classes is not None:
+                raise UnlikeError
             left = start.walk.probability - sum((e.outcome.probability for e in found), Fraction(0))
             found.append(_not_walked(start, left, fabric.budget, "the packet has"))
             break
         fabric.budget.spend(_cost(ending))
         found.append(ending)
-    return found if classes is None else classes.expanded(found)
+    if classes is None:
+        return found
+    if fabric.budget.is_spent or classes.number(found) > fabric.budget.limits.ways:
+        raise UnlikeError  # what a plain walk has no room for is cut off, and said, as it would
+    return classes.expanded(found)
 
 
 def _ways(fabric: Fabric, start: Departure, classes: Classes | None = None) -> Iterator[Ending]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from ipaddress import ip_address
+from collections.abc import Sequence
+from ipaddress import ip_address, ip_network
 
 import pytest
 
@@ -15,9 +16,11 @@ from tests.made_cluster import MadeCluster
 from tests.sizes import every
 from tests.tracer.simulate.truth import queries, whole
 from tracer.kube.pod import Pod
+from tracer.limits import Limits
 from tracer.query import Query, parse_destination, parse_source, query_from_dict
 from tracer.routing.model import Link
 from tracer.simulate import trace
+from tracer.simulate.cells import settings_by_device
 from tracer.simulate.likeness import Likeness
 from tracer.simulate.stencil import Cutter, Own
 from tracer.snapshot import Snapshot
@@ -85,6 +88,46 @@ def test_who_takes_all_endpoints_for_alike_is_found_out(monkeypatch: pytest.Monk
     assert len(found) >= 4, found
 
 
+def as_plainly(made: MadeCluster, source: str, to: str, limits: Limits | None = None) -> bool:
+    """Whether the answer is the plain walk's."""
+    cluster = Cluster.from_snapshot(Snapshot.from_files(made.files(), limits=limits or Limits()))
+    return trace(cluster, asked(source, to)) == trace(cluster, asked(source, to), is_plain=True)
+
+
+@pytest.mark.parametrize("ways", [20, 50, 119, 120])
+def test_what_a_plain_walk_has_no_room_for_is_cut_off_as_it_is(ways: int) -> None:
+    """40 endpoints before 3 nodes are 120 ways, of which 9 are walked."""
+    assert as_plainly(many(40), "external:203.0.113.9", "198.51.100.7:80", Limits(ways=ways))
+
+
+@pytest.mark.parametrize("lengths", [range(26, 32), [30]])
+def test_the_first_address_of_a_network_is_not_how_the_network_is_called(lengths: Sequence[int]) -> None:
+    """Calico gives a pod the first address of a block, too, and the other nodes' route is called by it."""
+    made = many(40)
+    for node in (made.node(1), made.node(3)):
+        networks = [ip_network(f"10.1.2.4/{length}", strict=False) for length in lengths]
+        node.routes += [{"dst": str(network), "gateway": made.node(2).ip(), "dev": "eth0", "flags": []} for network in networks]
+    assert as_plainly(made, "pod:default/client", "10.96.0.10:80")
+
+
+@pytest.mark.parametrize("behind", ["10.9.9.{}", "10.9.9.{}/31", "10.9.9.0/24"])
+@pytest.mark.parametrize("is_6", [False, True])
+def test_what_lies_behind_a_pod_lies_behind_no_other(behind: str, is_6: bool) -> None:
+    """The client's address is routed through the device of an endpoint, others through the others'."""
+    made = many(40, 2)
+    if is_6:
+        made.services.clear()
+        made.service("web", [pod for pod in made.pods if pod.name != "client"], version=6, type="NodePort", node_port=30080)
+        behind = behind.replace("10.9.9.", "fd00:9::").replace("/31", "/127").replace("/24", "/64")
+    node = made.node(2)
+    pods = enumerate(pod for pod in node.pods if pod.name != "client")
+    ways = [{"dst": behind.format(2 * n), "dev": node.device(pod), "flags": [], "metric": 100 + n} for n, pod in pods]
+    node.texts["ip6-route.json" if is_6 else "ip-route.json"] = json.dumps([*node.ip_route(made.nodes, 6 if is_6 else 4), *ways])
+    for last in (0, 6):
+        client, at = (f"fd00:9::{last}", f"[{node.ip(6)}]") if is_6 else (f"10.9.9.{last}", node.ip())
+        assert as_plainly(made, f"external:{client}", f"{at}:30080")
+
+
 # -- what is walked ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -145,6 +188,8 @@ FIRST, OTHER = own("web-1", 2, "veth1"), own("api-7", 33, "veth7")
         ("10.1.0.2:80, [fd00::2]:80", "10.1.0.33:80, [fd00::33]:80"),
         ("route: 10.1.0.2/32 dev veth1 scope link", "route: 10.1.0.33/32 dev veth7 scope link"),
         ("net.ipv4.conf.veth1.rp_filter", "net.ipv4.conf.veth7.rp_filter"),
+        ("10.1.0.2/24 and fd00::2/64 of veth1", "10.1.0.33/24 and fd00::33/64 of veth7"),
+        ("10.1.0.2/31, fd00::2/127 via 10.1.0.1", None),
         ("10.1.0.23 210.1.0.2 10.1.0.2.9 fd00::2:1 afd00::2", None),
         ("default/web-11, x-default/web-1, default/web-1.svc, default/web-1-a", None),
         ("veth11, aveth1, veth1.100, veth1-x, veth1+", None),
@@ -156,6 +201,17 @@ def test_texts_are_cut_at_whole_words(text: str, filled: str | None) -> None:
     stencil = Cutter(FIRST).cut(text)
     assert (stencil.fill is None) is (filled is None)
     assert stencil.filled(OTHER) == (filled or text)
+
+
+def test_the_settings_of_a_device_with_dots_are_its_own() -> None:
+    """sysctl writes its dots as strokes."""
+    found = settings_by_device(
+        {"net.ipv4.conf.eth0/7.rp_filter": "1", "net.ipv4.neigh.eth0.8.app_solicit": "2", "net.ipv4.ip_forward": "1"}
+    )
+    assert found == {
+        "eth0.7": {("net.ipv4.conf.", ".rp_filter", "1")},
+        "eth0.8": {("net.ipv4.neigh.", ".app_solicit", "2")},
+    }
 
 
 def test_a_name_alone_counts_in_a_place_and_behind_its_namespace() -> None:
