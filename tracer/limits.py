@@ -40,6 +40,10 @@ OPERATIONS = 64
 
 KEPT_HOPS = 20_000
 """How many hops the answers have in all that are kept of one cluster, to be given again: some 20 MB."""
+KEPT_TEXTS = 32
+"""How many texts of routes are kept with what was read of them, and as many of addresses and of devices: the next question is the same."""
+KEPT_TEXT = 262_144
+"""How many characters such a text may have: a longer one is read whenever that is asked."""
 KEPT_LOOKS = 10_000
 """How many look-ups of one file of a node, or of all objects, are kept with what was found."""
 

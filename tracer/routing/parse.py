@@ -10,12 +10,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from fractions import Fraction
+from functools import lru_cache
 from ipaddress import IPv4Network
 from typing import TypeVar
 
 from tracer import pasted
 from tracer.errors import Fault, Faults, ParseError
-from tracer.limits import HOPS
+from tracer.limits import HOPS, KEPT_TEXT, KEPT_TEXTS
 from tracer.packet import Address
 from tracer.patterns import pattern
 from tracer.routing import ip_text, proc_text
@@ -70,11 +71,22 @@ def never_empty(parse: Callable[[str, str], tuple[T, ...]]) -> Callable[[str, st
     return parsed
 
 
+def _read_once(read: Callable[[str, str], T]) -> Callable[[str, str], T]:
+    """Return *read*, which keeps what it made of the last texts: whether anything of a file counts is asked before it is read."""
+    kept = lru_cache(KEPT_TEXTS)(read)
+    return lambda text, file: (kept if len(text) <= KEPT_TEXT else read)(text, file)
+
+
 def parse_links(text: str, file: str = "ip-link.json") -> tuple[Link, ...]:
     """Return the devices of ``ip -d -j link`` (or of ``ip -j addr``, which says less), in the file's order.
 
     :raises ParseError: not that format.
     """
+    return _links(text, file)
+
+
+@_read_once
+def _links(text: str, file: str) -> tuple[Link, ...]:
     return tuple(_link(entry) for entry in load_entries(text, file, "link"))
 
 
@@ -163,6 +175,11 @@ def parse_addresses(text: str, file: str = "ip-addr.json") -> tuple[InterfaceAdd
 
     :raises ParseError: not that format.
     """
+    return _listed_addresses(text, file)
+
+
+@_read_once
+def _listed_addresses(text: str, file: str) -> tuple[InterfaceAddress, ...]:
     return _addresses(load_entries(text, file, "addr"))
 
 
@@ -221,6 +238,11 @@ def parse_routes(text: str, file: str = "ip-route.json") -> tuple[Route, ...]:
     NB: without ``-6`` or ``-4``, ``table all`` lists both families.
     :raises ParseError: not that format.
     """
+    return _routes(text, file)
+
+
+@_read_once
+def _routes(text: str, file: str) -> tuple[Route, ...]:
     return tuple(_route(entry) for entry in load_entries(text, file, "route"))
 
 

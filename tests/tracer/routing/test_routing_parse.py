@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracer.errors import ParseError, TracerError
-from tracer.routing import RouteType, Routing, RuleAction, parse_addresses, parse_links, parse_routes, parse_rules, parse_sysctl
+from tracer.limits import KEPT_TEXT
+from tracer.routing import RouteType, Routing, RuleAction, parse, parse_addresses, parse_links, parse_routes, parse_rules, parse_sysctl
 
 PARSERS = (parse_addresses, parse_links, parse_routes, parse_rules)
 
@@ -266,3 +267,18 @@ def test_settings_are_read_as_people_paste_them(text):
 
 def test_a_setting_that_could_not_be_read_has_no_value():
     assert parse_sysctl("$ cat /proc/sys/net/x\ncat: /proc/sys/net/x: No such file or directory\n") == {}
+
+
+def test_a_text_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether anything of a file counts is asked before it is read; a very long text is kept by nobody."""
+    read: list[object] = []
+    parsed = parse._route
+    monkeypatch.setattr(parse, "_route", lambda entry: (read.append(entry), parsed(entry))[1])
+    text = json.dumps([{"dst": "203.0.113.77", "dev": "once0"}])
+    assert parse.parse_routes(text, "a.json") == parse.parse_routes(text, "a.json")
+    assert len(read) == 1
+    parse.parse_routes(text, "b.json")
+    assert len(read) == 2
+    long = text + " " * KEPT_TEXT
+    assert parse.parse_routes(long) == parse.parse_routes(long)
+    assert len(read) == 4
