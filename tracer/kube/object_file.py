@@ -55,6 +55,8 @@ _ESCAPE = pattern(rb"\\[u/]")
 # How many keys are searched for one by one before an index is made, which costs as much as that many searches.
 _SEARCHES = {Aspect.ADDRESS: 8, Aspect.NAME: 2, Aspect.SERVICE_NAME: 4}
 _MOST_FOUND = 32
+_FEW = 64
+"""So many objects are decoded rather than looked up."""
 UNREAD = b'{"kind": null}'
 """What is stored in the place of something that could not be read: no reader takes it for an object."""
 _BROKEN = (UNREAD, *(words.encode() for words in REFUSALS))
@@ -146,6 +148,7 @@ class ObjectFile:
         self._found: Spans | None = None
         self._indexes: dict[Aspect, dict[bytes, Found]] = {}
         self._escaped: tuple[int, ...] | None = None
+        self._few: dict[str, Sequence[int] | None] = {}
         self._searches: dict[Aspect, dict[bytes, tuple[int, ...]]] = {}
 
     @cached_property
@@ -235,6 +238,19 @@ class ObjectFile:
             return range(len(self))
         typed = (i for i, k in enumerate(self.spans.kinds) if k == kind)
         return sorted({*self.candidates(Aspect.KIND, word), *self.candidates(Aspect.KIND, word + b"List"), *typed})
+
+    def candidates_of(self, kind: str, aspect: Aspect, key: bytes) -> Sequence[int]:
+        """Return the places, ascending, of all objects of this *kind* that may have *key*; of few in a file of another kind all.
+
+        What refers to a Pod or a Service names its kind, so that such a file may hold some: an index of megabytes would be made for none.
+        """
+        if self._kind not in (None, kind):
+            if kind not in self._few:
+                found = self.items_of(kind)
+                self._few[kind] = found if len(found) <= _FEW else None
+            if (few := self._few[kind]) is not None:
+                return few
+        return self.candidates(aspect, key)
 
     def line_of(self, item: int) -> int:
         """Return the line of the file on which object *item* starts, from 1."""

@@ -337,7 +337,7 @@ class Objects:
     def _candidates(self, model: type[M], kind: str, aspect: Aspect, key: str) -> Iterator[M]:
         encoded = key.encode(errors="surrogatepass")
         for file in self._files_with(kind):
-            for item in file.candidates(aspect, encoded):
+            for item in file.candidates_of(kind, aspect, encoded):
                 for candidate in self._models(file, item):
                     # Endpoints are read as slices: the two must not be taken for each other.
                     if isinstance(candidate, model) and getattr(candidate, "legacy", False) is (kind == "Endpoints"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from tracer.errors import ParseError, TracerError
 from tracer.kube import object_file
 from tracer.kube.item_spans import Spans, find_spans
+from tracer.kube.object_file import Aspect
 from tracer.snapshot import Snapshot, yaml_stream
 from tracer.snapshot.summary import summarise
 from tracer.snapshot.text_lines import TextLines
@@ -258,3 +260,20 @@ def test_a_file_is_searched_for_its_objects_once(monkeypatch: pytest.MonkeyPatch
     assert [s.name for s in snapshot.objects.services] == ["a", "b"]
     assert snapshot.objects.service("default", "b") is not None
     assert searched == ["services.json"]
+
+
+def test_few_objects_in_a_file_of_another_kind_are_found_without_an_index() -> None:
+    """An EndpointSlice names the pods behind it, so its file may hold pods: what is asked of pods makes no index of all its addresses."""
+    endpoint = {"addresses": ["10.244.0.9"], "targetRef": {"kind": "Pod", "name": "web-1", "namespace": "default"}}
+    slices = [obj("EndpointSlice", f"web-{n}", addressType="IPv4", endpoints=[endpoint] if n < 3 else [], ports=[]) for n in range(200)]
+    strayed = obj("Pod", "strayed", spec={"nodeName": "n2"}, status={"podIP": "10.244.0.3", "podIPs": [{"ip": "10.244.0.3"}]})
+    pods = [obj("Pod", "web-1", spec={"nodeName": "n1"}, status={"podIP": "10.244.0.9", "podIPs": [{"ip": "10.244.0.9"}]})]
+    files = {"endpointslices.json": {"kind": "List", "items": [*slices, strayed]}, "pods.json": {"kind": "List", "items": pods}}
+    snapshot = Snapshot.from_files({name: json.dumps(value).encode() for name, value in files.items()})
+    for name, address in (("strayed", "10.244.0.3"), ("web-1", "10.244.0.9")):
+        found = snapshot.objects.pod("default", name)
+        assert found is not None and [str(one) for one in found.ips] == [address]
+        assert [p.name for p in snapshot.objects.pods_with_ip(ip_address(address))] == [name]
+    made = next(file for file in snapshot.objects._files if file.path == "endpointslices.json")
+    assert set(made._indexes) == {Aspect.KIND}
+    assert made._searches.get(Aspect.NAME) is None
