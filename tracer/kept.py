@@ -1,4 +1,4 @@
-"""What was worked out and may be asked for again: kept within a bound, what was not asked for longest is let go first.
+"""What was worked out and may be asked for again: kept within a bound, what was kept first is let go first.
 
 Nothing here knows what a value rests on. Whoever keeps one has everything in its key that the value depends on, or keeps the store
 itself beside what its values rest on, so that both are let go together.
@@ -15,7 +15,7 @@ W = TypeVar("W")
 
 
 class Kept(Generic[K, V]):
-    """Values by key, of which the sizes come to no more than *most*."""
+    """Values by key, of which the sizes come to no more than *most*. Several threads may ask and keep: at worst one works out again."""
 
     __slots__ = ("_held", "_most", "size")
 
@@ -29,12 +29,9 @@ class Kept(Generic[K, V]):
         return len(self._held)
 
     def get(self, key: K) -> V | None:
-        """Return what is kept for *key*, None where nothing is: it is the last to be let go now."""
-        held = self._held.pop(key, None)
-        if held is None:
-            return None
-        self._held[key] = held
-        return held[0]
+        """Return what is kept for *key*, None where nothing is."""
+        held = self._held.get(key)
+        return None if held is None else held[0]
 
     def once(self: Kept[K, tuple[W]], key: K, worked_out: Callable[[], W]) -> W:
         """Return what was *worked_out* for *key* before, be it None, else do so now."""
@@ -49,6 +46,13 @@ class Kept(Generic[K, V]):
         self.size += size - (before[1] if before is not None else 0)
         self._held[key] = value, size
         while self.size > self._most:
-            _, dropped = self._held.pop(next(iter(self._held)))
-            self.size -= dropped
+            try:
+                oldest = next(iter(self._held), None)
+            except RuntimeError:  # another thread keeps something just now, and looks at the bound itself
+                break
+            if oldest is None:
+                self.size = 0
+                break
+            dropped = self._held.pop(oldest, None)
+            self.size -= dropped[1] if dropped is not None else 0
         return value

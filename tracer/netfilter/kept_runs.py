@@ -216,7 +216,7 @@ class KeptRuns:
         node = self._known.first
         self._own.add(id(node))
         for part, rule, answer in events:
-            node.part, node.rule = part, rule
+            node.rule, node.part = rule, part  # another thread that comes between asks what leads it nowhere
             key = answer if answer is True or answer is False or not isinstance(answer, Alters) else answer.told
             node = node.answers.setdefault(key, _Node())
             self._own.add(id(node))

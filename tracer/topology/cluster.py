@@ -82,7 +82,7 @@ class Cluster:
         return found
 
     def looked_up(self, key: tuple[Hashable, ...], worked_out: Callable[[], T]) -> T:
-        """Return the same of something that only addresses name, of which there are many: what was not asked for longest is let go."""
+        """Return the same of something that only addresses name, of which there are many: what was kept first is let go."""
         found: T = self._looks.once(key, worked_out)
         return found
 
