@@ -115,6 +115,27 @@ class _Drawing:
         for net in self._nets():
             self._rule("nat", f"-A POSTROUTING -d {net} -j MASQUERADE")
 
+    def _translated_by_address(self) -> None:
+        if self._version == 4:
+            to = self._random.choice(("SNAT --to-source 192.168.0.50-192.168.0.60", "NETMAP --to 10.7.0.0/16"))
+            for net in self._nets():
+                self._rule("nat", f"-A POSTROUTING -d {net} -j {to}")
+
+    def _behind_pods(self) -> None:
+        """Routes to what lies behind some endpoints, the client outside among it."""
+        node, places = self._some_node(), enumerate(pod for pod in self._some() if not pod.host_network)
+        to = (
+            self._random.choice(("203.0.113.{}", "203.0.113.0/24"))
+            if self._version == 4
+            else self._random.choice(("2001:db8::{}", "2001:db8::/64"))
+        )
+        node.texts["ip-route.json" if self._version == 4 else "ip6-route.json"] = json.dumps(
+            [
+                *node.ip_route(self._made.nodes, self._version),
+                *({"dst": to.format(9 + n), "dev": node.device(pod), "flags": [], "metric": n} for n, pod in places if pod.node is node),
+            ]
+        )
+
     def _untracked(self) -> None:
         for net in self._nets():
             self._rule("raw", f"-A PREROUTING {self._random.choice(('-d', '-s'))} {net} -j CT --notrack")

@@ -74,10 +74,15 @@ def translate(target: m.Target, packet: Packet, hook: Hook, addresses: Addresses
             raise TypeError(f"{type(target).__name__} is not a NAT target")
 
 
+def is_worked_out(target: m.Target) -> bool:
+    """Return whether what *target* writes is worked out of the packet's addresses: by a hash of them, or of their bits."""
+    chosen = target.range if isinstance(target, m.Dnat | m.Snat) else None
+    return isinstance(target, m.Netmap) or (chosen is not None and chosen.low != chosen.high)
+
+
 def _asks_for_unsaid(target: m.Target, packet: Packet) -> Address | None:
     """The address of the packet that *target* looks at, where only its node is known."""
-    chosen = target.range if isinstance(target, m.Dnat | m.Snat) else None
-    if not isinstance(target, m.Netmap) and (chosen is None or chosen.low == chosen.high):
+    if not is_worked_out(target):
         return None
     return next((a for a in (packet.source, packet.destination) if unsaid(a) is not None), None)
 

@@ -53,7 +53,16 @@ class Ran:
     view: View
 
 
-Asked = Called | Looked | Ran
+@dataclass(frozen=True, slots=True)
+class WorkedOut:
+    """What *work* made of a value of the walk's own, asking nobody: a hash of an address, say."""
+
+    work: Callable[[Any], object]
+    given: object
+    answer: object
+
+
+Asked = Called | Looked | Ran | WorkedOut
 
 
 class Notes:
@@ -82,6 +91,11 @@ class Notes:
         """Note that a packet came to a chain."""
         if self.listening:
             self._found.append(Ran(runs, view))
+
+    def worked_out(self, work: Callable[[T], object], given: T) -> None:
+        """Note that the walk goes on with what *work* makes of *given*."""
+        if self.listening:
+            self._found.append(WorkedOut(work, given, work(given)))
 
     def stand_in(self, inner: T) -> T:
         """Return what answers as *inner* does, and notes what it is asked."""

@@ -22,7 +22,7 @@ from tracer.netfilter.kept_runs import KeptRuns, KnownRuns
 from tracer.netfilter.leaf import Leaf, StepList
 from tracer.netfilter.model import Hook, Priority
 from tracer.netfilter.registered import Registered, is_before
-from tracer.netfilter.translate import Addresses, Translation, manipulates_source, translate
+from tracer.netfilter.translate import Addresses, Translation, is_worked_out, manipulates_source, translate
 from tracer.netfilter.view import View
 from tracer.packet import Address, Family, Packet, Protocol, unsaid
 from tracer.refusals import RESET
@@ -378,7 +378,10 @@ class HookRunner:
         if leaf.target is None or crossing.connection is None:
             raise TypeError("a NAT leaf has a target and a tracked connection")
         merged, crossing = _carried(walk, crossing, leaf)
-        ways = list(translate(leaf.target, merged.packet, hook, self.addresses(crossing)))
+        translated = partial(_translations, leaf.target, hook, self.addresses(crossing))
+        ways = translated(merged.packet)
+        if self.notes is not None and is_worked_out(leaf.target):
+            self.notes.worked_out(lambda packet: [way.packet for way in translated(packet)], merged.packet)
         for number, way in enumerate(ways):
             if way.packet is None:
                 at = {"node": crossing.stack.name, "rule": leaf.where}
@@ -404,6 +407,10 @@ class HookRunner:
         moved = walk.moved or (walk.existing and walk.midstream and not walk.answering)
         walk = changed(walk, packet=packet, visit=visit, probability=odds, source_port_certain=certain, moved=moved)
         return _settled(walk, crossing, crossing.connection.translated(packet), source=source)
+
+
+def _translations(target: m.Target, hook: Hook, addresses: Addresses, packet: Packet) -> list[Translation]:
+    return list(translate(target, packet, hook, addresses))
 
 
 def _tied(stack: NodeStack, hook: Hook, family: Family, stages: Sequence[tuple[int, _Plain]]) -> Sequence[_Stage]:

@@ -22,7 +22,7 @@ from tracer.packet import Address
 from tracer.routing import Routing
 from tracer.routing.model import InterfaceAddress, Link, Route
 from tracer.routing.sysctl import Sysctls
-from tracer.simulate.asked import Asked, Called, Looked, Ran, is_stand_in
+from tracer.simulate.asked import Asked, Called, Looked, Ran, WorkedOut, is_stand_in
 from tracer.simulate.cells import Cells, Setting, settings_by_device
 from tracer.simulate.stencil import CannotCutError, Cutter, Own, Stencil
 from tracer.simulate.walk import Visit, Walk
@@ -85,6 +85,8 @@ class Likeness:
                 view = asked.view
                 met |= {view.packet.source, view.packet.destination, view.in_device, view.out_device, view.phys_in, view.phys_out}
                 return _ran(asked.runs, asked.view, cutter)
+            case WorkedOut():
+                return _worked_out(asked, cutter)
             case Looked() if (by_cell := self._by_cell(asked.held)) is not None:
                 return by_cell
             case Looked(_, Sysctls() as settings):
@@ -126,6 +128,8 @@ def _each_once(asked: Sequence[Asked]) -> Iterator[Asked]:
                 key = id(value)
             case Ran(runs, view):
                 key = (id(runs), id(view))
+            case WorkedOut():
+                key = id(one)
         try:
             if key in seen:
                 continue
@@ -154,6 +158,13 @@ def _called(asked: Called, cutter: Cutter, met: set[object]) -> tuple[Callable[[
         return bool(_same(asked.method(*args, **named), answered.filled(own)))
 
     return check, given.fill is not None
+
+
+def _worked_out(asked: WorkedOut, cutter: Cutter) -> Callable[[Own], bool] | None:
+    given, answered = cutter.cut(asked.given), cutter.cut(asked.answer)
+    if given.fill is None:
+        return None
+    return lambda own: bool(asked.work(given.filled(own)) == answered.filled(own))
 
 
 def _same(answer: Any, wanted: Any) -> bool:
@@ -343,7 +354,7 @@ def _hops(route: Route, own: Own) -> list[object]:
 
 
 def _kind(address: Address) -> tuple[bool, ...]:
-    return address.is_loopback, address.is_link_local, address.is_multicast, address.is_unspecified, address.is_reserved
+    return address.is_global, address.is_loopback, address.is_link_local, address.is_multicast, address.is_unspecified, address.is_reserved
 
 
 def _core(walk: Walk) -> tuple[object, ...]:

@@ -128,6 +128,23 @@ def test_what_lies_behind_a_pod_lies_behind_no_other(behind: str, is_6: bool) ->
         assert as_plainly(made, f"external:{client}", f"{at}:30080")
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "-d 10.1.2.0/24 -j SNAT --to-source 192.168.0.50-192.168.0.60",
+        "-j SNAT --to-source 192.168.0.50-192.168.0.60 --persistent",
+        "-d 10.1.2.0/24 -j NETMAP --to 10.7.7.0/24",
+    ],
+)
+@pytest.mark.parametrize(("source", "to"), [("pod:default/client", "10.96.0.10:80"), ("external:203.0.113.9", "192.168.0.11:30080")])
+def test_what_the_kernel_works_out_of_an_address_is_worked_out_of_each(rule: str, source: str, to: str) -> None:
+    """Which address of a range a flow gets is a hash of its addresses (find_best_ips_proto)."""
+    made = many(40)
+    for node in made.nodes:
+        node.rules.append(("nat", f"-A POSTROUTING {rule}"))
+    assert as_plainly(made, source, to)
+
+
 # -- what is walked ---------------------------------------------------------------------------------------------------------------------
 
 
