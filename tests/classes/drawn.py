@@ -15,8 +15,8 @@ from tests.made_cluster import MadeCluster, MadeNode, MadePod
 
 Json = dict[str, object]
 _FEW = 6
-_TOOLS = ("_some_node", "_some", "_ip", "_nets", "_rule")
-_MODES = ("mode:iptables", "mode:nftables", "mode:ipvs")
+_TOOLS = ("_ipvs", "_some_node", "_some", "_ip", "_nets", "_rule")
+_ASSUMED = ("network:routes-pods", "network:drops-pods", "front:node-port", "front:kept", "front:pod", "enters:n1")
 
 
 @dataclass(kw_only=True)
@@ -50,13 +50,11 @@ class _Drawing:
         for feature in self._features:
             getattr(self, f"_{feature}")()
         lb = "198.51.100.7" if is_4 else None
+        if random.random() < 0.2:
+            self._ipvs()
         made.service("web", self._web, version=self._version, type="LoadBalancer", node_port=30080, lb_ip=lb, local=random.random() < 0.2)
-        assume: tuple[str, ...] = ()
-        if random.random() < 0.3:  # no node has rules: they are modelled, in any mode
-            for node in made.nodes:
-                node.without |= {"iptables-save.txt", "ip6tables-save.txt", "kube-proxy-mode.txt"}
-            assume = (random.choice(_MODES),)
-            self._features.append(assume[0])
+        assume: tuple[str, ...] = (random.choice(_ASSUMED),) if random.random() < 0.3 else ()
+        self._features += assume
         ip, outside = made.services[0].cluster_ip, "203.0.113.9" if is_4 else "2001:db8::9"
         to = f"{ip}:80" if is_4 else f"[{ip}]:80"
         node = self._some_node()
@@ -70,6 +68,27 @@ class _Drawing:
         if is_4 and (self._count <= _FEW or not self._features):  # a SYN that is dropped is drawn again, for each way of a balancer
             questions.append((f"external:{outside}", "198.51.100.7:80", assume))
         return DrawnCluster(made=made, questions=questions, features=self._features)
+
+    def _ipvs(self) -> None:
+        """IPVS in front of the Service, which kube-proxy's rules do not know then: real servers of several weights and ways."""
+        random, is_4 = self._random, self._version == 4
+        scheduler, persistent = random.choice(("rr", "wrr", "sh", "mh", "lc")), random.choice(("", "", " -p 10800"))
+        for node in self._made.nodes:
+            node.texts |= {f"{name}-save.txt": self._made.dump(node, version) for name, version in (("iptables", 4), ("ip6tables", 6))}
+            node.texts["kube-proxy-mode.txt"] = "ipvs\n"
+            node.sysctl["net.ipv4.vs.conntrack"] = "1"
+            address = "10.96.0.10" if is_4 else "fd00:96::a"
+            node.held.append(("kube-ipvs0", address, 32 if is_4 else 128))
+            lines = []
+            for virtual in (_with_port(address, 80), _with_port(node.ip(self._version), 30080)):
+                lines.append(f"-A -t {virtual} -s {scheduler}{persistent}")
+                lines += [
+                    f"-a -t {virtual} -r {_with_port(self._ip(pod), pod.port)} {how} -w {weight}"
+                    for pod in self._web
+                    for how, weight in (random.choice((("-m", 1), ("-m", 1), ("-m", 1), ("-m", 2), ("-m", 0), ("-g", 1))),)
+                ]
+            node.texts["ipvsadm-save.txt"] = "\n".join(lines) + "\n"
+        self._features.append("ipvs")
 
     def _some_node(self) -> MadeNode:
         return self._random.choice(self._made.nodes)
@@ -241,6 +260,10 @@ class _Drawing:
     def _remembered(self) -> None:
         self._rule("filter", "-A FORWARD -m recent --name seen --rdest --set")
         self._rule("filter", "-A FORWARD -m recent --name seen --rdest --update --seconds 60 --hitcount 2 -j DROP")
+
+
+def _with_port(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 FEATURES = [name[1:] for name, value in vars(_Drawing).items() if isfunction(value) and name not in ("__init__", "cluster", *_TOOLS)]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
+from itertools import chain, islice
 from typing import Any, Protocol, TypeVar
 
 from tracer.frozen import changed
@@ -111,6 +112,11 @@ class Classes:
         if not self._may_group(before):
             yield from ways
             return
+        begun = tuple(islice(ways, 2))
+        if len(begun) < 2:  # nothing parts here: it may in what comes next, as IPVS is asked behind NAT
+            yield from begun
+            return
+        ways = chain(begun, ways)
         self._groups += 1
         group, classes = self._groups, dict[object, list[tuple[Likeness, _Frame]]]()
         passed = _addresses_of(before)

@@ -180,6 +180,17 @@ def test_a_rule_that_names_an_endpoint_keeps_its_words(rule: str) -> None:
     assert not result.differing
 
 
+def test_real_servers_of_ipvs_are_of_classes_too() -> None:
+    """IPVS is asked behind NAT, which leaves the packet as it is: that is no place where ways part."""
+    clusters = [cluster for seed in range(30) if "ipvs" in (cluster := drawn(seed, 20, features=[])).features]
+    result = Compared()
+    for cluster in clusters:
+        compare(cluster, result)
+    assert not result.differing
+    assert len(clusters) > 3
+    assert result.counts["ways that were walked"] < result.counts["ways"]
+
+
 def test_few_destinations_are_walked_each() -> None:
     counts: Counter[str] = Counter()
     with grouped(16, counts):
