@@ -70,7 +70,7 @@ class _Marked(Written):
 
     def steps(self, steps: Sequence[Step]) -> object:
         """Return the mark of *steps*."""
-        return self._placed(f"[{','.join(map(self._text_of, steps))}]") if steps else []
+        return self._placed("[" + ",".join(map(self._text_of, steps)) + "]") if steps else []
 
     def _placed(self, text: str) -> str:
         self.texts.append(text)

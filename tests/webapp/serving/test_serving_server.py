@@ -29,8 +29,10 @@ HEAVY_NICE = lanes()[Lane.HEAVY].nice
 
 
 def stored(folder: Path, data: Path) -> str:
-    """Store a cluster with a Service of many endpoints and one of few; return its id."""
+    """Store a cluster with a Service of many endpoints and one of few; return its id. Chance on the way makes each a walk of its own."""
     cluster = MadeCluster(nodes=3)
+    chance = "-A FORWARD -d 10.1.0.0/16 -p tcp -m statistic --mode random --probability 0.5 -j MARK --set-xmark 0x8/0x8"
+    cluster.node(1).rules.append(("mangle", chance))
     many = [cluster.pod(f"web-{n}", n % 3 + 1) for n in range(150)]
     cluster.service("web", many, type="LoadBalancer", node_port=30080, lb_ip="198.51.100.7")
     cluster.service("few", many[:2], type="LoadBalancer", node_port=30081, lb_ip="198.51.100.8")
