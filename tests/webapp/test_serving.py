@@ -169,6 +169,7 @@ def test_a_kill_in_mid_upload_loses_nothing(tmp_path: Path, start_server: Callab
     browser = Browser(first.url)
     _, location, _ = browser.upload("kept.tar.gz", packed(write_cluster(tmp_path / "c")))
     browser_page = wait_for_page(browser, "kept")
+    wait_for_file(first.data / "snapshots")  # the page names what is still being read, too
     action, body, headers = browser.form("lost.tar.gz", bytes(3_000_000))
     wire = browser.connection()
     wire.putrequest("POST", action)
@@ -187,6 +188,14 @@ def test_a_kill_in_mid_upload_loses_nothing(tmp_path: Path, start_server: Callab
     assert "lost" not in browser.get("/snapshots")
     assert {path.name: path.read_bytes() for path in (second.data / "snapshots").iterdir()} == stored
     assert location
+
+
+def wait_for_file(folder: Path) -> None:
+    """Wait until there is something in *folder*."""
+    deadline = time.monotonic() + 20
+    while not (folder.exists() and any(folder.iterdir())):
+        assert time.monotonic() < deadline, f"nothing in {folder}"
+        time.sleep(0.05)
 
 
 def wait_for_page(browser: Browser, name: str) -> str:
