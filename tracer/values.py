@@ -1,8 +1,8 @@
 """Frozen dataclasses whose methods are written when they are first used: a process that answers one question makes values of few classes.
 
-dataclass takes what dataclasses.dataclass takes, and the class is used as that one's. To write a class's methods
-takes time at every start, also where no value of it is made. Here it gets them when a value is first made, compared, hashed or shown: they are
-the methods of a twin with the same fields, which ``dataclasses`` writes. Any other class is left to ``dataclasses`` as it is.
+dataclass takes what dataclasses.dataclass takes, and the class is used as that one's. To write a class's methods takes time at every
+start, also where no value of it is made. Here it gets them when a value is first made, compared, hashed or shown: they are the methods
+of a twin with the same fields, which ``dataclasses`` writes. Any other class is left to ``dataclasses`` as it is.
 NB: rests on that those methods name no class, which tests/tracer/test_values.py holds against ``dataclasses`` itself.
 """
 
