@@ -16,7 +16,10 @@ _Json = dict[str, Any]
 def carriers_folded(answer: Mapping[str, Any]) -> _Json:
     """Return *answer* with the hops of carriers inside those that sent them. Outcomes without any are the very same values."""
     outcomes = [_folded(outcome) for outcome in answer["outcomes"]]
-    return {**answer, "outcomes": outcomes}
+    if "classes" not in answer:
+        return {**answer, "outcomes": outcomes}
+    classes = [one | {"outcome": _folded(one["outcome"])} for one in answer["classes"]]
+    return {**answer, "outcomes": outcomes, "classes": classes}
 
 
 def _folded(outcome: _Json) -> _Json:

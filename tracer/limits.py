@@ -50,8 +50,13 @@ KEPT_LOOKS = 10_000
 KEPT_RUNS = 20_000
 """How many walks of chains are kept of one cluster, and those of one question more: each with what it asked and its steps, some 2 KB."""
 
-KEPT_TEXT = 8_000_000
+KEPT_JSON = 8_000_000
 """How many characters of JSON are kept of steps that the answers of one batch have in common."""
+
+TOLD = 1_000
+"""How many outcomes an answer's JSON tells one by one unless it is asked for all; of more, one of each class."""
+ODDS_HEX = 4_096
+"""How many hexadecimal digits exact odds may have that are written out; longer ones are told after those of the outcome before."""
 
 PIECES = 2_000
 """How many things one pasted text may hold. One of more is not cut: it is taken for what its beginning is."""

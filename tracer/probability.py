@@ -68,12 +68,6 @@ def from_text(text: str) -> Fraction:
     return Fraction(_number(found["numerator"]), denominator)
 
 
-def rounded_texts(texts: Sequence[str]) -> tuple[Fraction, ...]:
-    """Return the odds that :func:`to_text` wrote, :func:`rounded`. :raises ParseError: one of *texts* is no such fraction."""
-    read = {text: from_text(text) for text in dict.fromkeys(texts)}
-    return rounded([read[text] for text in texts])
-
-
 def _digits(number: int) -> str:
     pieces: list[str] = []
     while number >= _PIECE:

@@ -12,9 +12,11 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
+from tracer.limits import TOLD
 from tracer.packet import Address, Packet, unsaid
 from tracer.probability import to_text
 from tracer.query import Query
+from tracer.told_odds import Share, is_long, summed, told, told_in_a_row
 from tracer.values import dataclass
 
 VERSION = 1
@@ -184,7 +186,6 @@ class Written:
 
     def __init__(self) -> None:
         self._dicts: dict[int, tuple[Packet | Step, dict[str, object]]] = {}
-        self._odds: dict[Fraction, str] = {}
 
     def packet(self, packet: Packet) -> object:
         """Return ``packet.to_dict()``."""
@@ -199,13 +200,6 @@ class Written:
         if found is None:
             found = self._dicts[id(value)] = value, value.to_dict()  # the value is held so that its id stays its own
         return found[1]
-
-    def odds(self, odds: Fraction) -> str:
-        """Return *odds* as text."""
-        found = self._odds.get(odds)
-        if found is None:
-            found = self._odds[odds] = to_text(odds)
-        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,6 +291,8 @@ class Also:
 
 
 ASSUME = "assume"
+NOT_CHECKED = "DATA_MISSING"
+"""The code of the finding that says once for a whole answer, beside whichever outcome comes first, what could not be checked."""
 LATER = frozenset(
     {
         "HANDSHAKE_UNFINISHED",
@@ -319,7 +315,8 @@ class Outcome:
     only a share of the whole, split evenly so that the sum stays 1; it is no estimate, and pages show no odds for it.
     *left_from* is the node that a packet left the cluster from. *assumes* are the words of the assumptions that it rests on.
     *also* are the other ways that end just so where something else holds, *remarks* what therefore makes no difference, and what becomes
-    of what is sent later (``LATER``).
+    of what is sent later (``LATER``). *of_class* is the same value for all outcomes that differ in nothing but an endpoint's addresses and
+    names (and what draws it), None where there is no other.
     """
 
     probability: Fraction
@@ -338,6 +335,7 @@ class Outcome:
     also: tuple[Also, ...] = ()
     remarks: tuple[Unknown, ...] = ()
     assumes: tuple[str, ...] = ()
+    of_class: object = field(default=None, compare=False, repr=False)
 
     @property
     def id(self) -> str:
@@ -350,10 +348,16 @@ class Outcome:
         parts.extend(remark.text for remark in self.remarks if remark.code == "SYN_DRAWN_AGAIN")
         return hashlib.sha1("\n".join(parts).encode(), usedforsecurity=False).hexdigest()[:10]
 
-    def to_dict(self, *, with_steps: bool, written: Written | None = None) -> dict[str, object]:
-        """Return the outcome as trace-json.md writes it; *written* holds what was written of the answer before."""
+    @property
+    def chance(self) -> Fraction | None:
+        """Return the chance of the last rule of chance on the way there, None where there was none."""
+        steps = (step for hop in reversed(self.hops) for step in reversed(hop.steps))
+        return next((step.chance for step in steps if step.chance is not None), None)
+
+    def to_dict(self, *, with_steps: bool, written: Written | None = None, head: Mapping[str, object] | None = None) -> dict[str, object]:
+        """Return the outcome as trace-json.md writes it; *written* holds what was written of the answer before, *head* its id and odds."""
         written = written or Written()
-        out: dict[str, object] = {"id": self.id, "probability": written.odds(self.probability), "disposition": self.disposition.value}
+        out: dict[str, object] = {**(head or {"id": self.id, **told(self.probability)}), "disposition": self.disposition.value}
         out["reason"] = self.reason.to_dict() if self.reason else None
         out["destination"] = self.destination.to_dict() if self.destination else None
         out["source_seen"] = _seen(*self.source_seen) if self.source_seen else None
@@ -447,18 +451,93 @@ class Trace:
     unknowns: tuple[Unknown, ...] = ()
     assumptions: tuple[Assumption, ...] = ()
 
-    def to_dict(self, *, with_steps: bool = True, written: Written | None = None) -> dict[str, Any]:
+    @property
+    def classes(self) -> tuple[OutcomeClass, ...]:
+        """Return the outcomes, those together that differ in nothing but an endpoint's addresses and names, in the order of the first."""
+        found: dict[object, list[Outcome]] = {}
+        for outcome in self.outcomes:
+            found.setdefault(_kind(outcome), []).append(outcome)
+        return tuple(OutcomeClass(tuple(members)) for members in found.values())
+
+    def told(self, *, expand: bool = False) -> tuple[Outcome, ...]:
+        """Return the outcomes that are told one by one: all (*expand*), or where there are many, the first of each class."""
+        if expand or len(self.outcomes) <= TOLD:
+            return self.outcomes
+        return tuple(one.first for one in self.classes)
+
+    def to_dict(self, *, with_steps: bool = True, written: Written | None = None, expand: bool = False) -> dict[str, Any]:
         """Return the answer as trace-json.md writes it. *with_steps* lists every matched rule; *written* writes packets and steps.
 
-        NB: packets and steps that outcomes have in common are one dict, for reading only.
+        *expand*: all outcomes are told one by one, however many. NB: packets and steps that outcomes have in common are one dict, for
+        reading only; so is the first outcome of a class.
         """
         written = written or Written()
+        outcomes = self.told(expand=expand)
+        dicts = [
+            outcome.to_dict(with_steps=with_steps, written=written, head=head)
+            for outcome, head in zip(outcomes, _heads(outcomes), strict=True)
+        ]
         return {
             "version": VERSION,
             "id": self.query.id,
             "query": self.query.to_dict(),
             "lookups": [x.to_dict() for x in self.lookups],
-            "outcomes": [o.to_dict(with_steps=with_steps, written=written) for o in self.outcomes],
+            "outcomes": dicts,
+            **self._of_classes(outcomes, dicts),
             "unknowns": [u.to_dict() for u in self.unknowns],
             "assumptions": [a.to_dict() for a in self.assumptions],
         }
+
+    def _of_classes(self, told: Sequence[Outcome], dicts: Sequence[Mapping[str, object]]) -> dict[str, object]:
+        """The classes, where there are any that hold more than one outcome; and whether the outcomes are only one of each."""
+        classes = self.classes
+        if len(classes) == len(self.outcomes):
+            return {}
+        written = {id(outcome): found for outcome, found in zip(told, dicts, strict=True)}
+        whole = {} if len(told) == len(self.outcomes) else {"outcomes_expanded": False}
+        return {**whole, "classes": [one.to_dict(written[id(one.first)]) for one in classes]}
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeClass:
+    """Outcomes that differ in nothing but the addresses and names of an endpoint, and what draws it."""
+
+    members: tuple[Outcome, ...]
+
+    @property
+    def first(self) -> Outcome:
+        """Return the one that stands for all."""
+        return self.members[0]
+
+    @property
+    def share(self) -> Fraction:
+        """Return the odds of all."""
+        return summed(outcome.probability for outcome in self.members)
+
+    def to_dict(self, first: Mapping[str, object]) -> dict[str, object]:
+        """Return the class as trace-json.md writes it; *first* is what was written of its first outcome."""
+        places = [outcome.destination for outcome in self.members if outcome.destination is not None]
+        nodes = sorted({place.node for place in places if place.node is not None})
+        members = {"count": len(self.members), "endpoints": [place.to_dict() for place in places], "nodes": nodes}
+        return {**told(self.share, "share"), "outcome": first, "members": members}
+
+
+def _heads(outcomes: Sequence[Outcome]) -> list[dict[str, object]]:
+    """The id and the odds of each of *outcomes*."""
+    names = [outcome.id for outcome in outcomes]
+    shares = [
+        Share(name, outcome.probability, outcome.chance if is_long(outcome.probability) else None)
+        for name, outcome in zip(names, outcomes, strict=True)
+    ]
+    return [{"id": name, **odds} for name, odds in zip(names, told_in_a_row(shares), strict=True)]
+
+
+def _kind(outcome: Outcome) -> object:
+    """What outcomes of one class have in common. What was found of one alone makes it one of its own."""
+    if outcome.of_class is None:
+        return id(outcome)
+    return id(outcome.of_class), tuple(_place(f) for f in outcome.findings if f.code != NOT_CHECKED)
+
+
+def _place(found: Reason) -> tuple[object, ...]:
+    return (found.code, found.severity, found.hop, found.step, found.reply) if isinstance(found, Finding) else (found.code,)

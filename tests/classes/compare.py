@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import tracer.simulate.classes as by_classes
 from tests.classes.drawn import DrawnCluster
@@ -15,6 +17,7 @@ from tracer.query import Query, parse_destination, parse_source
 from tracer.simulate import trace
 from tracer.simulate.walk import Ending
 from tracer.snapshot import Snapshot
+from tracer.told_odds import read_odds
 from tracer.topology.cluster import Cluster
 
 _LARGE = Limits(work=3_000_000, settings=1)
@@ -71,5 +74,35 @@ def ask(cluster: Cluster, query: Query, result: Compared, said: str, *, many: in
     if any(unknown.code == "UNSUPPORTED" for unknown in plain.unknowns):
         result.counts["answers that were cut off (not compared)"] += 1
         return
-    if found.to_dict(with_steps=True) != plain.to_dict(with_steps=True) or found != plain:
-        result.differing.append(said)
+    told, reference = (one.to_dict(with_steps=True, expand=True) for one in (found, plain))
+    wrong = wrong_classes(told)
+    told.pop("classes", None)
+    if wrong or told != reference or found != plain:
+        result.differing.append(f"{said} {wrong}".rstrip())
+
+
+def wrong_classes(answer: dict[str, Any]) -> str:
+    """Return what is wrong with the classes of *answer*, which tells all outcomes; "" where nothing is."""
+    outcomes = answer["outcomes"]
+    if sum(read_odds(outcomes)) != 1:
+        return "the odds are not 1 in all"
+    if "classes" not in answer:
+        return ""
+    classes = answer["classes"]
+    if sum(read_odds([odds_of_share(one) for one in classes])) != 1:
+        return "the shares are not 1 in all"
+    if sum(one["members"]["count"] for one in classes) != len(outcomes):
+        return "the members are not the outcomes"
+    places = Counter(_place(outcome["destination"]) for outcome in outcomes if outcome["destination"])
+    if Counter(_place(place) for one in classes for place in one["members"]["endpoints"]) != places:
+        return "the members' destinations are not the outcomes'"
+    return "" if all(one["outcome"] in outcomes for one in classes) else "a class has an outcome that is none"
+
+
+def odds_of_share(one: dict[str, Any]) -> dict[str, Any]:
+    """Return the share of a class under the names that an outcome's odds have."""
+    return {name.replace("share", "probability"): value for name, value in one.items() if name.startswith("share")}
+
+
+def _place(place: dict[str, Any]) -> str:
+    return json.dumps(place, sort_keys=True)

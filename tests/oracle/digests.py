@@ -38,7 +38,7 @@ GENERATORS = (
     *(f"tests/tracer/routing/{name}.py" for name in ("routing_frames", "routing_netns", "routing_random", "routing_worlds")),
 )
 TESTED = (
-    "errors", "forks", "frozen", "kept", "limits", "packet", "pasted", "probability", "query", "refusals", "stack_protocols", "trace",
+    "errors", "forks", "frozen", "kept", "limits", "packet", "pasted", "probability", "query", "refusals", "stack_protocols", "told_odds", "trace",
     "conntrack", "front", "frontends", "netfilter", "routing", "simulate", "snapshot", "topology",
 )  # fmt: skip
 """Modules and packages of the engine that an oracle's question passes through."""

@@ -51,7 +51,7 @@ def test_they_are_what_json_dumps_gives(with_steps: bool) -> None:
 
 
 def test_what_is_kept_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answer_lines, "KEPT_TEXT", 1_000)
+    monkeypatch.setattr(answer_lines, "KEPT_JSON", 1_000)
     lines, found = AnswerLines(), answers()
     for answer in found:
 

@@ -12,10 +12,16 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.frozen_links import made_document
+from tests.made_cluster import MadeCluster
 from tests.made_traces import Made, dropped_trace, lb_trace, unknown_trace
+from tracer.explain.findings import diagnose
+from tracer.query import Query, parse_destination, parse_source
+from tracer.simulate import trace
+from tracer.snapshot import Snapshot
+from tracer.topology.cluster import Cluster
 from tracer.trace import Trace
-from webapp.answering.document import Answer
-from webapp.exports.formats import ExportError, export, json_parts
+from webapp.answering.document import Answer, document
+from webapp.exports.formats import ExportError, export, json_parts, json_text
 from webapp.questions.trace_query import TraceQuery, parse
 
 HOSTILE = Made(service='a"><script>alert(1)</script>/</text>{x|y}', pod='p</text>"; x -> y [label="z"] end\\').trace()
@@ -137,6 +143,27 @@ def test_sampling_walks_the_tree_in_order() -> None:
             if draw < so_far:
                 break
         assert answer.sample(seed).answer["outcomes"][0]["id"] == outcome.id
+
+
+def test_json_tells_classes_as_the_command_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The document keeps of a class the place of its first outcome; of very many outcomes only the first of each class is told."""
+    cluster = MadeCluster(3)
+    cluster.service(
+        "web", [cluster.pod(f"web-{i}", i % 3 + 1) for i in range(60)], type="LoadBalancer", node_port=30080, lb_ip="198.51.100.7"
+    )
+    read = Cluster.from_snapshot(Snapshot.from_files(cluster.files()))
+    question = Query(source=parse_source("external:203.0.113.9"), destination=parse_destination("198.51.100.7:80"))
+    found = diagnose(read, trace(read, question))
+    answer = Answer(document(found, read.snapshot, snapshot={}, engine_version="0"))
+    for most in (1_000, 100):
+        for module in ("tracer.trace", "webapp.answering.document"):
+            monkeypatch.setattr(f"{module}.TOLD", most)
+        for expand in (False, True):
+            told = json.loads(json_text(answer, TraceQuery(expand=("all",) if expand else ())))
+            for outcome in (*told["outcomes"], *(one["outcome"] for one in told["classes"])):
+                del outcome["stations"]
+            assert told == json.loads(json.dumps(found.to_dict(expand=expand)))
+            assert len(told["outcomes"]) == (180 if expand or most == 1_000 else 9)
 
 
 def test_json_comes_in_parts_that_are_the_whole() -> None:

@@ -14,7 +14,7 @@ from django.test import Client
 
 from tests.conftest import PROJECT
 from tests.made_cluster import MadeCluster
-from tracer.probability import from_text
+from tracer.told_odds import read_odds
 from webapp.storing import stored_snapshots
 
 ENDPOINTS = 500  # 31 bits a draw: about 470 draws have more than 4300 digits
@@ -38,12 +38,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_odds_are_exact_and_sum_to_one(folder: Path) -> None:
     command = [sys.executable, "manage.py", "trace", str(folder), "--from", "pod:default/client", "--to", "10.96.0.10:80"]
     answer = json.loads(subprocess.run([*command, "--format", "json"], cwd=PROJECT, capture_output=True, check=True, timeout=120).stdout)
-    assert max(len(outcome["probability"]) for outcome in answer["outcomes"]) > 2 * 4300
+    assert max(len(outcome["probability"]) for outcome in answer["outcomes"]) < 200
     assert len(answer["outcomes"]) == ENDPOINTS
-    assert sum(from_text(outcome["probability"]) for outcome in answer["outcomes"]) == 1
-    text = subprocess.run(command, cwd=PROJECT, capture_output=True, check=True, timeout=120, text=True).stdout
+    odds = read_odds(answer["outcomes"])
+    assert max(share.denominator.bit_length() for share in odds) > 31 * ENDPOINTS // 2
+    assert sum(odds) == 1
+    text = subprocess.run([*command, "--expand"], cwd=PROJECT, capture_output=True, check=True, timeout=120, text=True).stdout
     assert text.count("= delivered") == ENDPOINTS
     assert max(map(len, text.splitlines())) < 1000
+    text = subprocess.run(command, cwd=PROJECT, capture_output=True, check=True, timeout=120, text=True).stdout
+    assert text.count("= delivered") == len(answer["classes"]) == 2
+    assert text.count("just so, with their own addresses: ") == 2
 
 
 @pytest.mark.django_db

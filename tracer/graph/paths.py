@@ -13,7 +13,8 @@ from typing import Any
 
 from tracer.frontends.kinds import LISTED
 from tracer.frozen import changed
-from tracer.probability import rounded_texts
+from tracer.probability import rounded
+from tracer.told_odds import read_odds
 from tracer.values import dataclass
 
 Json = Mapping[str, Any]
@@ -80,7 +81,7 @@ def paths_of(answer: Json, pods: Mapping[str, Json] | None = None) -> tuple[Path
 
     Odds of very many draws are rounded: they are drawn, not told.
     """
-    odds = rounded_texts([outcome["probability"] for outcome in answer["outcomes"]])
+    odds = rounded(read_odds(answer["outcomes"]))
     return tuple(_path(index, outcome, answer, pods or {}, odds[index]) for index, outcome in enumerate(answer["outcomes"]))
 
 

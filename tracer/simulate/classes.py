@@ -225,10 +225,13 @@ class Classes:
         placed: list[tuple[int, list[Ending]]] = []
         for drawn, ends in by_frame.items():
             frame = self._frames[drawn]
+            if not frame.members or frame.own is None:
+                placed.append((frame.number, ends))
+                continue
+            ends = [Ending(changed(ending.outcome, of_class=object()), ending.walk) for ending in ends]
             placed.append((frame.number, ends))
-            if frame.members and frame.own is not None:
-                cut = [_Cut(ending, frame.walk, frame.own) for ending in ends]
-                placed += [(member.number, [one.filled(member) for one in cut]) for member in frame.members]
+            cut = [_Cut(ending, frame.walk, frame.own) for ending in ends]
+            placed += [(member.number, [one.filled(member) for one in cut]) for member in frame.members]
         return [ending for _, ends in sorted(placed, key=lambda one: one[0]) for ending in ends]
 
 
@@ -272,6 +275,7 @@ class _Cut:
         self._ratio = outcome.probability / base.probability if outcome.probability != base.probability else None
         behind = changed(
             outcome,
+            of_class=None,
             probability=base.probability,
             conditions=outcome.conditions[len(base.conditions) :],
             hops=outcome.hops[self._place + 1 :],
@@ -296,6 +300,7 @@ class _Cut:
         odds = base.probability if self._ratio is None else base.probability * self._ratio
         outcome = changed(
             behind,
+            of_class=self._ending.outcome.of_class,
             probability=odds,
             conditions=base.conditions + behind.conditions,
             hops=(*before, changed(hop, steps=steps + hop.steps), *behind.hops),

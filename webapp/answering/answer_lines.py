@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tracer.limits import KEPT_TEXT
+from tracer.limits import KEPT_JSON
 from tracer.packet import Packet
 from tracer.trace import Step, Written
 
@@ -20,7 +20,7 @@ _encoded = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class AnswerLines:
-    """Writes answers one after the other, and keeps what it encoded of their steps, as long as that is no more than ``KEPT_TEXT``."""
+    """Writes answers one after the other, and keeps what it encoded of their steps, as long as that is no more than ``KEPT_JSON``."""
 
     def __init__(self) -> None:
         # Nobody who asks can know it, so no text of an answer is taken for a mark.
@@ -44,7 +44,7 @@ class AnswerLines:
         if kept is None:
             kept = step, _encoded(step.to_dict())  # the step is held so that its id stays its own
             self._kept += len(kept[1])
-            if self._kept > KEPT_TEXT:
+            if self._kept > KEPT_JSON:
                 self._steps.clear()
                 self._kept = len(kept[1])
             self._steps[id(step)] = kept

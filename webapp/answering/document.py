@@ -1,8 +1,8 @@
 """The answer document: one plain dict that every panel, export and frozen link works from.
 
 ``{"answer": the contract with steps and stations, "rules": {file: {line: text}}, "snapshot": {…}, "engine_version": …,
-"nodes": {name: {"zone"}}}``. The live page makes it fresh and keeps the last few; a frozen link stores it.
-:class:`Answer` is the document with what is derived from it once.
+"nodes": {name: {"zone"}}}``. The answer holds all outcomes, and of each class the place of its first one. The live page makes it fresh and
+keeps the last few; a frozen link stores it. :class:`Answer` is the document with what is derived from it once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
 from tracer.graph import Graph, Path, build, paths_of
+from tracer.limits import TOLD
 from tracer.stations import stations_of
+from tracer.told_odds import read_odds, told
 from tracer.trace import Trace
 from webapp.answering.sample import sampled
 
@@ -90,7 +92,10 @@ class Answer:
 
 def document(trace: Trace, lines: Lines, *, snapshot: Json, engine_version: str, zones: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return the answer document of *trace*. *snapshot* has id, name, digest and taken_at; *lines* gives the rules' neighbours."""
-    answer = trace.to_dict(with_steps=True)
+    answer = trace.to_dict(with_steps=True, expand=True)
+    if "classes" in answer:
+        places = {id(outcome): place for place, outcome in enumerate(answer["outcomes"])}
+        answer["classes"] = [one | {"outcome": places[id(one["outcome"])]} for one in answer["classes"]]
     for outcome, stations in zip(answer["outcomes"], stations_of(trace), strict=True):
         outcome["stations"] = [station.to_dict() for station in stations]
     return {
@@ -101,6 +106,20 @@ def document(trace: Trace, lines: Lines, *, snapshot: Json, engine_version: str,
         "engine_version": engine_version,
         "nodes": {name: {"zone": zone} for name, zone in sorted((zones or {}).items())},
     }
+
+
+def as_told(answer: Json, *, expand: bool) -> Json:
+    """Return a document's *answer* as trace-json.md tells it: classes with their first outcome, and many outcomes as these alone."""
+    if "classes" not in answer:
+        return answer
+    outcomes = answer["outcomes"]
+    odds: dict[int, Mapping[str, object]] = {}
+    if len(outcomes) > TOLD and not expand:
+        shares = read_odds(outcomes)
+        odds = {one["outcome"]: told(shares[one["outcome"]]) for one in answer["classes"]}
+    firsts = [{**outcomes[one["outcome"]], **odds.get(one["outcome"], {})} for one in answer["classes"]]
+    classes = [{**one, "outcome": first} for one, first in zip(answer["classes"], firsts, strict=True)]
+    return {**answer, "classes": classes, **({"outcomes": firsts, "outcomes_expanded": False} if odds else {})}
 
 
 def _neighbours(trace: Trace, lines: Lines) -> dict[str, dict[str, str]]:

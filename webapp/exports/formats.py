@@ -21,7 +21,7 @@ from django.utils.html import escape
 from tracer.carriers_folded import carriers_folded
 from tracer.graph import Box, BoxKind, EdgeKind, Graph, build, most_likely
 from tracer.patterns import pattern
-from webapp.answering.document import Answer
+from webapp.answering.document import Answer, as_told
 from webapp.drawing.graph_svg import LayoutError
 from webapp.drawing.odds import odds_text
 from webapp.presenters.assumed import assumed_lines
@@ -186,10 +186,14 @@ def json_text(answer: Answer, query: TraceQuery, *, dark: bool = False) -> bytes
 
 
 def json_parts(answer: Answer, query: TraceQuery) -> Iterator[bytes]:
-    """Yield what ``json_text`` returns, part by part: with many outcomes it is some 30 MB, which need not be there at once."""
+    """Yield what ``json_text`` returns, part by part: with many outcomes it is some 30 MB, which need not be there at once.
+
+    NB: of more than a thousand outcomes the first of each class is told, unless the page shows the list of all paths.
+    """
     waiting: list[str] = []
     size = 0
-    for word in json.JSONEncoder(ensure_ascii=False, indent=1).iterencode(carriers_folded(_shown(answer, query).answer)):
+    told = as_told(_shown(answer, query).answer, expand="all" in query.expand)
+    for word in json.JSONEncoder(ensure_ascii=False, indent=1).iterencode(carriers_folded(told)):
         waiting.append(word)
         size += len(word)
         if size >= _PART:

@@ -7,16 +7,24 @@ from fractions import Fraction
 
 from tracer.dispositions import WORDS, client_sentence
 from tracer.packet import Packet, endpoint_text
-from tracer.trace import Assumption, Finding, Hop, Listener, Outcome, Step, Trace
+from tracer.told_odds import summed
+from tracer.trace import Assumption, Finding, Hop, Listener, Outcome, OutcomeClass, Step, Trace
 from webapp.drawing.odds import is_long
 
+_MOST_NAMED = 3
 
-def trace_text(trace: Trace, *, with_steps: bool) -> str:
-    """Return *trace* as indented text. *with_steps* lists every rule that matched, with file and line."""
+
+def trace_text(trace: Trace, *, with_steps: bool, expand: bool = False) -> str:
+    """Return *trace* as indented text. *with_steps* lists every rule that matched, with file and line.
+
+    Of outcomes that differ in nothing but an endpoint's addresses and names the first is told, and what the others are; *expand*: each is.
+    """
     query = trace.query
     count = len(trace.outcomes)
-    lines = [f"{query.source} -> {query.destination} {query.protocol.value}: {count} {'path' if count == 1 else 'paths'}"]
-    lines += _tree([(outcome, list(_passages(outcome, with_steps=with_steps))) for outcome in trace.outcomes])
+    classes = tuple(OutcomeClass((outcome,)) for outcome in trace.outcomes) if expand else trace.classes
+    kinds = f" of {len(classes)} kinds" if len(classes) < count else ""
+    lines = [f"{query.source} -> {query.destination} {query.protocol.value}: {count} {'path' if count == 1 else 'paths'}{kinds}"]
+    lines += _tree([(one, list(_passages(one.first, with_steps=with_steps))) for one in classes])
     lines += [f"unknown: {unknown.text} [{unknown.code}]" for unknown in trace.unknowns]
     lines += [f"assumed: {assumption.text} [{assumption.code}]{_changes(assumption)}" for assumption in trace.assumptions]
     offered = dict.fromkeys(unknown.assume for unknown in trace.unknowns if unknown.assume)
@@ -34,7 +42,10 @@ def _changes(assumption: Assumption) -> str:
     return f"; {others} {said}" if others else ""
 
 
-def _tree(branches: Sequence[tuple[Outcome, list[str]]]) -> Iterator[str]:
+Branch = tuple[OutcomeClass, list[str]]
+
+
+def _tree(branches: Sequence[Branch]) -> Iterator[str]:
     """Yield the lines of some branches: what they share, then each group of those that go on alike, whatever the depth."""
     waiting = [("", branches, "", 0)]
     while waiting:
@@ -43,14 +54,14 @@ def _tree(branches: Sequence[tuple[Outcome, list[str]]]) -> Iterator[str]:
         shared = _shared(group, at)
         yield from (indent + line for line in group[0][1][at:shared])
         if len(group) == 1:
-            yield from (indent + line for line in _verdict(group[0][0]))
+            yield from (indent + line for line in (*_verdict(group[0][0].first), *_members(group[0][0])))
             continue
         for alike in reversed(_alike(group, shared)):
-            total = sum((outcome.probability for outcome, _ in alike), Fraction(0))
+            total = summed(one.share for one, _ in alike)
             waiting.append((f"{indent}+- {_odds(total, alike)}", alike, indent + "|  ", shared))
 
 
-def _shared(branches: Sequence[tuple[Outcome, list[str]]], at: int) -> int:
+def _shared(branches: Sequence[Branch], at: int) -> int:
     """The place from which on the branches, alike before *at*, are no longer alike: the end of the shortest at most."""
     first, shortest = branches[0][1], min(len(lines) for _, lines in branches)
     while at < shortest and all(lines[at] == first[at] for _, lines in branches):
@@ -58,17 +69,17 @@ def _shared(branches: Sequence[tuple[Outcome, list[str]]], at: int) -> int:
     return at
 
 
-def _alike(branches: Sequence[tuple[Outcome, list[str]]], at: int) -> list[list[tuple[Outcome, list[str]]]]:
-    groups: dict[object, list[tuple[Outcome, list[str]]]] = {}
-    for number, (outcome, lines) in enumerate(branches):
-        groups.setdefault(lines[at] if at < len(lines) else number, []).append((outcome, lines))
+def _alike(branches: Sequence[Branch], at: int) -> list[list[Branch]]:
+    groups: dict[object, list[Branch]] = {}
+    for number, (one, lines) in enumerate(branches):
+        groups.setdefault(lines[at] if at < len(lines) else number, []).append((one, lines))
     if len(groups) == 1:
         return [[branch] for branch in branches]
     return list(groups.values())
 
 
-def _odds(total: Fraction, group: Sequence[tuple[Outcome, list[str]]]) -> str:
-    if any(outcome.conditions for outcome, _ in group):
+def _odds(total: Fraction, group: Sequence[Branch]) -> str:
+    if any(one.first.conditions for one, _ in group):
         return "odds unknown"
     nearest = total.limit_denominator(1000)
     exact = "" if nearest == total or is_long(total) else f" (exactly {total})"
@@ -143,6 +154,16 @@ def _verdict(outcome: Outcome) -> Iterator[str]:
     yield from (f"  if: {condition}" for condition in outcome.conditions)
     yield from (f"  remark: {remark.text}" for remark in outcome.remarks)
     yield from (f"  also, if {way.condition}: {_route(way.hops)}" for way in outcome.also)
+
+
+def _members(one: OutcomeClass) -> Iterator[str]:
+    """What the others of a class are, beside the first."""
+    others = [outcome.destination for outcome in one.members[1:] if outcome.destination is not None]
+    if others:
+        named = [f"{place.namespace}/{place.name} ({place.ip})" if place.namespace else f"{place.name or place.ip}" for place in others]
+        rest = len(named) - _MOST_NAMED
+        more = f" and {rest} more" if rest > 0 else ""
+        yield f"  just so, with their own addresses: {', '.join(named[:_MOST_NAMED])}{more} (--expand tells each)"
 
 
 def _route(hops: Sequence[Hop]) -> str:

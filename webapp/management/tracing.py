@@ -34,6 +34,7 @@ from webapp.bounds import QUESTION_LIMITS, UPLOAD_LIMITS
 from webapp.uploads import LeftOut, Limits
 from webapp.uploads.arranged import ArrangedFiles, arrangement_in
 
+_PART = 1 << 16
 _MOST_ASKED = 20
 """Of so many files of either kind is said what they are instead of objects."""
 
@@ -61,6 +62,9 @@ def declare_arguments(parser: ArgumentParser) -> None:
     words = f"set an assumption, may be repeated: {', '.join(assumption_words())}"
     parser.add_argument("--assume", action="append", default=[], metavar="WORD", help=words)
     parser.add_argument("--steps", action="store_true", help="list every rule that matched")
+    parser.add_argument(
+        "--expand", action="store_true", help="tell all outcomes one by one, also those that differ in addresses and names only"
+    )
     parser.add_argument("--plain", action="store_true", help="walk every way alone, also where they differ in addresses and names only")
     parser.add_argument("--format", choices=["text", "json"], default="text")
     parser.add_argument("--batch", metavar="FILE", help="JSON Lines of queries; - is standard input")
@@ -68,9 +72,10 @@ def declare_arguments(parser: ArgumentParser) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terminal:
-    """Where an answer goes, and what is said beside it: each takes one text and ends its line."""
+    """Where an answer goes, and what is said beside it: each takes one text and ends its line, but *part*, which writes it as it is."""
 
     answer: Callable[[str], object]
+    part: Callable[[str], object]
     say: Callable[[str], object]
     fail: Callable[[str], object]
 
@@ -86,7 +91,7 @@ def run_alone(arguments: Sequence[str]) -> int | None:
         options = vars(parser.parse_args(arguments))
     except _NotPlain:
         return None
-    terminal = Terminal(answer=_line_to(sys.stdout), say=_line_to(sys.stderr), fail=_line_to(sys.stderr))
+    terminal = Terminal(answer=_line_to(sys.stdout), part=sys.stdout.write, say=_line_to(sys.stderr), fail=_line_to(sys.stderr))
     try:
         return 1 if run(options, terminal, limits=QUESTION_LIMITS, upload_limits=Limits(**UPLOAD_LIMITS)) else 0
     except UsageError as error:
@@ -132,17 +137,30 @@ def _answer_one(cluster: Cluster, query: Query | None, options: Mapping[str, Any
             terminal.fail(_sentence(error))
         return True
     if options["format"] == "json":
-        terminal.answer(json.dumps(_answer(answer, with_steps=options["steps"]), indent=1))
+        _write(_answer(answer, with_steps=options["steps"], expand=options["expand"]), terminal)
     else:
         from webapp.exports.trace_text import trace_text
 
-        terminal.answer(trace_text(answer, with_steps=options["steps"]))
+        terminal.answer(trace_text(answer, with_steps=options["steps"], expand=options["expand"]))
     return False
+
+
+def _write(answer: Mapping[str, object], terminal: Terminal) -> None:
+    """Write *answer* as it is encoded: all outcomes of a large one are more text than anybody needs at once."""
+    texts: list[str] = []
+    length = 0
+    for text in json.JSONEncoder(indent=1).iterencode(answer):
+        texts.append(text)
+        length += len(text)
+        if length > _PART:
+            terminal.part("".join(texts))
+            texts, length = [], 0
+    terminal.answer("".join(texts))
 
 
 def _answer_all(cluster: Cluster, lines: TextIO, options: Mapping[str, Any], terminal: Terminal) -> bool:
     failed = False
-    for line, is_error in _answers(cluster, lines, with_steps=options["steps"], is_plain=options["plain"]):
+    for line, is_error in _answers(cluster, lines, options):
         failed = failed or is_error
         terminal.answer(line)
     return failed
@@ -246,7 +264,7 @@ def _said(snapshot: Snapshot, arrangement: Arrangement, left_out: Sequence[LeftO
     return said_of_files(summary)
 
 
-def _answers(cluster: Cluster, lines: Iterable[str], *, with_steps: bool, is_plain: bool) -> Iterator[tuple[str, bool]]:
+def _answers(cluster: Cluster, lines: Iterable[str], options: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
     """Each question's answer as a line, and whether it is an error."""
     from webapp.answering.answer_lines import AnswerLines
 
@@ -258,25 +276,26 @@ def _answers(cluster: Cluster, lines: Iterable[str], *, with_steps: bool, is_pla
         try:
             value = _decoded(line, number)
             name = str(value.get("id", "")) if isinstance(value, dict) else ""
-            found = diagnose(cluster, trace(cluster, query_from_dict(value), is_plain=is_plain))
+            found = diagnose(cluster, trace(cluster, query_from_dict(value), is_plain=options["plain"]))
         except TracerError as error:
             yield _line(_error(name, error)), True
         else:
-            yield written.line(partial(_answer, found, with_steps=with_steps)), False
+            yield written.line(partial(_answer, found, with_steps=options["steps"], expand=options["expand"])), False
 
 
-def _answer(found: Trace, written: Written | None = None, *, with_steps: bool) -> dict[str, object]:
+def _answer(found: Trace, written: Written | None = None, *, with_steps: bool, expand: bool) -> dict[str, object]:
     """The contract's answer; with the steps also the stations that number them, and the sample when a seed asks for one."""
-    answer = found.to_dict(with_steps=with_steps, written=written)
+    answer = found.to_dict(with_steps=with_steps, written=written, expand=expand)
     if with_steps:
         from tracer.stations import stations_of
 
-        for outcome, stations in zip(answer["outcomes"], stations_of(found), strict=True):
-            outcome["stations"] = [station.to_dict() for station in stations]
+        numbered = {id(outcome): stations for outcome, stations in zip(found.outcomes, stations_of(found), strict=True)}
+        for told, outcome in zip(answer["outcomes"], found.told(expand=expand), strict=True):
+            told["stations"] = [station.to_dict() for station in numbered[id(outcome)]]
     if found.query.seed is not None:
-        from webapp.answering.sample import sampled
+        from webapp.answering.sample import place_of_sample
 
-        answer["sample"] = sampled(answer, found.query.seed)["outcomes"][0]["id"]
+        answer["sample"] = found.outcomes[place_of_sample([outcome.probability for outcome in found.outcomes], found.query.seed)].id
     return carriers_folded(answer)
 
 

@@ -11,7 +11,6 @@ from tracer.explain.catalogue import explain, severity_here, severity_of, worst_
 from tracer.explain.explanation import Severity
 from tracer.graph import Path
 from tracer.netfilter.rule_comments import spoken_in
-from tracer.probability import from_text
 from tracer.trace import Finding, Reason
 from tracer.values import dataclass
 from webapp.drawing.odds import odds_text
@@ -115,12 +114,13 @@ def _mixed(answer: Json, paths: Sequence[Path], followed: Path) -> Verdict:
     outcomes = answer["outcomes"]
     good = [o for o in outcomes if _word(o) == "delivered"]
     bad = [o for o in outcomes if _word(o) != "delivered"]
-    worst = min(bad, key=lambda o: (severity_of((o.get("reason") or {}).get("code", "")).rank, -from_text(o["probability"]), o["id"]))
+    odds = {path.id: path.probability for path in paths}
+    worst = min(bad, key=lambda o: (severity_of((o.get("reason") or {}).get("code", "")).rank, -odds[o["id"]], o["id"]))
     cause = _worst([worst])
     step = cause_step(worst, cause.code if cause else "")
     lit = f"{len(good)} of {len(outcomes)} paths deliver" if good else f"{len({_word(o) for o in bad})} ways to end, none delivers"
     code, said = (cause.code, cause.text) if cause else ("", _sees(worst))
-    others = tuple(_ways(outcomes))
+    others = tuple(_ways(outcomes, odds))
     return Verdict(
         head="Depends on the path:",
         lit=lit,
@@ -135,13 +135,13 @@ def _mixed(answer: Json, paths: Sequence[Path], followed: Path) -> Verdict:
     )
 
 
-def _ways(outcomes: Sequence[Json]) -> Iterator[tuple[str, str, str]]:
+def _ways(outcomes: Sequence[Json], odds: Mapping[str, Fraction]) -> Iterator[tuple[str, str, str]]:
     """Yield (verdict word, odds, most likely path's id) for each way to end; no odds where conditions decide."""
     sure = not any(outcome.get("conditions") for outcome in outcomes)
     for word in sorted({_word(outcome) for outcome in outcomes}):
         those = [outcome for outcome in outcomes if _word(outcome) == word]
-        share = sum((from_text(outcome["probability"]) for outcome in those), Fraction(0))
-        best = min(those, key=lambda o: (-from_text(o["probability"]), o["id"]))
+        share = sum((odds[outcome["id"]] for outcome in those), Fraction(0))
+        best = min(those, key=lambda o: (-odds[o["id"]], o["id"]))
         yield WORDS[word].title if word in WORDS else word.capitalize(), odds_text(share) if sure else "", best["id"]
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
 
-from tests.classes.compare import Compared, ask, compare, grouped
+from tests.classes.compare import Compared, ask, compare, grouped, wrong_classes
 from tests.classes.drawn import FEATURES, drawn
 from tests.conftest import SHARED
 from tests.made_cluster import MadeCluster
 from tests.sizes import every
 from tests.tracer.simulate.truth import queries, whole
+from tracer.explain.findings import diagnose
 from tracer.kube.pod import Pod
 from tracer.limits import Limits
 from tracer.query import Query, parse_destination, parse_source, query_from_dict
@@ -24,8 +26,9 @@ from tracer.simulate.cells import settings_by_device
 from tracer.simulate.likeness import Likeness
 from tracer.simulate.stencil import Cutter, Own
 from tracer.snapshot import Snapshot
+from tracer.told_odds import read_odds
 from tracer.topology.cluster import Cluster
-from tracer.trace import Place
+from tracer.trace import Place, Reason
 
 
 def asked(source: str, to: str) -> Query:
@@ -74,6 +77,45 @@ def test_recordings(recording: str) -> None:
         ask(cluster, query_from_dict(json.loads(line)), result, line)
     assert not result.differing
     assert result.questions > 20
+
+
+def of_hundred() -> Cluster:
+    return Cluster.from_snapshot(Snapshot.from_files(many(100).files()))
+
+
+def test_a_hundred_endpoints_behind_three_nodes_are_nine_classes() -> None:
+    """For each node that the balancer may choose: endpoints on that node, and on either other."""
+    cluster = of_hundred()
+    answer = diagnose(cluster, trace(cluster, asked("external:203.0.113.9", "198.51.100.7:80"))).to_dict(with_steps=True)
+    assert len(answer["outcomes"]) == 300
+    assert wrong_classes(answer) == ""
+    told = [(one["outcome"]["hops"][2]["node"], *one["members"]["nodes"], one["members"]["count"]) for one in answer["classes"]]
+    counts = {"n1": 34, "n2": 33, "n3": 33}
+    assert sorted(told) == sorted((entry, node, counts[node]) for entry in counts for node in counts)
+    assert "outcomes_expanded" not in answer
+
+
+def test_of_very_many_outcomes_the_first_of_each_class_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracer.trace.TOLD", 299)
+    cluster = of_hundred()
+    found = trace(cluster, asked("external:203.0.113.9", "198.51.100.7:80"))
+    answer, whole = (found.to_dict(with_steps=True, expand=expand) for expand in (False, True))
+    assert answer["outcomes_expanded"] is False
+    assert [one["outcome"] for one in answer["classes"]] == answer["outcomes"]
+    assert {one["id"]: read_odds([one]) for one in answer["outcomes"]}.items() <= {
+        one["id"]: [odds] for one, odds in zip(whole["outcomes"], read_odds(whole["outcomes"]), strict=True)
+    }.items()
+    assert "outcomes_expanded" not in whole
+    assert [one["members"] for one in whole["classes"]] == [one["members"] for one in answer["classes"]]
+
+
+def test_what_is_found_of_one_endpoint_makes_it_a_class_of_its_own() -> None:
+    found = trace(of_hundred(), asked("external:203.0.113.9", "198.51.100.7:80"))
+    marked = replace(found.outcomes[7], findings=(Reason(code="ENDPOINT_TERMINATING", text="It ends"),))
+    answer = replace(found, outcomes=(*found.outcomes[:7], marked, *found.outcomes[8:])).to_dict()
+    assert len(answer["classes"]) == 10
+    assert min(one["members"]["count"] for one in answer["classes"]) == 1
+    assert wrong_classes(answer) == ""
 
 
 def test_who_takes_all_endpoints_for_alike_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -27,7 +28,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Answer and set the exit code: 0 answered, 1 an answer is an error, 2 unusable arguments or snapshot."""
         terminal = tracing.Terminal(
-            answer=self.stdout.write, say=lambda line: self.stderr.write(line, style_func=str), fail=self.stderr.write
+            answer=self.stdout.write,
+            part=partial(self.stdout.write, ending=""),
+            say=lambda line: self.stderr.write(line, style_func=str),
+            fail=self.stderr.write,
         )
         try:
             failed = tracing.run(options, terminal, limits=settings.QUESTION_LIMITS, upload_limits=Limits.from_settings())
