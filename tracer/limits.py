@@ -35,6 +35,8 @@ SUGGESTIONS = 8
 """How many suggestions for one answer are asked again: those behind are not made."""
 OTHERS = 8
 """How many other settings of one assumption are offered, and looked at."""
+SERVED = 300_000
+"""How much the load balancers of one file may list, each address against each mapping: a backend is 1, a frontend 5, 200 characters 1."""
 OPERATIONS = 64
 """How many operations one expression of an nftables rule may have, and how deep its parentheses and braces may be nested."""
 

@@ -13,9 +13,11 @@ from collections.abc import Iterator, Mapping
 from tracer.errors import Fault, ParseError
 from tracer.frontends.model import Backend, Frontend, FrontendTable, line_of, ordered, protocol_numbered
 from tracer.json_values import check_depth, decoder
+from tracer.limits import SERVED
 from tracer.packet import Address
 from tracer.patterns import pattern
 from tracer.query import parse_address
+from tracer.values import dataclass
 
 Json = Mapping[str, object]
 Referred = tuple[tuple[tuple[Address, str], ...], int]
@@ -26,11 +28,39 @@ _OPENS = pattern(r"[{\[]")
 def parse_hns(texts: Mapping[str, str]) -> FrontendTable:
     """Return the load balancers in *texts* (file → text, in any order and mixture). :raises ParseError: a text is not JSON."""
     read = {file: tuple(_objects(text, file)) for file, text in texts.items()}
+    room = _Room()
     endpoints = {_id(o): address for objects in read.values() for o in objects if (address := _address(o)) is not None}
-    found = [f for file, objects in read.items() for o in objects for f in _frontends(o, endpoints, texts[file], file)]
+    found = [f for file, objects in read.items() for o in objects for f in _frontends(o, endpoints, _Place(texts[file], file, room))]
     lists = "hns-policies.json" if any(file.endswith("hns-policies.json") for file in read) else "hnsdiag.txt"
     file = next((f for f in read if f.endswith(lists)), next(iter(texts), ""))
     return FrontendTable(file=file, frontends=ordered(found), incomplete=_incomplete(read))
+
+
+class _Room:
+    """How much may still be listed.
+
+    Each address stands for each mapping, and each mapping for each endpoint: a small text can list more than anybody has memory for.
+    """
+
+    def __init__(self) -> None:
+        self._left = SERVED
+
+    def take(self, units: int, file: str) -> None:
+        """Take *units*. :raises ParseError: there is no room for them."""
+        self._left -= units
+        if self._left < 0:
+            raise ParseError(
+                Fault(file=file, line=None, column=None, message=f"load balancers that list more than is read (limit {SERVED})")
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """The *text* of a *file* that load balancers are read of, and the room for them."""
+
+    text: str
+    file: str
+    room: _Room
 
 
 def _incomplete(read: Mapping[str, tuple[Json, ...]]) -> str | None:
@@ -85,14 +115,16 @@ def _address(value: Json) -> Address | None:
     return parse_address(held) if isinstance(held, str) else None
 
 
-def _frontends(value: Json, endpoints: Mapping[str, Address], text: str, file: str) -> Iterator[Frontend]:
-    line = line_of(text, str(value.get("ID") or value.get("Id") or ""))
+def _frontends(value: Json, endpoints: Mapping[str, Address], place: _Place) -> Iterator[Frontend]:
+    line = line_of(place.text, str(value.get("ID") or value.get("Id") or ""))
+    referred = _referred(value, "References", endpoints)
     for policy in _each(value, "Policies"):
         if policy.get("Type") == "ELB":
-            yield from _of_policy(value, policy, _referred(value, "References", endpoints), file, line)
+            yield from _of_policy(value, policy, referred, place, line)
     if "FrontendVIPs" in value or "PortMappings" in value:
+        referred = _referred(value, "HostComputeEndpoints", endpoints)
         for mapping in _each(value, "PortMappings"):
-            yield from _of_mapping(value, mapping, _referred(value, "HostComputeEndpoints", endpoints), file, line)
+            yield from _of_mapping(value, mapping, referred, place, line)
 
 
 def _each(value: Json, name: str) -> Iterator[Json]:
@@ -116,16 +148,16 @@ def _referred(value: Json, name: str, endpoints: Mapping[str, Address]) -> Refer
     return found, len(ids) - len(found)
 
 
-def _of_policy(value: Json, policy: Json, referred: Referred, file: str, line: int | None) -> Iterator[Frontend]:
+def _of_policy(value: Json, policy: Json, referred: Referred, place: _Place, line: int | None) -> Iterator[Frontend]:
     flags = [
         name for name, key in (("DSR", "IsDSR"), ("DSR", "DSR"), ("ILB", "ILB"), ("LocalRoutedVip", "LocalRoutedVip")) if policy.get(key)
     ]
     flags += [f"SourceVIP {policy['SourceVIP']}"] if policy.get("SourceVIP") else []
     shown = {k: value[k] for k in ("ID", "References") if k in value} | {"Policies": [dict(policy)]}
-    yield from _made(policy.get("VIPs"), policy, referred, tuple(dict.fromkeys(flags)), json.dumps(shown), file, line)
+    yield from _made(policy.get("VIPs"), policy, referred, tuple(dict.fromkeys(flags)), json.dumps(shown), place, line)
 
 
-def _of_mapping(value: Json, mapping: Json, referred: Referred, file: str, line: int | None) -> Iterator[Frontend]:
+def _of_mapping(value: Json, mapping: Json, referred: Referred, place: _Place, line: int | None) -> Iterator[Frontend]:
     whole, own = value.get("Flags"), mapping.get("Flags")
     flags = ["DSR"] if isinstance(whole, int) and whole & _DSR else []
     if isinstance(own, int):
@@ -133,7 +165,7 @@ def _of_mapping(value: Json, mapping: Json, referred: Referred, file: str, line:
     flags += [f"SourceVIP {value['SourceVIP']}"] if value.get("SourceVIP") else []
     kept = ("ID", "HostComputeEndpoints", "FrontendVIPs", "SourceVIP", "Flags")
     shown = {k: value[k] for k in kept if k in value} | {"PortMappings": [dict(mapping)]}
-    yield from _made(value.get("FrontendVIPs"), mapping, referred, tuple(flags), json.dumps(shown), file, line)
+    yield from _made(value.get("FrontendVIPs"), mapping, referred, tuple(flags), json.dumps(shown), place, line)
 
 
 def _made(
@@ -142,7 +174,7 @@ def _made(
     referred: Referred,
     flags: tuple[str, ...],
     text: str,
-    file: str,
+    place: _Place,
     line: int | None,
 ) -> Iterator[Frontend]:
     """A frontend an address; without one (a node port) it takes any of the node's."""
@@ -150,17 +182,20 @@ def _made(
     if not isinstance(inside, int) or not isinstance(outside, int):
         return
     listed = _words(addresses)
-    for address in [parse_address(a) for a in listed] if listed else [None]:
+    protocol = protocol_numbered(ports.get("Protocol"))
+    place.room.take(len(referred[0]) + 5 * len(listed) + len(text) // 200, place.file)
+    backends = tuple(Backend(address=a, port=inside, text=reference) for a, reference in referred[0])
+    for address in [parse_address(a) for a in dict.fromkeys(listed)] if listed else [None]:
         if listed and address is None:
             continue
         yield Frontend(
             address=address,
             port=outside,
-            protocol=protocol_numbered(ports.get("Protocol")),
-            backends=tuple(Backend(address=a, port=inside, text=reference) for a, reference in referred[0]),
+            protocol=protocol,
+            backends=backends,
             flags=flags,
             missing=referred[1],
             text=text,
-            file=file,
+            file=place.file,
             line=line,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import field
 from functools import lru_cache
 
 from tracer.packet import Address, Packet, Protocol
@@ -33,7 +34,7 @@ class Frontend:
     address: Address | None
     port: int
     protocol: Protocol | None
-    backends: tuple[Backend, ...]
+    backends: tuple[Backend, ...] = field(hash=False)
     flags: tuple[str, ...] = ()
     missing: int = 0
     text: str = ""

@@ -112,6 +112,29 @@ def test_other_protocols_and_ports_are_not_taken():
     assert hns().find(sent("10.96.0.10", 81)) is None
 
 
+@pytest.mark.parametrize("shape", ["policies", "mappings", "vips"])
+def test_a_small_text_cannot_list_more_than_there_is_room_for(shape: str) -> None:
+    """Addresses, mappings and endpoints multiply: 3,000 of each are 350 KB, and nine million frontends or backends."""
+    many = range(3_000)
+    ends = [{"ID": f"E{i}", "IPAddress": f"10.9.{i // 250}.{i % 250 + 1}"} for i in many]
+    refs, vips = [f"/endpoints/E{i}" for i in many], [f"10.96.{i // 250}.{i % 250 + 1}" for i in many]
+    policies = [{"Type": "ELB", "VIPs": [vips[i]], "Protocol": 6, "InternalPort": i, "ExternalPort": 80} for i in many]
+    mappings = [{"Protocol": 6, "InternalPort": i, "ExternalPort": i} for i in many]
+    value = {
+        "policies": {"ID": "B", "References": refs, "Policies": policies},
+        "mappings": {"ID": "B", "HostComputeEndpoints": refs[:2], "FrontendVIPs": vips, "PortMappings": mappings},
+        "vips": {"ID": "B", "References": refs, "Policies": [{**policies[0], "VIPs": vips}]},
+    }[shape]
+    text = json.dumps([*ends, value])
+    if shape != "vips":
+        with pytest.raises(ParseError, match="more than is read"):
+            parse_hns({"hns-policies.json": text})
+        return
+    table = parse_hns({"hns-policies.json": text})
+    assert len(table.frontends) == 3_000
+    assert len({id(frontend.backends) for frontend in table.frontends}) == 1  # one list that all share
+
+
 def test_hnsdiag_has_the_second_schema():
     table = parse_hns({"hnsdiag.txt": HNSDIAG})
     found = table.find(sent("10.96.0.10", 80))
