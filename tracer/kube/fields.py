@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -9,10 +10,13 @@ from typing import NoReturn
 
 from tracer.errors import Fault, ParseError
 from tracer.packet import Address
+from tracer.patterns import pattern
 from tracer.query import parse_address
 from tracer.values import dataclass
 
 Network = IPv4Network | IPv6Network
+_DOTTED = pattern(r"[0-9.]{1,64}(?:/[0-9]{1,8})?", re.ASCII)
+_ZEROS = pattern(r"(?<![0-9])0+(?=[0-9])", re.ASCII)
 _NAMES = {
     str: "a string",
     int: "a whole number",
@@ -175,13 +179,21 @@ class Fields:
         return Fields(mapping if isinstance(mapping, Mapping) else {}, owner=self._owner, path=path, origin=self._origin)
 
     def _address(self, key: str, text: str) -> Address:
-        return parse_address(text) or self.refuse(key, f"{text!r} is not an IP address")
+        return parse_address(_without_zeros(text)) or self.refuse(key, f"{text!r} is not an IP address")
 
     def _network(self, key: str, text: str) -> Network:
         try:
-            return ip_network(text.strip(), strict=False)
+            return ip_network(_without_zeros(text.strip()), strict=False)
         except ValueError:
             self.refuse(key, f"{text!r} is not a network in CIDR notation")
+
+
+def _without_zeros(text: str) -> str:
+    """Return *text* without zeros before other digits where it is all digits and dots: objects of before 1.25 may hold 010.0.000.1.
+
+    Kubernetes reads them as decimal numbers. Source: k8s.io/utils/net ParseIPSloppy, ParseCIDRSloppy.
+    """
+    return _ZEROS.sub("", text) if _DOTTED.fullmatch(text) else text
 
 
 def _is_text(value: object) -> bool:

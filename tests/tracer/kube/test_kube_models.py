@@ -259,6 +259,19 @@ def test_which_config_maps_are_wanted(namespace: str | None, name: str | None, w
     assert is_wanted(namespace, name) is wanted
 
 
+@pytest.mark.parametrize(
+    ("spec", "address", "network"),
+    [
+        ({"clusterIP": "010.096.000.007", "loadBalancerSourceRanges": ["203.0.113.000/025"]}, "10.96.0.7", "203.0.113.0/25"),
+        ({"clusterIP": "10.0.0.100", "loadBalancerSourceRanges": ["100.0.0.0/8"]}, "10.0.0.100", "100.0.0.0/8"),
+        ({"clusterIP": "fd00::0010", "loadBalancerSourceRanges": ["fd00:0::/64"]}, "fd00::10", "fd00::/64"),
+    ],
+)
+def test_zeros_in_front_are_read_as_kubernetes_reads_them(spec: dict[str, Any], address: str, network: str) -> None:
+    service = Service.from_dict({"metadata": {"name": "s"}, "spec": spec})
+    assert (str(service.cluster_ips[0]), str(service.load_balancer_source_ranges[0])) == (address, network)
+
+
 REFUSED = [
     (Service, [], "Service: is an array, not an object"),
     (Service, {"metadata": {}}, "Service None: metadata.name: is missing"),
