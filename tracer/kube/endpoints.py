@@ -239,8 +239,8 @@ def categorise(
     local: tuple[PortEndpoint, ...] | None = None
     if uses_local:
         local = usable([e for e in endpoints if e.is_local])
-    chosen = {*(cluster or ()), *(local or ())}
-    reachable = tuple(e for e in endpoints if e in chosen)
+    chosen = {id(e) for e in (*(cluster or ()), *(local or ()))}  # all of them are of *endpoints*
+    reachable = tuple(e for e in endpoints if id(e) in chosen)
     return EndpointsInUse(
         cluster=cluster,
         local=local,
@@ -248,7 +248,7 @@ def categorise(
         has_any=bool(cluster) or (uses_local and bool(usable(endpoints))),
         topology=topology,
         topology_reason=reason,
-        why_not={str(e): _why_not(e, endpoints, topology, zone) for e in endpoints if e not in chosen},
+        why_not={str(e): _why_not(e, endpoints, topology, zone) for e in endpoints if id(e) not in chosen},
     )
 
 

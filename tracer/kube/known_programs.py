@@ -25,13 +25,14 @@ class Program:
         return is_listed(container, self.containers) or is_listed(image, self.images)
 
 
+KUBE_PROXY = Program(
+    containers="kube-proxy",
+    images="kube-proxy kube-proxy-amd64 hyperkube",
+    flags="bind-address cluster-cidr config detect-local-mode hostname-override iptables-localhost-nodeports iptables-masquerade-bit "
+    "ipvs-scheduler ipvs-strict-arp masquerade-all nodeport-addresses pod-bridge-interface pod-interface-name-prefix proxy-mode",
+)
 PROGRAMS = (
-    Program(
-        containers="kube-proxy",
-        images="kube-proxy kube-proxy-amd64 hyperkube",
-        flags="bind-address cluster-cidr config detect-local-mode hostname-override iptables-localhost-nodeports iptables-masquerade-bit "
-        "ipvs-scheduler ipvs-strict-arp masquerade-all nodeport-addresses pod-bridge-interface pod-interface-name-prefix proxy-mode",
-    ),
+    KUBE_PROXY,
     Program(containers="coredns", images="coredns hardened-coredns", flags="conf dns.port"),
     Program(
         containers="node-cache",

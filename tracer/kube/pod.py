@@ -7,6 +7,7 @@ from dataclasses import field
 from datetime import datetime
 
 from tracer.kube.fields import Fields, Origin
+from tracer.kube.known_programs import KUBE_PROXY, image_name
 from tracer.kube.service import read_protocol
 from tracer.kube.sidecars import Mesh, mesh_of
 from tracer.packet import Address, Protocol
@@ -43,11 +44,19 @@ class OwnerReference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyContainer:
+    """The container of a pod that is kube-proxy's: its *image*, and the *flags* of its command line by name, "" for one without a value."""
+
+    image: str
+    flags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
     """A Pod. *ips* are what its status says; ``owned_ips`` leaves them out when the pod's network is gone.
 
     *ready* None: the Ready condition is absent. *terminating*: deletion has been asked for.
-    *mesh* is the one whose proxy takes the pod's connections, inside it.
+    *mesh* is the one whose proxy takes the pod's connections, inside it. *kube_proxy* is what the pod runs where it is kube-proxy's.
     """
 
     namespace: str
@@ -71,6 +80,7 @@ class Pod:
     owner: OwnerReference | None = None
     created: datetime | None = None
     mesh: Mesh | None = None
+    kube_proxy: ProxyContainer | None = None
     origin: Origin = field(default_factory=Origin, compare=False)
 
     @property
@@ -123,6 +133,7 @@ class Pod:
             owner=_owner(metadata),
             created=metadata.time("creationTimestamp"),
             mesh=_mesh(spec, metadata.text_map("annotations")),
+            kube_proxy=_kube_proxy(spec) if spec.flag("hostNetwork") else None,
             origin=origin or Origin(),
         )
 
@@ -131,6 +142,29 @@ def _mesh(spec: Fields, annotations: Mapping[str, str]) -> Mesh | None:
     if spec.flag("hostNetwork"):
         return None
     return mesh_of([c.text("name") or "" for lists in ("containers", "initContainers") for c in spec.each(lists)], annotations)
+
+
+def _kube_proxy(spec: Fields) -> ProxyContainer | None:
+    """Return kube-proxy's container: it is found on the host's network alone."""
+    for container in spec.each("containers"):
+        image = container.text("image") or ""
+        if KUBE_PROXY.runs_in(container.text("name") or "", image_name(image)):
+            return ProxyContainer(image=image, flags=_flags((*container.texts("command"), *container.texts("args"))))
+    return None
+
+
+def _flags(words: tuple[str, ...]) -> Mapping[str, str]:
+    """Return the flags of a command line by name. Source: pflag, where ``--name=value`` and ``--name value`` say the same."""
+    flags: dict[str, str] = {}
+    waiting = ""
+    for word in words:
+        if word.startswith("-"):
+            waiting, has_value, value = word.lstrip("-").partition("=")
+            flags[waiting] = value
+            waiting = "" if has_value else waiting
+        elif waiting:
+            flags[waiting], waiting = word, ""
+    return flags
 
 
 def _ips(status: Fields, several: str, one: str) -> tuple[Address, ...]:

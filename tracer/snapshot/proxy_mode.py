@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from tracer.errors import ParseError
+from tracer.kube.pod import ProxyContainer
 from tracer.snapshot.node_files import IPTABLES, LEGACY_IPTABLES, MODES, NFT_JSON, NFT_TEXT, PROXY_MODE, VIRTUAL_SERVERS
 from tracer.snapshot.snapshot import Snapshot
 from tracer.values import dataclass
 
-_CONFIG_MAPS = (("kube-proxy", "config.conf"), ("kube-proxy-config", "config"))
+CONFIG_MAPS = (("kube-proxy", "config.conf"), ("kube-proxy-config", "config"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +20,27 @@ class ProxyMode:
 
 
 def proxy_mode(snapshot: Snapshot, node: str) -> ProxyMode | None:
-    """Return *node*'s mode by its kube-proxy-mode.txt, else kube-proxy's ConfigMap, else the look of its rules; None if nothing tells."""
-    return _from_file(snapshot, node) or _from_config_map(snapshot, node) or _from_rules(snapshot, node)
+    """Return *node*'s mode by its kube-proxy-mode.txt, its pod's flags, kube-proxy's ConfigMap or the look of its rules; None if none tells."""
+    return _from_file(snapshot, node) or _from_flags(snapshot, node) or _from_config_map(snapshot, node) or _from_rules(snapshot, node)
+
+
+def proxy_container(snapshot: Snapshot, node: str) -> ProxyContainer | None:
+    """Return what the pod of kube-proxy on *node* runs; None where there is no such pod."""
+    pods = (p for p in snapshot.objects.host_network_pods if p.node_name == node)
+    return next((p.kube_proxy for p in pods if p.kube_proxy is not None), None)
+
+
+def is_set_up_by_flags(container: ProxyContainer) -> bool:
+    """Return whether flags tell how kube-proxy is set up: given a configuration file it looks at hardly any other."""
+    return bool(set(container.flags) - {"hostname-override"}) and "config" not in container.flags
+
+
+def _from_flags(snapshot: Snapshot, node: str) -> ProxyMode | None:
+    container = proxy_container(snapshot, node)
+    if container is None or not is_set_up_by_flags(container):
+        return None
+    mode = container.flags.get("proxy-mode", "").lower()
+    return ProxyMode(mode=mode, source="the flags of kube-proxy's pod") if mode in MODES else None
 
 
 def _from_file(snapshot: Snapshot, node: str) -> ProxyMode | None:
@@ -29,7 +49,7 @@ def _from_file(snapshot: Snapshot, node: str) -> ProxyMode | None:
 
 
 def _from_config_map(snapshot: Snapshot, node: str) -> ProxyMode | None:
-    for name, key in _CONFIG_MAPS:
+    for name, key in CONFIG_MAPS:
         config = snapshot.objects.config_map("kube-system", name)
         text = config.texts.get(key) if config else None
         if text is None:
