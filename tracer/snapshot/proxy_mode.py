@@ -20,7 +20,7 @@ class ProxyMode:
 
 
 def proxy_mode(snapshot: Snapshot, node: str) -> ProxyMode | None:
-    """Return *node*'s mode by its kube-proxy-mode.txt, its pod's flags, kube-proxy's ConfigMap or the look of its rules; None if none tells."""
+    """Return *node*'s mode by its kube-proxy-mode.txt, its pod's flags, its ConfigMap, the look of its rules; None if none tells."""
     return _from_file(snapshot, node) or _from_flags(snapshot, node) or _from_config_map(snapshot, node) or _from_rules(snapshot, node)
 
 
