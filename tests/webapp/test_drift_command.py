@@ -86,6 +86,23 @@ def test_without_objects_nothing_can_be_told(shop: Path, name: str) -> None:
     assert code == 2 and "were not read" in text
 
 
+def test_what_another_mode_left_behind_is_said(shop: Path) -> None:
+    text = (PROJECT / "demo/shop-nftables/nodes/shop-worker/nft-ruleset.txt").read_text()
+    (shop / "nodes/shop-worker/nft-ruleset.txt").write_text(text)
+    code, said = drift(shop)
+    assert code == 1
+    assert "leftover: 2 lines of nftables mode, in which kube-proxy does not run there (nodes/shop-worker/nft-ruleset.txt:" in said
+
+
+def test_nftables_has_no_drift_as_text_and_as_json(tmp_path: Path) -> None:
+    nft = Path(shutil.copytree(PROJECT / "demo/shop-nftables", tmp_path / "nft"))
+    assert drift(nft)[0] == 0
+    for text in nft.glob("nodes/*/nft-ruleset.txt"):
+        text.unlink()
+    code, said = drift(nft)
+    assert code == 0 and "nft-ruleset.json" in said
+
+
 def test_the_expected_rules_are_those_recorded() -> None:
     code, text = drift(SHOP, "--expected", "shop-worker")
     recorded = {line.partition("] ")[2] for line in (SHOP / DUMP).read_text().splitlines() if "-A KUBE-" in line}

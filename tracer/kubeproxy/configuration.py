@@ -132,7 +132,8 @@ class Configuration:
 
     *detectors* by IP version: a family without one has no way to tell local traffic. *node_ips* by version too, the node's own address.
     *node_port_addresses* by version. *counters* are what nfacct counts there, *has_random_fully* is what the node's iptables can.
-    *localhost_node_ports* is as configured; IPv6 never has them. *versions* are the families that it programs.
+    *service_cidrs* are those that cluster IPs are taken from. *localhost_node_ports* is as configured; IPv6 never has them.
+    *versions* are the families that it programs.
     """
 
     node: str
@@ -141,6 +142,7 @@ class Configuration:
     release: Release = NEWEST
     versions: tuple[int, ...] = (4, 6)
     detectors: Mapping[int, LocalDetector] = field(default_factory=dict)
+    service_cidrs: tuple[Network, ...] = ()
     node_ips: Mapping[int, Address] = field(default_factory=dict)
     node_port_addresses: Mapping[int, NodePortAddresses] = field(default_factory=dict)
     masquerade_all: bool = False

@@ -25,19 +25,28 @@ from tracer.kubeproxy.configuration import (
     Release,
     read_release,
 )
-from tracer.packet import Address
+from tracer.kubeproxy.nft_layout import layout_of
+from tracer.netfilter.nft_json import parse_json
+from tracer.netfilter.nft_print import to_text
+from tracer.packet import Address, Family
 from tracer.patterns import pattern
 from tracer.query import parse_address
-from tracer.snapshot.node_files import DUMPS, IP_ADDR, PROXY_VERSION, SYSCTL
+from tracer.snapshot.node_files import DUMPS, IP_ADDR, NFT_JSON, NFT_TEXT, PROXY_VERSION, SYSCTL
 from tracer.snapshot.proxy_mode import CONFIG_MAPS, is_set_up_by_flags, proxy_container, proxy_mode
 from tracer.snapshot.snapshot import Snapshot
 from tracer.values import dataclass
 
 _RANDOM = "--random-fully"
 _OWN_SOURCE = pattern(r"-A KUBE-SV[CL]-\S+ ! -s (\S+) -d |-A KUBE-EXT-\S+ -s (\S+) -m comment --comment \"pod traffic for ", re.ASCII)
+_OWN_NFT = pattern(
+    r"@cluster-ips ip6? saddr != (\S+) |ip6? saddr != (\S+) jump mark-for-masquerade|ip6? saddr (\S+) goto service-", re.ASCII
+)
+_UNALLOCATED = pattern(r"ip6? daddr \{? ?([0-9a-f.:/, ]{3,400}?) ?\}? drop comment \"Drop traffic to unallocated ClusterIPs\"", re.ASCII)
+_NFT_TABLE = pattern(r"^table (ip6?) kube-proxy \{\n(?:[^}\n][^\n]*\n|\n)*\}", re.MULTILINE | re.ASCII)
 _MARK = pattern(r"-A KUBE-MARK-MASQ -j MARK --set-xmark (0x[0-9a-f]{1,8})/", re.ASCII)
 _LIBERAL = pattern(r"^net\.netfilter\.nf_conntrack_tcp_be_liberal ?= ?[1-9]", re.MULTILINE | re.ASCII)
 _SUBNET = pattern(r"^ +podSubnet: ?[\"']?([0-9a-fA-F.:/,]{1,100})", re.MULTILINE | re.ASCII)
+_SERVICE_SUBNET = pattern(r"^ +serviceSubnet: ?[\"']?([0-9a-fA-F.:/,]{1,100})", re.MULTILINE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +93,8 @@ class _Finding:
         """Return everything that is found."""
         container = proxy_container(self._snapshot, self._node)
         release, mode = self._release(container), self._mode()
+        if mode == "nftables" and layout_of(release) is None:
+            self.assumed.append(f"how kube-proxy {release} lays out its table: as the recorded table shows")
         settings = self._settings(container, mode)
         rules = _rules(self._snapshot, self._node)
         node_ips: dict[int, Address] = {a.version: a for a in reversed(self._listed.internal_ips if self._listed else ())}
@@ -95,6 +106,7 @@ class _Finding:
             release=release,
             versions=(4, 6) if release.is_dual_stack else tuple(node_ips)[-1:] or (4,),
             detectors=self._detectors(settings, rules),
+            service_cidrs=self._service_cidrs(rules) if mode == "nftables" else (),
             node_ips=node_ips,
             node_port_addresses={v: self._node_ports(settings, mode, v, node_ips) for v in (4, 6)},
             masquerade_all=settings.masquerade_all,
@@ -159,15 +171,36 @@ class _Finding:
         return self._guessed(rules)
 
     def _guessed(self, rules: Mapping[int, str]) -> dict[int, LocalDetector]:
-        kubeadm = self._snapshot.objects.config_map("kube-system", "kubeadm-config")
-        subnet = _SUBNET.search(kubeadm.texts.get("ClusterConfiguration", "") if kubeadm else "")
+        subnet = _SUBNET.search(self._cluster_configuration)
         if subnet is not None:
             self.said.append(f"pods are in {subnet[1]}: ConfigMap kube-system/kubeadm-config")
             return _by_version(_networks(subnet[1]))
-        shown = {v: found[1] or found[2] for v, text in rules.items() if (found := _OWN_SOURCE.search(text)) is not None}
+        looks = (found for text in rules.values() for one in (_OWN_SOURCE, _OWN_NFT) if (found := one.search(text)) is not None)
+        shown = [network for found in looks for network in _networks(next(filter(None, found.groups())))]
         if shown:
-            self.assumed.append(f"pods are in {', '.join(shown.values())}: the node's own rules say so, and nothing else does")
-        return _by_version(_networks(",".join(shown.values())))
+            self.assumed.append(f"pods are in {', '.join(map(str, shown))}: the node's own rules say so, and nothing else does")
+        return _by_version(shown)
+
+    def _service_cidrs(self, rules: Mapping[int, str]) -> tuple[Network, ...]:
+        """Return the networks of cluster IPs: those of ServiceCIDR objects, kubeadm's, or those that the rules show."""
+        objects = [raw.value.get("spec") for raw, _ in self._snapshot.objects.others("ServiceCIDR")]
+        cidrs = [one.get("cidrs") for one in objects if isinstance(one, Mapping)]
+        texts = [str(text) for one in cidrs if isinstance(one, list) for text in one]
+        if texts:
+            self.said.append(f"cluster IPs are of {', '.join(texts)}: ServiceCIDR objects")
+        elif found := _SERVICE_SUBNET.search(self._cluster_configuration):
+            texts = found[1].split(",")
+            self.said.append(f"cluster IPs are of {found[1]}: ConfigMap kube-system/kubeadm-config")
+        else:
+            texts = [told for text in rules.values() for found in _UNALLOCATED.finditer(text) for told in found[1].split(",")]
+            if texts:
+                self.assumed.append(f"cluster IPs are of {', '.join(texts)}: the node's own rules say so, and nothing else does")
+        return tuple(network for text in texts for network in _networks(text))
+
+    @property
+    def _cluster_configuration(self) -> str:
+        kubeadm = self._snapshot.objects.config_map("kube-system", "kubeadm-config")
+        return kubeadm.texts.get("ClusterConfiguration", "") if kubeadm else ""
 
     # -- node ports ---------------------------------------------------------------------------------------------------------------
 
@@ -175,7 +208,8 @@ class _Finding:
         asked = settings.node_port_addresses or (("primary",) if mode == "nftables" else ())
         if asked == ("primary",):
             own = node_ips.get(version)
-            return NodePortAddresses(is_all=False, addresses=(own,) if own is not None else ())
+            # Of a family in which the node has no address nothing is asked, and that means every one.
+            return NodePortAddresses() if own is None else NodePortAddresses(is_all=False, addresses=(own,))
         networks = [n for text in asked for n in _networks(text) if n.version == version]
         if not networks or any(n.prefixlen == 0 for n in networks):
             return NodePortAddresses()
@@ -279,9 +313,23 @@ def _value_of(text: str | None) -> Mapping[str, object] | None:
 
 
 def _rules(snapshot: Snapshot, node: str) -> dict[int, str]:
-    """Return the node's recorded iptables rules by version, those of both back ends behind each other."""
+    """Return the rules recorded on the node by version: those of both back ends of iptables, and kube-proxy's own table of nftables."""
     texts = {f: [t for file in files if (t := _text(snapshot, node, file.name))] for f, files in DUMPS.items()}
-    return {(4 if family.value == "ip" else 6): "".join(found) for family, found in texts.items()}
+    listed = _nft_tables(_listing(snapshot, node))
+    return {v: "".join((*texts[Family.of(v)], listed.get(Family.of(v), ""))) for v in (4, 6)}
+
+
+def _listing(snapshot: Snapshot, node: str) -> str:
+    """Return the node's listing of nftables as text, whichever way it is recorded."""
+    text = _text(snapshot, node, NFT_TEXT.name)
+    if text is None and (json := _text(snapshot, node, NFT_JSON.name)) is not None:
+        text = to_text(parse_json(json, snapshot.path_of(node, NFT_JSON.name)))
+    return text or ""
+
+
+def _nft_tables(text: str) -> dict[str, str]:
+    """Return kube-proxy's tables of an nft listing, each as its text, by family."""
+    return {found[1]: found[0] for found in _NFT_TABLE.finditer(text)}
 
 
 def _text(snapshot: Snapshot, node: str, name: str) -> str | None:

@@ -54,6 +54,14 @@ class RecordedNode:
     def is_old(self) -> bool:
         return self.configuration.release.is_old
 
+    @property
+    def listing(self) -> str:
+        return self.snapshot.node_file(self.name, "nft-ruleset.txt") or ""
+
+    @property
+    def json_listing(self) -> str:
+        return self.snapshot.node_file(self.name, "nft-ruleset.json") or ""
+
     def dump(self, version: int) -> str:
         return self.snapshot.node_file(self.name, _DUMPS[version]) or ""
 

@@ -52,6 +52,7 @@ def configuration_of(record: dict[str, Any], mode: str = "iptables") -> Configur
         node_ips={version: ip_address(told["node_ip"])} if told["node_ip"] else {},
         node_port_addresses={version: NodePortAddresses(is_all=any(n.prefixlen == 0 for n in networks), addresses=tuple(chosen))},
         masquerade_all=told["masquerade_all"],
+        service_cidrs=tuple(ip_network(text) for text in [told.get("service_cidrs")] if text),
         localhost_node_ports=told.get("localhost_node_ports", True),
         is_conntrack_liberal=told.get("conntrack_tcp_liberal", False),
         counters=frozenset(counters),

@@ -18,6 +18,7 @@ from tracer.kube.objects import Objects
 from tracer.kubeproxy.configuration import Configuration
 from tracer.kubeproxy.drift.finding import Compared, Drift, Finding
 from tracer.kubeproxy.drift.ordering import differences
+from tracer.kubeproxy.drift.ports import is_there
 from tracer.kubeproxy.iptables_rules import iptables_rules
 from tracer.kubeproxy.rule_tables import is_ordered
 from tracer.netfilter.dump import Chain, Dump
@@ -183,12 +184,12 @@ class _Comparing:
         if not _is_written_by_proxy(one.text):
             owner = owner_of("", "", one.text).name
             return self._found(Drift.FOREIGN, place, one, owner=owner or "nobody that is known")
-        return self._found(Drift.STALE if self._is_there(_port_in(one.text)) else Drift.LEFTOVER, place, one)
+        return self._found(Drift.STALE if is_there(self._objects, _shown(_port_in(one.text))) else Drift.LEFTOVER, place, one)
 
     def _unwanted_chain(self, place: _Place, lines: Sequence[_Line]) -> Finding:
         """Return what a chain is that the model does not have; nothing that leads to it makes it harmless."""
         port = next((p for one in lines if (p := _port_in(one.text))), "") or self._led_from.get((place.table, place.chain), "")
-        drift = Drift.STALE if self._is_there(port) else Drift.LEFTOVER
+        drift = Drift.STALE if is_there(self._objects, _shown(port)) else Drift.LEFTOVER
         rules = f"{len(lines)} rules" if len(lines) > 1 else "1 rule"
         harm = "" if (place.table, place.chain) in self._led_from else "; nothing leads to it"
         return self._found(drift, place, lines[0], note=f"a chain with {rules} that kube-proxy would not have{harm}", port=port)
@@ -208,15 +209,6 @@ class _Comparing:
             note=note,
             owner=owner,
         )
-
-    def _is_there(self, port: str) -> bool:
-        """Return whether the objects have the Service port that rules call *port*; what names none is kube-proxy's own."""
-        if not port or port == _LAST:
-            return True
-        namespace, _, rest = port.partition("/")
-        name, _, port_name = rest.partition(":")
-        service = self._objects.service(namespace, name)
-        return service is not None and any(p.name == port_name for p in service.ports)
 
     @cached_property
     def _ports_of_chains(self) -> Mapping[str, str]:
