@@ -103,6 +103,16 @@ def test_nftables_has_no_drift_as_text_and_as_json(tmp_path: Path) -> None:
     assert code == 0 and "nft-ruleset.json" in said
 
 
+def test_ipvs_has_no_drift_and_its_texts_are_those_recorded() -> None:
+    ipvs = PROJECT / "demo/shop-ipvs"
+    assert drift(ipvs)[0] == 0
+    code, text = drift(ipvs, "--expected", "shop-worker")
+    assert code == 0
+    for name in ("ipvsadm-save.txt", "ipset-save.txt"):
+        recorded = (ipvs / "nodes/shop-worker" / name).read_text().splitlines()
+        assert {line for line in recorded if line.startswith(("-A ", "-a ", "add "))} <= set(text.splitlines())
+
+
 def test_the_expected_rules_are_those_recorded() -> None:
     code, text = drift(SHOP, "--expected", "shop-worker")
     recorded = {line.partition("] ")[2] for line in (SHOP / DUMP).read_text().splitlines() if "-A KUBE-" in line}

@@ -120,7 +120,10 @@ class LocalDetector:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodePortAddresses:
-    """Which addresses of a node take node ports: *is_all* every local one, else *addresses*, in the order in which rules name them."""
+    """Which addresses of a node take node ports: *is_all* every local one, else *addresses*, in the order in which rules name them.
+
+    IPVS has no such word as every one: there *addresses* are all that count, whatever *is_all* is.
+    """
 
     is_all: bool = True
     addresses: tuple[Address, ...] = ()
@@ -133,7 +136,7 @@ class Configuration:
     *detectors* by IP version: a family without one has no way to tell local traffic. *node_ips* by version too, the node's own address.
     *node_port_addresses* by version. *counters* are what nfacct counts there, *has_random_fully* is what the node's iptables can.
     *service_cidrs* are those that cluster IPs are taken from. *localhost_node_ports* is as configured; IPv6 never has them.
-    *versions* are the families that it programs.
+    *versions* are the families that it programs, *scheduler* is IPVS's.
     """
 
     node: str
@@ -145,6 +148,7 @@ class Configuration:
     service_cidrs: tuple[Network, ...] = ()
     node_ips: Mapping[int, Address] = field(default_factory=dict)
     node_port_addresses: Mapping[int, NodePortAddresses] = field(default_factory=dict)
+    scheduler: str = "rr"
     masquerade_all: bool = False
     masquerade_bit: int = MASQUERADE_BIT
     localhost_node_ports: bool = True

@@ -16,9 +16,8 @@ from tracer.kubeproxy.configuration import INVALID, LOCALHOST, Configuration
 from tracer.kubeproxy.iptables_old import old_iptables_rules
 from tracer.kubeproxy.programmed_port import ProgrammedPort, programmed_ports
 from tracer.kubeproxy.rule_spelling import WORDS, odds, source_range, source_then, to_address
-from tracer.kubeproxy.rule_tables import LARGE, LAST, NEW, Chains, add_jumps
+from tracer.kubeproxy.rule_tables import FORWARD_ACCEPTS, LARGE, LAST, NEW, Chains, add_jumps
 
-_FORWARD_ACCEPTS = '-m comment --comment "kubernetes forwarding conntrack rule" -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT'
 _JUMPS = {
     "filter": (
         ("INPUT", NEW, "kubernetes load balancer firewall", "KUBE-PROXY-FIREWALL"),
@@ -234,7 +233,7 @@ class _Program:
             counted = f"-m nfacct --nfacct-name  {INVALID} " if INVALID in configuration.counters else ""
             self._filter["KUBE-FORWARD"].append(f"-A KUBE-FORWARD -m conntrack --ctstate INVALID {counted}-j DROP")
         marked = f'-m comment --comment "kubernetes forwarding rules" -m mark --mark {mark}/{mark} -j ACCEPT'
-        self._filter["KUBE-FORWARD"] += [f"-A KUBE-FORWARD {marked}", f"-A KUBE-FORWARD {_FORWARD_ACCEPTS}"]
+        self._filter["KUBE-FORWARD"] += [f"-A KUBE-FORWARD {marked}", f"-A KUBE-FORWARD {FORWARD_ACCEPTS}"]
         self._nat["KUBE-MARK-MASQ"].append(f"-A KUBE-MARK-MASQ -j MARK --set-xmark {mark}/{mark}")
         random = " --random-fully" if configuration.has_random_fully else ""
         self._nat["KUBE-POSTROUTING"] += [

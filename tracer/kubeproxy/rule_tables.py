@@ -11,6 +11,9 @@ Chains = dict[str, list[str]]
 LARGE = 1000
 """More endpoints than these make a cluster large. Source: largeClusterEndpointsThreshold."""
 LAST = '-m comment --comment "kubernetes service nodeports; NOTE: this must be the last rule in this chain"'
+FORWARD_ACCEPTS = '-m comment --comment "kubernetes forwarding conntrack rule" -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT'
+OUT_FILTER = "KUBE-IPVS-OUT-FILTER"
+"""IPVS mode's one chain with a rule a Service."""
 NEW = "-m conntrack --ctstate NEW "
 _UNORDERED = frozenset(("KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-EXTERNAL-SERVICES", "KUBE-PROXY-FIREWALL"))
 

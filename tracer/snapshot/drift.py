@@ -5,25 +5,34 @@ Owns which of a node's files are compared, and what is said where they cannot be
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from tracer.errors import ParseError, UnsupportedError
-from tracer.kubeproxy.configuration import Configuration
+from tracer.ipvs.ipvsadm_save import to_text
+from tracer.kubeproxy.configuration import NEWEST, Configuration
 from tracer.kubeproxy.drift.finding import Compared, Drift, Finding
-from tracer.kubeproxy.drift.iptables import compare_iptables
+from tracer.kubeproxy.drift.iptables import compare_iptables, compare_rules
+from tracer.kubeproxy.drift.ipvs import compare_bound, compare_servers, compare_sets
 from tracer.kubeproxy.drift.nftables import compare_nftables
 from tracer.kubeproxy.iptables_rules import iptables_rules
+from tracer.kubeproxy.ipvs_rules import ipvs_state
 from tracer.kubeproxy.nft_layout import ALPHA_MINOR, layout_of
 from tracer.kubeproxy.nftables_rules import nftables_table
-from tracer.kubeproxy.rule_tables import save_text
+from tracer.kubeproxy.rule_tables import OUT_FILTER, Chains, save_text
 from tracer.packet import Family
-from tracer.snapshot.node_files import DUMPS, NFT_JSON, NFT_TEXT, NodeFile
-from tracer.snapshot.proxy_configuration import FoundConfiguration, proxy_configuration
+from tracer.snapshot.held_addresses import held_addresses
+from tracer.snapshot.node_files import DUMPS, IP_ADDR, IPSET_LIST, NFT_JSON, NFT_TEXT, SETS, VIRTUAL_SERVERS, NodeFile
+from tracer.snapshot.proxy_configuration import IPVS_DEVICE, FoundConfiguration, proxy_configuration
 from tracer.snapshot.snapshot import Snapshot
 from tracer.values import dataclass
 
-_MODES = ("iptables", "nftables")
-_MARKS = (("iptables", "-A KUBE-SVC-", (*DUMPS[Family.IP], *DUMPS[Family.IP6])), ("nftables", " kube-proxy {", (NFT_TEXT,)))
+_MODES = ("iptables", "nftables", "ipvs")
+_XTABLES = (*DUMPS[Family.IP], *DUMPS[Family.IP6])
+_MARKS = (
+    ("iptables", "-A KUBE-SVC-", _XTABLES),
+    ("ipvs", "-A KUBE-IPVS-FILTER ", _XTABLES),
+    ("nftables", " kube-proxy {", (NFT_TEXT,)),
+)
 """Mode → what its rules have in them, and the files that hold them."""
 _SAID = 5
 """Of so many objects that cannot be read is said what is wrong."""
@@ -69,7 +78,7 @@ def node_drift(snapshot: Snapshot, node: str) -> NodeDrift:
     configuration = found.configuration
     dumps = tuple(_dumps(snapshot, node, configuration))
     unknown = list(_why_not(snapshot, configuration)) if dumps else []
-    compared = [] if unknown else [_compare(snapshot, configuration, dump) for dump in dumps]
+    compared = [] if unknown else _compare_all(snapshot, configuration, dumps)
     if compared:
         unknown += [said for one in compared for said in one.unknown]
         unknown += [f"{fault} (rules of what cannot be read seem to be stale)" for fault in snapshot.objects.faults[:_SAID]]
@@ -96,6 +105,9 @@ def expected_texts(snapshot: Snapshot, configuration: Configuration) -> Iterator
     """
     if why := next(_why_not(snapshot, configuration), ""):
         raise UnsupportedError(why)
+    if configuration.mode == "ipvs":
+        yield from _expected_ipvs(snapshot, configuration)
+        return
     if configuration.mode == "nftables":
         if (layout := layout_of(configuration.release)) is None:
             raise UnsupportedError(f"how kube-proxy {configuration.release} lays out its table of nftables is not known")
@@ -104,6 +116,14 @@ def expected_texts(snapshot: Snapshot, configuration: Configuration) -> Iterator
         return
     for version in configuration.versions:
         yield DUMPS[Family.of(version)][0].name, save_text(iptables_rules(snapshot.objects, configuration, version=version))
+
+
+def _expected_ipvs(snapshot: Snapshot, configuration: Configuration) -> Iterator[tuple[str, str]]:
+    states = [ipvs_state(snapshot.objects, configuration, version=version) for version in configuration.versions]
+    for state in states:
+        yield DUMPS[Family.of(state.version)][0].name, save_text(state.tables)
+    yield SETS.name, "".join(f"{line}\n" for state in states for line in state.save_sets())
+    yield VIRTUAL_SERVERS.name, to_text(tuple(server for state in states for server in state.servers))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +141,9 @@ def _dumps(snapshot: Snapshot, node: str, configuration: Configuration) -> Itera
     if configuration.mode == "nftables":
         yield from list(_read(snapshot, node, (NFT_TEXT, NFT_JSON)))[:1]
         return
+    if configuration.mode == "ipvs":
+        yield from _read(snapshot, node, (VIRTUAL_SERVERS,))
+        yield from list(_read(snapshot, node, (SETS, IPSET_LIST)))[:1]
     for version in configuration.versions:
         found = list(_read(snapshot, node, DUMPS[Family.of(version)], version))
         # Of both back ends the one in which kube-proxy's rules are; the first one where that does not show.
@@ -135,6 +158,37 @@ def _read(snapshot: Snapshot, node: str, files: Sequence[NodeFile], version: int
             continue
         if text is not None:
             yield _Dump(name=file.name, path=snapshot.path_of(node, file.name), text=text, version=version)
+
+
+def _compare_all(snapshot: Snapshot, configuration: Configuration, dumps: Sequence[_Dump]) -> list[Compared]:
+    """Return what comes of comparing each of *dumps*; in IPVS mode behind them that of kube-ipvs0's addresses."""
+    if configuration.mode != "ipvs":
+        return [_compare(snapshot, configuration, dump) for dump in dumps]
+    objects = snapshot.objects
+    states = {version: ipvs_state(objects, configuration, version=version) for version in configuration.versions}
+    compared, every = [], tuple(states.values())
+    for dump in dumps:
+        if dump.version is not None:
+            tables = _as_of_release(states[dump.version].tables, configuration, dump)
+            compared.append(compare_rules(dump.text, dump.path, objects, tables))
+        elif dump.name == VIRTUAL_SERVERS.name:
+            compared.append(compare_servers(dump.text, dump.path, objects, every))
+        else:
+            compared.append(compare_sets(dump.text, dump.path, objects, every))
+    held = held_addresses(snapshot, configuration.node)
+    if held is not None:
+        bound = [address for device, address in held if device == IPVS_DEVICE and not address.is_link_local]
+        elsewhere = [address for device, address in held if device != IPVS_DEVICE]
+        compared.append(compare_bound(bound, elsewhere, snapshot.path_of(configuration.node, IP_ADDR.name), objects, every))
+    return compared
+
+
+def _as_of_release(tables: Mapping[str, Chains], configuration: Configuration, dump: _Dump) -> Mapping[str, Chains]:
+    """Return *tables* without the chain that older releases do not have, where the recorded rules do not have it either."""
+    if configuration.release.minor >= NEWEST.minor or OUT_FILTER in dump.text:
+        return tables
+    kept = ((table, chains.items()) for table, chains in tables.items())
+    return {t: {c: [r for r in rules if OUT_FILTER not in r] for c, rules in chains if c != OUT_FILTER} for t, chains in kept}
 
 
 def _compare(snapshot: Snapshot, configuration: Configuration, dump: _Dump) -> Compared:
@@ -161,9 +215,17 @@ def _why_not(snapshot: Snapshot, configuration: Configuration) -> Iterator[str]:
     """Yield why nothing can be compared: no model, or no objects to make rules of."""
     if configuration.mode not in _MODES:
         yield f"rules of {configuration.mode} mode are not compared yet"
-    elif not configuration.release.is_modelled or (configuration.mode == "nftables" and configuration.release.minor < ALPHA_MINOR):
+    elif not _is_modelled(configuration):
         yield f"what kube-proxy {configuration.release} writes in {configuration.mode} mode is not modelled"
     elif not snapshot.objects.services:
         yield "the snapshot has no Services, which every cluster has: they were not read"
     elif not snapshot.objects.slices:
         yield "the snapshot has neither EndpointSlices nor Endpoints: they were not read"
+
+
+def _is_modelled(configuration: Configuration) -> bool:
+    """Return whether what the node's release writes in its mode is known, or can be told from what is recorded."""
+    release = configuration.release
+    if configuration.mode == "nftables":
+        return release.minor >= ALPHA_MINOR
+    return release.is_modelled and not (configuration.mode == "ipvs" and release.is_old)

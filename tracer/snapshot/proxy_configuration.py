@@ -8,7 +8,7 @@ Source: cmd/kube-proxy/app/options.go, server_linux.go, pkg/proxy/apis/config/v1
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 
 from tracer.errors import ParseError
@@ -30,13 +30,15 @@ from tracer.netfilter.nft_json import parse_json
 from tracer.netfilter.nft_print import to_text
 from tracer.packet import Address, Family
 from tracer.patterns import pattern
-from tracer.query import parse_address
-from tracer.snapshot.node_files import DUMPS, IP_ADDR, NFT_JSON, NFT_TEXT, PROXY_VERSION, SYSCTL
+from tracer.snapshot.held_addresses import held_addresses
+from tracer.snapshot.node_files import DUMPS, NFT_JSON, NFT_TEXT, PROXY_VERSION, SYSCTL
 from tracer.snapshot.proxy_mode import CONFIG_MAPS, is_set_up_by_flags, proxy_container, proxy_mode
 from tracer.snapshot.snapshot import Snapshot
 from tracer.values import dataclass
 
 _RANDOM = "--random-fully"
+IPVS_DEVICE = "kube-ipvs0"
+"""What kube-proxy holds the addresses of Services on, in IPVS mode."""
 _OWN_SOURCE = pattern(r"-A KUBE-SV[CL]-\S+ ! -s (\S+) -d |-A KUBE-EXT-\S+ -s (\S+) -m comment --comment \"pod traffic for ", re.ASCII)
 _OWN_NFT = pattern(
     r"@cluster-ips ip6? saddr != (\S+) |ip6? saddr != (\S+) jump mark-for-masquerade|ip6? saddr (\S+) goto service-", re.ASCII
@@ -71,6 +73,7 @@ class _Settings:
     node_port_addresses: tuple[str, ...] = ()
     localhost_node_ports: bool = True
     is_conntrack_liberal: bool = False
+    scheduler: str = ""
 
 
 def proxy_configuration(snapshot: Snapshot, node: str) -> FoundConfiguration:
@@ -107,6 +110,7 @@ class _Finding:
             versions=(4, 6) if release.is_dual_stack else tuple(node_ips)[-1:] or (4,),
             detectors=self._detectors(settings, rules),
             service_cidrs=self._service_cidrs(rules) if mode == "nftables" else (),
+            scheduler=settings.scheduler or "rr",
             node_ips=node_ips,
             node_port_addresses={v: self._node_ports(settings, mode, v, node_ips) for v in (4, 6)},
             masquerade_all=settings.masquerade_all,
@@ -212,26 +216,19 @@ class _Finding:
             return NodePortAddresses() if own is None else NodePortAddresses(is_all=False, addresses=(own,))
         networks = [n for text in asked for n in _networks(text) if n.version == version]
         if not networks or any(n.prefixlen == 0 for n in networks):
-            return NodePortAddresses()
-        held = [a for a in self._held() if a.version == version and any(a in n for n in networks)]
-        return NodePortAddresses(is_all=False, addresses=tuple(dict.fromkeys(held)))
+            # Virtual servers stand on every address: a loopback one takes none.
+            every = [a for a in self._held(version) if not a.is_loopback] if mode == "ipvs" else ()
+            return NodePortAddresses(addresses=tuple(every))
+        return NodePortAddresses(is_all=False, addresses=tuple(a for a in self._held(version) if any(a in n for n in networks)))
 
-    def _held(self) -> Iterator[Address]:
-        """Yield the addresses of the node's devices; those of its Node object where no file lists them."""
-        try:
-            devices = self._snapshot.node_json(self._node, IP_ADDR.name)
-        except ParseError:
-            devices = None
-        if not isinstance(devices, Sequence):
+    def _held(self, version: int) -> tuple[Address, ...]:
+        """Return the node's addresses of one family, but those of kube-proxy's own device; those of its Node where no file lists them."""
+        held = held_addresses(self._snapshot, self._node)
+        if held is None:
             self.assumed.append("the node's addresses are those of its Node object: no file lists them")
-            yield from self._listed.ips if self._listed else ()
-            return
-        for device in devices:
-            entries = device.get("addr_info") if isinstance(device, Mapping) else None
-            for entry in entries if isinstance(entries, Sequence) else ():
-                text = entry.get("local") if isinstance(entry, Mapping) else None
-                if isinstance(text, str) and (address := parse_address(text)) is not None:
-                    yield address
+            held = tuple(("", address) for address in (self._listed.ips if self._listed else ()))
+        found = (a for device, a in held if device != IPVS_DEVICE and not a.is_link_local)
+        return tuple(dict.fromkeys(a for a in found if a.version == version))
 
     def _is_liberal(self) -> bool:
         return _LIBERAL.search(_text(self._snapshot, self._node, SYSCTL.name) or "") is not None
@@ -250,6 +247,7 @@ def _from_flags(flags: Mapping[str, str]) -> _Settings:
         masquerade_bit=int(bit) if bit.isascii() and bit.isdecimal() and int(bit) < 32 else MASQUERADE_BIT,
         node_port_addresses=tuple(t for t in flags.get("nodeport-addresses", "").split(",") if t),
         localhost_node_ports=flags.get("iptables-localhost-nodeports", "true") != "false",
+        scheduler=flags.get("ipvs-scheduler", ""),
     )
 
 
@@ -268,6 +266,7 @@ def _from_value(value: Mapping[str, object], mode: str, source: str) -> _Setting
         node_port_addresses=tuple(map(str, addresses)) if isinstance(addresses, list) else (),
         localhost_node_ports=_part(value, "iptables").get("localhostNodePorts") is not False,
         is_conntrack_liberal=_part(value, "conntrack").get("tcpBeLiberal") is True,
+        scheduler=str(_part(value, "ipvs").get("scheduler") or ""),
     )
 
 

@@ -54,6 +54,9 @@ class RecordedNode:
     def is_old(self) -> bool:
         return self.configuration.release.is_old
 
+    def file(self, name: str) -> str:
+        return self.snapshot.node_file(self.name, name) or ""
+
     @property
     def listing(self) -> str:
         return self.snapshot.node_file(self.name, "nft-ruleset.txt") or ""

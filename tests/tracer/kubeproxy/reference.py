@@ -101,6 +101,10 @@ def saved_rule(line: str, version: int) -> str:
             rest += [word, f"{round(float(value) * (1 << 31)) / (1 << 31):.11f}"]
         elif word == "--nfacct-name":
             rest += [word, f" {value}"]
+        elif word == "--match-set":
+            rest, at = [*rest, word, value, words[at]], at + 1
+        elif word == "--physdev-is-in":
+            rest, at, negated = [*rest, f"{negated}{word}"], at - 1, ""
         elif recent and word in ("--set", "--rcheck", "--reap"):
             rest, at = [*rest, word], at - 1
         else:

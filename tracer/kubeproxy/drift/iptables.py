@@ -20,7 +20,7 @@ from tracer.kubeproxy.drift.finding import Compared, Drift, Finding
 from tracer.kubeproxy.drift.ordering import differences
 from tracer.kubeproxy.drift.ports import is_there
 from tracer.kubeproxy.iptables_rules import iptables_rules
-from tracer.kubeproxy.rule_tables import is_ordered
+from tracer.kubeproxy.rule_tables import OUT_FILTER, Chains, is_ordered
 from tracer.netfilter.dump import Chain, Dump
 from tracer.netfilter.hook_order import CHAINS_OF_TABLE
 from tracer.netfilter.iptables_save import parse_dump
@@ -33,6 +33,7 @@ from tracer.values import dataclass
 _COMMENT = pattern(r' -m comment --comment (?:"([^"]*)"|(\S+))', re.ASCII)
 _PORT = pattern(r"(?:^|[ ])([a-z0-9][a-z0-9.-]{0,252}/[a-z0-9][a-z0-9.-]{0,252}(?::[a-z0-9-]{1,63})?)(?= |$)", re.ASCII)
 _TARGET = pattern(r" -[jg] (\S+)", re.ASCII)
+_ASKS_OWN = pattern(r" -m set (?:! )?--match-set KUBE-| -m ipvs --vaddr ", re.ASCII)
 _OF_PORTS = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-", "KUBE-XLB-")
 _OF_ENDPOINTS = ("KUBE-SEP-",)
 _WITHOUT_COMMENT = ("DNAT", "MARK", "RETURN", "KUBE-MARK-MASQ")
@@ -44,11 +45,17 @@ _LAST = "must be the last rule"
 
 def compare_iptables(text: str, file: str, objects: Objects, configuration: Configuration, *, version: int) -> Compared:
     """Return where the iptables-save text of one family differs from what kube-proxy would have programmed."""
+    expected = iptables_rules(objects, configuration, version=version, has_comments=True)
+    return compare_rules(text, file, objects, expected, is_old=configuration.release.is_old)
+
+
+def compare_rules(text: str, file: str, objects: Objects, expected: Mapping[str, Chains], *, is_old: bool = False) -> Compared:
+    """Return where an iptables-save text differs from the tables that are *expected*."""
     dump = parse_dump(text, file)
     unknown = tuple(_unknown(dump))
     if unknown:
         return Compared(unknown=unknown)
-    return Compared(findings=tuple(_Comparing(dump, objects, configuration, version).findings()))
+    return Compared(findings=tuple(_Comparing(dump, objects, expected, is_old=is_old).findings()))
 
 
 def _unknown(dump: Dump) -> Iterator[str]:
@@ -79,11 +86,12 @@ class _Line:
 class _Comparing:
     """One dump against the model's tables. *service_of* chains is what their rules' comments say."""
 
-    def __init__(self, dump: Dump, objects: Objects, configuration: Configuration, version: int) -> None:
+    def __init__(self, dump: Dump, objects: Objects, expected: Mapping[str, Chains], *, is_old: bool) -> None:
         self._dump = dump
         self._objects = objects
-        self._is_old = configuration.release.is_old
-        self._expected = iptables_rules(objects, configuration, version=version, has_comments=True)
+        self._is_old = is_old
+        self._expected = expected
+        self._has_port_chains = "KUBE-NODEPORTS" in expected["nat"]
 
     def findings(self) -> Iterator[Finding]:
         """Yield every difference, table by table and chain by chain."""
@@ -91,7 +99,7 @@ class _Comparing:
             table = self._dump.tables.get(name)
             recorded = table.chains if table is not None else {}
             known = _Names(expected, recorded)
-            for chain in sorted({*expected, *(c for c in recorded if _is_of_proxy(c))}):
+            for chain in sorted({*expected, *(c for c in recorded if self._has_port_chains and _is_of_proxy(c))}):
                 yield from self._chain(_Place(name, chain, known), expected.get(chain), recorded.get(chain))
 
     def _chain(self, place: _Place, expected: list[str] | None, chain: Chain | None) -> Iterator[Finding]:
@@ -104,7 +112,9 @@ class _Comparing:
         elif expected is None:
             if lines:
                 yield self._unwanted_chain(place, lines)
-        elif not is_ordered(place.chain):
+        elif place.chain == OUT_FILTER:  # a rule a Service, in the order of a Go map
+            yield from self._ordered(place, sorted(expected), sorted(lines, key=lambda one: one.text))
+        elif self._has_port_chains and not is_ordered(place.chain):
             yield from self._by_port(place, expected, lines)
         elif expected != [one.text for one in lines] and expected != _with_comments(expected, lines):
             yield from self._ordered(place, expected, lines)
@@ -292,5 +302,5 @@ def _is_written_by_proxy(text: str) -> bool:
         return True
     said = _comment(text)
     if not said:
-        return target is not None and target[1] in _WITHOUT_COMMENT
-    return said.startswith(("kubernetes ", "block incoming localnet")) or _PORT.search(said) is not None
+        return _ASKS_OWN.search(text) is not None or (target is not None and target[1] in _WITHOUT_COMMENT)
+    return said.startswith(("kubernetes ", "Kubernetes ", "kube-proxy ", "block incoming localnet")) or _PORT.search(said) is not None
