@@ -27,6 +27,10 @@ TIED = 24
 """How many orders of chains of equal priority are tried at one hook, to see whether the packet's way depends on it."""
 FAULTS = 1_000
 """How many faults of one text are kept; that there are more is kept as the last."""
+DIFFERENCES = 1_000
+"""How many differences between a node's rules and what kube-proxy would write are told one by one; the others are counted."""
+ALIGNED = 4_000_000
+"""How many pairs of an expected and a recorded rule are looked at to align two lists: of longer ones each rule is taken by its place."""
 REFUSED = 10_000
 """How many API objects of one file may be unreadable before the rest of it is not looked at."""
 AGAIN = 200_000

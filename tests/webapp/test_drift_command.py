@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -71,6 +72,41 @@ def test_a_dump_that_is_cut_off_cannot_be_told(shop: Path, old: str) -> None:
     code, said = drift(shop)
     assert code == 2
     assert f"cannot tell: {DUMP}" in said and "No drift" not in said
+
+
+def test_a_listing_that_cannot_be_read_cannot_be_told(tmp_path: Path) -> None:
+    nft = Path(shutil.copytree(PROJECT / "demo/shop-nftables", tmp_path / "nft"))
+    for text in nft.glob("nodes/*/nft-ruleset.txt"):
+        text.unlink()
+    for listed in nft.glob("nodes/*/nft-ruleset.json"):
+        listed.write_text('{"nftables": [1e999]}')
+    code, said = drift(nft)
+    assert code == 2 and "cannot tell: nodes/shop-worker/nft-ruleset.json" in said
+
+
+def test_of_many_differences_the_first_are_told(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracer.snapshot.drift.DIFFERENCES", 3)
+    lines = (shop / DUMP).read_text().splitlines(keepends=True)
+    (shop / DUMP).write_text("".join(line for line in lines if "--to-destination" not in line))
+    code, said = drift(shop)
+    assert code == 1 and said.count("missing") == 3
+    assert re.search(r"  and [0-9]+ more differences\n", said) and re.search(r"Drift: [0-9]{2} differences on 1 of 4 nodes", said)
+
+
+def test_a_dump_without_any_rule_of_kube_proxys_cannot_be_told(shop: Path) -> None:
+    for dump in shop.glob("nodes/*/ip*tables-save.txt"):
+        dump.write_text("*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n")
+    code, said = drift(shop)
+    assert code == 2 and f"cannot tell: {DUMP} has no chain KUBE-SERVICES" in said
+
+
+@pytest.mark.parametrize("name", ["shop-iptables", "shop-nftables", "shop-ipvs"])
+def test_without_nodes_nobody_is_blamed(tmp_path: Path, name: str) -> None:
+    """A Node says its zone, by which hints go, and its addresses, by which those go that a load balancer lets in."""
+    made = Path(shutil.copytree(PROJECT / "demo" / name, tmp_path / name))
+    (made / "nodes.json").unlink()
+    code, said = drift(made)
+    assert code == 2 and "cannot tell: the snapshot has no Node shop-worker, on whose zone and addresses its rules depend" in said
 
 
 def test_without_rules_nothing_can_be_told(shop: Path) -> None:

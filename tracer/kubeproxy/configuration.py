@@ -161,6 +161,10 @@ class Configuration:
         """Return the masquerade mark as rules spell it."""
         return f"0x{1 << self.masquerade_bit:x}"
 
+    def may_lack(self, version: int) -> bool:
+        """Return whether the node has no address of that family, as far as is known: kube-proxy need not have programmed it then."""
+        return bool(self.node_ips) and version not in self.node_ips
+
     def node_ports_on(self, version: int) -> NodePortAddresses:
         """Return which addresses of one family take node ports."""
         return self.node_port_addresses.get(version, NodePortAddresses())

@@ -19,6 +19,7 @@ from tracer.kubeproxy.ipvs_rules import ipvs_state
 from tracer.kubeproxy.nft_layout import ALPHA_MINOR, layout_of
 from tracer.kubeproxy.nftables_rules import nftables_table
 from tracer.kubeproxy.rule_tables import OUT_FILTER, Chains, save_text
+from tracer.limits import DIFFERENCES
 from tracer.packet import Family
 from tracer.snapshot.held_addresses import held_addresses
 from tracer.snapshot.node_files import DUMPS, IP_ADDR, IPSET_LIST, NFT_JSON, NFT_TEXT, SETS, VIRTUAL_SERVERS, NodeFile
@@ -36,12 +37,13 @@ _MARKS = (
 """Mode → what its rules have in them, and the files that hold them."""
 _SAID = 5
 """Of so many objects that cannot be read is said what is wrong."""
-_FRONT = ":KUBE-SERVICES "
+_FRONT = "KUBE-SERVICES"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeDrift:
-    """What comes of comparing one node. *compared* are the files that were; *unknown* says in words what could not be compared.
+    """What comes of comparing one node. *compared* are the files that were; *unknown* says in words what could not be compared,
+    *more* how many differences there are beside *findings*.
 
     *is_recorded*: the snapshot holds rules of the node. The times are those at which its files and the objects were read, in Unix seconds.
     """
@@ -50,6 +52,7 @@ class NodeDrift:
     found: FoundConfiguration
     compared: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    more: int = 0
     unknown: tuple[str, ...] = ()
     is_recorded: bool = True
     rules_read_at: float | None = None
@@ -68,6 +71,7 @@ class NodeDrift:
             "unknown": list(self.unknown),
             "rules_read_at": self.rules_read_at,
             "objects_read_at": self.objects_read_at,
+            "more": self.more,
             "drift": [finding.to_dict() for finding in self.findings],
         }
 
@@ -78,6 +82,8 @@ def node_drift(snapshot: Snapshot, node: str) -> NodeDrift:
     configuration = found.configuration
     dumps = tuple(_dumps(snapshot, node, configuration))
     unknown = list(_why_not(snapshot, configuration)) if dumps else []
+    if dumps and snapshot.objects.node(node) is None:
+        unknown.append(f"the snapshot has no Node {node}, on whose zone and addresses its rules depend")
     compared = [] if unknown else _compare_all(snapshot, configuration, dumps)
     if compared:
         unknown += [said for one in compared for said in one.unknown]
@@ -89,8 +95,9 @@ def node_drift(snapshot: Snapshot, node: str) -> NodeDrift:
     return NodeDrift(
         node=node,
         found=found,
-        compared=tuple(dump.path for dump, one in zip(dumps, compared, strict=False) if not one.unknown),
-        findings=tuple(findings),
+        compared=tuple(dump.path for dump, one in zip(dumps, compared, strict=False) if one.is_compared and not one.unknown),
+        findings=tuple(findings[:DIFFERENCES]),
+        more=max(0, len(findings) - DIFFERENCES),
         unknown=tuple(unknown),
         is_recorded=bool(dumps),
         rules_read_at=max(times, default=None),
@@ -165,10 +172,15 @@ def _compare_all(snapshot: Snapshot, configuration: Configuration, dumps: Sequen
     if configuration.mode != "ipvs":
         return [_compare(snapshot, configuration, dump) for dump in dumps]
     objects = snapshot.objects
-    states = {version: ipvs_state(objects, configuration, version=version) for version in configuration.versions}
-    compared, every = [], tuple(states.values())
+    texts = [dump.text for dump in dumps]
+    shown = any("KUBE-6-" in text for text in texts)
+    versions = [v for v in configuration.versions if not configuration.may_lack(v) or (v == 6 and shown)]
+    states = {version: ipvs_state(objects, configuration, version=version) for version in versions}
+    compared, every = list[Compared](), tuple(states.values())
     for dump in dumps:
-        if dump.version is not None:
+        if (other := _not_programmed(configuration, dump)) is not None:
+            compared.append(other)
+        elif dump.version is not None:
             tables = _as_of_release(states[dump.version].tables, configuration, dump)
             compared.append(compare_rules(dump.text, dump.path, objects, tables))
         elif dump.name == VIRTUAL_SERVERS.name:
@@ -195,9 +207,18 @@ def _compare(snapshot: Snapshot, configuration: Configuration, dump: _Dump) -> C
     if dump.version is None:
         is_json = dump.name == NFT_JSON.name
         return compare_nftables(dump.text, dump.path, snapshot.objects, configuration, is_json=is_json)
-    if _FRONT not in dump.text and dump.version not in configuration.node_ips:
-        return Compared()  # a family that the node does not have, and kube-proxy need not have programmed
+    if (other := _not_programmed(configuration, dump)) is not None:
+        return other
     return compare_iptables(dump.text, dump.path, snapshot.objects, configuration, version=dump.version)
+
+
+def _not_programmed(configuration: Configuration, dump: _Dump) -> Compared | None:
+    """Return what is to be said of a dump without any rule of kube-proxy's; None for any other."""
+    if dump.version is None or _FRONT in dump.text:
+        return None
+    if configuration.may_lack(dump.version):
+        return Compared(is_compared=False)
+    return Compared(unknown=(f"{dump.path} has no chain {_FRONT}: kube-proxy did not program this node in this mode",))
 
 
 def _of_other_modes(snapshot: Snapshot, node: str, mode: str) -> Iterator[Finding]:

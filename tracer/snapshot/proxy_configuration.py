@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from ipaddress import ip_network
 
 from tracer.errors import ParseError
@@ -96,6 +97,10 @@ class _Finding:
         """Return everything that is found."""
         container = proxy_container(self._snapshot, self._node)
         release, mode = self._release(container), self._mode()
+        if self._snapshot.objects.uses_legacy_endpoints and not release.is_old:
+            self.assumed.append(
+                "no endpoint has hints or serves while it terminates: Endpoints do not tell, and there are no EndpointSlices"
+            )
         if mode == "nftables" and layout_of(release) is None:
             self.assumed.append(f"how kube-proxy {release} lays out its table: as the recorded table shows")
         settings = self._settings(container, mode)
@@ -322,7 +327,8 @@ def _listing(snapshot: Snapshot, node: str) -> str:
     """Return the node's listing of nftables as text, whichever way it is recorded."""
     text = _text(snapshot, node, NFT_TEXT.name)
     if text is None and (json := _text(snapshot, node, NFT_JSON.name)) is not None:
-        text = to_text(parse_json(json, snapshot.path_of(node, NFT_JSON.name)))
+        with suppress(ParseError):  # said where its rules are compared
+            text = to_text(parse_json(json, snapshot.path_of(node, NFT_JSON.name)))
     return text or ""
 
 

@@ -92,7 +92,7 @@ def _lines(nodes: Sequence[NodeDrift], found: Answer) -> Iterator[str]:
         case Answer.NONE:
             yield f"No drift between objects and rules on {compared} of {len(nodes)} nodes."
         case Answer.DRIFT:
-            count = sum(len(node.findings) for node in nodes)
+            count = sum(len(node.findings) + node.more for node in nodes)
             yield f"Drift: {count} difference{'' if count == 1 else 's'} on {sum(1 for n in nodes if n.findings)} of {len(nodes)} nodes."
         case Answer.UNKNOWN:
             yield "Cannot tell: not everything that would have to be compared is there."
@@ -109,6 +109,8 @@ def _node_lines(node: NodeDrift) -> Iterator[str]:
         yield f"  rules read {_at(node.rules_read_at)}, objects {_at(node.objects_read_at)}"
     for finding in node.findings:
         yield from _finding_lines(finding)
+    if node.more:
+        yield f"  and {node.more} more differences"
     if node.compared and not node.findings and not node.unknown:
         yield f"  no drift between objects and rules: {', '.join(node.compared)}"
 

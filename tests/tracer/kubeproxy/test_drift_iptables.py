@@ -118,8 +118,15 @@ def test_a_fault_has_its_kind_and_its_service(change, drift: Drift, service: str
     assert all((f.line is None) == (f.drift is Drift.MISSING) for f in found)
 
 
+def test_of_a_dump_of_one_table_that_one_is_compared() -> None:
+    nat = rules()[rules().index("*nat") :]
+    assert compare(nat) == Compared(unknown=("iptables-save.txt does not list table filter",))
+    found = compare(nat.replace("-j MASQUERADE", "-j ACCEPT"))
+    assert found.unknown and [f.drift for f in found.findings] == [Drift.DIFFERENT]
+
+
 @pytest.mark.parametrize(
-    "text", ["", "*nat\nCOMMIT\n", "*filter\n:INPUT ACCEPT [0:0]\n*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -j KUBE-SER"]
+    "text", ["", "*mangle\nCOMMIT\n", "*filter\n:INPUT ACCEPT [0:0]\n*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -j KUBE-SER"]
 )
 def test_what_is_not_whole_is_not_compared(text: str) -> None:
     found = compare(text)

@@ -26,6 +26,11 @@ def test_differences(expected: str, recorded: str, found: list[Pair]) -> None:
     assert list(differences(expected, recorded)) == found
 
 
+def test_long_lists_are_not_aligned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracer.kubeproxy.drift.ordering.ALIGNED", 8)
+    assert list(differences("abcd", "xbcy")) == [Pair(0, 0), Pair(3, 3)]
+
+
 @given(st.text("abcd", max_size=12), st.text("abcd", max_size=12))
 def test_each_rule_is_accounted_for_once(expected: str, recorded: str) -> None:
     """What is neither equal nor named on one side is as much as on the other, and nothing is named twice."""

@@ -61,7 +61,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """What comes of comparing one file: its *findings*, and in *unknown* what could not be compared, in words."""
+    """What comes of comparing one file: its *findings*, and in *unknown* what could not be compared, in words.
+
+    *is_compared* False: it holds nothing of kube-proxy's, and need not.
+    """
 
     findings: tuple[Finding, ...] = ()
+    is_compared: bool = True
     unknown: tuple[str, ...] = ()

@@ -52,10 +52,14 @@ def compare_iptables(text: str, file: str, objects: Objects, configuration: Conf
 def compare_rules(text: str, file: str, objects: Objects, expected: Mapping[str, Chains], *, is_old: bool = False) -> Compared:
     """Return where an iptables-save text differs from the tables that are *expected*."""
     dump = parse_dump(text, file)
-    unknown = tuple(_unknown(dump))
-    if unknown:
+    if unknown := tuple(_unknown(dump)):
         return Compared(unknown=unknown)
-    return Compared(findings=tuple(_Comparing(dump, objects, expected, is_old=is_old).findings()))
+    missing = [table for table in ("filter", "nat") if table not in dump.tables]
+    listed = {name: chains for name, chains in expected.items() if name not in missing}
+    return Compared(
+        findings=tuple(_Comparing(dump, objects, listed, is_old=is_old).findings()) if len(missing) < 2 else (),
+        unknown=tuple(f"{file} does not list table {table}" for table in missing),
+    )
 
 
 def _unknown(dump: Dump) -> Iterator[str]:
@@ -66,9 +70,6 @@ def _unknown(dump: Dump) -> Iterator[str]:
         yield f"{dump.file} is cut off"
     for table, unread in dump.unread.items():
         yield f"{dump.file}: of table {table} not everything is known: {unread.why}"
-    for table in ("filter", "nat"):
-        if table not in dump.tables:
-            yield f"{dump.file} does not list table {table}"
     for table_ in dump.tables.values():
         for chain in table_.chains.values():
             if chain.unread is not None:
@@ -91,7 +92,7 @@ class _Comparing:
         self._objects = objects
         self._is_old = is_old
         self._expected = expected
-        self._has_port_chains = "KUBE-NODEPORTS" in expected["nat"]
+        self._has_port_chains = "KUBE-NODEPORTS" in expected.get("nat", {}) or "KUBE-EXTERNAL-SERVICES" in expected.get("filter", {})
 
     def findings(self) -> Iterator[Finding]:
         """Yield every difference, table by table and chain by chain."""
@@ -223,7 +224,7 @@ class _Comparing:
     @cached_property
     def _ports_of_chains(self) -> Mapping[str, str]:
         """Chain → the Service port that the model writes it for."""
-        named = ((chain, rules) for chain, rules in self._expected["nat"].items() if chain.startswith((*_OF_PORTS, *_OF_ENDPOINTS)))
+        named = ((chain, rules) for chain, rules in self._expected.get("nat", {}).items() if chain.startswith((*_OF_PORTS, *_OF_ENDPOINTS)))
         return {chain: next((p for rule in rules if (p := _port_in(rule))), "") for chain, rules in named}
 
     @cached_property

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 
+from tracer.errors import ParseError
 from tracer.kube.objects import Objects
 from tracer.kubeproxy.configuration import Configuration
 from tracer.kubeproxy.drift.finding import Compared, Drift, Finding
@@ -39,7 +40,10 @@ _OWN_RULE = pattern(
 
 def compare_nftables(text: str, file: str, objects: Objects, configuration: Configuration, *, is_json: bool = False) -> Compared:
     """Return where the tables of a listing differ from what kube-proxy would have programmed, both families."""
-    ruleset = parse_json(text, file) if is_json else parse_text(text, file)
+    try:
+        ruleset = parse_json(text, file) if is_json else parse_text(text, file)
+    except ParseError as error:
+        return Compared(unknown=(str(error.faults[0]),))
     for fault in (ruleset.incomplete, ruleset.terse):
         if fault is not None:
             return Compared(unknown=(f"{file}: {fault.message}",))
@@ -49,7 +53,7 @@ def compare_nftables(text: str, file: str, objects: Objects, configuration: Conf
         table = next((t for t in ruleset.tables if (t.family, t.name) == (family, TABLE)), None)
         if table is not None:
             findings += _Comparing(table, file, objects, configuration, version).findings()
-        elif version in configuration.node_ips:
+        elif not configuration.may_lack(version):
             unknown.append(f"{file} has no table {family} {TABLE}: kube-proxy did not program this node in this mode")
     return Compared(findings=tuple(findings), unknown=tuple(unknown))
 

@@ -10,6 +10,8 @@ from collections.abc import Hashable, Iterator, Sequence
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
+from tracer.limits import ALIGNED
+
 
 class Pair(NamedTuple):
     """An *expected* and a *recorded* rule by their positions, either None. *is_moved*: they are equal, and in the wrong place."""
@@ -47,6 +49,18 @@ def _blocks(expected: Sequence[Hashable], recorded: Sequence[Hashable]) -> Itera
     while end < most - start and expected[-1 - end] == recorded[-1 - end]:
         end += 1
     these, those = expected[start : len(expected) - end], recorded[start : len(recorded) - end]
+    if len(these) * len(those) > ALIGNED:
+        yield from _by_place(these, those, start)
+        return
     for tag, i, j, k, m in SequenceMatcher(None, these, those, autojunk=False).get_opcodes():
         if tag != "equal":
             yield range(start + i, start + j), range(start + k, start + m)
+
+
+def _by_place(these: Sequence[Hashable], those: Sequence[Hashable], start: int) -> Iterator[tuple[range, range]]:
+    """Yield what is not equal to what has the same place."""
+    both = min(len(these), len(those))
+    for at in range(both):
+        if these[at] != those[at]:
+            yield range(start + at, start + at + 1), range(start + at, start + at + 1)
+    yield range(start + both, start + len(these)), range(start + both, start + len(those))
