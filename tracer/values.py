@@ -4,23 +4,30 @@ dataclass takes what dataclasses.dataclass takes, and the class is used as that 
 start, also where no value of it is made. Here it gets them when a value is first made, compared, hashed or shown: they are the methods
 of a twin with the same fields, which ``dataclasses`` writes. Any other class is left to ``dataclasses`` as it is.
 NB: rests on that those methods name no class, which tests/tracer/test_values.py holds against ``dataclasses`` itself.
+
+How a value is made is written here: ``dataclasses`` asks ``object.__setattr__`` for each field, which takes twice as long as all the rest.
+While its fields are written a value is of a loose class, which has the same slots and lets itself be changed; one without slots gets its
+fields as one dict.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__all__ = ["dataclass"]
+__all__ = ["dataclass", "loose"]
 
 if TYPE_CHECKING:
     from dataclasses import dataclass
+
+    def loose(cls: type) -> type | None:
+        """Return what a value of *cls* is while its fields are written: a class with the same slots, not frozen; None where none fits."""
 else:
     import dataclasses
 
     _OPTIONS = {"frozen", "slots", "kw_only"}
-    # What a twin is asked for: of a frozen one __init__ writes past __setattr__, and __hash__ alone is what unsafe_hash gives.
+    # What a twin is asked for: __hash__ alone is what unsafe_hash gives.
     _WRITTEN = {
-        "__init__": {"init": True, "frozen": True},
+        "__init__": {"init": True},
         "__repr__": {"repr": True},
         "__eq__": {"eq": True},
         "__hash__": {"unsafe_hash": True},
@@ -34,6 +41,10 @@ else:
             return lambda defined: dataclass(defined, **options)
         if not _is_plain(cls, options):
             return dataclasses.dataclass(cls, **options)
+        if not options.get("slots"):
+            made = dataclasses.dataclass(cls, **options | {"init": False})
+            made.__init__ = _unwritten(made, "__init__")
+            return made
         made = dataclasses.dataclass(cls, **_NOTHING, slots=True, kw_only=options.get("kw_only", False))
         made.__setattr__, made.__delattr__ = _refusals(made)
         made.__getstate__, made.__setstate__ = _state, _set_state
@@ -42,8 +53,8 @@ else:
         return made
 
     def _is_plain(cls, options):
-        """Whether *cls* is frozen, has slots and leaves every method to dataclasses, and so do the dataclasses that it is made of."""
-        if not options.get("frozen") or not options.get("slots") or not options.keys() <= _OPTIONS or hasattr(cls, "__post_init__"):
+        """Whether *cls* is frozen and leaves every method to dataclasses, and so do the dataclasses that it is made of."""
+        if not options.get("frozen") or not options.keys() <= _OPTIONS or hasattr(cls, "__post_init__"):
             return False
         params = (base.__dict__.get("__dataclass_params__") for base in cls.__mro__)
         return not any(p is not None and p.frozen for p in params) and not any(name in cls.__dict__ for name in _NOT_OURS)
@@ -56,12 +67,57 @@ else:
         return method
 
     def _written(cls, name):
-        named = [(field.name, field.type, field) for field in dataclasses.fields(cls)]
-        twin = dataclasses.make_dataclass(cls.__name__, named, **_NOTHING | _WRITTEN[name])
-        method = twin.__dict__[name]
+        if name == "__init__":
+            method = _initializer(cls)
+        else:
+            named = [(field.name, field.type, field) for field in dataclasses.fields(cls)]
+            method = dataclasses.make_dataclass(cls.__name__, named, **_NOTHING | _WRITTEN[name]).__dict__[name]
         method.__qualname__ = f"{cls.__qualname__}.{name}"
         setattr(cls, name, method)
         return method
+
+    _LOOSE = {}
+
+    def loose(cls):
+        if cls not in _LOOSE:
+            has_own_slots = "__slots__" in cls.__dict__ and cls.__bases__ == (object,)
+            _LOOSE[cls] = type(cls.__name__, (), {"__slots__": cls.__slots__}) if has_own_slots else None
+        return _LOOSE[cls]
+
+    def _initializer(cls):
+        """Write what fills a value of *cls*: every field of its own name, a default where the class has one."""
+        fields = dataclasses.fields(cls)
+        known = {
+            "_cls": cls,
+            "_loose": loose(cls),
+            "_turn": object.__dict__["__class__"].__set__,
+            "_put": object.__setattr__,
+            "_none": object(),
+        }
+        params, given = ["_self"], {}
+        for field in sorted(fields, key=lambda field: field.kw_only):  # a stable sort: in their order otherwise
+            if field.kw_only and "*" not in params:
+                params.append("*")
+            default = ""
+            if field.default_factory is not dataclasses.MISSING:
+                known[f"_make_{field.name}"], default = field.default_factory, "=_none"
+            elif field.default is not dataclasses.MISSING:
+                known[f"_default_{field.name}"], default = field.default, f"=_default_{field.name}"
+            is_made = field.default_factory is not dataclasses.MISSING
+            given[field.name] = f"_make_{field.name}() if {field.name} is _none else {field.name}" if is_made else field.name
+            params.append(field.name + default)
+        lines = [f"def __init__({', '.join(params)}):"]
+        if "__slots__" not in cls.__dict__:
+            lines.append(f" _put(_self, '__dict__', {{{', '.join(f'{name!r}: {given[name]}' for name in (f.name for f in fields))}}})")
+        else:
+            put = [f"  _put(_self, {field.name!r}, {given[field.name]})" for field in fields]
+            if known["_loose"] is not None:
+                lines += [" if _self.__class__ is _cls:", "  _turn(_self, _loose)"]
+                lines += [f"  _self.{field.name} = {given[field.name]}" for field in fields]
+                lines += ["  _self.__class__ = _cls", "  return"]
+            lines += [line[1:] for line in put]
+        exec("\n".join([*lines, " return"]), known)  # noqa: S102 (field names only)
+        return known["__init__"]
 
     def _refusals(cls):
         def __setattr__(self, name, value):
