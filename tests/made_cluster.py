@@ -261,7 +261,7 @@ class MadeCluster:
         chosen = list(pods)
         made = MadeService(
             name=name,
-            cluster_ip=f"10.96.0.{number}" if version == 4 else f"fd00:96::{number:x}",
+            cluster_ip=f"10.96.{number // 256}.{number % 256}" if version == 4 else f"fd00:96::{number:x}",
             port=port,
             target_port=chosen[0].port if chosen else 8080,
             endpoints=[(next(ip for ip in p.ips if ip_address(ip).version == version), p.node) for p in chosen],

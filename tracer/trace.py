@@ -270,12 +270,15 @@ class Reply:
 
     def to_dict(self, *, with_steps: bool, written: Written | None = None) -> dict[str, object]:
         """Return the reply as trace-json.md writes it; *written* holds what was written of the answer before."""
-        seen = None if self.source is None else {"ip": str(self.source), "port": self.source_port}
-        out: dict[str, object] = {"disposition": self.disposition.value, "source_seen": seen}
+        out: dict[str, object] = {"disposition": self.disposition.value, "source_seen": self.seen()}
         if self.reason:
             out["reason"] = self.reason.to_dict()
         out["hops"] = [h.to_dict(with_steps=with_steps, written=written) for h in self.hops]
         return out
+
+    def seen(self) -> dict[str, object] | None:
+        """Return the source that the client sees, as trace-json.md writes it."""
+        return None if self.source is None else {"ip": str(self.source), "port": self.source_port}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -360,7 +363,7 @@ class Outcome:
         out: dict[str, object] = {**(head or {"id": self.id, **told(self.probability)}), "disposition": self.disposition.value}
         out["reason"] = self.reason.to_dict() if self.reason else None
         out["destination"] = self.destination.to_dict() if self.destination else None
-        out["source_seen"] = _seen(*self.source_seen) if self.source_seen else None
+        out["source_seen"] = self.seen()
         if self.left_from:
             out["left_from"] = self.left_from
         if self.listener:
@@ -383,11 +386,13 @@ class Outcome:
             out["also"] = [a.to_dict(with_steps=with_steps, written=written) for a in self.also]
         return out
 
-
-def _seen(address: Address, port: int | None) -> dict[str, object]:
-    """The source as trace-json.md writes it: where only its node is known, that."""
-    node = unsaid(address)
-    return {"ip": str(address), "port": port} if node is None else {"ip": None, "port": port, "node": node}
+    def seen(self) -> dict[str, object] | None:
+        """Return the source that the destination sees, as trace-json.md writes it: where only its node is known, that."""
+        if self.source_seen is None:
+            return None
+        address, port = self.source_seen
+        node = unsaid(address)
+        return {"ip": str(address), "port": port} if node is None else {"ip": None, "port": port, "node": node}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,12 +40,14 @@ _ALIKE, _NEAR = 15, 5
 _ENDING, _STEP, _CONDITION = 300, 10, 5
 
 
-def trace(cluster: Cluster, query: Query, *, patience: int | None = None, is_plain: bool = False) -> Trace:
+def trace(cluster: Cluster, query: Query, *, patience: int | None = None, is_plain: bool = False, is_verdict: bool = False) -> Trace:
     """Return every way the first packet of *query*'s connection can end, with exact odds.
 
     NB: hostile inputs can make more ways than anybody can walk: what is beyond the cluster's limits is one unknown end.
     Ways that differ in nothing but addresses and names are walked once (``tracer.simulate.classes``); *is_plain*: each is walked alone, the
     reference that the classes are held against.
+    *is_verdict*: only where packets end and what the client sees is asked for. What assumptions would change is not looked at, and the
+    answer is not kept.
     *patience* is for who has to be quick: after that much work (``Limits.work``) there is no answer but :class:`TooMuchWork`.
 
     :raises QueryError: the source or the Service does not exist (with the nearest names), or a port is missing.
@@ -55,6 +57,8 @@ def trace(cluster: Cluster, query: Query, *, patience: int | None = None, is_pla
     budget = Budget(cluster.limits) if patience is None else Patience(cluster.limits, patience)
     _checked(cluster, query)
     asked = partial(_traced, is_plain=is_plain)
+    if is_verdict:
+        return asked(cluster, query, budget)
 
     def answer() -> Trace:
         return weighed(asked(cluster, query, budget), budget, partial(_otherwise, asked, cluster, query))

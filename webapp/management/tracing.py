@@ -66,6 +66,7 @@ def declare_arguments(parser: ArgumentParser) -> None:
         "--expand", action="store_true", help="tell all outcomes one by one, also those that differ in addresses and names only"
     )
     parser.add_argument("--plain", action="store_true", help="walk every way alone, also where they differ in addresses and names only")
+    parser.add_argument("--verdicts", action="store_true", help="with --batch: only where packets end and what the client sees")
     parser.add_argument("--format", choices=["text", "json"], default="text")
     parser.add_argument("--batch", metavar="FILE", help="JSON Lines of queries; - is standard input")
 
@@ -109,6 +110,8 @@ def run(options: Mapping[str, Any], terminal: Terminal, *, limits: QuestionLimit
     try:
         if options["batch"] is not None and (options["source"] or options["to"]):
             raise UsageError("give --from and --to, or --batch FILE, not both")
+        if options["verdicts"] and (options["batch"] is None or options["steps"]):
+            raise UsageError("--verdicts goes with --batch FILE, and without --steps")
         with _few_collections(), _batch(options["batch"]) as lines:
             query = None if lines else _query(options)
             cluster, origins = _cluster(options["snapshot"], partial(_tell, terminal), limits, upload_limits)
@@ -160,7 +163,11 @@ def _write(answer: Mapping[str, object], terminal: Terminal) -> None:
 
 def _answer_all(cluster: Cluster, lines: TextIO, options: Mapping[str, Any], terminal: Terminal) -> bool:
     failed = False
-    for line, is_error in _answers(cluster, lines, options):
+    if options["verdicts"]:
+        answers = _told(lines, _verdicts(cluster, is_plain=options["plain"]))
+    else:
+        answers = _told(lines, _answers(cluster, options))
+    for line, is_error in answers:
         failed = failed or is_error
         terminal.answer(line)
     return failed
@@ -264,11 +271,8 @@ def _said(snapshot: Snapshot, arrangement: Arrangement, left_out: Sequence[LeftO
     return said_of_files(summary)
 
 
-def _answers(cluster: Cluster, lines: Iterable[str], options: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
-    """Each question's answer as a line, and whether it is an error."""
-    from webapp.answering.answer_lines import AnswerLines
-
-    written = AnswerLines()
+def _told(lines: Iterable[str], answered: Callable[[object], str]) -> Iterator[tuple[str, bool]]:
+    """What is *answered* to each question, as a line, and whether it is an error."""
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -276,11 +280,29 @@ def _answers(cluster: Cluster, lines: Iterable[str], options: Mapping[str, Any])
         try:
             value = _decoded(line, number)
             name = str(value.get("id", "")) if isinstance(value, dict) else ""
-            found = diagnose(cluster, trace(cluster, query_from_dict(value), is_plain=options["plain"]))
+            yield answered(value), False
         except TracerError as error:
             yield _line(_error(name, error)), True
-        else:
-            yield written.line(partial(_answer, found, with_steps=options["steps"], expand=options["expand"])), False
+
+
+def _answers(cluster: Cluster, options: Mapping[str, Any]) -> Callable[[object], str]:
+    """Return what writes the whole answer to a question."""
+    from webapp.answering.answer_lines import AnswerLines
+
+    written = AnswerLines()
+
+    def answered(value: object) -> str:
+        found = diagnose(cluster, trace(cluster, query_from_dict(value), is_plain=options["plain"]))
+        return written.line(partial(_answer, found, with_steps=options["steps"], expand=options["expand"]))
+
+    return answered
+
+
+def _verdicts(cluster: Cluster, *, is_plain: bool) -> Callable[[object], str]:
+    """Return what writes the verdict alone."""
+    from webapp.answering.verdicts import verdict_of
+
+    return lambda value: _line(verdict_of(trace(cluster, query_from_dict(value), is_plain=is_plain, is_verdict=True)))
 
 
 def _answer(found: Trace, written: Written | None = None, *, with_steps: bool, expand: bool) -> dict[str, object]:

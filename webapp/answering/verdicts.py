@@ -1,0 +1,28 @@
+"""The verdict on a question: where its packets end and what the client sees, in the words of the whole answer and without the way there."""
+
+from __future__ import annotations
+
+from tracer.told_odds import told
+from tracer.trace import VERSION, Outcome, Reply, Trace
+
+
+def verdict_of(found: Trace) -> dict[str, object]:
+    """Return the verdict on a question."""
+    return {"version": VERSION, "id": found.query.id, "outcomes": [_outcome(o) for o in found.outcomes]}
+
+
+def _outcome(outcome: Outcome) -> dict[str, object]:
+    out: dict[str, object] = told(outcome.probability)
+    if outcome.conditions:
+        out["conditions"] = list(outcome.conditions)
+    out["disposition"] = outcome.disposition.value
+    out["destination"] = outcome.destination.to_dict() if outcome.destination else None
+    out["source_seen"] = outcome.seen()
+    out["client_sees"] = outcome.client_sees.value
+    if outcome.reply:
+        out["reply"] = _reply(outcome.reply)
+    return out
+
+
+def _reply(reply: Reply) -> dict[str, object]:
+    return {"disposition": reply.disposition.value, "source_seen": reply.seen()}
