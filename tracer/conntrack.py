@@ -37,7 +37,9 @@ class FlowTuple:
     def fits(self, other: FlowTuple) -> bool:
         """Return whether both are one tuple. Ports that nobody said (any, drawn by the kernel) are the flow's own, and equal."""
         return (
-            (self.protocol, self.source, self.destination) == (other.protocol, other.source, other.destination)
+            self.source == other.source
+            and self.destination == other.destination
+            and self.protocol == other.protocol
             and _same_port(self.source_port, other.source_port)
             and _same_port(self.destination_port, other.destination_port)
         )

@@ -42,9 +42,13 @@ class Kept(Generic[K, V]):
         """Keep *value*, unless it is larger than all that is kept may be. Return it."""
         if size > self._most:
             return value
-        before = self._held.pop(key, None)
-        self.size += size - (before[1] if before is not None else 0)
-        self._held[key] = value, size
+        held = value, size
+        before = self._held.setdefault(key, held)
+        self.size += size
+        if before is not held:  # what is kept anew is the last to be let go
+            self.size -= before[1]
+            self._held.pop(key, None)
+            self._held[key] = held
         while self.size > self._most:
             try:
                 oldest = next(iter(self._held), None)

@@ -141,7 +141,7 @@ class Protocol(StrEnum):
     @property
     def number(self) -> int:
         """Return the IANA protocol number."""
-        return _NUMBERS[self.value]
+        return _NUMBERS[self._value_]
 
     @property
     def carries(self) -> bool:

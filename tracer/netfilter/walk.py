@@ -45,6 +45,7 @@ class KnownSteps:
 
     def __init__(self) -> None:
         self.of_rules: dict[tuple[int, str], tuple[object, Step]] = {}
+        """The step of a rule, and of a rule of chance the one with the odds that were asked last: those of a rule are mostly the same."""
         self.of_policy: Step | None = None
 
 
@@ -437,9 +438,9 @@ class RuleWalk(Generic[C, R, P]):
 
     def _stepped(self, doing: _Doing[R], verdict: str, names: Names) -> StepList:
         rule = doing.rule
-        plain = doing.chance is None and doing.condition is None and not doing.rewrote and not names
+        plain = doing.condition is None and not doing.rewrote and not names
         kept = self._known.of_rules.get((id(rule), verdict)) if plain else None
-        if kept is not None:
+        if kept is not None and kept[1].chance == doing.chance:
             return StepList(kept[1], doing.cursor.steps)
         step = self._step(doing, verdict, names)
         if plain:

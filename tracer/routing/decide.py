@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 
+from tracer.kept import Kept
+from tracer.limits import KEPT_LOOKS
 from tracer.packet import Address
 from tracer.routing.flow import LOOPBACK, Flow, matches, unknown_because
 from tracer.routing.model import DEFAULT_TABLE, LOCAL_TABLE, MAIN_TABLE, Link, NextHop, PolicyRule, ResultKind, Route, RouteType, RuleAction
@@ -62,6 +64,7 @@ class Decider:
         self._links = links
         self._ignores_linkdown = ignores_linkdown
         self._vrfs = frozenset(link.name for link in links.values() if link.kind == "vrf")
+        self._found: Kept[tuple[Address, int, bool], Decision] = Kept(KEPT_LOOKS)
 
     def decide(self, flow: Flow) -> Decision:
         """Return the kernel's decision for *flow*."""
@@ -70,6 +73,13 @@ class Decider:
         return _Walk(self, flow).from_position(0)
 
     def _without_rules(self, flow: Flow) -> Decision:
+        """What the tables say, where no rule asks for more than they do: that goes by the destination."""
+        if flow.oif is not None or type(flow.destination) is not IPv4Address:
+            return self._searched(flow)
+        key = flow.destination, flow.tos & 0xFC, flow.ignore_linkdown
+        return self._found.get(key) or self._found.put(key, self._searched(flow))
+
+    def _searched(self, flow: Flow) -> Decision:
         decision = self.in_table(self._tables.merged, flow)
         last = self._tables.tables.get(DEFAULT_TABLE)
         if decision is None and last is not None:

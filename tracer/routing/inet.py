@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 
 from tracer.packet import Address
@@ -244,7 +245,11 @@ class Inet:
 
     def validate_source(self, flow: Flow) -> SourceVerdict:
         """Return whether a packet received on ``flow.iif`` is taken. Source: ip_route_input_slow(), fib_validate_source()."""
-        return Reception(self._tables, self._decider, self._sysctls, self._by_device, flow).verdict()
+        return Reception(self._tables, self._decider, self._sysctls, self._by_device, flow, self._own).verdict()
+
+    @cached_property
+    def _own(self) -> frozenset[Address]:
+        return frozenset(held.address for addresses in (self._by_device or {}).values() for held in addresses)
 
 
 _NO_ROUTE = (ResultKind.NONE, ResultKind.BLACKHOLE, ResultKind.UNREACHABLE, ResultKind.PROHIBIT)

@@ -24,7 +24,7 @@ _SET_BY_OTHERS = ("rp_filter", "route_localnet")
 
 
 class Reception:
-    """One received packet, ``flow.iif`` the device it came in through.
+    """One received packet, ``flow.iif`` the device it came in through; *own* are the addresses of all devices, where they were recorded.
 
     Sysctls that were not recorded count as the kernel's default; where one that others set would change the verdict, both are told.
     """
@@ -36,12 +36,14 @@ class Reception:
         sysctls: Sysctls,
         by_device: Mapping[str, Sequence[InterfaceAddress]] | None,
         flow: Flow,
+        own: frozenset[Address],
     ) -> None:
         self._tables = tables
         self._decider = decider
         self._sysctls = sysctls
         self._by_device = by_device
         self._flow = flow
+        self._own = own
         self._device = flow.iif or LOOPBACK
         self._assumed: list[str] = []
 
@@ -60,7 +62,7 @@ class Reception:
         if found.check is SourceCheck.UNKNOWN or name not in found.assumed or self._sysctls.is_recorded(4, self._device, key):
             return None
         sysctls = Sysctls(values=ChainMap({name: "1"}, dict(self._sysctls.values)))
-        check, reason = Reception(self._tables, self._decider, sysctls, self._by_device, self._flow)._check()
+        check, reason = Reception(self._tables, self._decider, sysctls, self._by_device, self._flow, self._own)._check()
         return SourceVerdict(check=check, reason=reason)
 
     def _check(self) -> tuple[SourceCheck, str]:
@@ -89,7 +91,7 @@ class Reception:
         return SourceCheck.MARTIAN_SOURCE, f"{source} came in through {shown_device(self._device)} without route_localnet"
 
     def _by_route(self, destination: Address) -> tuple[SourceCheck, str]:
-        decision = self._decider.decide(replace(self._flow, oif=None))
+        decision = self._decider.decide(self._flow if self._flow.oif is None else replace(self._flow, oif=None))
         match decision.kind:
             case ResultKind.UNKNOWN:
                 return SourceCheck.UNKNOWN, decision.unknown_reason or ""
@@ -178,7 +180,7 @@ class Reception:
             # Without the addresses the local table tells: it has a local route for each.
             local = self._decider.in_table(self._tables.local, Flow(destination=address)) if address is not None else None
             return local is not None and local.kind is ResultKind.LOCAL
-        return any(own.address == address for addresses in self._by_device.values() for own in addresses)
+        return address in self._own
 
     def _conf(self, device: str, key: str) -> int:
         value = self._sysctls.inherited(4, device, key)

@@ -50,6 +50,7 @@ class Sysctls:
     """The recorded values, by dotted name; a device's own dots are written ``/`` by sysctl, and found either way."""
 
     values: Mapping[str, str] = field(default_factory=dict)
+    _read: dict[tuple[int, str, str], int | None] = field(default_factory=dict, compare=False, repr=False)
 
     def get(self, name: str) -> str | None:
         """Return the recorded value of *name*, None if it was not recorded."""
@@ -62,8 +63,12 @@ class Sysctls:
 
     def conf(self, version: int, device: str, key: str) -> int | None:
         """Return ``net.ipv4.conf.DEVICE.KEY`` (or IPv6's), None if it was not recorded."""
-        value = self.integer(f"net.ipv{version}.conf.{device.replace('.', '/')}.{key}")
-        return value if value is not None or "." not in device else self.integer(f"net.ipv{version}.conf.{device}.{key}")
+        asked = version, device, key
+        if asked not in self._read:
+            value = self.integer(f"net.ipv{version}.conf.{device.replace('.', '/')}.{key}")
+            is_other = value is None and "." in device
+            self._read[asked] = self.integer(f"net.ipv{version}.conf.{device}.{key}") if is_other else value
+        return self._read[asked]
 
     def inherited(self, version: int, device: str, key: str) -> int | None:
         """Return *device*'s own *key*, or what a new device begins with ("default") if only that was recorded. Source: inetdev_init()."""

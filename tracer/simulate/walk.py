@@ -111,7 +111,7 @@ class Walk:
     @property
     def wire(self) -> Packet:
         """Return the packet as it is sent: of an ICMP error, *packet* only says which connection it is about."""
-        if not self.is_error:
+        if self.refusal is None or not self.is_error:
             return self.packet
         return changed(
             self.packet,
@@ -128,10 +128,13 @@ class Walk:
 
         NB: who pings himself has both directions in one tuple, as it is modelled; the kernel's has the type of the message, too.
         """
-        found = FlowTuple.of(packet)
+        found: FlowTuple | None = None
         for name, connection in reversed(self.entries):
-            forth, back = (tuple_.fits(found) for tuple_ in (connection.original, connection.reply))
-            if name == table and (forth or back):
+            if name != table:
+                continue
+            found = found or FlowTuple.of(packet)
+            forth, back = connection.original.fits(found), connection.reply.fits(found)
+            if forth or back:
                 return connection, back and (self.answering or not forth)
         return None
 
@@ -181,9 +184,9 @@ class Walk:
     def enter(self, kind: StackKind, name: str, *, node: str | None, came_in: str | None, went_out: str | None) -> Walk:
         """Return the walk in the next stack. The mark stays behind: it belongs to the stack that set it."""
         packet = self.packet if self.packet.mark == 0 else changed(self.packet, mark=0)
-        inside = changed(self, packet=packet, attached=False) if self.attached else changed(self, packet=packet)
-        visit = Visit(kind=kind, name=name, node=node, came_in=came_in, packet_in=inside.wire)
-        return changed(inside, visit=visit, hops=self.left(went_out))
+        wire = packet if self.refusal is None else changed(self, packet=packet).wire
+        visit = Visit(kind=kind, name=name, node=node, came_in=came_in, packet_in=wire)
+        return changed(self, packet=packet, attached=False, visit=visit, hops=self.left(went_out))
 
     def end(
         self,
