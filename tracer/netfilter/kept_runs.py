@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import field
+from enum import Enum
 from fractions import Fraction
 from typing import Any
 
@@ -31,11 +32,12 @@ _ONE = Fraction(1)
 
 @dataclass(frozen=True, slots=True)
 class _Straight:
-    """The end of a walk that never split, the steps that it took, and what it cost beside its answers."""
+    """The end of a walk that never split, the steps that it took, what it cost beside its answers, and the *nodes* that lead to it."""
 
     leaf: Leaf
     steps: tuple[Step, ...]
     cost: int
+    nodes: tuple[_Node, ...]
 
     def after(self, before: StepList | None) -> StepList | None:
         """Return the steps taken behind *before*."""
@@ -60,12 +62,19 @@ class _Node:
 
 
 @dataclass(slots=True)
+class Counted:
+    """How many straight walks are known, of all chains that count here."""
+
+    number: int = 0
+
+
+@dataclass(slots=True)
 class KnownRuns:
-    """The straight walks of one chain that any question found, and how many they are."""
+    """The straight walks of one chain that any question found, and where they are *counted*."""
 
     steps: KnownSteps = field(default_factory=KnownSteps)
     first: _Node = field(default_factory=_Node)
-    count: int = 0
+    counted: Counted = field(default_factory=Counted)
 
 
 @dataclass(slots=True)
@@ -80,17 +89,51 @@ class _Found:
     looked: int
     answers: int
     new: list[_Node]
+    before: list[int] = field(default_factory=list)
+
+
+class Asked(Enum):
+    """How a chain was asked where a packet went: for its end, or whether it accepts the packet as it is, and that it does or does not."""
+
+    END = "end"
+    ACCEPTS = "accepts"
+    DOES_NOT = "does not"
+
+
+Gone = tuple[Any, _Straight, tuple[int, ...] | None, int, Asked]
+"""A way that a packet went: the chain, its end, what its answers cost before each node and in all (None: nothing), and what was asked.
+
+Who goes it again pays for it again.
+"""
+
+
+def at_most(gone: Gone) -> int:
+    """Return what going a way again costs at most."""
+    _, end, _, answers, _ = gone
+    return 2 * (len(end.nodes) + answers) + end.cost + len(end.steps)
+
+
+class Log:
+    """The ways that packets go in chains, noted for whoever sets *found* to an empty list; None: nobody does, or not all was known."""
+
+    def __init__(self) -> None:
+        self.found: list[Gone] | None = None
 
 
 class KeptRuns:
-    """Walks a base chain as :class:`RuleWalk` does, and keeps the straight walks among the *known*. For one question."""
+    """Walks a base *chain* as :class:`RuleWalk` does, and keeps the straight walks among the *known*. For one question."""
 
-    def __init__(self, language: RuleLanguage[Any, Any, Any], known: KnownRuns | None = None) -> None:
+    def __init__(
+        self, language: RuleLanguage[Any, Any, Any], known: KnownRuns | None = None, log: Log | None = None, chain: object = None
+    ) -> None:
         self._language = language
         self._budget = language.budget
         self._known = known or KnownRuns()
+        self._log = log or Log()
+        self._chain = chain
         self._own: set[int] = set()
         self._has_looked = False
+        self._last: tuple[View, _Found] | None = None
 
     def run(self, view: View, steps: StepList | None) -> Iterator[Leaf]:
         """Yield every way the chain ends for *view*."""
@@ -98,6 +141,7 @@ class KeptRuns:
         if kept is not None and not self._budget.is_spent:
             yield kept
             return
+        self._log.found = None
         walk, before = RuleWalk(self._language, self._known.steps), self._budget.left
         for leaf in walk.run(view, steps):
             if walk.events is not None and leaf.probability == _ONE and not leaf.conditions and not leaf.unknowns:
@@ -107,6 +151,7 @@ class KeptRuns:
     def straight(self, view: View, steps: StepList | None) -> Leaf | None:
         """Return the end that an earlier packet with the same answers came to, for this one; None when there was none."""
         found = self._found(view)
+        self._note(found)
         if not self._is_paid(found, found.looked, found.looked) or found.end is None:
             return None
         end = found.end.leaf
@@ -143,7 +188,10 @@ class KeptRuns:
         """
         first = self._known.first
         if first.end is not None and id(first) in self._own:
-            if first.end.leaf.verdict != "accept":
+            is_so = first.end.leaf.verdict == "accept"
+            if self._log.found is not None:
+                self._log.found.append((self._chain, first.end, None, 0, Asked.ACCEPTS if is_so else Asked.DOES_NOT))
+            if not is_so:
                 return None
             self._budget.spend(len(first.end.steps))
             return first.end.after(steps)
@@ -152,10 +200,53 @@ class KeptRuns:
         # Who finds nothing here looks once more before the walk. A chain that the question never walked is not looked for at all.
         in_vain = found.looked if had_looked else 0
         is_so = found.end is not None and found.end.leaf.verdict == "accept" and found.view is seen and (is_alone or not found.new)
+        self._note(found, Asked.ACCEPTS if is_so else Asked.DOES_NOT)
         if found.end is None or not is_so:
+            self._last = seen, found
             self._budget.spend(in_vain)
             return None
         return found.end.after(steps) if self._is_paid(found, in_vain + found.looked, in_vain) else None
+
+    def _note(self, found: _Found, asked: Asked = Asked.END) -> None:
+        noted = self._log.found
+        if noted is None:
+            return
+        if found.end is None:
+            self._log.found = None
+            return
+        noted.append((self._chain, found.end, tuple(found.before) if found.answers else None, found.answers, asked))
+
+    def again(self, end: _Straight, before: tuple[int, ...] | None, answers: int, asked: Asked) -> None:
+        """Pay for a way that a packet with the same answers went (``Gone``), as if this one had been asked."""
+        nodes, budget = end.nodes, self._budget
+        if id(nodes[-1]) not in self._own:
+            self._again_anew(end, before, answers, asked)
+            return
+        # So are those before it: the way is not new.
+        is_told = asked is not Asked.END and len(nodes) == 1
+        looked = 0 if is_told else len(nodes) - 1 + answers
+        if asked is Asked.DOES_NOT:
+            budget.spend(looked if self._has_looked else 0)
+        else:
+            self._has_looked = self._has_looked or not is_told
+            budget.spend(looked + len(end.steps))
+
+    def _again_anew(self, end: _Straight, before: tuple[int, ...] | None, answers: int, asked: Asked) -> None:
+        looked, new = 0, list[_Node]()
+        for node, spent in zip(end.nodes, before or (0,) * len(end.nodes), strict=True):
+            if not new:
+                if id(node) not in self._own:
+                    looked += spent + (node is self._known.first)
+                elif node.end is None:
+                    looked += 1
+            if new or id(node) not in self._own:
+                new.append(node)
+        found = _Found(end, end.leaf.view, looked if new else looked + answers, answers, new)
+        in_vain = found.looked if asked is Asked.END or self._has_looked else 0
+        if asked is Asked.DOES_NOT:
+            self._budget.spend(in_vain)
+        else:
+            self._is_paid(found, found.looked if asked is Asked.END else in_vain + found.looked, in_vain)
 
     def _is_paid(self, found: _Found, looked: int, in_vain: int) -> bool:
         """Pay for a way, and return whether the question may go it. Where it may not, it pays for looking *in_vain*, and has to walk.
@@ -178,11 +269,20 @@ class KeptRuns:
         return True
 
     def _found(self, view: View) -> _Found:
-        """Where the answers for *view* lead, and the view there. Nothing is paid for that yet."""
+        """Where the answers for *view* lead, and the view there. Nothing is paid for that yet.
+
+        Who asked whether the chain accepts the packet, and heard that it does not, asks the same next.
+        """
+        last, self._last = self._last, None
+        if last is not None and last[0] is view:
+            return last[1]
         budget, own = self._budget, self._own
         begin, looked, new = budget.left, 0, list[_Node]()
+        before, is_noted = list[int](), self._log.found is not None
         node: _Node | None = self._known.first
         while node is not None:
+            if is_noted:
+                before.append(begin - budget.left)
             if not new:
                 if id(node) not in own:
                     looked += begin - budget.left + (node is self._known.first)
@@ -203,7 +303,7 @@ class KeptRuns:
         answers = begin - budget.left
         if answers:
             budget.spend(-answers)
-        return _Found(None if node is None else node.end, view, looked if new else looked + answers, answers, new)
+        return _Found(None if node is None else node.end, view, looked if new else looked + answers, answers, new, before)
 
     def _answer(self, node: _Node, view: View) -> object:
         if node.rule is None:
@@ -214,15 +314,17 @@ class KeptRuns:
 
     def _keep(self, events: list[Event], leaf: Leaf, before: StepList | None, cost: int) -> None:
         node = self._known.first
+        nodes = [node]
         self._own.add(id(node))
         for part, rule, answer in events:
             node.rule, node.part = rule, part  # another thread that comes between asks what leads it nowhere
             key = answer if answer is True or answer is False or not isinstance(answer, Alters) else answer.told
             node = node.answers.setdefault(key, _Node())
+            nodes.append(node)
             self._own.add(id(node))
         if node.end is None:
-            self._known.count += 1
-        node.end = _Straight(leaf, tuple(_since(leaf.steps, before)), cost)
+            self._known.counted.number += 1
+        node.end = _Straight(leaf, tuple(_since(leaf.steps, before)), cost, tuple(nodes))
 
 
 def _since(steps: StepList | None, before: StepList | None) -> list[Step]:

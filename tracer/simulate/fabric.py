@@ -92,6 +92,7 @@ class Fabric:
         grouping: Grouping | None = None,
     ) -> None:
         notes = grouping.notes if isinstance(grouping, Classes) else None
+        self._no_pod_has_its_own = cluster.keeps_answers and not cluster.snapshot.pod_stacks  # who watches hears of each pod
         cluster = notes.stand_in(cluster) if notes is not None else cluster
         self.cluster = cluster
         self.budget = budget or Budget(cluster.limits)
@@ -110,7 +111,9 @@ class Fabric:
         """Return the stack that *hop* passed, a node's or a pod's own; None where it has no rules that anybody recorded."""
         if hop.kind is StackKind.NODE:
             return self.cluster.stack(hop.node or hop.name)
-        pod = self.cluster.objects.pod(*hop.name.split("/", 1)) if hop.kind is StackKind.POD else None
+        if hop.kind is not StackKind.POD or self._no_pod_has_its_own:
+            return None
+        pod = self.cluster.objects.pod(*hop.name.split("/", 1))
         return self.cluster.pod_stack(pod) if pod is not None else None
 
     def goes_by_rules(self, stack: NodeStack) -> bool:
@@ -586,13 +589,20 @@ class Fabric:
 
         def ended() -> Ending | None:
             sender = self.cluster.stack(walk.visit.name)
-            heard = hearing(self.cluster, sender.routing, by, port)
+            heard = self._hearing(walk.visit.name, sender, by, port)
             return links.unanswered(walk, sender, by, self.cluster.stack(port.node), heard)
 
         if is_stand_in(self.cluster):  # whoever listens hears what decides it, each time
             return ended()
         asked = ("answers", walk.visit.name, by.device, by.next_hop, port, walk.packet.source)
         return None if self.cluster.looked_up(asked, lambda: ended() is None) else ended()
+
+    def _hearing(self, node: str, sender: NodeStack, by: RouteResult, port: Port) -> tuple[str, ...]:
+        """The devices of *port*'s node that hear *sender*, the stack of *node*, ask who has the next hop of *by*."""
+        if is_stand_in(self.cluster):
+            return hearing(self.cluster, sender.routing, by, port)
+        asked = ("hearing", node, by.device, by.next_hop.version, port)
+        return self.cluster.looked_up(asked, lambda: hearing(self.cluster, sender.routing, by, port))
 
     def _enter(self, walk: Walk, port: Port, went_out: str | None, *, by: RouteResult | None = None) -> Iterator[Way]:
         """A packet comes to a node by a device, by one that nobody named where that is not known."""

@@ -10,15 +10,17 @@ from dataclasses import field
 from enum import Enum
 from functools import partial
 from itertools import combinations, groupby
+from typing import Any
 
 from tracer.conntrack import Connection, FlowTuple
 from tracer.forks import drawn
 from tracer.frozen import changed
+from tracer.kept import Kept
 from tracer.limits import Budget
 from tracer.netfilter import hook_listing
 from tracer.netfilter import model as m
 from tracer.netfilter.base_chain import BaseChain
-from tracer.netfilter.kept_runs import KeptRuns, KnownRuns
+from tracer.netfilter.kept_runs import Counted, Gone, KeptRuns, KnownRuns, Log
 from tracer.netfilter.leaf import Leaf, StepList
 from tracer.netfilter.model import Hook, Priority
 from tracer.netfilter.registered import Registered, is_before
@@ -39,6 +41,7 @@ from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Reason, Step, Unknown
 from tracer.values import dataclass
 
+_NOBODY: frozenset[tuple[str, str]] = frozenset()
 _SYN, _SYN_ACK, _ACK, _RST_ACK = 0x02, 0x12, 0x10, 0x14
 
 
@@ -69,23 +72,49 @@ class Known:
     """What packets found in the hooks of a cluster's stacks: in which order things are met there, and how chains are walked.
 
     It is for as long as neither rules nor the names in their steps change. Stacks and chains are held, so that their ids stay their own.
+    *crossings* are whole stacks that packets crossed (``tracer.simulate.kept_crossings``), None where those are not kept.
     """
 
     orders: dict[_Place, tuple[NodeStack, Sequence[_Stage]]] = field(default_factory=dict)
     nat_orders: dict[tuple[int, Hook, Family], tuple[NodeStack, Sequence[_Stage]]] = field(default_factory=dict)
     runs: dict[int, tuple[BaseChain, KnownRuns]] = field(default_factory=dict)
+    crossings: Kept[Any, Any] | None = None
+
+    counted: Counted = field(default_factory=Counted)
 
     @property
     def count(self) -> int:
         """Return how many walks of chains are kept."""
-        return sum(runs.count for _, runs in self.runs.values())
+        return self.counted.number
 
     def of(self, chain: BaseChain) -> KnownRuns:
         """Return the walks of *chain*."""
         kept = self.runs.get(id(chain))
         if kept is None:
-            kept = self.runs[id(chain)] = chain, KnownRuns()
+            kept = self.runs[id(chain)] = chain, KnownRuns(counted=self.counted)
         return kept[1]
+
+
+class _Viewed:
+    """The view that was made last: a chain that does not just accept the packet is asked with the one that told so."""
+
+    __slots__ = ("_of", "_view")
+
+    def __init__(self) -> None:
+        self._of: tuple[Walk, Crossing, Hook] | None = None
+        self._view: View | None = None
+
+    def once(self, walk: Walk, crossing: Crossing, hook: Hook, looked: Callable[[Walk, Crossing, Hook], View]) -> View:
+        """Return the view of the packet, as it was made where it is the last one, else as *looked*."""
+        of = self._of
+        if self._view is None or of is None or of[0] is not walk or of[1] is not crossing or of[2] is not hook:
+            self._of, self._view = (walk, crossing, hook), looked(walk, crossing, hook)
+        return self._view
+
+    def passed(self, walk: Walk, stepped: Walk) -> None:
+        """Take *stepped*, which is *walk* with more steps, for the one that was looked at."""
+        if self._of is not None and self._of[0] is walk:
+            self._of = (stepped, *self._of[1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +123,7 @@ class HookRunner:
 
     *queued* says what a program does that a rule hands the packet to, None where it is none that is known. *ties* knows what to do where
     several chains have the same priority. *known* is what earlier questions found, as far as there were any.
-    It keeps what the question's own packets found in each chain, so it is for one question only.
+    It keeps what the question's own packets found in each chain, so it is for one question only. *log* notes it for who keeps more.
     """
 
     addresses: Callable[[Crossing], Addresses]
@@ -105,11 +134,18 @@ class HookRunner:
     known: Known = field(default_factory=Known)
     grouping: Grouping = field(default_factory=Plain)
     notes: Notes | None = None
+    log: Log = field(default_factory=Log)
     _runs: dict[int, tuple[BaseChain, KeptRuns]] = field(default_factory=dict)
+    _viewed: _Viewed = field(default_factory=lambda: _Viewed())
 
     def run(self, walk: Walk, crossing: Crossing, hook: Hook) -> Iterator[Passed | Ending]:
         """Return the ways *hook* lets the packet through, and the ways it ends there."""
         return self._stages(walk, crossing, hook, self._stages_of(crossing, hook, walk.packet.family))
+
+    def again(self, ways: Sequence[Gone]) -> None:
+        """Pay for *ways* that were gone before, as if the packet had gone them now."""
+        for chain, end, before, answers, asked in ways:
+            self._kept(chain).again(end, before, answers, asked)
 
     def _stages_of(self, crossing: Crossing, hook: Hook, family: Family) -> Sequence[_Stage]:
         """What the packet meets in *hook*, in the kernel's order."""
@@ -141,7 +177,8 @@ class HookRunner:
 
     def _stages(self, walk: Walk, crossing: Crossing, hook: Hook, stages: Sequence[_Stage]) -> Iterator[Passed | Ending]:
         while True:
-            walk, stages = self._past_known(walk, crossing, hook, stages)
+            if not isinstance(stages[0] if stages else None, _Act):
+                walk, stages = self._past_known(walk, crossing, hook, stages)
             if not stages:
                 return iter(((walk, crossing),))
             stage, rest = stages[0], stages[1:]
@@ -181,27 +218,36 @@ class HookRunner:
 
     def _past_known(self, walk: Walk, crossing: Crossing, hook: Hook, stages: Sequence[_Stage]) -> tuple[Walk, Sequence[_Stage]]:
         """The walk behind the first chains of *stages* that are known to accept the packet as it is, and the stages that follow."""
-        seen: list[View] = []
-
-        def view() -> View:
-            if not seen:
-                seen.append(self._view(walk, crossing, hook))
-            return seen[0]
-
+        view = partial(self._view, walk, crossing, hook)
         steps, known = walk.visit.steps, 0
         for stage in stages:
-            behind, is_known, is_alone = steps, False, not isinstance(stage, Tie)
-            for chain in stage.members if isinstance(stage, Tie) else (stage,):
-                behind = None if isinstance(chain, _Act) else self._kept(chain).accepted(view, behind, is_alone=is_alone)
-                is_known = behind is not None
-                if is_known and not isinstance(chain, _Act) and self.notes is not None and self.notes.listening:
-                    self.notes.ran(self._kept(chain), view())
-                if not is_known:
-                    break
-            if not is_known:
+            if isinstance(stage, _Act):
+                break
+            behind = self._behind(stage, view, steps)
+            if behind is None:
                 break
             steps, known = behind, known + 1
-        return (_stepped(walk, steps), stages[known:]) if known else (walk, stages)
+        if not known:
+            return walk, stages
+        stepped = _stepped(walk, steps)
+        self._viewed.passed(walk, stepped)
+        return stepped, stages[known:]
+
+    def _behind(self, stage: BaseChain | Tie[_Plain], view: Callable[[], View], steps: StepList | None) -> StepList | None:
+        """The steps behind *steps* where *stage* is known to accept the packet as it is, else None."""
+        is_alone, behind = not isinstance(stage, Tie), steps
+        if not is_alone:
+            self.log.found = None
+        for chain in stage.members if isinstance(stage, Tie) else (stage,):
+            if isinstance(chain, _Act):
+                return None
+            kept = self._kept(chain)
+            behind = kept.accepted(view, behind, is_alone=is_alone)
+            if behind is None:
+                return None
+            if self.notes is not None and self.notes.listening:
+                self.notes.ran(kept, view())
+        return behind
 
     def _in_some_order(self, walk: Walk, crossing: Crossing, hook: Hook, tie: Tie[_Plain]) -> Iterator[Passed | Ending]:
         """Take a packet through chains of which nobody knows which is asked first."""
@@ -209,6 +255,7 @@ class HookRunner:
         def run(walk: Walk, order: tuple[_Plain, ...]) -> Iterator[Passed | Ending]:
             return self._stages(walk, crossing, hook, order)
 
+        self.log.found = None
         return self.ties.ways(walk, tie, self._moving(walk, crossing, hook, tie), run)
 
     def _moving(self, walk: Walk, crossing: Crossing, hook: Hook, tie: Tie[_Plain]) -> list[int]:
@@ -263,11 +310,15 @@ class HookRunner:
     def _kept(self, chain: BaseChain) -> KeptRuns:
         kept = self._runs.get(id(chain))
         if kept is None:
-            runs = KeptRuns(chain.language(self.budget), self.known.of(chain))
+            runs = KeptRuns(chain.language(self.budget), self.known.of(chain), self.log, chain)
             kept = self._runs[id(chain)] = chain, runs  # the chain is held so that its id stays its own
         return kept[1]
 
     def _view(self, walk: Walk, crossing: Crossing, hook: Hook) -> View:
+        """What rules see of the packet: the same view as long as it is the same packet in the same place."""
+        return self._viewed.once(walk, crossing, hook, self._looked)
+
+    def _looked(self, walk: Walk, crossing: Crossing, hook: Hook) -> View:
         return View(
             packet=walk.wire,
             hook=hook,
@@ -284,7 +335,9 @@ class HookRunner:
             connection_mark=crossing.connection.mark if crossing.connection else 0,
             local_process=crossing.local_process and hook in (Hook.OUTPUT, Hook.POSTROUTING),
             sets=walk.sets.get(crossing.stack.name, crossing.stack.sets),
-            recent=frozenset((name, address) for stack, name, address in walk.recent if stack == crossing.stack.name),
+            recent=frozenset((name, address) for stack, name, address in walk.recent if stack == crossing.stack.name)
+            if walk.recent
+            else _NOBODY,
             tcp_flags=_tcp_flags(walk),
             icmp=walk.icmp,
             dscp=crossing.header.get("dscp"),
@@ -361,6 +414,7 @@ class HookRunner:
             return
         first, rest = chains[0], chains[1:]
         if isinstance(first, Tie):
+            self.log.found = None
             moving = self._moving(walk, crossing, hook, first)
             yield from self.ties.ways(walk, first, moving, lambda walk, order: self._nat_chains(walk, crossing, hook, (*order, *rest)))
             return
@@ -582,8 +636,12 @@ def _bound(walk: Walk, crossing: Crossing, hook: Hook) -> Walk:
         return walk
     if connection.virtual and manipulates_source(hook) is crossing.reply:
         return walk  # IPVS translated the destination, NAT did not
-    wanted = connection.original.inverse if crossing.reply else connection.reply.inverse
-    if manipulates_source(hook):
+    there = connection.original if crossing.reply else connection.reply
+    is_source = manipulates_source(hook)
+    if _is_bound(walk.packet, there, is_source=is_source):
+        return walk
+    wanted = there.inverse
+    if is_source:
         packet = _with_source(walk.packet, wanted.source, wanted.source_port)
     else:
         port, drawn = wanted.destination_port, wanted.destination_port == "random"
@@ -603,6 +661,15 @@ def _bound(walk: Walk, crossing: Crossing, hook: Hook) -> Walk:
         rewrote=rewrote,
     )
     return changed(walk, packet=packet).step(step)
+
+
+def _is_bound(packet: Packet, there: FlowTuple, *, is_source: bool) -> bool:
+    """Whether the packet has the address and port of its binding: as it is in most, those where the other direction leads or comes from."""
+    if is_source:
+        port = "random" if packet.source_port_random else packet.source_port
+        return packet.source == there.destination and port == there.destination_port
+    port = "random" if packet.destination_port_random else packet.destination_port
+    return packet.destination == there.source and port == there.source_port
 
 
 def _with_source(packet: Packet, source: Address, port: int | str | None) -> Packet:

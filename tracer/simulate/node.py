@@ -29,6 +29,7 @@ from tracer.simulate.crossing import Crossing, Passed, relayed
 from tracer.simulate.departure import Accepted, Departure, LeftForNode, Routed, SentByNode, Way
 from tracer.simulate.frontends import without_rules
 from tracer.simulate.hooks import HookRunner, Known
+from tracer.simulate.kept_crossings import KeptCrossings
 from tracer.simulate.links import passed_over_text, shut_with_address, stopped
 from tracer.simulate.pod import handed
 from tracer.simulate.policy_queue import Judged
@@ -133,6 +134,7 @@ class NodeWalk:
             grouping=grouping or Plain(),
             notes=notes,
         )
+        self._kept = KeptCrossings(self._hooks)
 
     def _entered(self, walk: Walk, stack: NodeStack, hook: Hook, by_rules: Callable[[Walk], Iterator[Way]]) -> Iterator[Way]:
         """The ways of a packet that comes to *hook*, the first of a node, as far as the node's data path is replayed."""
@@ -156,7 +158,10 @@ class NodeWalk:
 
     def send(self, walk: Walk, stack: NodeStack, *, source: Address | None) -> Iterator[Way]:
         """Return the ways of a packet that a process of *stack* made; without *source* the kernel picks the address."""
-        return self._entered(walk, stack, Hook.OUTPUT, partial(self._send, stack=stack, source=source))
+        by_rules = partial(self._send, stack=stack, source=source)
+        if source is not None and source is not walk.packet.source:
+            return self._entered(walk, stack, Hook.OUTPUT, by_rules)
+        return self._kept.of(walk, stack, ("sent", source is None), lambda: self._entered(walk, stack, Hook.OUTPUT, by_rules))
 
     def _send(self, walk: Walk, *, stack: NodeStack, source: Address | None) -> Iterator[Way]:
         packet = walk.wire
@@ -194,7 +199,8 @@ class NodeWalk:
     def receive(self, walk: Walk, stack: NodeStack, device: str | None, *, phys_in: str | None = None) -> Iterator[Way]:
         """Return the ways of a packet that comes in by *device* (*phys_in*: the bridge port it came through)."""
         crossing = Crossing(stack=stack, in_device=device, phys_in=phys_in, header=walk.header)
-        return self._entered(walk, stack, Hook.PREROUTING, partial(self._receive, crossing=crossing))
+        by_rules = partial(self._receive, crossing=crossing)
+        return self._kept.of(walk, stack, (device, phys_in), lambda: self._entered(walk, stack, Hook.PREROUTING, by_rules))
 
     def _receive(self, walk: Walk, *, crossing: Crossing) -> Iterator[Way]:
         return relayed(self._hooks.run(walk, crossing, Hook.PREROUTING), self._route_in)

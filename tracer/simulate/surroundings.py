@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tracer.kept import Kept
 from tracer.kube.pod import Pod
-from tracer.limits import KEPT_RUNS
+from tracer.limits import KEPT_CROSSINGS, KEPT_RUNS
 from tracer.netfilter.leaf import Leaf
 from tracer.packet import Address, Family, unsaid
 from tracer.simulate.crossing import Crossing
@@ -48,9 +49,9 @@ class ClusterSurroundings:
         """Return what was found in the hooks of the cluster's stacks before, to be added to: nothing, where answers are not kept."""
         if not self._cluster.keeps_answers:
             return Known()
-        kept = self._cluster.once(("hooks",), lambda: [Known()])
+        kept = self._cluster.once(("hooks",), lambda: [Known(crossings=Kept(KEPT_CROSSINGS))])
         if kept[0].count > KEPT_RUNS:
-            kept[0] = Known()  # who is on the way still has the other one
+            kept[0] = Known(crossings=Kept(KEPT_CROSSINGS))  # who is on the way still has the other one
         return kept[0]
 
     def queued(self, walk: Walk, crossing: Crossing, leaf: Leaf) -> Judged | None:
