@@ -55,6 +55,8 @@ KEPT_LOOKS = 10_000
 
 KEPT_RUNS = 20_000
 """How many walks of chains are kept of one cluster, and those of one question more: each with what it asked and its steps, some 2 KB."""
+KEPT_RULES = 20_000
+"""How many rules of iptables a process keeps as they were read: most nodes have the same ones, in other lines. Each some 1 KB."""
 KEPT_CROSSINGS = 40_000
 """How many crossings of a stack are kept of one cluster for the packets that follow: each some 1.5 KB."""
 

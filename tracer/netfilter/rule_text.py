@@ -13,6 +13,9 @@ from collections.abc import Container
 from dataclasses import field
 
 from tracer.errors import Fault, ParseError
+from tracer.frozen import changed
+from tracer.kept import Kept
+from tracer.limits import KEPT_RULES
 from tracer.netfilter import match_options, target_options
 from tracer.netfilter import model as m
 from tracer.netfilter.match_options import Option
@@ -39,6 +42,8 @@ _GENERAL = {
     "--protocol": "-p",
     "--proto": "-p",
 }
+_READ: Kept[str, tuple[m.Rule, str, bool]] = Kept(KEPT_RULES)
+"""Text → the rule, and its target's name: whether that is a chain of the table is all that a reading asks beside the text."""
 _IMPLICIT = {6: "tcp", 17: "udp", 33: "dccp", 132: "sctp", 136: "udplite", 1: "icmp", 58: "icmp6"}
 
 
@@ -138,6 +143,9 @@ def parse_rule(line: str, number: int, chains: Container[str], *, file: str = ""
     Source: iptables(8), iptables-extensions(8).
     """
     text = strip_counters(line).rstrip()
+    kept = _READ.get(text)
+    if kept is not None and (kept[1] in chains) is kept[2]:
+        return changed(kept[0], line=number)
     try:
         return _parse(text, number, chains)
     except _Fault as fault:
@@ -156,7 +164,10 @@ def _parse(text: str, number: int, chains: Container[str]) -> m.Rule:
     matches = _built_matches(reader)
     comments = [x.text for x in matches if isinstance(x, m.CommentMatch)]
     comment = spoken(comments) if comments else None
-    return m.Rule(text, number, chain, matches, _built_target(reader), comment=comment)
+    rule = m.Rule(text, number, chain, matches, _built_target(reader), comment=comment)
+    target = reader.target.text if reader.target is not None else ""
+    _READ.put(text, (rule, target, target in chains))
+    return rule
 
 
 def _read_option(reader: _Reader) -> None:

@@ -23,13 +23,14 @@ class RuleNames:
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
-        self._known: dict[m.Rule, Mapping[str, str]] = {}
+        self._known: dict[tuple[str, str | None], Mapping[str, str]] = {}
 
     def __call__(self, rule: m.Rule) -> Mapping[str, str]:
         """Return names for *rule*: any of service, port, endpoint, pod, node."""
-        found = self._known.get(rule)
+        asked = rule.text, rule.fault
+        found = self._known.get(asked)
         if found is None:
-            found = self._known[rule] = self._found(rule)
+            found = self._known[asked] = self._found(rule)
         return found
 
     def forget(self) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracer.errors import ParseError
-from tracer.netfilter import match_options, target_options
+from tracer.netfilter import match_options, rule_text, target_options
 from tracer.netfilter import model as m
 from tracer.netfilter.model import PortRange
 from tracer.netfilter.rule_text import parse_rule, strip_counters, words
@@ -411,3 +411,32 @@ def test_any_line_parses_or_is_refused(tail: str) -> None:
         assert error.faults[0].column is not None
     else:
         assert rule.chain == "INPUT"
+
+
+TEXTS = [
+    f"-A INPUT {text}"
+    for text in ("-j web", "-g web", "-s 10.0.0.1/32 -j DROP", "-j LOG --log-level 4", "-m recent --set", "-j MARK --set-mark 1", "-p tcp")
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_rule_that_was_read_before_is_read_alike_in_any_table(text: str) -> None:
+    """Another node has it in another line, behind counters, or in a table with other chains: where its target is a chain, or is none."""
+    words_of = {"web", "DROP", "LOG", "MARK", "INPUT"}
+
+    def read(line: str, number: int, chains: frozenset[str]) -> object:
+        try:
+            return parse_rule(line, number, chains)
+        except ParseError as error:
+            return str(error), error.faults
+
+    asked = [
+        (f"{counters}{text}", number, frozenset(chains))
+        for chains in ({"INPUT"}, {"INPUT", "web"}, words_of)
+        for number, counters in ((7, ""), (9, "[1:60] "))
+    ]
+    fresh = []
+    for line, number, chains in asked:
+        rule_text._READ._held.clear()
+        fresh.append(read(line, number, chains))
+    assert [read(*one) for one in (*asked, *reversed(asked))] == [*fresh, *reversed(fresh)]
