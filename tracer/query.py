@@ -162,7 +162,7 @@ def parse_address(text: str) -> Address | None:
     if "%" in text:
         return None
     try:
-        return ipaddress.ip_address(text)
+        return ipaddress.IPv6Address(text) if ":" in text else ipaddress.IPv4Address(text)
     except ValueError:
         return None
 

@@ -197,18 +197,22 @@ def endpoints_in_use(objects: Objects, service: Service, port: ServicePort, *, n
 def port_endpoints(slices: Iterable[EndpointSlice], port: ServicePort, *, node: str, version: int) -> tuple[PortEndpoint, ...]:
     """Return the endpoints behind *port*, ordered by address. One that stands in several slices counts once, its readiest entry."""
     found: dict[tuple[Address, int], PortEndpoint] = {}
-    for listed in listed_on(slices, port, version=version):
-        known = found.get(listed.target)
-        if known is None or (listed.ready, listed.serving) > (known.ready, known.serving):
-            found[listed.target] = _seen_from(node, listed)
+    for listing in slices:
+        number = number_in(listing, port) if listing.address_type == f"IPv{version}" else None
+        for endpoint in listing.endpoints if number is not None else ():
+            if number is None or not endpoint.addresses:
+                continue
+            target = (endpoint.addresses[0], number)
+            known = found.get(target)
+            if known is None or (endpoint.ready, endpoint.serving) > (known.ready, known.serving):
+                found[target] = _seen_from(node, endpoint, number, listing.name)
     return tuple(sorted(found.values(), key=lambda e: (int(e.address), e.port)))
 
 
-def _seen_from(node: str, listed: Listed) -> PortEndpoint:
-    endpoint = listed.endpoint
+def _seen_from(node: str, endpoint: Endpoint, number: int, listing: str) -> PortEndpoint:
     return PortEndpoint(
-        address=listed.address,
-        port=listed.port,
+        address=endpoint.addresses[0],
+        port=number,
         ready=endpoint.ready,
         serving=endpoint.serving,
         terminating=endpoint.terminating,
@@ -217,7 +221,7 @@ def _seen_from(node: str, listed: Listed) -> PortEndpoint:
         node_hints=endpoint.node_hints,
         node_name=endpoint.node_name,
         zone=endpoint.zone,
-        slice=listed.slice,
+        slice=listing,
     )
 
 

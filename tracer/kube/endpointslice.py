@@ -109,8 +109,7 @@ def _endpoint(entry: Fields, address_type: str) -> Endpoint:
     conditions = entry.nested("conditions")
     ready = conditions.flag("ready") is not False
     serving = conditions.flag("serving")
-    hints = entry.nested("hints")
-    reference = entry.nested("targetRef")
+    hints = entry.nested("hints") if entry.has("hints") else None
     named = address_type == "FQDN"
     return Endpoint(
         addresses=() if named else entry.addresses("addresses"),
@@ -121,9 +120,9 @@ def _endpoint(entry: Fields, address_type: str) -> Endpoint:
         hostname=entry.text("hostname") or None,
         node_name=entry.text("nodeName") or None,
         zone=entry.text("zone") or None,
-        zone_hints=tuple(z.name() for z in hints.each("forZones")),
-        node_hints=tuple(n.name() for n in hints.each("forNodes")),
-        target_ref=_target_ref(reference) if entry.has("targetRef") else None,
+        zone_hints=tuple(z.name() for z in hints.each("forZones")) if hints else (),
+        node_hints=tuple(n.name() for n in hints.each("forNodes")) if hints else (),
+        target_ref=_target_ref(entry.nested("targetRef")) if entry.has("targetRef") else None,
     )
 
 

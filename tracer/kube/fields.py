@@ -15,6 +15,7 @@ from tracer.query import parse_address
 from tracer.values import dataclass
 
 Network = IPv4Network | IPv6Network
+_NOTHING: Mapping[str, object] = {}
 _DOTTED = pattern(r"[0-9.]{1,64}(?:/[0-9]{1,8})?", re.ASCII)
 _ZEROS = pattern(r"(?<![0-9])0+(?=[0-9])", re.ASCII)
 _NAMES = {
@@ -37,30 +38,50 @@ class Origin:
 
 
 class Fields:
-    """One mapping inside an API object; *path* is how to reach it, for messages."""
+    """One mapping inside an API object; *above* and *key* are how to reach it, for messages.
 
-    __slots__ = ("_mapping", "_origin", "_owner", "_path")
+    Large clusters have hundreds of thousands of these: what is as it should be is asked for in as few steps as can be.
+    """
 
-    def __init__(self, mapping: Mapping[str, object], *, owner: str, path: str = "", origin: Origin | None = None) -> None:
+    __slots__ = ("_above", "_key", "_mapping", "_origin", "_owner")
+
+    def __init__(
+        self,
+        mapping: Mapping[str, object],
+        owner: str,
+        origin: Origin,
+        above: Fields | None = None,
+        key: tuple[str, int | None] = ("", None),
+    ) -> None:
         self._mapping = mapping
         self._owner = owner
-        self._path = path
-        self._origin = origin or Origin()
+        self._origin = origin
+        self._above = above
+        self._key = key
 
     @classmethod
     def of(cls, value: object, kind: str, origin: Origin | None = None) -> Fields:
         """Return the fields of the API object *value*. :raises ParseError: it is no object."""
         if not isinstance(value, Mapping):
-            cls({}, owner=kind, origin=origin).refuse("", f"is {_type_name(value)}, not an object")
+            cls({}, kind, origin or Origin()).refuse("", f"is {_type_name(value)}, not an object")
         metadata = value.get("metadata")
         metadata = metadata if isinstance(metadata, Mapping) else {}
         name, namespace = metadata.get("name"), metadata.get("namespace")
         owner = f"{kind} {namespace}/{name}" if isinstance(namespace, str) else f"{kind} {name}"
-        return cls(value, owner=owner[:200], origin=origin)
+        return cls(value, owner[:200], origin or Origin())
+
+    @property
+    def _path(self) -> str:
+        """Return how to reach the mapping from the object."""
+        name, place = self._key
+        above = self._above._path if self._above is not None else ""
+        shown = name if place is None else f"{name}[{place}]"
+        return f"{above}.{shown}" if above else shown
 
     def refuse(self, key: str, message: str) -> NoReturn:
         """Raise the ParseError that says what is wrong with the field *key*."""
-        where = f"{self._path}.{key}" if self._path and key else self._path or key
+        path = self._path
+        where = f"{path}.{key}" if path and key else path or key
         text = f"{self._owner}: {where}: {message}" if where else f"{self._owner}: {message}"
         # What is refused may be half of a surrogate pair, which nobody could print.
         printable = text.encode(errors="backslashreplace").decode()
@@ -82,6 +103,9 @@ class Fields:
 
     def text(self, key: str) -> str | None:
         """Return a string, or None when absent."""
+        value = self._mapping.get(key)
+        if type(value) is str and value.isascii():
+            return value
         value = self._read(key, str)
         return value if isinstance(value, str) else None
 
@@ -95,7 +119,11 @@ class Fields:
 
     def number(self, key: str, *, low: int = 0, high: int = 2**63 - 1) -> int | None:
         """Return a whole number from *low* to *high*, or None when absent."""
-        value = self._read(key, int)
+        value = self._mapping.get(key)
+        if value is None:
+            return None
+        if type(value) is not int:
+            value = self._read(key, int)
         if not isinstance(value, int):
             return None
         if not low <= value <= high:
@@ -108,21 +136,25 @@ class Fields:
 
     def flag(self, key: str) -> bool | None:
         """Return a boolean, or None when absent."""
-        value = self._read(key, bool)
+        value = self._mapping.get(key)
+        if value is not None and type(value) is not bool:
+            self._read(key, bool)
         return value if isinstance(value, bool) else None
 
     def nested(self, key: str) -> Fields:
         """Return the object under *key*; an empty one when absent."""
-        value = self._read(key, dict)
-        return self._child(value if isinstance(value, dict) else {}, key)
+        value = self._mapping.get(key)
+        if type(value) is not dict and value is not None:
+            value = self._read(key, dict)
+        return Fields(value if isinstance(value, dict) else _NOTHING, self._owner, self._origin, self, (key, None))
 
     def each(self, key: str) -> tuple[Fields, ...]:
         """Return the objects of the array under *key*."""
-        return tuple(self._child(self._element(key, i, v, dict), f"{key}[{i}]") for i, v in enumerate(self._array(key)))
+        return tuple([self._child(self._element(key, i, v, dict), key, i) for i, v in enumerate(self._array(key))])
 
     def texts(self, key: str) -> tuple[str, ...]:
         """Return the strings of the array under *key*."""
-        return tuple(str(self._element(key, i, v, str)) for i, v in enumerate(self._array(key)))
+        return tuple([str(self._element(key, i, v, str)) for i, v in enumerate(self._array(key))])
 
     def text_map(self, key: str) -> Mapping[str, str]:
         """Return the object under *key*, all of whose values must be strings (null counts as empty)."""
@@ -142,7 +174,7 @@ class Fields:
 
     def addresses(self, key: str) -> tuple[Address, ...]:
         """Return the IP addresses of the array under *key*, empty strings left out."""
-        return tuple(self._address(f"{key}[{i}]", v) for i, v in enumerate(self.texts(key)) if v)
+        return tuple([parse_address(v) or self._address(f"{key}[{i}]", v) for i, v in enumerate(self.texts(key)) if v])
 
     def networks(self, key: str) -> tuple[Network, ...]:
         """Return the networks of the array under *key*; host bits are masked, as the API server's users write them."""
@@ -164,7 +196,9 @@ class Fields:
         return moment if moment.tzinfo else self.refuse(key, f"{text!r} has no time zone")
 
     def _array(self, key: str) -> list[object]:
-        value = self._read(key, list)
+        value = self._mapping.get(key)
+        if value is not None and type(value) is not list:
+            self._read(key, list)
         return value if isinstance(value, list) else []
 
     def _element(self, key: str, place: int, value: object, kind: type) -> object:
@@ -174,12 +208,11 @@ class Fields:
             self.refuse(f"{key}[{place}]", "holds half of a surrogate pair")
         return value
 
-    def _child(self, mapping: object, key: str) -> Fields:
-        path = f"{self._path}.{key}" if self._path else key
-        return Fields(mapping if isinstance(mapping, Mapping) else {}, owner=self._owner, path=path, origin=self._origin)
+    def _child(self, mapping: object, key: str, place: int) -> Fields:
+        return Fields(mapping if isinstance(mapping, Mapping) else _NOTHING, self._owner, self._origin, self, (key, place))
 
     def _address(self, key: str, text: str) -> Address:
-        return parse_address(_without_zeros(text)) or self.refuse(key, f"{text!r} is not an IP address")
+        return parse_address(text) or parse_address(_without_zeros(text)) or self.refuse(key, f"{text!r} is not an IP address")
 
     def _network(self, key: str, text: str) -> Network:
         try:

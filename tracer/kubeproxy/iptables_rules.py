@@ -186,7 +186,7 @@ class _Program:
     def _endpoints(self, port: ProgrammedPort, hashed: str) -> None:
         """Write the chains that choose among endpoints, and one for each that some rule leads to."""
         protocol = port.port.protocol.value
-        named = {id(e): (text := str(e), endpoint_chain(port.name, protocol, text)) for e in port.in_use.reachable}
+        named = {id(e): (text := port.text_of(e), endpoint_chain(port.name, protocol, text)) for e in port.in_use.reachable}
         if port.cluster:
             self._choose(port, f"KUBE-SVC-{hashed}", [named[id(e)] for e in port.cluster])
         if port.local:
@@ -197,8 +197,9 @@ class _Program:
             text, chain = named[id(endpoint)]
             if port.service.session_affinity_timeout is not None:
                 remembers = f"-m recent --set --name {chain} --mask {self._words.mask} --rsource "
+            address = text.rpartition(":")[0].strip("[]")
             self._nat[chain] = [
-                f"-A {chain} -s {endpoint.address}{self._words.prefix} {says}-j KUBE-MARK-MASQ",
+                f"-A {chain} -s {address}{self._words.prefix} {says}-j KUBE-MARK-MASQ",
                 f"-A {chain} -p {protocol} {says}{remembers}-m {protocol} -j DNAT --to-destination {text}",
             ]
 

@@ -66,6 +66,7 @@ class ProgrammedPort:
         self.name = f"{service.namespace}/{service.name}:{port.name}" if port.name else f"{service.namespace}/{service.name}"
         self._slices = slices
         self._configuration = configuration
+        self._texts: dict[int, str] = {}
 
     @property
     def version(self) -> int:
@@ -75,11 +76,13 @@ class ProgrammedPort:
     @property
     def external_ips(self) -> tuple[Address, ...]:
         """Return the external IPs of the family."""
-        return self._of_family(self.service.external_ips)
+        return self._of_family(self.service.external_ips) if self.service.external_ips else ()
 
     @property
     def load_balancer_ips(self) -> tuple[Address, ...]:
         """Return the load balancer's addresses of the family that nodes handle."""
+        if not self.service.load_balancer_ingress:
+            return ()
         every = not self._configuration.release.honours_ip_mode
         found = (i.ip for i in self.service.load_balancer_ingress if i.ip is not None and (every or i.ip_mode == "VIP"))
         return self._of_family(found)
@@ -117,7 +120,12 @@ class ProgrammedPort:
     def listed(self) -> tuple[PortEndpoint, ...]:
         """Return all its endpoints, whatever their state, in kube-proxy's order: that of their texts."""
         found = port_endpoints(self._slices, self.port, node=self._configuration.node, version=self.version)
-        return tuple(sorted(found, key=str)) if len(found) > 1 else found
+        self._texts = {id(endpoint): str(endpoint) for endpoint in found}
+        return tuple(sorted(found, key=lambda endpoint: self._texts[id(endpoint)]))
+
+    def text_of(self, endpoint: PortEndpoint) -> str:
+        """Return ``address:port`` of one of its endpoints."""
+        return self._texts.get(id(endpoint)) or str(endpoint)
 
     @cached_property
     def in_use(self) -> EndpointsInUse:

@@ -112,7 +112,7 @@ def run(options: Mapping[str, Any], terminal: Terminal, *, limits: QuestionLimit
             raise UsageError("give --from and --to, or --batch FILE, not both")
         if options["verdicts"] and (options["batch"] is None or options["steps"]):
             raise UsageError("--verdicts goes with --batch FILE, and without --steps")
-        with _few_collections(), _batch(options["batch"]) as lines:
+        with few_collections(), _batch(options["batch"]) as lines:
             query = None if lines else _query(options)
             cluster, origins = _cluster(options["snapshot"], partial(_tell, terminal), limits, upload_limits)
             failed = _answer_all(cluster, lines, options, terminal) if lines else _answer_one(cluster, query, options, terminal)
@@ -174,7 +174,7 @@ def _answer_all(cluster: Cluster, lines: TextIO, options: Mapping[str, Any], ter
 
 
 @contextlib.contextmanager
-def _few_collections() -> Iterator[None]:
+def few_collections() -> Iterator[None]:
     """Look for garbage rarely: reading a large dump makes many objects that stay, and each search walks through all of them.
 
     What is there in the end is set aside, so that the last search, at the process's end, leaves it alone.

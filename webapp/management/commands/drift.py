@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from webapp.management import drifting
+from webapp.management.tracing import few_collections
 from webapp.uploads import Limits
 
 
@@ -28,13 +29,18 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Compare, answer, and set the exit code."""
+        with few_collections():
+            found = self._answer(options)
+        if found:
+            sys.exit(int(found))
+
+    def _answer(self, options: dict[str, Any]) -> drifting.Answer:
         try:
             limits, upload_limits = settings.QUESTION_LIMITS, Limits.from_settings()
             snapshot = drifting.read_snapshot(options["snapshot"], limits=limits, upload_limits=upload_limits)
             if options["expected"]:
                 drifting.print_expected(snapshot, options["expected"], self.stdout.write)
-                return
+                return drifting.Answer.NONE
         except drifting.UnusableSnapshotError as error:
             raise CommandError(str(error), returncode=2) from None
-        if found := drifting.run(snapshot, self.stdout.write, is_json=options["json"]):
-            sys.exit(int(found))
+        return drifting.run(snapshot, self.stdout.write, is_json=options["json"])
