@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -88,3 +89,36 @@ def chains_in(text: str) -> dict[str, dict[str, list[str]]]:
         elif rule.startswith("-A"):
             chains.setdefault(rule.split()[1], []).append(rule)
     return tables
+
+
+def moments() -> list[tuple[str, Snapshot]]:
+    """Return the moments of the recorded timeline with their titles: the objects of each, and IPv4's rules as the nodes had them then."""
+    root = RECORDINGS / "shop-timeline"
+    if not root.is_dir():
+        return []
+    base = {str(p.relative_to(root / "base")): p.read_bytes() for p in (root / "base").rglob("*") if p.is_file()}
+    found = []
+    for step in json.loads((root / "steps.json").read_bytes()):
+        files = {name: content for name, content in base.items() if not name.endswith("ip6tables-save.txt")}
+        for kind, name in (("Service", "services"), ("EndpointSlice", "endpointslices"), ("Node", "nodes")):
+            files[f"{name}.json"] = _objects_at(root, kind, name, int(step["resource_version"]))
+        for path in (root / f"step-{step['step']:02}").iterdir():
+            node, _, file = path.name.partition(".")
+            files[f"nodes/{node}/{file}"] = path.read_bytes()
+        found.append((step["title"], Snapshot.from_files(files)))
+    return found
+
+
+def _objects_at(root: Path, kind: str, name: str, version: int) -> bytes:
+    listed = json.loads((root / f"{name}.list.json").read_bytes())["items"]
+    items = {(one["metadata"].get("namespace"), one["metadata"]["name"]): one for one in listed}
+    for line in (root / f"{name}.watch.jsonl").read_text().splitlines():
+        event = json.loads(line)
+        one = event["object"]
+        if event["type"] == "BOOKMARK" or int(one["metadata"]["resourceVersion"]) > version:
+            continue
+        key = (one["metadata"].get("namespace"), one["metadata"]["name"])
+        items.pop(key, None)
+        if event["type"] != "DELETED":
+            items[key] = one
+    return json.dumps({"kind": "List", "apiVersion": "v1", "items": [{"kind": kind, **one} for one in items.values()]}).encode()

@@ -9,7 +9,7 @@ import pytest
 
 from tests.sizes import every
 from tests.tracer.kubeproxy.mutations import mutated
-from tests.tracer.kubeproxy.recorded import NODES, RecordedNode
+from tests.tracer.kubeproxy.recorded import NODES, RecordedNode, moments
 from tracer.kube.object_file import ObjectFile
 from tracer.kube.objects import Objects
 from tracer.kubeproxy.configuration import Configuration
@@ -17,6 +17,8 @@ from tracer.kubeproxy.drift.finding import Compared, Drift
 from tracer.kubeproxy.drift.iptables import compare_iptables
 from tracer.kubeproxy.iptables_rules import iptables_rules
 from tracer.kubeproxy.rule_tables import save_text
+from tracer.snapshot import Snapshot
+from tracer.snapshot.proxy_configuration import proxy_configuration
 
 SEED = 20261130
 MUTATIONS = 300
@@ -45,6 +47,22 @@ def compare(text: str) -> Compared:
 def test_there_is_no_drift_on_a_recorded_node(node: RecordedNode) -> None:
     for version in node.configuration.versions:
         assert compare_iptables(node.dump(version), "f", node.objects, node.configuration, version=version) == Compared()
+
+
+@pytest.mark.needs_shared
+def test_nodes_follow_their_objects_through_a_timeline() -> None:
+    """Each moment's rules are those of its objects, and not of the moment before, where that differs."""
+    before: Snapshot | None = None
+    drifted = set()
+    for title, moment in moments():
+        for node in moment.node_names:
+            told = proxy_configuration(moment, node).configuration
+            text = moment.node_file(node, "iptables-save.txt") or ""
+            assert (title, compare_iptables(text, "f", moment.objects, told, version=4)) == (title, Compared())
+            if before is not None and compare_iptables(text, "f", before.objects, told, version=4).findings:
+                drifted.add(title)
+        before = moment
+    assert len(drifted) >= 10
 
 
 @pytest.mark.needs_shared
