@@ -58,7 +58,7 @@ KEPT_RUNS = 20_000
 KEPT_RULES = 20_000
 """How many rules of iptables a process keeps as they were read: most nodes have the same ones, in other lines. Each some 1 KB."""
 KEPT_CROSSINGS = 40_000
-"""How many crossings of a stack are kept of one cluster for the packets that follow: each some 1.5 KB."""
+"""How many crossings of a stack are kept of one cluster for the packets that follow: each some 2 KB."""
 
 KEPT_JSON = 8_000_000
 """How many characters of JSON are kept of steps that the answers of one batch have in common."""
