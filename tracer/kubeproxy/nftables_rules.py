@@ -8,14 +8,17 @@ Source: pkg/proxy/nftables/proxier.go of Kubernetes 1.36 and 1.30, written anew 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import ip_network, summarize_address_range
 
 from tracer.kube.endpoints import PortEndpoint
+from tracer.kube.fields import Network
 from tracer.kube.objects import Objects
 from tracer.kubeproxy.chain_names import nft_name
 from tracer.kubeproxy.configuration import Configuration, LocalDetector
 from tracer.kubeproxy.nft_layout import NftLayout
 from tracer.kubeproxy.nft_table_text import ChainText, SetText, TableText
 from tracer.kubeproxy.programmed_port import ProgrammedPort, programmed_ports
+from tracer.packet import Address
 
 _SET_SIZE = 65535  # of a set that rules fill, where nobody says otherwise
 _FILTERS_BEFORE = {
@@ -133,10 +136,9 @@ class _Program:
     def _add_refusals(self) -> None:
         rules = self._table.chain("cluster-ips-check")
         rules.append(f'{self._ip} daddr @cluster-ips reject comment "Reject traffic to invalid ports of ClusterIPs"')
-        networks = [str(n) for n in self._configuration.service_cidrs if n.version == self._version]
+        networks = [n for n in self._configuration.service_cidrs if n.version == self._version]
         if self._layout.drops_unallocated and networks:
-            told = networks[0] if len(networks) == 1 else f"{{ {', '.join(networks)} }}"
-            rules.append(f'{self._ip} daddr {told} drop comment "Drop traffic to unallocated ClusterIPs"')
+            rules.append(f'{self._ip} daddr {_in_braces(networks)} drop comment "Drop traffic to unallocated ClusterIPs"')
         says = "helper for @no-endpoint-services / @no-endpoint-nodeports"
         self._table.chains["reject-chain"] = ChainText(comment=says, rules=["reject"])
 
@@ -181,12 +183,11 @@ class _Program:
 
     def _restrict(self, port: ProgrammedPort, name: str) -> None:
         """Drop what comes to the load balancer's addresses from elsewhere than the ranges that the Service names."""
-        sources = [str(n.network_address) if n.prefixlen == n.max_prefixlen else str(n) for n in port.source_ranges]
+        sources = list(port.source_ranges)
         own = self._configuration.node_ips.get(self._version)
         if own is not None and any(own in network for network in port.source_ranges):
-            sources += map(str, port.load_balancer_ips)
-        told = sources[0] if len(sources) == 1 else f"{{ {', '.join(sources)} }}"
-        self._table.chain(f"firewall-{name}").append(f"{self._ip} saddr != {told} drop")
+            sources += map(ip_network, port.load_balancer_ips)
+        self._table.chain(f"firewall-{name}").append(f"{self._ip} saddr != {_in_braces(sources)} drop")
         says = f' comment "{port.name}"' if self._layout.comments_on_firewall else ""
         for address in port.load_balancer_ips:
             key = f"{address} . {port.port.protocol.value} . {port.port.port}"
@@ -266,6 +267,25 @@ class _Program:
             if name in self._table.sets:
                 self._table.sets[name].elements = list(dict.fromkeys(self._table.sets[name].elements))
         return self._table
+
+
+def _in_braces(networks: Sequence[Network]) -> str:
+    """Return a set of addresses as nft lists it: in order, what touches joined, and no braces around one thing."""
+    ranges = list[tuple[Address, Address]]()
+    for network in sorted(networks, key=lambda n: (int(n[0]), int(n[-1]))):
+        if ranges and int(network[0]) <= int(ranges[-1][1]) + 1:
+            ranges[-1] = (ranges[-1][0], max(ranges[-1][1], network[-1], key=int))
+        else:
+            ranges.append((network[0], network[-1]))
+    told = [_range(low, high) for low, high in ranges]
+    return told[0] if len(told) == 1 else f"{{ {', '.join(told)} }}"
+
+
+def _range(low: Address, high: Address) -> str:
+    networks = list(summarize_address_range(low, high))
+    if len(networks) > 1:
+        return f"{low}-{high}"
+    return str(low) if low == high else str(networks[0])
 
 
 def _local(detector: LocalDetector, ip: str) -> str:

@@ -50,5 +50,5 @@ def source_then(source: str, rest: str) -> str:
     """Return *source* and *rest* in the order in which iptables-save prints them: a device stands behind the addresses."""
     if "-i " not in source:
         return f"{source}{rest}"
-    addresses, protocol, behind = rest.partition("-p ")
-    return f"{addresses}{source}{protocol}{behind}"
+    at = min(found for mark in ("-p ", "-m ") if (found := rest.find(mark)) >= 0)
+    return f"{rest[:at]}{source}{rest[at:]}"

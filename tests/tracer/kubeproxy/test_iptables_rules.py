@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from tests.sizes import every
 from tests.tracer.kubeproxy.recorded import NODES, RecordedNode, chains_in
 from tests.tracer.kubeproxy.reference import CONFORMANCE, compared, configuration_of, objects_of, read_reference, saved, version_of
 from tracer.kube.objects import Objects
-from tracer.kubeproxy.configuration import Configuration
+from tracer.kubeproxy.configuration import Configuration, LocalDetector, NodePortAddresses, Release
 from tracer.kubeproxy.iptables_rules import iptables_rules
 from tracer.kubeproxy.rule_spelling import odds
 from tracer.kubeproxy.rule_tables import save_text
@@ -109,6 +111,43 @@ def test_the_text_can_be_restored(version: int, program: str, tmp_path: Path) ->
         (tmp_path / "rules").write_text(text)
         done = subprocess.run(["unshare", "-n", program, "--test", str(tmp_path / "rules")], capture_output=True, text=True, check=False)
         assert done.returncode == 0 or "nfacct" in done.stderr, done.stderr
+
+
+@pytest.mark.needs_root
+@pytest.mark.needs_shared
+@pytest.mark.parametrize("minor", [20, 30, 36])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"detectors": {}},
+        {"detectors": dict.fromkeys((4, 6), LocalDetector(device="cni0"))},
+        {"detectors": dict.fromkeys((4, 6), LocalDetector(device="veth+"))},
+        {"masquerade_all": True, "masquerade_bit": 15, "is_conntrack_liberal": True},
+        {"localhost_node_ports": False, "has_random_fully": False},
+        {"node_port_addresses": {4: NodePortAddresses(is_all=False, addresses=(ip_address("192.0.2.1"), ip_address("127.0.0.1")))}},
+    ],
+)
+def test_the_text_is_spelled_as_iptables_save_spells_it(changes: dict[str, Any], minor: int, tmp_path: Path) -> None:
+    """What is loaded into a network namespace of its own comes out as it went in."""
+    if shutil.which("iptables-restore") is None:
+        pytest.skip("needs iptables")
+    node = NODES["iptables"][1]
+    settings = replace(node.configuration, release=Release(minor=minor), counters=frozenset(), **changes)
+    for version, program in ((4, "iptables"), (6, "ip6tables")):
+        text = save_text(iptables_rules(node.objects, settings, version=version))
+        (tmp_path / "rules").write_text(text)
+        script = f"{program}-restore < {tmp_path / 'rules'} && {program}-save"
+        done = subprocess.run(["unshare", "-n", "sh", "-c", script], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert [rule for rule in done.stdout.splitlines() if rule.startswith("-A")] == sorted_as(text, done.stdout)
+
+
+def sorted_as(text: str, saved_text: str) -> list[str]:
+    """Return the rules of *text* table by table in the order of *saved_text*."""
+    tables = {part.split("\n", 1)[0]: part for part in text.split("*")[1:]}
+    order = [line[1:] for line in saved_text.splitlines() if line.startswith("*")]
+    return [rule for table in order for rule in tables[table].splitlines() if rule.startswith("-A")]
 
 
 def test_a_cluster_without_objects_still_has_its_chains() -> None:

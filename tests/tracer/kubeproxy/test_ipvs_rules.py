@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.tracer.kubeproxy.recorded import NODES, RecordedNode, chains_in
 from tests.tracer.kubeproxy.reference import CONFORMANCE, compared, objects_of, read_reference, saved, version_of
 from tracer.ipvs.ipvsadm_save import parse_virtual_servers, to_text
 from tracer.kube.objects import Objects
-from tracer.kubeproxy.configuration import Configuration, NodePortAddresses
+from tracer.kubeproxy.configuration import Configuration, LocalDetector, NodePortAddresses
 from tracer.kubeproxy.ipvs_rules import IpvsState, ipvs_state
 from tracer.kubeproxy.ipvs_sets import SETS, set_name
 from tracer.netfilter.ipset_save import parse_sets
@@ -132,6 +133,17 @@ def test_everything_is_as_a_real_node_printed_it(node: RecordedNode) -> None:
 
 def targets(server: Any) -> list[tuple[object, ...]]:
     return [(r.address, r.port, r.forwarding, r.weight) for r in server.real_servers]
+
+
+@pytest.mark.needs_shared
+def test_a_device_stands_before_the_set_that_is_asked() -> None:
+    node = NODES["ipvs"][0]
+    settings = replace(node.configuration, detectors={4: LocalDetector(device="cni0")})
+    rules = ipvs_state(node.objects, settings, version=4).tables["nat"]["KUBE-SERVICES"]
+    assert [rule for rule in rules if "cni0" in rule and "KUBE-CLUSTER-IP" in rule] == [
+        '-A KUBE-SERVICES ! -i cni0 -m comment --comment "Kubernetes service cluster ip + port for masquerade purpose" '
+        "-m set --match-set KUBE-CLUSTER-IP dst,dst -j KUBE-MARK-MASQ"
+    ]
 
 
 def test_maglev_hashes_the_port_too() -> None:

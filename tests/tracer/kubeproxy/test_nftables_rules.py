@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Hashable
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,43 @@ def test_the_text_can_be_loaded(layout, tmp_path: Path) -> None:
         (tmp_path / "rules").write_text("".join(tables))
         done = subprocess.run(["unshare", "-n", "nft", "-c", "-f", str(tmp_path / "rules")], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.needs_root
+@pytest.mark.needs_shared
+@pytest.mark.parametrize("layout", [NEW, ALPHA])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"detectors": {}},
+        {"detectors": dict.fromkeys((4, 6), LocalDetector(device="cni0"))},
+        {"detectors": dict.fromkeys((4, 6), LocalDetector(device="veth+"))},
+        {"masquerade_all": True, "masquerade_bit": 15},
+        {"node_port_addresses": {}},
+        {
+            "service_cidrs": tuple(
+                ip_network(text) for text in ("10.98.0.0/16", "10.96.0.0/16", "10.97.0.0/16", "10.100.0.0/16", "fd00::/112")
+            )
+        },
+    ],
+)
+def test_the_text_is_spelled_as_nft_lists_it(changes: dict[str, Any], layout, tmp_path: Path) -> None:
+    """What is loaded into a network namespace of its own is listed as it was, but for the order of elements."""
+    if shutil.which("nft") is None:
+        pytest.skip("needs nft")
+    node = NODES["nftables"][1]
+    for version, family in ((4, "ip"), (6, "ip6")):
+        text = nftables_table(node.objects, replace(node.configuration, **changes), layout, version=version).to_text()
+        (tmp_path / "rules").write_text(text)
+        script = f"nft -f {tmp_path / 'rules'} && nft list ruleset"
+        done = subprocess.run(["unshare", "-n", "sh", "-c", script], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        ours, theirs = own_table(text, family), own_table(done.stdout, family)
+        assert {name: [r.text for r in chain.rules] for name, chain in ours.chains.items()} == {
+            name: [r.text for r in chain.rules] for name, chain in theirs.chains.items()
+        }
+        assert meaning(ours) == meaning(theirs)
 
 
 def test_which_layouts_are_known() -> None:
