@@ -26,8 +26,13 @@ class Kind:
 
 
 FRONT, ENTERS, NETWORK, HOOKS = "front", "enters", "network", "hooks"
+MODE, PROXY, MASQUERADE, CNI = "mode", "proxy", "masquerade", "cni"
+BRIDGE, ROUTED, OVERLAY, VPC = "bridge", "routed", "overlay", "vpc"
 NODE_PORT, KEPT, POD = "node-port", "kept", "pod"
 ROUTES_PODS, DROPS_PODS = "routes-pods", "drops-pods"
+PROGRAMMING = frozenset((MODE, PROXY, MASQUERADE, CNI))
+"""The assumptions on what a node holds of which no rules, or no addresses, were recorded."""
+NON_POD, NOTHING = "non-pod", "none"
 NFT_FIRST, LEGACY_FIRST = "nft-first", "legacy-first"
 
 KINDS: Mapping[str, Kind] = {
@@ -45,6 +50,38 @@ KINDS: Mapping[str, Kind] = {
         settings={
             ROUTES_PODS: "the network around the nodes brings pod addresses to their nodes",
             DROPS_PODS: "the network around the nodes does not know pod addresses",
+        },
+    ),
+    MODE: Kind(
+        about="in which mode kube-proxy runs, where a node's rules were not recorded and nothing says it",
+        settings={
+            "iptables": "kube-proxy's rules are those of iptables mode",
+            "nftables": "kube-proxy's rules are those of nftables mode",
+            "ipvs": "kube-proxy's rules and virtual servers are those of ipvs mode",
+        },
+    ),
+    PROXY: Kind(
+        about="which release of kube-proxy runs, where a node's rules were not recorded and nothing says it",
+        settings={
+            "1.36": "kube-proxy is of release 1.36",
+            "1.30": "kube-proxy is of release 1.30",
+            "1.28": "kube-proxy is of release 1.28",
+        },
+    ),
+    MASQUERADE: Kind(
+        about="what the network plugin does to packets that leave the pods' networks, where a node's rules were not recorded",
+        settings={
+            NON_POD: "the network plugin masquerades what pods send to others than pods",
+            NOTHING: "the network plugin masquerades nothing",
+        },
+    ),
+    CNI: Kind(
+        about="how the network plugin connects pods to their node, where the node's addresses were not recorded",
+        settings={
+            BRIDGE: "a node's device towards its own pods has the first address of its pod network",
+            ROUTED: "a node's devices towards its own pods have no address: it sends to them from its own",
+            OVERLAY: "as bridge, and pods of other nodes are reached through a tunnel",
+            VPC: "pods have addresses of the nodes' own network, and a node sends to them from its own",
         },
     ),
     HOOKS: Kind(

@@ -140,6 +140,8 @@ class Step:
     Where the kernel acts without a rule (conntrack undoing a translation), *event* names the act and there is neither.
     *rewrote* maps a packet field to (before, after). *chance* is the odds with which a random match took this rule.
     *note* says in words what a rewrite or a kernel decision was. *names* are the Kubernetes objects the rule stands for.
+    *made_as*: the rule was not recorded, but modelled as that program and release would write it; *position* is then its place in the
+    chain, from 1 on, and *line* its place in the modelled text.
     """
 
     hook: str
@@ -156,15 +158,25 @@ class Step:
     chance: Fraction | None = None
     condition: str | None = None
     names: Mapping[str, str] = field(default_factory=dict)
+    made_as: str = ""
+    position: int | None = None
+
+    @property
+    def where(self) -> str:
+        """Return ``file:line`` of the rule; of one that was modelled its file and its place in the chain."""
+        return f"{self.file}:{self.line}" if self.position is None else f"{self.file} ({self.chain}, rule {self.position})"
 
     def to_dict(self) -> dict[str, object]:
         """Return the step as trace-json.md writes it."""
         out: dict[str, object] = {"hook": self.hook, "family": self.family, "table": self.table, "chain": self.chain}
+        out |= {"origin": "modelled", "as": self.made_as} if self.made_as else {}
         if self.policy is not None:
             out["policy"] = self.policy
             return out
         if self.event is not None:
             out["event"] = self.event
+        elif self.made_as:
+            out |= {"rule": self.rule, "file": self.file, "line": None, "position": self.position, "verdict": self.verdict}
         else:
             out |= {"rule": self.rule, "file": self.file, "line": self.line, "verdict": self.verdict}
         if self.rewrote:
@@ -231,6 +243,8 @@ class Hop:
             "packet_in": written.packet(self.packet_in),
             "packet_out": written.packet(self.packet_out),
         }
+        if any(step.made_as for step in self.steps):
+            out["origin"] = "modelled"
         if self.notes:
             out["notes"] = list(self.notes)
         if self.tunnel is not None:

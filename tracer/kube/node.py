@@ -80,6 +80,12 @@ class Node:
         return backend not in _DIRECT_BACKENDS or any(key in self.annotations for key in _CALICO_TUNNELS)
 
     @property
+    def tunnel_ips(self) -> tuple[Address, ...]:
+        """Return the addresses of the node's tunnels that the network plugin writes on it (Calico)."""
+        texts = (self.annotations.get(name, "") for name in _CALICO_TUNNELS)
+        return tuple(address for text in texts if (address := parse_address(text)) is not None)
+
+    @property
     def ips(self) -> tuple[Address, ...]:
         """Return all addresses, internal ones first."""
         return self.internal_ips + self.external_ips

@@ -8,7 +8,8 @@ says what lines that it could not place make unknown.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 
 from tracer.errors import Fault, Faults, ParseError
@@ -104,6 +105,18 @@ class Table:
     end: int | None = None
     is_listed: bool = False
 
+    def maker(self, line: int | None) -> str:
+        """Return whose programming the rule on *line* models; without a line, the table's."""
+        dump = self.dump
+        text = dump.lines[line - 1] if line is not None and dump.makers else ""
+        return next((maker for word, maker in dump.makers.items() if word in text), dump.made_as)
+
+    def position(self, chain: str, line: int) -> int | None:
+        """Return the place of the rule on *line* in *chain*, from 1 on; None where it has none there."""
+        numbers = self.chains[chain].numbers if chain in self.chains else []
+        at = bisect_left(numbers, line)
+        return at + 1 if at < len(numbers) and numbers[at] == line else None
+
 
 @dataclass(slots=True)
 class Dump:
@@ -114,7 +127,8 @@ class Dump:
     stand in such a line. *lists_all* is whether the command
     that printed it lists all tables (False: only those it was asked for), None where the file does not tell.
     *unlisted* are tables that iptables-save says it cannot list, or not in full, with the line that says so; *speaks_of_legacy* is the line
-    that warns of tables of the legacy back end.
+    that warns of tables of the legacy back end. *made_as* says whose programming it models, "" where the text was recorded;
+    *makers* are others, by a word that is in each of their rules.
     """
 
     file: str
@@ -130,6 +144,8 @@ class Dump:
     damaged: dict[int, str] = field(default_factory=dict)
     unfinished: set[int] = field(default_factory=set)
     lists_all: bool | None = None
+    made_as: str = ""
+    makers: Mapping[str, str] = field(default_factory=dict)
     _family: str | None = field(default=None, compare=False, repr=False)
     _counts: dict[tuple[str, str], int] = field(default_factory=dict, compare=False, repr=False)
     _judgements: dict[Callable[[Dump], bool], bool] = field(default_factory=dict, compare=False, repr=False)

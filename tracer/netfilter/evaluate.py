@@ -121,6 +121,8 @@ class XtablesLanguage:
 
     def where(self, chain: str, rule: m.Rule) -> str:
         """Return the file and line of a rule."""
+        if self.base.position is not None:
+            return f"{self.base.file} ({chain}, rule {self.base.position(chain, rule.line)})"
         return f"{self.base.file}:{rule.line}"
 
     def at(self, chain: str, rule: m.Rule) -> Mapping[str, object]:
@@ -148,6 +150,8 @@ def in_words(base: Chain, family: str) -> Base:
         chains=len(table.chains),
         deepest=_DEEPEST,
         too_deep=_TOO_DEEP,
+        maker=table.maker if table.dump.made_as else None,
+        position=table.position if table.dump.made_as else None,
     )
 
 

@@ -6,6 +6,7 @@ iptables (``evaluate.py``) and nftables (``nft_evaluate.py``) are the two there 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field
 from typing import Protocol as TypingProtocol
 from typing import TypeVar
 
@@ -39,6 +40,8 @@ class Base:
 
     *policy* is ACCEPT, DROP or another that has no model. *chains* is how many its table has, *deepest* how many the kernel lets a packet
     be in at once, *too_deep* what is said of more. *unconditional*: it is asked of every packet of its hook.
+    *maker* is given where the rules are modelled, and tells whose programming that of a line is; *position* then gives a rule's place in
+    its chain, from 1 on.
     """
 
     hook: str
@@ -52,6 +55,8 @@ class Base:
     deepest: int
     too_deep: str
     unconditional: bool = True
+    maker: Callable[[int | None], str] | None = field(default=None, compare=False, repr=False)
+    position: Callable[[str, int], int | None] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -420,7 +420,8 @@ class RuleWalk(Generic[C, R, P]):
     def _policy(self, cursor: _Cursor) -> Leaf:
         base, step = self._base, self._known.of_policy
         if step is None:
-            step = Step(hook=base.hook, family=base.family, table=base.table, chain=base.chain, policy=base.policy)
+            made_as = "" if base.maker is None else base.maker(None)
+            step = Step(hook=base.hook, family=base.family, table=base.table, chain=base.chain, policy=base.policy, made_as=made_as)
             self._known.of_policy = step
         verdict = {"ACCEPT": "accept", "DROP": "drop"}.get(base.policy, "unknown")
         steps = StepList(step, cursor.steps)
@@ -462,6 +463,8 @@ class RuleWalk(Generic[C, R, P]):
             condition=doing.condition,
             rewrote=dict(doing.rewrote),
             names=dict(names) if names else self._language.names(rule),
+            made_as="" if base.maker is None else base.maker(rule.line),
+            position=base.position(doing.chain, rule.line) if base.position is not None and rule.line is not None else None,
         )
 
 

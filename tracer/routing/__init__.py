@@ -19,13 +19,15 @@ from tracer.routing.model import (
     shown_device,
 )
 from tracer.routing.parse import parse_addresses, parse_links, parse_neighbours, parse_routes, parse_rules, parse_sysctl
-from tracer.routing.placed import IPVS_DUMMY, PlacedRouting, Placement
+from tracer.routing.placed import IPVS_DUMMY, POD_SIDE, UPLINK, PlacedRouting, Placement
 from tracer.routing.stack import Routing
 from tracer.routing.sysctl import kernel_default
 
 __all__ = [
     "IPVS_DUMMY",
+    "POD_SIDE",
     "SOME_DEVICE",
+    "UPLINK",
     "InterfaceAddress",
     "Link",
     "Neighbour",

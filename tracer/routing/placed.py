@@ -11,6 +11,7 @@ lists. Those look-ups are unknown.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import field
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
@@ -37,8 +38,10 @@ class Placement:
     the address of the node that has it.
 
     *is_pod_here* tells whether a pod of this node has an address, *is_pod* whether any has. *has_overlay*: pods of other nodes are reached
-    through a tunnel, whose device has an address of its own. *served* are addresses that IPVS mode puts on a dummy device. *taken* says
-    what is inferred, as the end of a sentence.
+    through a tunnel, whose device has an address of its own. *towards_pods* is, by version, the address that the device towards the node's
+    own pods is assumed to have, *through_tunnel* that of the tunnel; *told* are those that are no assumptions, *plugin* is the assumption's
+    setting and what speaks for it. *served* are addresses that IPVS mode puts on a dummy device. *taken* says what is inferred, as the end
+    of a sentence.
     """
 
     addresses: tuple[Address, ...]
@@ -48,6 +51,10 @@ class Placement:
     is_pod_here: Callable[[Address], bool] = lambda _: False
     is_pod: Callable[[Address], bool] = lambda _: False
     has_overlay: bool = False
+    towards_pods: Mapping[int, Address] = field(default_factory=dict)
+    through_tunnel: Mapping[int, Address] = field(default_factory=dict)
+    told: frozenset[Address] = frozenset()
+    plugin: tuple[str, str] = ("", "")
     taken: str = (
         "routes are taken from the nodes' addresses, their pod networks and where pods run, and the node is taken to send to the network "
         "from its InternalIP"

@@ -35,6 +35,7 @@ from tracer.simulate.assuming import Assuming
 from tracer.simulate.classes import Grouping, Plain
 from tracer.simulate.crossing import Crossing, Passed, relayed, rewritten
 from tracer.simulate.policy_queue import Judged, is_queued
+from tracer.simulate.taken import shown_by
 from tracer.simulate.ties import Tie, Ties
 from tracer.simulate.walk import Ending, Walk
 from tracer.topology.stack import NodeStack
@@ -455,6 +456,8 @@ class HookRunner:
         steps = StepList(last, walk.visit.steps.before)
         if unsaid(packet.source) is not None and packet.source != walk.packet.source:
             walk = walk.note(f"masquerade takes {packet.source}: which one is not in the snapshot (ip-addr.json)")
+        if source and packet.source != walk.packet.source and crossing.route is not None:
+            walk = shown_by(walk, self.ties.assuming, crossing.stack, packet.source, crossing.route.device)
         certain = walk.source_port_certain and not source
         odds = walk.probability if way.share == 1 else walk.probability * way.share
         visit = changed(walk.visit, steps=steps)

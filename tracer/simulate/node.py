@@ -18,7 +18,7 @@ from tracer.kube.pod import Pod
 from tracer.limits import Budget
 from tracer.netfilter.leaf import Leaf
 from tracer.netfilter.model import Hook
-from tracer.packet import Address, Family, Packet, at_text
+from tracer.packet import Address, Family, Packet, at_text, unsaid
 from tracer.refusals import EXPIRED, REFUSALS, TOO_LARGE, no_listener
 from tracer.routing import ResultKind, RouteResult, SourceCheck, SourceVerdict, Supposition, is_unnamed, shown_device
 from tracer.simulate import echo
@@ -34,6 +34,7 @@ from tracer.simulate.links import passed_over_text, shut_with_address, stopped
 from tracer.simulate.pod import handed
 from tracer.simulate.policy_queue import Judged
 from tracer.simulate.supposed import shared, supposed
+from tracer.simulate.taken import programming, shown_by
 from tracer.simulate.ties import Ties
 from tracer.simulate.walk import Ending, Visit, Walk
 from tracer.snapshot.node_files import IP_ADDR, IP_LINK
@@ -55,7 +56,7 @@ class _StackAddresses:
         if crossing.route is None or crossing.route.device is None:
             return None
         known = crossing.stack.routing.masquerade_address(crossing.route.device, crossing.route, packet.destination)
-        return known or crossing.stack.some_address(packet.destination.version)
+        return known or crossing.stack.some_address(packet.destination.version, crossing.route.device)
 
     def redirect(self, packet: Packet) -> Address | None:
         crossing = self.crossing
@@ -124,12 +125,13 @@ class NodeWalk:
         notes: Notes | None = None,
     ) -> None:
         self._around = around
+        self._assuming = assuming or Assuming()
         self._hooks = HookRunner(
             _StackAddresses,
             _reroute,
             budget,
             queued=around.queued,
-            ties=Ties(assuming or Assuming()),
+            ties=Ties(self._assuming),
             known=known or Known(),
             grouping=grouping or Plain(),
             notes=notes,
@@ -146,7 +148,7 @@ class NodeWalk:
     def _ruled(self, walk: Walk, stack: NodeStack, path: DataPath, hook: Hook, by_rules: Callable[[Walk], Iterator[Way]]) -> Iterator[Way]:
         if gap := self._around.gap(stack, walk.packet.family):
             return iter([walk.unknown(gap)])
-        return by_rules(_inferred_note(walk, stack))
+        return by_rules(_inferred_note(programming(walk, self._assuming, stack), stack))
 
     def _drawn(self, walk: Walk, stack: NodeStack, path: DataPath, hook: Hook, by_rules: Callable[[Walk], Iterator[Way]]) -> Iterator[Way]:
         return without_rules(self._around, walk, path, hook.value)
@@ -181,8 +183,10 @@ class NodeWalk:
             yield ended
             return
         picked = source or stack.routing.source_address(result, walk.packet.destination)
-        if picked is None and (picked := stack.some_address(walk.packet.destination.version)) is not None:
-            walk = walk.note(f"sent from {picked}: which one the kernel picks is not in the snapshot (ip-addr.json)")
+        if picked is None and (picked := stack.some_address(walk.packet.destination.version, result.device)) is not None:
+            if unsaid(picked) is not None:
+                walk = walk.note(f"sent from {picked}: which one the kernel picks is not in the snapshot (ip-addr.json)")
+            walk = shown_by(walk, self._assuming, stack, picked, result.device)
         if picked is None:
             text = f"which source address {stack.called} picks: its addresses are not in the snapshot (ip-addr.json)"
             yield walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": stack.name, "file": IP_ADDR.name}))

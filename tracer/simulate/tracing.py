@@ -85,6 +85,7 @@ def _otherwise(asked: Callable[[Cluster, Query, Budget], Trace], cluster: Cluste
 
 
 def _traced(cluster: Cluster, query: Query, budget: Budget, *, is_plain: bool = False) -> Trace:
+    cluster = cluster.programmed_as(query.assume)
     if query.connection is not None:
         query, start = existing_start(cluster, query, query.connection[0], recorded_entry(cluster, *query.connection))
     else:

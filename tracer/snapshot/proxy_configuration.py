@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from ipaddress import ip_network
 
+from tracer.assumptions import MODE, PROXY
 from tracer.errors import ParseError
 from tracer.kube.fields import Network
 from tracer.kube.pod import ProxyContainer
@@ -37,6 +38,9 @@ from tracer.snapshot.proxy_mode import CONFIG_MAPS, is_set_up_by_flags, proxy_co
 from tracer.snapshot.snapshot import Snapshot
 from tracer.values import dataclass
 
+_KUBEADM = "kubeadm-config"
+CONFIGURED_BY = (*(name for name, _ in CONFIG_MAPS), _KUBEADM)
+"""The ConfigMaps of kube-system that tell how kube-proxy is set up."""
 _RANDOM = "--random-fully"
 IPVS_DEVICE = "kube-ipvs0"
 """What kube-proxy holds the addresses of Services on, in IPVS mode."""
@@ -54,11 +58,16 @@ _SERVICE_SUBNET = pattern(r"^ +serviceSubnet: ?[\"']?([0-9a-fA-F.:/,]{1,100})", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundConfiguration:
-    """A node's *configuration*; *said* is what says so, *assumed* what nothing says, each in words."""
+    """A node's *configuration*; *said* is what says so, *assumed* what nothing says, each in words.
+
+    *assumes* are the names of the assumptions (tracer.assumptions) among them: what a question may set otherwise. *taken* are the others.
+    """
 
     configuration: Configuration
     said: tuple[str, ...]
     assumed: tuple[str, ...]
+    assumes: frozenset[str] = frozenset()
+    taken: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +89,13 @@ class _Settings:
 def proxy_configuration(snapshot: Snapshot, node: str) -> FoundConfiguration:
     """Return how kube-proxy is set up on *node*."""
     found = _Finding(snapshot, node)
-    return FoundConfiguration(configuration=found.configuration(), said=tuple(found.said), assumed=tuple(found.assumed))
+    return FoundConfiguration(
+        configuration=found.configuration(),
+        said=tuple(found.said),
+        assumed=(*found.assumes.values(), *found.assumed),
+        assumes=frozenset(found.assumes),
+        taken=tuple(found.assumed),
+    )
 
 
 class _Finding:
@@ -92,6 +107,7 @@ class _Finding:
         self._listed = snapshot.objects.node(node)
         self.said: list[str] = []
         self.assumed: list[str] = []
+        self.assumes: dict[str, str] = {}
 
     def configuration(self) -> Configuration:
         """Return everything that is found."""
@@ -137,13 +153,13 @@ class _Finding:
             if text and (release := read_release(text)) is not None:
                 self.said.append(f"kube-proxy {release}: {source}")
                 return release
-        self.assumed.append(f"kube-proxy {NEWEST}: nothing says its version")
+        self.assumes[PROXY] = f"kube-proxy {NEWEST}: nothing says its version"
         return NEWEST
 
     def _mode(self) -> str:
         found = proxy_mode(self._snapshot, self._node)
         if found is None:
-            self.assumed.append("mode iptables: nothing says the mode, and this is the default")
+            self.assumes[MODE] = "mode iptables: nothing says the mode, and this is the default"
             return "iptables"
         self.said.append(f"mode {found.mode}: {found.source}")
         return found.mode

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from tracer.assumptions import PROGRAMMING
 from tracer.kept import Kept
 from tracer.kube.endpointslice import Endpoint, EndpointSlice
 from tracer.kube.fields import Network
@@ -18,9 +19,13 @@ from tracer.routing import IPVS_DUMMY, Placement, is_unnamed
 from tracer.snapshot import Snapshot
 from tracer.snapshot.node_files import HELD_ADDRESSES, names
 from tracer.topology.names import RuleNames
+from tracer.topology.plugin import plugin_of, through_tunnel, towards_pods
 from tracer.topology.stack import NodeStack
 from tracer.topology.virtual_names import VirtualNames
 from tracer.values import dataclass
+
+if TYPE_CHECKING:
+    from tracer.topology.programmed import Programmed
 
 T = TypeVar("T")
 _VIRTUAL_KINDS = {"dummy"}
@@ -55,10 +60,11 @@ def stack_of_pod(pod: Pod) -> str:
 class Cluster:
     """Everything a walk asks of a snapshot. Build it once a snapshot: it reads files when first needed and keeps what it read."""
 
-    def __init__(self, snapshot: Snapshot, *, indexed: bool = True) -> None:
+    def __init__(self, snapshot: Snapshot, *, indexed: bool = True, settings: Mapping[str, str] | None = None) -> None:
         self.snapshot = snapshot
         self.objects: Objects = snapshot.objects
         self._indexed = indexed
+        self._settings: Mapping[str, str] = settings or {}
         self._stacks: dict[str, NodeStack] = {}
         self._router_devices: dict[tuple[str, int], tuple[str, ...]] = {}
         self._once: dict[tuple[Hashable, ...], Any] = {}
@@ -68,6 +74,19 @@ class Cluster:
     def from_snapshot(cls, snapshot: Snapshot, *, indexed: bool = True) -> Cluster:
         """Return the cluster of *snapshot*; *indexed* False walks every chain rule by rule (the reference, slower)."""
         return cls(snapshot, indexed=indexed)
+
+    def programmed_as(self, words: Iterable[str]) -> Cluster:
+        """Return the cluster whose nodes without recorded rules are programmed as assumptions (*words*) say: this one where none does."""
+        parts = [word.partition(":") for word in words]
+        settings = tuple(sorted((name, setting) for name, _, setting in parts if name in PROGRAMMING))
+        if settings == tuple(sorted(self._settings.items())):
+            return self
+        return self.once(("programmed", settings), lambda: Cluster(self.snapshot, indexed=self._indexed, settings=dict(settings)))
+
+    def _programmed(self, node: str) -> Programmed | None:
+        from tracer.topology.programmed import programmed
+
+        return programmed(self.snapshot, node, self._settings)
 
     @property
     def keeps_answers(self) -> bool:
@@ -103,6 +122,7 @@ class Cluster:
                 annotate_virtual=VirtualNames(self.objects, self.names),
                 kernel=self._kernel_of(node),
                 place=self._placement,
+                program=self._programmed,
             )
         return self._stacks[node]
 
@@ -133,10 +153,12 @@ class Cluster:
 
         What was read from files that did not change is taken over; what anybody worked out of this cluster and remembers is not.
         """
-        cluster = Cluster(self.snapshot, indexed=self._indexed)
+        cluster = Cluster(self.snapshot, indexed=self._indexed, settings=self._settings)
         kernels = {name: self._kernel_of(name) for name in self._stacks} if "Node" in kinds else {}
         for name, stack in self._stacks.items():
             if name not in kernels or kernels[name] == stack.kernel:
+                if stack.is_programmed and kinds:
+                    continue
                 stale = {*files.get(name, ()), *(_HELD_FILES if "Node" in kinds and stack.is_placed else ())}
                 cluster._stacks[name] = stack.renewed(stale) if stale else stack
         if not _HELD_FILES.isdisjoint(name for names in files.values() for name in names):
@@ -153,6 +175,7 @@ class Cluster:
         if node is None or not node.internal_ips:
             return None
         objects, name = self.objects, stack.name
+        plugin = plugin_of(objects, node, self._settings)
         servers = stack.virtual_servers.servers if stack.virtual_servers is not None else ()
         return Placement(
             addresses=node.internal_ips,
@@ -161,6 +184,10 @@ class Cluster:
             served=tuple(dict.fromkeys(s.address for s in servers if s.address is not None and s.address not in node.ips)),
             is_pod=lambda address: any(address in p.owned_ips for p in objects.pods_with_ip(address)),
             has_overlay=node.has_overlay,
+            towards_pods=towards_pods(node, plugin[0]),
+            through_tunnel=through_tunnel(node, plugin[0]) if node.has_overlay else {},
+            told=frozenset(node.tunnel_ips),
+            plugin=plugin,
             is_pod_here=lambda address: any(address in p.owned_ips and p.node_name == name for p in objects.pods_with_ip(address)),
         )
 

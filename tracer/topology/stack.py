@@ -21,7 +21,7 @@ from tracer.netfilter.model import Hook, Priority
 from tracer.netfilter.recorded_tables import unrecorded_tables
 from tracer.packet import Address, Family, Packet, Protocol, an_address_of
 from tracer.patterns import pattern
-from tracer.routing import PlacedRouting, Placement, RouteResult, Routing
+from tracer.routing import POD_SIDE, UPLINK, PlacedRouting, Placement, RouteResult, Routing
 from tracer.routing.model import Forwarding
 from tracer.routing.parse import parse_forwarding
 from tracer.snapshot import Snapshot
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from tracer.netfilter.nft_evaluate import NftAnnotator
     from tracer.netfilter.nft_rules import NftRules
     from tracer.routing.wireguard import Peers
+    from tracer.topology.programmed import Programmed
     from tracer.topology.sockets import Sockets
 
 _RULE_FILES = {family: files.names(dumps) for family, dumps in files.DUMPS.items()}
@@ -86,11 +87,13 @@ class NodeStack:
         annotate_virtual: VirtualAnnotator = no_virtual_names,
         kernel: str | None = None,
         place: Callable[[NodeStack], Placement | None] | None = None,
+        program: Callable[[str], Programmed | None] | None = None,
         pod: Pod | None = None,
     ) -> None:
         self.name = name
         self.pod = pod
         self._place = place
+        self._program = program
         self.kernel = kernel
         self._annotate = annotate
         self._annotate_nft = annotate_nft
@@ -118,6 +121,7 @@ class NodeStack:
             annotate_virtual=self.virtual_names,
             kernel=self.kernel,
             place=self._place,
+            program=self._program,
             pod=self.pod,
         )
         for derived, read_from in _READ_FROM.items():
@@ -144,6 +148,16 @@ class NodeStack:
     def is_placed(self) -> bool:
         """Return whether the stack's routing has been asked for, and was inferred from objects, or the addresses in it were."""
         return "routing" in self.__dict__ and (self._has_own or bool(self.routing.inferred_from))
+
+    @cached_property
+    def programmed(self) -> Programmed | None:
+        """Return the rules that the node is taken to hold, as kube-proxy would program them; None where any of its own were recorded."""
+        return self._program(self.name) if self._program is not None and self.pod is None else None
+
+    @property
+    def is_programmed(self) -> bool:
+        """Return whether the stack's rules were asked for, and are modelled, or could be."""
+        return self.__dict__.get("programmed") is not None
 
     def _file(self, file: NodeFile) -> str | None:
         return self._snapshot.node_file(self.name, file.name)
@@ -223,13 +237,28 @@ class NodeStack:
         self._has_own = True
         return () if placement is None else placement.addresses
 
-    def some_address(self, version: int) -> Address | None:
-        """Return what stands for an address of the node that no file tells; None where its addresses were recorded, or it has none."""
+    def some_address(self, version: int, device: str | None) -> Address | None:
+        """Return what stands for the node's address on *device* that no file tells; None where its addresses were recorded, or it has none.
+
+        On the device towards its own pods it is the one that is assumed (``assumed_plugin``).
+        """
         if self._place is None or not (self.routing.inferred_from or not self.routing.lists_addresses(version)):
             return None
         placement = self._place(self)
+        if placement is not None and device == POD_SIDE and version in placement.towards_pods:
+            return placement.towards_pods[version]
+        if placement is not None and device == UPLINK and placement.own(version) is not None and version in placement.through_tunnel:
+            return placement.through_tunnel[version]
         own = next((a for a in placement.addresses if a.version == version), None) if placement is not None else None
         return None if own is None else an_address_of(self.name, own)
+
+    def assumed_plugin(self, address: Address, device: str | None) -> tuple[str, str] | None:
+        """Return the setting of ``cni`` by which *address* is the node's on *device*, and what speaks for it; None without."""
+        placement = self._place(self) if self._place is not None and self.pod is None and self.routing.inferred_from else None
+        if placement is None or address in placement.told:
+            return None
+        held = {POD_SIDE: placement.towards_pods, UPLINK: placement.through_tunnel}.get(device or "", {})
+        return placement.plugin if held.get(address.version) == address else None
 
     def _inferred(self, placement: Placement) -> Routing:
         texts = {file.word: self._counting(file) for file in files.ROUTING if file not in files.WAYS}
@@ -248,8 +277,19 @@ class NodeStack:
                 text = self._file(file)
                 if text is not None:
                     found.append(parse_dump(text, self._path(file), indexed=self._indexed))
-            self._dumps[family] = tuple(found)
+            self._dumps[family] = tuple(found) or self._modelled(family)
         return self._dumps[family]
+
+    def _modelled(self, family: Family) -> tuple[Dump, ...]:
+        """The dump that the node would print, where none of its rules were recorded and kube-proxy's are modelled."""
+        made = self.programmed
+        if made is None or family not in made.texts:
+            return ()
+        from tracer.topology.programmed import MAKERS
+
+        dump = parse_dump(made.texts[family], f"modelled/{self.name}/{_RULE_FILES[family][0]}", indexed=self._indexed)
+        dump.made_as, dump.makers = made.by, MAKERS
+        return (dump,)
 
     def chains(self, hook: Hook, family: Family) -> tuple[BaseChain, ...]:
         """Return the base chains of *hook* in the order the kernel calls them.
@@ -397,8 +437,11 @@ class NodeStack:
         if self.pod is not None and not dumps and self.nft is None:
             return None  # a pod is taken to have no rules of its own, unless some were recorded
         file = files.NFT_TEXT.name if self.mode == files.NFT_TEXT.mode else _RULE_FILES[family][0]
+        if dumps and dumps[0].made_as:
+            return None
         if (not dumps or self.mode == files.NFT_TEXT.mode) and self.nft is None:
-            text = f"No rules recorded for {self.called}: {file} is missing"
+            why = self.programmed.why_not if self.programmed is not None else ""
+            text = f"No rules recorded for {self.called}: {file} is missing{why and f'; {why}'}"
             return Unknown(code="NO_RULES", text=text, at={"node": self.name, "file": file})
         if found := self._virtual_gap():
             return found

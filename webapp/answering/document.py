@@ -137,7 +137,7 @@ def _neighbours(trace: Trace, lines: Lines) -> dict[str, dict[str, str]]:
 def _places(trace: Trace) -> Iterator[tuple[str, int]]:
     for outcome in trace.outcomes:
         for hop in [*outcome.hops, *(outcome.reply.hops if outcome.reply else ())]:
-            yield from ((step.file, step.line) for step in hop.steps if step.file and step.line)
+            yield from ((step.file, step.line) for step in hop.steps if step.file and step.line and not step.made_as)
 
 
 class AnswerCache:

@@ -118,7 +118,7 @@ def _step(step: Step) -> str:
     if step.event is not None:
         return f"{step.hook}: conntrack {step.event} {_rewrite(step)}"
     changed = f"  ({_rewrite(step)})" if step.rewrote else ""
-    return f"{step.table} {step.file}:{step.line} {step.rule}  => {step.verdict}{changed}"
+    return f"{step.table} {step.where} {step.rule}  => {step.verdict}{changed}"
 
 
 def _rewrite(step: Step) -> str:

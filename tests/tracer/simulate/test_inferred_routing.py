@@ -112,10 +112,35 @@ def test_a_refusal_names_no_device_that_nobody_named() -> None:
     assert "through a device that was not recorded" in outcome.reason.text and "?" not in str(outcome.to_dict(with_steps=True))
 
 
-def test_the_address_towards_pods_of_the_node_is_some_address_of_it() -> None:
+@pytest.mark.parametrize(
+    ("pod", "networks", "setting", "seen"),
+    [
+        (None, (), "vpc", "192.168.0.11"),
+        (None, ("10.1.1.0/24",), "bridge", "10.1.1.1"),
+        (("kindnet-x7", {}), ("10.1.1.0/24",), "bridge", "10.1.1.1"),
+        (("calico-node-x7", {"k8s-app": "calico-node"}), ("10.1.1.0/24",), "routed", "192.168.0.11"),
+        (("aws-node-x7", {}), ("10.1.1.0/24",), "vpc", "192.168.0.11"),
+    ],
+)
+def test_the_address_towards_pods_of_the_node_is_assumed(
+    pod: tuple[str, dict[str, str]] | None, networks: tuple[str, ...], setting: str, seen: str
+) -> None:
     cluster = made()
-    (outcome,) = cluster.trace("node:n1", "10.1.1.3:8080").outcomes
+    cluster.node(1).pod_cidrs = networks
+    if pod is not None:
+        cluster.pod(pod[0], 1, host_network=True).labels.update(pod[1])
+    answer = cluster.trace("node:n1", "10.1.1.3:8080")
+    (outcome,) = answer.outcomes
     assert outcome.disposition is Disposition.DELIVERED and outcome.source_seen is not None
+    assert str(outcome.source_seen[0]) == seen
+    (assumption,) = [a for a in answer.assumptions if a.code.startswith("cni:")]
+    assert (assumption.code, assumption.changes) == (f"cni:{setting}", True)
+
+
+def test_the_address_towards_pods_is_some_address_of_the_node_where_nothing_tells_of_it() -> None:
+    """A node with a tunnel and without a pod network of its own."""
+    (outcome,) = trace(annotated(made(), "flannel.alpha.coreos.com/backend-type", "vxlan"), query("node:n1", "10.1.1.3:8080")).outcomes
+    assert outcome.source_seen is not None
     assert str(outcome.source_seen[0]) == "an address of node n1"
 
 
@@ -130,25 +155,37 @@ def test_an_address_of_the_nodes_own_pod_network_without_a_pod_stays_unknown() -
     assert {r.code for o in answer.outcomes for r in o.remarks} == {"UNKNOWN_MATCH"}
 
 
+def annotated(cluster: MadeCluster, *annotation: str) -> Cluster:
+    """The cluster with *annotation*, a name and a value, on each node."""
+    files = cluster.files()
+    if annotation:
+        text = f'"annotations": {{"{annotation[0]}": "{annotation[1]}"}}, "labels"'
+        files["nodes.json"] = files["nodes.json"].replace(b'"labels"', text.encode())
+    return Cluster.from_snapshot(Snapshot.from_files(files))
+
+
 @pytest.mark.parametrize(
-    ("annotation", "known"),
+    ("annotation", "networks", "seen", "assumes"),
     [
-        (None, True),
-        (("flannel.alpha.coreos.com/backend-type", "host-gw"), True),
-        (("flannel.alpha.coreos.com/backend-type", "vxlan"), False),
-        (("projectcalico.org/IPv4IPIPTunnelAddr", "10.1.1.192"), False),
+        ((), (), "192.168.0.11", ()),
+        (("flannel.alpha.coreos.com/backend-type", "host-gw"), (), "192.168.0.11", ()),
+        (("flannel.alpha.coreos.com/backend-type", "vxlan"), (), "an address of node n1", ()),
+        (("flannel.alpha.coreos.com/backend-type", "vxlan"), ("10.1.1.0/24",), "10.1.1.0", ("cni:overlay",)),
+        (("projectcalico.org/IPv4IPIPTunnelAddr", "10.1.1.192"), (), "10.1.1.192", ()),
+        (("projectcalico.org/IPv4VXLANTunnelAddr", "nonsense"), (), "an address of node n1", ()),
     ],
 )
-def test_what_a_node_sends_through_a_tunnel_from_is_not_known(annotation: tuple[str, str] | None, known: bool) -> None:
-    files = made().files()
-    if annotation:
-        files["nodes.json"] = files["nodes.json"].replace(
-            b'"labels"', f'"annotations": {{"{annotation[0]}": "{annotation[1]}"}}, "labels"'.encode()
-        )
-    cluster = Cluster.from_snapshot(Snapshot.from_files(files))
-    (to_pod,) = trace(cluster, query("node:n1", "10.1.2.2:8080")).outcomes
+def test_what_a_node_sends_through_a_tunnel_from_is_written_on_it_or_assumed(
+    annotation: tuple[str, ...], networks: tuple[str, ...], seen: str, assumes: tuple[str, ...]
+) -> None:
+    unannotated = made()
+    unannotated.node(1).pod_cidrs = networks
+    cluster = annotated(unannotated, *annotation)
+    answer = trace(cluster, query("node:n1", "10.1.2.2:8080"))
+    (to_pod,) = answer.outcomes
     assert to_pod.disposition is Disposition.DELIVERED and to_pod.source_seen is not None
-    assert str(to_pod.source_seen[0]) == ("192.168.0.11" if known else "an address of node n1")
+    assert str(to_pod.source_seen[0]) == seen
+    assert tuple(word for word in to_pod.assumes if word.startswith("cni:")) == assumes
     # A pod keeps its own address, and the world outside is no tunnel's end.
     assert trace(cluster, query("pod:default/client", "10.1.2.2:8080")).outcomes[0].disposition is Disposition.DELIVERED
     (outside,) = trace(cluster, query("node:n1", "198.51.100.7:443")).outcomes

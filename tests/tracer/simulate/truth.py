@@ -35,13 +35,31 @@ def queries(truth: Path) -> str:
     return subprocess.run(script, capture_output=True, text=True, check=True).stdout
 
 
+RULES = "rules"
+NODES = "nodes"
+"""What of a recording may be left away: the rules of all nodes, or all that was read on nodes."""
+
+
+def _is_rules(path: Path) -> bool:
+    return "tables-" in path.name or path.name.startswith(("nft-", "ipvsadm-", "ipset-"))
+
+
 @functools.cache
-def answers(recording: str, asked: str) -> str:
-    """Return what ``manage.py trace`` prints of *recording* for the JSON Lines *asked*, with steps."""
+def answers(recording: str, asked: str, without: str = "") -> str:
+    """Return what ``manage.py trace`` prints of *recording* for the JSON Lines *asked*, with steps; *without* ``RULES`` or ``NODES``."""
     with tempfile.TemporaryDirectory() as folder:
         batch = Path(folder, "queries.jsonl")
         batch.write_text(asked)
-        command = [sys.executable, "manage.py", "trace", SHARED / "recordings" / recording, "--batch", batch, "--steps"]
+        snapshot = SHARED / "recordings" / recording
+        if without:
+            left = Path(folder, "snapshot")
+            for path in (p for p in snapshot.rglob("*") if p.is_file()):
+                inside = path.relative_to(snapshot)
+                if inside.parts[0] != "nodes" or (without == RULES and not _is_rules(path)):
+                    (left / inside).parent.mkdir(parents=True, exist_ok=True)
+                    (left / inside).write_bytes(path.read_bytes())
+            snapshot = left
+        command = [sys.executable, "manage.py", "trace", snapshot, "--batch", batch, "--steps"]
         done = subprocess.run(command, cwd=PROJECT, env=of_an_operator(), capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -66,17 +84,19 @@ def slice_of(truth: str, nth: int) -> Path:
     return part
 
 
-def verdict(recording: str, what: str, truth: str, *, nth: int = 10) -> tuple[int, int]:
+def verdict(recording: str, what: str, truth: str, *, nth: int = 10, without: str = "") -> tuple[int, int]:
     """Return how many answers about *recording* agree, and of how many: *what* is ``check`` (connections) or ``rules``.
 
-    *nth*: one record in so many is asked, every one in full size.
+    *nth*: one record in so many is asked, every one in full size; of the recording *without* something, see ``answers``.
 
     Raises:
         AssertionError: with all that the script says, when it is not content.
     """
     part = slice_of(truth, nth)
     script = [sys.executable, _SCRIPT, what, part, "-"]
-    said = subprocess.run(script, input=answers(recording, queries(part)), capture_output=True, text=True, timeout=300, check=False)
+    said = subprocess.run(
+        script, input=answers(recording, queries(part), without), capture_output=True, text=True, timeout=300, check=False
+    )
     assert said.returncode == 0, said.stdout
     agree, _of, total, _word = said.stdout.splitlines()[-1].split()
     return int(agree), int(total)

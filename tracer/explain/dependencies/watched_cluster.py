@@ -7,7 +7,7 @@ its DNS, findings about its nodes) is remembered for the watched one apart, so t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 
 from tracer.explain.dependencies.facets import Facet, Legible, Mention, Presence, Reading, Whole
@@ -33,7 +33,10 @@ from tracer.snapshot.node_files import (
     IP_ADDR,
     NFT_LISTINGS,
     OF_A_POD,
+    PROXY_MODE,
+    PROXY_VERSION,
     SETS,
+    SYSCTL,
     VIRTUAL_CLIENTS,
     VIRTUAL_COUNTERS,
     VIRTUAL_SERVERS,
@@ -42,8 +45,10 @@ from tracer.snapshot.node_files import (
     NodeFile,
     names,
 )
+from tracer.snapshot.proxy_configuration import CONFIGURED_BY
 from tracer.snapshot.wrong_form import WrongForm
 from tracer.topology.cluster import Cluster, Port, stack_of_pod
+from tracer.topology.programmed import MADE_OF, RULE_FILES, Programmed
 from tracer.topology.stack import NodeStack
 from tracer.topology.virtual_names import VirtualNames
 
@@ -195,18 +200,43 @@ class WatchedStack(NodeStack):
         self._note(VIRTUAL_SERVERS.name, Whole())
         return WatchedRouting(found, self._note_placed)
 
-    def some_address(self, version: int) -> Address | None:
+    def some_address(self, version: int, device: str | None) -> Address | None:
         """Return what stands for an address of the node that no file tells; the Node object is noted with the stack."""
         self._note(IP_ADDR.name, Whole())
-        return self._inner.some_address(version)
+        return self._inner.some_address(version, device)
+
+    def assumed_plugin(self, address: Address, device: str | None) -> tuple[str, str] | None:
+        """Return what is assumed of the network plugin where *address* rests on it: the pods of the node tell."""
+        if self._inner.routing.inferred_from:
+            self._reads.note_object(Asked("Pod", ALL))
+        return self._inner.assumed_plugin(address, device)
 
     def _note_placed(self, name: str, facet: Facet) -> None:
         self._note(name, facet)
         if isinstance(facet, Covering):
             self._reads.note_object(Asked("Pod", "address", str(facet.address)))
 
+    @cached_property
+    def programmed(self) -> Programmed | None:
+        """Return the rules that the node is taken to hold: they follow from all Services, endpoints and nodes, and kube-proxy's set-up."""
+        for name in RULE_FILES:
+            self._note(name, Presence())
+        found = self._inner.programmed
+        if found is not None:
+            for kind in MADE_OF:
+                self._reads.note_object(Asked(kind, ALL))
+            for name in CONFIGURED_BY:
+                self._snapshot.objects.config_map("kube-system", name)
+            self._note(PROXY_MODE.name, Whole())
+            self._note(PROXY_VERSION.name, Whole())
+            self._note(SYSCTL.name, Whole())
+            self._note(IP_ADDR.name, Whole())
+        return found
+
     def dumps(self, family: Family) -> tuple[Dump, ...]:
         """Return the stack's xtables dumps, watched."""
+        if family not in self._dumps and (made := self.programmed) is not None and made.texts:
+            self._dumps[family] = self._inner.dumps(family)  # no file holds it: what it follows from is noted
         if family not in self._dumps:
             for name in self.rule_files(family):
                 self._note(name, Presence())
@@ -265,10 +295,20 @@ class WatchedStack(NodeStack):
 class WatchedCluster(Cluster):
     """Answers as *cluster* does; ``reads`` is what was asked of it so far."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self.reads = Reads()
+    def __init__(self, cluster: Cluster, reads: Reads | None = None) -> None:
+        self.reads = reads or Reads()
         super().__init__(WatchedSnapshot(cluster.snapshot, self.reads), indexed=cluster._indexed)
         self._inner = cluster
+        self._otherwise: dict[Cluster, WatchedCluster] = {}
+
+    def programmed_as(self, words: Iterable[str]) -> Cluster:
+        """Return the cluster whose nodes are programmed as assumptions say, watched; what is asked of it is noted with the rest."""
+        other = self._inner.programmed_as(words)
+        if other is self._inner:
+            return self
+        if other not in self._otherwise:
+            self._otherwise[other] = WatchedCluster(other, self.reads)
+        return self._otherwise[other]
 
     @property
     def keeps_answers(self) -> bool:

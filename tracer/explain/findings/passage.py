@@ -34,7 +34,7 @@ class Mark:
         """Return ``file:line``, or the chain whose policy it was, or what conntrack did."""
         step = self.step
         if step.file is not None:
-            return f"{step.file}:{step.line}"
+            return step.where
         return f"the policy of {step.table} {step.chain}" if step.policy is not None else f"conntrack on {self.hop.name}"
 
     @property

@@ -54,4 +54,4 @@ def _list(shares: Mapping[Target, Fraction]) -> str:
 
 def _odds(passage: Passage) -> tuple[str, ...]:
     hop = passage.dnats[0].hop
-    return tuple(f"{s.file}:{s.line} chance {s.chance}" for s in hop.steps if s.chance is not None and s.file)
+    return tuple(f"{s.where} chance {s.chance}" for s in hop.steps if s.chance is not None and s.file)

@@ -20,10 +20,13 @@ from tracer.explain.dependencies.watched_rules import _WatchedIndex
 from tracer.netfilter.model import Hook
 from tracer.packet import Family, Packet, Protocol
 from tracer.query import Query, parse_destination, parse_source
-from tracer.routing import RouteResult, Routing
+from tracer.routing import POD_SIDE, RouteResult, Routing
 from tracer.simulate import trace
+from tracer.snapshot import Snapshot
 from tracer.snapshot.node_files import IP_ROUTE, SYSCTL
+from tracer.snapshot.proxy_configuration import CONFIGURED_BY
 from tracer.topology.cluster import Cluster
+from tracer.topology.programmed import MADE_OF
 from tracer.topology.stack import NodeStack
 
 Files = dict[str, bytes]
@@ -393,7 +396,9 @@ STACK: dict[str, tuple[Ask, ...]] = {
     "begins": (),
     "forwarding": (lambda c: c.stack("n1").forwarding,),
     "wireguard": (lambda c: c.stack("n1").wireguard,),
-    "some_address": tuple(lambda c, v=v: c.stack("n1").some_address(v) for v in (4, 6)),
+    "some_address": tuple(lambda c, v=v, d=d: c.stack("n1").some_address(v, d) for v in (4, 6) for d in (None, POD_SIDE)),
+    "assumed_plugin": (),
+    "programmed": (),
     "redirect_address": tuple(lambda c, v=v: c.stack("n1").redirect_address("eth0", v) for v in (4, 6)),
     "path_of": (),
     "lacking": (lambda c: c.stack("n1").lacking(SYSCTL),),
@@ -416,7 +421,13 @@ def _has_drop(dump: Any) -> bool:
 
 
 def test_every_part_of_a_stack_has_a_row() -> None:
-    public = {name for name in vars(NodeStack) if not name.startswith("_")} - {"renewed", "is_placed", "rule_files", "routing"}
+    public = {name for name in vars(NodeStack) if not name.startswith("_")} - {
+        "renewed",
+        "is_placed",
+        "is_programmed",
+        "rule_files",
+        "routing",
+    }
     assert public == {*STACK}
 
 
@@ -424,6 +435,24 @@ def test_every_part_of_a_stack_has_a_row() -> None:
 def test_what_changes_a_part_of_a_stack_touches_who_asked(name: str, before: Cluster, changes: list[tuple[Change, Cluster]]) -> None:
     for ask in STACK[name]:
         check(name, ask, before, changes)
+
+
+def test_modelled_rules_rest_on_all_that_they_follow_from(before: Cluster) -> None:
+    """Where no rules of a node are recorded: on every Service, endpoint, node, pod and setting, and on that no file comes."""
+    left = ("iptables-save.txt", "ip6tables-save.txt", "nft-ruleset.txt", "nft-ruleset.json", "ipvsadm-save.txt")
+    files = {path: text for path, text in before.snapshot.files.items() if not path.endswith(left) and "legacy" not in path}
+    cluster = Cluster.from_snapshot(Snapshot.from_files(files))
+    made = cluster.stack("n1").programmed
+    assert made is not None
+    for ask in (lambda c: c.stack("n1").programmed, lambda c: c.stack("n1").dumps(Family.IP)):
+        found = dependencies_of_asking(ask, cluster)
+        for kind in MADE_OF:
+            value = {"metadata": {"namespace": "other", "name": "x"}}
+            assert found.touched_by(ObjectChange(kind=kind, namespace="other", name="x", before=None, after=value)), kind
+        for name in CONFIGURED_BY:
+            value = {"metadata": {"namespace": "kube-system", "name": name}}
+            assert found.touched_by(ObjectChange(kind="ConfigMap", namespace="kube-system", name=name, before=None, after=value)), name
+        assert found.touched_by(FileChange(node="n1", name="iptables-save.txt", before=None, after=b"*nat\n"))
 
 
 SNAPSHOT: dict[str, tuple[Ask, ...]] = {

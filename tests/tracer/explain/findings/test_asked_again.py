@@ -43,7 +43,7 @@ def test_better_is_what_answers_more_often(to: str, host: str, port: int | None,
 
 def test_no_answer_at_all_is_no_better_and_not_hopeless() -> None:
     made = shop()
-    made.removed |= {f"nodes/{n}/{f}" for n in ("n1", "n2") for f in ("iptables-save.txt", "ip6tables-save.txt")}
+    made.removed |= {f"nodes/{n}/{f}" for n in ("n1", "n2") for f in ("iptables-save.txt",)}  # in part: nothing stands in for it
     case = case_of(made, INSIDE, "10.96.0.10:81")
     assert not asked_again.is_better(case, "10.96.0.10", 80)
     assert not asked_again.is_hopeless(case, "10.96.0.10", 80)

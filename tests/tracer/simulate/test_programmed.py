@@ -1,0 +1,238 @@
+"""Nodes of which no rules were recorded: walked as kube-proxy would program them, each rule said to be modelled, on named assumptions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from tests.made_cluster import MadeCluster
+from tests.tracer.simulate.truth import NODES, RULES, all_of, verdict
+from tracer.explain.findings import diagnose
+from tracer.query import Query, parse_destination, parse_source
+from tracer.simulate import trace
+from tracer.snapshot import Snapshot
+from tracer.topology.cluster import Cluster
+from tracer.topology.programmed import programmed
+from tracer.trace import Disposition, Outcome, Step, Trace
+
+WEB, NODE_PORT, OUTSIDE, INSIDE = "10.96.0.10:80", "192.168.0.11:30080", "external:203.0.113.9", "pod:default/client"
+_RULES = ("iptables-save.txt", "ip6tables-save.txt")
+
+
+def shop(nodes: int = 2) -> MadeCluster:
+    made = MadeCluster(nodes)
+    made.pod("client", 1)
+    pods = [made.pod(f"web-{i}", i % nodes + 1) for i in range(3)]
+    made.service("web", pods, type="LoadBalancer", node_port=30080, lb_ip="198.51.100.7")
+    made.service("none", [])
+    config = {"config.conf": "kind: KubeProxyConfiguration\nmode: iptables\nclusterCIDR: 10.1.0.0/16\n"}
+    made.extra["configmaps.json"] = json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMapList",
+            "items": [{"kind": "ConfigMap", "metadata": {"namespace": "kube-system", "name": "kube-proxy"}, "data": config}],
+        }
+    ).encode()
+    return made
+
+
+def cluster_of(made: MadeCluster, *, without: Callable[[str], bool] = lambda name: False) -> Cluster:
+    return Cluster.from_snapshot(Snapshot.from_files({path: text for path, text in made.files().items() if not without(path)}))
+
+
+def no_rules(path: str) -> bool:
+    return path.endswith(_RULES)
+
+
+def ask(cluster: Cluster, source: str, to: str, *assume: str) -> Trace:
+    query = Query(source=parse_source(source), destination=parse_destination(to), assume=assume)
+    return diagnose(cluster, trace(cluster, query))
+
+
+def ends(answer: Trace) -> list[tuple[object, ...]]:
+    return sorted((_end(outcome) for outcome in answer.outcomes), key=str)
+
+
+def _end(outcome: Outcome) -> tuple[object, ...]:
+    place, reply = outcome.destination, outcome.reply
+    code = outcome.reason.code if outcome.reason else ""
+    back = reply and (reply.disposition, str(reply.source))
+    return outcome.probability, outcome.disposition, code, place and str(place.ip), str(outcome.source_seen), back, outcome.client_sees
+
+
+def steps_of(answer: Trace) -> list[Step]:
+    ways = [way for outcome in answer.outcomes for way in (outcome.hops, outcome.reply.hops if outcome.reply else ())]
+    return [step for hops in ways for hop in hops for step in hop.steps]
+
+
+QUESTIONS = [(INSIDE, WEB), (OUTSIDE, NODE_PORT), (OUTSIDE, "198.51.100.7:80"), ("node:n2", WEB), (INSIDE, "10.96.0.11:80")]
+
+
+@pytest.mark.parametrize(("source", "to"), QUESTIONS)
+def test_without_rules_the_answer_is_what_it_is_with_them(source: str, to: str) -> None:
+    recorded, modelled = (ask(cluster_of(shop(), without=left), source, to) for left in (lambda path: False, no_rules))
+    assert ends(modelled) == ends(recorded)
+    assert not any(step.made_as for step in steps_of(recorded))
+
+
+def test_every_rule_says_that_it_is_modelled_and_where_it_would_stand() -> None:
+    answer = ask(cluster_of(shop(), without=no_rules), OUTSIDE, NODE_PORT)
+    told = answer.to_dict(with_steps=True)
+    steps = [step for outcome in told["outcomes"] for hop in outcome["hops"] for step in hop["steps"]]
+    rules = [step for step in steps if "rule" in step]
+    assert len(rules) > 10
+    assert {(step["origin"], step["line"]) for step in rules} == {("modelled", None)}
+    assert {step["as"] for step in rules} == {"kube-proxy 1.36 iptables", "network plugin (assumed)"}
+    assert {step["file"] for step in rules} == {"modelled/n1/iptables-save.txt", "modelled/n2/iptables-save.txt"}
+    jump = next(step for step in rules if step["chain"] == "PREROUTING")
+    assert (jump["position"], jump["verdict"]) == (1, "jump KUBE-SERVICES")
+    nodes = [hop for outcome in told["outcomes"] for hop in outcome["hops"] if hop["stack"]["kind"] == "node"]
+    assert {hop["origin"] for hop in nodes} == {"modelled"}
+    assert all("as kube-proxy 1.36 iptables would program it; no rules recorded" in hop["notes"] for hop in nodes)
+    evidence = [line for outcome in answer.outcomes for found in outcome.findings for line in getattr(found, "evidence", ())]
+    assert any(line.startswith("modelled/n1/iptables-save.txt (KUBE-POSTROUTING, rule ") for line in evidence)
+
+
+def test_what_else_is_assumed_of_kube_proxy_is_said_on_the_hop() -> None:
+    cluster = cluster_of(shop(), without=lambda path: no_rules(path) or path == "configmaps.json")
+    notes = [note for outcome in ask(cluster, "node:n2", WEB).outcomes for hop in outcome.hops for note in hop.notes]
+    assert "assumed: kube-proxy's settings: neither its ConfigMap nor its pod's flags are there, so the defaults" in notes
+
+
+def test_what_nothing_says_is_assumed_and_can_be_set() -> None:
+    silent = ("configmaps.json", "kube-proxy-mode.txt")
+    cluster = cluster_of(shop(), without=lambda path: no_rules(path) or path.endswith(silent))
+    assert [a.code for a in ask(cluster, OUTSIDE, NODE_PORT).assumptions] == ["mode:iptables", "proxy:1.36"]
+    assert [(a.code, a.changes) for a in ask(cluster, OUTSIDE, NODE_PORT, "proxy:1.28").assumptions] == [
+        ("mode:iptables", False),
+        ("proxy:1.28", False),
+    ]
+    told = {step.made_as for step in steps_of(ask(cluster, OUTSIDE, NODE_PORT, "proxy:1.28")) if step.made_as}
+    assert told == {"kube-proxy 1.28 iptables"}
+
+
+def test_what_the_snapshot_says_is_not_assumed() -> None:
+    made = shop()
+    for node in made.nodes:
+        node.texts["kube-proxy-mode.txt"], node.texts["kube-proxy-version.txt"] = "iptables\n", "Kubernetes v1.30.2\n"
+    answer = ask(cluster_of(made, without=no_rules), OUTSIDE, NODE_PORT)
+    assert answer.assumptions == ()
+    assert {step.made_as for step in steps_of(answer) if "kube-proxy" in step.made_as} == {"kube-proxy 1.30 iptables"}
+
+
+def test_the_plugins_masquerading_is_an_assumption() -> None:
+    made = shop()
+    for node in made.nodes:
+        node.pod_cidrs = (f"10.1.{node.number}.0/24",)
+    cluster = cluster_of(made, without=no_rules)
+    said = ask(cluster, INSIDE, "192.0.2.7:80")
+    assert [a.code for a in said.assumptions if a.code.startswith("masquerade")] == ["masquerade:non-pod"]
+    (masqueraded,) = [outcome.source_seen for outcome in said.outcomes]
+    (plain,) = [outcome.source_seen for outcome in ask(cluster, INSIDE, "192.0.2.7:80", "masquerade:none").outcomes]
+    assert masqueraded is not None and plain is not None
+    assert (str(masqueraded[0]), str(plain[0])) == ("192.168.0.11", "10.1.1.2")
+    among = ask(cluster, INSIDE, "10.1.2.2:8080")
+    assert [(a.code, a.changes) for a in among.assumptions if a.code.startswith("masquerade")] == [("masquerade:non-pod", False)]
+
+
+@pytest.mark.parametrize("kept", [*_RULES])
+def test_a_node_of_which_anything_of_the_rules_is_there_is_left_as_it_was_recorded(kept: str) -> None:
+    """A dump that is there in part is unknown in what it lacks; nothing is put beside it."""
+    cluster = cluster_of(shop(), without=lambda path: no_rules(path) and not path.endswith(f"/{kept}"))
+    answer = ask(cluster, INSIDE, WEB)
+    assert not any(step.made_as for step in steps_of(answer))
+    if kept == "ip6tables-save.txt":
+        assert {outcome.disposition for outcome in answer.outcomes} == {Disposition.UNKNOWN}
+
+
+def agent(made: MadeCluster) -> None:
+    made.pod("agent", 1, host_network=True).labels["k8s-app"] = "cilium"
+
+
+@pytest.mark.parametrize(
+    ("left", "why"),
+    [
+        ("services.json", "kube-proxy's rules follow from Services, and the snapshot has none"),
+        ("endpointslices.json", "kube-proxy's rules follow from EndpointSlices, and the snapshot has none"),
+    ],
+)
+def test_without_what_rules_follow_from_nothing_is_modelled(left: str, why: str) -> None:
+    cluster = cluster_of(shop(), without=lambda path: no_rules(path) or path == left)
+    answer = ask(cluster, INSIDE, WEB)
+    assert {u.code for u in answer.unknowns} == {"NO_RULES"}
+    assert any(u.text.endswith(why) for u in answer.unknowns)
+
+
+def test_an_agent_that_may_serve_services_itself_is_not_taken_for_kube_proxy() -> None:
+    made = shop()
+    agent(made)
+    snapshot = cluster_of(made, without=no_rules).snapshot
+    found = programmed(snapshot, "n1", {})
+    assert found is not None and not found.texts
+    assert found.why_not == "pod default/agent may serve Services there itself, and no kube-proxy is seen to run"
+    other = programmed(snapshot, "n2", {})
+    assert other is not None and other.texts
+
+
+@pytest.mark.parametrize(("mode", "why"), [("ipvs", "ipvs mode is not modelled yet"), ("userspace", "userspace mode is not modelled yet")])
+def test_a_mode_that_is_not_modelled_says_so(mode: str, why: str) -> None:
+    made = shop()
+    for node in made.nodes:
+        node.texts["kube-proxy-mode.txt"] = f"{mode}\n"
+    answer = ask(cluster_of(made, without=no_rules), OUTSIDE, NODE_PORT)
+    assert any(u.text.endswith(why) or u.code == "NO_RULES" for u in answer.unknowns)
+    assert {outcome.disposition for outcome in answer.outcomes} == {Disposition.UNKNOWN}
+
+
+def test_the_answers_of_two_settings_are_kept_apart() -> None:
+    cluster = cluster_of(shop(), without=no_rules)
+    first, second = (ask(cluster, OUTSIDE, NODE_PORT, word) for word in ("proxy:1.28", "proxy:1.36"))
+    assert {s.made_as for s in steps_of(first) if s.made_as} != {s.made_as for s in steps_of(second) if s.made_as}
+    assert replace(first, outcomes=()) != replace(second, outcomes=())
+
+
+# -- the kernel -----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.needs_shared
+@pytest.mark.usefixtures("shared")
+@pytest.mark.parametrize("without", [RULES, NODES])
+@pytest.mark.parametrize(("recording", "records"), [("shop-iptables", 1256), ("shop-iptables-v1.20", 1244)])
+def test_every_connection_is_predicted_without_rules(recording: str, records: int, without: str) -> None:
+    """With all that was read on nodes left away, too: the addresses that a node shows to its pods are then an assumption."""
+    assert verdict(recording, "check", f"{recording}.connections.json.gz", nth=25, without=without) == all_of(records, nth=25)
+
+
+# -- what others do on the node ---------------------------------------------------------------------------------------------------------
+
+
+def published() -> MadeCluster:
+    made = shop()
+    files = json.loads(made.files()["pods.json"])
+    (pod,) = [item for item in files["items"] if item["metadata"]["name"] == "web-1"]
+    pod["spec"]["containers"][0]["ports"] = [{"containerPort": 8080, "hostPort": 8088, "protocol": "TCP"}]
+    made.extra["pods.json"] = json.dumps(files).encode()
+    return made
+
+
+@pytest.mark.parametrize(("source", "seen"), [(OUTSIDE, "203.0.113.9"), ("pod:default/web-1", "10.1.2.1"), ("node:n2", "192.168.0.12")])
+def test_a_pods_host_port_is_published_as_portmap_does_it(source: str, seen: str) -> None:
+    answer = ask(cluster_of(published(), without=no_rules), source, "192.168.0.12:8088")
+    (outcome,) = answer.outcomes
+    assert outcome.destination is not None and outcome.destination.name == "web-1"
+    assert outcome.source_seen is not None and str(outcome.source_seen[0]) == seen
+    dnat = next(step for step in steps_of(answer) if step.verdict == "dnat")
+    assert dnat.made_as == "CNI portmap"
+
+
+def test_a_rule_says_whose_it_is_taken_to_be() -> None:
+    made = shop()
+    for node in made.nodes:
+        node.pod_cidrs = (f"10.1.{node.number}.0/24",)
+    answer = ask(cluster_of(made, without=no_rules), INSIDE, "192.0.2.7:80")
+    makers = {step.rule.split(" -j ")[-1]: step.made_as for step in steps_of(answer) if step.rule and step.chain == "POSTROUTING"}
+    assert makers["PLUGIN-MASQUERADE"] == "network plugin (assumed)"
+    assert {made_as for target, made_as in makers.items() if target.startswith("KUBE-")} == {"kube-proxy 1.36 iptables"}

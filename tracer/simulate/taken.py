@@ -1,0 +1,49 @@
+"""What a walk takes for granted of a node of which no rules, or no addresses, were recorded: said on the hop, and kept as assumptions."""
+
+from __future__ import annotations
+
+from tracer.assumptions import BRIDGE, CNI, KINDS, MASQUERADE, MODE, NON_POD, OVERLAY, ROUTED
+from tracer.packet import Address
+from tracer.simulate.assuming import Assuming
+from tracer.simulate.walk import Walk
+from tracer.topology.programmed import MODELLED
+from tracer.topology.stack import NodeStack
+
+
+def programming(walk: Walk, assuming: Assuming, stack: NodeStack) -> Walk:
+    """Say what stands in for the node's rules where none were recorded, and what that rests on."""
+    made = stack.programmed
+    if made is None:
+        return walk
+    words = [_picked(assuming, name, setting, text) for name, (setting, text) in made.assumed.items()]
+    source = walk.packet.source
+    is_first = not (walk.answering or walk.midstream)  # of others no nat rule is asked
+    if is_first and any(source in network for network in made.pods if network.version == source.version):
+        setting = assuming.setting(MASQUERADE) or NON_POD
+        text = f"no rules of the nodes were recorded: {KINDS[MASQUERADE].settings[setting]}"
+        words.append(_picked(assuming, MASQUERADE, setting, text))
+    return walk.assuming(*words).note(f"as {made.by} would program it; no rules recorded", *(f"assumed: {one}" for one in made.taken))
+
+
+def shown_by(walk: Walk, assuming: Assuming, stack: NodeStack, address: Address, device: str | None) -> Walk:
+    """Say so where *address* is only assumed to be the node's on *device*, which packets leave by."""
+    found = stack.assumed_plugin(address, device)
+    if found is None:
+        return walk
+    setting, why = found
+    text = f"no addresses of node {stack.name} were recorded; {why}: {KINDS[CNI].settings[setting]}"
+    return walk.assuming(_picked(assuming, CNI, setting, text))
+
+
+def _picked(assuming: Assuming, name: str, setting: str, text: str) -> str:
+    assuming.picked(name, (setting, *(other for other in _others(name, setting) if other != setting)), lambda _: text)
+    return f"{name}:{setting}"
+
+
+def _others(name: str, setting: str) -> tuple[str, ...]:
+    """The settings that may end otherwise."""
+    if name == MODE:
+        return MODELLED
+    if name == CNI:
+        return (ROUTED,) if setting in (BRIDGE, OVERLAY) else (BRIDGE,)
+    return tuple(KINDS[name].settings)

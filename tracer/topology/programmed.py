@@ -1,0 +1,162 @@
+"""A node's rules as kube-proxy would program them for the objects, where none of the node's own were recorded.
+
+Owns when that is done, and what is said and assumed of it. A node of which any file of rules is there is left as it was recorded, partial
+or not: what such a file lacks is unknown, not modelled. What the rules are is ``tracer.kubeproxy``'s business. Beside them stands what the
+network plugin does to packets that leave the pods' network: no object says it, so it is an assumption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from tracer.assumptions import MASQUERADE, MODE, NON_POD, PROXY
+from tracer.frontends.kinds import IN_KERNEL_MAPS
+from tracer.kube.fields import Network
+from tracer.kube.kinds import Follows, moving
+from tracer.kubeproxy.configuration import Configuration, read_release
+from tracer.kubeproxy.iptables_rules import iptables_rules
+from tracer.kubeproxy.rule_tables import Chains, save_text
+from tracer.packet import Family
+from tracer.snapshot import Snapshot
+from tracer.snapshot.node_files import DUMPS, NFT_LISTINGS, VIRTUAL_SERVERS, names
+from tracer.snapshot.proxy_configuration import proxy_configuration
+from tracer.values import dataclass
+
+MODELLED = ("iptables",)
+"""The modes whose rules are modelled."""
+_MASQUERADE_CHAIN = "PLUGIN-MASQUERADE"
+_HOST_PORTS, _HOST_PORT_MASQ, _HOST_PORT_MARK = "CNI-HOSTPORT-DNAT", "CNI-HOSTPORT-MASQ", "CNI-HOSTPORT-SETMARK"
+MAKERS = {_MASQUERADE_CHAIN: "network plugin (assumed)", "CNI-HOSTPORT-": "CNI portmap", "-A CNI-DN-": "CNI portmap"}
+"""Whose rules those are that kube-proxy does not write, by a word in each of them. The first chain is of no program's own."""
+RULE_FILES = names((*(file for files in DUMPS.values() for file in files), *NFT_LISTINGS, VIRTUAL_SERVERS))
+"""The files of which any one shows that a node's rules were recorded."""
+MADE_OF = moving(Follows.SERVICE_RULES, Follows.WAYS)
+"""The kinds of objects that a node's rules follow from, where they are modelled; beside the ConfigMaps of ``CONFIGURED_BY``."""
+_PROXY_POD = "kube-proxy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Programmed:
+    """What a node is taken to hold: *texts* by family, *by* whom (``kube-proxy 1.36 iptables``).
+
+    *assumed* are the assumptions that it rests on, name → (setting, the sentence); *taken* is what else is taken for granted, in words.
+    *pods* are the pods' networks. *why_not*: nothing is modelled, and why.
+    """
+
+    by: str = ""
+    texts: Mapping[Family, str]
+    assumed: Mapping[str, tuple[str, str]]
+    taken: tuple[str, ...] = ()
+    pods: tuple[Network, ...] = ()
+    why_not: str = ""
+
+
+def programmed(snapshot: Snapshot, node: str, settings: Mapping[str, str]) -> Programmed | None:
+    """Return the rules of *node* as kube-proxy would program them; None where any of its own were recorded, in whatever form.
+
+    *settings* are those of a question's assumptions that nothing recorded speaks against.
+    """
+    if any(snapshot.has_node_file(node, name) for name in RULE_FILES):
+        return None
+    why = next(_why_not(snapshot, node), "")
+    if why:
+        return Programmed(texts={}, assumed={}, why_not=why)
+    found = proxy_configuration(snapshot, node)
+    configuration, assumed = _assuming(found.configuration, found.assumes, node, settings)
+    if configuration.mode not in MODELLED:
+        return Programmed(texts={}, assumed=assumed, why_not=f"what kube-proxy programs in {configuration.mode} mode is not modelled yet")
+    if not configuration.release.is_modelled:
+        return Programmed(texts={}, assumed=assumed, why_not=f"what kube-proxy {configuration.release} programs is not modelled")
+    pods = _pod_networks(snapshot, configuration)
+    masquerades = settings.get(MASQUERADE, NON_POD) == NON_POD
+    texts = {family: _text(snapshot, configuration, family, pods if masquerades else ()) for family in Family}
+    by = f"kube-proxy {configuration.release} {configuration.mode}"
+    return Programmed(by=by, texts=texts, assumed=assumed, taken=found.taken, pods=pods)
+
+
+def _why_not(snapshot: Snapshot, node: str) -> Iterator[str]:
+    """Yield why the objects do not tell what is programmed on *node*."""
+    objects = snapshot.objects
+    if not objects.services:
+        yield "kube-proxy's rules follow from Services, and the snapshot has none"
+    if not objects.slices:
+        yield "kube-proxy's rules follow from EndpointSlices, and the snapshot has none"
+    here = [pod for pod in objects.host_network_pods if pod.node_name == node]
+    agent = next((p for p in here if any(kind.is_agent(p.labels) for kind in IN_KERNEL_MAPS)), None)
+    if agent is not None and not any(_is_proxy(pod.name) for pod in here):
+        yield f"pod {agent.namespace}/{agent.name} may serve Services there itself, and no kube-proxy is seen to run"
+
+
+def _is_proxy(name: str) -> bool:
+    return name.startswith(_PROXY_POD)
+
+
+def _assuming(
+    found: Configuration, assumes: frozenset[str], node: str, settings: Mapping[str, str]
+) -> tuple[Configuration, dict[str, tuple[str, str]]]:
+    """The configuration with a question's settings for what nothing tells, and the assumptions that it then rests on."""
+    assumed: dict[str, tuple[str, str]] = {}
+    if MODE in assumes:
+        found = replace(found, mode=settings.get(MODE, found.mode))
+        assumed[MODE] = found.mode, f"nothing says in which mode kube-proxy runs on node {node}: {found.mode} is taken"
+    if PROXY in assumes:
+        release = read_release(settings.get(PROXY, "")) or found.release
+        found = replace(found, release=release)
+        assumed[PROXY] = str(release), f"nothing says which kube-proxy runs on node {node}: {release} is taken"
+    return found, assumed
+
+
+def _pod_networks(snapshot: Snapshot, configuration: Configuration) -> tuple[Network, ...]:
+    """The networks that pods have addresses of: as kube-proxy is told, else those of the nodes."""
+    told = [detector.network for detector in configuration.detectors.values() if detector.network is not None]
+    listed = [network for node in snapshot.objects.nodes for network in node.pod_cidrs]
+    return tuple(dict.fromkeys(told or listed))
+
+
+def _text(snapshot: Snapshot, configuration: Configuration, family: Family, masqueraded: tuple[Network, ...]) -> str:
+    """The node's tables of one family, with the plugin's masquerading for pods of the networks *masqueraded*."""
+    version = 4 if family is Family.IP else 6
+    tables = iptables_rules(snapshot.objects, configuration, version=version) if version in configuration.versions else {}
+    for name in ("mangle", "filter", "nat"):
+        tables.setdefault(name, {})
+    _add_host_ports(tables["nat"], snapshot, configuration.node, version)
+    networks = [network for network in masqueraded if network.version == version]
+    if networks:
+        nat = tables["nat"]
+        comment = '-m comment --comment "what leaves the pods\' networks (assumed)"'
+        nat.setdefault("POSTROUTING", []).append(f"-A POSTROUTING -m addrtype ! --dst-type LOCAL {comment} -j {_MASQUERADE_CHAIN}")
+        returns = [f"-A {_MASQUERADE_CHAIN} -d {network} -j RETURN" for network in networks]
+        nat[_MASQUERADE_CHAIN] = [*returns, *(f"-A {_MASQUERADE_CHAIN} -s {network} -j MASQUERADE" for network in networks)]
+    return save_text(tables)
+
+
+def _add_host_ports(nat: Chains, snapshot: Snapshot, node: str, version: int) -> None:
+    """Add what publishes pods' ports on *node* (hostPort), behind kube-proxy's jumps: without it they would be said to be closed.
+
+    Source: containernetworking/plugins plugins/meta/portmap/portmap_iptables.go.
+    """
+    pods = [p for p in snapshot.objects.pods if p.node_name == node and not p.host_network and not p.has_ended]
+    published = [(p, a, port) for p in pods for a in p.owned_ips if a.version == version for port in p.ports if port.host_port is not None]
+    if not published:
+        return
+    bits, loopback = (32, "127.0.0.1/32") if version == 4 else (128, "::1/128")
+    for name in ("PREROUTING", "OUTPUT"):
+        nat.setdefault(name, []).append(f"-A {name} -m addrtype --dst-type LOCAL -j {_HOST_PORTS}")
+    comment = '-m comment --comment "CNI portfwd requiring masquerade"'
+    nat.setdefault("POSTROUTING", []).append(f"-A POSTROUTING {comment} -j {_HOST_PORT_MASQ}")
+    nat[_HOST_PORT_MASQ] = [f"-A {_HOST_PORT_MASQ} -m mark --mark 0x2000/0x2000 -j MASQUERADE"]
+    nat[_HOST_PORT_MARK] = [f"-A {_HOST_PORT_MARK} -j MARK --set-xmark 0x2000/0x2000"]
+    leading = nat[_HOST_PORTS] = list[str]()
+    listed = snapshot.objects.node(node)
+    own = next((n for n in listed.pod_cidrs if n.version == version), None) if listed is not None else None
+    for number, (pod, address, port) in enumerate(published, 1):
+        chain, protocol = f"CNI-DN-{number}", port.protocol.value
+        asked = f"-p {protocol} -m {protocol} --dport {port.host_port}"
+        host = f"-d {port.host_ip}/{bits} " if port.host_ip is not None and port.host_ip.version == version else ""
+        network = own if own is not None and address in own else f"{address}/{bits}"
+        marked = [f"-A {chain} -s {source} {asked} -j {_HOST_PORT_MARK}" for source in (network, loopback)]
+        target = f"{address}:{port.container_port}" if version == 4 else f"[{address}]:{port.container_port}"
+        named = f'-m comment --comment "{pod.namespace}/{pod.name}"'
+        leading.append(f"-A {_HOST_PORTS} {host}{asked} {named} -j {chain}")
+        nat[chain] = [*marked, f"-A {chain} {asked} -j DNAT --to-destination {target}"]
