@@ -357,7 +357,7 @@ class NftSet:
 
 @dataclass(slots=True)
 class NftTable:
-    """One table: *family* is ip, ip6, inet, arp, bridge or netdev."""
+    """One table: *family* is ip, ip6, inet, arp, bridge or netdev. *made_as* says whose programming it models, "" where it was recorded."""
 
     family: str
     name: str
@@ -366,6 +366,12 @@ class NftTable:
     flags: tuple[str, ...] = ()
     comment: str | None = field(default=None, compare=False)
     line: int | None = field(default=None, compare=False)
+    made_as: str = ""
+
+    def position(self, chain: str, line: int) -> int | None:
+        """Return the place of the rule on *line* in *chain*, from 1 on; None where it has none there."""
+        rules = self.chains[chain].rules if chain in self.chains else ()
+        return next((place for place, rule in enumerate(rules, 1) if rule.line == line), None)
 
 
 @dataclass(slots=True)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from tracer.assumptions import BRIDGE, CNI, KINDS, MASQUERADE, MODE, NON_POD, OVERLAY, ROUTED
+from tracer.assumptions import BRIDGE, CNI, KINDS, MASQUERADE, MODE, NON_POD, OVERLAY, PROXY, ROUTED
 from tracer.packet import Address
 from tracer.simulate.assuming import Assuming
 from tracer.simulate.walk import Walk
-from tracer.topology.programmed import MODELLED
 from tracer.topology.stack import NodeStack
 
 
@@ -15,13 +14,14 @@ def programming(walk: Walk, assuming: Assuming, stack: NodeStack) -> Walk:
     made = stack.programmed
     if made is None:
         return walk
-    words = [_picked(assuming, name, setting, text) for name, (setting, text) in made.assumed.items()]
+    others = {MODE: made.modes, PROXY: tuple(KINDS[PROXY].settings)}
+    words = [_picked(assuming, name, setting, text, others[name]) for name, (setting, text) in made.assumed.items()]
     source = walk.packet.source
     is_first = not (walk.answering or walk.midstream)  # of others no nat rule is asked
     if is_first and any(source in network for network in made.pods if network.version == source.version):
         setting = assuming.setting(MASQUERADE) or NON_POD
         text = f"no rules of the nodes were recorded: {KINDS[MASQUERADE].settings[setting]}"
-        words.append(_picked(assuming, MASQUERADE, setting, text))
+        words.append(_picked(assuming, MASQUERADE, setting, text, tuple(KINDS[MASQUERADE].settings)))
     return walk.assuming(*words).note(f"as {made.by} would program it; no rules recorded", *(f"assumed: {one}" for one in made.taken))
 
 
@@ -32,18 +32,10 @@ def shown_by(walk: Walk, assuming: Assuming, stack: NodeStack, address: Address,
         return walk
     setting, why = found
     text = f"no addresses of node {stack.name} were recorded; {why}: {KINDS[CNI].settings[setting]}"
-    return walk.assuming(_picked(assuming, CNI, setting, text))
+    others = (ROUTED,) if setting in (BRIDGE, OVERLAY) else (BRIDGE,)  # whose address is another one
+    return walk.assuming(_picked(assuming, CNI, setting, text, others))
 
 
-def _picked(assuming: Assuming, name: str, setting: str, text: str) -> str:
-    assuming.picked(name, (setting, *(other for other in _others(name, setting) if other != setting)), lambda _: text)
+def _picked(assuming: Assuming, name: str, setting: str, text: str, others: tuple[str, ...]) -> str:
+    assuming.picked(name, (setting, *(other for other in others if other != setting)), lambda _: text)
     return f"{name}:{setting}"
-
-
-def _others(name: str, setting: str) -> tuple[str, ...]:
-    """The settings that may end otherwise."""
-    if name == MODE:
-        return MODELLED
-    if name == CNI:
-        return (ROUTED,) if setting in (BRIDGE, OVERLAY) else (BRIDGE,)
-    return tuple(KINDS[name].settings)

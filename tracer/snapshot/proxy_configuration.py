@@ -224,7 +224,7 @@ class _Finding:
 
     @property
     def _cluster_configuration(self) -> str:
-        kubeadm = self._snapshot.objects.config_map("kube-system", "kubeadm-config")
+        kubeadm = self._snapshot.objects.config_map("kube-system", _KUBEADM)
         return kubeadm.texts.get("ClusterConfiguration", "") if kubeadm else ""
 
     # -- node ports ---------------------------------------------------------------------------------------------------------------

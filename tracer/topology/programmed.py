@@ -16,6 +16,8 @@ from tracer.kube.fields import Network
 from tracer.kube.kinds import Follows, moving
 from tracer.kubeproxy.configuration import Configuration, read_release
 from tracer.kubeproxy.iptables_rules import iptables_rules
+from tracer.kubeproxy.nft_layout import NftLayout, layout_of
+from tracer.kubeproxy.nftables_rules import nftables_table
 from tracer.kubeproxy.rule_tables import Chains, save_text
 from tracer.packet import Family
 from tracer.snapshot import Snapshot
@@ -23,7 +25,7 @@ from tracer.snapshot.node_files import DUMPS, NFT_LISTINGS, VIRTUAL_SERVERS, nam
 from tracer.snapshot.proxy_configuration import proxy_configuration
 from tracer.values import dataclass
 
-MODELLED = ("iptables",)
+MODELLED = ("iptables", "nftables")
 """The modes whose rules are modelled."""
 _MASQUERADE_CHAIN = "PLUGIN-MASQUERADE"
 _HOST_PORTS, _HOST_PORT_MASQ, _HOST_PORT_MARK = "CNI-HOSTPORT-DNAT", "CNI-HOSTPORT-MASQ", "CNI-HOSTPORT-SETMARK"
@@ -38,17 +40,20 @@ _PROXY_POD = "kube-proxy"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Programmed:
-    """What a node is taken to hold: *texts* by family, *by* whom (``kube-proxy 1.36 iptables``).
+    """What a node is taken to hold: *texts* by family and *nft* as iptables-save and nft would print them, *by* whom
+    (``kube-proxy 1.36 iptables``).
 
     *assumed* are the assumptions that it rests on, name → (setting, the sentence); *taken* is what else is taken for granted, in words.
-    *pods* are the pods' networks. *why_not*: nothing is modelled, and why.
+    *pods* are the pods' networks, *modes* those that are modelled of this release. *why_not*: nothing is modelled, and why.
     """
 
     by: str = ""
     texts: Mapping[Family, str]
+    nft: str = ""
     assumed: Mapping[str, tuple[str, str]]
     taken: tuple[str, ...] = ()
     pods: tuple[Network, ...] = ()
+    modes: tuple[str, ...] = ()
     why_not: str = ""
 
 
@@ -68,11 +73,22 @@ def programmed(snapshot: Snapshot, node: str, settings: Mapping[str, str]) -> Pr
         return Programmed(texts={}, assumed=assumed, why_not=f"what kube-proxy programs in {configuration.mode} mode is not modelled yet")
     if not configuration.release.is_modelled:
         return Programmed(texts={}, assumed=assumed, why_not=f"what kube-proxy {configuration.release} programs is not modelled")
+    layout = layout_of(configuration.release)
+    if configuration.mode == "nftables" and layout is None:
+        why = f"how kube-proxy {configuration.release} lays out its table of nftables is not known"
+        return Programmed(texts={}, assumed=assumed, why_not=why)
     pods = _pod_networks(snapshot, configuration)
     masquerades = settings.get(MASQUERADE, NON_POD) == NON_POD
     texts = {family: _text(snapshot, configuration, family, pods if masquerades else ()) for family in Family}
+    nft = "".join(_nft_tables(snapshot, configuration, layout)) if layout is not None and configuration.mode == "nftables" else ""
     by = f"kube-proxy {configuration.release} {configuration.mode}"
-    return Programmed(by=by, texts=texts, assumed=assumed, taken=found.taken, pods=pods)
+    modes = tuple(mode for mode in MODELLED if mode != "nftables" or layout is not None)
+    return Programmed(by=by, texts=texts, nft=nft, assumed=assumed, taken=found.taken, pods=pods, modes=modes)
+
+
+def _nft_tables(snapshot: Snapshot, configuration: Configuration, layout: NftLayout) -> Iterator[str]:
+    for version in configuration.versions:
+        yield nftables_table(snapshot.objects, configuration, layout, version=version).to_text()
 
 
 def _why_not(snapshot: Snapshot, node: str) -> Iterator[str]:
@@ -117,7 +133,8 @@ def _pod_networks(snapshot: Snapshot, configuration: Configuration) -> tuple[Net
 def _text(snapshot: Snapshot, configuration: Configuration, family: Family, masqueraded: tuple[Network, ...]) -> str:
     """The node's tables of one family, with the plugin's masquerading for pods of the networks *masqueraded*."""
     version = 4 if family is Family.IP else 6
-    tables = iptables_rules(snapshot.objects, configuration, version=version) if version in configuration.versions else {}
+    is_there = configuration.mode == "iptables" and version in configuration.versions
+    tables = iptables_rules(snapshot.objects, configuration, version=version) if is_there else {}
     for name in ("mangle", "filter", "nat"):
         tables.setdefault(name, {})
     _add_host_ports(tables["nat"], snapshot, configuration.node, version)

@@ -339,7 +339,19 @@ class NodeStack:
                 from tracer.netfilter.nft_rules import NftRules
 
                 return NftRules.from_listing(text, self._path(file), self._annotate_nft)
-        return None
+        return self._modelled_nft()
+
+    def _modelled_nft(self) -> NftRules | None:
+        """The listing that the node would print, where none of its rules were recorded and kube-proxy's of nftables mode are modelled."""
+        made = self.programmed
+        if made is None or not made.nft:
+            return None
+        from tracer.netfilter.nft_rules import NftRules
+
+        found = NftRules.from_listing(made.nft, f"modelled/{self.name}/{files.NFT_TEXT.name}", self._annotate_nft)
+        for table in found.ruleset.tables:
+            table.made_as = made.by
+        return found
 
     @cached_property
     def hook_listing(self) -> HookListing | None:

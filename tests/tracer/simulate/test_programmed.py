@@ -187,6 +187,19 @@ def test_a_mode_that_is_not_modelled_says_so(mode: str, why: str) -> None:
     assert {outcome.disposition for outcome in answer.outcomes} == {Disposition.UNKNOWN}
 
 
+@pytest.mark.parametrize(("source", "to"), QUESTIONS)
+def test_in_nftables_mode_the_answer_is_what_it_is_in_iptables_mode(source: str, to: str) -> None:
+    """Of a made cluster whose questions end alike in both: the modelled listing is read as a recorded one is."""
+    silent = ("configmaps.json", "kube-proxy-mode.txt")
+    cluster = cluster_of(shop(), without=lambda path: no_rules(path) or path.endswith(silent))
+    iptables, nftables = (ask(cluster, source, to, f"mode:{mode}") for mode in ("iptables", "nftables"))
+    assert {step.made_as for step in steps_of(nftables) if "kube-proxy" in step.made_as} == {"kube-proxy 1.36 nftables"}
+    assert {end[1:5] for end in ends(nftables)} == {end[1:5] for end in ends(iptables)}
+    rules = [step.to_dict() for step in steps_of(nftables) if step.rule and "kube-proxy" in step.made_as]
+    assert {(rule["origin"], rule["line"]) for rule in rules} == {("modelled", None)}
+    assert all(isinstance(rule["position"], int) for rule in rules)
+
+
 def test_the_answers_of_two_settings_are_kept_apart() -> None:
     cluster = cluster_of(shop(), without=no_rules)
     first, second = (ask(cluster, OUTSIDE, NODE_PORT, word) for word in ("proxy:1.28", "proxy:1.36"))
@@ -200,7 +213,7 @@ def test_the_answers_of_two_settings_are_kept_apart() -> None:
 @pytest.mark.needs_shared
 @pytest.mark.usefixtures("shared")
 @pytest.mark.parametrize("without", [RULES, NODES])
-@pytest.mark.parametrize(("recording", "records"), [("shop-iptables", 1256), ("shop-iptables-v1.20", 1244)])
+@pytest.mark.parametrize(("recording", "records"), [("shop-iptables", 1256), ("shop-nftables", 1256), ("shop-iptables-v1.20", 1244)])
 def test_every_connection_is_predicted_without_rules(recording: str, records: int, without: str) -> None:
     """With all that was read on nodes left away, too: the addresses that a node shows to its pods are then an assumption."""
     assert verdict(recording, "check", f"{recording}.connections.json.gz", nth=25, without=without) == all_of(records, nth=25)

@@ -249,6 +249,8 @@ class WatchedStack(NodeStack):
     @cached_property
     def nft(self) -> NftRules | None:
         """Return the node's native nftables rules, watched."""
+        if (made := self.programmed) is not None and made.nft:
+            return self._inner.nft  # no file holds them: what they follow from is noted
         for name in names(NFT_LISTINGS):
             self._note(name, Presence())
         found = self._inner.nft

@@ -224,6 +224,9 @@ def _drops_in_nft(case: Case, at: Mark) -> bool:
     file = at.step.file
     if file is None or "nft" not in file:
         return False
+    if at.step.made_as:
+        made = case.stack(at.hop).programmed
+        return made is not None and case.known.once(("invalid", file), lambda: _NFT_INVALID.search(made.nft) is not None)
     return case.known.once(("invalid", file), lambda: case.cluster.snapshot.mentions(file, _NFT_INVALID))
 
 
