@@ -86,12 +86,16 @@ class VirtualServer:
 
 
 class VirtualServers:
-    """The virtual servers of one node. *file* is where they were read, *faults* are its lines that could not be."""
+    """The virtual servers of one node. *file* is where they were read, *faults* are its lines that could not be.
 
-    def __init__(self, servers: Iterable[VirtualServer], file: str, faults: Iterable[Fault] = ()) -> None:
+    *made_as* says whose programming they model, "" where they were recorded.
+    """
+
+    def __init__(self, servers: Iterable[VirtualServer], file: str, faults: Iterable[Fault] = (), made_as: str = "") -> None:
         self.servers = tuple(servers)
         self.file = file
         self.faults = tuple(faults)
+        self.made_as = made_as
 
     @cached_property
     def _by_key(self) -> Mapping[tuple[object, ...], VirtualServer]:

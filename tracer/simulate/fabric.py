@@ -21,7 +21,7 @@ from tracer.kube.endpointslice import Endpoint
 from tracer.kube.pod import Pod
 from tracer.limits import Budget
 from tracer.packet import Address, Packet
-from tracer.routing import SOME_DEVICE, ResultKind, RouteResult, is_unnamed, shown_device
+from tracer.routing import IPVS_DUMMY, SOME_DEVICE, ResultKind, RouteResult, is_unnamed, shown_device
 from tracer.simulate import announced, links, outside
 from tracer.simulate import departure as d
 from tracer.simulate import pod as pods
@@ -38,7 +38,7 @@ from tracer.simulate.tunnelled import carrier_sent
 from tracer.simulate.walk import Ending, Walk
 from tracer.snapshot.node_files import IP_ADDR, IP_LINK, SYSCTL, WG_ALLOWED, WG_ENDPOINTS
 from tracer.stack_protocols import Balancer, Check, Handing, Health, TableId, TableKind
-from tracer.topology.arp import arp_answerers, hearing
+from tracer.topology.arp import arp_answerers, hearing, unlisted_holder
 from tracer.topology.belonging import why_the_clusters
 from tracer.topology.cluster import Cluster, Port
 from tracer.topology.overlay import overlay_mark
@@ -234,6 +234,9 @@ class Fabric:
         destination = walk.packet.destination
         if (holders := self.cluster.ports_of(destination)) and not self.cluster.objects.services_with_address(destination):
             return self._not_known_to_come(walk, holders[0].node)
+        if holder := unlisted_holder(self.cluster, destination):
+            text = f"whether node {holder} answers on its link for {destination}, which {IPVS_DUMMY} holds: its addresses were not recorded"
+            return walk.unknown(Unknown(code="DATA_MISSING", text=text, at={"node": holder, "file": IP_ADDR.name}))
         if why := why_the_clusters(self.cluster, destination, _sent(walk)):
             text = f"{destination} is no address of a node or a load balancer, so nobody outside takes it; {why}"
             return walk.end(Disposition.LOST, Reason(code="NOT_OWNED", text=text))

@@ -286,4 +286,6 @@ def _step(
         chance=choice.share if drawn else None,
         condition=choice.condition if real is not None else None,
         names=crossing.stack.virtual_names(server, real),
+        made_as=servers.made_as,
+        position=line.line if servers.made_as else None,
     )

@@ -86,9 +86,9 @@ class _Settings:
     scheduler: str = ""
 
 
-def proxy_configuration(snapshot: Snapshot, node: str) -> FoundConfiguration:
-    """Return how kube-proxy is set up on *node*."""
-    found = _Finding(snapshot, node)
+def proxy_configuration(snapshot: Snapshot, node: str, settings: Mapping[str, str] | None = None) -> FoundConfiguration:
+    """Return how kube-proxy is set up on *node*. *settings* are those of assumptions, for what nothing says."""
+    found = _Finding(snapshot, node, settings or {})
     return FoundConfiguration(
         configuration=found.configuration(),
         said=tuple(found.said),
@@ -101,9 +101,10 @@ def proxy_configuration(snapshot: Snapshot, node: str) -> FoundConfiguration:
 class _Finding:
     """What is found of one node, and the words for it."""
 
-    def __init__(self, snapshot: Snapshot, node: str) -> None:
+    def __init__(self, snapshot: Snapshot, node: str, settings: Mapping[str, str]) -> None:
         self._snapshot = snapshot
         self._node = node
+        self._set = settings
         self._listed = snapshot.objects.node(node)
         self.said: list[str] = []
         self.assumed: list[str] = []
@@ -153,14 +154,15 @@ class _Finding:
             if text and (release := read_release(text)) is not None:
                 self.said.append(f"kube-proxy {release}: {source}")
                 return release
-        self.assumes[PROXY] = f"kube-proxy {NEWEST}: nothing says its version"
-        return NEWEST
+        release = read_release(self._set.get(PROXY, "")) or NEWEST
+        self.assumes[PROXY] = f"kube-proxy {release}: nothing says its version"
+        return release
 
     def _mode(self) -> str:
         found = proxy_mode(self._snapshot, self._node)
         if found is None:
             self.assumes[MODE] = "mode iptables: nothing says the mode, and this is the default"
-            return "iptables"
+            return self._set.get(MODE, "iptables")
         self.said.append(f"mode {found.mode}: {found.source}")
         return found.mode
 

@@ -11,8 +11,10 @@ ndisc.c, Linux 6.18; measured in tests/tracer/simulate/test_neighbours_kernel.py
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 from tracer.packet import Address, unsaid
-from tracer.routing import ResultKind, RouteResult, Routing, SourceCheck
+from tracer.routing import IPVS_DUMMY, ResultKind, RouteResult, Routing, SourceCheck
 from tracer.routing.model import LINK_SCOPE
 from tracer.topology.cluster import Cluster, Port
 from tracer.values import dataclass
@@ -117,6 +119,23 @@ def arp_answerers(cluster: Cluster, address: Address) -> tuple[Port, ...]:
         return ()
     found = ((node, _answering_device(cluster.stack(node).routing, address)) for node in cluster.node_names)
     return tuple(Port(node=node, device=device) for node, device in found if device is not None)
+
+
+def unlisted_holder(cluster: Cluster, address: Address) -> str | None:
+    """Return a node that may answer for *address*: it holds it on IPVS' device, and what subnets its other devices are of was not recorded.
+
+    Only an address near a node's own (the same /16) can be of one.
+    """
+    if address.version != 4:
+        return None
+    near = ip_network((int(address) >> 16 << 16, 16))
+    for node in cluster.node_names:
+        routing = cluster.stack(node).routing
+        held = routing.addresses if routing.inferred_from else ()
+        is_held = any(own.device == IPVS_DUMMY and own.address == address for own in held)
+        if is_held and any(own.device != IPVS_DUMMY and own.address in near for own in held):
+            return node
+    return None
 
 
 def _answering_device(routing: Routing, address: Address) -> str | None:

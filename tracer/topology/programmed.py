@@ -7,30 +7,33 @@ network plugin does to packets that leave the pods' network: no object says it, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 
 from tracer.assumptions import MASQUERADE, MODE, NON_POD, PROXY
 from tracer.frontends.kinds import IN_KERNEL_MAPS
+from tracer.ipvs.ipvsadm_save import to_text
 from tracer.kube.fields import Network
 from tracer.kube.kinds import Follows, moving
-from tracer.kubeproxy.configuration import Configuration, read_release
+from tracer.kubeproxy.configuration import Configuration
 from tracer.kubeproxy.iptables_rules import iptables_rules
+from tracer.kubeproxy.ipvs_rules import ipvs_state
 from tracer.kubeproxy.nft_layout import NftLayout, layout_of
 from tracer.kubeproxy.nftables_rules import nftables_table
 from tracer.kubeproxy.rule_tables import Chains, save_text
 from tracer.packet import Family
 from tracer.snapshot import Snapshot
 from tracer.snapshot.node_files import DUMPS, NFT_LISTINGS, VIRTUAL_SERVERS, names
-from tracer.snapshot.proxy_configuration import proxy_configuration
+from tracer.snapshot.proxy_configuration import FoundConfiguration, proxy_configuration
 from tracer.values import dataclass
 
-MODELLED = ("iptables", "nftables")
+MODELLED = ("iptables", "nftables", "ipvs")
 """The modes whose rules are modelled."""
 _MASQUERADE_CHAIN = "PLUGIN-MASQUERADE"
 _HOST_PORTS, _HOST_PORT_MASQ, _HOST_PORT_MARK = "CNI-HOSTPORT-DNAT", "CNI-HOSTPORT-MASQ", "CNI-HOSTPORT-SETMARK"
 MAKERS = {_MASQUERADE_CHAIN: "network plugin (assumed)", "CNI-HOSTPORT-": "CNI portmap", "-A CNI-DN-": "CNI portmap"}
 """Whose rules those are that kube-proxy does not write, by a word in each of them. The first chain is of no program's own."""
+Tables = dict[int, dict[str, Chains]]
+"""Chains by IP version and table."""
 RULE_FILES = names((*(file for files in DUMPS.values() for file in files), *NFT_LISTINGS, VIRTUAL_SERVERS))
 """The files of which any one shows that a node's rules were recorded."""
 MADE_OF = moving(Follows.SERVICE_RULES, Follows.WAYS)
@@ -40,8 +43,8 @@ _PROXY_POD = "kube-proxy"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Programmed:
-    """What a node is taken to hold: *texts* by family and *nft* as iptables-save and nft would print them, *by* whom
-    (``kube-proxy 1.36 iptables``).
+    """What a node is taken to hold: *texts* by family, *nft*, *sets* and *virtual* servers as its tools would print them,
+    *by* whom (``kube-proxy 1.36 iptables``).
 
     *assumed* are the assumptions that it rests on, name → (setting, the sentence); *taken* is what else is taken for granted, in words.
     *pods* are the pods' networks, *modes* those that are modelled of this release. *why_not*: nothing is modelled, and why.
@@ -50,6 +53,8 @@ class Programmed:
     by: str = ""
     texts: Mapping[Family, str]
     nft: str = ""
+    sets: str = ""
+    virtual: str = ""
     assumed: Mapping[str, tuple[str, str]]
     taken: tuple[str, ...] = ()
     pods: tuple[Network, ...] = ()
@@ -67,8 +72,8 @@ def programmed(snapshot: Snapshot, node: str, settings: Mapping[str, str]) -> Pr
     why = next(_why_not(snapshot, node), "")
     if why:
         return Programmed(texts={}, assumed={}, why_not=why)
-    found = proxy_configuration(snapshot, node)
-    configuration, assumed = _assuming(found.configuration, found.assumes, node, settings)
+    found = proxy_configuration(snapshot, node, settings)
+    configuration, assumed = found.configuration, _assumed(found, node)
     if configuration.mode not in MODELLED:
         return Programmed(texts={}, assumed=assumed, why_not=f"what kube-proxy programs in {configuration.mode} mode is not modelled yet")
     if not configuration.release.is_modelled:
@@ -79,16 +84,39 @@ def programmed(snapshot: Snapshot, node: str, settings: Mapping[str, str]) -> Pr
         return Programmed(texts={}, assumed=assumed, why_not=why)
     pods = _pod_networks(snapshot, configuration)
     masquerades = settings.get(MASQUERADE, NON_POD) == NON_POD
-    texts = {family: _text(snapshot, configuration, family, pods if masquerades else ()) for family in Family}
-    nft = "".join(_nft_tables(snapshot, configuration, layout)) if layout is not None and configuration.mode == "nftables" else ""
-    by = f"kube-proxy {configuration.release} {configuration.mode}"
-    modes = tuple(mode for mode in MODELLED if mode != "nftables" or layout is not None)
-    return Programmed(by=by, texts=texts, nft=nft, assumed=assumed, taken=found.taken, pods=pods, modes=modes)
+    tables, more = _tables(snapshot, configuration, layout)
+    for version, held in tables.items():
+        _add_host_ports(held["nat"], snapshot, node, version)
+        _add_masquerading(held["nat"], [network for network in pods if masquerades and network.version == version])
+    return Programmed(
+        by=f"kube-proxy {configuration.release} {configuration.mode}",
+        texts={family: save_text(tables[4 if family is Family.IP else 6]) for family in Family},
+        assumed=assumed,
+        taken=found.taken,
+        pods=pods,
+        modes=tuple(mode for mode in MODELLED if mode != "nftables" or layout is not None),
+        **more,
+    )
 
 
-def _nft_tables(snapshot: Snapshot, configuration: Configuration, layout: NftLayout) -> Iterator[str]:
-    for version in configuration.versions:
-        yield nftables_table(snapshot.objects, configuration, layout, version=version).to_text()
+def _tables(snapshot: Snapshot, configuration: Configuration, layout: NftLayout | None) -> tuple[Tables, dict[str, str]]:
+    """What kube-proxy writes in its mode: the iptables tables of both families, and the texts of everything else by their names here."""
+    objects, versions = snapshot.objects, configuration.versions
+    tables: Tables = {4: {}, 6: {}}
+    more: dict[str, str] = {}
+    if configuration.mode == "nftables" and layout is not None:
+        more["nft"] = "".join(nftables_table(objects, configuration, layout, version=version).to_text() for version in versions)
+    elif configuration.mode == "ipvs":
+        states = [ipvs_state(objects, configuration, version=version) for version in versions]
+        tables |= {state.version: state.tables for state in states}
+        more["sets"] = "".join(f"{line}\n" for state in states for line in state.save_sets())
+        more["virtual"] = to_text(tuple(server for state in states for server in state.servers))
+    else:
+        tables |= {version: iptables_rules(objects, configuration, version=version) for version in versions}
+    for held in tables.values():
+        for name in ("mangle", "filter", "nat"):
+            held.setdefault(name, {})
+    return tables, more
 
 
 def _why_not(snapshot: Snapshot, node: str) -> Iterator[str]:
@@ -108,19 +136,14 @@ def _is_proxy(name: str) -> bool:
     return name.startswith(_PROXY_POD)
 
 
-def _assuming(
-    found: Configuration, assumes: frozenset[str], node: str, settings: Mapping[str, str]
-) -> tuple[Configuration, dict[str, tuple[str, str]]]:
-    """The configuration with a question's settings for what nothing tells, and the assumptions that it then rests on."""
-    assumed: dict[str, tuple[str, str]] = {}
-    if MODE in assumes:
-        found = replace(found, mode=settings.get(MODE, found.mode))
-        assumed[MODE] = found.mode, f"nothing says in which mode kube-proxy runs on node {node}: {found.mode} is taken"
-    if PROXY in assumes:
-        release = read_release(settings.get(PROXY, "")) or found.release
-        found = replace(found, release=release)
-        assumed[PROXY] = str(release), f"nothing says which kube-proxy runs on node {node}: {release} is taken"
-    return found, assumed
+def _assumed(found: FoundConfiguration, node: str) -> dict[str, tuple[str, str]]:
+    """The assumptions that a configuration rests on: name → (setting, the sentence)."""
+    mode, release = found.configuration.mode, str(found.configuration.release)
+    said = {
+        MODE: (mode, f"nothing says in which mode kube-proxy runs on node {node}: {mode} is taken"),
+        PROXY: (release, f"nothing says which kube-proxy runs on node {node}: {release} is taken"),
+    }
+    return {name: held for name, held in said.items() if name in found.assumes}
 
 
 def _pod_networks(snapshot: Snapshot, configuration: Configuration) -> tuple[Network, ...]:
@@ -130,22 +153,14 @@ def _pod_networks(snapshot: Snapshot, configuration: Configuration) -> tuple[Net
     return tuple(dict.fromkeys(told or listed))
 
 
-def _text(snapshot: Snapshot, configuration: Configuration, family: Family, masqueraded: tuple[Network, ...]) -> str:
-    """The node's tables of one family, with the plugin's masquerading for pods of the networks *masqueraded*."""
-    version = 4 if family is Family.IP else 6
-    is_there = configuration.mode == "iptables" and version in configuration.versions
-    tables = iptables_rules(snapshot.objects, configuration, version=version) if is_there else {}
-    for name in ("mangle", "filter", "nat"):
-        tables.setdefault(name, {})
-    _add_host_ports(tables["nat"], snapshot, configuration.node, version)
-    networks = [network for network in masqueraded if network.version == version]
-    if networks:
-        nat = tables["nat"]
-        comment = '-m comment --comment "what leaves the pods\' networks (assumed)"'
-        nat.setdefault("POSTROUTING", []).append(f"-A POSTROUTING -m addrtype ! --dst-type LOCAL {comment} -j {_MASQUERADE_CHAIN}")
-        returns = [f"-A {_MASQUERADE_CHAIN} -d {network} -j RETURN" for network in networks]
-        nat[_MASQUERADE_CHAIN] = [*returns, *(f"-A {_MASQUERADE_CHAIN} -s {network} -j MASQUERADE" for network in networks)]
-    return save_text(tables)
+def _add_masquerading(nat: Chains, networks: Sequence[Network]) -> None:
+    """Add what the network plugin is assumed to do for pods of *networks*."""
+    if not networks:
+        return
+    comment = '-m comment --comment "what leaves the pods\' networks (assumed)"'
+    nat.setdefault("POSTROUTING", []).append(f"-A POSTROUTING -m addrtype ! --dst-type LOCAL {comment} -j {_MASQUERADE_CHAIN}")
+    returns = [f"-A {_MASQUERADE_CHAIN} -d {network} -j RETURN" for network in networks]
+    nat[_MASQUERADE_CHAIN] = [*returns, *(f"-A {_MASQUERADE_CHAIN} -s {network} -j MASQUERADE" for network in networks)]
 
 
 def _add_host_ports(nat: Chains, snapshot: Snapshot, node: str, version: int) -> None:

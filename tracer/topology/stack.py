@@ -374,19 +374,21 @@ class NodeStack:
     @cached_property
     def sets(self) -> Mapping[str, IpSet] | None:
         """Return the node's ipsets by name, None when the snapshot has none of its readings."""
-        text = self._counting(files.SETS)
+        text, path = self._counting(files.SETS), self._path(files.SETS)
+        if text is None and (made := self.programmed) is not None and made.sets:
+            text, path = made.sets, f"modelled/{self.name}/{files.SETS.name}"
         if text is None:
             return None
         from tracer.netfilter.ipset_save import parse_sets
 
-        return parse_sets(text, self._path(files.SETS))[0]
+        return parse_sets(text, path)[0]
 
     @cached_property
     def virtual_servers(self) -> VirtualServers | None:
         """Return the node's IPVS servers, with the connections that were counted for them; None when the snapshot has no listing."""
         text = self._file(files.VIRTUAL_SERVERS)
         if text is None:
-            return None
+            return self._modelled_servers()
         from tracer.ipvs.ipvsadm_list import parse_counters, with_counters
         from tracer.ipvs.ipvsadm_save import parse_virtual_servers
         from tracer.ipvs.model import VirtualServers
@@ -397,6 +399,18 @@ class NodeStack:
         if self._snapshot.is_renamed:
             counted = tuple(replace(server, is_renamed=True, in_kernel_order=False) for server in counted)
         return VirtualServers(counted, file, faults) if counted or faults else None
+
+    def _modelled_servers(self) -> VirtualServers | None:
+        """The servers of kube-proxy's IPVS mode, where none of the node's rules were recorded and they are modelled."""
+        made = self.programmed
+        if made is None or not made.virtual:
+            return None
+        from tracer.ipvs.ipvsadm_save import parse_virtual_servers
+        from tracer.ipvs.model import VirtualServers
+
+        file = f"modelled/{self.name}/{files.VIRTUAL_SERVERS.name}"
+        servers, faults = parse_virtual_servers(made.virtual, file)
+        return VirtualServers(servers, file, faults, made_as=made.by)
 
     @cached_property
     def remembered_clients(self) -> tuple[RecordedConnection, ...]:

@@ -177,7 +177,7 @@ def test_an_agent_that_may_serve_services_itself_is_not_taken_for_kube_proxy() -
     assert other is not None and other.texts
 
 
-@pytest.mark.parametrize(("mode", "why"), [("ipvs", "ipvs mode is not modelled yet"), ("userspace", "userspace mode is not modelled yet")])
+@pytest.mark.parametrize(("mode", "why"), [("userspace", "userspace mode is not modelled yet")])
 def test_a_mode_that_is_not_modelled_says_so(mode: str, why: str) -> None:
     made = shop()
     for node in made.nodes:
@@ -185,6 +185,17 @@ def test_a_mode_that_is_not_modelled_says_so(mode: str, why: str) -> None:
     answer = ask(cluster_of(made, without=no_rules), OUTSIDE, NODE_PORT)
     assert any(u.text.endswith(why) or u.code == "NO_RULES" for u in answer.unknowns)
     assert {outcome.disposition for outcome in answer.outcomes} == {Disposition.UNKNOWN}
+
+
+def test_in_ipvs_mode_virtual_servers_are_modelled() -> None:
+    silent = ("configmaps.json", "kube-proxy-mode.txt")
+    cluster = cluster_of(shop(), without=lambda path: no_rules(path) or path.endswith(silent))
+    answer = ask(cluster, OUTSIDE, NODE_PORT, "mode:ipvs")
+    assert {outcome.disposition for outcome in answer.outcomes} == {Disposition.DELIVERED}
+    picked = [step for step in steps_of(answer) if step.table == "ipvs" and step.rule]
+    assert {(step.made_as, step.file) for step in picked} == {("kube-proxy 1.36 ipvs", "modelled/n1/ipvsadm-save.txt")}
+    told = [step.to_dict() for step in picked]
+    assert all(step["origin"] == "modelled" and step["line"] is None and isinstance(step["position"], int) for step in told)
 
 
 @pytest.mark.parametrize(("source", "to"), QUESTIONS)
@@ -212,8 +223,17 @@ def test_the_answers_of_two_settings_are_kept_apart() -> None:
 
 @pytest.mark.needs_shared
 @pytest.mark.usefixtures("shared")
-@pytest.mark.parametrize("without", [RULES, NODES])
-@pytest.mark.parametrize(("recording", "records"), [("shop-iptables", 1256), ("shop-nftables", 1256), ("shop-iptables-v1.20", 1244)])
+@pytest.mark.parametrize(
+    ("recording", "records", "without"),
+    [
+        ("shop-iptables", 1256, RULES),
+        ("shop-iptables", 1256, NODES),
+        ("shop-nftables", 1256, RULES),
+        ("shop-nftables", 1256, NODES),
+        ("shop-ipvs", 1256, RULES),
+        ("shop-iptables-v1.20", 1244, NODES),
+    ],
+)
 def test_every_connection_is_predicted_without_rules(recording: str, records: int, without: str) -> None:
     """With all that was read on nodes left away, too: the addresses that a node shows to its pods are then an assumption."""
     assert verdict(recording, "check", f"{recording}.connections.json.gz", nth=25, without=without) == all_of(records, nth=25)
@@ -249,3 +269,16 @@ def test_a_rule_says_whose_it_is_taken_to_be() -> None:
     makers = {step.rule.split(" -j ")[-1]: step.made_as for step in steps_of(answer) if step.rule and step.chain == "POSTROUTING"}
     assert makers["PLUGIN-MASQUERADE"] == "network plugin (assumed)"
     assert {made_as for target, made_as in makers.items() if target.startswith("KUBE-")} == {"kube-proxy 1.36 iptables"}
+
+
+def test_whether_ipvs_answers_for_an_external_ip_is_unknown_where_the_nodes_subnets_were_not_recorded() -> None:
+    """kube-ipvs0 holds it; a node answers ARP for it only on the link whose subnet it is of."""
+    made = shop()
+    services = json.loads(made.files()["services.json"])
+    services["items"][0]["spec"]["externalIPs"] = ["192.168.77.7"]
+    made.extra["services.json"] = json.dumps(services).encode()
+    for node in made.nodes:
+        node.texts["kube-proxy-mode.txt"] = "ipvs\n"
+    recorded = ("ip-addr.json", "ip-link.json", "ip-route.json", "ip6-route.json")
+    answer = ask(cluster_of(made, without=lambda path: no_rules(path) or path.endswith(recorded)), OUTSIDE, "192.168.77.7:80")
+    assert [(u.code, u.at.get("file")) for u in answer.unknowns] == [("DATA_MISSING", "ip-addr.json")]

@@ -264,6 +264,8 @@ class WatchedStack(NodeStack):
         """Return the node's ipsets, watched."""
         self._note(SETS.name, Presence())
         found = self._inner.sets
+        if (made := self.programmed) is not None and made.sets:
+            return found
         return None if found is None else watched_sets(dict(found), partial(self._note, SETS.name))
 
     @cached_property
@@ -272,6 +274,8 @@ class WatchedStack(NodeStack):
         self._note(VIRTUAL_SERVERS.name, Presence())
         self._note(VIRTUAL_COUNTERS.name, Whole())
         found = self._inner.virtual_servers
+        if found is not None and found.made_as:
+            return found
         return None if found is None else WatchedServers(found, partial(self._note, VIRTUAL_SERVERS.name))
 
     @cached_property
