@@ -6,7 +6,7 @@ Frozen answers are drawn as well as live ones, so everything here works from the
 
 from tracer.graph.build import BUDGET, build, matches
 from tracer.graph.model import Box, BoxKind, Edge, EdgeKind, Graph, Region, Way
-from tracer.graph.paths import Path, Stop, most_likely, paths_of
+from tracer.graph.paths import Path, Stop, modelled_nodes, most_likely, paths_of, place_of
 
 __all__ = [
     "BUDGET",
@@ -21,6 +21,8 @@ __all__ = [
     "Way",
     "build",
     "matches",
+    "modelled_nodes",
     "most_likely",
     "paths_of",
+    "place_of",
 ]

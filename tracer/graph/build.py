@@ -10,7 +10,7 @@ from tracer.dispositions import WORDS
 from tracer.graph.detail import detailed, short_chain
 from tracer.graph.fold import Nodes, Row, fold_nodes, fold_rows, squeeze
 from tracer.graph.model import Box, BoxKind, Edge, EdgeKind, Graph, Region, Way, stable_id
-from tracer.graph.paths import Json, Path, Stop, is_event, most_likely, paths_of
+from tracer.graph.paths import Json, Path, Stop, is_event, modelled_nodes, most_likely, paths_of
 from tracer.trace import Disposition
 from tracer.values import dataclass
 
@@ -264,6 +264,7 @@ class _Draft:
 
     def _regions(self) -> tuple[Region, ...]:
         found: dict[str, Region] = {}
+        modelled = modelled_nodes(self.answer)
         for box in self.boxes.values():
             if box.region.startswith("node:"):
                 name = box.region.removeprefix("node:")
@@ -273,6 +274,7 @@ class _Draft:
                     kind="node",
                     title=f"Node {name}",
                     mode=self.modes.get(name, ""),
+                    is_modelled=name in modelled,
                     total=alike,
                     expand=ALL_NODES if alike > 1 else "",
                 )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tracer.graph.paths import Json, Path, Stop
+from tracer.graph.paths import Json, Path, Stop, place_of
 from tracer.patterns import pattern
 
 _HASHED = pattern(r"(?P<name>.+)-(?P<hash>[A-Z0-9]{16})", re.ASCII)
@@ -101,7 +101,7 @@ def _rules(stop: Stop, hops: Sequence[Json]) -> tuple[Stop, ...]:
     parts = []
     for part, step in enumerate(steps, start=1):
         last = part == len(steps)
-        line = f"line {step['line']}" if step.get("line") else f"policy {step.get('policy', '')}"
+        line = place_of(step) or f"policy {step.get('policy', '')}"
         kind = stop.kind if last else "chain"
         key = stop.key if last else f"{stop.key}|{part}"
         parts.append(

@@ -100,7 +100,7 @@ class Edge:
 class Region:
     """A frame around boxes: a node, or the endpoints. *shown* of *total* nodes are drawn; the rest have the same rules.
 
-    *mode* is kube-proxy's on the node, "" where it is not known.
+    *mode* is kube-proxy's on the node, "" where it is not known. *is_modelled*: its rules were not recorded.
     """
 
     id: str
@@ -110,6 +110,7 @@ class Region:
     total: int = 1
     expand: str = ""
     mode: str = ""
+    is_modelled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

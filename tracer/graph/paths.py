@@ -85,6 +85,17 @@ def paths_of(answer: Json, pods: Mapping[str, Json] | None = None) -> tuple[Path
     return tuple(_path(index, outcome, answer, pods or {}, odds[index]) for index, outcome in enumerate(answer["outcomes"]))
 
 
+def modelled_nodes(answer: Json) -> dict[str, str]:
+    """Return the nodes whose rules were not recorded, each with whose programming stands in for them (``kube-proxy 1.36 iptables``)."""
+    found: dict[str, str] = {}
+    for outcome in answer["outcomes"]:
+        for hop in (*outcome.get("hops", ()), *((outcome.get("reply") or {}).get("hops") or ())):
+            if hop.get("origin") == "modelled" and hop.get("node") not in found:
+                makers = [str(step["as"]) for step in hop.get("steps") or () if step.get("policy") and "as" in step]
+                found[str(hop["node"])] = makers[0] if makers else ""
+    return dict(sorted(found.items()))
+
+
 def most_likely(paths: Sequence[Path]) -> Path:
     """Return the path to follow when none was asked for: the most likely one, ties by id."""
     return min(paths, key=lambda path: (-path.probability, path.id))
@@ -226,7 +237,7 @@ def _is_way(station: Json, stack: Json) -> bool:
 def _subtitle(kind: str, hop: Json, steps: Sequence[Json]) -> tuple[str, str]:
     """Return the second line of a stop and the part of its identity that the chain's name leaves open."""
     last = steps[-1] if steps else {}
-    line = f"line {last['line']}" if last.get("line") else ""
+    line = place_of(last)
     if kind == "send":
         return str((hop.get("packet_in") or {}).get("source", "")), ""
     if kind == "load-balancer":
@@ -245,6 +256,13 @@ def _subtitle(kind: str, hop: Json, steps: Sequence[Json]) -> tuple[str, str]:
     if kind in ("drop", "reject"):
         return line or str((hop.get("packet_out") or {}).get("destination", "")), str(last.get("rule", ""))
     return line, ""
+
+
+def place_of(step: Json) -> str:
+    """Return the line of a step's rule in its file, or its place in the chain where it was modelled; "" where it has none."""
+    if step.get("position"):
+        return f"rule {step['position']}"
+    return f"line {step['line']}" if step.get("line") else ""
 
 
 def _hex(mark: object) -> str:

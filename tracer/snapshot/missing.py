@@ -62,6 +62,7 @@ _INFERRED = (
 _OF_FAMILY = {4: DUMPS[Family.IP], 6: DUMPS[Family.IP6]}
 _OF_BOTH = names(NFT_LISTINGS)
 _ENDS = "a packet that crosses the node ends in unknown there"
+_MODELLED = "kube-proxy's are modelled from the objects there, as far as they tell; what others have there is not known"
 _END = 300
 """So many characters at the end of a whole dump hold its last COMMIT and the comment behind it."""
 _SAYS_LEGACY = "tables-legacy tables present"
@@ -72,7 +73,7 @@ def missing_from(snapshot: Snapshot, counts: Mapping[str, int], modes: Mapping[s
     """Return the gaps of *snapshot*, the ones that limit most first. *counts* are its objects by kind, *modes* its nodes' proxy modes."""
     return (
         *_objects(snapshot, counts),
-        *_rules(snapshot, modes),
+        *_rules(snapshot, counts, modes),
         *_cut(snapshot),
         *_files(snapshot),
         *_unreadable(snapshot),
@@ -89,10 +90,11 @@ def _objects(snapshot: Snapshot, counts: Mapping[str, int]) -> Iterable[Missing]
         yield Missing(what=kind.plural, limits=_LEGACY if is_replaced else kind.limits)
 
 
-def _rules(snapshot: Snapshot, modes: Mapping[str, ProxyMode | None]) -> Iterable[Missing]:
+def _rules(snapshot: Snapshot, counts: Mapping[str, int], modes: Mapping[str, ProxyMode | None]) -> Iterable[Missing]:
     bare = _without(snapshot, snapshot.node_names, _RULES)
     if bare:
-        yield Missing(what=f"rules ({IPTABLES.name} or {NFT_JSON.name})", nodes=bare, limits=_ENDS)
+        is_told = bool(counts.get("Service")) and bool(counts.get("EndpointSlice") or counts.get("Endpoints"))
+        yield Missing(what=f"rules ({IPTABLES.name} or {NFT_JSON.name})", nodes=bare, limits=_MODELLED if is_told else _ENDS)
     ruled = tuple(n for n in snapshot.node_names if n not in bare)
     versions = {ip.version for node in snapshot.objects.nodes for ip in node.ips}
     for version, dumps in _OF_FAMILY.items():

@@ -87,6 +87,7 @@ class PlacedRegion:
     fold: str = ""
     fold_x: float = 0.0
     expand: str = ""
+    is_modelled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -398,7 +399,7 @@ def _place_region(graph: Graph, layout: _Layout, index: int) -> PlacedRegion | N
     fold = f"1 of {region.total} nodes, same rules on each" if region.total > 1 and width > 420 else ""
     # The sentence stands in the middle, about 180 wide: the title ends before it.
     room = int((width / 2 - 104 if fold else width - 20) / 6.6)
-    whole = f"{region.title}, {region.mode}" if region.mode else region.title
+    whole = ", ".join(filter(None, (region.title, region.mode, "modelled" if region.is_modelled else "")))
     return PlacedRegion(
         id=region.id,
         kind=region.kind,
@@ -410,4 +411,5 @@ def _place_region(graph: Graph, layout: _Layout, index: int) -> PlacedRegion | N
         fold=fold,
         fold_x=x + width / 2,
         expand=region.expand,
+        is_modelled=region.is_modelled,
     )

@@ -5,10 +5,11 @@ What is not assumed, because both ways are told, and could be, has a row too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tracer.assumptions import KINDS, parse_assumptions
+from tracer.graph import modelled_nodes
 from tracer.trace import ASSUME
 from tracer.values import dataclass
 from webapp.presenters.verdict import sentence
@@ -20,6 +21,7 @@ _CHANGES = {
     False: "No other setting changes the answer:",
     None: "Whether another setting changes the answer was not looked at:",
 }
+MODELLED = "modelled"
 NOT_MET = "Nothing on the way asks for it."
 NOT_SET = "Not assumed: each way is told, with its condition."
 ONE_OF_THEM = "Only one of them:"
@@ -36,12 +38,38 @@ class Assumed:
 
 
 def assumed(answer: Json, query: TraceQuery, path: str) -> tuple[Assumed, ...]:
-    """Return the panel's rows: what the walk met, what it could have been told, then what the question set and nothing met.
+    """Return the panel's rows: what is modelled, what the walk met, what it could have been told, then what was set and nothing met.
 
     A frozen answer is not asked again.
     """
     live = not path.startswith("/t/")
-    return (*_met(answer, query, path, live=live), *_not_set(answer, query, path, live=live), *_not_met(answer, query, path, live=live))
+    others = (_met(answer, query, path, live=live), _not_set(answer, query, path, live=live), _not_met(answer, query, path, live=live))
+    return (*_modelled(answer), *(row for rows in others for row in rows))
+
+
+def _modelled(answer: Json) -> Iterator[Assumed]:
+    """What stands in for the rules of nodes of which none were recorded, each once."""
+    for text in modelled_texts(answer):
+        yield Assumed(word=MODELLED, text=text, changes="", others=())
+
+
+def modelled_texts(answer: Json) -> tuple[str, ...]:
+    """Return a sentence for each program whose rules stand in for those of nodes of which none were recorded."""
+    by: dict[str, list[str]] = {}
+    for node, maker in modelled_nodes(answer).items():
+        by.setdefault(maker, []).append(node)
+    return tuple(_modelled_text(maker, nodes) for maker, nodes in by.items())
+
+
+def _modelled_text(maker: str, nodes: Sequence[str]) -> str:
+    shown = f"what is shown is what {maker or 'kube-proxy'} would program for the objects"
+    return f"No rules of {'nodes' if len(nodes) > 1 else 'node'} {some(nodes)} were recorded: {shown}."
+
+
+def some(names: Sequence[str], most: int = 4) -> str:
+    """Return up to *most* of *names*, and how many more there are."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _met(answer: Json, query: TraceQuery, path: str, *, live: bool) -> Iterator[Assumed]:
@@ -81,4 +109,5 @@ def _again(query: TraceQuery, assume: tuple[str, ...], path: str) -> str:
 
 def assumed_lines(answer: Json) -> tuple[str, ...]:
     """Return the assumptions that an answer rests on, one line each, for files."""
-    return tuple(f"Assumed: {item['text']} ({item['code']})" for item in answer.get("assumptions") or ())
+    modelled = (f"Modelled: {text}" for text in modelled_texts(answer))
+    return (*modelled, *(f"Assumed: {item['text']} ({item['code']})" for item in answer.get("assumptions") or ()))

@@ -51,9 +51,9 @@ def evidence(document: Json, outcome: Json, moment: Moment, path: Path) -> Itera
         if step.get("rule"):
             by_file.setdefault(str(step.get("file") or ""), []).append(step)
     for file, steps in by_file.items():
-        yield Evidence(
-            title="The exact rule" if len(steps) == 1 else "The exact rules", file=file, lines=tuple(_lines(document, file, steps))
-        )
+        made = [str(step["as"]) for step in steps if "as" in step]
+        title = f"As {made[0]} would write it" if made else "The exact rule" if len(steps) == 1 else "The exact rules"
+        yield Evidence(title=title, file=file, lines=tuple(_lines(document, file, steps)))
     if policies := [step for step in moment.steps if step.get("policy")]:
         said = tuple(Line(number="", tokens=(Token(text=f"{s['table']} {s['chain']}: policy {s['policy']}"),), hit=True) for s in policies)
         yield Evidence(title="Where a chain ends without a verdict", file="", lines=said)

@@ -53,19 +53,21 @@ _LINES = (
     LegendLine(css="off", label="Other possible path"),
 )
 _DNS = (LegendLine(css="dnsq", label="DNS question and answer"),)
+_MODELLED = (LegendLine(css="mod", label="Frame of a node whose rules were not recorded"),)
 _REPLY = (LegendLine(css="rep", label="Reply"),)
 
 
 @cache
-def legend(*, with_reply: bool = False, with_dns: bool = False, with_outside: bool = False) -> Legend:
+def legend(*, with_reply: bool = False, with_dns: bool = False, with_outside: bool = False, with_modelled: bool = False) -> Legend:
     """Return the legend; *with_reply* adds what only an answer's way back draws, *with_dns* what only a name's look-up does.
 
-    *with_outside* adds what stands for somebody outside the cluster, where the picture has one that is no client.
+    *with_outside* adds what stands for somebody outside the cluster, where the picture has one that is no client, *with_modelled* the frame
+    of a node whose rules were not recorded.
     """
     shapes = (*_SHAPES, *(((BoxKind.CONNTRACK, "Connection table"),) if with_reply else ()))
     shapes += ((BoxKind.DNS, "DNS server"),) if with_dns else ()
     shapes += ((BoxKind.OUTSIDE, "Outside the cluster"),) if with_outside else ()
     return Legend(
         shapes=tuple(LegendShape(kind=kind, label=label, paths=small_outline(kind)) for kind, label in shapes),
-        lines=(*_LINES, *(_REPLY if with_reply else ()), *(_DNS if with_dns else ())),
+        lines=(*_LINES, *(_REPLY if with_reply else ()), *(_DNS if with_dns else ()), *(_MODELLED if with_modelled else ())),
     )

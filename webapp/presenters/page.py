@@ -11,7 +11,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from tracer.graph import Graph, Path, matches, most_likely
+from tracer.graph import Graph, Path, matches, modelled_nodes, most_likely
 from tracer.packet import endpoint_text, host_text
 from tracer.query import parse_destination, parse_protocol
 from tracer.trace import LATER
@@ -236,6 +236,7 @@ def _words(looked: _Looked) -> dict[str, Any]:
             with_reply="reply" in looked.outcome,
             with_dns=bool(shown.answer.get("lookups")),
             with_outside=bool(looked.outcome.get("left_from")),
+            with_modelled=bool(modelled_nodes(shown.answer)),
         ),
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tracer.graph import place_of
 from tracer.values import dataclass
 from webapp.presenters.journey import Moment, shown, side_text
 
@@ -97,4 +98,4 @@ def _parts(moment: Moment) -> tuple[Part, ...]:
 
 def _place(step: Json) -> str:
     where = f"{step['table']} {step['hook'].upper()}"
-    return f"{where}, line {step['line']}" if step.get("line") else where
+    return ", ".join(filter(None, (where, place_of(step))))
