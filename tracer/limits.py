@@ -41,6 +41,10 @@ OTHERS = 8
 """How many other settings of one assumption are offered, and looked at."""
 SERVED = 300_000
 """How much the load balancers of one file may list, each address against each mapping: a backend is 1, a frontend 5, 200 characters 1."""
+PROGRAMMED = 500
+"""Of more Services not all rules of a node are modelled where none were recorded, but those that a question's packets can meet."""
+PROGRAMS = 8
+"""For how many questions' Services such rules are kept."""
 OPERATIONS = 64
 """How many operations one expression of an nftables rule may have, and how deep its parentheses and braces may be nested."""
 

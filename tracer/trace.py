@@ -462,13 +462,14 @@ class Assumption:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """The whole answer to one query."""
+    """The whole answer to one query. *services* are those whose modelled rules may have been met, in a large cluster."""
 
     query: Query
     outcomes: tuple[Outcome, ...]
     lookups: tuple[Lookup, ...] = ()
     unknowns: tuple[Unknown, ...] = ()
     assumptions: tuple[Assumption, ...] = ()
+    services: frozenset[tuple[str, str]] = field(default=frozenset(), compare=False)
 
     @property
     def classes(self) -> tuple[OutcomeClass, ...]:

@@ -51,6 +51,25 @@ class Objects:
         self._refused: dict[ObjectFile, int] = {}
         self._looks: Kept[tuple[object, ...], tuple[object, ...]] = Kept(KEPT_LOOKS)
 
+    @classmethod
+    def of(cls, services: Iterable[Service], slices: Iterable[EndpointSlice]) -> Objects:
+        """Return what has these Services and EndpointSlices, and no other object."""
+        found = cls()
+        found.__dict__.update(services=tuple(services), slices=tuple(slices))
+        return found
+
+    @property
+    def has_endpoints(self) -> bool:
+        """Return whether there is any EndpointSlice, or Endpoints."""
+        return self._has("EndpointSlice") or self._has("Endpoints")
+
+    def number_of(self, kind: str) -> int:
+        """Return how many objects of *kind* there are, repeated ones and those that cannot be read included."""
+        return sum(
+            len(file.items_of(kind)) if self._spans_known(file) else sum(1 for _ in self._raw_objects(file, kind))
+            for file in self._files_with(kind)
+        )
+
     @property
     def faults(self) -> tuple[Fault, ...]:
         """Return the faults met so far; ``check_all`` meets them all."""

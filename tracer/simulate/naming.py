@@ -28,6 +28,7 @@ from tracer.simulate.start import source_exists
 from tracer.snapshot.node_files import RESOLVER
 from tracer.snapshot.unreadable import why_unread
 from tracer.topology.cluster import Cluster
+from tracer.topology.programmed import Keys
 from tracer.trace import Assumption, Disposition, Lookup, Outcome, Reason, Sees, Trace, Unknown
 from tracer.values import dataclass
 
@@ -174,6 +175,7 @@ def _dialled(
     outcomes: list[Outcome] = []
     unknowns: dict[tuple[str, str], Unknown] = {}
     assumed: dict[str, Assumption] = {}
+    services: Keys = frozenset()
     for number, address in enumerate(dialled):
         if outcomes and (budget.is_spent or len(outcomes) > budget.limits.ways):
             text = f"{len(dialled) - number} more addresses may be dialled than one question may walk to (limits work, ways)"
@@ -185,12 +187,14 @@ def _dialled(
         outcomes += (replace(o, probability=o.probability * share) for o in found.outcomes)
         unknowns |= {(u.code, u.text): u for u in found.unknowns}
         assumed |= {a.code: a for a in found.assumptions if a.code not in assumed}
+        services |= found.services
     return Trace(
         query=query,
         outcomes=tuple(outcomes),
         lookups=lookups,
         unknowns=tuple(unknowns.values()),
         assumptions=tuple(assumed.values()),
+        services=services,
     )
 
 

@@ -6,7 +6,16 @@ from tracer.assumptions import BRIDGE, CNI, KINDS, MASQUERADE, MODE, NON_POD, OV
 from tracer.packet import Address
 from tracer.simulate.assuming import Assuming
 from tracer.simulate.walk import Walk
+from tracer.topology.programmed import Keys
 from tracer.topology.stack import NodeStack
+
+
+class UnprogrammedError(Exception):
+    """A packet comes to a node whose modelled rules lack those of *services*: it has to be asked again with them."""
+
+    def __init__(self, services: Keys) -> None:
+        super().__init__("rules of other Services are needed")
+        self.services = services
 
 
 def programming(walk: Walk, assuming: Assuming, stack: NodeStack) -> Walk:
@@ -14,6 +23,8 @@ def programming(walk: Walk, assuming: Assuming, stack: NodeStack) -> Walk:
     made = stack.programmed
     if made is None:
         return walk
+    if not (walk.answering or walk.midstream) and (lacked := made.lacks(walk.packet)):
+        raise UnprogrammedError(lacked)
     others = {MODE: made.modes, PROXY: tuple(KINDS[PROXY].settings)}
     words = [_picked(assuming, name, setting, text, others[name]) for name, (setting, text) in made.assumed.items()]
     source = walk.packet.source

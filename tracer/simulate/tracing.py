@@ -30,9 +30,11 @@ from tracer.simulate.patience import Patience
 from tracer.simulate.segments import full_sized
 from tracer.simulate.sent_again import seen
 from tracer.simulate.start import new_start, not_here
+from tracer.simulate.taken import UnprogrammedError
 from tracer.simulate.walk import Ending
 from tracer.simulate.weighing import Share, weighed
 from tracer.topology.cluster import Cluster
+from tracer.topology.programmed import Keys, services_for
 from tracer.trace import Disposition, Trace, Unknown
 from tracer.values import dataclass
 
@@ -96,6 +98,20 @@ def _traced(cluster: Cluster, query: Query, budget: Budget, *, is_plain: bool = 
 
             return traced_name(cluster, query, partial(_traced, is_plain=is_plain), budget)
         start = new_start(cluster, query, destination)
+    packet, objects = start.walk.packet, cluster.objects
+    services: Keys = frozenset()
+    if cluster.is_large:
+        services = services_for(objects, packet.destination, packet.destination_port, packet.protocol)
+    while True:
+        try:
+            found = _grouped(cluster.programmed_for(services), query, budget, start, is_plain=is_plain)
+        except UnprogrammedError as error:  # another Service's rules are met on the way
+            services |= error.services
+        else:
+            return replace(found, services=services) if services else found
+
+
+def _grouped(cluster: Cluster, query: Query, budget: Budget, start: Departure, *, is_plain: bool) -> Trace:
     left = budget.left
     for grouping in _groupings(cluster, query, is_plain=is_plain):
         try:

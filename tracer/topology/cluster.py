@@ -13,7 +13,7 @@ from tracer.kube.fields import Network
 from tracer.kube.node import Node
 from tracer.kube.objects import Objects
 from tracer.kube.pod import Pod
-from tracer.limits import KEPT_LOOKS, Limits
+from tracer.limits import KEPT_LOOKS, PROGRAMMED, PROGRAMS, Limits
 from tracer.packet import Address, said, unsaid
 from tracer.routing import IPVS_DUMMY, Placement, is_unnamed
 from tracer.snapshot import Snapshot
@@ -25,7 +25,7 @@ from tracer.topology.virtual_names import VirtualNames
 from tracer.values import dataclass
 
 if TYPE_CHECKING:
-    from tracer.topology.programmed import Programmed
+    from tracer.topology.programmed import Keys, Programmed
 
 T = TypeVar("T")
 _VIRTUAL_KINDS = {"dummy"}
@@ -60,11 +60,21 @@ def stack_of_pod(pod: Pod) -> str:
 class Cluster:
     """Everything a walk asks of a snapshot. Build it once a snapshot: it reads files when first needed and keeps what it read."""
 
-    def __init__(self, snapshot: Snapshot, *, indexed: bool = True, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        *,
+        indexed: bool = True,
+        settings: Mapping[str, str] | None = None,
+        only: Keys | None = None,
+        base: Cluster | None = None,
+    ) -> None:
         self.snapshot = snapshot
         self.objects: Objects = snapshot.objects
         self._indexed = indexed
         self._settings: Mapping[str, str] = settings or {}
+        self._only, self._base = only, base
+        self._for_services: Kept[Keys, tuple[Cluster]] = Kept(PROGRAMS)
         self._stacks: dict[str, NodeStack] = {}
         self._router_devices: dict[tuple[str, int], tuple[str, ...]] = {}
         self._once: dict[tuple[Hashable, ...], Any] = {}
@@ -83,10 +93,27 @@ class Cluster:
             return self
         return self.once(("programmed", settings), lambda: Cluster(self.snapshot, indexed=self._indexed, settings=dict(settings)))
 
+    def programmed_for(self, services: Keys) -> Cluster:
+        """Return the cluster whose nodes without recorded rules have those of *services* only: this one where that is not worth while."""
+        if not self.is_large or self._only is not None:
+            return self
+        return self._for_services.once(
+            services, lambda: Cluster(self.snapshot, indexed=self._indexed, settings=self._settings, only=services, base=self)
+        )
+
+    @cached_property
+    def is_large(self) -> bool:
+        """Return whether there are so many Services, and a node without recorded rules, that all rules are not made for one question."""
+        from tracer.topology.programmed import has_rules
+
+        if self.objects.number_of("Service") <= PROGRAMMED:
+            return False
+        return not all(has_rules(self.snapshot, node) for node in self.node_names)
+
     def _programmed(self, node: str) -> Programmed | None:
         from tracer.topology.programmed import programmed
 
-        return programmed(self.snapshot, node, self._settings)
+        return programmed(self.snapshot, node, self._settings, self._only)
 
     @property
     def keeps_answers(self) -> bool:
@@ -112,6 +139,8 @@ class Cluster:
 
     def stack(self, node: str) -> NodeStack:
         """Return the stack of *node*; one without files says so itself."""
+        if self._base is not None and self._is_recorded(node):
+            return self._base.stack(node)
         if node not in self._stacks:
             self._stacks[node] = NodeStack(
                 node,
@@ -125,6 +154,11 @@ class Cluster:
                 program=self._programmed,
             )
         return self._stacks[node]
+
+    def _is_recorded(self, node: str) -> bool:
+        from tracer.topology.programmed import has_rules
+
+        return has_rules(self.snapshot, node)
 
     def pod_stack(self, pod: Pod) -> NodeStack | None:
         """Return the own stack of *pod*, None where nothing of it was recorded: it is taken to have no rules, then."""

@@ -7,20 +7,23 @@ network plugin does to packets that leave the pods' network: no object says it, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 from tracer.assumptions import MASQUERADE, MODE, NON_POD, PROXY
 from tracer.frontends.kinds import IN_KERNEL_MAPS
 from tracer.ipvs.ipvsadm_save import to_text
 from tracer.kube.fields import Network
 from tracer.kube.kinds import Follows, moving
+from tracer.kube.objects import Objects
+from tracer.kube.selected import selected_slices
 from tracer.kubeproxy.configuration import Configuration
 from tracer.kubeproxy.iptables_rules import iptables_rules
 from tracer.kubeproxy.ipvs_rules import ipvs_state
 from tracer.kubeproxy.nft_layout import NftLayout, layout_of
 from tracer.kubeproxy.nftables_rules import nftables_table
-from tracer.kubeproxy.rule_tables import Chains, save_text
-from tracer.packet import Family
+from tracer.kubeproxy.rule_tables import LARGE, Chains, save_text
+from tracer.packet import Address, Family, Packet, Protocol
 from tracer.snapshot import Snapshot
 from tracer.snapshot.node_files import DUMPS, NFT_LISTINGS, VIRTUAL_SERVERS, names
 from tracer.snapshot.proxy_configuration import FoundConfiguration, proxy_configuration
@@ -32,12 +35,15 @@ _MASQUERADE_CHAIN = "PLUGIN-MASQUERADE"
 _HOST_PORTS, _HOST_PORT_MASQ, _HOST_PORT_MARK = "CNI-HOSTPORT-DNAT", "CNI-HOSTPORT-MASQ", "CNI-HOSTPORT-SETMARK"
 MAKERS = {_MASQUERADE_CHAIN: "network plugin (assumed)", "CNI-HOSTPORT-": "CNI portmap", "-A CNI-DN-": "CNI portmap"}
 """Whose rules those are that kube-proxy does not write, by a word in each of them. The first chain is of no program's own."""
+Keys = frozenset[tuple[str, str]]
+"""Services by namespace and name."""
 Tables = dict[int, dict[str, Chains]]
 """Chains by IP version and table."""
 RULE_FILES = names((*(file for files in DUMPS.values() for file in files), *NFT_LISTINGS, VIRTUAL_SERVERS))
 """The files of which any one shows that a node's rules were recorded."""
 MADE_OF = moving(Follows.SERVICE_RULES, Follows.WAYS)
 """The kinds of objects that a node's rules follow from, where they are modelled; beside the ConfigMaps of ``CONFIGURED_BY``."""
+_SELECTED = "endpoints are the ready pods that each Service selects: no EndpointSlices were recorded"
 _PROXY_POD = "kube-proxy"
 
 
@@ -60,14 +66,29 @@ class Programmed:
     pods: tuple[Network, ...] = ()
     modes: tuple[str, ...] = ()
     why_not: str = ""
+    lacks: Callable[[Packet], Keys] = lambda packet: frozenset()
 
 
-def programmed(snapshot: Snapshot, node: str, settings: Mapping[str, str]) -> Programmed | None:
+def has_rules(snapshot: Snapshot, node: str) -> bool:
+    """Return whether any rules of *node* were recorded, in whatever form."""
+    return any(snapshot.has_node_file(node, name) for name in RULE_FILES)
+
+
+def services_for(objects: Objects, address: Address, port: int | None, protocol: Protocol) -> Keys:
+    """Return the Services whose rules may be about a packet to *address* and *port*."""
+    found = [service.key for service, _ in objects.services_with_address(address)]
+    if port is not None:
+        found += [service.key for service, _ in objects.services_with_node_port(port, protocol)]
+    return frozenset(found)
+
+
+def programmed(snapshot: Snapshot, node: str, settings: Mapping[str, str], only: Keys | None = None) -> Programmed | None:
     """Return the rules of *node* as kube-proxy would program them; None where any of its own were recorded, in whatever form.
 
-    *settings* are those of a question's assumptions that nothing recorded speaks against.
+    *settings* are those of a question's assumptions that nothing recorded speaks against. *only*: the rules of these Services, and what
+    stands there whatever the Services are; ``lacks`` then tells which others a packet would need.
     """
-    if any(snapshot.has_node_file(node, name) for name in RULE_FILES):
+    if has_rules(snapshot, node):
         return None
     why = next(_why_not(snapshot, node), "")
     if why:
@@ -84,7 +105,8 @@ def programmed(snapshot: Snapshot, node: str, settings: Mapping[str, str]) -> Pr
         return Programmed(texts={}, assumed=assumed, why_not=why)
     pods = _pod_networks(snapshot, configuration)
     masquerades = settings.get(MASQUERADE, NON_POD) == NON_POD
-    tables, more = _tables(snapshot, configuration, layout)
+    objects = _told(snapshot.objects, only)
+    tables, more = _tables(objects, configuration, layout, has_comments=None if only is None else not _is_large(snapshot.objects))
     for version, held in tables.items():
         _add_host_ports(held["nat"], snapshot, node, version)
         _add_masquerading(held["nat"], [network for network in pods if masquerades and network.version == version])
@@ -92,16 +114,38 @@ def programmed(snapshot: Snapshot, node: str, settings: Mapping[str, str]) -> Pr
         by=f"kube-proxy {configuration.release} {configuration.mode}",
         texts={family: save_text(tables[4 if family is Family.IP else 6]) for family in Family},
         assumed=assumed,
-        taken=found.taken,
+        taken=found.taken if snapshot.objects.has_endpoints else (*found.taken, _SELECTED),
         pods=pods,
         modes=tuple(mode for mode in MODELLED if mode != "nftables" or layout is not None),
+        lacks=partial(_lacked, snapshot.objects, only) if only is not None else lambda packet: frozenset(),
         **more,
     )
 
 
-def _tables(snapshot: Snapshot, configuration: Configuration, layout: NftLayout | None) -> tuple[Tables, dict[str, str]]:
+def _told(objects: Objects, only: Keys | None) -> Objects:
+    """What rules are made of: the Services, and their endpoints as they were recorded, or as selectors and ready pods make them."""
+    services = objects.services if only is None else [s for key in sorted(only) if (s := objects.service(*key)) is not None]
+    if not objects.has_endpoints:
+        return Objects.of(services, selected_slices(services, objects.pods))
+    if only is None:
+        return objects
+    return Objects.of(services, [one for service in services for one in objects.slices_of(*service.key)])
+
+
+def _lacked(objects: Objects, only: Keys, packet: Packet) -> Keys:
+    return services_for(objects, packet.destination, packet.destination_port, packet.protocol) - only
+
+
+def _is_large(objects: Objects) -> bool:
+    """Whether kube-proxy leaves comments out. NB: by the number of slices, of which most have at least one endpoint."""
+    return objects.number_of("EndpointSlice") > LARGE
+
+
+def _tables(
+    objects: Objects, configuration: Configuration, layout: NftLayout | None, *, has_comments: bool | None
+) -> tuple[Tables, dict[str, str]]:
     """What kube-proxy writes in its mode: the iptables tables of both families, and the texts of everything else by their names here."""
-    objects, versions = snapshot.objects, configuration.versions
+    versions = configuration.versions
     tables: Tables = {4: {}, 6: {}}
     more: dict[str, str] = {}
     if configuration.mode == "nftables" and layout is not None:
@@ -112,7 +156,7 @@ def _tables(snapshot: Snapshot, configuration: Configuration, layout: NftLayout 
         more["sets"] = "".join(f"{line}\n" for state in states for line in state.save_sets())
         more["virtual"] = to_text(tuple(server for state in states for server in state.servers))
     else:
-        tables |= {version: iptables_rules(objects, configuration, version=version) for version in versions}
+        tables |= {version: iptables_rules(objects, configuration, version=version, has_comments=has_comments) for version in versions}
     for held in tables.values():
         for name in ("mangle", "filter", "nat"):
             held.setdefault(name, {})
@@ -122,10 +166,10 @@ def _tables(snapshot: Snapshot, configuration: Configuration, layout: NftLayout 
 def _why_not(snapshot: Snapshot, node: str) -> Iterator[str]:
     """Yield why the objects do not tell what is programmed on *node*."""
     objects = snapshot.objects
-    if not objects.services:
+    if not objects.number_of("Service"):
         yield "kube-proxy's rules follow from Services, and the snapshot has none"
-    if not objects.slices:
-        yield "kube-proxy's rules follow from EndpointSlices, and the snapshot has none"
+    if not objects.has_endpoints and not objects.number_of("Pod"):
+        yield "kube-proxy's rules follow from EndpointSlices, and the snapshot has neither these nor pods"
     here = [pod for pod in objects.host_network_pods if pod.node_name == node]
     agent = next((p for p in here if any(kind.is_agent(p.labels) for kind in IN_KERNEL_MAPS)), None)
     if agent is not None and not any(_is_proxy(pod.name) for pod in here):

@@ -155,13 +155,16 @@ def agent(made: MadeCluster) -> None:
 @pytest.mark.parametrize(
     ("left", "why"),
     [
-        ("services.json", "kube-proxy's rules follow from Services, and the snapshot has none"),
-        ("endpointslices.json", "kube-proxy's rules follow from EndpointSlices, and the snapshot has none"),
+        (("services.json",), "kube-proxy's rules follow from Services, and the snapshot has none"),
+        (
+            ("endpointslices.json", "pods.json"),
+            "kube-proxy's rules follow from EndpointSlices, and the snapshot has neither these nor pods",
+        ),
     ],
 )
-def test_without_what_rules_follow_from_nothing_is_modelled(left: str, why: str) -> None:
-    cluster = cluster_of(shop(), without=lambda path: no_rules(path) or path == left)
-    answer = ask(cluster, INSIDE, WEB)
+def test_without_what_rules_follow_from_nothing_is_modelled(left: tuple[str, ...], why: str) -> None:
+    cluster = cluster_of(shop(), without=lambda path: no_rules(path) or path in left)
+    answer = ask(cluster, "node:n1", WEB)
     assert {u.code for u in answer.unknowns} == {"NO_RULES"}
     assert any(u.text.endswith(why) for u in answer.unknowns)
 
@@ -216,6 +219,71 @@ def test_the_answers_of_two_settings_are_kept_apart() -> None:
     first, second = (ask(cluster, OUTSIDE, NODE_PORT, word) for word in ("proxy:1.28", "proxy:1.36"))
     assert {s.made_as for s in steps_of(first) if s.made_as} != {s.made_as for s in steps_of(second) if s.made_as}
     assert replace(first, outcomes=()) != replace(second, outcomes=())
+
+
+# -- endpoints and many Services --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("source", "to"), QUESTIONS)
+def test_without_slices_the_endpoints_are_the_ready_pods_that_services_select(source: str, to: str) -> None:
+    made = selecting(shop())
+    with_slices = ask(cluster_of(made, without=no_rules), source, to)
+    without = ask(cluster_of(made, without=lambda path: no_rules(path) or path == "endpointslices.json"), source, to)
+    assert [end[:2] + end[3:5] for end in ends(without)] == [end[:2] + end[3:5] for end in ends(with_slices)]
+    said = "assumed: endpoints are the ready pods that each Service selects: no EndpointSlices were recorded"
+    assert all(said in hop.notes for o in without.outcomes for hop in o.hops if hop.kind.value == "node" and hop.steps)
+
+
+def test_a_pod_that_is_not_ready_or_does_not_declare_the_port_is_no_endpoint() -> None:
+    made = selecting(shop())
+    pods = json.loads(made.files()["pods.json"])
+    for item in pods["items"]:
+        if item["metadata"]["name"] == "web-1":
+            item["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
+    made.extra["pods.json"] = json.dumps(pods).encode()
+    answer = ask(cluster_of(made, without=lambda path: no_rules(path) or path == "endpointslices.json"), INSIDE, WEB)
+    assert {o.destination.name for o in answer.outcomes if o.destination is not None} == {"web-0", "web-2"}
+
+
+def selecting(made: MadeCluster) -> MadeCluster:
+    """Give each Service a selector of the pods that are its endpoints, and the pods the labels."""
+    services, pods = (json.loads(made.files()[f"{kind}.json"]) for kind in ("services", "pods"))
+    for item in services["items"]:
+        item["spec"]["selector"] = {"app": item["metadata"]["name"]}
+        for port in item["spec"]["ports"]:
+            port["targetPort"] = 8080
+    for item in pods["items"]:
+        item["metadata"]["labels"] = {"app": item["metadata"]["name"].rpartition("-")[0]}
+    for kind, held in (("services", services), ("pods", pods)):
+        made.extra[f"{kind}.json"] = json.dumps(held).encode()
+    return made
+
+
+@pytest.mark.parametrize(("source", "to"), QUESTIONS)
+def test_of_many_services_only_those_that_can_be_met_are_modelled(source: str, to: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = ask(cluster_of(shop(), without=no_rules), source, to)
+    monkeypatch.setattr("tracer.topology.cluster.PROGRAMMED", 0)
+    cluster = cluster_of(shop(), without=no_rules)
+    part = ask(cluster, source, to)
+    assert ends(part) == ends(whole)
+    assert {name for _, name in part.services} == {"none" if to == "10.96.0.11:80" else "web"}
+    texts = [cluster.programmed_for(part.services).stack(f"n{n}").programmed for n in (1, 2)]
+    other = "default/web" if to == "10.96.0.11:80" else "default/none"
+    assert not any(other in text for made in texts if made is not None for text in made.texts.values())
+    assert [f.code for o in part.outcomes for f in o.findings] == [f.code for o in whole.outcomes for f in o.findings]
+
+
+def test_a_packet_that_comes_to_another_services_rules_is_asked_again_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Node n1, whose rules were recorded, sends what is dialled on to a Service of which n2's modelled rules knew nothing yet."""
+    monkeypatch.setattr("tracer.topology.cluster.PROGRAMMED", 0)
+    made = shop()
+    made.node(1).rules.append(
+        ("nat", "-A PREROUTING -d 192.168.0.11/32 -p tcp -m tcp --dport 7777 -j DNAT --to-destination 192.168.0.12:30080")
+    )
+    cluster = cluster_of(made, without=lambda path: no_rules(path) and "/n2/" in path)
+    answer = ask(cluster, OUTSIDE, "192.168.0.11:7777")
+    assert answer.services == {("default", "web")}
+    assert {o.destination.name for o in answer.outcomes if o.destination is not None} == {"web-0", "web-1", "web-2"}
 
 
 # -- the kernel -----------------------------------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ from tracer.snapshot.node_files import (
 from tracer.snapshot.proxy_configuration import CONFIGURED_BY
 from tracer.snapshot.wrong_form import WrongForm
 from tracer.topology.cluster import Cluster, Port, stack_of_pod
-from tracer.topology.programmed import MADE_OF, RULE_FILES, Programmed
+from tracer.topology.programmed import MADE_OF, RULE_FILES, Keys, Programmed
 from tracer.topology.stack import NodeStack
 from tracer.topology.virtual_names import VirtualNames
 
@@ -309,7 +309,18 @@ class WatchedCluster(Cluster):
 
     def programmed_as(self, words: Iterable[str]) -> Cluster:
         """Return the cluster whose nodes are programmed as assumptions say, watched; what is asked of it is noted with the rest."""
-        other = self._inner.programmed_as(words)
+        return self._also_watched(self._inner.programmed_as(words))
+
+    def programmed_for(self, services: Keys) -> Cluster:
+        """Return the cluster whose nodes have the rules of *services* only, watched."""
+        return self._also_watched(self._inner.programmed_for(services))
+
+    @cached_property
+    def is_large(self) -> bool:
+        """Return whether there are so many Services that all rules are not made for one question: that is no answer's business."""
+        return self._inner.is_large
+
+    def _also_watched(self, other: Cluster) -> Cluster:
         if other is self._inner:
             return self
         if other not in self._otherwise:

@@ -179,6 +179,17 @@ class WatchedObjects(Objects):
         self._note(Asked("EndpointSlice", ALL))
         return self._inner.uses_legacy_endpoints
 
+    @property
+    def has_endpoints(self) -> bool:
+        """Return whether there is any EndpointSlice, or Endpoints."""
+        self._note(Asked("EndpointSlice", ALL))
+        return self._inner.has_endpoints
+
+    def number_of(self, kind: str) -> int:
+        """Return how many objects of *kind* there are."""
+        self._note(Asked(kind, ALL))
+        return self._inner.number_of(kind)
+
     def _note_legacy(self) -> None:
         """Where Endpoints stand in for slices, the first slice of whatever Service makes an end of that."""
         if self._inner.uses_legacy_endpoints:

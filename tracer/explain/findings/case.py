@@ -191,6 +191,9 @@ class Case:
         chain, line = self.chain_of(mark), mark.step.line
         if chain is None or line is None:
             return None
+        if mark.step.made_as:  # of modelled rules not all stand in every text of them
+            places = (place for place in range(len(chain)) if chain.rule(place).text == mark.step.rule)
+            return next((chain.rule(place) for place in places), None)
         position = bisect_left(chain.numbers, line)
         return chain.rule(position) if position < len(chain) and chain.numbers[position] == line else None
 

@@ -140,13 +140,14 @@ LOOKUPS: dict[str, tuple[Ask, ...]] = {
     "slices": (lambda c: c.objects.slices,),
     "pods": (lambda c: c.objects.pods,),
     "nodes": (lambda c: c.objects.nodes,),
+    "number_of": tuple(lambda c, k=k: c.objects.number_of(k) for k in ("Service", "Pod")),
     "namespaces": (lambda c: c.objects.namespaces,),
     "network_policies": (lambda c: c.objects.network_policies,),
     "policies_in": (lambda c: c.objects.policies_in("default"),),
     "config_maps": (lambda c: c.objects.config_maps,),
     "others": (lambda c: [raw.value for raw, _ in c.objects.others("Ingress")],),
 }
-UNWATCHED = {"faults", "near_names", "uses_legacy_endpoints"}
+UNWATCHED = {"faults", "near_names", "of", "has_endpoints", "uses_legacy_endpoints"}
 """Near names stand beside an answer; faults and Endpoints have tests of their own below."""
 
 
