@@ -61,6 +61,7 @@ class SourceHead:
     trace_url: str
     dns_url: str
     connections_url: str
+    drift_url: str
     live: Freshness | None
     others: tuple[OtherSource, ...]
     remark: str = ""
@@ -77,6 +78,7 @@ def source_head(row: Source, owner: str, question: str = "") -> SourceHead:
         trace_url=reverse("trace", args=[row.id]),
         dns_url=reverse("dns", args=[row.id]),
         connections_url=reverse("connections", args=[row.id]),
+        drift_url=reverse("drift", args=[row.id]),
         live=freshness(followed) if followed else None,
         others=tuple(_others(row, owner, question)),
         remark=untraceable(row.summary) if isinstance(row, Snapshot) else "",

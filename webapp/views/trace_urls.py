@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from webapp.views import connections, frozen, theme, trace
+from webapp.views import connections, drift, frozen, theme, trace
 
 urlpatterns: list[URLPattern] = [
     path("trace", trace.start, name="trace-start"),
@@ -10,6 +10,7 @@ urlpatterns: list[URLPattern] = [
     path("c/<str:source>/trace.<str:suffix>", trace.trace_export, name="trace-export"),
     path("c/<str:source>/trace/freeze", frozen.freeze, name="trace-freeze"),
     path("c/<str:source>/connections", connections.connections, name="connections"),
+    path("c/<str:source>/drift", drift.drift, name="drift"),
     path("t/<str:token>", frozen.frozen, name="frozen"),
     path("t/<str:token>/trace.<str:suffix>", frozen.frozen_export, name="frozen-export"),
     path("theme", theme.theme, name="theme"),

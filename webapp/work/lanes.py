@@ -88,6 +88,8 @@ _NAMED = {
     "trace-export": Lane.HEAVY,
     # Packing a large one takes longer than a page may, and ends the process of all pages with it.
     "snapshot-download": Lane.HEAVY,
+    # A node's rules are made of all Services and compared line by line.
+    "drift": Lane.HEAVY,
     "trace": Lane.QUICK,
     "trace-freeze": Lane.QUICK,
     "dns": Lane.QUICK,
