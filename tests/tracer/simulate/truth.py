@@ -66,7 +66,7 @@ def answers(recording: str, asked: str, without: str = "") -> str:
 
 
 @functools.cache
-def _folder() -> Path:
+def folder() -> Path:
     """Return a folder that lives as long as the tests: the slices are files, which is what the script reads."""
     folder = tempfile.mkdtemp(prefix="truth-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -79,9 +79,15 @@ def slice_of(truth: str, nth: int) -> Path:
     with gzip.open(whole(truth)) as file:
         recorded = json.load(file)
     recorded["records"] = some(recorded["records"], nth)
-    part = _folder() / truth
+    part = folder() / truth
     part.write_bytes(gzip.compress(json.dumps(recorded).encode(), 1))
     return part
+
+
+def judged(what: str, truth: Path, answered: str) -> subprocess.CompletedProcess[str]:
+    """Return what the script says of *answered*, the answers to the questions of the truth file *truth*."""
+    script = [sys.executable, _SCRIPT, what, truth, "-"]
+    return subprocess.run(script, input=answered, capture_output=True, text=True, timeout=300, check=False)
 
 
 def verdict(recording: str, what: str, truth: str, *, nth: int = 10, without: str = "") -> tuple[int, int]:
@@ -93,10 +99,7 @@ def verdict(recording: str, what: str, truth: str, *, nth: int = 10, without: st
         AssertionError: with all that the script says, when it is not content.
     """
     part = slice_of(truth, nth)
-    script = [sys.executable, _SCRIPT, what, part, "-"]
-    said = subprocess.run(
-        script, input=answers(recording, queries(part), without), capture_output=True, text=True, timeout=300, check=False
-    )
+    said = judged(what, part, answers(recording, queries(part), without))
     assert said.returncode == 0, said.stdout
     agree, _of, total, _word = said.stdout.splitlines()[-1].split()
     return int(agree), int(total)
