@@ -72,6 +72,9 @@ class Surroundings(Protocol):
     def gap(self, stack: NodeStack, family: Family) -> Unknown | None:
         """Return what keeps the rules of *stack* from being replayed for *family*, None when nothing does."""
 
+    def unlisted(self, stack: NodeStack, packet: Packet) -> Unknown | None:
+        """Return what keeps the modelled rules of *stack* from telling what becomes of a first *packet*."""
+
     def queued(self, walk: Walk, crossing: Crossing, leaf: Leaf) -> Judged | None:
         """Return what the program does that a rule hands the packet to, None where it is none that is known."""
 
@@ -148,6 +151,9 @@ class NodeWalk:
     def _ruled(self, walk: Walk, stack: NodeStack, path: DataPath, hook: Hook, by_rules: Callable[[Walk], Iterator[Way]]) -> Iterator[Way]:
         if gap := self._around.gap(stack, walk.packet.family):
             return iter([walk.unknown(gap)])
+        is_first = not (walk.answering or walk.midstream)
+        if is_first and (unlisted := self._around.unlisted(stack, walk.packet)) is not None:
+            return iter([walk.unknown(unlisted)])
         return by_rules(_inferred_note(programming(walk, self._assuming, stack), stack))
 
     def _drawn(self, walk: Walk, stack: NodeStack, path: DataPath, hook: Hook, by_rules: Callable[[Walk], Iterator[Way]]) -> Iterator[Way]:

@@ -8,13 +8,14 @@ from tracer.kept import Kept
 from tracer.kube.pod import Pod
 from tracer.limits import KEPT_CROSSINGS, KEPT_RUNS
 from tracer.netfilter.leaf import Leaf
-from tracer.packet import Address, Family, unsaid
+from tracer.packet import Address, Family, Packet, unsaid
 from tracer.simulate.crossing import Crossing
 from tracer.simulate.hooks import Known
 from tracer.simulate.policy_queue import Judged, judged
 from tracer.simulate.proxy import kube_proxy
 from tracer.simulate.walk import Walk
 from tracer.stack_protocols import Passing, Process, StackId
+from tracer.topology.belonging import unlisted_service
 from tracer.topology.cluster import Cluster
 from tracer.topology.data_path import BY_RULES, DataPath, data_path, unrecorded_rules
 from tracer.topology.stack import NodeStack
@@ -44,6 +45,12 @@ class ClusterSurroundings:
 
     def _gap(self, stack: NodeStack, family: Family) -> Unknown | None:
         return stack.gap(family) or (unrecorded_rules(self._cluster, stack) if stack.pod is None else None)
+
+    def unlisted(self, stack: NodeStack, packet: Packet) -> Unknown | None:
+        """Return what keeps the modelled rules of *stack* from telling what becomes of a first *packet*; None where nothing does."""
+        made = stack.programmed
+        why = unlisted_service(self._cluster, packet) if made is not None and made.texts else None
+        return None if why is None else Unknown(code="DATA_MISSING", text=why, at={"node": stack.name})
 
     def known_hooks(self) -> Known:
         """Return what was found in the hooks of the cluster's stacks before, to be added to: nothing, where answers are not kept."""

@@ -18,6 +18,8 @@ _SERVICES = {4: 16, 6: 112}
 _PODS = {4: 24, 6: 64}
 """How long the networks are that a range is taken to have around an address: what installers give Services (kubeadm, k3s, EKS, AKS) and
 the pods of one node, where they do not give more."""
+_NODE_PORTS = range(30000, 32768)
+"""The ports that node ports are given by default. Source: kube-apiserver --service-node-port-range."""
 
 
 def why_the_clusters(cluster: Cluster, address: Address, asked: Packet) -> str | None:
@@ -38,12 +40,39 @@ def _reasons(cluster: Cluster, address: Address, asked: Packet) -> Iterator[str]
     for node in objects.nodes:
         if network := next((n for n in node.pod_cidrs if address in n), None):
             yield f"it is of {network}, the pods' range of node {node.name}"
-    around = _around(objects, address, _SERVICES)
-    if around is not None and any(ip in around for service in objects.services for ip in service.cluster_ips):
+    if (around := _near_services(objects, address)) is not None:
         yield f"it is near the Services' addresses, in {around}"
     around = None if address.version == 4 and address.is_global else _around(objects, address, _PODS)
     if around is not None and any(ip in around for pod in objects.pods for ip in pod.owned_ips):
         yield f"it is near pods' addresses, in {around}"
+
+
+def unlisted_service(cluster: Cluster, packet: Packet) -> str | None:
+    """Return why a Service that the snapshot does not list may take *packet*, as a clause; None where that is not likely.
+
+    It may where Services of one namespace alone were recorded, and the packet is for an address near theirs, or for a port of a node out of
+    those that node ports are given.
+    """
+    if cluster.is_large:
+        return None
+    objects, to, port = cluster.objects, packet.destination, packet.destination_port
+    namespaces = cluster.once(("namespaces of Services",), lambda: frozenset(service.namespace for service in objects.services))
+    if len(namespaces) != 1 or objects.services_with_address(to):
+        return None
+    if port is not None and cluster.is_node_address(to):
+        may_be = port in _NODE_PORTS and not objects.services_with_node_port(port, packet.protocol)
+    else:
+        may_be = _near_services(objects, to) is not None
+    only = f"the snapshot holds those of namespace {next(iter(namespaces))} only (kubectl get services -A -o json takes all)"
+    return f"whether a Service of another namespace has {to} port {port}: {only}" if may_be else None
+
+
+def _near_services(objects: Objects, address: Address) -> Network | None:
+    """The network around *address* in which Services have theirs."""
+    around = _around(objects, address, _SERVICES)
+    if around is None or not any(ip in around for service in objects.services for ip in service.cluster_ips):
+        return None
+    return around
 
 
 def _dialled_service(cluster: Cluster, asked: Packet) -> str | None:

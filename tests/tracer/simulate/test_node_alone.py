@@ -46,6 +46,9 @@ class Made:
     def gap(self, stack: NodeStack, family: Family) -> Unknown | None:
         return self.missing
 
+    def unlisted(self, stack: NodeStack, packet: Packet) -> Unknown | None:
+        return None
+
     def queued(self, walk: Walk, crossing: Crossing, leaf: Leaf) -> Judged | None:
         return None
 

@@ -221,6 +221,34 @@ def test_the_answers_of_two_settings_are_kept_apart() -> None:
     assert replace(first, outcomes=()) != replace(second, outcomes=())
 
 
+@pytest.mark.parametrize(
+    ("to", "code"),
+    [
+        ("10.96.7.7:443", "DATA_MISSING"),
+        ("192.168.0.12:31234", "DATA_MISSING"),
+        ("192.168.0.12:8443", "DELIVERED"),
+        ("192.0.2.9:443", "LEAVES_CLUSTER"),
+        ("192.168.0.12:30080", "DELIVERED"),
+    ],
+)
+def test_services_of_one_namespace_alone_do_not_tell_who_has_another_address(to: str, code: str) -> None:
+    """Those of other namespaces were not listed: an address near the known ones, or a port of a node's, may be theirs."""
+    cluster = cluster_of(shop(), without=no_rules)
+    assert {o.reason.code for o in ask(cluster, INSIDE, to).outcomes if o.reason} == {code}
+    made = shop()
+    services = json.loads(made.files()["services.json"])
+    services["items"].append({**services["items"][0], "metadata": {"namespace": "kube-system", "name": "dns"}})
+    services["items"][-1]["spec"] = {
+        **services["items"][0]["spec"],
+        "clusterIP": "10.96.0.99",
+        "clusterIPs": ["10.96.0.99"],
+        "type": "ClusterIP",
+    }
+    made.extra["services.json"] = json.dumps(services).encode()
+    whole = ask(cluster_of(made, without=no_rules), INSIDE, to)
+    assert not any(u.code == "DATA_MISSING" and "another namespace" in u.text for u in whole.unknowns)
+
+
 # -- endpoints and many Services --------------------------------------------------------------------------------------------------------
 
 
