@@ -111,7 +111,9 @@ class Cluster:
         return not all(has_rules(self.snapshot, node) for node in self.node_names)
 
     def _programmed(self, node: str) -> Programmed | None:
-        from tracer.topology.programmed import programmed
+        if self._is_recorded(node):
+            return None
+        from tracer.topology.programming import programmed
 
         return programmed(self.snapshot, node, self._settings, self._only)
 

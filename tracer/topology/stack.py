@@ -285,7 +285,7 @@ class NodeStack:
         made = self.programmed
         if made is None or family not in made.texts:
             return ()
-        from tracer.topology.programmed import MAKERS
+        from tracer.topology.programming import MAKERS
 
         dump = parse_dump(made.texts[family], f"modelled/{self.name}/{_RULE_FILES[family][0]}", indexed=self._indexed)
         dump.made_as, dump.makers = made.by, MAKERS

@@ -15,7 +15,7 @@ from tracer.query import Query, parse_destination, parse_source
 from tracer.simulate import trace
 from tracer.snapshot import Snapshot
 from tracer.topology.cluster import Cluster
-from tracer.topology.programmed import programmed
+from tracer.topology.programming import programmed
 from tracer.trace import Disposition, Outcome, Step, Trace
 
 WEB, NODE_PORT, OUTSIDE, INSIDE = "10.96.0.10:80", "192.168.0.11:30080", "external:203.0.113.9", "pod:default/client"
