@@ -17,7 +17,7 @@ from tracer.limits import KEPT_LOOKS, PROGRAMMED, PROGRAMS, Limits
 from tracer.packet import Address, said, unsaid
 from tracer.routing import IPVS_DUMMY, Placement, is_unnamed
 from tracer.snapshot import Snapshot
-from tracer.snapshot.node_files import HELD_ADDRESSES, names
+from tracer.snapshot.node_files import HELD_ADDRESSES, WAYS, names
 from tracer.topology.names import RuleNames
 from tracer.topology.plugin import plugin_of, through_tunnel, towards_pods
 from tracer.topology.stack import NodeStack
@@ -91,7 +91,9 @@ class Cluster:
         settings = tuple(sorted((name, setting) for name, _, setting in parts if name in PROGRAMMING))
         if settings == tuple(sorted(self._settings.items())):
             return self
-        return self.once(("programmed", settings), lambda: Cluster(self.snapshot, indexed=self._indexed, settings=dict(settings)))
+        return self.once(
+            ("programmed", settings), lambda: Cluster(self.snapshot, indexed=self._indexed, settings=dict(settings), base=self)
+        )
 
     def programmed_for(self, services: Keys) -> Cluster:
         """Return the cluster whose nodes without recorded rules have those of *services* only: this one where that is not worth while."""
@@ -141,7 +143,7 @@ class Cluster:
 
     def stack(self, node: str) -> NodeStack:
         """Return the stack of *node*; one without files says so itself."""
-        if self._base is not None and self._is_recorded(node):
+        if self._base is not None and self._is_recorded(node) and (self._settings == self._base._settings or self._has_ways(node)):
             return self._base.stack(node)
         if node not in self._stacks:
             self._stacks[node] = NodeStack(
@@ -161,6 +163,10 @@ class Cluster:
         from tracer.topology.programmed import has_rules
 
         return has_rules(self.snapshot, node)
+
+    def _has_ways(self, node: str) -> bool:
+        """Whether anything of the node's addresses and routes was recorded: then no assumption says how they are."""
+        return any(self.snapshot.has_node_file(node, name) for name in names(WAYS))
 
     def pod_stack(self, pod: Pod) -> NodeStack | None:
         """Return the own stack of *pod*, None where nothing of it was recorded: it is taken to have no rules, then."""
