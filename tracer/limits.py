@@ -41,10 +41,12 @@ OTHERS = 8
 """How many other settings of one assumption are offered, and looked at."""
 SERVED = 300_000
 """How much the load balancers of one file may list, each address against each mapping: a backend is 1, a frontend 5, 200 characters 1."""
-PROGRAMMED = 500
-"""Of more Services not all rules of a node are modelled where none were recorded, but those that a question's packets can meet."""
+PROGRAMMED = 1_000
+"""Services times nodes without recorded rules: of more not all rules are modelled, but those that a question's packets can meet."""
 PROGRAMS = 8
-"""For how many questions' Services such rules are kept."""
+"""For how many questions' Services such rules are kept, and for how many settings of assumptions."""
+WRITTEN = 1_000
+"""How many external addresses of Services, ports of pods, or pods' networks may be written into the rules of a node that are modelled."""
 OPERATIONS = 64
 """How many operations one expression of an nftables rule may have, and how deep its parentheses and braces may be nested."""
 

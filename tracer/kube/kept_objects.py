@@ -140,6 +140,14 @@ class KeptObjects(Objects):
         counts = self.check_all()
         return "Endpoints" in counts and "EndpointSlice" not in counts
 
+    def number_of(self, kind: str) -> int:
+        """Return how many objects of *kind* there are."""
+        shelf = self._shelves.get(kind)
+        return len(shelf.kept) if shelf is not None else 0
+
+    def _has(self, kind: str) -> bool:
+        return self.number_of(kind) > 0
+
     def others(self, kind: str) -> Iterator[tuple[RawObject, Origin]]:
         """Yield every object of a *kind*, decoded anew."""
         for text in self.texts(kind):

@@ -15,7 +15,7 @@ from tracer.simulate.policy_queue import Judged, judged
 from tracer.simulate.proxy import kube_proxy
 from tracer.simulate.walk import Walk
 from tracer.stack_protocols import Passing, Process, StackId
-from tracer.topology.belonging import unlisted_service
+from tracer.topology.belonging import unlisted_endpoints, unlisted_service
 from tracer.topology.cluster import Cluster
 from tracer.topology.data_path import BY_RULES, DataPath, data_path, unrecorded_rules
 from tracer.topology.stack import NodeStack
@@ -49,7 +49,9 @@ class ClusterSurroundings:
     def unlisted(self, stack: NodeStack, packet: Packet) -> Unknown | None:
         """Return what keeps the modelled rules of *stack* from telling what becomes of a first *packet*; None where nothing does."""
         made = stack.programmed
-        why = unlisted_service(self._cluster, packet) if made is not None and made.texts else None
+        if made is None or not made.texts:
+            return None
+        why = unlisted_service(self._cluster, packet) or unlisted_endpoints(self._cluster, packet)
         return None if why is None else Unknown(code="DATA_MISSING", text=why, at={"node": stack.name})
 
     def known_hooks(self) -> Known:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from tracer.kube.fields import Network
 from tracer.kube.objects import Objects
+from tracer.kube.service import Service
 from tracer.packet import Address, Packet
 from tracer.topology.cluster import Cluster
 
@@ -65,6 +66,34 @@ def unlisted_service(cluster: Cluster, packet: Packet) -> str | None:
         may_be = _near_services(objects, to) is not None
     only = f"the snapshot holds those of namespace {next(iter(namespaces))} only (kubectl get services -A -o json takes all)"
     return f"whether a Service of another namespace has {to} port {port}: {only}" if may_be else None
+
+
+def unlisted_endpoints(cluster: Cluster, packet: Packet) -> str | None:
+    """Return why it is not known who stands behind the Service that *packet* is for, as a clause; None where it is, or it is for none.
+
+    Objects of some namespaces alone may have been recorded: endpoints that nobody listed are not taken for none.
+    """
+    objects, port = cluster.objects, packet.destination_port
+    services = [service for service, _ in objects.services_with_address(packet.destination)]
+    if not services and port is not None and cluster.is_node_address(packet.destination):
+        services = [service for service, _ in objects.services_with_node_port(port, packet.protocol)]
+    for service in services:
+        if (why := _why_no_endpoints(cluster, service)) is not None:
+            return f"the endpoints of Service {service.namespace}/{service.name} were not recorded: {why}"
+    return None
+
+
+def _why_no_endpoints(cluster: Cluster, service: Service) -> str | None:
+    objects, namespace = cluster.objects, service.namespace
+    if objects.has_endpoints:
+        if objects.slices_of(namespace, service.name):
+            return None
+        listed = cluster.once(("namespaces of EndpointSlices",), lambda: frozenset(one.namespace for one in objects.slices))
+        return None if namespace in listed else f"no EndpointSlice of namespace {namespace} is in the snapshot"
+    if not service.selector:
+        return "no EndpointSlices are in the snapshot, and it selects no pods"
+    there = cluster.once(("namespaces of pods",), lambda: frozenset(pod.namespace for pod in objects.pods))
+    return None if namespace in there else f"neither EndpointSlices nor pods of namespace {namespace} are in the snapshot"
 
 
 def _near_services(objects: Objects, address: Address) -> Network | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, 
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tracer.assumptions import PROGRAMMING
+from tracer.assumptions import MODE, PROGRAMMING
 from tracer.kept import Kept
 from tracer.kube.endpointslice import Endpoint, EndpointSlice
 from tracer.kube.fields import Network
@@ -17,7 +17,8 @@ from tracer.limits import KEPT_LOOKS, PROGRAMMED, PROGRAMS, Limits
 from tracer.packet import Address, said, unsaid
 from tracer.routing import IPVS_DUMMY, Placement, is_unnamed
 from tracer.snapshot import Snapshot
-from tracer.snapshot.node_files import HELD_ADDRESSES, WAYS, names
+from tracer.snapshot.node_files import HELD_ADDRESSES, VIRTUAL_SERVERS, WAYS, names
+from tracer.snapshot.proxy_mode import proxy_mode
 from tracer.topology.names import RuleNames
 from tracer.topology.plugin import plugin_of, through_tunnel, towards_pods
 from tracer.topology.stack import NodeStack
@@ -74,6 +75,7 @@ class Cluster:
         self._indexed = indexed
         self._settings: Mapping[str, str] = settings or {}
         self._only, self._base = only, base
+        self._with_settings: Kept[tuple[tuple[str, str], ...], tuple[Cluster]] = Kept(PROGRAMS)
         self._for_services: Kept[Keys, tuple[Cluster]] = Kept(PROGRAMS)
         self._stacks: dict[str, NodeStack] = {}
         self._router_devices: dict[tuple[str, int], tuple[str, ...]] = {}
@@ -89,11 +91,14 @@ class Cluster:
         """Return the cluster whose nodes without recorded rules are programmed as assumptions (*words*) say: this one where none does."""
         parts = [word.partition(":") for word in words]
         settings = tuple(sorted((name, setting) for name, _, setting in parts if name in PROGRAMMING))
-        if settings == tuple(sorted(self._settings.items())):
+        if settings == tuple(sorted(self._settings.items())) or not self._rests_on_assumptions:
             return self
-        return self.once(
-            ("programmed", settings), lambda: Cluster(self.snapshot, indexed=self._indexed, settings=dict(settings), base=self)
-        )
+        return self._with_settings.once(settings, lambda: Cluster(self.snapshot, indexed=self._indexed, settings=dict(settings), base=self))
+
+    @cached_property
+    def _rests_on_assumptions(self) -> bool:
+        """Whether there is a node of which no rules, or nothing of its addresses and routes, were recorded."""
+        return not all(self._is_recorded(node) and self._has_ways(node) for node in self.node_names)
 
     def programmed_for(self, services: Keys) -> Cluster:
         """Return the cluster whose nodes without recorded rules have those of *services* only: this one where that is not worth while."""
@@ -108,9 +113,8 @@ class Cluster:
         """Return whether there are so many Services, and a node without recorded rules, that all rules are not made for one question."""
         from tracer.topology.programmed import has_rules
 
-        if self.objects.number_of("Service") <= PROGRAMMED:
-            return False
-        return not all(has_rules(self.snapshot, node) for node in self.node_names)
+        bare = sum(not has_rules(self.snapshot, node) for node in self.node_names)
+        return bare * self.objects.number_of("Service") > PROGRAMMED
 
     def _programmed(self, node: str) -> Programmed | None:
         if self._is_recorded(node):
@@ -199,8 +203,8 @@ class Cluster:
         kernels = {name: self._kernel_of(name) for name in self._stacks} if "Node" in kinds else {}
         for name, stack in self._stacks.items():
             if name not in kernels or kernels[name] == stack.kernel:
-                if stack.is_programmed and kinds:
-                    continue
+                if stack.is_programmed and (kinds or files.get(name)):
+                    continue  # what it follows from changed, or may have
                 stale = {*files.get(name, ()), *(_HELD_FILES if "Node" in kinds and stack.is_placed else ())}
                 cluster._stacks[name] = stack.renewed(stale) if stale else stack
         if not _HELD_FILES.isdisjoint(name for names in files.values() for name in names):
@@ -218,7 +222,8 @@ class Cluster:
             return None
         objects, name = self.objects, stack.name
         plugin = plugin_of(objects, node, self._settings)
-        servers = stack.virtual_servers.servers if stack.virtual_servers is not None else ()
+        virtual = stack.virtual_servers if self._may_have_servers(name) else None
+        servers = virtual.servers if virtual is not None else ()
         return Placement(
             addresses=node.internal_ips,
             networks=node.pod_cidrs,
@@ -232,6 +237,13 @@ class Cluster:
             plugin=plugin,
             is_pod_here=lambda address: any(address in p.owned_ips and p.node_name == name for p in objects.pods_with_ip(address)),
         )
+
+    def _may_have_servers(self, node: str) -> bool:
+        """Whether virtual servers of *node* were recorded, or would be modelled: not asked of each node what its rules would be."""
+        if self._is_recorded(node):
+            return self.snapshot.has_node_file(node, VIRTUAL_SERVERS.name)
+        said = proxy_mode(self.snapshot, node)
+        return (said.mode if said is not None else self._settings.get(MODE)) == VIRTUAL_SERVERS.mode
 
     def _kernel_of(self, node: str) -> str | None:
         listed = self.objects.node(node)

@@ -9,12 +9,12 @@ from tracer.kube.kinds import Follows, moving
 from tracer.kube.objects import Objects
 from tracer.packet import Address, Family, Packet, Protocol
 from tracer.snapshot import Snapshot
-from tracer.snapshot.node_files import DUMPS, NFT_LISTINGS, VIRTUAL_SERVERS, names
+from tracer.snapshot.node_files import DUMPS, IPSET_LIST, NFT_LISTINGS, SETS, VIRTUAL_SERVERS, names
 from tracer.values import dataclass
 
 Keys = frozenset[tuple[str, str]]
 """Services by namespace and name."""
-RULE_FILES = names((*(file for files in DUMPS.values() for file in files), *NFT_LISTINGS, VIRTUAL_SERVERS))
+RULE_FILES = names((*(file for files in DUMPS.values() for file in files), *NFT_LISTINGS, VIRTUAL_SERVERS, SETS, IPSET_LIST))
 """The files of which any one shows that a node's rules were recorded."""
 MADE_OF = moving(Follows.SERVICE_RULES, Follows.WAYS)
 """The kinds of objects that a node's rules follow from, where they are modelled; beside the ConfigMaps of ``CONFIGURED_BY``."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from ipaddress import ip_network
 
 from tracer.assumptions import MASQUERADE, MODE, NON_POD, PROXY
 from tracer.frontends.kinds import IN_KERNEL_MAPS
@@ -22,6 +23,7 @@ from tracer.kubeproxy.ipvs_rules import ipvs_state
 from tracer.kubeproxy.nft_layout import NftLayout, layout_of
 from tracer.kubeproxy.nftables_rules import nftables_table
 from tracer.kubeproxy.rule_tables import LARGE, Chains, save_text
+from tracer.limits import WRITTEN
 from tracer.packet import Family, Packet, endpoint_text
 from tracer.snapshot import Snapshot
 from tracer.snapshot.proxy_configuration import FoundConfiguration, proxy_configuration
@@ -36,7 +38,12 @@ MAKERS = {_MASQUERADE_CHAIN: "network plugin (assumed)", "CNI-HOSTPORT-": "CNI p
 Tables = dict[int, dict[str, Chains]]
 """Chains by IP version and table."""
 _SELECTED = "endpoints are the ready pods that each Service selects: no EndpointSlices were recorded"
-_PROXY_POD = "kube-proxy"
+_AROUND = {4: 24, 6: 64}
+_NETWORKS = "the pods' networks are those around their addresses (/24, IPv6 /64): neither kube-proxy's settings nor the Nodes name them"
+_ANNOTATED = ("network.cilium.io/", "io.cilium.network.")
+"""What agents that may serve Services write on their nodes. Source: cilium pkg/annotation."""
+_OTHER_PROXIES = ("kube-router",)
+"""Labels ``k8s-app`` of programs that may serve Services by rules of their own."""
 
 
 def programmed(snapshot: Snapshot, node: str, settings: Mapping[str, str], only: Keys | None = None) -> Programmed | None:
@@ -60,9 +67,11 @@ def programmed(snapshot: Snapshot, node: str, settings: Mapping[str, str], only:
     if configuration.mode == "nftables" and layout is None:
         why = f"how kube-proxy {configuration.release} lays out its table of nftables is not known"
         return Programmed(texts={}, assumed=assumed, why_not=why)
-    pods = _pod_networks(snapshot, configuration)
+    pods, networks_taken = _pod_networks(snapshot, configuration)
     masquerades = settings.get(MASQUERADE, NON_POD) == NON_POD
     objects = _told(snapshot.objects, only)
+    if why := _too_much(objects, snapshot, node, pods):
+        return Programmed(texts={}, assumed=assumed, why_not=why)
     tables, more = _tables(objects, configuration, layout, has_comments=None if only is None else not _is_large(snapshot.objects))
     for version, held in tables.items():
         _add_host_ports(held["nat"], snapshot, node, version)
@@ -71,7 +80,7 @@ def programmed(snapshot: Snapshot, node: str, settings: Mapping[str, str], only:
         by=f"kube-proxy {configuration.release} {configuration.mode}",
         texts={family: save_text(tables[4 if family is Family.IP else 6]) for family in Family},
         assumed=assumed,
-        taken=found.taken if snapshot.objects.has_endpoints else (*found.taken, _SELECTED),
+        taken=(*found.taken, *(() if snapshot.objects.has_endpoints else (_SELECTED,)), *networks_taken),
         pods=pods,
         modes=tuple(mode for mode in MODELLED if mode != "nftables" or layout is not None),
         lacks=partial(_lacked, snapshot.objects, only) if only is not None else lambda packet: frozenset(),
@@ -128,13 +137,27 @@ def _why_not(snapshot: Snapshot, node: str) -> Iterator[str]:
     if not objects.has_endpoints and not objects.number_of("Pod"):
         yield "kube-proxy's rules follow from EndpointSlices, and the snapshot has neither these nor pods"
     here = [pod for pod in objects.host_network_pods if pod.node_name == node]
-    agent = next((p for p in here if any(kind.is_agent(p.labels) for kind in IN_KERNEL_MAPS)), None)
-    if agent is not None and not any(_is_proxy(pod.name) for pod in here):
+    if any(pod.kube_proxy is not None for pod in here):
+        return
+    agent = next((p for p in here if p.labels.get("k8s-app") in _OTHER_PROXIES or any(k.is_agent(p.labels) for k in IN_KERNEL_MAPS)), None)
+    if agent is not None:
         yield f"pod {agent.namespace}/{agent.name} may serve Services there itself, and no kube-proxy is seen to run"
+    config = objects.config_map("kube-system", "cilium-config")
+    said = config.texts.get("kube-proxy-replacement", "").strip() if config is not None else ""
+    if said not in ("", "false", "disabled"):
+        yield f"ConfigMap kube-system/cilium-config says kube-proxy-replacement: {said}"
+    listed = objects.node(node)
+    marks = listed.annotations if listed is not None else {}
+    if (key := next((name for name in marks if name.startswith(_ANNOTATED)), None)) is not None:
+        yield f"node {node} has the annotation {key}, whose agent may serve Services itself, and no kube-proxy is seen to run"
 
 
-def _is_proxy(name: str) -> bool:
-    return name.startswith(_PROXY_POD)
+def _too_much(objects: Objects, snapshot: Snapshot, node: str, pods: Sequence[Network]) -> str:
+    """Why so much would be written that nothing is modelled; "" where it is not."""
+    addresses = sum(len(service.external_ips) + len(service.load_balancer_ingress) for service in objects.services)
+    ports = sum(port.host_port is not None for pod in snapshot.objects.pods if pod.node_name == node for port in pod.ports)
+    counts = {"external addresses of Services": addresses, "published ports of pods": ports, "networks of pods": len(pods)}
+    return next((f"there are more than {WRITTEN:,} {what} (limit WRITTEN)" for what, count in counts.items() if count > WRITTEN), "")
 
 
 def _assumed(found: FoundConfiguration, node: str) -> dict[str, tuple[str, str]]:
@@ -147,11 +170,16 @@ def _assumed(found: FoundConfiguration, node: str) -> dict[str, tuple[str, str]]
     return {name: held for name, held in said.items() if name in found.assumes}
 
 
-def _pod_networks(snapshot: Snapshot, configuration: Configuration) -> tuple[Network, ...]:
-    """The networks that pods have addresses of: as kube-proxy is told, else those of the nodes."""
+def _pod_networks(snapshot: Snapshot, configuration: Configuration) -> tuple[tuple[Network, ...], tuple[str, ...]]:
+    """The networks of pods: those that kube-proxy is told, else those of the nodes, else those around pods; and what is taken so."""
     told = [detector.network for detector in configuration.detectors.values() if detector.network is not None]
     listed = [network for node in snapshot.objects.nodes for network in node.pod_cidrs]
-    return tuple(dict.fromkeys(told or listed))
+    if told or listed:
+        return tuple(dict.fromkeys(told or listed)), ()
+    around = dict.fromkeys(
+        ip_network(f"{address}/{_AROUND[address.version]}", strict=False) for pod in snapshot.objects.pods for address in pod.owned_ips
+    )
+    return tuple(around), (_NETWORKS,) if around else ()
 
 
 def _add_masquerading(nat: Chains, networks: Sequence[Network]) -> None:
@@ -170,10 +198,12 @@ def _add_host_ports(nat: Chains, snapshot: Snapshot, node: str, version: int) ->
     Source: containernetworking/plugins plugins/meta/portmap/portmap_iptables.go.
     """
     pods = [p for p in snapshot.objects.pods if p.node_name == node and not p.host_network and not p.has_ended]
-    published = [(p, a, port) for p in pods for a in p.owned_ips if a.version == version for port in p.ports if port.host_port is not None]
+    found = [(p, a, port) for p in pods for a in p.owned_ips if a.version == version for port in p.ports if port.host_port is not None]
+    # Each is put in front of those before it.
+    published = [one for one in reversed(found) if one[2].host_ip is None or one[2].host_ip.version == version]
     if not published:
         return
-    bits, loopback = (32, "127.0.0.1/32") if version == 4 else (128, "::1/128")
+    bits, loopback = (32, ("127.0.0.1/32",)) if version == 4 else (128, ())
     for name in ("PREROUTING", "OUTPUT"):
         nat.setdefault(name, []).append(f"-A {name} -m addrtype --dst-type LOCAL -j {_HOST_PORTS}")
     comment = '-m comment --comment "CNI portfwd requiring masquerade"'
@@ -186,9 +216,9 @@ def _add_host_ports(nat: Chains, snapshot: Snapshot, node: str, version: int) ->
     for number, (pod, address, port) in enumerate(published, 1):
         chain, protocol = f"CNI-DN-{number}", port.protocol.value
         asked = f"-p {protocol} -m {protocol} --dport {port.host_port}"
-        host = f"-d {port.host_ip}/{bits} " if port.host_ip is not None and port.host_ip.version == version else ""
+        host = f"-d {port.host_ip}/{bits} " if port.host_ip is not None and not port.host_ip.is_unspecified else ""
         network = own if own is not None and address in own else f"{address}/{bits}"
-        marked = [f"-A {chain} -s {source} {asked} -j {_HOST_PORT_MARK}" for source in (network, loopback)]
+        marked = [f"-A {chain} -s {source} {asked} -j {_HOST_PORT_MARK}" for source in (network, *loopback)]
         target = endpoint_text(address, port.container_port)
         named = f'-m comment --comment "{pod.namespace}/{pod.name}"'
         leading.append(f"-A {_HOST_PORTS} {host}{asked} {named} -j {chain}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from tracer.query import Query, parse_destination, parse_source
 from tracer.simulate import trace
 from tracer.snapshot import Snapshot
 from tracer.topology.cluster import Cluster
+from tracer.topology.followed import FOLLOWED, FileChange, FollowedCluster, changes_of
 from tracer.topology.programming import programmed
 from tracer.trace import Disposition, Outcome, Step, Trace
 
@@ -110,7 +112,7 @@ def test_what_nothing_says_is_assumed_and_can_be_set() -> None:
         ("mode:iptables", False),
         ("proxy:1.28", False),
     ]
-    told = {step.made_as for step in steps_of(ask(cluster, OUTSIDE, NODE_PORT, "proxy:1.28")) if step.made_as}
+    told = {step.made_as for step in steps_of(ask(cluster, OUTSIDE, NODE_PORT, "proxy:1.28")) if "kube-proxy" in step.made_as}
     assert told == {"kube-proxy 1.28 iptables"}
 
 
@@ -312,6 +314,148 @@ def test_a_packet_that_comes_to_another_services_rules_is_asked_again_with_them(
     answer = ask(cluster, OUTSIDE, "192.168.0.11:7777")
     assert answer.services == {("default", "web")}
     assert {o.destination.name for o in answer.outcomes if o.destination is not None} == {"web-0", "web-1", "web-2"}
+
+
+# -- what was not recorded is not denied, and what others do is not kube-proxy's ----------------------------------------------------------
+
+
+def lists(made: MadeCluster, kind: str) -> list[dict[str, Any]]:
+    return json.loads(made.files()[f"{kind}.json"])["items"]  # type: ignore[no-any-return]
+
+
+def with_list(made: MadeCluster, kind: str, items: list[dict[str, Any]]) -> MadeCluster:
+    head = {key: value for key, value in json.loads(made.files()[f"{kind}.json"]).items() if key != "items"}
+    made.extra[f"{kind}.json"] = json.dumps({**head, "items": items}).encode()
+    return made
+
+
+def test_without_slices_a_service_without_a_selector_is_not_said_to_have_no_endpoint() -> None:
+    made = selecting(shop())
+    services = lists(made, "services")
+    del services[0]["spec"]["selector"]
+    cluster = cluster_of(with_list(made, "services", services), without=lambda path: no_rules(path) or path == "endpointslices.json")
+    (outcome,) = ask(cluster, INSIDE, WEB).outcomes
+    assert outcome.reason is not None and "it selects no pods" in outcome.reason.text
+    assert outcome.disposition is Disposition.UNKNOWN
+
+
+@pytest.mark.parametrize("left", ["endpointslices", "pods"])
+def test_endpoints_of_a_namespace_that_was_not_listed_are_unknown(left: str) -> None:
+    made = selecting(shop())
+    services = lists(made, "services")
+    services[0]["metadata"]["namespace"] = "elsewhere"
+    made = with_list(made, "services", services)
+    if left == "endpointslices":
+        slices = [one for one in lists(made, "endpointslices") if one["metadata"]["labels"]["kubernetes.io/service-name"] != "web"]
+        made = with_list(made, "endpointslices", slices)
+    cluster = cluster_of(made, without=lambda path: no_rules(path) or (left == "pods" and path == "endpointslices.json"))
+    (outcome,) = ask(cluster, INSIDE, WEB).outcomes
+    assert outcome.reason is not None and "of namespace elsewhere" in outcome.reason.text
+    assert outcome.disposition is Disposition.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("host_ip", "to", "reached"),
+    [
+        ("0.0.0.0", "192.168.0.12:8088", True),
+        ("::", "192.168.0.12:8088", False),
+        ("::", "[fd00:192::c]:8088", True),
+        ("192.168.0.12", "192.168.0.12:8088", True),
+        ("192.168.0.12", "[fd00:192::c]:8088", False),
+        ("192.168.0.99", "192.168.0.12:8088", False),
+    ],
+)
+def test_a_host_port_is_published_at_its_host_ip_alone(host_ip: str, to: str, reached: bool) -> None:
+    made = shop()
+    pods = lists(made, "pods")
+    (pod,) = [item for item in pods if item["metadata"]["name"] == "web-1"]
+    pod["spec"]["containers"][0]["ports"] = [{"containerPort": 8080, "hostPort": 8088, "hostIP": host_ip, "protocol": "TCP"}]
+    source = "external:2001:db8::9" if "[" in to else OUTSIDE
+    (outcome,) = ask(cluster_of(with_list(made, "pods", pods), without=no_rules), source, to).outcomes
+    assert outcome.destination is not None
+    assert (outcome.destination.name == "web-1") is reached
+
+
+@pytest.mark.parametrize("mark", ["kube-router", "replaced", "annotated", "exporter"])
+def test_where_another_may_serve_services_kube_proxy_is_not_taken_to_run(mark: str) -> None:
+    made = shop()
+    if mark == "kube-router":
+        made.pod("kube-router-x", 1, host_network=True).labels["k8s-app"] = "kube-router"
+    elif mark == "exporter":
+        agent(made)
+        made.pod("kube-proxy-exporter-1", 1, host_network=True)
+    elif mark == "replaced":
+        config = {"metadata": {"namespace": "kube-system", "name": "cilium-config"}, "data": {"kube-proxy-replacement": "true"}}
+        made.extra["configmaps.json"] = json.dumps(
+            {"apiVersion": "v1", "kind": "ConfigMapList", "items": [{"kind": "ConfigMap", **config}]}
+        ).encode()
+    else:
+        nodes = lists(made, "nodes")
+        nodes[0]["metadata"]["annotations"] = {"network.cilium.io/ipv4-cilium-host": "10.1.1.9"}
+        made = with_list(made, "nodes", nodes)
+    found = programmed(cluster_of(made, without=no_rules).snapshot, "n1", {})
+    assert found is not None and found.why_not and not found.texts
+
+
+@pytest.mark.parametrize("much", ["addresses", "ports"])
+def test_what_would_be_written_has_a_bound(much: str) -> None:
+    made = shop()
+    if much == "addresses":
+        services = lists(made, "services")
+        services[0]["spec"]["externalIPs"] = [f"203.0.{i // 250}.{i % 250}" for i in range(1_001)]
+        made = with_list(made, "services", services)
+    else:
+        pods = lists(made, "pods")
+        pods[1]["spec"]["containers"][0]["ports"] = [{"containerPort": i, "hostPort": i, "protocol": "TCP"} for i in range(1, 1_002)]
+        made = with_list(made, "pods", pods)
+    snapshot = cluster_of(made, without=no_rules).snapshot
+    why = [found.why_not for node in ("n1", "n2") if (found := programmed(snapshot, node, {})) is not None]
+    assert any("limit WRITTEN" in one for one in why)
+
+
+def test_pods_networks_are_those_around_them_where_nothing_names_them() -> None:
+    cluster = cluster_of(shop(), without=lambda path: no_rules(path) or path == "configmaps.json")
+    answer = ask(cluster, INSIDE, "192.0.2.7:80")
+    assert [a.code for a in answer.assumptions if a.code.startswith("masquerade")] == ["masquerade:non-pod"]
+    (outcome,) = answer.outcomes
+    assert outcome.source_seen is not None and str(outcome.source_seen[0]) == "192.168.0.11"
+
+
+def test_a_word_that_nothing_rests_on_makes_no_other_cluster() -> None:
+    recorded = cluster_of(shop())
+    assert recorded.programmed_as(["masquerade:none", "mode:ipvs"]) is recorded
+    bare = cluster_of(shop(), without=lambda path: no_rules(path) and "/n1/" in path)
+    other = bare.programmed_as(["masquerade:none"])
+    assert other is not bare
+    assert other.stack("n2") is bare.stack("n2")
+
+
+def test_a_followed_cluster_is_modelled_too_and_follows_what_changes() -> None:
+    followed = FollowedCluster(kinds=FOLLOWED)
+    files = {path: text for path, text in shop().files().items() if not no_rules(path)}
+    followed.apply(tuple(changes_of(Snapshot.from_files(files))), now=1.0)
+    assert {step.made_as for step in steps_of(ask(followed.cluster, OUTSIDE, NODE_PORT)) if "kube-proxy" in step.made_as} == {
+        "kube-proxy 1.36 iptables"
+    }
+    change = FileChange(node="n1", name="kube-proxy-version.txt", before=None, after=b"Kubernetes v1.30.2\n")
+    followed.apply([change], now=2.0)
+    assert "kube-proxy 1.30 iptables" in {step.made_as for step in steps_of(ask(followed.cluster, OUTSIDE, NODE_PORT))}
+    dump = shop().files()["nodes/n1/iptables-save.txt"]
+    followed.apply([FileChange(node="n1", name="iptables-save.txt", before=None, after=dump)], now=3.0)
+    assert not any(step.made_as for step in steps_of(ask(followed.cluster, OUTSIDE, NODE_PORT)) if step.file and "/n1/" in step.file)
+
+
+def test_findings_draw_no_conclusion_from_rules_that_nobody_recorded() -> None:
+    made = shop()
+    deny = {"metadata": {"namespace": "default", "name": "deny"}, "spec": {"podSelector": {}, "policyTypes": ["Ingress"]}}
+    made.extra["networkpolicies.json"] = json.dumps(
+        {"apiVersion": "v1", "kind": "NetworkPolicyList", "items": [{"kind": "NetworkPolicy", **deny}]}
+    ).encode()
+    silent = ("configmaps.json", "kube-proxy-mode.txt")
+    answer = ask(cluster_of(made, without=lambda path: no_rules(path) or path.endswith(silent)), OUTSIDE, NODE_PORT, "mode:nftables")
+    found = {f.code: f.text for outcome in answer.outcomes for f in outcome.findings}
+    assert "INVALID_NOT_DROPPED" not in found
+    assert "whether a rule on the path enforces it was not recorded" in found["POLICY_NOT_SEEN_IN_RULES"]
 
 
 # -- the kernel -----------------------------------------------------------------------------------------------------------------------

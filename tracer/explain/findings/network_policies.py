@@ -42,6 +42,7 @@ def _judged(case: Case, outcome: Outcome, place: Place, sent: Packet, others: tu
         return
     seen = outcome.source_seen[0]
     there = _destination(case, place)
+    shown = _MODELLED if any(step.made_as for hop in outcome.hops for step in hop.steps) else _RECORDED
     client = PolicyPeer.of_pod(case.objects, case.client_pod, sent.source) if case.client_pod else None
     kept = client is not None and seen == sent.source
     arriving = client if client is not None and kept else PolicyPeer.of_address(case.objects, seen)
@@ -51,7 +52,7 @@ def _judged(case: Case, outcome: Outcome, place: Place, sent: Packet, others: tu
         verdict = allowed(case.objects, source=here, destination=there, port=place.port, protocol=sent.protocol)
         judged = verdict.egress if direction is Direction.EGRESS else verdict.ingress
         if not judged.allowed and not _itself(case, place):
-            yield _not_told(judged, here, seen) if _asks_for_address(judged, here) else _denied(judged, here, there, place, others)
+            yield _not_told(judged, here, seen) if _asks_for_address(judged, here) else _denied(judged, here, there, place, others, shown)
 
 
 def _asks_for_address(judged: DirectionVerdict, source: PolicyPeer) -> bool:
@@ -90,6 +91,11 @@ def _not_evaluated(others: tuple[OtherPolicy, ...]) -> Finding:
     return finding(code="POLICY_KIND_NOT_EVALUATED", text=text, fix=fix, evidence=tuple(map(str, others[:_MOST])))
 
 
+_RECORDED = "no rule on the path enforces it"
+_MODELLED = "whether a rule on the path enforces it was not recorded"
+_OUTSIDE = {_RECORDED: " outside iptables", _MODELLED: ""}
+
+
 def _named(others: tuple[OtherPolicy, ...]) -> str:
     return some([f"{other} (asked {other.kind.order})" for other in others], _MOST)
 
@@ -103,14 +109,14 @@ def _beside(others: tuple[OtherPolicy, ...]) -> str:
 
 
 def _denied(
-    judged: DirectionVerdict, source: PolicyPeer, destination: PolicyPeer, place: Place, others: tuple[OtherPolicy, ...]
+    judged: DirectionVerdict, source: PolicyPeer, destination: PolicyPeer, place: Place, others: tuple[OtherPolicy, ...], rules: str
 ) -> Finding:
     names = ", ".join(f"{p.namespace}/{p.name}" for p in judged.isolating)
     way = f"leave {source}" if judged.direction is Direction.EGRESS else f"enter {destination} from {source}"
     shown = "to leave the cluster" if place.kind == "outside" else "as delivered"
     text = (
-        f"NetworkPolicy {names} would not let this connection {way}, to {place.ip} port {place.port}, and no rule on the path enforces it: "
-        f"{'; '.join(judged.refusals)}. If the network plugin enforces policies outside iptables, the connection fails although it "
+        f"NetworkPolicy {names} would not let this connection {way}, to {place.ip} port {place.port}, and {rules}: "
+        f"{'; '.join(judged.refusals)}. If the network plugin enforces policies{_OUTSIDE[rules]}, the connection fails although it "
         f"is shown {shown}. {_beside(others)}"
     )
     fix = (

@@ -180,6 +180,8 @@ def _invalid(case: Case, passage: Passage) -> Iterator[Finding]:
     if passage.outcome.disposition is not Disposition.DELIVERED or not passage.dnats or case.sent is None:
         return
     at = passage.dnats[0]
+    if at.step.made_as:
+        return  # what others have on the node, which may drop them, was not recorded
     if case.sent.protocol is not Protocol.TCP or at.hop.node is None or at.hop is passage.outcome.hops[-1]:
         return
     stack, family = case.stack(at.hop), at.hop.packet_in.family

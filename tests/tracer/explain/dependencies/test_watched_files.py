@@ -439,7 +439,15 @@ def test_what_changes_a_part_of_a_stack_touches_who_asked(name: str, before: Clu
 
 def test_modelled_rules_rest_on_all_that_they_follow_from(before: Cluster) -> None:
     """Where no rules of a node are recorded: on every Service, endpoint, node, pod and setting, and on that no file comes."""
-    left = ("iptables-save.txt", "ip6tables-save.txt", "nft-ruleset.txt", "nft-ruleset.json", "ipvsadm-save.txt")
+    left = (
+        "iptables-save.txt",
+        "ip6tables-save.txt",
+        "nft-ruleset.txt",
+        "nft-ruleset.json",
+        "ipvsadm-save.txt",
+        "ipset-save.txt",
+        "ipset-list.txt",
+    )
     files = {path: text for path, text in before.snapshot.files.items() if not path.endswith(left) and "legacy" not in path}
     cluster = Cluster.from_snapshot(Snapshot.from_files(files))
     made = cluster.stack("n1").programmed
