@@ -177,4 +177,4 @@ def test_objects_without_rules_are_not_judged_in_the_first_moment(client: Client
     early.set(nodes={})
     assert "Reading shop" in page(client, early)
     early.set(readings="none")
-    assert "Unknown" in page(client, early)
+    assert "were recorded: what is shown is what kube-proxy" in page(client, early)

@@ -79,7 +79,7 @@ def slice_of(truth: str, nth: int) -> Path:
     with gzip.open(whole(truth)) as file:
         recorded = json.load(file)
     recorded["records"] = some(recorded["records"], nth)
-    part = folder() / truth
+    part = folder() / f"{nth}-{truth}"
     part.write_bytes(gzip.compress(json.dumps(recorded).encode(), 1))
     return part
 
