@@ -54,6 +54,8 @@ FOLLOW = environment.flag("HOPLINE_FOLLOW", default=True)
 # The path only: what is in the file is read when it is needed, and kept nowhere.
 KUBECONFIG = os.environ.get("HOPLINE_KUBECONFIG", "")
 RULES_EVERY_SECONDS = environment.number("HOPLINE_RULES_EVERY_SECONDS", 60)
+# So long a page that is watched waits for the nodes' rules before it shows what the objects say already.
+SETTLE_SECONDS = environment.number("HOPLINE_SETTLE_SECONDS", 5, least=0)
 READER_NAMESPACE = os.environ.get("HOPLINE_READER_NAMESPACE") or "hopline"
 # Pods whose own stacks the node reader reads, where it may (deploy/node-reader/pod-stacks.yaml).
 POD_STACKS = environment.pods("HOPLINE_POD_STACKS")

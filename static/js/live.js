@@ -11,7 +11,7 @@ const clock = (ms) => new Date(ms).toLocaleTimeString("en-GB");
 
 let gen = Number(pill.dataset.gen), held = null, timer = 0, dueAt = 0, fetchedAt = 0, busy = false;
 let source = pill.dataset.state, lost = false, wasStopped = false, steppedAt = 0, pointedAt = 0, readAt = when(pill.dataset.readAt);
-let changedAt = when(pill.dataset.changedAt), said = document.getElementById("live-text").textContent, playback = null;
+let changedAt = when(pill.dataset.changedAt), said = document.getElementById("live-text").textContent, playback = null, followed = "";
 
 // --- the pill: a shape and words -------------------------------------------------------------------------------------
 
@@ -60,12 +60,15 @@ function isEdited() {
   });
 }
 
-async function fetched() {
-  const { answer: had } = (held || part()).dataset, { follow } = part().dataset, step = document.getElementById("inspector")?.dataset.step;
-  const headers = { "HX-Request": "true", "HX-Target": part().id };
+// null: there is nothing new to show; undefined: a change is under way, and is better asked for again in a moment.
+async function fetched(now = "") {
+  const { answer: had } = (held || part()).dataset, step = document.getElementById("inspector")?.dataset.step;
+  // A page that has no answer for a moment follows nothing; the next one follows what this one did.
+  const follow = (followed = part().dataset.follow || followed);
+  const headers = { "HX-Request": "true", "HX-Target": part().id, ...(now && { "Hopline-Now": now }) };
   for (const [name, value] of Object.entries({ Had: had, Follow: follow, Step: step })) if (value) headers[`Hopline-${name}`] = value;
   const answer = await fetch(location.pathname + location.search, { headers, credentials: "same-origin", cache: "no-store" });
-  if (answer.status === 204) return null;
+  if (answer.status === 204) return answer.headers.has("Hopline-Settling") ? undefined : null;
   if (!answer.ok && answer.status !== 404 && answer.status !== 422) throw new Error(answer.status);
   return new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(part().id);
 }
@@ -92,6 +95,7 @@ async function refresh() {
   try {
     const at = location.href, next = await fetched();
     // What was asked meanwhile, or who began to step meanwhile, goes first.
+    if (next === undefined) { fetchedAt = 0; soon(); }
     if (next && at === location.href) held || isHolding() ? hold(next) : apply(next);
   } catch {
     soon(APART * 2);
@@ -151,7 +155,7 @@ document.addEventListener("click", async (event) => {
   // The address may name another step by now than when the held page was fetched.
   const kept = held;
   held = null;
-  const next = await fetched().catch(() => kept);
+  const next = await fetched("1").catch(() => kept);
   if (next) apply(next); else document.getElementById("live-bar").hidden = true;
   show();
 });

@@ -29,7 +29,8 @@ CHROMIUM_FLAGS = (
 @pytest.fixture(scope="package")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """Return a running server with the demonstration clusters loaded; shared by all pages, so leave it as it was."""
-    with live_server(tmp_path_factory.mktemp("live")) as server:
+    # Nodes are read late where every processor is busy: a change is waited for longer than people would.
+    with live_server(tmp_path_factory.mktemp("live"), HOPLINE_SETTLE_SECONDS="20") as server:
         yield server
 
 

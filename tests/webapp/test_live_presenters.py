@@ -171,6 +171,29 @@ def test_what_was_followed_is_found_by_its_id_then_by_its_end() -> None:
     assert before.among([other, new], other.id) is other
 
 
+def test_what_an_answer_lacks_for_a_moment_is_followed_again_when_it_is_back() -> None:
+    mine, likelier, other = path("a", odds="1/5"), path("b", odds="2/5"), path("c", odds="2/5")
+    was = Shown.of({"Hopline-Follow": f"{mine.id}.{end_of(mine)}"}).mark(likelier, "")
+    assert was == f"{likelier.id}.{end_of(likelier)} {mine.id}.{end_of(mine)}"
+    # The page's address names what it shows by now: nobody chose that.
+    lost = Shown.of({"Hopline-Follow": was})
+    assert lost.among([likelier, mine, other], likelier.id) is mine
+    assert lost.mark(mine, likelier.id) == f"{mine.id}.{end_of(mine)}"
+    # As long as it is away, what is shown stays, and the wish with it.
+    assert lost.among([other, likelier], likelier.id) is likelier
+    assert lost.mark(likelier, likelier.id) == was
+    assert lost.among([other], likelier.id) is None
+    assert lost.mark(other, likelier.id) == f"{other.id}.{end_of(other)} {mine.id}.{end_of(mine)}"
+    # Who chooses another path wishes for that.
+    assert lost.among([other, likelier, mine], other.id) is other
+    assert lost.mark(other, other.id) == f"{other.id}.{end_of(other)}"
+
+
+@pytest.mark.parametrize("text", ["", "x", "0123456789", "0123456789.0123456789 x", "0123456789.0123456789  0123456789.0123456789"])
+def test_a_followed_path_that_makes_no_sense_is_none(text: str) -> None:
+    assert Shown.of({"Hopline-Follow": text}) == Shown()
+
+
 @pytest.mark.parametrize("step", ["0", "-1", "x", "1" * 9, ""])
 def test_a_step_that_makes_no_sense_is_none(step: str) -> None:
     assert Shown.of({"Hopline-Step": step}).step is None

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import html
 import re
+import time
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from tests.webapp.live_rows import ASKED, KeptCluster
 from webapp.live import live_sources as live
@@ -87,6 +91,36 @@ def test_who_has_the_answer_gets_no_other(client: Client, shop: KeptCluster) -> 
     assert client.get(f"/c/{shop.row.id}/trace?{ASKED}", headers=had).status_code == 204
     assert client.get(f"/c/{shop.row.id}/trace?{ASKED}", headers=had | {"Hopline-Had": "0"}).status_code == 200
     assert client.get(f"/c/{shop.row.id}/trace?{ASKED}", headers=had | {"Hopline-Had": answered(text)}).status_code == 200
+
+
+def test_a_watched_page_waits_while_a_change_is_under_way(client: Client, shop: KeptCluster) -> None:
+    """Its nodes were read before the change: an answer now would be of two moments."""
+
+    def read(at: float) -> dict[str, Any]:
+        return {node: {"files": {"iptables-save.txt": {"read_at": at}}} for node in shop.row.nodes}
+
+    shop.set(nodes=read(time.time()))
+    had = {"HX-Request": "true", "HX-Target": "trace", "Hopline-Had": attribute(page(client, shop), "data-answer")}
+    api = next(s for s in (shop.object("endpointslices", "default", name) for name in slices(shop, "api")) if s["addressType"] == "IPv4")
+    api["endpoints"] = api["endpoints"][:2]
+    shop.put("endpointslices", "MODIFIED", api)
+    address = f"/c/{shop.row.id}/trace?{ASKED}"
+    waits = client.get(address, headers=had)
+    assert (waits.status_code, waits.headers["Hopline-Settling"]) == (204, "1")
+    # Who opens it, or says Update, sees what there is.
+    assert client.get(address).status_code == 200
+    assert client.get(address, headers=had | {"Hopline-Now": "1"}).status_code == 200
+    shop.set(nodes=read(time.time() + 1))
+    assert client.get(address, headers=had).status_code == 200
+
+
+def test_a_cluster_waits_for_the_first_reading_of_each_node(client: Client) -> None:
+    """The rules of some nodes and not of others are no answer that anybody asked for."""
+    shop = KeptCluster()
+    shop.set(heads={"nodes": {"count": len(shop.row.nodes) + 1}})
+    assert 'aria-label="Reading"' in page(client, shop)
+    shop.set(created_at=timezone.now() - timedelta(seconds=31))
+    assert "Delivered" in page(client, shop)
 
 
 def test_the_same_generation_of_a_cluster_connected_anew_is_another_answer(client: Client, shop: KeptCluster) -> None:

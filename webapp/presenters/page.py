@@ -27,7 +27,7 @@ from webapp.presenters.inspector import Inspector, inspector
 from webapp.presenters.journey import Moment, journey
 from webapp.presenters.legend import Legend, legend
 from webapp.presenters.reasons_for import reason_url
-from webapp.presenters.shown import Shown, end_of
+from webapp.presenters.shown import Shown
 from webapp.presenters.steps import StepItem, step_items
 from webapp.presenters.verdict import Verdict, unchecked, verdict
 from webapp.questions.trace_query import TraceQuery
@@ -157,7 +157,7 @@ def trace_page(answer: Answer, query: TraceQuery, path: str, before: Shown = NOT
 
     *before* is what the browser shows by now: that is followed on where *query* names nothing else, or nothing that there is.
     """
-    looked = _looked(answer, query, path, before)
+    wanted, looked = query.follow, _looked(answer, query, path, before)
     query, here, step, moments, outcome = looked.query, looked.here, looked.step, looked.moments, looked.outcome
     graph = looked.shown.graph(follow=looked.followed.id, detail=query.detail, group=query.group, expand=query.expand, find=query.find)
     picture, failed = _draw(graph, moments, here, path, step)
@@ -184,6 +184,7 @@ def trace_page(answer: Answer, query: TraceQuery, path: str, before: Shown = NOT
         **_words(looked),
         **_choices_of(looked),
         **_record(looked),
+        follow=before.mark(looked.followed, wanted),
     )
 
 
@@ -264,7 +265,6 @@ def _record(looked: _Looked) -> dict[str, Any]:
     document = looked.shown.document
     return {
         "affinity": document.get("affinity") or {},
-        "follow": f"{looked.followed.id}.{end_of(looked.followed)}",
         "depends": _depends(document),
         "generation": looked.shown.generation,
         "taken_at": str(document.get("snapshot", {}).get("taken_at") or ""),

@@ -10,7 +10,7 @@ from tracer.graph import Path, most_likely
 from tracer.patterns import pattern
 from tracer.values import dataclass
 
-_FOLLOWED = pattern(r"(?P<id>[0-9a-f]{10})\.(?P<end>[0-9a-f]{10})", re.ASCII)
+_FOLLOWED = pattern(r"(?P<id>[0-9a-f]{10})\.(?P<end>[0-9a-f]{10})(?: (?P<wish>[0-9a-f]{10}\.[0-9a-f]{10}))?", re.ASCII)
 _STEP = pattern(r"[1-9][0-9]{0,5}", re.ASCII)
 
 
@@ -18,11 +18,13 @@ _STEP = pattern(r"[1-9][0-9]{0,5}", re.ASCII)
 class Shown:
     """The path that is followed, by its id and by where it ends, and the step; nothing for a page that is opened.
 
-    A path has another id as soon as its rules are others; where it ends stays the same.
+    A path has another id as soon as its rules are others; where it ends stays the same. *wish* (``ID.END``) is what was followed
+    before, while an answer lacks it: a moment in which its node's rules are not known must not lead the reader elsewhere for good.
     """
 
     path: str = ""
     end: str = ""
+    wish: str = ""
     step: int | None = None
 
     @classmethod
@@ -33,16 +35,30 @@ class Shown:
         return cls(
             path=followed["id"] if followed else "",
             end=followed["end"] if followed else "",
+            wish=(followed["wish"] or "") if followed else "",
             step=int(step) if _STEP.fullmatch(step) else None,
         )
 
     def among(self, paths: Sequence[Path], wanted: str) -> Path | None:
-        """Return the path with the id *wanted* or the shown one, else the most likely one with the shown one's end; None: nothing fits."""
-        for identity in filter(None, (wanted, self.path)):
-            if found := next((path for path in paths if path.id == identity), None):
+        """Return the path with the id *wanted*, else what was wished or is shown, by its id, then the most likely one with its end.
+
+        None: nothing fits. The address names what is shown (*wanted*), which is no choice of the reader's where a wish stands beside it.
+        """
+        chosen = "" if self.wish and wanted == self.path else wanted
+        if found := next((path for path in paths if path.id == chosen), None):
+            return found
+        for identity, end in (tuple(self.wish.split(".")) if self.wish else ("", ""), (self.path, self.end)):
+            if found := next((path for path in paths if identity and path.id == identity), None):
                 return found
-        same = [path for path in paths if end_of(path) == self.end]
-        return most_likely(same) if same else None
+            if same := [path for path in paths if end and end_of(path) == end]:
+                return most_likely(same)
+        return None
+
+    def mark(self, followed: Path, wanted: str) -> str:
+        """Return what the page keeps of the path it follows now: ``ID.END``, and after a space what it would rather follow."""
+        now, wish = f"{followed.id}.{end_of(followed)}", self.wish or (f"{self.path}.{self.end}" if self.path else "")
+        is_chosen = wanted == followed.id and wanted != self.path
+        return now if is_chosen or wish.partition(".")[2] in ("", end_of(followed)) else f"{now} {wish}"
 
 
 def end_of(path: Path) -> str:

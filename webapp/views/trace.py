@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +21,7 @@ from webapp.answering.document import Answer
 from webapp.answering.trace_answers import NotAnswered
 from webapp.exports.formats import CONTENT_TYPES, ExportError, export, json_parts
 from webapp.http.access import current_owner
+from webapp.live.settling import is_settling
 from webapp.models import LiveSource, Snapshot
 from webapp.presenters.form import KINDS, PROTOCOLS, RESOLVERS, STATES, problems, question_form, summary
 from webapp.presenters.page import TracePage, trace_page, with_origins
@@ -40,6 +42,8 @@ MOST_EXAMPLES = 4
 FIRST_READING = timedelta(seconds=30)
 # A page of a followed cluster wants parts of the answer it shows, or nothing but another answer than that.
 SHOWN_ANSWER, HAD_ANSWER = "Hopline-Answer", "Hopline-Had"
+# Such a page waits while a change is under way (it is told so), but for somebody who asks to see what there is now.
+SETTLING, NOW = "Hopline-Settling", "Hopline-Now"
 
 
 @require_safe
@@ -64,6 +68,8 @@ def trace(request: HtmxHttpRequest, source: str) -> HttpResponse:
     errors, status, page = query.errors, 422 if query.errors else 200, None
     if not errors and not query.is_empty and not is_waiting(row):
         try:
+            if _is_settling(request, row):
+                return HttpResponse(status=204, headers={SETTLING: "1"})
             found = trace_answers.answer(row, query, _generation(request, SHOWN_ANSWER, row))
             if found.generation and found.generation == _generation(request, HAD_ANSWER, row):
                 return HttpResponse(status=204)
@@ -93,12 +99,18 @@ def _generation(request: HtmxHttpRequest, header: str, row: Source) -> str:
     return generation if isinstance(row, LiveSource) and connection == connection_of(row) else ""
 
 
+def _is_settling(request: HtmxHttpRequest, row: Source) -> bool:
+    had = _generation(request, HAD_ANSWER, row)
+    return isinstance(row, LiveSource) and had.isdecimal() and NOW not in request.headers and is_settling(row, int(had), time.time())
+
+
 def is_waiting(row: Source) -> bool:
-    """Return whether *row* is a followed cluster of which nothing is known yet, or for a moment the objects only."""
+    """Return whether *row* is a followed cluster of which nothing is known yet, or for a moment not every node's rules."""
     if not isinstance(row, LiveSource):
         return False
-    only_objects = row.readings != LiveSource.Readings.NONE and not row.nodes and row.state != LiveSource.State.STALE
-    return row.generation == 0 or (only_objects and timezone.now() - row.created_at < FIRST_READING)
+    read, there = sum("/pods/" not in name for name in row.nodes), row.heads.get("nodes", {}).get("count", 0)
+    lacks_nodes = row.readings != LiveSource.Readings.NONE and read < max(there, 1) and row.state != LiveSource.State.STALE
+    return row.generation == 0 or (lacks_nodes and timezone.now() - row.created_at < FIRST_READING)
 
 
 def is_connecting(row: Source) -> bool:
