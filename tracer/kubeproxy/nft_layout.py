@@ -1,7 +1,9 @@
 """How kube-proxy lays out its nftables table: it changed while the mode grew up.
 
-Only the layouts of 1.30 (alpha) and 1.36 are known from real ones. Of a node with another release the recorded table itself tells.
-Source: pkg/proxy/nftables/proxier.go of Kubernetes 1.30 and 1.36.
+Only the layouts of 1.30 (alpha) and 1.36 are known from real ones. Of a node with another release the recorded table itself tells; where
+none was recorded, its source does (``likely_layout``).
+Source: pkg/proxy/nftables/proxier.go of Kubernetes 1.30, 1.33 and 1.36; changes: kubernetes/kubernetes pull requests 132456 (refusals behind
+DNAT, 1.34), 135800 and 136499 (marks in place, hairpin set, 1.36); KEP-1880 (ServiceCIDR objects on by default, 1.33).
 """
 
 from __future__ import annotations
@@ -43,6 +45,23 @@ ALPHA = NftLayout(
     drops_unallocated=False,
     comments_on_firewall=True,
 )
+
+
+_AFTER_DNAT_MINOR, _SERVICE_CIDR_MINOR = 34, 33
+
+
+def likely_layout(release: Release) -> NftLayout | None:
+    """Return the layout of *release*, or of one between those that are known what its source says; None where nothing is known."""
+    if not ALPHA_MINOR < release.minor < NEW_MINOR:
+        return layout_of(release)
+    return NftLayout(
+        filters_after_dnat=release.minor >= _AFTER_DNAT_MINOR,
+        marks_by_chain=True,
+        has_hairpin_set=False,
+        maps_endpoints=False,
+        masquerades_in_services=False,
+        drops_unallocated=release.minor >= _SERVICE_CIDR_MINOR,
+    )
 
 
 def layout_of(release: Release) -> NftLayout | None:

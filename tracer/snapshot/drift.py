@@ -16,7 +16,7 @@ from tracer.kubeproxy.drift.ipvs import compare_bound, compare_servers, compare_
 from tracer.kubeproxy.drift.nftables import compare_nftables
 from tracer.kubeproxy.iptables_rules import iptables_rules
 from tracer.kubeproxy.ipvs_rules import ipvs_state
-from tracer.kubeproxy.nft_layout import ALPHA_MINOR, layout_of
+from tracer.kubeproxy.nft_layout import ALPHA_MINOR, likely_layout
 from tracer.kubeproxy.nftables_rules import nftables_table
 from tracer.kubeproxy.rule_tables import OUT_FILTER, Chains, save_text
 from tracer.limits import DIFFERENCES
@@ -116,7 +116,7 @@ def expected_texts(snapshot: Snapshot, configuration: Configuration) -> Iterator
         yield from _expected_ipvs(snapshot, configuration)
         return
     if configuration.mode == "nftables":
-        if (layout := layout_of(configuration.release)) is None:
+        if (layout := likely_layout(configuration.release)) is None:
             raise UnsupportedError(f"how kube-proxy {configuration.release} lays out its table of nftables is not known")
         tables = (nftables_table(snapshot.objects, configuration, layout, version=v).to_text() for v in configuration.versions)
         yield NFT_TEXT.name, "".join(tables)

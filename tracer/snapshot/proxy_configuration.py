@@ -27,7 +27,7 @@ from tracer.kubeproxy.configuration import (
     Release,
     read_release,
 )
-from tracer.kubeproxy.nft_layout import layout_of
+from tracer.kubeproxy.nft_layout import layout_of, likely_layout
 from tracer.netfilter.nft_json import parse_json
 from tracer.netfilter.nft_print import to_text
 from tracer.packet import Address, Family
@@ -118,8 +118,11 @@ class _Finding:
             self.assumed.append(
                 "no endpoint has hints or serves while it terminates: Endpoints do not tell, and there are no EndpointSlices"
             )
-        if mode == "nftables" and layout_of(release) is None:
-            self.assumed.append(f"how kube-proxy {release} lays out its table: as the recorded table shows")
+        if mode == "nftables" and layout_of(release) is None and likely_layout(release) is not None:
+            self.assumed.append(
+                f"kube-proxy {release}'s table of nftables is laid out as its source has it, or as the recorded one shows: none of that"
+                " release was held against the model"
+            )
         settings = self._settings(container, mode)
         rules = _rules(self._snapshot, self._node)
         node_ips: dict[int, Address] = {a.version: a for a in reversed(self._listed.internal_ips if self._listed else ())}

@@ -20,7 +20,7 @@ from tracer.kube.selected import selected_slices
 from tracer.kubeproxy.configuration import Configuration
 from tracer.kubeproxy.iptables_rules import iptables_rules
 from tracer.kubeproxy.ipvs_rules import ipvs_state
-from tracer.kubeproxy.nft_layout import NftLayout, layout_of
+from tracer.kubeproxy.nft_layout import NftLayout, likely_layout
 from tracer.kubeproxy.nftables_rules import nftables_table
 from tracer.kubeproxy.rule_tables import LARGE, Chains, save_text
 from tracer.limits import WRITTEN
@@ -63,7 +63,7 @@ def programmed(snapshot: Snapshot, node: str, settings: Mapping[str, str], only:
         return Programmed(texts={}, assumed=assumed, why_not=f"what kube-proxy programs in {configuration.mode} mode is not modelled yet")
     if not configuration.release.is_modelled:
         return Programmed(texts={}, assumed=assumed, why_not=f"what kube-proxy {configuration.release} programs is not modelled")
-    layout = layout_of(configuration.release)
+    layout = likely_layout(configuration.release)
     if configuration.mode == "nftables" and layout is None:
         why = f"how kube-proxy {configuration.release} lays out its table of nftables is not known"
         return Programmed(texts={}, assumed=assumed, why_not=why)

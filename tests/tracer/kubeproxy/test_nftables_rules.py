@@ -18,7 +18,7 @@ from tests.tracer.kubeproxy.reference import CONFORMANCE, configuration_of, obje
 from tracer.kube.objects import Objects
 from tracer.kubeproxy.configuration import Configuration, LocalDetector, Release
 from tracer.kubeproxy.drift.nft_meaning import rule_meaning
-from tracer.kubeproxy.nft_layout import ALPHA, NEW, layout_of, layout_shown
+from tracer.kubeproxy.nft_layout import ALPHA, NEW, layout_of, layout_shown, likely_layout
 from tracer.kubeproxy.nftables_rules import nftables_table
 from tracer.netfilter.nft_model import NftTable
 from tracer.netfilter.nft_text import parse_text
@@ -104,7 +104,7 @@ def test_the_text_can_be_loaded(layout, tmp_path: Path) -> None:
 
 @pytest.mark.needs_root
 @pytest.mark.needs_shared
-@pytest.mark.parametrize("layout", [NEW, ALPHA])
+@pytest.mark.parametrize("layout", [NEW, ALPHA, likely_layout(Release(minor=33)), likely_layout(Release(minor=35))])
 @pytest.mark.parametrize(
     "changes",
     [
@@ -141,6 +141,15 @@ def test_the_text_is_spelled_as_nft_lists_it(changes: dict[str, Any], layout, tm
 
 def test_which_layouts_are_known() -> None:
     assert [layout_of(Release(minor=minor)) for minor in (30, 31, 35, 36, 37)] == [ALPHA, None, None, NEW, NEW]
+    assert [likely_layout(Release(minor=minor)) for minor in (29, 30, 36, 37)] == [None, ALPHA, NEW, NEW]
+    between = [likely_layout(Release(minor=minor)) for minor in (31, 32, 33, 34, 35)]
+    assert [one and (one.drops_unallocated, one.filters_after_dnat) for one in between] == [
+        (False, False),
+        (False, False),
+        (True, False),
+        (True, True),
+        (True, True),
+    ]
 
 
 @pytest.mark.parametrize(("device", "spelled"), [("cni0", '"cni0"'), ("veth+", '"veth*"')])

@@ -125,6 +125,22 @@ def test_what_the_snapshot_says_is_not_assumed() -> None:
     assert {step.made_as for step in steps_of(answer) if "kube-proxy" in step.made_as} == {"kube-proxy 1.30 iptables"}
 
 
+@pytest.mark.parametrize(
+    ("release", "sees"),
+    [(30, "timeout"), (31, "timeout"), (33, "timeout"), (34, "connected"), (35, "connected"), (36, "connected")],
+)
+def test_a_table_of_nftables_is_laid_out_by_its_release(release: int, sees: str) -> None:
+    """From 1.34 on refusals stand behind DNAT and spare the node's own packets to the address of a Local balancer."""
+    made = shop()
+    made.service("here", [made.pods[2]], type="LoadBalancer", node_port=30081, lb_ip="198.51.100.8", local=True)
+    for node in made.nodes:
+        node.texts["kube-proxy-mode.txt"], node.texts["kube-proxy-version.txt"] = "nftables\n", f"Kubernetes v1.{release}.2\n"
+    answer = ask(cluster_of(made, without=no_rules), "node:n1", "198.51.100.8:80")
+    assert {outcome.client_sees for outcome in answer.outcomes} == {sees}
+    notes = [note for outcome in answer.outcomes for hop in outcome.hops for note in hop.notes]
+    assert any("laid out as its source has it" in note for note in notes) == (30 < release < 36)
+
+
 def test_the_plugins_masquerading_is_an_assumption() -> None:
     made = shop()
     for node in made.nodes:
