@@ -41,6 +41,8 @@ OTHERS = 8
 """How many other settings of one assumption are offered, and looked at."""
 SERVED = 300_000
 """How much the load balancers of one file may list, each address against each mapping: a backend is 1, a frontend 5, 200 characters 1."""
+COMPARED = 250
+"""Of how many Services a node's rules are compared with what kube-proxy would write for one question: some 1 ms a Service and node."""
 PROGRAMMED = 1_000
 """Services times nodes without recorded rules: of more not all rules are modelled, but those that a question's packets can meet."""
 PROGRAMS = 8

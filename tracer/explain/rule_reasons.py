@@ -55,6 +55,28 @@ REASONS = (
         ),
     ),
     Explanation(
+        code="RULES_DRIFTED",
+        severity=Severity.WARNING,
+        theme=Theme.RULES,
+        title="Rules are not what kube-proxy would write",
+        sentence="Rules that this packet meets differ from what kube-proxy would have programmed for the objects.",
+        meaning=(
+            "Hopline writes kube-proxy's rules for the recorded Services and endpoints once more and compares them with those of the node. "
+            "What differs is missing, altered, left over from an earlier state, or somebody else's among kube-proxy's own.",
+            "What kube-proxy does not write (a firewall, a network plugin) is not compared. Rules that were read before the objects prove "
+            "nothing.",
+        ),
+        confirm=(
+            Check(look_for="Every difference of the node, with what was expected.", command="manage.py drift SNAPSHOT"),
+            _PROXY_LOG,
+        ),
+        fix=(
+            _RESTART,
+            Remedy(action="Find out who writes the foreign rule, and stop it.", trade_off="What it was written for ends as well."),
+        ),
+        sources=(kubernetes_docs("Virtual IPs and Service Proxies", "reference/networking/virtual-ips/"),),
+    ),
+    Explanation(
         code="STALE_RULE_FOR_REMOVED_POD",
         severity=Severity.FAULT,
         theme=Theme.RULES,

@@ -2,8 +2,8 @@
 
 Only the layouts of 1.30 (alpha) and 1.36 are known from real ones. Of a node with another release the recorded table itself tells; where
 none was recorded, its source does (``likely_layout``).
-Source: pkg/proxy/nftables/proxier.go of Kubernetes 1.30, 1.33 and 1.36; changes: kubernetes/kubernetes pull requests 132456 (refusals behind
-DNAT, 1.34), 135800 and 136499 (marks in place, hairpin set, 1.36); KEP-1880 (ServiceCIDR objects on by default, 1.33).
+Source: pkg/proxy/nftables/proxier.go of Kubernetes 1.30, 1.33 and 1.36; changes: kubernetes/kubernetes pull requests 132456 (refusals
+behind DNAT, 1.34), 135800 and 136499 (marks in place, hairpin set, 1.36); KEP-1880 (ServiceCIDR objects on by default, 1.33).
 """
 
 from __future__ import annotations

@@ -6,14 +6,14 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, 
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tracer.assumptions import MODE, PROGRAMMING
+from tracer.assumptions import MODE, PROGRAMMING, PROXY
 from tracer.kept import Kept
 from tracer.kube.endpointslice import Endpoint, EndpointSlice
 from tracer.kube.fields import Network
 from tracer.kube.node import Node
 from tracer.kube.objects import Objects
 from tracer.kube.pod import Pod
-from tracer.limits import KEPT_LOOKS, PROGRAMMED, PROGRAMS, Limits
+from tracer.limits import COMPARED, KEPT_LOOKS, PROGRAMMED, PROGRAMS, Limits
 from tracer.packet import Address, said, unsaid
 from tracer.routing import IPVS_DUMMY, Placement, is_unnamed
 from tracer.snapshot import Snapshot
@@ -26,9 +26,12 @@ from tracer.topology.virtual_names import VirtualNames
 from tracer.values import dataclass
 
 if TYPE_CHECKING:
+    from tracer.snapshot.drift import NodeDrift
     from tracer.topology.programmed import Keys, Programmed
 
 T = TypeVar("T")
+Walked = tuple[str, str, str]
+"""A chain: the file that it stands in, its table and its name."""
 _VIRTUAL_KINDS = {"dummy"}
 _OF_A_POD = "the pod is taken to hold its addresses on one device, and to send everything to its node"
 
@@ -162,6 +165,24 @@ class Cluster:
                 program=self._programmed,
             )
         return self._stacks[node]
+
+    def drift(self, node: str, walked: Collection[Walked] = ()) -> NodeDrift | None:
+        """Return where the rules recorded on *node* are not what kube-proxy would program; None where that is not looked at for a question.
+
+        It is not where rules are modelled, where nothing says which kube-proxy runs, and where there are more Services than ``COMPARED``.
+        *walked* are the chains in which the asker looks for differences.
+        """
+        if self._base is not None:
+            return self._base.drift(node, walked)
+        if not self._is_recorded(node) or self.objects.number_of("Service") > COMPARED:
+            return None
+        return self.once(("drift", node), lambda: self._drift(node))
+
+    def _drift(self, node: str) -> NodeDrift | None:
+        from tracer.snapshot.drift import node_drift
+
+        found = node_drift(self.snapshot, node)
+        return found if found.is_recorded and PROXY not in found.found.assumes else None
 
     def _is_recorded(self, node: str) -> bool:
         from tracer.topology.programmed import has_rules

@@ -7,10 +7,11 @@ its DNS, findings about its nodes) is remembered for the watched one apart, so t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
-from tracer.explain.dependencies.facets import Facet, Legible, Mention, Presence, Reading, Whole
+from tracer.explain.dependencies.facets import Facet, Legible, Mention, Presence, Reading, Rules, Whole
 from tracer.explain.dependencies.routing_facets import Covering
 from tracer.explain.dependencies.watched_objects import ALL, Asked, WatchedObjects
 from tracer.explain.dependencies.watched_routing import WatchedRouting
@@ -47,10 +48,13 @@ from tracer.snapshot.node_files import (
 )
 from tracer.snapshot.proxy_configuration import CONFIGURED_BY
 from tracer.snapshot.wrong_form import WrongForm
-from tracer.topology.cluster import Cluster, Port, stack_of_pod
+from tracer.topology.cluster import Cluster, Port, Walked, stack_of_pod
 from tracer.topology.programmed import MADE_OF, RULE_FILES, Keys, Programmed
 from tracer.topology.stack import NodeStack
 from tracer.topology.virtual_names import VirtualNames
+
+if TYPE_CHECKING:
+    from tracer.snapshot.drift import NodeDrift
 
 FileName = tuple[str, str]
 
@@ -338,6 +342,22 @@ class WatchedCluster(Cluster):
             self.reads.note_object(Asked("Node", "name", node))
             self._stacks[node] = WatchedStack(self._inner.stack(node), self, self.reads)
         return self._stacks[node]
+
+    def drift(self, node: str, walked: Collection[Walked] = ()) -> NodeDrift | None:
+        """Return where the node's rules drifted. What the Service's rules follow from is noted by the walk; kube-proxy's set-up is not."""
+        found = self._inner.drift(node, walked)
+        if found is None:
+            return None
+        self.reads.note_object(Asked("Node", "name", node))
+        for kind in ("ServiceCIDR", "ConfigMap"):
+            self.reads.note_object(Asked(kind, ALL))
+        for name in (PROXY_MODE.name, PROXY_VERSION.name, SYSCTL.name):
+            self.reads.note_file(node, name, Whole())
+        held = {path: name for name, path in self.snapshot.held_files(node).items()}
+        for file, table, chain in walked:
+            if file in held and held[file] not in names(NFT_LISTINGS):  # parts of listings are noted as a whole when they are walked
+                self.reads.note_file(node, held[file], Rules(table, chain))
+        return found
 
     def pod_stack(self, pod: Pod) -> NodeStack | None:
         """Return the own stack of *pod*, watched: whether there is one is whether any file of it is there."""

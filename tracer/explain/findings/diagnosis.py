@@ -14,6 +14,7 @@ from tracer.explain.findings.affinity import findings as _affinity
 from tracer.explain.findings.case import Case, Known
 from tracer.explain.findings.client_address import findings as _client_address
 from tracer.explain.findings.connections import findings as _connections
+from tracer.explain.findings.drifted import findings as _drifted
 from tracer.explain.findings.echoes import findings as _echoes
 from tracer.explain.findings.encapsulation import findings as _encapsulation
 from tracer.explain.findings.hairpin import findings as _hairpin
@@ -55,6 +56,7 @@ THEMES: tuple[Theme, ...] = (
     _echoes,
     _rules_and_objects,
     _whose_rules,
+    _drifted,
     _hairpin,
     _replies,
     _connections,

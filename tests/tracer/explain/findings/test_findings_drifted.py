@@ -1,0 +1,174 @@
+"""RULES_DRIFTED: told where the packet meets what differs, in every mode, and nowhere else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from tests.conftest import PROJECT
+from tracer.explain.dependencies import dependencies_of
+from tracer.explain.findings import diagnose
+from tracer.limits import COMPARED
+from tracer.query import Query, parse_destination, parse_source
+from tracer.simulate import trace
+from tracer.snapshot import Snapshot
+from tracer.topology.cluster import Cluster
+from tracer.topology.followed import FileChange
+from tracer.trace import Finding
+
+NODE = "shop-worker2"
+Change = Callable[[str], str]
+
+
+def files_of(recording: str) -> dict[str, bytes]:
+    folder = PROJECT / "demo" / recording
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def client_of(files: dict[str, bytes]) -> str:
+    """Return the pod that asks: its name is another in every recording."""
+    found = re.search(rb'"name": ?"(client-[a-z0-9]+-[a-z0-9]+)"', files["pods.json"])
+    assert found
+    return f"pod:default/{found[1].decode()}"
+
+
+def question(files: dict[str, bytes], to: str = "svc:default/api:80") -> Query:
+    return Query(source=parse_source(client_of(files)), destination=parse_destination(to))
+
+
+def changed(recording: str, file: str, change: Change) -> dict[str, bytes]:
+    files = files_of(recording)
+    for node in {path.split("/")[1] for path in files if path.startswith("nodes/")}:
+        path = f"nodes/{node}/{file}"
+        text = files[path].decode()
+        assert change(text) != text, node
+        files[path] = change(text).encode()
+    return files
+
+
+def drifted(files: dict[str, bytes], to: str = "svc:default/api:80") -> list[Finding]:
+    cluster = Cluster.from_snapshot(Snapshot.from_files(files))
+    outcomes = diagnose(cluster, trace(cluster, question(files, to))).outcomes
+    return [found for outcome in outcomes for found in outcome.findings if found.code == "RULES_DRIFTED"]
+
+
+def without(pattern: str) -> Change:
+    return lambda text: re.sub(rf"(?m)^[^\n]*{pattern}[^\n]*\n", "", text, count=1)
+
+
+def altered(pattern: str, into: str) -> Change:
+    return lambda text: re.sub(pattern, into, text, count=1)
+
+
+IPTABLES, NFT, SERVERS = "iptables-save.txt", "nft-ruleset.txt", "ipvsadm-save.txt"
+API = r"-m comment --comment \"default/api:http"
+MEETS = {
+    "a mark is missing": (
+        "shop-iptables",
+        IPTABLES,
+        without(rf"-A KUBE-SVC-\S+ ! -s \S+ -d \S+ -p tcp {API}"),
+        "kube-proxy would have written it",
+    ),
+    "odds are altered": (
+        "shop-iptables",
+        IPTABLES,
+        altered(r"(default/api:http -> \S+\" -m statistic --mode random --probability )0\.333\d+", r"\g<1>0.90000000000"),
+        "not as kube-proxy would have written it",
+    ),
+    "somebody's rule": (
+        "shop-iptables",
+        IPTABLES,
+        altered(r"(?m)^(?=\[0:0\] -A KUBE-SERVICES )", "[0:0] -A KUBE-SERVICES -m comment --comment mine -j MARK --set-xmark 0x1/0x1\n"),
+        "somebody else put it among kube-proxy's",
+    ),
+    "everybody's rule": (
+        "shop-iptables",
+        IPTABLES,
+        without(r"-A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN"),
+        "nat KUBE-POSTROUTING",
+    ),
+    "a map without its element": ("shop-nftables", NFT, altered(r"10\.96\.41\.207 \. tcp \. 80 : goto [^,]*,\s*", ""), "map service-ips"),
+    "another endpoint": (
+        "shop-nftables",
+        NFT,
+        altered(r"(?<=chain service-FKIP43JP-default/api/tcp/http \{\n)(.* 0 : 10\.244\.1\.)2", r"\g<1>9"),
+        "chain service-",
+    ),
+    "a server of another weight": (
+        "shop-ipvs",
+        SERVERS,
+        altered(r"(?m)^(-a -t 10\.96\.162\.131:80 -r \S+ -m -w) 1$", r"\1 3"),
+        "virtual server",
+    ),
+}
+MISSES = {
+    "another Service's": ("shop-iptables", IPTABLES, without(r"-A KUBE-SVC-\S+ .*\"default/api-dual:http -> ")),
+    "another Service's, in nftables": ("shop-nftables", NFT, altered(r"10\.96\.193\.164 \. tcp \. 80 : goto [^,]*,\s*", "")),
+    "somebody's rule that is not met": (
+        "shop-iptables",
+        IPTABLES,
+        altered(r"(?m)^(?=\[0:0\] -A KUBE-SERVICES )", "[0:0] -A KUBE-SERVICES -d 192.0.2.1/32 -m comment --comment mine -j DROP\n"),
+    ),
+    "a firewall": (
+        "shop-iptables",
+        IPTABLES,
+        altered(r"(?m)^(?=\[\d+:\d+\] -A POSTROUTING )", "[0:0] -A POSTROUTING -m comment --comment mine -j MARK --set-xmark 0x1/0x1\n"),
+    ),
+}
+
+
+@pytest.mark.parametrize("recording", ["shop-iptables", "shop-nftables", "shop-ipvs", "shop-iptables-v1.30", "shop-iptables-v1.20"])
+def test_a_recorded_node_has_not_drifted(recording: str) -> None:
+    for to in ("svc:default/api:80", "svc:production/public-api:443"):
+        assert not drifted(files_of(recording), to)
+
+
+@pytest.mark.parametrize("fault", MEETS)
+def test_what_the_packet_meets_is_told(fault: str) -> None:
+    recording, file, change, words = MEETS[fault]
+    found = drifted(changed(recording, file, change))
+    assert found
+    assert all(words in one.text for one in found), found[0].text
+    assert all(one.evidence for one in found)
+
+
+@pytest.mark.parametrize("fault", MISSES)
+def test_what_it_does_not_meet_is_not(fault: str) -> None:
+    recording, file, change = MISSES[fault]
+    assert not drifted(changed(recording, file, change))
+
+
+def test_what_another_finding_tells_is_not_told_twice() -> None:
+    """NO_RULE_FOR_VIP says the same, and how old the rules are."""
+    assert not drifted(changed("shop-iptables", IPTABLES, without(rf"-A KUBE-SERVICES -d \S+ -p tcp {API}")))
+
+
+def test_without_a_release_nothing_is_compared() -> None:
+    """What kube-proxy would have written is not known then."""
+    recording, file, change, _ = MEETS["a mark is missing"]
+    files = changed(recording, file, change)
+    for name in ("nodes.json", "pods.json"):
+        files[name] = re.sub(rb"v1\.3\d\.\d+", b"unknown", files[name])
+    assert not drifted(files)
+
+
+def test_more_services_than_are_compared_for_one_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    recording, file, change, _ = MEETS["a mark is missing"]
+    monkeypatch.setattr("tracer.topology.cluster.COMPARED", 5)
+    assert not drifted(changed(recording, file, change))
+    assert COMPARED > 5
+
+
+def test_an_answer_depends_on_the_chains_in_which_differences_were_looked_for() -> None:
+    """A rule that the packet does not match, in a chain that it walks: none of the walk's business, and drift."""
+    files = files_of("shop-iptables")
+    cluster = Cluster.from_snapshot(Snapshot.from_files(files))
+    answer = trace(cluster, question(files))
+    path = f"nodes/{NODE}/{IPTABLES}"
+    before = files[path]
+    after = before.replace(b"[0:0] -A KUBE-FORWARD ", b"[0:0] -A KUBE-FORWARD -s 192.0.2.1/32 -j DROP\n[0:0] -A KUBE-FORWARD ", 1)
+    assert after != before
+    change = FileChange(node=NODE, name=IPTABLES, before=before, after=after, read_at=1.0)
+    assert dependencies_of(cluster, answer).touched_by(change)
