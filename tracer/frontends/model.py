@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import field
 from functools import lru_cache
+from typing import Protocol as Protocol_
 
 from tracer.packet import Address, Packet, Protocol
 from tracer.patterns import pattern
@@ -28,7 +29,7 @@ class Frontend:
 
     *flags* are the list's own words (``DSR``, ``ILB``, ``SourceVIP 10.0.0.5``, ``NodePort`` …). *missing* counts backends that are
     named by an id that no list explains. *text* and *line* are its place in *file*. *scope* is ``internal`` or ``external`` where the list
-    has one entry for clients of the cluster and one for others.
+    has one entry for clients of the cluster and one for others. *made_as*: it was not listed, but modelled as that program would make it.
     """
 
     address: Address | None
@@ -41,6 +42,7 @@ class Frontend:
     file: str = ""
     line: int | None = None
     scope: str = ""
+    made_as: str = ""
 
     def takes(self, packet: Packet) -> bool:
         """Return whether *packet* is for this frontend."""
@@ -52,16 +54,40 @@ class Frontend:
         return self.address == packet.destination or (self.address.is_unspecified and self.address.version == version)
 
 
+class Frontends(Protocol_):
+    """The frontends of one node, listed or modelled (*made_as*). *file* is where they stand, *incomplete* what of it is not known."""
+
+    @property
+    def file(self) -> str: ...
+    @property
+    def incomplete(self) -> str | None: ...
+    @property
+    def made_as(self) -> str: ...
+    @property
+    def shown(self) -> str:
+        """Return in words what it holds."""
+
+    def find(self, packet: Packet, *, inside: bool = True) -> Frontend | None:
+        """Return the frontend that takes *packet*; *inside*: the cluster sent it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontendTable:
     """The frontends of one node. *file* is where they were read.
 
-    *incomplete* says what of it could not be read, so that a frontend that is not there may be one that was not understood.
+    *incomplete* says what of it could not be read, so that a frontend that is not there may be one that was not understood. What is listed
+    is not modelled: *made_as* is empty.
     """
 
     file: str
     frontends: tuple[Frontend, ...]
     incomplete: str | None = None
+    made_as: str = ""
+
+    @property
+    def shown(self) -> str:
+        """Return in words what it holds."""
+        return f"{self.file} lists {len(self.frontends)} frontends"
 
     def find(self, packet: Packet, *, inside: bool = True) -> Frontend | None:
         """Return the frontend that takes *packet*: one that names its address before one for any; *inside*: the cluster sent it."""

@@ -35,6 +35,8 @@ def without_rules(around: Around, walk: Walk, path: DataPath, hook: str) -> Iter
     """Yield the ends of a packet in a node that has *path* instead of rules."""
     node = walk.visit.name
     walk = walk.note(f"no rules: {path.kind.programs} forward packets here ({path.evidence})")
+    if path.table is not None and path.table.made_as:
+        walk = walk.note(f"as {path.table.made_as} would have it; no lists recorded")
     if path.table is None:
         kept = f"whose {path.kind.kept} this snapshot does not hold: {path.kind.wanted}"
         text = f"The data path of node {node} is in {path.kind.programs}, {kept}"
@@ -47,7 +49,10 @@ def without_rules(around: Around, walk: Walk, path: DataPath, hook: str) -> Iter
         return
     if frontend is None:
         shown = at_text(walk.packet.destination, walk.packet.destination_port)
-        text = f"{path.table.file} has no frontend {shown}: {path.kind.programs} forward the packet in a way that no snapshot holds"
+        lacks = f"{path.table.file} has no frontend {shown}"
+        if path.table.made_as:
+            lacks = f"Of the load balancers that kube-proxy would make on node {node} none is for {shown}"
+        text = f"{lacks}: {path.kind.programs} forward the packet in a way that no snapshot holds"
         yield walk.unknown(_unknown(path, text, node))
         return
     yield from _listed(around, walk, path, frontend, hook)
@@ -89,6 +94,8 @@ def _chosen(
         rewrote=rewritten(walk.packet, packet),
         condition=condition,
         names=names,
+        made_as=frontend.made_as,
+        position=1 if frontend.made_as else None,
     )
     place = None
     if pod is not None:
@@ -96,15 +103,13 @@ def _chosen(
     branch = replace(walk, packet=packet, probability=walk.probability * share).step(step)
     if condition is not None:
         said = f"{frontend.file}: {condition}"
-        asked = f"which backend of {frontend.file}:{frontend.line} is chosen"
+        asked = f"which backend of {frontend.file}:{frontend.line or frontend.text} is chosen"
         fork = Fork(question=asked, branch=int(backend.address) * 65536 + backend.port, condition=said, ways=round(1 / share))
         branch = replace(branch, conditions=(*branch.conditions, said), forks=(*branch.forks, fork))
     given = f"backend {backend.address} port {backend.port}" if condition is None else f"{round(1 / share)} backends"
     which = "" if condition is None else "which of them is taken, and "
-    text = (
-        f"{frontend.file} gives {given}{flags}; {which}what {path.kind.programs} do beyond is not in a snapshot "
-        "(not checked against a kernel)"
-    )
+    gives = f"{frontend.made_as} would give" if frontend.made_as else f"{frontend.file} gives"
+    text = f"{gives} {given}{flags}; {which}what {path.kind.programs} do beyond is not in a snapshot (not checked against a kernel)"
     unknown = _unknown(path, text, walk.visit.name)
     branch = replace(branch, unknowns=(*branch.unknowns, unknown))
     return branch.end(Disposition.UNKNOWN, Reason(code=unknown.code, text=text), destination=place)

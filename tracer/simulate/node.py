@@ -59,8 +59,9 @@ class _StackAddresses:
         return known or crossing.stack.some_address(packet.destination.version, crossing.route.device)
 
     def redirect(self, packet: Packet) -> Address | None:
-        crossing = self.crossing
-        return crossing.stack.redirect_address(crossing.in_device, packet.destination.version) if crossing.in_device else None
+        crossing, version = self.crossing, packet.destination.version
+        known = crossing.stack.redirect_address(crossing.in_device, version) if crossing.in_device else None
+        return known or crossing.stack.some_address(version, None)
 
 
 class Surroundings(Protocol):

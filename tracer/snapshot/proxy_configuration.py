@@ -58,7 +58,8 @@ _SERVICE_SUBNET = pattern(r"^ +serviceSubnet: ?[\"']?([0-9a-fA-F.:/,]{1,100})", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundConfiguration:
-    """A node's *configuration*; *said* is what says so, *assumed* what nothing says, each in words.
+    """A node's *configuration*; *said* is what says so, *assumed* what nothing says, each in words. *is_dsr*: on
+    Windows, endpoints answer clients themselves.
 
     *assumes* are the names of the assumptions (tracer.assumptions) among them: what a question may set otherwise. *taken* are the others.
     """
@@ -68,6 +69,7 @@ class FoundConfiguration:
     assumed: tuple[str, ...]
     assumes: frozenset[str] = frozenset()
     taken: tuple[str, ...] = ()
+    is_dsr: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,13 +86,16 @@ class _Settings:
     localhost_node_ports: bool = True
     is_conntrack_liberal: bool = False
     scheduler: str = ""
+    is_dsr: bool = False
 
 
 def proxy_configuration(snapshot: Snapshot, node: str, settings: Mapping[str, str] | None = None) -> FoundConfiguration:
     """Return how kube-proxy is set up on *node*. *settings* are those of assumptions, for what nothing says."""
     found = _Finding(snapshot, node, settings or {})
+    configuration = found.configuration()
     return FoundConfiguration(
-        configuration=found.configuration(),
+        configuration=configuration,
+        is_dsr=found.is_dsr,
         said=tuple(found.said),
         assumed=(*found.assumes.values(), *found.assumed),
         assumes=frozenset(found.assumes),
@@ -109,6 +114,7 @@ class _Finding:
         self.said: list[str] = []
         self.assumed: list[str] = []
         self.assumes: dict[str, str] = {}
+        self.is_dsr = False
 
     def configuration(self) -> Configuration:
         """Return everything that is found."""
@@ -124,6 +130,7 @@ class _Finding:
                 " release was held against the model"
             )
         settings = self._settings(container, mode)
+        self.is_dsr = settings.is_dsr
         rules = _rules(self._snapshot, self._node)
         node_ips: dict[int, Address] = {a.version: a for a in reversed(self._listed.internal_ips if self._listed else ())}
         known = any("-A KUBE-POSTROUTING " in text for text in rules.values())
@@ -274,6 +281,7 @@ def _from_flags(flags: Mapping[str, str]) -> _Settings:
         node_port_addresses=tuple(t for t in flags.get("nodeport-addresses", "").split(",") if t),
         localhost_node_ports=flags.get("iptables-localhost-nodeports", "true") != "false",
         scheduler=flags.get("ipvs-scheduler", ""),
+        is_dsr=flags.get("enable-dsr", "false") in ("", "true"),
     )
 
 
@@ -293,6 +301,7 @@ def _from_value(value: Mapping[str, object], mode: str, source: str) -> _Setting
         localhost_node_ports=_part(value, "iptables").get("localhostNodePorts") is not False,
         is_conntrack_liberal=_part(value, "conntrack").get("tcpBeLiberal") is True,
         scheduler=str(_part(value, "ipvs").get("scheduler") or ""),
+        is_dsr=_part(value, "winkernel").get("enableDSR") is True,
     )
 
 

@@ -13,12 +13,13 @@ from functools import partial
 
 from tracer.errors import ParseError
 from tracer.frontends.kinds import ANTREA, CALICO, CILIUM, HNS, IN_KERNEL_MAPS, IN_SWITCHES, RULES, DataPathKind
-from tracer.frontends.model import FrontendTable
+from tracer.frontends.model import Frontends, FrontendTable
 from tracer.kube.pod import Pod
 from tracer.packet import Family, Packet
 from tracer.snapshot.node_files import FILES_OF_MODE, IPTABLES, LEGACY_IPTABLES, NFT_TEXT, names
 from tracer.snapshot.proxy_mode import proxy_mode
 from tracer.topology.cluster import Cluster
+from tracer.topology.programmed import has_rules
 from tracer.topology.stack import PROXY_TABLE, NodeStack
 from tracer.trace import Unknown
 from tracer.values import dataclass
@@ -37,7 +38,7 @@ class DataPath:
 
     kind: DataPathKind
     evidence: str = ""
-    table: FrontendTable | None = None
+    table: Frontends | None = None
     decides: Callable[[Packet], bool] | None = None
 
 
@@ -143,10 +144,18 @@ def _bpf_enabled(cluster: Cluster) -> tuple[bool, str] | None:
 def _on_windows(cluster: Cluster, stack: NodeStack) -> DataPath | None:
     listed = cluster.node(stack.name)
     if stack.mode == HNS.mode:
-        return _listed(cluster, stack, HNS, f"kube-proxy-mode.txt says {HNS.mode}")
-    if listed is not None and listed.operating_system == "windows":
-        return _listed(cluster, stack, HNS, f"node {stack.name} runs Windows")
-    return None
+        why = f"kube-proxy-mode.txt says {HNS.mode}"
+    elif listed is not None and listed.operating_system == "windows":
+        why = f"node {stack.name} runs Windows"
+    else:
+        return None
+    found = _listed(cluster, stack, HNS, why)
+    is_recorded = any(cluster.snapshot.has_node_file(stack.name, name) for name in HNS.files) or has_rules(cluster.snapshot, stack.name)
+    if is_recorded:
+        return found
+    from tracer.topology.programming import windows_balancers
+
+    return replace(found, table=windows_balancers(cluster.snapshot, stack.name))
 
 
 def _in_kernel_maps(cluster: Cluster, stack: NodeStack) -> DataPath | None:

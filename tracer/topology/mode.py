@@ -55,7 +55,7 @@ def _without_rules(cluster: Cluster, node: str) -> ModeEvidence | None:
         return None
     if path.kind.replay is Replay.RULES or path.decides is not None:
         return None
-    table = (f"{path.table.file} lists {len(path.table.frontends)} frontends",) if path.table is not None else ()
+    table = (path.table.shown,) if path.table is not None else ()
     return ModeEvidence(mode=path.kind.mode, evidence=(path.evidence, *table))
 
 

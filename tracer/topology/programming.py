@@ -23,6 +23,8 @@ from tracer.kubeproxy.ipvs_rules import ipvs_state
 from tracer.kubeproxy.nft_layout import NftLayout, likely_layout
 from tracer.kubeproxy.nftables_rules import nftables_table
 from tracer.kubeproxy.rule_tables import LARGE, Chains, save_text
+from tracer.kubeproxy.userspace_rules import MOST_PORTS, userspace_rules
+from tracer.kubeproxy.windows_balancers import WindowsBalancers
 from tracer.limits import WRITTEN
 from tracer.packet import Family, Packet, endpoint_text
 from tracer.snapshot import Snapshot
@@ -31,6 +33,10 @@ from tracer.topology.programmed import Keys, Programmed, has_rules, services_for
 
 MODELLED = ("iptables", "nftables", "ipvs")
 """The modes whose rules are modelled."""
+_USERSPACE = "userspace"
+_HAVE_USERSPACE = range(20, 26)
+"""The releases whose userspace mode is taken to be 1.20's; 1.26 has none. Source: CHANGELOG-1.26."""
+_OWN_PORTS = "the ports of kube-proxy's own process are numbered here: it draws them when it begins"
 _MASQUERADE_CHAIN = "PLUGIN-MASQUERADE"
 _HOST_PORTS, _HOST_PORT_MASQ, _HOST_PORT_MARK = "CNI-HOSTPORT-DNAT", "CNI-HOSTPORT-MASQ", "CNI-HOSTPORT-SETMARK"
 MAKERS = {_MASQUERADE_CHAIN: "network plugin (assumed)", "CNI-HOSTPORT-": "CNI portmap", "-A CNI-DN-": "CNI portmap"}
@@ -59,9 +65,13 @@ def programmed(snapshot: Snapshot, node: str, settings: Mapping[str, str], only:
         return Programmed(texts={}, assumed={}, why_not=why)
     found = proxy_configuration(snapshot, node, settings)
     configuration, assumed = found.configuration, _assumed(found, node)
-    if configuration.mode not in MODELLED:
+    if configuration.mode not in (*MODELLED, _USERSPACE):
         return Programmed(texts={}, assumed=assumed, why_not=f"what kube-proxy programs in {configuration.mode} mode is not modelled yet")
-    if not configuration.release.is_modelled:
+    if configuration.mode == _USERSPACE and configuration.release.minor not in _HAVE_USERSPACE:
+        return Programmed(
+            texts={}, assumed=assumed, why_not=f"kube-proxy {configuration.release} has no mode {_USERSPACE}, or none that is known"
+        )
+    if not configuration.release.is_modelled and configuration.mode != _USERSPACE:
         return Programmed(texts={}, assumed=assumed, why_not=f"what kube-proxy {configuration.release} programs is not modelled")
     layout = likely_layout(configuration.release)
     if configuration.mode == "nftables" and layout is None:
@@ -70,7 +80,7 @@ def programmed(snapshot: Snapshot, node: str, settings: Mapping[str, str], only:
     pods, networks_taken = _pod_networks(snapshot, configuration)
     masquerades = settings.get(MASQUERADE, NON_POD) == NON_POD
     objects = _told(snapshot.objects, only)
-    if why := _too_much(objects, snapshot, node, pods):
+    if why := _too_much(objects, snapshot, configuration, pods):
         return Programmed(texts={}, assumed=assumed, why_not=why)
     tables, more = _tables(objects, configuration, layout, has_comments=None if only is None else not _is_large(snapshot.objects))
     for version, held in tables.items():
@@ -80,12 +90,26 @@ def programmed(snapshot: Snapshot, node: str, settings: Mapping[str, str], only:
         by=f"kube-proxy {configuration.release} {configuration.mode}",
         texts={family: save_text(tables[4 if family is Family.IP else 6]) for family in Family},
         assumed=assumed,
-        taken=(*found.taken, *(() if snapshot.objects.has_endpoints else (_SELECTED,)), *networks_taken),
+        taken=(
+            *found.taken,
+            *((_OWN_PORTS,) if configuration.mode == _USERSPACE else ()),
+            *(() if snapshot.objects.has_endpoints else (_SELECTED,)),
+            *networks_taken,
+        ),
         pods=pods,
         modes=tuple(mode for mode in MODELLED if mode != "nftables" or layout is not None),
         lacks=partial(_lacked, snapshot.objects, only) if only is not None else lambda packet: frozenset(),
         **more,
     )
+
+
+def windows_balancers(snapshot: Snapshot, node: str) -> WindowsBalancers | None:
+    """Return the load balancers that kube-proxy would make on a Windows node of which none were recorded; None: the objects do not tell."""
+    if next(_why_not(snapshot, node), ""):
+        return None
+    objects, found = snapshot.objects, proxy_configuration(snapshot, node)
+    told = objects if objects.has_endpoints else Objects.of(objects.services, selected_slices(objects.services, objects.pods))
+    return WindowsBalancers(told, found.configuration, is_dsr=found.is_dsr)
 
 
 def _told(objects: Objects, only: Keys | None) -> Objects:
@@ -121,6 +145,8 @@ def _tables(
         tables |= {state.version: state.tables for state in states}
         more["sets"] = "".join(f"{line}\n" for state in states for line in state.save_sets())
         more["virtual"] = to_text(tuple(server for state in states for server in state.servers))
+    elif configuration.mode == _USERSPACE:
+        tables |= {version: userspace_rules(objects, configuration, version=version) for version in versions}
     else:
         tables |= {version: iptables_rules(objects, configuration, version=version, has_comments=has_comments) for version in versions}
     for held in tables.values():
@@ -152,11 +178,13 @@ def _why_not(snapshot: Snapshot, node: str) -> Iterator[str]:
         yield f"node {node} has the annotation {key}, whose agent may serve Services itself, and no kube-proxy is seen to run"
 
 
-def _too_much(objects: Objects, snapshot: Snapshot, node: str, pods: Sequence[Network]) -> str:
+def _too_much(objects: Objects, snapshot: Snapshot, configuration: Configuration, pods: Sequence[Network]) -> str:
     """Why so much would be written that nothing is modelled; "" where it is not."""
     addresses = sum(len(service.external_ips) + len(service.load_balancer_ingress) for service in objects.services)
-    ports = sum(port.host_port is not None for pod in snapshot.objects.pods if pod.node_name == node for port in pod.ports)
+    ports = sum(port.host_port is not None for pod in snapshot.objects.pods if pod.node_name == configuration.node for port in pod.ports)
     counts = {"external addresses of Services": addresses, "published ports of pods": ports, "networks of pods": len(pods)}
+    if configuration.mode == _USERSPACE and sum(len(service.ports) for service in objects.services) > MOST_PORTS:
+        return f"there are more than {MOST_PORTS:,} ports of Services, as many as kube-proxy's process has of its own"
     return next((f"there are more than {WRITTEN:,} {what} (limit WRITTEN)" for what, count in counts.items() if count > WRITTEN), "")
 
 

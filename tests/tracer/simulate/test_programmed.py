@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import PROJECT
 from tests.made_cluster import MadeCluster
 from tests.tracer.simulate.truth import NODES, RULES, all_of, verdict
 from tracer.explain.findings import diagnose
@@ -538,3 +539,92 @@ def test_whether_ipvs_answers_for_an_external_ip_is_unknown_where_the_nodes_subn
     recorded = ("ip-addr.json", "ip-link.json", "ip-route.json", "ip6-route.json")
     answer = ask(cluster_of(made, without=lambda path: no_rules(path) or path.endswith(recorded)), OUTSIDE, "192.168.77.7:80")
     assert [(u.code, u.at.get("file")) for u in answer.unknowns] == [("DATA_MISSING", "ip-addr.json")]
+
+
+# -- modes without a full model: who gets it ---------------------------------------------------------------------------------------------
+
+
+def _questions(cluster: Cluster) -> list[tuple[str, str]]:
+    """Every address of every Service from a pod and a node, and what is reached from outside."""
+    client = next(pod for pod in cluster.objects.pods if pod.name.startswith("client-"))
+    found = []
+    for service in cluster.objects.services:
+        named = [f"svc:{service.namespace}/{service.name}:{port.port}" for port in service.ports if service.cluster_ips]
+        outside = [f"{ingress.ip}:{port.port}" for ingress in service.load_balancer_ingress for port in service.ports]
+        outside += [f"172.18.0.3:{port.node_port}" for port in service.ports if port.node_port]
+        found += [(source, to) for source in (f"pod:{client.namespace}/{client.name}", "node:shop-worker") for to in (*named, *outside)]
+        found += [("external:203.0.113.9", to) for to in outside]
+    return found
+
+
+def _got_by(answer: Trace) -> list[tuple[str, ...]]:
+    return sorted(
+        (str(o.probability), o.disposition.value, str(o.destination and o.destination.ip), str(o.source_seen and o.source_seen[0]))
+        for o in answer.outcomes
+    )
+
+
+@pytest.mark.parametrize("left", ["rules", "nodes"])
+def test_userspace_mode_is_modelled_as_far_as_who_gets_it(left: str) -> None:
+    folder = PROJECT / "demo/shop-userspace-v1.20"
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    told = ("kube-proxy-mode.txt", "kube-proxy-version.txt")
+    away = {p for p in files if p.startswith("nodes/") and (p.endswith((*_RULES, "ss.txt")) if left == "rules" else not p.endswith(told))}
+    recorded = Cluster.from_snapshot(Snapshot.from_files(files))
+    modelled = Cluster.from_snapshot(Snapshot.from_files({path: text for path, text in files.items() if path not in away}))
+    asked = _questions(recorded)
+    assert len(asked) > 80
+    for source, to in asked:
+        assert _got_by(ask(modelled, source, to)) == _got_by(ask(recorded, source, to)), (source, to)
+    answer = ask(modelled, *asked[0])
+    assert {step.made_as for step in steps_of(answer) if step.chain.startswith("KUBE-")} == {"kube-proxy 1.20 userspace"}
+    assert any("draws them when it begins" in note for outcome in answer.outcomes for hop in outcome.hops for note in hop.notes)
+
+
+def test_a_kube_proxy_that_has_no_userspace_mode_models_nothing() -> None:
+    made = shop()
+    for node in made.nodes:
+        node.texts["kube-proxy-mode.txt"] = "userspace\n"
+    answer = ask(cluster_of(made, without=no_rules), INSIDE, WEB)
+    assert {outcome.disposition for outcome in answer.outcomes} == {Disposition.UNKNOWN}
+    assert "has no mode userspace" in str(answer.outcomes[0].reason)
+
+
+def windows(flags: str = "") -> Cluster:
+    """The shop whose first node runs Windows; nothing was recorded there."""
+    made = shop()
+    made.service("here", [made.pods[2]], type="LoadBalancer", node_port=30081, lb_ip="198.51.100.8", local=True)
+    files = {path: text for path, text in made.files().items() if not path.startswith("nodes/n1/")}
+    nodes = json.loads(files["nodes.json"])
+    nodes["items"][0]["status"]["nodeInfo"] = {"operatingSystem": "windows"}
+    files["nodes.json"] = json.dumps(nodes).encode()
+    if flags:
+        files["configmaps.json"] = files["configmaps.json"].replace(b"mode: iptables", f"mode: kernelspace\\n{flags}".encode())
+    return Cluster.from_snapshot(Snapshot.from_files(files))
+
+
+def test_windows_load_balancers_are_modelled_as_far_as_who_gets_it() -> None:
+    for source, to in ((INSIDE, WEB), (OUTSIDE, NODE_PORT)):
+        answer = ask(windows(), source, to)
+        assert [(o.disposition, o.destination and str(o.destination.ip)) for o in answer.outcomes] == [
+            (Disposition.UNKNOWN, "10.1.1.3"),
+            (Disposition.UNKNOWN, "10.1.1.4"),
+            (Disposition.UNKNOWN, "10.1.2.2"),
+        ]
+        assert all(outcome.conditions for outcome in answer.outcomes), "which of them is taken no list tells"
+        (made_as,) = {step.made_as for step in steps_of(answer)}
+        assert made_as == "kube-proxy 1.36 kernelspace (likely)"
+        assert answer.to_dict(with_steps=True)["outcomes"][0]["hops"][-1]["origin"] == "modelled"
+
+
+def test_windows_keeps_what_comes_from_outside_on_the_node_where_the_policy_says_so() -> None:
+    (outcome,) = ask(windows(), OUTSIDE, "192.168.0.11:30081").outcomes
+    assert (outcome.disposition, outcome.destination) == (Disposition.UNKNOWN, None)
+    assert "none is for 192.168.0.11 port 30081" in str(outcome.reason)
+    (inside,) = ask(windows(), INSIDE, "10.96.0.12:80").outcomes
+    assert inside.destination is not None and str(inside.destination.ip) == "10.1.2.2"
+
+
+def test_windows_answers_directly_where_it_is_told_so() -> None:
+    assert "(DSR)" not in str(ask(windows(), INSIDE, WEB).outcomes[0].reason)
+    assert "(DSR)" in str(ask(windows("winkernel:\\n  enableDSR: true"), INSIDE, WEB).outcomes[0].reason)
