@@ -165,6 +165,8 @@ REASONS = (
         title="Windows: only what its lists say",
         sentence="HNS' lists give the address, the backends and their flags; what Windows' virtual switch does with them is not replayed.",
         meaning=(
+            "Where no list was recorded, the load balancers are those that kube-proxy would make of the objects: who may get the packet, "
+            "likely and not checked.",
             "There is no kernel truth for Windows nodes: this reading was built from the tools' documentation and source, and was not yet "
             "checked on a real bundle.",
         ),
