@@ -14,7 +14,7 @@ from tracer.explain.explanation import Severity
 from tracer.explain.findings.case import Case, finding
 from tracer.explain.findings.passage import Passage
 from tracer.explain.findings.rules_and_objects import findings as told_by_objects
-from tracer.kubeproxy.drift.finding import WORDS, Drift
+from tracer.kubeproxy.drift.finding import Drift
 from tracer.kubeproxy.drift.finding import Finding as Difference
 from tracer.kubeproxy.rule_tables import is_ordered
 from tracer.patterns import pattern
@@ -23,6 +23,13 @@ from tracer.trace import Finding, Hop, StackKind
 
 _ADDRESS = pattern(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.])|(?<!\w)[0-9a-f]{0,4}:[0-9a-f:]{1,35}(?![\w])", re.ASCII)
 _TOLD = 3
+_IS = {
+    Drift.MISSING: "something is missing",
+    Drift.STALE: "something is left of an earlier state",
+    Drift.DIFFERENT: "something is altered",
+    Drift.FOREIGN: "something is somebody else's",
+    Drift.LEFTOVER: "something is left of what is gone",
+}
 _FIX = (
     "Look at {log} on node {node} for failed syncs and restart it there, which writes its rules anew; a rule of somebody else's comes back "
     "as long as whoever wrote it runs. manage.py drift and the page Drift tell of all of the node's rules."
@@ -64,9 +71,12 @@ def _about(case: Case, node: str, drift: NodeDrift) -> Sequence[Difference]:
 
 def _told(case: Case, hop: Hop, place: int, drift: NodeDrift, found: Sequence[Difference]) -> Finding:
     about = f" for Service {case.subject.name}" if case.subject else ""
-    said = [f"{one.place}: {one.note or WORDS[one.drift]}" for one in found[:_TOLD]]
-    more = f", and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
-    text = f"On node {hop.node} rules{about} that this packet meets are not what kube-proxy would have programmed ({'; '.join(said)}{more})"
+    said = dict.fromkeys(f"in {one.place} {_IS[one.drift]}" for one in found)
+    more = f", and {len(said) - _TOLD} more" if len(said) > _TOLD else ""
+    text = (
+        f"On node {hop.node} rules{about} that this packet meets are not what kube-proxy would have programmed: "
+        f"{', '.join(list(said)[:_TOLD])}{more}"
+    )
     is_early = drift.rules_read_at is not None and drift.objects_read_at is not None and drift.rules_read_at < drift.objects_read_at
     if is_early:
         text += ". The rules were read before the objects: kube-proxy may have caught up since"

@@ -69,19 +69,19 @@ MEETS = {
         "shop-iptables",
         IPTABLES,
         without(rf"-A KUBE-SVC-\S+ ! -s \S+ -d \S+ -p tcp {API}"),
-        "kube-proxy would have written it",
+        "something is missing",
     ),
     "odds are altered": (
         "shop-iptables",
         IPTABLES,
         altered(r"(default/api:http -> \S+\" -m statistic --mode random --probability )0\.333\d+", r"\g<1>0.90000000000"),
-        "not as kube-proxy would have written it",
+        "something is altered",
     ),
     "somebody's rule": (
         "shop-iptables",
         IPTABLES,
         altered(r"(?m)^(?=\[0:0\] -A KUBE-SERVICES )", "[0:0] -A KUBE-SERVICES -m comment --comment mine -j MARK --set-xmark 0x1/0x1\n"),
-        "somebody else put it among kube-proxy's",
+        "something is somebody else's",
     ),
     "everybody's rule": (
         "shop-iptables",
