@@ -42,7 +42,7 @@ OTHERS = 8
 SERVED = 300_000
 """How much the load balancers of one file may list, each address against each mapping: a backend is 1, a frontend 5, 200 characters 1."""
 COMPARED = 250
-"""Of how many Services a node's rules are compared with what kube-proxy would write for one question: some 1 ms a Service and node."""
+"""Of how many Services, and ten times as many endpoints, a node's rules are compared with what kube-proxy would write for one question."""
 PROGRAMMED = 1_000
 """Services times nodes without recorded rules: of more not all rules are modelled, but those that a question's packets can meet."""
 PROGRAMS = 8

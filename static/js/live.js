@@ -12,6 +12,7 @@ const clock = (ms) => new Date(ms).toLocaleTimeString("en-GB");
 let gen = Number(pill.dataset.gen), held = null, timer = 0, dueAt = 0, fetchedAt = 0, busy = false;
 let source = pill.dataset.state, lost = false, wasStopped = false, steppedAt = 0, pointedAt = 0, readAt = when(pill.dataset.readAt);
 let changedAt = when(pill.dataset.changedAt), said = document.getElementById("live-text").textContent, playback = null, followed = "";
+let waitsSince = 0, patience = 0;
 
 // --- the pill: a shape and words -------------------------------------------------------------------------------------
 
@@ -68,7 +69,13 @@ async function fetched(now = "") {
   const headers = { "HX-Request": "true", "HX-Target": part().id, ...(now && { "Hopline-Now": now }) };
   for (const [name, value] of Object.entries({ Had: had, Follow: follow, Step: step })) if (value) headers[`Hopline-${name}`] = value;
   const answer = await fetch(location.pathname + location.search, { headers, credentials: "same-origin", cache: "no-store" });
-  if (answer.status === 204) return answer.headers.has("Hopline-Settling") ? undefined : null;
+  if (answer.status === 204 && answer.headers.has("Hopline-Settling")) {
+    waitsSince ||= Date.now();
+    patience = Number(answer.headers.get("Hopline-Settling")) * 1000;
+    return undefined;
+  }
+  waitsSince = 0;
+  if (answer.status === 204) return null;
   if (!answer.ok && answer.status !== 404 && answer.status !== 422) throw new Error(answer.status);
   return new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(part().id);
 }
@@ -93,7 +100,7 @@ async function refresh() {
   busy = true;
   fetchedAt = Date.now();
   try {
-    const at = location.href, next = await fetched();
+    const at = location.href, next = await fetched(waitsSince && Date.now() - waitsSince >= patience ? "1" : "");
     // What was asked meanwhile, or who began to step meanwhile, goes first.
     if (next === undefined) { fetchedAt = 0; soon(); }
     if (next && at === location.href) held || isHolding() ? hold(next) : apply(next);

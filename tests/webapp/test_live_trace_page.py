@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.test import Client
 from django.utils import timezone
 
@@ -106,7 +107,10 @@ def test_a_watched_page_waits_while_a_change_is_under_way(client: Client, shop: 
     shop.put("endpointslices", "MODIFIED", api)
     address = f"/c/{shop.row.id}/trace?{ASKED}"
     waits = client.get(address, headers=had)
-    assert (waits.status_code, waits.headers["Hopline-Settling"]) == (204, "1")
+    assert (waits.status_code, waits.headers["Hopline-Settling"]) == (204, str(settings.SETTLE_SECONDS))
+    # A generation that no database holds is none.
+    connection = had["Hopline-Had"].partition(".")[2]
+    assert client.get(address, headers=had | {"Hopline-Had": f"{'9' * 5000}.{connection}"}).status_code == 200
     # Who opens it, or says Update, sees what there is.
     assert client.get(address).status_code == 200
     assert client.get(address, headers=had | {"Hopline-Now": "1"}).status_code == 200

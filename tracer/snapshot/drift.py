@@ -76,8 +76,9 @@ class NodeDrift:
         }
 
 
-def node_drift(snapshot: Snapshot, node: str) -> NodeDrift:
-    """Return where the rules recorded on *node* are not what kube-proxy would program."""
+def node_drift(snapshot: Snapshot, node: str, *, most: int | None = None) -> NodeDrift:
+    """Return where the rules recorded on *node* are not what kube-proxy would program, at most *most* differences (None: ``DIFFERENCES``) one by one."""
+    most = DIFFERENCES if most is None else most
     found = proxy_configuration(snapshot, node)
     configuration = found.configuration
     dumps = tuple(_dumps(snapshot, node, configuration))
@@ -96,8 +97,8 @@ def node_drift(snapshot: Snapshot, node: str) -> NodeDrift:
         node=node,
         found=found,
         compared=tuple(dump.path for dump, one in zip(dumps, compared, strict=False) if one.is_compared and not one.unknown),
-        findings=tuple(findings[:DIFFERENCES]),
-        more=max(0, len(findings) - DIFFERENCES),
+        findings=tuple(findings[:most]),
+        more=max(0, len(findings) - most),
         unknown=tuple(unknown),
         is_recorded=bool(dumps),
         rules_read_at=max(times, default=None),

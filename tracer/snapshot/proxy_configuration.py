@@ -61,7 +61,8 @@ class FoundConfiguration:
     """A node's *configuration*; *said* is what says so, *assumed* what nothing says, each in words. *is_dsr*: on
     Windows, endpoints answer clients themselves.
 
-    *assumes* are the names of the assumptions (tracer.assumptions) among them: what a question may set otherwise. *taken* are the others.
+    *assumes* are the names of the assumptions (tracer.assumptions) among them: what a question may set otherwise. *taken* are the others, *shown* those of
+    them that the node's own rules show.
     """
 
     configuration: Configuration
@@ -69,6 +70,7 @@ class FoundConfiguration:
     assumed: tuple[str, ...]
     assumes: frozenset[str] = frozenset()
     taken: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
     is_dsr: bool = False
 
 
@@ -97,9 +99,10 @@ def proxy_configuration(snapshot: Snapshot, node: str, settings: Mapping[str, st
         configuration=configuration,
         is_dsr=found.is_dsr,
         said=tuple(found.said),
-        assumed=(*found.assumes.values(), *found.assumed),
+        assumed=(*found.assumes.values(), *found.assumed, *found.shown),
         assumes=frozenset(found.assumes),
-        taken=tuple(found.assumed),
+        taken=(*found.assumed, *found.shown),
+        shown=tuple(found.shown),
     )
 
 
@@ -113,6 +116,7 @@ class _Finding:
         self._listed = snapshot.objects.node(node)
         self.said: list[str] = []
         self.assumed: list[str] = []
+        self.shown: list[str] = []
         self.assumes: dict[str, str] = {}
         self.is_dsr = False
 
@@ -215,7 +219,7 @@ class _Finding:
         looks = (found for text in rules.values() for one in (_OWN_SOURCE, _OWN_NFT) if (found := one.search(text)) is not None)
         shown = [network for found in looks for network in _networks(next(filter(None, found.groups())))]
         if shown:
-            self.assumed.append(f"pods are in {', '.join(map(str, shown))}: the node's own rules say so, and nothing else does")
+            self.shown.append(f"pods are in {', '.join(map(str, shown))}: the node's own rules say so, and nothing else does")
         return _by_version(shown)
 
     def _service_cidrs(self, rules: Mapping[int, str]) -> tuple[Network, ...]:
@@ -231,7 +235,7 @@ class _Finding:
         else:
             texts = [told for text in rules.values() for found in _UNALLOCATED.finditer(text) for told in found[1].split(",")]
             if texts:
-                self.assumed.append(f"cluster IPs are of {', '.join(texts)}: the node's own rules say so, and nothing else does")
+                self.shown.append(f"cluster IPs are of {', '.join(texts)}: the node's own rules say so, and nothing else does")
         return tuple(network for text in texts for network in _networks(text))
 
     @property

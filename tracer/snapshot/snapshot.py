@@ -158,6 +158,10 @@ class Snapshot:
         times = (self._read_times.get(o.path) for o in self.layout.objects if o.kind in (kind, None))
         return next((t for t in times if t is not None), None)
 
+    def rules_asked_for_at(self) -> float | None:
+        """Return when an object that Services' rules follow was last seen to change (Unix seconds): only a follower can tell."""
+        return None
+
     def endpoint_changed_at(self, namespace: str, service: str, address: Address) -> float | None:
         """Return when an endpoint of a Service was seen to come, go, or change its readiness (Unix seconds): only a follower can tell."""
         return None

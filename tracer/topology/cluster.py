@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, 
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tracer.assumptions import MODE, PROGRAMMING, PROXY
+from tracer.assumptions import MODE, PROGRAMMING
 from tracer.kept import Kept
 from tracer.kube.endpointslice import Endpoint, EndpointSlice
 from tracer.kube.fields import Network
@@ -45,6 +45,7 @@ def _pod_networks(nodes: Iterable[Node]) -> Iterator[tuple[Network, Address]]:
 
 # What is worked out of all objects of a kind, and the files that say which addresses a node holds.
 _DERIVED = {"node_names": "Node", "_ports": "Node", "_host_pods": "Pod"}
+_EVERY = 1_000_000
 _HELD_FILES = frozenset(names(HELD_ADDRESSES))
 
 
@@ -169,20 +170,30 @@ class Cluster:
     def drift(self, node: str, walked: Collection[Walked] = ()) -> NodeDrift | None:
         """Return where the rules recorded on *node* are not what kube-proxy would program; None where that is not looked at for a question.
 
-        It is not where rules are modelled, where nothing says which kube-proxy runs, and where there are more Services than ``COMPARED``.
+        It is not where rules are modelled, where not everything is known of how kube-proxy is set up or can be compared, and where there
+        are more Services than ``COMPARED`` or ten times as many endpoints.
         *walked* are the chains in which the asker looks for differences.
         """
         if self._base is not None:
             return self._base.drift(node, walked)
-        if not self._is_recorded(node) or self.objects.number_of("Service") > COMPARED:
+        if not self._is_recorded(node) or self.is_too_large_to_compare:
             return None
         return self.once(("drift", node), lambda: self._drift(node))
 
     def _drift(self, node: str) -> NodeDrift | None:
         from tracer.snapshot.drift import node_drift
 
-        found = node_drift(self.snapshot, node)
-        return found if found.is_recorded and PROXY not in found.found.assumes else None
+        found = node_drift(self.snapshot, node, most=_EVERY)
+        is_known = set(found.found.assumed) <= set(found.found.shown) and not found.unknown
+        return found if found.is_recorded and is_known else None
+
+    @cached_property
+    def is_too_large_to_compare(self) -> bool:
+        """Return whether there is too much for a node's rules to be compared with kube-proxy's for one question."""
+        # NB: by names in the texts there are at least as many as there are objects.
+        if self.objects.number_of("Service") > 4 * COMPARED or self.objects.number_of("EndpointSlice") > 10 * COMPARED:
+            return True
+        return len(self.objects.services) > COMPARED or sum(len(s.endpoints) for s in self.objects.slices) > 10 * COMPARED
 
     def _is_recorded(self, node: str) -> bool:
         from tracer.topology.programmed import has_rules

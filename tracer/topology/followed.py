@@ -30,6 +30,7 @@ FOLLOWED = tuple(kind.name for kind in kinds.FOLLOWED)
 
 K = TypeVar("K")
 _ABOUT = "snapshot.json"
+_RULING = kinds.moving(kinds.Follows.SERVICE_RULES)
 _FILES = {kind: f"{plural}.json" for plural, kind in KINDS.items()}
 
 
@@ -92,6 +93,7 @@ class FollowedSnapshot(Snapshot):
         self.renewed_kinds: set[str] = set()
         self._seen_at: dict[tuple[str, str, str], float] = {}
         self._read_at: dict[str, float] = {}
+        self._asked_for_at: float | None = None
         self._endpoints = EndpointTimes()
         self._node_files: dict[str, dict[str, str]] = {}
         self._pod_stacks: dict[str, dict[str, str]] = {}
@@ -125,6 +127,10 @@ class FollowedSnapshot(Snapshot):
         """Return None: followed objects are not read at one moment."""
         return None
 
+    def rules_asked_for_at(self) -> float | None:
+        """Return when an object that Services' rules follow was last seen to change (Unix seconds), None when nobody said."""
+        return self._asked_for_at
+
     def endpoint_changed_at(self, namespace: str, service: str, address: Address) -> float | None:
         """Return when an endpoint of a Service was seen to come, go, or change its readiness (Unix seconds), None when nobody said."""
         return self._endpoints.changed_at(namespace, service, address)
@@ -139,6 +145,8 @@ class FollowedSnapshot(Snapshot):
         replaced = self.kept.put(change.kind, change.namespace, change.name, change.after, origin=Origin(file=path))
         if not replaced.says_the_same:
             self.renewed_kinds.add(change.kind)
+            if change.kind in _RULING and change.seen_at is not None:
+                self._asked_for_at = max(self._asked_for_at or 0.0, change.seen_at)
         self._forget(path)
         self.files.forget(path)
         if change.kind == "Node" and not replaced.says_the_same:

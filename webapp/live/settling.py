@@ -5,6 +5,8 @@ An answer of that moment is of two moments. Shown to somebody who has a whole on
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 
 from tracer.kube.kinds import Follows, moving
@@ -16,19 +18,28 @@ _FOLLOWING = frozenset(file.name for file in READ if file.follows_events)
 _RULING = tuple(f"objects/{FOLDERS[kind]}/" for kind in sorted(moving(Follows.SERVICE_RULES, Follows.WAYS)) if kind in FOLDERS)
 
 
+_LOOKED_BACK = 60.0
+
+
 def is_settling(row: LiveSource, since: int, now: float) -> bool:
     """Return whether what changed after the generation *since* waits for a node that is read well; *now* in Unix seconds.
 
-    Never for longer than ``SETTLE_SECONDS`` after the first of these changes: a cluster that never rests is shown as it is.
+    Not for longer than ``SETTLE_SECONDS`` after the first of these changes, as far as is known: of an object that changes again only the
+    last time is. So whoever asks counts as well (``live.js``): a cluster that never rests is shown as it is.
     """
-    changes = LiveItem.objects.filter(source=row.id, generation__gt=since).values_list("path", "seen_at")
-    changed = [seen_at for path, seen_at in changes.iterator() if path.startswith(_RULING)]
-    if not changed or now - min(changed) >= settings.SETTLE_SECONDS:
-        return False
     read = [_read_at(told) for node, told in row.nodes.items() if not told.get("error") and "/pods/" not in node]
-    return any(0 < at <= max(changed) for at in read)
+    waited_for = min((at for at in read if at > 0), default=None)
+    if waited_for is None:
+        return False
+    changes = LiveItem.objects.filter(source=row.id, generation__gt=since, seen_at__gte=max(waited_for, now - _LOOKED_BACK))
+    pending = [at for path, at in changes.values_list("path", "seen_at").iterator() if path.startswith(_RULING)]
+    return bool(pending) and now - min(pending) < settings.SETTLE_SECONDS
 
 
-def _read_at(told: dict[str, dict[str, dict[str, float]]]) -> float:
-    """Return when a node was last read, in Unix seconds, as far as what follows events goes; 0 where it never was."""
-    return max((file.get("read_at", 0.0) for name, file in told.get("files", {}).items() if name in _FOLLOWING), default=0.0)
+def _read_at(told: dict[str, Any]) -> float:
+    """Return since when everything of a node that follows events was read, in Unix seconds; 0 where nothing ever was.
+
+    What it lacks, and what could not be read, is not waited for.
+    """
+    files = told.get("files", {}).items()
+    return min((f["read_at"] for name, f in files if name in _FOLLOWING and f.get("read_at") and not f.get("error")), default=0.0)

@@ -6,6 +6,7 @@ import time
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -44,6 +45,7 @@ FIRST_READING = timedelta(seconds=30)
 SHOWN_ANSWER, HAD_ANSWER = "Hopline-Answer", "Hopline-Had"
 # Such a page waits while a change is under way (it is told so), but for somebody who asks to see what there is now.
 SETTLING, NOW = "Hopline-Settling", "Hopline-Now"
+_MOST_DIGITS = 19  # of a generation: what the database holds
 
 
 @require_safe
@@ -69,7 +71,7 @@ def trace(request: HtmxHttpRequest, source: str) -> HttpResponse:
     if not errors and not query.is_empty and not is_waiting(row):
         try:
             if _is_settling(request, row):
-                return HttpResponse(status=204, headers={SETTLING: "1"})
+                return HttpResponse(status=204, headers={SETTLING: str(settings.SETTLE_SECONDS)})
             found = trace_answers.answer(row, query, _generation(request, SHOWN_ANSWER, row))
             if found.generation and found.generation == _generation(request, HAD_ANSWER, row):
                 return HttpResponse(status=204)
@@ -101,14 +103,15 @@ def _generation(request: HtmxHttpRequest, header: str, row: Source) -> str:
 
 def _is_settling(request: HtmxHttpRequest, row: Source) -> bool:
     had = _generation(request, HAD_ANSWER, row)
-    return isinstance(row, LiveSource) and had.isdecimal() and NOW not in request.headers and is_settling(row, int(had), time.time())
+    is_one = had.isascii() and had.isdecimal() and len(had) < _MOST_DIGITS
+    return isinstance(row, LiveSource) and is_one and NOW not in request.headers and is_settling(row, int(had), time.time())
 
 
 def is_waiting(row: Source) -> bool:
     """Return whether *row* is a followed cluster of which nothing is known yet, or for a moment not every node's rules."""
     if not isinstance(row, LiveSource):
         return False
-    read, there = sum("/pods/" not in name for name in row.nodes), row.heads.get("nodes", {}).get("count", 0)
+    read, there = sum("/pods/" not in name for name in row.nodes), row.heads.get("nodes", {}).get("count") or 0
     lacks_nodes = row.readings != LiveSource.Readings.NONE and read < max(there, 1) and row.state != LiveSource.State.STALE
     return row.generation == 0 or (lacks_nodes and timezone.now() - row.created_at < FIRST_READING)
 

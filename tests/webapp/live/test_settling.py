@@ -54,9 +54,29 @@ def test_nodes_that_cannot_be_read_are_not_waited_for() -> None:
     assert not is_settling(row, 4, 100.5)
 
 
+def test_what_every_node_was_read_after_is_no_change_under_way() -> None:
+    """An answer that did not change is of a generation long ago: the changes since then are over."""
+    row = source(a=150.0)
+    changed(row, SLICE.replace("api-1", "other"), 5, 100.0)
+    changed(row, SLICE, 9, 160.0)
+    assert is_settling(row, 4, 160.5)
+    row.nodes["a"]["files"]["iptables-save.txt"]["read_at"] = 161.0
+    assert not is_settling(row, 4, 161.5)
+
+
+def test_a_node_is_read_when_all_is_that_follows_events() -> None:
+    row = source(a=99.0)
+    row.nodes["a"]["files"]["ip-route.json"] = {"read_at": 101.0}
+    row.nodes["a"]["files"]["ip6tables-save.txt"] = {"read_at": 1.0, "error": "refused"}
+    changed(row, SLICE, 5, 100.0)
+    assert is_settling(row, 4, 100.5)
+    row.nodes["a"]["files"]["iptables-save.txt"]["read_at"] = 101.0
+    assert not is_settling(row, 4, 101.5)
+
+
 def test_a_cluster_that_never_rests_is_shown(settings: Any) -> None:
     """The bound counts from the first change that the page lacks, however many follow."""
-    row, settings.SETTLE_SECONDS = source(a=99.0), 5
+    row, settings.SETTLE_SECONDS = source(a=99.9), 5
     changed(row, SLICE, 5, 100.0)
     changed(row, SLICE.replace("api-1", "api-2"), 9, 104.5)
     assert is_settling(row, 4, 104.9)

@@ -112,6 +112,10 @@ class WatchedSnapshot(Snapshot):
         """Return whether a file of objects holds what somebody was told instead: a recorded file, which does not change."""
         return self.inner.is_refusal(path)
 
+    def rules_asked_for_at(self) -> float | None:
+        """Return when rules were last asked for: whoever speaks of it notes when the rules were read."""
+        return self.inner.rules_asked_for_at()
+
     def wrong_form(self, path: str) -> WrongForm | None:
         """Return what a file is instead of objects: as ``is_refusal``."""
         return self.inner.wrong_form(path)
@@ -346,7 +350,7 @@ class WatchedCluster(Cluster):
     def drift(self, node: str, walked: Collection[Walked] = ()) -> NodeDrift | None:
         """Return where the node's rules drifted. What the Service's rules follow from is noted by the walk; kube-proxy's set-up is not."""
         found = self._inner.drift(node, walked)
-        if found is None:
+        if self._inner.is_too_large_to_compare:
             return None
         self.reads.note_object(Asked("Node", "name", node))
         for kind in ("ServiceCIDR", "ConfigMap"):
@@ -357,6 +361,8 @@ class WatchedCluster(Cluster):
         for file, table, chain in walked:
             if file in held and held[file] not in names(NFT_LISTINGS):  # parts of listings are noted as a whole when they are walked
                 self.reads.note_file(node, held[file], Rules(table, chain))
+        for file in dict.fromkeys(one.file for one in found.findings if one.file in held) if found is not None else ():
+            self.reads.note_file(node, held[file], Reading())
         return found
 
     def pod_stack(self, pod: Pod) -> NodeStack | None:

@@ -18,6 +18,7 @@ from tracer.frontends.kinds import CILIUM
 from tracer.kube.endpoints import Listed
 from tracer.kube.objects import Objects
 from tracer.kube.pod import Pod
+from tracer.kubeproxy.drift.finding import Finding as Difference
 from tracer.netfilter import model as m
 from tracer.netfilter.dump import Chain, Dump
 from tracer.netfilter.model import Rule
@@ -50,7 +51,8 @@ class Known:
 class Case:
     """One trace and its cluster. Not frozen: it caches what it works out; *unchosen* and *uneven* are kept by node.
 
-    *again* are the answers to other questions that were asked before they were suggested.
+    *again* are the answers to other questions that were asked before they were suggested. *drifted* are the differences that a packet
+    meets, by what came where.
     """
 
     cluster: Cluster
@@ -59,6 +61,7 @@ class Case:
     unchosen: dict[str, tuple[Listed, ...]] = field(default_factory=dict)
     uneven: dict[str | None, str | None] = field(default_factory=dict)
     again: dict[tuple[str, int | None], Trace | None] = field(default_factory=dict)
+    drifted: dict[tuple[object, ...], list[Difference]] = field(default_factory=dict)
 
     @property
     def objects(self) -> Objects:

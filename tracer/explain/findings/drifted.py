@@ -1,7 +1,8 @@
 """Where rules on the packet's way are not what kube-proxy would have programmed: RULES_DRIFTED.
 
-Only what touches the question is told: rules of the Service that was dialled, and rules of nobody's in chains that the packet walked.
-``manage.py drift`` and the page Drift tell of the whole node.
+Only what touches the question is told: what is about the Service that was dialled, or about none, where the packet comes to it. Nothing is
+told where anything that kube-proxy was told is assumed, or not everything could be compared. ``manage.py drift`` and the page Drift tell
+of the whole node, and of what is assumed there.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from tracer.explain.findings.rules_and_objects import findings as told_by_object
 from tracer.kubeproxy.drift.finding import Drift
 from tracer.kubeproxy.drift.finding import Finding as Difference
 from tracer.kubeproxy.rule_tables import is_ordered
+from tracer.packet import Packet, Protocol, endpoint_text
 from tracer.patterns import pattern
 from tracer.snapshot.drift import NodeDrift
-from tracer.trace import Finding, Hop, StackKind
+from tracer.trace import Finding, Hop, StackKind, Step
 
-_ADDRESS = pattern(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.])|(?<!\w)[0-9a-f]{0,4}:[0-9a-f:]{1,35}(?![\w])", re.ASCII)
 _TOLD = 3
+_GRACE_SECONDS = 10.0
+"""So long after a change its rules may still be on their way: kube-proxy gathers what follows closely."""
 _IS = {
     Drift.MISSING: "something is missing",
     Drift.STALE: "something is left of an earlier state",
@@ -34,12 +37,16 @@ _FIX = (
     "Look at {log} on node {node} for failed syncs and restart it there, which writes its rules anew; a rule of somebody else's comes back "
     "as long as whoever wrote it runs. manage.py drift and the page Drift tell of all of the node's rules."
 )
+_TO = pattern(r" -d (\S+?)(?:/(\d{1,3}))? ", re.ASCII)
+_PROTOCOL = pattern(r" -p (\S+) ", re.ASCII)
+_PORT = pattern(r" --dport (\d{1,5}) ", re.ASCII)
+_OPTION = {Protocol.TCP: "-t", Protocol.UDP: "-u", Protocol.SCTP: "--sctp-service"}
 
 
 def findings(case: Case, passage: Passage) -> Iterator[Finding]:
     """Yield one finding for each node on the way whose rules differ where this packet meets them.
 
-    Where another finding tells that rules and objects disagree about endpoints, and how old each is, that is this difference.
+    Where another finding tells that a node's rules and the objects disagree about endpoints, and how old each is, that is this difference.
     """
     seen = set[str]()
     for place, hop in enumerate(passage.outcome.hops):
@@ -51,22 +58,33 @@ def findings(case: Case, passage: Passage) -> Iterator[Finding]:
         if drift is None or (not drift.findings and case.cluster.keeps_answers):
             continue
         chains = {(s.file, s.table, s.chain) for s in hop.steps if s.file is not None and not s.made_as}
-        case.cluster.drift(hop.node, [one for one in chains if is_ordered(one[2])])
         if not chains:
             continue
-        found = [one for one in _about(case, hop.node, drift) if _touches(hop, one)]
-        if found and not any(told_by_objects(case, passage)):
+        case.cluster.drift(hop.node, [one for one in chains if is_ordered(one[2])])
+        found = _touching(case, hop, drift)
+        if found and (found := [one for one in found if one.drift is Drift.FOREIGN or not _is_told(case, passage, hop)]):
             yield _told(case, hop, place, drift, found)
 
 
-def _about(case: Case, node: str, drift: NodeDrift) -> Sequence[Difference]:
-    """The differences of *node* that are of the Service that was dialled, or of none."""
+def _touching(case: Case, hop: Hop, drift: NodeDrift) -> Sequence[Difference]:
+    """The differences that the packet meets on *hop*; many outcomes come there as the same packet and meet the same."""
     own = case.subject.name if case.subject else ""
+    key = (hop.node, own, hop.packet_in, tuple((s.file, s.line, s.table, s.chain, s.verdict) for s in hop.steps))
+    if key not in case.drifted:
+        about = case.known.once(("drift", hop.node or "", own), lambda: _about(drift, own))
+        case.drifted[key] = [one for one in about if _touches(case, hop, one)]
+    return case.drifted[key]
 
-    def chosen() -> list[Difference]:
-        return [one for one in drift.findings if one.service.partition(":")[0] in ("", own)]
 
-    return case.known.once(("drift", node, own), chosen)
+def _about(drift: NodeDrift, own: str) -> list[Difference]:
+    """The differences of a node that are of the Service *own*, or of none."""
+    return [one for one in drift.findings if one.service.partition(":")[0] in ("", own)]
+
+
+def _is_told(case: Case, passage: Passage, hop: Hop) -> bool:
+    """Return whether another finding says that the node's rules and the objects disagree."""
+    told = list(told_by_objects(case, passage))
+    return any(one.hop is None or passage.outcome.hops[one.hop].node == hop.node for one in told)
 
 
 def _told(case: Case, hop: Hop, place: int, drift: NodeDrift, found: Sequence[Difference]) -> Finding:
@@ -77,11 +95,10 @@ def _told(case: Case, hop: Hop, place: int, drift: NodeDrift, found: Sequence[Di
         f"On node {hop.node} rules{about} that this packet meets are not what kube-proxy would have programmed: "
         f"{', '.join(list(said)[:_TOLD])}{more}"
     )
-    is_early = drift.rules_read_at is not None and drift.objects_read_at is not None and drift.rules_read_at < drift.objects_read_at
+    is_early = _is_early(case, drift)
     if is_early:
-        text += ". The rules were read before the objects: kube-proxy may have caught up since"
-    lines = {one.line for one in found if one.line is not None}
-    at = next((n for n, step in enumerate(hop.steps) if step.line in lines and step.file == found[0].file), None)
+        text += ". The rules were read before the objects, or just after they changed: kube-proxy may have caught up since"
+    at = next((n for one in found for n, step in enumerate(hop.steps) if _is_of(step, one) and _is_same(step, one)), None)
     made = finding(
         code="RULES_DRIFTED",
         text=text,
@@ -92,6 +109,16 @@ def _told(case: Case, hop: Hop, place: int, drift: NodeDrift, found: Sequence[Di
     return replace(made, hop=place, step=at)
 
 
+def _is_early(case: Case, drift: NodeDrift) -> bool:
+    """Return whether the rules were read before the objects, or so soon after these changed that kube-proxy may not have followed."""
+    changed_at = case.cluster.snapshot.rules_asked_for_at()
+    if drift.rules_read_at is None:
+        return False
+    if changed_at is not None:
+        return drift.rules_read_at < changed_at + _GRACE_SECONDS
+    return drift.objects_read_at is not None and drift.rules_read_at < drift.objects_read_at
+
+
 def _evidence(one: Difference) -> Iterator[str]:
     if one.text:
         yield f"{one.file}:{one.line} {one.text}" if one.line is not None else f"{one.file} {one.text}"
@@ -99,29 +126,77 @@ def _evidence(one: Difference) -> Iterator[str]:
         yield f"expected: {one.expected}"
 
 
-def _touches(hop: Hop, one: Difference) -> bool:
+# -- what a packet meets --------------------------------------------------------------------------------------------------------------
+
+
+def _touches(case: Case, hop: Hop, one: Difference) -> bool:
     """Return whether the packet of *hop* meets what differs."""
+    steps = [step for step in hop.steps if _is_of(step, one)]
     if one.drift is Drift.FOREIGN:
-        return any(step.file == one.file and step.line == one.line for step in hop.steps)
-    return _is_walked(one, hop) or (bool(one.service) and _speaks_of(one, hop))
-
-
-def _is_walked(one: Difference, hop: Hop) -> bool:
-    """Return whether the packet came to the chain, and every rule of it may count: it is not one with a rule for each Service."""
-    chain = one.place.rpartition(" ")[2]
-    return is_ordered(chain) and any(
-        s.file == one.file and (s.chain == chain or (s.verdict or "").endswith(f" {chain}")) for s in hop.steps
-    )
-
-
-def _speaks_of(one: Difference, hop: Hop) -> bool:
-    """Return whether a rule for each Service, an element or a virtual server is about what the packet was sent to."""
+        return any(_is_same(step, one) for step in steps)
+    kind, _, name = one.place.rpartition(" ")
     packet = hop.packet_in
-    said, address = f"{one.place} {one.text} {one.expected} ", str(packet.destination)
-    behind = r"(?![\w.])" if packet.destination.version == 4 else r"(?![\w.:])"
-    if re.search(rf"(?<![\w.:]){re.escape(address)}{behind}", said):
-        return True
-    # By a node's port no address is named.
-    return re.search(rf"(?:--dport |(?:tcp|udp|sctp)(?: \. |:)){packet.destination_port}(?!\d)", said) is not None and not _ADDRESS.search(
-        said
-    )
+    match kind.split():
+        case [table] if table in ("nat", "filter", "mangle", "raw"):
+            if not _came_to(steps, name):
+                return False
+            return is_ordered(name) or _is_for(case, one.expected or one.text, packet)
+        case [family, _, "chain"] if family in ("ip", "ip6"):
+            return _came_to(steps, name)
+        case [family, _, "set" | "map"] if family in ("ip", "ip6"):
+            return packet.family.value == family and _is_element_for(one.expected or one.text, packet)
+        case ["virtual", "server", option]:
+            return option == _OPTION.get(packet.protocol) and name == endpoint_text(packet.destination, packet.destination_port)
+        case ["set"]:
+            return _is_entry_for(case, name, one.expected or one.text, packet)
+        case ["device"]:
+            return str(packet.destination) in (one.expected, one.text)
+    return False
+
+
+def _is_of(step: Step, one: Difference) -> bool:
+    """Return whether a step is of the file, the family and the table that *one* is told of."""
+    first = one.place.partition(" ")[0]
+    if step.file != one.file or step.made_as:
+        return False
+    return step.family == first if first in ("ip", "ip6") else first not in ("nat", "filter", "mangle", "raw") or step.table == first
+
+
+def _is_same(step: Step, one: Difference) -> bool:
+    """Return whether a step is of the very rule that *one* tells of; a listing as JSON has no lines."""
+    is_there = step.chain == one.place.rpartition(" ")[2]
+    return is_there and (step.line == one.line if one.line is not None else step.rule is not None and step.rule == one.text)
+
+
+def _came_to(steps: Sequence[Step], chain: str) -> bool:
+    return any(step.chain == chain or (step.verdict or "").endswith(f" {chain}") for step in steps)
+
+
+def _is_for(case: Case, rule: str, packet: Packet) -> bool:
+    """Return whether a rule of a chain with rules for all Services asks for what the packet has, as far as kube-proxy's rules ask."""
+    text = f"{rule} "
+    to, protocol, port = _TO.search(text), _PROTOCOL.search(text), _PORT.search(text)
+    if to is not None and to[1] != str(packet.destination):
+        return False
+    if protocol is not None and protocol[1] != packet.protocol.value:
+        return False
+    if port is not None and int(port[1]) != packet.destination_port:
+        return False
+    return "--dst-type LOCAL" not in text or case.objects.node_with_ip(packet.destination) is not None
+
+
+def _is_element_for(text: str, packet: Packet) -> bool:
+    """Return whether an element of an nft set or map is what the packet is looked up by."""
+    key = f"{packet.protocol.value} . {packet.destination_port}"
+    found = re.split(r" : | comment ", text)[0].strip()
+    return found in (str(packet.destination), key, f"{packet.destination} . {key}")
+
+
+def _is_entry_for(case: Case, name: str, text: str, packet: Packet) -> bool:
+    """Return whether an entry of an ipset of kube-proxy's is what the packet is looked up by: its address and port, or a node's port."""
+    if text.partition(",")[0] == str(packet.destination):
+        asked = text.split(",")[1:2]
+        return not asked or asked == [f"{packet.protocol.value}:{packet.destination_port}"] or ":" not in asked[0]
+    number = text.rpartition(":")[2]
+    is_port = "NODE-PORT" in name and name.endswith(packet.protocol.value.upper()) and number == str(packet.destination_port)
+    return is_port and case.objects.node_with_ip(packet.destination) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 
@@ -96,6 +97,18 @@ MEETS = {
         altered(r"(?<=chain service-FKIP43JP-default/api/tcp/http \{\n)(.* 0 : 10\.244\.1\.)2", r"\g<1>9"),
         "chain service-",
     ),
+    "a mark of IPVS mode is missing": (
+        "shop-ipvs",
+        IPTABLES,
+        without(r"-A KUBE-SERVICES .*-m set --match-set KUBE-CLUSTER-IP dst,dst -j KUBE-MARK-MASQ"),
+        "nat KUBE-SERVICES",
+    ),
+    "an entry of a set is missing": (
+        "shop-ipvs",
+        "ipset-save.txt",
+        without(r"add KUBE-CLUSTER-IP 10\.96\.162\.131,tcp:80"),
+        "set KUBE-CLUSTER-IP",
+    ),
     "a server of another weight": (
         "shop-ipvs",
         SERVERS,
@@ -103,7 +116,19 @@ MEETS = {
         "virtual server",
     ),
 }
+NEWEST_NFT = r"(?s)(table ip6 kube-proxy \{.*?chain masquerading \{\n[^\n]*) masquerade fully-random"
 MISSES = {
+    "the other family's": ("shop-nftables", NFT, altered(NEWEST_NFT, r"\1")),
+    "somebody's chain that is not met": (
+        "shop-nftables",
+        NFT,
+        altered(r"(?<=chain service-MU3KH2TP-default/api-dual/tcp/http \{\n)", "\t\tip saddr 192.0.2.1 drop\n"),
+    ),
+    "another port of the address": (
+        "shop-iptables",
+        IPTABLES,
+        without(r"-A KUBE-SERVICES -d \S+ -p udp -m comment --comment \"default/voice:sip cluster IP\""),
+    ),
     "another Service's": ("shop-iptables", IPTABLES, without(r"-A KUBE-SVC-\S+ .*\"default/api-dual:http -> ")),
     "another Service's, in nftables": ("shop-nftables", NFT, altered(r"10\.96\.193\.164 \. tcp \. 80 : goto [^,]*,\s*", "")),
     "somebody's rule that is not met": (
@@ -145,6 +170,30 @@ def test_what_another_finding_tells_is_not_told_twice() -> None:
     assert not drifted(changed("shop-iptables", IPTABLES, without(rf"-A KUBE-SERVICES -d \S+ -p tcp {API}")))
 
 
+def test_a_listing_as_json_has_no_lines() -> None:
+    """There a rule is known by what it says, and one of another chain is not met."""
+    for chain, met in (("services", True), ("service-MU3KH2TP-default/api-dual/tcp/http", False)):
+        files = files_of("shop-nftables")
+        for path in [path for path in files if path.endswith("nft-ruleset.json")]:
+            listing = json.loads(files[path])
+            rule = {
+                "family": "ip",
+                "table": "kube-proxy",
+                "chain": chain,
+                "handle": 9999,
+                "expr": [{"mangle": {"key": {"meta": {"key": "mark"}}, "value": 7}}],
+            }
+            at = next(
+                n
+                for n, one in enumerate(listing["nftables"])
+                if one.get("rule", {}).get("chain") == chain and one["rule"]["family"] == "ip"
+            )
+            listing["nftables"].insert(at, {"rule": rule})
+            files[path] = json.dumps(listing).encode()
+        found = drifted({path: text for path, text in files.items() if not path.endswith(NFT)})
+        assert bool(found) == met, chain
+
+
 def test_without_a_release_nothing_is_compared() -> None:
     """What kube-proxy would have written is not known then."""
     recording, file, change, _ = MEETS["a mark is missing"]
@@ -152,6 +201,35 @@ def test_without_a_release_nothing_is_compared() -> None:
     for name in ("nodes.json", "pods.json"):
         files[name] = re.sub(rb"v1\.3\d\.\d+", b"unknown", files[name])
     assert not drifted(files)
+
+
+def test_without_the_settings_nothing_is_compared() -> None:
+    """What kube-proxy was told, masqueradeAll or its scheduler, is not known then."""
+    recording, file, change, _ = MEETS["a mark is missing"]
+    assert not drifted({path: text for path, text in changed(recording, file, change).items() if path != "configmaps.json"})
+
+
+def test_what_cannot_be_read_is_no_drift() -> None:
+    files = files_of("shop-iptables")
+    files["endpointslices.json"] = files["endpointslices.json"].replace(b'"10.244.2.4"', b'"10.244.2.x"', 1)
+    assert not drifted(files)
+
+
+def test_more_differences_than_are_told_one_by_one() -> None:
+    """The rules of another's in front of those of the Service: they are looked at all the same."""
+    recording, file, change, words = MEETS["a mark is missing"]
+    chains = [f"KUBE-SVC-{number:016}" for number in range(1_100)]
+    rules = "".join(f'[0:0] -A {chain} -m comment --comment "gone/a:http" -j KUBE-MARK-MASQ\n' for chain in chains)
+    heads = "".join(f":{chain} - [0:0]\n" for chain in chains)
+
+    def more(text: str) -> str:
+        text = text.replace(":KUBE-MARK-MASQ", f"{heads}:KUBE-MARK-MASQ", 1)
+        at = text.index("-A KUBE-SERVICES ", text.index("*nat"))
+        at = text.rindex("\n", 0, at) + 1
+        return text[:at] + rules + text[at:]
+
+    found = drifted(changed(recording, file, lambda text: more(change(text))))
+    assert found and all(words in one.text for one in found)
 
 
 def test_more_services_than_are_compared_for_one_question(monkeypatch: pytest.MonkeyPatch) -> None:
