@@ -39,6 +39,18 @@ class Cluster:
         named = "kubernetes.io/service-name"
         return [s for s in self.items("endpointslices") if _key(s, s["metadata"].get("labels", {}).get(named, "")) == _key(service)]
 
+    def let_only_one_stay(self, service: Json) -> None:
+        """Keep the first endpoint of *service*; the other pods are gone."""
+        for found in self.slices(service):
+            kept, gone = (found.get("endpoints") or [])[:1], (found.get("endpoints") or [])[1:]
+            found["endpoints"] = kept
+            self.remove_pods({address for endpoint in gone for address in endpoint["addresses"]})
+
+    def remove_pods(self, addresses: set[str]) -> None:
+        """Remove the pods that have one of *addresses*."""
+        pods = self.items("pods")
+        pods[:] = [pod for pod in pods if not addresses & _addresses(pod)]
+
     def services(self, *types: str) -> list[Json]:
         """Return the Services of *types* that have ready endpoints, but the cluster's own."""
         return [
@@ -63,6 +75,11 @@ def _key(value: Json, name: str | None = None) -> str:
     return f"{value['metadata'].get('namespace', '')}/{value['metadata']['name'] if name is None else name}"
 
 
+def _addresses(pod: Json) -> set[str]:
+    status = pod.get("status", {})
+    return {status.get("podIP", ""), *(one.get("ip", "") for one in status.get("podIPs") or ())} - {""}
+
+
 def _endpoints(cluster: Cluster, service: Json) -> Iterator[Json]:
     for found in cluster.slices(service):
         yield from found.get("endpoints") or ()
@@ -78,6 +95,11 @@ def _selects_nobody(cluster: Cluster, service: Json) -> str:
 def _none_ready(cluster: Cluster, service: Json) -> str:
     for endpoint in _endpoints(cluster, service):
         endpoint["conditions"] = {"ready": False, "serving": False, "terminating": False}
+        for pod in cluster.items("pods"):
+            if set(endpoint["addresses"]) & _addresses(pod):
+                for condition in pod["status"].get("conditions") or ():
+                    if condition["type"] in ("Ready", "ContainersReady"):
+                        condition["status"] = "False"
     return "none of its pods is ready"
 
 
@@ -100,15 +122,13 @@ def _policy(cluster: Cluster, service: Json) -> str:
 
 def _internal_local(cluster: Cluster, service: Json) -> str:
     service["spec"]["internalTrafficPolicy"] = "Local"
-    for found in cluster.slices(service):
-        found["endpoints"] = (found.get("endpoints") or [])[:1]
+    cluster.let_only_one_stay(service)
     return "internalTrafficPolicy Local, and an endpoint on one node only"
 
 
 def _external_local(cluster: Cluster, service: Json) -> str:
     service["spec"]["externalTrafficPolicy"] = "Local"
-    for found in cluster.slices(service):
-        found["endpoints"] = (found.get("endpoints") or [])[:1]
+    cluster.let_only_one_stay(service)
     return "externalTrafficPolicy Local, and an endpoint on one node only"
 
 
@@ -137,8 +157,7 @@ def _other_proxy(cluster: Cluster, service: Json) -> str:
 def _gone_pod(cluster: Cluster, service: Json) -> str:
     endpoint = next(_endpoints(cluster, service))
     gone = endpoint["addresses"][0]
-    pods = cluster.items("pods")
-    pods[:] = [pod for pod in pods if pod.get("status", {}).get("podIP") != gone]
+    cluster.remove_pods({gone})
     return f"an endpoint, {gone}, is of a pod that is no more"
 
 
@@ -172,9 +191,13 @@ def plant(cluster: Cluster, random: Random, count: int = FAULTS) -> list[Json]:
         types, change = KINDS[kind]
         taken = {one["service"] for one in planted}
         free = [service for service in cluster.services(*types) if _key(service) not in taken]
-        if free and len(planted) < count:
-            service = random.choice(free)
-            planted.append({"kind": kind, "service": _key(service), "what": change(cluster, service)})
+        random.shuffle(free)
+        for service in free if len(planted) < count else ():
+            before = json.dumps(cluster.objects, sort_keys=True)
+            what = change(cluster, service)
+            if json.dumps(cluster.objects, sort_keys=True) != before:  # it may have been so already
+                planted.append({"kind": kind, "service": _key(service), "what": what})
+                break
     return planted
 
 
@@ -185,6 +208,10 @@ def main() -> int:
     parser.add_argument("target", type=Path)
     parser.add_argument("--seed", type=int, default=None)
     options = parser.parse_args()
+    if not (options.source / "services.json").exists():
+        parser.error(f"{options.source} holds no services.json")
+    if options.target.exists():
+        parser.error(f"{options.target} is there already")
     seed = secrets.randbelow(2**31) if options.seed is None else options.seed
     cluster = Cluster(options.source)
     planted = plant(cluster, Random(seed))

@@ -48,6 +48,10 @@ class Passing(Protocol):
         """Return the packet as it came in."""
 
     @property
+    def packet_in(self) -> Packet:
+        """Return the packet as it came to the stack, before any rule of it."""
+
+    @property
     def recent(self) -> frozenset[tuple[str, str, str]]:
         """Return what lists remember, as (stack, list, entry)."""
 

@@ -69,14 +69,15 @@ ADDRESS = ("--from", "external:203.0.113.10", "--to", "10.96.0.10:53")
 @pytest.mark.parametrize(
     ("recording", "more", "needed"),
     [
-        ("shop-iptables", ("--format", "json"), set()),
-        ("shop-iptables", ("--format", "json", "--steps"), {STATIONS}),
-        ("shop-iptables", ("--format", "text"), {TEXT}),
-        ("shop-nftables", ("--format", "json"), {NFT}),
-        ("shop-ipvs", ("--format", "json"), {IPVS}),
+        ("shop-iptables", ("--format", "json"), {YAML}),
+        ("shop-iptables", ("--format", "json", "--steps"), {YAML, STATIONS}),
+        ("shop-iptables", ("--format", "text"), {YAML, TEXT}),
+        ("shop-nftables", ("--format", "json"), {YAML, NFT}),
+        ("shop-ipvs", ("--format", "json"), {YAML, IPVS}),
     ],
 )
 def test_only_what_the_snapshot_has_is_imported(recording: str, more: tuple[str, ...], needed: set[str]) -> None:
+    """kube-proxy's settings, with which the rules on the way are compared, are YAML in a ConfigMap."""
     found = modules(DEMO / recording, "--from", "node:shop-worker", "--to", "svc:kube-system/kube-dns:53", *more)
     assert begins(found, *NEVER) == []
     assert ONLY_WHERE_NEEDED & found == needed

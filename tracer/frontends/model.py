@@ -55,7 +55,7 @@ class Frontend:
 
 
 class Frontends(Protocol_):
-    """The frontends of one node, listed or modelled (*made_as*). *file* is where they stand, *incomplete* what of it is not known."""
+    """The frontends of one node, listed or modelled (*made_as*, *notes*). *file* is where they stand, *incomplete* what is not known."""
 
     @property
     def file(self) -> str: ...
@@ -63,6 +63,8 @@ class Frontends(Protocol_):
     def incomplete(self) -> str | None: ...
     @property
     def made_as(self) -> str: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
     @property
     def shown(self) -> str:
         """Return in words what it holds."""
@@ -76,13 +78,14 @@ class FrontendTable:
     """The frontends of one node. *file* is where they were read.
 
     *incomplete* says what of it could not be read, so that a frontend that is not there may be one that was not understood. What is listed
-    is not modelled: *made_as* is empty.
+    is not modelled: *made_as* is empty, and *notes* say what else is to be known of it.
     """
 
     file: str
     frontends: tuple[Frontend, ...]
     incomplete: str | None = None
     made_as: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def shown(self) -> str:

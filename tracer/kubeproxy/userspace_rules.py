@@ -1,7 +1,8 @@
 """kube-proxy's iptables rules of one family in userspace mode: each Service port leads to a port of kube-proxy's own process.
 
 Which port that is kube-proxy draws when it begins: here they are numbered, and stand for whichever it is. Services without endpoints have
-rules as well, since the process accepts before it looks for one. Traffic policies, source ranges and hints are not looked at.
+rules as well, since the process accepts before it looks for one. Of a Service with two cluster IPs only the first is served, SCTP is not.
+Traffic policies, source ranges and hints are not looked at.
 Source: pkg/proxy/userspace/proxier.go of Kubernetes 1.20, and what recordings of 1.20 show.
 """
 
@@ -14,7 +15,7 @@ from tracer.kube.objects import Objects
 from tracer.kubeproxy.configuration import Configuration
 from tracer.kubeproxy.programmed_port import ProgrammedPort, programmed_ports
 from tracer.kubeproxy.rule_tables import Chains
-from tracer.packet import Address, endpoint_text
+from tracer.packet import Address, Protocol, endpoint_text
 
 FIRST_PORT, MOST_PORTS = 40_000, 20_000
 _LAST = "handle service NodePorts; NOTE: this must be the last rule in the chain"
@@ -34,9 +35,14 @@ def userspace_rules(objects: Objects, configuration: Configuration, *, version: 
             f'-A {hook} -m addrtype --dst-type LOCAL -m comment --comment "{_LAST}" -j KUBE-NODEPORT-{by}',
         ]
     held["INPUT"] = ['-A INPUT -m comment --comment "Ensure that non-local NodePort traffic can flow" -j KUBE-NODEPORT-NON-LOCAL']
-    for number, port in zip(range(MOST_PORTS), programmed_ports(objects, configuration, version=version), strict=False):
+    served = (p for p in programmed_ports(objects, configuration, version=version) if _is_served(p))
+    for number, port in zip(range(MOST_PORTS), served, strict=False):
         _add(nat, held, port, own, FIRST_PORT + number)
     return {"mangle": {}, "filter": held, "nat": nat}
+
+
+def _is_served(port: ProgrammedPort) -> bool:
+    return port.cluster_ip == port.service.cluster_ips[0] and port.port.protocol in (Protocol.TCP, Protocol.UDP)
 
 
 def _add(nat: Chains, held: Chains, port: ProgrammedPort, own: Address, number: int) -> None:

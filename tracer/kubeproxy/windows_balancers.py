@@ -8,29 +8,48 @@ Source: pkg/proxy/winkernel/proxier.go of Kubernetes 1.36; "Networking on Window
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 
 from tracer.frontends.model import Backend, Frontend
-from tracer.kube.endpoints import PortEndpoint, categorise
+from tracer.kube.endpoints import PortEndpoint, categorise, ready_of
+from tracer.kube.endpointslice import EndpointSlice
 from tracer.kube.objects import Objects
+from tracer.kube.service import Service
 from tracer.kubeproxy.configuration import Configuration
 from tracer.kubeproxy.programmed_port import ProgrammedPort, programmed_ports
 from tracer.packet import Address, Packet
 
 
 class WindowsBalancers:
-    """The load balancers of one node, made when a packet asks for them. *objects* are all of the cluster's."""
+    """The load balancers of one node, made when a packet asks for them. *objects* are all of the cluster's, *slices_of* lists endpoints.
 
-    incomplete: str | None = None
+    *notes* say what is assumed of kube-proxy and of the endpoints. *incomplete*: an object that cannot be read may ask for more.
+    """
 
-    def __init__(self, objects: Objects, configuration: Configuration, *, is_dsr: bool) -> None:
+    def __init__(
+        self,
+        objects: Objects,
+        configuration: Configuration,
+        slices_of: Callable[[Sequence[Service]], Sequence[EndpointSlice]],
+        *,
+        is_dsr: bool,
+        notes: tuple[str, ...] = (),
+    ) -> None:
         self._objects = objects
         self._configuration = configuration
+        self._slices_of = slices_of
+        self.notes = notes
         self._flags = ("DSR",) if is_dsr else ()
         self.file = f"modelled/{configuration.node}/hns"
         self.made_as = f"kube-proxy {configuration.release} kernelspace (likely)"
+
+    @property
+    def incomplete(self) -> str | None:
+        """Return which object cannot be read, None where there is none."""
+        fault = next(iter(self._objects.faults), None)
+        return None if fault is None else f"{fault}: it may be of a Service or its endpoints"
 
     @property
     def shown(self) -> str:
@@ -46,7 +65,7 @@ class WindowsBalancers:
         services = [service for service, _ in self._objects.services_with_address(packet.destination)]
         if packet.destination_port is not None and packet.destination in self._own:
             services += [s for s, _ in self._objects.services_with_node_port(packet.destination_port, packet.protocol)]
-        some = Objects.of(services, [one for service in services for one in self._objects.slices_of(*service.key)])
+        some = Objects.of(services, self._slices_of(services))
         for port in programmed_ports(some, self._configuration, version=packet.destination.version):
             yield from self._balancers(port)
 
@@ -56,7 +75,8 @@ class WindowsBalancers:
         return frozenset(listed.ips if listed is not None else ())
 
     def _balancers(self, port: ProgrammedPort) -> Iterator[Frontend]:
-        listed = tuple(replace(e, zone_hints=(), node_hints=()) for e in port.listed)
+        known = port.listed if self._configuration.release.uses_terminating else ready_of(port.listed)
+        listed = tuple(replace(e, zone_hints=(), node_hints=()) for e in known)
         used = categorise(listed, uses_cluster=True, uses_local=True, node=self._configuration.node, zone=self._configuration.zone)
         every, local = used.cluster or (), used.local or ()
         outside = local if port.is_external_local else every

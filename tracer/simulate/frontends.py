@@ -36,7 +36,8 @@ def without_rules(around: Around, walk: Walk, path: DataPath, hook: str) -> Iter
     node = walk.visit.name
     walk = walk.note(f"no rules: {path.kind.programs} forward packets here ({path.evidence})")
     if path.table is not None and path.table.made_as:
-        walk = walk.note(f"as {path.table.made_as} would have it; no lists recorded")
+        assumed = (f"assumed: {one}" for one in path.table.notes)
+        walk = walk.note(f"as {path.table.made_as} would have it; no lists recorded", *assumed)
     if path.table is None:
         kept = f"whose {path.kind.kept} this snapshot does not hold: {path.kind.wanted}"
         text = f"The data path of node {node} is in {path.kind.programs}, {kept}"
@@ -51,7 +52,7 @@ def without_rules(around: Around, walk: Walk, path: DataPath, hook: str) -> Iter
         shown = at_text(walk.packet.destination, walk.packet.destination_port)
         lacks = f"{path.table.file} has no frontend {shown}"
         if path.table.made_as:
-            lacks = f"Of the load balancers that kube-proxy would make on node {node} none is for {shown}"
+            lacks = f"Of the load balancers that kube-proxy would make on node {node} none is for {shown} ({path.kind.wanted} would tell)"
         text = f"{lacks}: {path.kind.programs} forward the packet in a way that no snapshot holds"
         yield walk.unknown(_unknown(path, text, node))
         return

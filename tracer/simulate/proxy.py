@@ -109,5 +109,8 @@ def kube_proxy(cluster: Cluster, host: StackId, walk: Passing) -> Process | None
     """Return kube-proxy's process where a connection reached one of its ports on a node; None for any other."""
     if host.kind is not StackKind.NODE:
         return None
-    port = proxy_port(cluster, cluster.stack(host.name), walk.packet)
+    stack = cluster.stack(host.name)
+    if stack.is_programmed and walk.packet_in.destination_port == walk.packet.destination_port:
+        return None  # by no rule: which ports kube-proxy drew for itself nobody knows
+    port = proxy_port(cluster, stack, walk.packet)
     return None if port is None else KubeProxy(objects=cluster.objects, node=host.name, port=port)

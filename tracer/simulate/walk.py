@@ -96,6 +96,11 @@ class Walk:
     again: tuple[int, Mapping[str, int]] | None = None
 
     @property
+    def packet_in(self) -> Packet:
+        """Return the packet as it came to the stack that it is in, before any rule of it."""
+        return self.visit.packet_in
+
+    @property
     def is_error(self) -> bool:
         """Return whether this is an ICMP error about a packet, which *packet* is the answer to."""
         return self.refusal is not None and self.refusal != RESET

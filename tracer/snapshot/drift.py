@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from tracer.errors import ParseError, UnsupportedError
-from tracer.ipvs.ipvsadm_save import to_text
 from tracer.kubeproxy.configuration import NEWEST, Configuration
 from tracer.kubeproxy.drift.finding import Compared, Drift, Finding
 from tracer.kubeproxy.drift.iptables import compare_iptables, compare_rules
-from tracer.kubeproxy.drift.ipvs import compare_bound, compare_servers, compare_sets
 from tracer.kubeproxy.drift.nftables import compare_nftables
 from tracer.kubeproxy.iptables_rules import iptables_rules
 from tracer.kubeproxy.ipvs_rules import ipvs_state
@@ -77,7 +75,10 @@ class NodeDrift:
 
 
 def node_drift(snapshot: Snapshot, node: str, *, most: int | None = None) -> NodeDrift:
-    """Return where the rules recorded on *node* are not what kube-proxy would program, at most *most* differences (None: ``DIFFERENCES``) one by one."""
+    """Return where the rules recorded on *node* are not what kube-proxy would program.
+
+    At most *most* differences are told one by one, None: ``DIFFERENCES``.
+    """
     most = DIFFERENCES if most is None else most
     found = proxy_configuration(snapshot, node)
     configuration = found.configuration
@@ -127,6 +128,8 @@ def expected_texts(snapshot: Snapshot, configuration: Configuration) -> Iterator
 
 
 def _expected_ipvs(snapshot: Snapshot, configuration: Configuration) -> Iterator[tuple[str, str]]:
+    from tracer.ipvs.ipvsadm_save import to_text
+
     states = [ipvs_state(snapshot.objects, configuration, version=version) for version in configuration.versions]
     for state in states:
         yield DUMPS[Family.of(state.version)][0].name, save_text(state.tables)
@@ -172,6 +175,9 @@ def _compare_all(snapshot: Snapshot, configuration: Configuration, dumps: Sequen
     """Return what comes of comparing each of *dumps*; in IPVS mode behind them that of kube-ipvs0's addresses."""
     if configuration.mode != "ipvs":
         return [_compare(snapshot, configuration, dump) for dump in dumps]
+    # Few nodes run IPVS mode: a question about any other does without its readers.
+    from tracer.kubeproxy.drift.ipvs import compare_bound, compare_servers, compare_sets
+
     objects = snapshot.objects
     texts = [dump.text for dump in dumps]
     shown = any("KUBE-6-" in text for text in texts)

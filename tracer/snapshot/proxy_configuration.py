@@ -58,11 +58,10 @@ _SERVICE_SUBNET = pattern(r"^ +serviceSubnet: ?[\"']?([0-9a-fA-F.:/,]{1,100})", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundConfiguration:
-    """A node's *configuration*; *said* is what says so, *assumed* what nothing says, each in words. *is_dsr*: on
-    Windows, endpoints answer clients themselves.
+    """A node's *configuration*; *said* is what says so, *assumed* what nothing says, each in words.
 
-    *assumes* are the names of the assumptions (tracer.assumptions) among them: what a question may set otherwise. *taken* are the others, *shown* those of
-    them that the node's own rules show.
+    *assumes* are the names of the assumptions (tracer.assumptions) among them: what a question may set otherwise. *taken* are the others,
+    *shown* those of them that the node's own rules show. *is_dsr*: on Windows, endpoints answer clients themselves.
     """
 
     configuration: Configuration

@@ -14,9 +14,11 @@ from ipaddress import ip_network
 from tracer.assumptions import MASQUERADE, MODE, NON_POD, PROXY
 from tracer.frontends.kinds import IN_KERNEL_MAPS
 from tracer.ipvs.ipvsadm_save import to_text
+from tracer.kube.endpointslice import EndpointSlice
 from tracer.kube.fields import Network
 from tracer.kube.objects import Objects
 from tracer.kube.selected import selected_slices
+from tracer.kube.service import Service
 from tracer.kubeproxy.configuration import Configuration
 from tracer.kubeproxy.iptables_rules import iptables_rules
 from tracer.kubeproxy.ipvs_rules import ipvs_state
@@ -108,8 +110,14 @@ def windows_balancers(snapshot: Snapshot, node: str) -> WindowsBalancers | None:
     if next(_why_not(snapshot, node), ""):
         return None
     objects, found = snapshot.objects, proxy_configuration(snapshot, node)
-    told = objects if objects.has_endpoints else Objects.of(objects.services, selected_slices(objects.services, objects.pods))
-    return WindowsBalancers(told, found.configuration, is_dsr=found.is_dsr)
+
+    def slices_of(services: Sequence[Service]) -> list[EndpointSlice]:
+        if not objects.has_endpoints:
+            return list(selected_slices(services, objects.pods))
+        return [one for service in services for one in objects.slices_of(*service.key)]
+
+    notes = (*found.assumed, *(() if objects.has_endpoints else (_SELECTED,)))
+    return WindowsBalancers(objects, found.configuration, slices_of, is_dsr=found.is_dsr, notes=notes)
 
 
 def _told(objects: Objects, only: Keys | None) -> Objects:
@@ -146,7 +154,9 @@ def _tables(
         more["sets"] = "".join(f"{line}\n" for state in states for line in state.save_sets())
         more["virtual"] = to_text(tuple(server for state in states for server in state.servers))
     elif configuration.mode == _USERSPACE:
-        tables |= {version: userspace_rules(objects, configuration, version=version) for version in versions}
+        # One proxier, of the family of the node's first address, in every release that has the mode.
+        primary: int = next(reversed(list(configuration.node_ips)), 4)
+        tables |= {primary: userspace_rules(objects, configuration, version=primary)}
     else:
         tables |= {version: iptables_rules(objects, configuration, version=version, has_comments=has_comments) for version in versions}
     for held in tables.values():

@@ -13,13 +13,18 @@ from tests.conftest import PROJECT
 from tests.made_cluster import MadeCluster
 from tests.tracer.simulate.truth import NODES, RULES, all_of, verdict
 from tracer.explain.findings import diagnose
+from tracer.kube.objects import Objects
+from tracer.kube.service import ServicePort
+from tracer.kubeproxy.configuration import Configuration
+from tracer.kubeproxy.userspace_rules import userspace_rules
+from tracer.packet import Protocol
 from tracer.query import Query, parse_destination, parse_source
 from tracer.simulate import trace
 from tracer.snapshot import Snapshot
 from tracer.topology.cluster import Cluster
 from tracer.topology.followed import FOLLOWED, FileChange, FollowedCluster, changes_of
 from tracer.topology.programming import programmed
-from tracer.trace import Disposition, Outcome, Step, Trace
+from tracer.trace import Disposition, Outcome, StackKind, Step, Trace
 
 WEB, NODE_PORT, OUTSIDE, INSIDE = "10.96.0.10:80", "192.168.0.11:30080", "external:203.0.113.9", "pod:default/client"
 _RULES = ("iptables-save.txt", "ip6tables-save.txt")
@@ -581,6 +586,30 @@ def test_userspace_mode_is_modelled_as_far_as_who_gets_it(left: str) -> None:
     assert any("draws them when it begins" in note for outcome in answer.outcomes for hop in outcome.hops for note in hop.notes)
 
 
+def test_ports_that_kube_proxy_draws_are_nobodys_to_know() -> None:
+    made = shop()
+    for node in made.nodes:
+        node.texts["kube-proxy-mode.txt"], node.texts["kube-proxy-version.txt"] = "userspace\n", "Kubernetes v1.20.2\n"
+    answer = ask(cluster_of(made, without=no_rules), OUTSIDE, "192.168.0.11:40000")
+    assert not any(hop.kind is StackKind.PROXY for outcome in answer.outcomes for hop in outcome.hops)
+
+
+@pytest.mark.parametrize("release", [20, 23])
+def test_userspace_mode_serves_one_family_and_no_sctp(release: int) -> None:
+    made = shop()
+    made.service("six", made.pods[1:3], version=6)
+    for node in made.nodes:
+        node.texts["kube-proxy-mode.txt"], node.texts["kube-proxy-version.txt"] = "userspace\n", f"Kubernetes v1.{release}.2\n"
+    cluster = cluster_of(made, without=no_rules)
+    six = ask(cluster, INSIDE, f"[{made.services[-1].cluster_ip}]:80")
+    assert not any(outcome.disposition is Disposition.DELIVERED for outcome in six.outcomes)
+    assert {outcome.disposition for outcome in ask(cluster, INSIDE, WEB).outcomes} == {Disposition.DELIVERED}
+    ports = [ServicePort(name=p, port=80, target_port=80, protocol=Protocol(p)) for p in ("tcp", "udp", "sctp")]
+    service = replace(cluster.objects.services[0], ports=tuple(ports))
+    rules = userspace_rules(Objects.of([service], []), Configuration(node="n"), version=4)
+    assert {line.split(" -p ")[1][:4].strip() for line in rules["nat"]["KUBE-PORTALS-CONTAINER"]} == {"tcp", "udp"}
+
+
 def test_a_kube_proxy_that_has_no_userspace_mode_models_nothing() -> None:
     made = shop()
     for node in made.nodes:
@@ -590,7 +619,7 @@ def test_a_kube_proxy_that_has_no_userspace_mode_models_nothing() -> None:
     assert "has no mode userspace" in str(answer.outcomes[0].reason)
 
 
-def windows(flags: str = "") -> Cluster:
+def windows(flags: str = "", *, without: tuple[str, ...] = ()) -> Cluster:
     """The shop whose first node runs Windows; nothing was recorded there."""
     made = shop()
     made.service("here", [made.pods[2]], type="LoadBalancer", node_port=30081, lb_ip="198.51.100.8", local=True)
@@ -600,7 +629,15 @@ def windows(flags: str = "") -> Cluster:
     files["nodes.json"] = json.dumps(nodes).encode()
     if flags:
         files["configmaps.json"] = files["configmaps.json"].replace(b"mode: iptables", f"mode: kernelspace\\n{flags}".encode())
-    return Cluster.from_snapshot(Snapshot.from_files(files))
+    return Cluster.from_snapshot(Snapshot.from_files({path: text for path, text in files.items() if path not in without}))
+
+
+def test_windows_without_slices_has_the_ready_pods() -> None:
+    made = windows(without=("endpointslices.json",))
+    answer = ask(made, INSIDE, WEB)
+    hops = [hop for outcome in answer.outcomes for hop in outcome.hops]
+    assert any("the ready pods that each Service selects" in note for hop in hops for note in hop.notes)
+    assert any("nothing says its version" in note for hop in hops for note in hop.notes)
 
 
 def test_windows_load_balancers_are_modelled_as_far_as_who_gets_it() -> None:

@@ -37,6 +37,7 @@ _FIX = (
     "Look at {log} on node {node} for failed syncs and restart it there, which writes its rules anew; a rule of somebody else's comes back "
     "as long as whoever wrote it runs. manage.py drift and the page Drift tell of all of the node's rules."
 )
+_BEHIND_KEY = pattern(r" : | comment ", re.ASCII)
 _TO = pattern(r" -d (\S+?)(?:/(\d{1,3}))? ", re.ASCII)
 _PROTOCOL = pattern(r" -p (\S+) ", re.ASCII)
 _PORT = pattern(r" --dport (\d{1,5}) ", re.ASCII)
@@ -188,7 +189,7 @@ def _is_for(case: Case, rule: str, packet: Packet) -> bool:
 def _is_element_for(text: str, packet: Packet) -> bool:
     """Return whether an element of an nft set or map is what the packet is looked up by."""
     key = f"{packet.protocol.value} . {packet.destination_port}"
-    found = re.split(r" : | comment ", text)[0].strip()
+    found = _BEHIND_KEY.split(text)[0].strip()
     return found in (str(packet.destination), key, f"{packet.destination} . {key}")
 
 
