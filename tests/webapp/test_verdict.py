@@ -11,7 +11,7 @@ from tracer.graph import paths_of
 from tracer.query import Query, parse_destination, parse_protocol, parse_source
 from tracer.simulate import trace
 from tracer.stations import stations_of
-from webapp.presenters.verdict import Verdict, rule_sentence, sentence, verdict
+from webapp.presenters.verdict import Verdict, lead, rule_sentence, sentence, verdict
 
 SOCKETS = "Netid State  Recv-Q Send-Q Local Address:Port  Peer Address:Port Process\ntcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:*\n"
 CLIENT = "external:203.0.113.9"
@@ -52,6 +52,21 @@ def test_who_listens_on_a_node_is_in_the_headline(sockets: str | None, port: int
     assert found.whole.startswith(head)
     assert found.icon == icon
     assert said in found.text + found.detail
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "rest"),
+    [
+        ("{long} in two places (nat A: one, nat B: two): the rest", "{long} in two places (nat A: one, nat B: two).", "The rest."),
+        ("{long} has the label “a/b: c”: kube-proxy leaves it alone", "{long} has the label “a/b: c”", "kube-proxy leaves it alone."),
+        ("{long} has the annotation example.com/a: b", "{long} has the annotation example.com/a: b.", ""),
+        ("{long} has session affinity: after this connection", "{long} has session affinity.", "After this connection."),
+        ("{long} is held: api-1 is not ready", "{long} is held.", "api-1 is not ready."),
+    ],
+)
+def test_a_long_sentence_is_cut_where_a_statement_ends(text: str, first: str, rest: str) -> None:
+    long = "Service default/api" + " of nobody" * 15
+    assert lead(text.format(long=long)) == (first.format(long=long), rest)
 
 
 HASH = '-m comment --comment "cali:nSZbcOoG1xPONxb8"'

@@ -144,6 +144,8 @@ def _denied_by_source_range(cluster: _Cluster) -> ExampleQuery | None:
 def _internal_local(cluster: _Cluster) -> ExampleQuery | None:
     for service, port in cluster.asked(lambda s: s.internal_traffic_policy is TrafficPolicy.LOCAL and _ipv4(s.cluster_ips) is not None):
         running = {e.node_name for e in cluster.endpoints(service)}
+        if not running:
+            continue  # none is ready anywhere: the policy is not why
         for pod in cluster.clients(service):
             if pod.node_name not in running:
                 title = f"A pod on {pod.node_name} calls {_name(service)}"

@@ -20,6 +20,8 @@ REASONS = (
         meaning=(
             "kube-proxy programs no destination for the Service and rejects packets to its addresses: the client is refused at once.",
             "Either the selector matches no pod (a typo is the classic), the pods fail their readiness probe, or all of them are ending.",
+            "Where the pods are ready and their EndpointSlice says that they are not, who keeps the slice is behind: a controller, "
+            "or somebody by hand.",
         ),
         confirm=(
             _SLICES,

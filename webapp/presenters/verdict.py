@@ -11,6 +11,7 @@ from tracer.explain.catalogue import explain, severity_here, severity_of, worst_
 from tracer.explain.explanation import Severity
 from tracer.graph import Path
 from tracer.netfilter.rule_comments import spoken_in
+from tracer.patterns import pattern
 from tracer.trace import Finding, Reason
 from tracer.values import dataclass
 from webapp.drawing.odds import odds_text
@@ -20,6 +21,7 @@ Json = Mapping[str, Any]
 _PHRASES = {
     "CLIENT_IP_LOST": "the client IP is lost",
     "TARGET_PORT_UNPROVEN": "no container declares this port",
+    "POLICY_NOT_SEEN_IN_RULES": "a NetworkPolicy would deny this",
     "UNEVEN_SPLIT": "endpoints have unequal odds",
     "LEAVES_CLUSTER": "",
     "DELIVERED": "",
@@ -38,6 +40,8 @@ _STATIONS = {
     "EXTERNALNAME_TLS": ("dns",),
 }
 LONG = 150
+_COLON = pattern(r": ")
+_GOES_ON = frozenset(("after", "at", "from", "in", "on", "pod", "rules", "with", "for", "by", "their", "they", "that", "those", "every"))
 _BEGINNERS = (
     *("node", "the", "a", "an", "it", "no", "this", "there", "nothing", "its", "all", "none"),
     *("where", "which", "whether", "how", "what", "who", "whose", "when"),
@@ -195,10 +199,18 @@ def sentence(text: str) -> str:
 
 def lead(text: str) -> tuple[str, str]:
     """Return a long *text* as its first statement and the rest, which gives the reasons; a short one whole."""
-    first, colon, rest = text.partition(": ")
-    if len(text) < LONG or not colon or "“" in first:
+    at = next((m.start() for m in _COLON.finditer(text) if _is_statement(text[: m.start()])), None)
+    if len(text) < LONG or at is None:
         return sentence(text), ""
-    return sentence(first), sentence(rest)
+    rest = text[at + 2 :]
+    # What follows a colon begins small wherever no name does; a name of several parts keeps its letters.
+    first = rest.split(" ", 1)[0]
+    return sentence(text[:at]), sentence(rest[:1].upper() + rest[1:] if first in _GOES_ON else rest)
+
+
+def _is_statement(text: str) -> bool:
+    """Return whether what stands before a colon is one: nothing in it is still open, and it does not end with a key."""
+    return text.count("(") == text.count(")") and text.count("“") == text.count("”") and "/" not in text.rpartition(" ")[2]
 
 
 def phrase(code: str) -> str:

@@ -6,7 +6,7 @@ NO_READY_ENDPOINTS, PORT_NAME_MISMATCH, TARGET_PORT_UNPROVEN, ETP_LOCAL_NO_LOCAL
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tracer.explain.explanation import Severity
 from tracer.explain.findings.asked_again import those_better
@@ -17,6 +17,11 @@ from tracer.kube.endpoints import ready_of, state_text
 from tracer.kube.endpointslice import Endpoint
 from tracer.kube.pod import Pod
 from tracer.trace import Disposition, Finding, Listener
+
+_LOOK_AT_SLICES = (
+    "Look at who keeps the EndpointSlice: the controller of kube-controller-manager, which may be behind, or somebody by hand "
+    "(kubectl get endpointslices -o yaml: labels and managedFields); take the objects again to rule out a moment's delay."
+)
 
 
 def findings(case: Case, passage: Passage) -> Iterator[Finding]:
@@ -94,6 +99,8 @@ def _reason(case: Case, subject: Subject) -> tuple[str, str]:
         why = (
             f"Service {subject.name} has {len(listed)} {'endpoint' if len(listed) == 1 else 'endpoints'} and none is ready: {_each(states)}"
         )
+        if _is_contradicted(case, subject, listed):
+            return f"{why}, and their EndpointSlice says that they are not", _LOOK_AT_SLICES
         return why, "Repair what keeps the pods from being ready: their readiness probe and their events say it (kubectl describe pod)."
     selector = subject.service.selector
     if not selector:
@@ -102,6 +109,12 @@ def _reason(case: Case, subject: Subject) -> tuple[str, str]:
             "Make an EndpointSlice for it with the right address family and port names, or give it a selector.",
         )
     return _unselected(case, subject, selector.items())
+
+
+def _is_contradicted(case: Case, subject: Subject, listed: Sequence[Endpoint]) -> bool:
+    """Return whether every pod says that it is ready, and the EndpointSlice that it is not."""
+    pods = [_pod_of(case, subject, endpoint) for endpoint in listed]
+    return all(pod is not None and pod.phase == "Running" and pod.ready and not pod.terminating for pod in pods)
 
 
 def _unselected(case: Case, subject: Subject, wanted: object) -> tuple[str, str]:

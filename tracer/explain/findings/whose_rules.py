@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from tracer.explain.explanation import Severity
-from tracer.explain.findings.case import Case, finding, owner_text, target_of
+from tracer.explain.findings.case import Case, failed, finding, owner_text, target_of
 from tracer.explain.findings.passage import Mark, Passage, caller_of
 from tracer.explain.findings.rules_and_objects import behind_it, chosen
 from tracer.explain.findings.subject import Subject, WayIn, subject_of
@@ -180,10 +180,11 @@ def _of_another_proxy(subject: Subject, label: str, passage: Passage, at: Mark |
     if at is not None and arrived:
         return
     whoever = "another proxy has to serve it" if "proxy-name" in label else "nobody need serve it"
-    text = f"Service {subject.name} has the label {label}: kube-proxy leaves it alone, and {whoever}. {_what_was_seen(passage)}"
+    text = f"Service {subject.name} has the label “{label}”: kube-proxy leaves it alone, and {whoever}. {_what_was_seen(passage)}"
     fix = f"Look at the program that the label means, or take the label from Service {subject.name}: kube-proxy then serves it."
     labels = (f"Service {subject.name} metadata.labels",)
-    yield finding(code="SERVICE_OF_ANOTHER_PROXY", text=text, fix=fix, at=at or passage.cause, evidence=labels)
+    severity = Severity.FAULT if failed(passage.outcome) else None
+    yield finding(code="SERVICE_OF_ANOTHER_PROXY", text=text, fix=fix, severity=severity, at=at or passage.cause, evidence=labels)
 
 
 def _what_was_seen(passage: Passage) -> str:

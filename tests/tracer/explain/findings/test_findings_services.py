@@ -44,6 +44,18 @@ def test_pods_that_are_not_ready_are_named():
     assert "REJECT" in found.evidence[0]
 
 
+def test_ready_pods_whose_slice_says_otherwise():
+    """Nothing is wrong with their probes then."""
+    made = shop()
+    unlisted(made, endpoints=endpoints(made.pods[:2], ready=False, serving=False, terminating=False))
+    for pod in ("web-1", "web-2"):
+        made.edit("pods.json", pod, lambda item: item["status"].update(phase="Running", conditions=[{"type": "Ready", "status": "True"}]))
+    found = the(made.diagnosed("pod:default/client-1", IP), "NO_READY_ENDPOINTS")
+    assert "pod web-1 on n1 is ready" in found.text
+    assert "their EndpointSlice says that they are not" in found.text
+    assert "who keeps the EndpointSlice" in found.fix and "probe" not in found.fix
+
+
 def test_a_selector_with_a_typo():
     made = unlisted(shop())
     made.edit("services.json", "web", lambda item: item["spec"].update(selector={"app": "webb"}))

@@ -291,7 +291,8 @@ def test_a_service_that_kube_proxy_leaves_alone(label, value):
     made.edit("services.json", "web", lambda item: item["metadata"].update(labels={label: value}))
     traced = made.diagnosed("pod:default/client-1", IP)
     found = the(traced, "SERVICE_OF_ANOTHER_PROXY")
-    assert f"has the label {label}: {value}" in found.text
+    assert f"has the label “{label}: {value}”: kube-proxy leaves it alone" in found.text
+    assert found.severity == "fault", "it is why the packet did not arrive"
     assert without_advice(found)
     assert not accused(traced)
 
