@@ -14,6 +14,7 @@ from django.test import Client
 
 from tests.conftest import PROJECT
 from tests.made_cluster import MadeCluster
+from tests.sizes import every
 from tracer.told_odds import read_odds
 from webapp.storing import stored_snapshots
 
@@ -52,7 +53,7 @@ def test_the_odds_are_exact_and_sum_to_one(folder: Path) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("more", ["", "&step=6&paths=one&seed=3"])
+@pytest.mark.parametrize("more", every(["", "&step=6&paths=one&seed=3"], 2))
 def test_the_page_draws_them(client: Client, folder: Path, more: str) -> None:
     row = stored_snapshots.store_snapshot(folder)
     page = client.get(f"/c/{row.id}/trace?from=pod:default/client&to=10.96.0.10:80{more}")

@@ -175,7 +175,7 @@ ASKED = [
 ]
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", every(range(5), 2))
 def test_what_no_random_change_touched_is_still_the_answer(seed: int) -> None:
     rng = random.Random(seed)
     cluster, kept, followed = made(rng), Kept(), FollowedCluster()
@@ -192,7 +192,7 @@ def test_what_no_random_change_touched_is_still_the_answer(seed: int) -> None:
     assert kept.touched > 5
 
 
-@pytest.mark.parametrize("name", ["shop-nftables", "shop-ipvs", "shop-userspace-v1.20", "shop-iptables-v1.20"])
+@pytest.mark.parametrize("name", every(["shop-nftables", "shop-ipvs", "shop-userspace-v1.20", "shop-iptables-v1.20"], 2))
 def test_a_watched_cluster_answers_the_same(name: str) -> None:
     folder = DEMO / name
     if not folder.is_dir():

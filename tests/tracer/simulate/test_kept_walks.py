@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.made_cluster import MadeCluster
+from tests.sizes import every
 from tracer.errors import TooMuchWork, TracerError
 from tracer.limits import DEFAULT, Limits
 from tracer.netfilter.base_chain import BaseChain
@@ -96,7 +97,7 @@ def test_on_the_recordings(shared: Path, recording: str, monkeypatch: pytest.Mon
 
 
 @pytest.mark.needs_shared
-@pytest.mark.parametrize("recording", ["shop-iptables", "shop-nftables", "shop-ipvs-sh"])
+@pytest.mark.parametrize("recording", every(["shop-iptables", "shop-nftables", "shop-ipvs-sh"], 3))
 def test_a_question_costs_the_same_whatever_was_asked_before(shared: Path, recording: str) -> None:
     """So that an answer that a limit cuts off is the same, too, and whoever has little patience gets as much."""
     folder, drawn = shared / "recordings" / recording, random.Random(f"{SEED} {recording} costs")
@@ -111,7 +112,7 @@ def test_a_question_costs_the_same_whatever_was_asked_before(shared: Path, recor
         assert answer(kept, query, patience) == answer(read(folder), query, patience), (patience, query)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", every(range(8), 2))
 def test_on_made_clusters(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = random.Random(f"{SEED} {seed}")
     nodes = drawn.randint(1, 3)
