@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.hostile.patterns import BUILT, ROOT, Found, compiled_at_once, patterns, runs_over_lines, slow_texts, takes_numbers_without_end
+from tests.hostile.slowness import slowness
 
 # A linear pattern takes well under a millisecond for this many characters; one that is quadratic fifty milliseconds and more.
 SIZE, MOST_SECONDS = 6_000, 0.025
@@ -55,7 +56,7 @@ def test_no_text_makes_a_pattern_slow(found: Found) -> None:
     for text in slow_texts(found.pattern, SIZE):
         given: Any = text.encode() if is_bytes else text
         # The best of a few: what another process does to the cache or the clock of the processor is no fault of the pattern.
-        if all(_seconds(found.pattern, given, searched) > MOST_SECONDS for _ in range(_TRIES)):
+        if all(_seconds(found.pattern, given, searched) > MOST_SECONDS * slowness() for _ in range(_TRIES)):
             pytest.fail(
                 f"{found.where}: {found.text!r} takes more than {MOST_SECONDS} s for {len(text)} characters: {text[:60]!r}…{text[-5:]!r}"
             )
@@ -126,7 +127,7 @@ def test_many_are_found() -> None:
     ids=str,
 )
 def test_the_texts_find_slow_patterns(pattern: re.Pattern[str], searched: bool) -> None:
-    assert any(_seconds(pattern, text, searched) > MOST_SECONDS for text in slow_texts(pattern, SIZE))
+    assert any(_seconds(pattern, text, searched) > MOST_SECONDS * slowness() for text in slow_texts(pattern, SIZE))
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,7 @@ def _seconds(pattern: re.Pattern[Any], text: Any, searched: bool) -> float:
     """The processor time that *pattern* takes for *text*, cut off where it is plainly too much."""
     begin = time.process_time()
     try:
-        with _cut_off(MOST_SECONDS * 2):
+        with _cut_off(MOST_SECONDS * slowness() * 2):
             if searched:
                 for _ in pattern.finditer(text):
                     pass
@@ -152,7 +153,7 @@ def _seconds(pattern: re.Pattern[Any], text: Any, searched: bool) -> float:
                 pattern.match(text)
                 pattern.fullmatch(text)
     except _TooLongError:
-        return MOST_SECONDS * 2
+        return MOST_SECONDS * slowness() * 2
     return time.process_time() - begin
 
 
