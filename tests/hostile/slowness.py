@@ -1,4 +1,4 @@
-"""How much slower than usual this machine is: a bound in seconds of processor time is meant for a usual one, and times that here.
+"""How much slower than a quick machine this one is: a bound in seconds of processor time is meant for that, and times this here.
 
 A shared machine may take twice as long for the same work, by its neighbours and by its clock.
 """
@@ -9,14 +9,14 @@ import functools
 import time
 
 _ROUNDS = 200_000
-_USUAL_SECONDS = 0.018
-"""What the loop takes on the machines that the bounds were made on."""
+_QUICK_SECONDS = 0.010
+"""What the loop may take on a machine that counts as quick: there the bounds hold as they are."""
 
 
 @functools.cache
 def slowness() -> float:
-    """Return how many times as long a plain loop takes as usual, the quickest of five; never less than 1."""
-    return max(1.0, min(_seconds() for _ in range(5)) / _USUAL_SECONDS)
+    """Return how many times as long as on a quick machine a plain loop takes, the quickest of five; never less than 1."""
+    return max(1.0, min(_seconds() for _ in range(5)) / _QUICK_SECONDS)
 
 
 def _seconds() -> float:
