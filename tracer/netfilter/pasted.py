@@ -46,7 +46,7 @@ _MOST_IN_FRONT = 8
 _LAUNCH = pattern(r"[\w@.,:~/\[\]$#%>=+ -]{0,300}", re.ASCII)
 _PROGRAM = pattern(
     r"ip6?tables(?:-legacy|-nft)?(?P<saves>-save)?(?P<words>(?: {1,8}-[\w-]{1,20}(?:[ =][\w.]{1,64})?){0,8})"
-    r"[ \t]{0,8}(?P<rest>[|>;&].{0,200})?\s*$",
+    r"[ \t]{0,8}(?P<rest>[|>;&](?:.{0,199}\S)?)?\s*$",
     re.ASCII,
 )
 _OF_TABLE = pattern(r"(?: |^)(?:-t ?|--table[ =])(\w+)", re.ASCII)
