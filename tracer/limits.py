@@ -49,6 +49,14 @@ PROGRAMS = 8
 """For how many questions' Services such rules are kept, and for how many settings of assumptions."""
 WRITTEN = 1_000
 """How many external addresses of Services, ports of pods, or pods' networks may be written into the rules of a node that are modelled."""
+OVERRIDES = 100
+"""How many what-if words one question may have."""
+OVERRIDE_TEXT = 4_000
+"""How many characters one what-if word may have."""
+APPLIED = 1_000_000
+"""How many characters of JSON the manifest of one what-if question may have."""
+APPLIED_OBJECTS = 500
+"""How many objects the manifest of one what-if question may hold."""
 OPERATIONS = 64
 """How many operations one expression of an nftables rule may have, and how deep its parentheses and braces may be nested."""
 

@@ -7,6 +7,7 @@ Refuses anything malformed with a QueryError that names the field; whether a nam
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,6 +15,9 @@ from enum import StrEnum
 
 from tracer.assumptions import parse_assumptions
 from tracer.errors import QueryError
+from tracer.limits import APPLIED, APPLIED_OBJECTS
+from tracer.override_words import FIELD as OVERRIDES
+from tracer.override_words import parse_overrides
 from tracer.packet import Address, Protocol, host_text
 from tracer.patterns import pattern
 from tracer.values import dataclass
@@ -97,6 +101,8 @@ class Query:
 
     *dscp*, *length* (of the whole IP packet, in bytes) and *ttl* (or hop limit) are the packet's own as it is sent, where somebody says
     them; without, a rule that asks for them is unknown. *assume* sets assumptions (tracer.assumptions), in the order of their table.
+    *overrides* are what-if words (tracer.override_words), *apply* is the JSON of a list of objects that are put over the cluster's, ""
+    without: the question is then about the cluster as it would be.
     """
 
     source: Source
@@ -112,6 +118,13 @@ class Query:
     length: int | None = None
     ttl: int | None = None
     assume: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+    apply: str = ""
+
+    @property
+    def is_what_if(self) -> bool:
+        """Return whether the question is about another cluster than the one that is there."""
+        return bool(self.overrides or self.apply)
 
     @property
     def header(self) -> dict[str, int]:
@@ -142,6 +155,10 @@ class Query:
             out["resolver"] = self.resolver.value
         if self.assume:
             out["assume"] = list(self.assume)
+        if self.overrides:
+            out["overrides"] = list(self.overrides)
+        if self.apply:
+            out["apply"] = json.loads(self.apply)
         return out | self.header
 
 
@@ -153,6 +170,7 @@ _SERVICE = pattern(r"svc:(?P<ns>[^/:\s]+)/(?P<name>[^/:\s]+)(?::(?P<port>[0-9]+)
 _BRACKETED = pattern(r"\[(?P<host>[^\]\s]+)\](?::(?P<port>[0-9]+))?", re.ASCII)
 _HOST = pattern(r"(?P<host>[^\s:/\[\]]+)(?::(?P<port>[0-9]+))?", re.ASCII)
 _GIVEN = pattern(r"(?P<host>[^\s:/\[\]=]+=\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]+))?", re.ASCII)
+_FIELDS = {"id", "from", "to", "protocol", "source_port", "state", "seed", "connection", "resolver", "assume", "overrides", "apply"}
 _HEADER = {"dscp": 63, "length": 65535, "ttl": 255}
 _TRACEABLE = {one.value: one for one in (Protocol.TCP, Protocol.UDP, Protocol.SCTP, Protocol.ICMP)}
 
@@ -241,11 +259,9 @@ def query_from_dict(value: object) -> Query:
     """
     if not isinstance(value, Mapping):
         raise QueryError("a query is a JSON object", code="BAD_QUERY")
-    known = {"id", "from", "to", "protocol", "source_port", "state", "seed", "connection", "resolver", "overrides", "assume"} | set(_HEADER)
+    known = _FIELDS | set(_HEADER)
     if unknown := sorted(str(k) for k in value if k not in known):
         raise QueryError(f"unknown field {unknown[0]!r} in the query", code="BAD_QUERY", field=unknown[0])
-    if value.get("overrides"):
-        raise QueryError("'overrides' is not built yet", code="NOT_BUILT", field="overrides")
     source_port = value.get("source_port")
     seed = value.get("seed")
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
@@ -268,6 +284,8 @@ def query_from_dict(value: object) -> Query:
         connection=connection,
         resolver=Resolver(str(resolver)),
         assume=_assumptions_from(value.get("assume")),
+        overrides=_overrides_from(value.get("overrides")),
+        apply=manifest_text(value.get("apply")),
         **{name: _header_field(value[name], name) for name in _HEADER if value.get(name) is not None},
     )
 
@@ -276,6 +294,25 @@ def _assumptions_from(value: object) -> tuple[str, ...]:
     if value is not None and not isinstance(value, list):
         raise QueryError("assume is not a list of words", code="BAD_ASSUMPTION", field="assume")
     return parse_assumptions(value or ())
+
+
+def _overrides_from(value: object) -> tuple[str, ...]:
+    if value is not None and not isinstance(value, list):
+        raise QueryError("overrides is not a list of words", code="BAD_OVERRIDE", field=OVERRIDES)
+    return parse_overrides(value or ())
+
+
+def manifest_text(value: object) -> str:
+    """Return the canonical JSON of a list of objects to apply, "" for none. :raises QueryError: it is no such list, or too long."""
+    if value is None or value == []:
+        return ""
+    if not isinstance(value, list) or not all(isinstance(one, Mapping) for one in value):
+        raise QueryError("apply is not a list of objects", code="BAD_OVERRIDE", field="apply")
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    if len(value) > APPLIED_OBJECTS or len(text) > APPLIED:
+        what = f"at most {APPLIED_OBJECTS} objects of {APPLIED:,} characters (limits APPLIED_OBJECTS, APPLIED)"
+        raise QueryError(f"a manifest that is applied may hold {what}", code="BAD_OVERRIDE", field="apply")
+    return text
 
 
 def _header_field(value: object, name: str) -> int:

@@ -56,6 +56,8 @@ def trace(cluster: Cluster, query: Query, *, patience: int | None = None, is_pla
     :raises TracerError: a file that the walk needs cannot be read.
     :raises TooMuchWork: *patience* is at its end.
     """
+    if query.is_what_if:
+        raise QueryError("what-if questions are not built yet", code="NOT_BUILT", field="overrides")
     budget = Budget(cluster.limits) if patience is None else Patience(cluster.limits, patience)
     _checked(cluster, query)
     asked = partial(_traced, is_plain=is_plain)
