@@ -76,6 +76,9 @@ KEPT_RULES = 20_000
 KEPT_CROSSINGS = 40_000
 """How many crossings of a stack are kept of one cluster for the packets that follow: each some 2 KB."""
 
+KEPT_OWN = 50_000
+"""Of how many pods of one cluster is kept what is their own (routes, devices), and which pods they are like: each some 1 KB."""
+
 KEPT_JSON = 8_000_000
 """How many characters of JSON are kept of steps that the answers of one batch have in common."""
 

@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 from tracer.patterns import pattern
 from tracer.routing import Routing
-from tracer.routing.model import Link
+from tracer.routing.model import Link, RouteType
 from tracer.simulate.stencil import Own
 
 _CONF = pattern(r"(?P<before>net\.[a-z0-9]+\.(?:conf|neigh)\.)(?P<device>.+)(?P<behind>\.[a-z0-9_]+)", re.ASCII)
@@ -46,9 +46,12 @@ class Cells:
 
     def _found(self) -> Iterator[IPv4Network]:
         """Every IPv4 network and address that the files have; devices are noted beside them."""
+        held_by = {(held.address, held.device) for held in self._routing.addresses}
         for route in self._routing.routes(4):
             for hop in route.nexthops:
-                if hop.device is not None:
+                # That an address of the device is the node's own says nothing of what lies behind it.
+                is_its_own = route.type is RouteType.LOCAL and (route.destination.network_address, hop.device) in held_by
+                if hop.device is not None and not is_its_own:
                     self._leading.setdefault(hop.device, set()).add(route.destination)
                 if isinstance(hop.gateway, IPv4Address):
                     yield IPv4Network(hop.gateway)

@@ -12,16 +12,15 @@ out the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import field
 from itertools import chain, islice
 from typing import Any, Protocol, TypeVar
 
 from tracer.frozen import changed
-from tracer.kube.pod import Pod
 from tracer.packet import Address
-from tracer.routing.model import Route
 from tracer.simulate.asked import Notes
+from tracer.simulate.belongings import belongings_of
 from tracer.simulate.likeness import Likeness, Looks, is_the_clusters
 from tracer.simulate.stencil import CannotCutError, Cutter, Own
 from tracer.simulate.walk import Ending, Walk
@@ -100,12 +99,11 @@ class Classes:
     def __init__(self, cluster: Cluster, notes: Notes) -> None:
         self.notes = notes
         self.active = False
-        self._cluster = cluster
+        self._objects = cluster.objects
         self._frames: list[_Frame] = []
         self._groups = 0
         self._looks = Looks()
-        self._owns: dict[tuple[str, str], Own] = {}
-        self._routes: dict[str, dict[Address, list[Route]]] = {}
+        self._belongings = belongings_of(cluster)
 
     def of(self, before: Walk, ways: Iterator[W | Ending]) -> Iterator[W | Ending]:
         """Yield a way of each class, the first; the others are its members."""
@@ -129,7 +127,7 @@ class Classes:
             if own is None:
                 yield (self._framed(_Frame(group, number, walk)), *rest)  # type: ignore[misc]
                 continue
-            alike = classes.setdefault((own.pod.node_name, walk.packet.destination.version), [])
+            alike = classes.setdefault((self._belongings.kind(own), walk.packet.destination.version), [])
             found = next((frame for likeness, frame in alike if likeness.fits(walk, rest, own)), None)
             if found is not None:
                 found.members.append(_Member(number, walk, own))
@@ -143,7 +141,7 @@ class Classes:
                 yield (self._framed(frame), *rest)  # type: ignore[misc]
             finally:
                 asked = self.notes.heard()
-            alike.append((Likeness(own, (walk, rest), asked, self._cluster, self._looks), frame))
+            alike.append((Likeness(own, (walk, rest), asked, self._belongings, self._looks), frame))
 
     def watched(self, ways: Iterator[Ending]) -> Iterator[Ending]:
         """Yield *ways*, active while they are looked for: what is walked in between is not the question's own packet."""
@@ -167,30 +165,13 @@ class Classes:
 
     def _own(self, before: Walk, walk: Walk, passed: frozenset[Address]) -> Own | None:
         """What is the destination's own, where it is the address of a pod that nothing else on the way has."""
-        address, cluster = walk.packet.destination, self._cluster
+        address = walk.packet.destination
         if address == before.packet.destination or address in passed or walk.sets is not before.sets:
             return None
-        pods = cluster.objects.pods_with_ip(address)
-        if len(pods) != 1 or address not in pods[0].owned_ips or pods[0].node_name is None:
+        pods = self._objects.pods_with_ip(address)
+        if len(pods) != 1 or address not in pods[0].owned_ips or not passed.isdisjoint(pods[0].ips):
             return None
-        pod = pods[0]
-        if any(cluster.ports_of(a) or a in passed or cluster.objects.services_with_address(a) for a in pod.ips):
-            return None
-        if cluster.objects.service(*pod.key) is not None or any(p.key == pod.key for p in cluster.objects.network_policies):
-            return None  # what is said of that would be taken for said of the pod
-        if pod.key not in self._owns:
-            self._owns[pod.key] = _own(cluster, pod, self._to_one(str(pod.node_name)))
-        return self._owns[pod.key]
-
-    def _to_one(self, node: str) -> Mapping[Address, Sequence[Route]]:
-        """The node's routes to single addresses."""
-        if node not in self._routes:
-            found = self._routes[node] = dict[Address, list[Route]]()
-            routing = self._cluster.stack(node).routing
-            for route in (route for version in (4, 6) for route in routing.routes(version)):
-                if route.destination.prefixlen == route.destination.max_prefixlen:
-                    found.setdefault(route.destination.network_address, []).append(route)
-        return self._routes[node]
+        return self._belongings.of(pods[0])
 
     # -- the ends -----------------------------------------------------------------------------------------------------------------
 
@@ -242,17 +223,6 @@ def _addresses_of(walk: Walk) -> frozenset[Address]:
     return frozenset(
         a for ends in (*((p.source, p.destination) for p in packets), *((f.source, f.destination) for f in flows)) for a in ends
     )
-
-
-def _own(cluster: Cluster, pod: Pod, to_one: Mapping[Address, Sequence[Route]]) -> Own:
-    """What is *pod*'s own, its node's routes to its addresses alone (*to_one*) and the devices that they lead out of included."""
-    routing = cluster.stack(str(pod.node_name)).routing
-    routes = [route for address in pod.ips for route in to_one.get(address, ())]
-    devices = dict.fromkeys(hop.device for route in routes for hop in route.nexthops if hop.device is not None and hop.gateway is None)
-    links = [link for device in devices if (link := routing.link(device)) is not None]
-    entries = (routing.neighbour(address, device) for address in pod.ips for device in devices)
-    macs = dict.fromkeys(entry.mac for entry in entries if entry is not None and entry.mac is not None)
-    return Own.of(pod, routes, links, tuple(macs))
 
 
 # -- another's end ---------------------------------------------------------------------------------------------------------------------

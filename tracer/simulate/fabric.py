@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import partial
+from itertools import chain
 from typing import Any, ClassVar
 
 from tracer.assumptions import DROPS_PODS, ENTERS, FRONT, KINDS, NETWORK, POD, ROUTES_PODS
@@ -28,7 +29,7 @@ from tracer.simulate import pod as pods
 from tracer.simulate.asked import is_stand_in
 from tracer.simulate.assuming import Assuming
 from tracer.simulate.balancing import balanced, passed_back
-from tracer.simulate.classes import Classes, Grouping, Reference
+from tracer.simulate.classes import Classes, Grouping, Plain, Reference
 from tracer.simulate.departure import Departure, Way
 from tracer.simulate.hooks import Known
 from tracer.simulate.node import NodeWalk
@@ -57,6 +58,15 @@ def _sent(walk: Walk) -> Packet:
     """The packet as its sender sent it; behind a process that accepted, the one that the process made."""
     first = walk.accepted[-1].next_hop if walk.accepted else 0
     return walk.hops[first].packet_in if first < len(walk.hops) else walk.visit.packet_in
+
+
+def _placed(way: Way) -> Ending | tuple[Walk, str]:
+    """A way of a load balancer: the walk, and the node that it goes to."""
+    if isinstance(way, Ending):
+        return way
+    if not isinstance(way, d.Balanced):
+        raise TypeError("a load balancer passes on, or ends")
+    return way.walk, way.node
 
 
 def _device_of_pod(stack: NodeStack, pod: Pod) -> str:
@@ -99,6 +109,7 @@ class Fabric:
         self.assuming = assuming or Assuming()
         self._client = client
         self._check = check
+        self._grouping = grouping or Plain()
         self._dialling: set[Address] = set()
         self._around = ClusterSurroundings(cluster, acceptors)
         known = Known() if isinstance(grouping, Reference) else self._around.known_hooks()
@@ -682,7 +693,19 @@ class Fabric:
 
     def _to_balancer(self, walk: Walk, balancer: Balancer, went_out: str | None) -> Iterator[Way]:
         self._balancers[TableId(TableKind.BALANCER, balancer.name)] = balancer
-        return balanced(walk, balancer, went_out, self._around.process_at, partial(self._handing, balancer.name))
+        return self._by_classes(walk, balanced(walk, balancer, went_out, self._around.process_at, partial(self._handing, balancer.name)))
+
+    def _by_classes(self, walk: Walk, ways: Iterator[Way]) -> Iterator[Way]:
+        """Group *ways* of a load balancer that picks pods; behind one that picks nodes, what these draw is grouped."""
+        first = next(ways, None)
+        if first is None:
+            return
+        if not isinstance(first, d.Balanced) or self.cluster.pod_with_ip(first.walk.packet.destination, first.node) is None:
+            yield first
+            yield from ways
+            return
+        for way in self._grouping.of(walk, (_placed(way) for way in chain((first,), ways))):
+            yield way if isinstance(way, Ending) else d.Balanced(walk=way[0], node=way[1])
 
     def _handing(self, name: str, marked: str | None, met: list[str]) -> Handing:
         """How the load balancer of the Service *name* hands over: as its provider's marks say, else as is assumed."""

@@ -8,7 +8,7 @@ what the first was answered, with those put in. Of a stack's routing one look at
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Any
@@ -20,13 +20,12 @@ from tracer.netfilter.kept_runs import KeptRuns
 from tracer.netfilter.view import View
 from tracer.packet import Address
 from tracer.routing import Routing
-from tracer.routing.model import InterfaceAddress, Link, Route
+from tracer.routing.model import InterfaceAddress
 from tracer.routing.sysctl import Sysctls
 from tracer.simulate.asked import Asked, Called, Looked, Ran, WorkedOut, is_stand_in
-from tracer.simulate.cells import Cells, Setting, settings_by_device
+from tracer.simulate.belongings import Belongings
 from tracer.simulate.stencil import CannotCutError, Cutter, Own, Stencil
 from tracer.simulate.walk import Visit, Walk
-from tracer.topology.cluster import Cluster
 
 _MOST_ASKED, _LARGEST, _MOST_NETWORKS = 5_000, 1_000_000, 100
 """How much one walk may ask; of a value that is looked at as a whole, how many parts it may have, and how many networks."""
@@ -34,10 +33,13 @@ _IPV4 = 4
 
 
 class Likeness:
-    """The way of *own* that was walked, with everything that it *asked*; it begins with a walk and what goes with it."""
+    """The way of *own* that was walked, with everything that it *asked*; it begins with a walk and what goes with it.
 
-    def __init__(self, own: Own, begin: tuple[Walk, list[Any]], asked: list[Asked], cluster: Cluster, looks: Looks) -> None:
-        self._own, self._begin, self._asked, self._cluster, self._looks = own, begin, asked, cluster, looks
+    It is held against endpoints of the same kind (``Belongings.kind``).
+    """
+
+    def __init__(self, own: Own, begin: tuple[Walk, list[Any]], asked: list[Asked], belongings: Belongings, looks: Looks) -> None:
+        self._own, self._begin, self._asked, self._belongings, self._looks = own, begin, asked, belongings, looks
         self._checks: list[Callable[[Own], bool]] | None = None
         self._of_routing: dict[int, Callable[[Own], bool] | None] = {}
         self._start = Stencil(None, None)
@@ -49,7 +51,7 @@ class Likeness:
         """Return whether *own*'s way, which begins with *walk* and *rest*, can only be this one with its addresses and names put in."""
         if self._checks is None:
             self._checks = self._cut()
-        if not self._checks or not _are_alike(self._own, own, self._cluster) or not self._met.isdisjoint((*own.addresses, *own.words)):
+        if not self._checks or not self._met.isdisjoint((*own.addresses, *own.words)):
             return False
         if self._of_networks(own) != self._within:
             return False
@@ -90,7 +92,7 @@ class Likeness:
             case Looked() if (by_cell := self._by_cell(asked.held)) is not None:
                 return by_cell
             case Looked(_, Sysctls() as settings):
-                of = self._looks.settings(settings)
+                of = self._belongings.settings(settings)
                 own = [of.get(link.name) for link in self._own.links]
                 return lambda other: [of.get(link.name) for link in other.links] == own
             case Looked():
@@ -103,7 +105,7 @@ class Likeness:
         if not isinstance(routing, Routing) or routing.inferred_from or self._begin[0].packet.destination.version != _IPV4:
             return None
         if id(routing) not in self._of_routing:
-            cells = self._looks.cells(routing)
+            cells = self._belongings.cells(routing)
             first = cells.of(self._own)
             self._of_routing[id(routing)] = None if first is None else lambda own: cells.of(own) == first
         return self._of_routing[id(routing)]
@@ -249,30 +251,16 @@ def _seen(view: View) -> tuple[Any, ...]:
 
 
 class Looks:
-    """The values that were looked at as a whole, and the routing that was asked, each looked through once."""
+    """The values that one question's walks looked at as a whole, each looked through once."""
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[object, _Held]] = {}
-        self._cells: dict[int, Cells] = {}
-        self._settings: dict[int, tuple[Sysctls, Mapping[str, frozenset[Setting]]]] = {}
-
-    def settings(self, value: Sysctls) -> Mapping[str, frozenset[Setting]]:
-        """Return the settings of each device in *value*."""
-        if id(value) not in self._settings:
-            self._settings[id(value)] = value, settings_by_device(value.values)
-        return self._settings[id(value)][1]
 
     def held(self, value: object) -> _Held:
         """Return what code can find of an endpoint in *value*. :raises CannotCutError: it is large, or of a kind that is not known."""
         if id(value) not in self._known:
             self._known[id(value)] = value, _Held(value)  # the value is held: its id stays its own
         return self._known[id(value)][1]
-
-    def cells(self, routing: Routing) -> Cells:
-        """Return the cells of a stack's routing."""
-        if id(routing) not in self._cells:
-            self._cells[id(routing)] = Cells(routing)
-        return self._cells[id(routing)]
 
 
 class _Held:
@@ -317,44 +305,9 @@ class _Held:
         return within, [a in self._addresses for a in own.addresses], [self._words[word] for word in own.words]
 
 
-_NOT_ASKED = ("name", "ips", "annotations", "labels", "created", "origin")
-"""What of a pod differs from one to the next, and decides nothing of a packet; its labels do where there are policies."""
-_PODS = tuple(f.name for f in fields(Pod) if f.name not in _NOT_ASKED)
 _OWN_WALK = ("probability", "forks", "visit", "hops", "seen", "sets", "drawn")
 _WALKS = tuple(f.name for f in fields(Walk) if f.name not in _OWN_WALK)
 _VISITS = tuple(f.name for f in fields(Visit) if f.name != "steps")
-
-
-_LINKS = tuple(f.name for f in fields(Link) if f.name not in ("name", "index", "peer_index", "link_netnsid", "mac"))
-_ROUTES = tuple(f.name for f in fields(Route) if f.name not in ("destination", "nexthops", "index"))
-
-
-def _are_alike(first: Own, other: Own, cluster: Cluster) -> bool:
-    """Whether all that is theirs is alike, but for what is put in."""
-    if first.shape != other.shape or any(_kind(a) != _kind(b) for a, b in zip(first.addresses, other.addresses, strict=True)):
-        return False
-    if cluster.objects.network_policies and first.pod.labels != other.pod.labels:
-        return False
-    routes, links = zip(first.routes, other.routes, strict=True), zip(first.links, other.links, strict=True)
-    if not all(_agree(a, b, _ROUTES) and _hops(a, first) == _hops(b, other) for a, b in routes):
-        return False
-    if not all(_agree(a, b, (*_LINKS, "is_bare_ethernet")) for a, b in links):
-        return False
-    return _agree(first.pod, other.pod, _PODS)
-
-
-def _agree(first: object, other: object, names: Sequence[str]) -> bool:
-    return all(getattr(first, name) == getattr(other, name) for name in names)
-
-
-def _hops(route: Route, own: Own) -> list[object]:
-    """The next hops, each device by its place among the pod's own."""
-    devices = [link.name for link in own.links]
-    return [(hop, None) if hop.device not in devices else (changed(hop, device=""), devices.index(hop.device)) for hop in route.nexthops]
-
-
-def _kind(address: Address) -> tuple[bool, ...]:
-    return address.is_global, address.is_loopback, address.is_link_local, address.is_multicast, address.is_unspecified, address.is_reserved
 
 
 def _core(walk: Walk) -> tuple[object, ...]:

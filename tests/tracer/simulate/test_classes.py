@@ -22,7 +22,8 @@ from tracer.limits import Limits
 from tracer.query import Query, parse_destination, parse_source, query_from_dict
 from tracer.routing.model import Link
 from tracer.simulate import trace
-from tracer.simulate.cells import settings_by_device
+from tracer.simulate.belongings import belongings_of
+from tracer.simulate.cells import Cells, settings_by_device
 from tracer.simulate.likeness import Likeness
 from tracer.simulate.stencil import Cutter, Own
 from tracer.snapshot import Snapshot
@@ -200,6 +201,14 @@ def test_one_way_of_each_class_is_walked(cni: str) -> None:
     assert counts["ways that were walked"] / counts["ways"] == 9 / 300
 
 
+def test_pods_that_a_balancer_picks_are_of_classes() -> None:
+    counts: Counter[str] = Counter()
+    with grouped(16, counts):
+        found = trace(many(100).cluster(), replace(asked("external:203.0.113.9", "198.51.100.7:80"), assume=("front:pod",)))
+    assert len(found.outcomes) == 100
+    assert counts["ways that were walked"] / counts["ways"] == 3 / 100
+
+
 def test_a_rule_about_one_makes_a_class_of_one() -> None:
     made = many(100)
     made.node(2).rules.append(("filter", "-A FORWARD -d 10.1.2.9/32 -j DROP"))
@@ -231,6 +240,26 @@ def test_real_servers_of_ipvs_are_of_classes_too() -> None:
     assert not result.differing
     assert len(clusters) > 3
     assert result.counts["ways that were walked"] < result.counts["ways"]
+
+
+def test_an_address_that_every_device_holds_tells_none_apart() -> None:
+    """The gateway of the pods' network, on each pod's device: routes of the node's own lead out of each."""
+    cluster = many(40).cluster()
+    cells, belongings = Cells(cluster.stack("n1").routing), belongings_of(cluster)
+    found = [cells.of(own) for pod in cluster.objects.pods if pod.node_name == "n1" and (own := belongings.of(pod)) is not None]
+    assert len(found) > 10
+    assert None not in found
+    assert len(set(found)) == 1
+
+
+def test_pods_of_one_kind_are_those_that_are_alike() -> None:
+    made = many(40)
+    made.pods[3].port = 9090
+    cluster = made.cluster()
+    belongings = belongings_of(cluster)
+    assert belongings is belongings_of(cluster)
+    kinds = Counter(belongings.kind(own) for pod in cluster.objects.pods if (own := belongings.of(pod)) is not None)
+    assert sorted(kinds.values()) == [1, 12, 13, 15]
 
 
 def test_few_destinations_are_walked_each() -> None:
