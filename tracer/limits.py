@@ -29,6 +29,8 @@ FAULTS = 1_000
 """How many faults of one text are kept; that there are more is kept as the last."""
 DIFFERENCES = 1_000
 """How many differences between a node's rules and what kube-proxy would write are told one by one; the others are counted."""
+TOLD_RULES = 100
+"""How many rules of one stack that only one of two compared answers met are told; the others are counted."""
 ALIGNED = 4_000_000
 """How many pairs of an expected and a recorded rule are looked at to align two lists: of longer ones each rule is taken by its place."""
 REFUSED = 10_000

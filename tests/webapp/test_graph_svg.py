@@ -14,7 +14,6 @@ from tracer.trace import Trace
 from webapp.answering.document import Answer
 from webapp.drawing import graph_svg
 from webapp.drawing.graph_svg import LayoutError, layout_dot, picture
-from webapp.drawing.odds import exact_text, odds_text
 from webapp.drawing.shapes import outline
 from webapp.presenters.page import trace_page
 from webapp.questions.trace_query import TraceQuery, parse
@@ -134,26 +133,3 @@ def test_a_slow_layout_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph_svg, "TIMEOUT_SECONDS", 0.0001)
     with pytest.raises(LayoutError, match="too large to draw in time"):
         picture(graph_of(lb_trace(endpoints=6)))
-
-
-@pytest.mark.parametrize(
-    ("numerator", "denominator", "text"),
-    [
-        (1, 1, "1"),
-        (1, 3, "1/3"),
-        (715827883, 2147483648, "≈1/3"),
-        (167, 500, "167/500"),
-        (1, 1500, "≈0.0667%"),
-        (123457, 1000003, "≈12.3%"),
-    ],
-)
-def test_odds_for_people(numerator: int, denominator: int, text: str) -> None:
-    from fractions import Fraction
-
-    assert odds_text(Fraction(numerator, denominator)) == text
-
-
-def test_odds_for_the_exact() -> None:
-    from fractions import Fraction
-
-    assert exact_text(Fraction(715827883, 1 << 31)) == "715827883/2^31 = 0.33333333349"

@@ -17,9 +17,9 @@ from functools import lru_cache
 from typing import Any
 
 from tracer.graph import Box, BoxKind, Edge, EdgeKind, Graph
+from tracer.odds_text import odds_text
 from tracer.values import dataclass
 from webapp.drawing.curves import Curve, Point, along, arrow, bent, cubic, diamond, middle, read_curve, spline
-from webapp.drawing.odds import odds_text
 from webapp.drawing.shapes import Shape, fit, outline, second_line
 
 TIMEOUT_SECONDS = 2.0

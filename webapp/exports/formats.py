@@ -20,10 +20,10 @@ from django.utils.html import escape
 
 from tracer.carriers_folded import carriers_folded
 from tracer.graph import Box, BoxKind, EdgeKind, Graph, build, most_likely
+from tracer.odds_text import odds_text
 from tracer.patterns import pattern
 from webapp.answering.document import Answer, as_told
 from webapp.drawing.graph_svg import LayoutError
-from webapp.drawing.odds import odds_text
 from webapp.presenters.assumed import assumed_lines
 from webapp.presenters.drawing import drawing
 from webapp.presenters.journey import Moment, journey, side_text

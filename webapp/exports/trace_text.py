@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 
 from tracer.dispositions import WORDS, client_sentence
+from tracer.odds_text import is_long
 from tracer.packet import Packet, endpoint_text
 from tracer.told_odds import summed
 from tracer.trace import Assumption, Finding, Hop, Listener, Outcome, OutcomeClass, Step, Trace
-from webapp.drawing.odds import is_long
 
 _MOST_NAMED = 3
 

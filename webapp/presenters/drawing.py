@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tracer.graph import BoxKind, EdgeKind, Graph
+from tracer.odds_text import odds_text
 from tracer.values import dataclass
 from webapp.drawing.graph_svg import MARGIN_X, MARGIN_Y, Picture, PlacedBox, PlacedEdge, PlacedRegion, PlacedWay, picture
-from webapp.drawing.odds import odds_text
 from webapp.drawing.shapes import chip_words
 from webapp.presenters.journey import Moment
 from webapp.presenters.tape import Tape, tape

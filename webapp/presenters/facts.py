@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from tracer.graph import Path
-from webapp.drawing.odds import odds_text
+from tracer.odds_text import odds_text
 
 MOST_ENDS = 60
 

@@ -8,8 +8,8 @@ from fractions import Fraction
 from typing import Any
 
 from tracer.graph import Path
+from tracer.odds_text import exact_text, odds_text
 from tracer.values import dataclass
-from webapp.drawing.odds import exact_text, odds_text
 from webapp.presenters.evidence import Evidence, evidence
 from webapp.presenters.journey import FIELDS, Moment, shown, side_text
 from webapp.presenters.reasons_for import Advice, advice

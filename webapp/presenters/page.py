@@ -12,13 +12,13 @@ from fractions import Fraction
 from typing import Any
 
 from tracer.graph import Graph, Path, matches, modelled_nodes, most_likely
+from tracer.odds_text import odds_text
 from tracer.packet import endpoint_text, host_text
 from tracer.query import parse_destination, parse_protocol
 from tracer.trace import LATER
 from tracer.values import dataclass
 from webapp.answering.document import Answer
 from webapp.drawing.graph_svg import LayoutError
-from webapp.drawing.odds import odds_text
 from webapp.presenters.also import AlsoWay, also_ways
 from webapp.presenters.assumed import Assumed, assumed
 from webapp.presenters.drawing import Drawing, drawing

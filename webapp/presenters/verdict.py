@@ -11,10 +11,10 @@ from tracer.explain.catalogue import explain, severity_here, severity_of, worst_
 from tracer.explain.explanation import Severity
 from tracer.graph import Path
 from tracer.netfilter.rule_comments import spoken_in
+from tracer.odds_text import odds_text
 from tracer.patterns import pattern
 from tracer.trace import Finding, Reason
 from tracer.values import dataclass
-from webapp.drawing.odds import odds_text
 
 Json = Mapping[str, Any]
 
