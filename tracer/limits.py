@@ -77,6 +77,8 @@ KEPT_RULES = 20_000
 """How many rules of iptables a process keeps as they were read: most nodes have the same ones, in other lines. Each some 1 KB."""
 KEPT_CROSSINGS = 40_000
 """How many crossings of a stack are kept of one cluster for the packets that follow: each some 2 KB."""
+KEPT_WAYS = 60_000
+"""How many hops the ways have in all that are kept of one cluster behind a translation, there and back: each some 1 KB."""
 
 KEPT_OWN = 50_000
 """Of how many pods of one cluster is kept what is their own (routes, devices), and which pods they are like: each some 1 KB."""

@@ -13,7 +13,8 @@ looked for it in vain among its own; from then on only for looking.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field
 from enum import Enum
 from fractions import Fraction
@@ -24,20 +25,30 @@ from tracer.netfilter.leaf import Leaf, StepList
 from tracer.netfilter.rule_language import RuleLanguage
 from tracer.netfilter.view import View
 from tracer.netfilter.walk import Event, KnownSteps, RuleWalk
+from tracer.packet import Packet
+from tracer.patterns import pattern
 from tracer.trace import Step
 from tracer.values import dataclass
 
 _ONE = Fraction(1)
+_ASKS_FOR_TUPLES = pattern(r"--ct(?:orig|repl)|\bct (?:original|reply|label)\b", re.ASCII)
+"""NB: a label is noted with the connection's addresses."""
+_ASKS_FOR_SENDER = pattern(r"sport|source-port|--ports\b|-m (?:recent|set)\b|--match-set|@(?:ih|ll|nh|th)\b", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class _Straight:
-    """The end of a walk that never split, the steps that it took, what it cost beside its answers, and the *nodes* that lead to it."""
+    """The end of a walk that never split, the steps that it took, what it cost beside its answers, and the *nodes* that lead to it.
+
+    *asks_for_tuples*: a rule on the way asks for the addresses and ports that conntrack holds, *asks_for_sender*: for the sender's port.
+    """
 
     leaf: Leaf
     steps: tuple[Step, ...]
     cost: int
     nodes: tuple[_Node, ...]
+    asks_for_tuples: bool
+    asks_for_sender: bool
 
     def after(self, before: StepList | None) -> StepList | None:
         """Return the steps taken behind *before*."""
@@ -114,10 +125,39 @@ def at_most(gone: Gone) -> int:
 
 
 class Log:
-    """The ways that packets go in chains, noted for whoever sets *found* to an empty list; None: nobody does, or not all was known."""
+    """The ways that packets go in chains, noted for whoever sets *found* to an empty list; None: nobody does, or not all was known.
+
+    *whole* is the same for who notes more than one crossing; *is_open* says of which packets nobody may know what a chain told them.
+    """
 
     def __init__(self) -> None:
         self.found: list[Gone] | None = None
+        self.whole: list[Gone] | None = None
+        self.is_open: Callable[[Packet, _Straight], bool] = lambda packet, end: False
+
+    @property
+    def is_noting(self) -> bool:
+        """Return whether anybody notes."""
+        return self.found is not None or self.whole is not None
+
+    def note(self, gone: Gone, packet: Packet | None) -> None:
+        """Note a way that *packet* went; None where the chain asked nothing of it."""
+        if self.found is not None:
+            self.found.append(gone)
+        if self.whole is not None:
+            if packet is not None and self.is_open(packet, gone[1]):
+                self.whole = None
+            else:
+                self.whole.append(gone)
+
+    def again(self, ways: Sequence[Gone], packet: Packet) -> None:
+        """Note *ways* that were gone before by one that came as *packet* does."""
+        for gone in ways if self.whole is not None else ():
+            self.note(gone, packet if len(gone[1].nodes) > 1 else None)
+
+    def lose(self) -> None:
+        """Note that what follows was not known: nobody can tell what is asked of the next packet."""
+        self.found = self.whole = None
 
 
 class KeptRuns:
@@ -141,7 +181,7 @@ class KeptRuns:
         if kept is not None and not self._budget.is_spent:
             yield kept
             return
-        self._log.found = None
+        self._log.lose()
         walk, before = RuleWalk(self._language, self._known.steps), self._budget.left
         for leaf in walk.run(view, steps):
             if walk.events is not None and leaf.probability == _ONE and not leaf.conditions and not leaf.unknowns:
@@ -189,8 +229,8 @@ class KeptRuns:
         first = self._known.first
         if first.end is not None and id(first) in self._own:
             is_so = first.end.leaf.verdict == "accept"
-            if self._log.found is not None:
-                self._log.found.append((self._chain, first.end, None, 0, Asked.ACCEPTS if is_so else Asked.DOES_NOT))
+            if self._log.is_noting:
+                self._log.note((self._chain, first.end, None, 0, Asked.ACCEPTS if is_so else Asked.DOES_NOT), None)
             if not is_so:
                 return None
             self._budget.spend(len(first.end.steps))
@@ -208,13 +248,13 @@ class KeptRuns:
         return found.end.after(steps) if self._is_paid(found, in_vain + found.looked, in_vain) else None
 
     def _note(self, found: _Found, asked: Asked = Asked.END) -> None:
-        noted = self._log.found
-        if noted is None:
+        if not self._log.is_noting:
             return
         if found.end is None:
-            self._log.found = None
+            self._log.lose()
             return
-        noted.append((self._chain, found.end, tuple(found.before) if found.answers else None, found.answers, asked))
+        before = tuple(found.before) if found.answers else None
+        self._log.note((self._chain, found.end, before, found.answers, asked), found.view.packet if len(found.end.nodes) > 1 else None)
 
     def again(self, end: _Straight, before: tuple[int, ...] | None, answers: int, asked: Asked) -> None:
         """Pay for a way that a packet with the same answers went (``Gone``), as if this one had been asked."""
@@ -278,7 +318,7 @@ class KeptRuns:
             return last[1]
         budget, own = self._budget, self._own
         begin, looked, new = budget.left, 0, list[_Node]()
-        before, is_noted = list[int](), self._log.found is not None
+        before, is_noted = list[int](), self._log.is_noting
         node: _Node | None = self._known.first
         while node is not None:
             if is_noted:
@@ -324,7 +364,9 @@ class KeptRuns:
             self._own.add(id(node))
         if node.end is None:
             self._known.counted.number += 1
-        node.end = _Straight(leaf, tuple(_since(leaf.steps, before)), cost, tuple(nodes))
+        texts = [rule.text for _, rule, _ in events if rule is not None]
+        asks = (any(map(kind.search, texts)) for kind in (_ASKS_FOR_TUPLES, _ASKS_FOR_SENDER))
+        node.end = _Straight(leaf, tuple(_since(leaf.steps, before)), cost, tuple(nodes), *asks)
 
 
 def _since(steps: StepList | None, before: StepList | None) -> list[Step]:

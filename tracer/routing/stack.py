@@ -235,6 +235,10 @@ class Routing:
         """Return the family's policy rules, the kernel's own when none were recorded."""
         return (self._tables4 if version == 4 else self._tables6).rules
 
+    def asks_more_than_addresses(self, version: int) -> bool:
+        """Return whether a policy rule of the family looks at a packet's protocol, its ports or its user."""
+        return (self._tables4 if version == 4 else self._tables6).asks_more_than_addresses
+
     @cached_property
     def _tables4(self) -> FamilyTables:
         return self._tables(4, self._facts.routes4, self._facts.rules4)
@@ -297,7 +301,7 @@ class Routing:
         Protocol, ports and *uid* None mean "not known": a policy rule that asks for them makes the result unknown, if it matters.
         """
         number = protocol.number if isinstance(protocol, Protocol) else protocol
-        if not (self._tables4 if destination.version == 4 else self._tables6).asks_more_than_addresses:
+        if not self.asks_more_than_addresses(destination.version):
             number = source_port = destination_port = uid = None  # whatever they are, no rule looks at them
         key = (destination, source, mark, iif, oif, number, source_port, destination_port, tos, uid)
         found = self._looks.get(key) if (is_kept := self._is_kept(destination, source)) else None
@@ -399,7 +403,7 @@ class Routing:
         Sysctls that were not recorded count as the kernel's defaults and are named in ``assumed``.
         """
         number = protocol.number if isinstance(protocol, Protocol) else protocol
-        if not (self._tables4 if destination.version == 4 else self._tables6).asks_more_than_addresses:
+        if not self.asks_more_than_addresses(destination.version):
             number = source_port = destination_port = None
         key = (source, device, destination, mark, number, source_port, destination_port, tos)
         found = self._checks.get(key) if (is_kept := self._is_kept(source, destination)) else None

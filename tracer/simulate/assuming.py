@@ -21,6 +21,8 @@ class Assuming:
     def __init__(self, words: Iterable[str] = ()) -> None:
         self._set = dict(word.split(":", 1) for word in words)
         self._met: dict[tuple[str, str], _Met] = {}
+        self.number = 0
+        """How often something was assumed."""
 
     def setting(self, name: str) -> str | None:
         """Return what the question sets the assumption *name* to, None where it does not; it is not met by that."""
@@ -31,6 +33,7 @@ class Assuming:
 
         *text* says what a setting means here, as a sentence.
         """
+        self.number += 1
         chosen = self._set.get(name) or settings[0]
         if (name, chosen) not in self._met:
             others = tuple(f"{name}:{other}" for other in settings if other != chosen)[:OTHERS]

@@ -32,6 +32,7 @@ from tracer.simulate.balancing import balanced, passed_back
 from tracer.simulate.classes import Classes, Grouping, Plain, Reference
 from tracer.simulate.departure import Departure, Way
 from tracer.simulate.hooks import Known
+from tracer.simulate.kept_ways import KeptWays
 from tracer.simulate.node import NodeWalk
 from tracer.simulate.process import accepted
 from tracer.simulate.surroundings import ACCEPTORS, Acceptor, ClusterSurroundings
@@ -117,6 +118,7 @@ class Fabric:
             known = Known(runs=known.runs)  # orders speak of stacks, and here stand-ins are asked for those
         self._nodes = NodeWalk(self._around, self.budget, self.assuming, known, grouping, notes)
         self._balancers: dict[TableId, Balancer] = {}
+        self._ways = grouping if isinstance(grouping, KeptWays) else None
 
     def stack_of(self, hop: Hop) -> NodeStack | None:
         """Return the stack that *hop* passed, a node's or a pod's own; None where it has no rules that anybody recorded."""
@@ -135,6 +137,8 @@ class Fabric:
 
     def endings(self, first: Departure) -> Iterator[Ending]:
         """Yield every way the packet of *first* can end, one branch after the other to its end; none that strays (``Walk.strays``)."""
+        if self._ways is not None:
+            self._ways.sends(first.walk)
         pending: list[tuple[Iterator[Way], _Watch | None]] = [(iter([first]), None)]
         try:
             while pending:

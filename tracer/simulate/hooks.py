@@ -73,14 +73,15 @@ class Known:
     """What packets found in the hooks of a cluster's stacks: in which order things are met there, and how chains are walked.
 
     It is for as long as neither rules nor the names in their steps change. Stacks and chains are held, so that their ids stay their own.
-    *crossings* are whole stacks that packets crossed (``tracer.simulate.kept_crossings``), None where those are not kept.
+    *crossings* are whole stacks that packets crossed (``tracer.simulate.kept_crossings``), *ways* what became of packets that were given
+    a destination (``tracer.simulate.kept_ways``); None where those are not kept.
     """
 
     orders: dict[_Place, tuple[NodeStack, Sequence[_Stage]]] = field(default_factory=dict)
     nat_orders: dict[tuple[int, Hook, Family], tuple[NodeStack, Sequence[_Stage]]] = field(default_factory=dict)
     runs: dict[int, tuple[BaseChain, KnownRuns]] = field(default_factory=dict)
     crossings: Kept[Any, Any] | None = None
-
+    ways: Kept[Any, Any] | None = None
     counted: Counted = field(default_factory=Counted)
 
     @property
@@ -238,7 +239,7 @@ class HookRunner:
         """The steps behind *steps* where *stage* is known to accept the packet as it is, else None."""
         is_alone, behind = not isinstance(stage, Tie), steps
         if not is_alone:
-            self.log.found = None
+            self.log.lose()
         for chain in stage.members if isinstance(stage, Tie) else (stage,):
             if isinstance(chain, _Act):
                 return None
@@ -256,7 +257,7 @@ class HookRunner:
         def run(walk: Walk, order: tuple[_Plain, ...]) -> Iterator[Passed | Ending]:
             return self._stages(walk, crossing, hook, order)
 
-        self.log.found = None
+        self.log.lose()
         return self.ties.ways(walk, tie, self._moving(walk, crossing, hook, tie), run)
 
     def _moving(self, walk: Walk, crossing: Crossing, hook: Hook, tie: Tie[_Plain]) -> list[int]:
@@ -415,7 +416,7 @@ class HookRunner:
             return
         first, rest = chains[0], chains[1:]
         if isinstance(first, Tie):
-            self.log.found = None
+            self.log.lose()
             moving = self._moving(walk, crossing, hook, first)
             yield from self.ties.ways(walk, first, moving, lambda walk, order: self._nat_chains(walk, crossing, hook, (*order, *rest)))
             return

@@ -64,6 +64,7 @@ class KeptCrossings:
             return self._noted(walk, stack, key, crossed())
         if self._hooks.budget.left <= kept.most:
             return crossed()
+        self._hooks.log.again(kept.ways, walk.packet)
         self._hooks.again(kept.ways)
         return iter((changed(kept.way, walk=_filled(walk, kept)),))
 
@@ -101,7 +102,7 @@ def _key(walk: Walk, stack: NodeStack, by: tuple[object, ...]) -> tuple[object, 
     if walk.existing or walk.accepted or walk.recent or walk.sets or walk.header or walk.settled or walk.attached:
         return None
     name, packet, visit, ports = stack.name, walk.packet, walk.visit, walk.own_ports
-    if packet.source.__class__ not in _PLAIN or packet.destination.__class__ not in _PLAIN:
+    if not is_plain(packet):
         return None
     flags: list[object] = [walk.answering, walk.midstream, walk.moved, walk.source_port_certain, walk.size, ports.low, ports.high]
     flags += [packet.source_port_random, packet.destination_port_random]
@@ -114,6 +115,11 @@ def _key(walk: Walk, stack: NodeStack, by: tuple[object, ...]) -> tuple[object, 
     at = (visit.kind, visit.name, visit.came_in, visit.notes)
     ends = (packet.protocol, int(packet.source), packet.source_port, int(packet.destination), packet.destination_port, packet.mark)
     return (id(stack), by, packet.destination.version, *at, *ends, *flags)
+
+
+def is_plain(packet: Packet) -> bool:
+    """Return whether both addresses of *packet* are known: none stands for one that nobody recorded."""
+    return packet.source.__class__ in _PLAIN and packet.destination.__class__ in _PLAIN
 
 
 def _told(connection: Connection) -> tuple[object, ...] | None:

@@ -30,6 +30,7 @@ from tracer.simulate.departure import Accepted, Departure, LeftForNode, Routed, 
 from tracer.simulate.frontends import without_rules
 from tracer.simulate.hooks import HookRunner, Known
 from tracer.simulate.kept_crossings import KeptCrossings
+from tracer.simulate.kept_ways import KeptWays
 from tracer.simulate.links import passed_over_text, shut_with_address, stopped
 from tracer.simulate.pod import handed
 from tracer.simulate.policy_queue import Judged
@@ -141,6 +142,9 @@ class NodeWalk:
             notes=notes,
         )
         self._kept = KeptCrossings(self._hooks)
+        self._ways = grouping if isinstance(grouping, KeptWays) else None
+        if self._ways is not None:
+            self._ways.bind(self._hooks)
 
     def _entered(self, walk: Walk, stack: NodeStack, hook: Hook, by_rules: Callable[[Walk], Iterator[Way]]) -> Iterator[Way]:
         """The ways of a packet that comes to *hook*, the first of a node, as far as the node's data path is replayed."""
@@ -211,6 +215,10 @@ class NodeWalk:
         """Return the ways of a packet that comes in by *device* (*phys_in*: the bridge port it came through)."""
         crossing = Crossing(stack=stack, in_device=device, phys_in=phys_in, header=walk.header)
         by_rules = partial(self._receive, crossing=crossing)
+        if self._ways is not None:
+            self._ways.comes(walk.packet, stack)
+            if self._ways.may_take(walk):
+                return self._entered(walk, stack, Hook.PREROUTING, by_rules)
         return self._kept.of(walk, stack, (device, phys_in), lambda: self._entered(walk, stack, Hook.PREROUTING, by_rules))
 
     def _receive(self, walk: Walk, *, crossing: Crossing) -> Iterator[Way]:
@@ -372,6 +380,8 @@ class NodeWalk:
 
     def _loop_back(self, walk: Walk, crossing: Crossing) -> Iterator[Way]:
         """Over lo a packet keeps its conntrack entry: nat PREROUTING is not asked again (its side is settled)."""
+        if self._ways is not None:
+            self._ways.comes(walk.packet, crossing.stack)
         inward = changed(crossing, in_device="lo", out_device=None, local_process=False, route=None)
         return relayed(self._hooks.run(walk, inward, Hook.PREROUTING), partial(self._looped, before=walk.packet))
 

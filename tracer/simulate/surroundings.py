@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tracer.kept import Kept
 from tracer.kube.pod import Pod
-from tracer.limits import KEPT_CROSSINGS, KEPT_RUNS
+from tracer.limits import KEPT_CROSSINGS, KEPT_RUNS, KEPT_WAYS
 from tracer.netfilter.leaf import Leaf
 from tracer.packet import Address, Family, Packet, unsaid
 from tracer.simulate.crossing import Crossing
@@ -58,9 +58,9 @@ class ClusterSurroundings:
         """Return what was found in the hooks of the cluster's stacks before, to be added to: nothing, where answers are not kept."""
         if not self._cluster.keeps_answers:
             return Known()
-        kept = self._cluster.once(("hooks",), lambda: [Known(crossings=Kept(KEPT_CROSSINGS))])
+        kept = self._cluster.once(("hooks",), lambda: [_nothing_known()])
         if kept[0].count > KEPT_RUNS:
-            kept[0] = Known(crossings=Kept(KEPT_CROSSINGS))  # who is on the way still has the other one
+            kept[0] = _nothing_known()  # who is on the way still has the other one
         return kept[0]
 
     def queued(self, walk: Walk, crossing: Crossing, leaf: Leaf) -> Judged | None:
@@ -88,3 +88,7 @@ class ClusterSurroundings:
         if unsaid(address) is not None:
             return True
         return self._cluster.pod_with_ip(address) is not None or self._cluster.objects.node_with_ip(address) is not None
+
+
+def _nothing_known() -> Known:
+    return Known(crossings=Kept(KEPT_CROSSINGS), ways=Kept(KEPT_WAYS))

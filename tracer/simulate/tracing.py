@@ -20,12 +20,13 @@ from tracer.simulate.alike import merged
 from tracer.simulate.answering import answered
 from tracer.simulate.asked import Notes
 from tracer.simulate.assuming import Assuming
-from tracer.simulate.classes import Classes, Counting, Grouping, ManyWaysError, Plain, Reference, UnlikeError
+from tracer.simulate.classes import Classes, Grouping, ManyWaysError, Plain, Reference, UnlikeError
 from tracer.simulate.departure import Departure
 from tracer.simulate.existing import existing_start, recorded_entry
 from tracer.simulate.fabric import Fabric
 from tracer.simulate.health import HealthChecks
 from tracer.simulate.kept_traces import kept_or
+from tracer.simulate.kept_ways import KeptWays, TakenOver
 from tracer.simulate.patience import Patience
 from tracer.simulate.segments import full_sized
 from tracer.simulate.sent_again import seen
@@ -132,7 +133,7 @@ def _groupings(cluster: Cluster, query: Query, *, is_plain: bool) -> Iterator[Gr
     if is_plain:
         yield Reference()
     elif cluster.keeps_answers and query.state is not FlowState.RETURNING:
-        yield Counting()
+        yield KeptWays(cluster, query)
         yield Classes(cluster, Notes())
     yield Plain()
 
@@ -141,16 +142,18 @@ def _walked(cluster: Cluster, query: Query, budget: Budget, start: Departure, gr
     checks = HealthChecks(cluster, budget, query.assume)
     assuming = Assuming(query.assume)
     fabric = Fabric(cluster, client=query.source.ip, budget=budget, assuming=assuming, check=checks.of, grouping=grouping)
-    endings = _endings(fabric, start, grouping if isinstance(grouping, Classes) else None)
+    endings = _endings(fabric, start, grouping)
     if query.state is FlowState.RETURNING:
         endings = _second_time(fabric, start, endings)
     return _collected(query, merged(endings), fabric.assuming)
 
 
-def _endings(fabric: Fabric, start: Departure, classes: Classes | None) -> list[Ending]:
+def _endings(fabric: Fabric, start: Departure, grouping: Grouping) -> list[Ending]:
     """Every way the packet and its answer can end, the rest as one unknown end where a limit is met."""
     found: list[Ending] = []
-    for ending in _ways(fabric, start, classes):
+    classes = grouping if isinstance(grouping, Classes) else None
+    kept = grouping if isinstance(grouping, KeptWays) else None
+    for ending in _ways(fabric, start, classes) if kept is None else _kept_ways(fabric, start, kept):
         if len(found) == fabric.budget.limits.ways or (found and fabric.budget.is_spent):
             if classes is not None:
                 raise UnlikeError
@@ -173,6 +176,18 @@ def _ways(fabric: Fabric, start: Departure, classes: Classes | None = None) -> I
         answers = answered(fabric, way)
         for last in full_sized(fabric, start, (last for back in answers for last in afterwards.of(back))):
             yield last if last.walk.drawn == way.walk.drawn else Ending(last.outcome, changed(last.walk, drawn=way.walk.drawn))
+
+
+def _kept_ways(fabric: Fabric, start: Departure, kept: KeptWays) -> Iterator[Ending]:
+    """The same, where ways may be taken over from earlier questions."""
+    afterwards = Afterwards(fabric, start)
+    for way in kept.watched(fabric.endings(start)):
+        if isinstance(way, TakenOver):
+            yield way
+            continue
+        for last in full_sized(fabric, start, (last for back in answered(fabric, way) for last in afterwards.of(back))):
+            kept.ended(last)
+            yield last
 
 
 def _cost(ending: Ending) -> int:
