@@ -59,6 +59,8 @@ APPLIED = 1_000_000
 """How many characters of JSON the manifest of one what-if question may have."""
 APPLIED_OBJECTS = 500
 """How many objects the manifest of one what-if question may hold."""
+WHAT_IFS = 8
+"""For how many what-if changes the changed cluster is kept, of one cluster."""
 OPERATIONS = 64
 """How many operations one expression of an nftables rule may have, and how deep its parentheses and braces may be nested."""
 

@@ -461,8 +461,25 @@ class Assumption:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WhatIf:
+    """What was changed of the cluster for a question: its *words*, in sentences the *changes* that they make and what follows from them,
+    and in *notes* what is not changed, or stands for a number that nobody knows."""
+
+    words: tuple[str, ...]
+    changes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, object]:
+        """Return it as trace-json.md writes it."""
+        return {"words": list(self.words), "changes": list(self.changes), "notes": list(self.notes)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """The whole answer to one query. *services* are those whose modelled rules may have been met, in a large cluster."""
+    """The whole answer to one query. *services* are those whose modelled rules may have been met, in a large cluster.
+
+    *what_if* is what was changed for the question; None where nothing was, also where its words say what is so already.
+    """
 
     query: Query
     outcomes: tuple[Outcome, ...]
@@ -470,6 +487,7 @@ class Trace:
     unknowns: tuple[Unknown, ...] = ()
     assumptions: tuple[Assumption, ...] = ()
     services: frozenset[tuple[str, str]] = field(default=frozenset(), compare=False)
+    what_if: WhatIf | None = None
 
     @property
     def classes(self) -> tuple[OutcomeClass, ...]:
@@ -506,6 +524,7 @@ class Trace:
             **self._of_classes(outcomes, dicts),
             "unknowns": [u.to_dict() for u in self.unknowns],
             "assumptions": [a.to_dict() for a in self.assumptions],
+            **({} if self.what_if is None else {"what_if": self.what_if.to_dict()}),
         }
 
     def _of_classes(self, told: Sequence[Outcome], dicts: Sequence[Mapping[str, object]]) -> dict[str, object]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from functools import cached_property
 
+from tracer.added import Added
 from tracer.errors import Fault
 from tracer.packet import Address, Packet, Protocol, endpoint_text
 from tracer.values import dataclass
@@ -88,14 +89,26 @@ class VirtualServer:
 class VirtualServers:
     """The virtual servers of one node. *file* is where they were read, *faults* are its lines that could not be.
 
-    *made_as* says whose programming they model, "" where they were recorded.
+    *made_as* says whose programming they model, "" where they were recorded; *added* are lines that a what-if question
+    adds to recorded ones.
     """
 
-    def __init__(self, servers: Iterable[VirtualServer], file: str, faults: Iterable[Fault] = (), made_as: str = "") -> None:
+    def __init__(
+        self, servers: Iterable[VirtualServer], file: str, faults: Iterable[Fault] = (), made_as: str = "", added: Added | None = None
+    ) -> None:
         self.servers = tuple(servers)
         self.file = file
         self.faults = tuple(faults)
         self.made_as = made_as
+        self.added = added
+
+    def maker(self, line: int) -> str:
+        """Return whose programming the server on *line* models, "" where it was recorded."""
+        return self.added.by if self.added is not None and self.added.has(line) else self.made_as
+
+    def file_of(self, line: int) -> str:
+        """Return the file that *line* stands in."""
+        return self.added.file if self.added is not None and self.added.has(line) else self.file
 
     @cached_property
     def _by_key(self) -> Mapping[tuple[object, ...], VirtualServer]:

@@ -119,6 +119,12 @@ class KeptObjects(Objects):
         kept = shelf.kept.get(f"{namespace}/{name}" if namespace else name) if shelf else None
         return None if kept is None else kept.text
 
+    def raw(self, kind: str, namespace: str, name: str) -> Mapping[str, object] | None:
+        """Return the API object of that kind and name as it was decoded, or None."""
+        text = self.text(kind, namespace, name)
+        value = None if text is None else json.loads(text)
+        return value if isinstance(value, Mapping) else None
+
     # -- the look-ups of Objects --------------------------------------------------------------------------------------------------
 
     @property

@@ -39,6 +39,13 @@ def read_object(raw: RawObject, origin: Origin) -> tuple[Model, ...]:
     return kind.read(raw.value, origin)
 
 
+def name_of(value: Mapping[str, object]) -> tuple[str, str]:
+    """Return the namespace and the name that an API object says, each "" where it says none."""
+    metadata = value.get("metadata")
+    named = metadata if isinstance(metadata, Mapping) else {}
+    return str(named.get("namespace") or ""), str(named.get("name") or "")
+
+
 class Objects:
     """The API objects in *files*. *faults* are those already found while the files were opened."""
 
@@ -222,6 +229,16 @@ class Objects:
                 if identity not in seen or "name" not in named:
                     seen.add(identity)
                     yield raw, Origin(file=file.path, item=item)
+
+    def raw(self, kind: str, namespace: str, name: str) -> Mapping[str, object] | None:
+        """Return the API object of that kind and name as it was decoded, or None. Decodes no object of another name."""
+        encoded = name.encode(errors="surrogatepass")
+        for file in self._files_with(kind):
+            for item in file.candidates_of(kind, Aspect.NAME, encoded):
+                for found in self._decoded(file, item):
+                    if found.kind == kind and name_of(found.value) == (namespace, name):
+                        return found.value
+        return None
 
     @cached_property
     def uses_legacy_endpoints(self) -> bool:

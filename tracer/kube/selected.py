@@ -22,8 +22,14 @@ def selected_slices(services: Iterable[Service], pods: Sequence[Pod]) -> Iterato
         if not selector:
             continue
         chosen = [pod for pod in by_namespace.get(service.namespace, ()) if selector.items() <= dict(pod.labels).items()]
-        for version in dict.fromkeys(address.version for address in service.cluster_ips) or (4,):
+        for version in versions_of(service):
             yield from _slices(service, chosen, version)
+
+
+def versions_of(service: Service) -> tuple[int, ...]:
+    """Return the IP versions of a Service's endpoints: those of its cluster IPs; of a headless one what it says, else IPv4."""
+    said = (int(family[-1]) for family in service.ip_families if family in ("IPv4", "IPv6"))
+    return tuple(dict.fromkeys(address.version for address in service.cluster_ips)) or tuple(dict.fromkeys(said)) or (4,)
 
 
 def _slices(service: Service, pods: Iterable[Pod], version: int) -> Iterator[EndpointSlice]:

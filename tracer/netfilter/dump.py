@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 
+from tracer.added import Added
 from tracer.errors import Fault, Faults, ParseError
 from tracer.limits import FAULTS
 from tracer.netfilter.index import ChainIndex, pinned_matches
@@ -74,7 +75,7 @@ class Chain:
             return Rule(line.strip(), number, self.name, (), UnmodelledTarget("", line), fault=dump.damaged[number])
         if number in dump.unfinished:
             return self._faulty(number, "its end may stand in the next line, which is no rule")
-        if dump.truncated and number == len(dump.lines):
+        if dump.truncated and number == dump.recorded_lines:
             return self._faulty(number, "the dump is cut off in this line")
         try:
             return parse_rule(line, number, self.table.chains, file=dump.file)
@@ -108,12 +109,16 @@ class Table:
     def maker(self, line: int | None) -> str:
         """Return whose programming the rule on *line* models; without a line, the table's."""
         dump = self.dump
+        if dump.added is not None:
+            return dump.added.by if dump.added.has(line) else dump.made_as
         text = dump.lines[line - 1] if line is not None and dump.makers else ""
         return next((maker for word, maker in dump.makers.items() if word in text), dump.made_as)
 
     def position(self, chain: str, line: int) -> int | None:
-        """Return the place of the rule on *line* in *chain*, from 1 on; None where it has none there."""
+        """Return the place of the rule on *line* in *chain*, from 1 on; None where it has none there, or was recorded."""
         numbers = self.chains[chain].numbers if chain in self.chains else []
+        if self.dump.added is not None:
+            return numbers.index(line) + 1 if self.dump.added.has(line) and line in numbers else None
         at = bisect_left(numbers, line)
         return at + 1 if at < len(numbers) and numbers[at] == line else None
 
@@ -128,7 +133,8 @@ class Dump:
     that printed it lists all tables (False: only those it was asked for), None where the file does not tell.
     *unlisted* are tables that iptables-save says it cannot list, or not in full, with the line that says so; *speaks_of_legacy* is the line
     that warns of tables of the legacy back end. *made_as* says whose programming it models, "" where the text was recorded;
-    *makers* are others, by a word that is in each of their rules.
+    *makers* are others, by a word that is in each of their rules. *added* are lines behind the recorded ones that a what-if question adds:
+    the numbers of a chain are then in the order of its rules, and not of lines.
     """
 
     file: str
@@ -146,9 +152,15 @@ class Dump:
     lists_all: bool | None = None
     made_as: str = ""
     makers: Mapping[str, str] = field(default_factory=dict)
+    added: Added | None = None
     _family: str | None = field(default=None, compare=False, repr=False)
     _counts: dict[tuple[str, str], int] = field(default_factory=dict, compare=False, repr=False)
     _judgements: dict[Callable[[Dump], bool], bool] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def recorded_lines(self) -> int:
+        """Return how many lines were recorded."""
+        return len(self.lines) if self.added is None else self.added.behind
 
     @property
     def is_legacy(self) -> bool:

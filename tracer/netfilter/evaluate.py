@@ -121,13 +121,13 @@ class XtablesLanguage:
 
     def where(self, chain: str, rule: m.Rule) -> str:
         """Return the file and line of a rule."""
-        if self.base.position is not None:
-            return f"{self.base.file} ({chain}, rule {self.base.position(chain, rule.line)})"
-        return f"{self.base.file}:{rule.line}"
+        place = self.base.position(chain, rule.line) if self.base.position is not None else None
+        file = self.base.file_of(rule.line)
+        return f"{file}:{rule.line}" if place is None else f"{file} ({chain}, rule {place})"
 
     def at(self, chain: str, rule: m.Rule) -> Mapping[str, object]:
         """Return the file, line and text of a rule."""
-        return {"file": self.base.file, "line": rule.line, "rule": rule.text}
+        return {"file": self.base.file_of(rule.line), "line": rule.line, "rule": rule.text}
 
 
 def unread_answer(file: str, unread: Unread) -> UnknownAnswer:
@@ -150,8 +150,9 @@ def in_words(base: Chain, family: str) -> Base:
         chains=len(table.chains),
         deepest=_DEEPEST,
         too_deep=_TOO_DEEP,
-        maker=table.maker if table.dump.made_as else None,
-        position=table.position if table.dump.made_as else None,
+        maker=table.maker if table.dump.made_as or table.dump.added else None,
+        position=table.position if table.dump.made_as or table.dump.added else None,
+        added=table.dump.added,
     )
 
 

@@ -202,14 +202,14 @@ class NftLanguage:
 
     def where(self, chain: str, rule: n.NftRule) -> str:
         """Return the file and line of a rule; of one without a line its chain."""
-        file, table = self._origin.file, self._table
-        if table.made_as and rule.line:
+        file, table = self.base.file_of(rule.line), self._table
+        if rule.line and table.maker(rule.line):
             return f"{file} ({chain}, rule {table.position(chain, rule.line)})"
         return f"{file}:{rule.line}" if rule.line else f"{file} ({table.family} {table.name} {chain})"
 
     def at(self, chain: str, rule: n.NftRule) -> Mapping[str, object]:
         """Return the file, line, chain and text of a rule."""
-        return {"file": self._origin.file, "line": rule.line, "chain": chain, "rule": rule.text}
+        return {"file": self.base.file_of(rule.line), "line": rule.line, "chain": chain, "rule": rule.text}
 
     # -- look-ups -----------------------------------------------------------------------------------------------------------------
 
@@ -302,8 +302,9 @@ def _in_words(origin: NftBaseChain) -> Base:
         deepest=_DEEPEST + 1,  # the base chain itself takes no place on the stack
         too_deep=f"chains jump deeper than {_DEEPEST}, which no kernel loads",
         unconditional=not origin.bridging and not chain.devices,
-        maker=(lambda _: table.made_as) if table.made_as else None,
-        position=table.position if table.made_as else None,
+        maker=table.maker if table.made_as or table.added else None,
+        position=table.position if table.made_as or table.added else None,
+        added=table.added,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import field
 
+from tracer.added import Added
 from tracer.errors import Fault, Faults
 from tracer.packet import Address
 from tracer.values import dataclass
@@ -357,7 +358,10 @@ class NftSet:
 
 @dataclass(slots=True)
 class NftTable:
-    """One table: *family* is ip, ip6, inet, arp, bridge or netdev. *made_as* says whose programming it models, "" where it was recorded."""
+    """One table: *family* is ip, ip6, inet, arp, bridge or netdev. *made_as* says whose programming it models, "" where it was recorded.
+
+    *added* are rules that a what-if question adds to it, by their lines.
+    """
 
     family: str
     name: str
@@ -367,9 +371,16 @@ class NftTable:
     comment: str | None = field(default=None, compare=False)
     line: int | None = field(default=None, compare=False)
     made_as: str = ""
+    added: Added | None = field(default=None, compare=False)
+
+    def maker(self, line: int | None) -> str:
+        """Return whose programming the rule on *line* models, "" for one that was recorded."""
+        return self.added.by if self.added is not None and self.added.has(line) else self.made_as
 
     def position(self, chain: str, line: int) -> int | None:
-        """Return the place of the rule on *line* in *chain*, from 1 on; None where it has none there."""
+        """Return the place of the rule on *line* in *chain*, from 1 on; None where it has none there, or was recorded."""
+        if self.added is not None and not self.added.has(line):
+            return None
         rules = self.chains[chain].rules if chain in self.chains else ()
         return next((place for place, rule in enumerate(rules, 1) if rule.line == line), None)
 

@@ -10,6 +10,7 @@ from dataclasses import field
 from typing import Protocol as TypingProtocol
 from typing import TypeVar
 
+from tracer.added import Added
 from tracer.limits import Budget
 from tracer.netfilter.effects import Answer, Draws, Effect
 from tracer.netfilter.view import UnknownAnswer, View
@@ -41,7 +42,7 @@ class Base:
     *policy* is ACCEPT, DROP or another that has no model. *chains* is how many its table has, *deepest* how many the kernel lets a packet
     be in at once, *too_deep* what is said of more. *unconditional*: it is asked of every packet of its hook.
     *maker* is given where the rules are modelled, and tells whose programming that of a line is; *position* then gives a rule's place in
-    its chain, from 1 on.
+    its chain, from 1 on. *added* are lines that a what-if question added to recorded ones.
     """
 
     hook: str
@@ -57,6 +58,11 @@ class Base:
     unconditional: bool = True
     maker: Callable[[int | None], str] | None = field(default=None, compare=False, repr=False)
     position: Callable[[str, int], int | None] | None = field(default=None, compare=False, repr=False)
+    added: Added | None = None
+
+    def file_of(self, line: int | None) -> str:
+        """Return the file that *line* stands in."""
+        return self.added.file if self.added is not None and self.added.has(line) else self.file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

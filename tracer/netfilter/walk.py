@@ -456,7 +456,7 @@ class RuleWalk(Generic[C, R, P]):
             table=base.table,
             chain=doing.chain,
             rule=rule.text,
-            file=base.file,
+            file=base.file_of(rule.line),
             line=rule.line,
             verdict=verdict,
             chance=doing.chance,

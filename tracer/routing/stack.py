@@ -91,6 +91,12 @@ class Routing:
         }
         return cls(node, Recorded(texts, folder=folder, kernel=kernel, own=own), kernel=kernel)
 
+    def with_facts(self, changed: Callable[[Facts], Facts]) -> Routing:
+        """Return a stack of what *changed* makes of this one's facts."""
+        found = Routing(self.node, changed(self._facts), kernel=self._kernel)
+        found.keeps_looks = self.keeps_looks
+        return found
+
     @property
     def inferred_from(self) -> str:
         """Return what stood in for missing files where all of this was inferred, as a sentence; else empty."""

@@ -36,7 +36,7 @@ from tracer.simulate.walk import Ending
 from tracer.simulate.weighing import Share, weighed
 from tracer.topology.cluster import Cluster
 from tracer.topology.programmed import Keys, services_for
-from tracer.trace import Disposition, Trace, Unknown
+from tracer.trace import Disposition, Trace, Unknown, WhatIf
 from tracer.values import dataclass
 
 _ALIKE, _NEAR = 15, 5
@@ -57,11 +57,10 @@ def trace(cluster: Cluster, query: Query, *, patience: int | None = None, is_pla
     :raises TracerError: a file that the walk needs cannot be read.
     :raises TooMuchWork: *patience* is at its end.
     """
-    if query.is_what_if:
-        raise QueryError("what-if questions are not built yet", code="NOT_BUILT", field="overrides")
+    cluster = cluster.overridden(query.overrides, query.apply)
     budget = Budget(cluster.limits) if patience is None else Patience(cluster.limits, patience)
     _checked(cluster, query)
-    asked = partial(_traced, is_plain=is_plain)
+    asked = partial(_changed, partial(_traced, is_plain=is_plain))
     if is_verdict:
         return asked(cluster, query, budget)
 
@@ -69,6 +68,14 @@ def trace(cluster: Cluster, query: Query, *, patience: int | None = None, is_pla
         return weighed(asked(cluster, query, budget), budget, partial(_otherwise, asked, cluster, query))
 
     return answer() if is_plain else kept_or(cluster, query, budget, answer)
+
+
+def _changed(asked: Callable[[Cluster, Query, Budget], Trace], cluster: Cluster, query: Query, budget: Budget) -> Trace:
+    """The answer, with what was changed of the cluster for it."""
+    found, changed = asked(cluster, query, budget), cluster.what_if
+    if changed is None:
+        return found
+    return replace(found, what_if=WhatIf(words=query.overrides, changes=changed.changes, notes=changed.notes))
 
 
 def _checked(cluster: Cluster, query: Query) -> None:

@@ -21,6 +21,8 @@ class ProxyMode:
 
 def proxy_mode(snapshot: Snapshot, node: str) -> ProxyMode | None:
     """Return *node*'s mode by its kube-proxy-mode.txt, its pod's flags, its ConfigMap, the look of its rules; None if none tells."""
+    if (asked := snapshot.asked_mode(node)) is not None:
+        return ProxyMode(mode=asked, source="what if")
     return _from_file(snapshot, node) or _from_flags(snapshot, node) or _from_config_map(snapshot, node) or _from_rules(snapshot, node)
 
 

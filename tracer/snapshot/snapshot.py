@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from tracer.errors import ParseError
 from tracer.kube.json_text import decode_json, decode_text, to_utf8
@@ -36,7 +36,7 @@ _FENCE = pattern(r"^```", re.MULTILINE)
 class Snapshot:
     """The files of one moment, by their names in the documented layout or in a bundle's. *limits*: what a question about them may cost."""
 
-    called: ClassVar[str] = "snapshot"
+    called: str = "snapshot"
     """What sentences call it: what it lacks may still be in the cluster."""
 
     def __init__(self, files: Mapping[str, bytes], layout: Layout, limits: Limits = DEFAULT) -> None:
@@ -99,6 +99,10 @@ class Snapshot:
         """Return the value of the JSON file *name* of *node*, or None when there is none. :raises ParseError: it is not JSON."""
         text = self.node_file(node, name)
         return None if text is None else decode_json(text, self.path_of(node, name))
+
+    def asked_mode(self, node: str) -> str | None:
+        """Return the mode of kube-proxy that a question puts *node* into; None: it is in that which the files say."""
+        return None
 
     def _node_of_pod(self, pod: str) -> str:
         found = next((p.node_name for p in self.objects.pods if p.name == pod and p.node_name), None)

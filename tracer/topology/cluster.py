@@ -13,7 +13,7 @@ from tracer.kube.fields import Network
 from tracer.kube.node import Node
 from tracer.kube.objects import Objects
 from tracer.kube.pod import Pod
-from tracer.limits import COMPARED, KEPT_LOOKS, PROGRAMMED, PROGRAMS, Limits
+from tracer.limits import COMPARED, KEPT_LOOKS, PROGRAMMED, PROGRAMS, WHAT_IFS, Limits
 from tracer.packet import Address, said, unsaid
 from tracer.routing import IPVS_DUMMY, Placement, is_unnamed
 from tracer.snapshot import Snapshot
@@ -26,6 +26,8 @@ from tracer.topology.virtual_names import VirtualNames
 from tracer.values import dataclass
 
 if TYPE_CHECKING:
+    from tracer.overrides.node_change import NodeChange
+    from tracer.overrides.what_if import Overridden
     from tracer.snapshot.drift import NodeDrift
     from tracer.topology.programmed import Keys, Programmed
 
@@ -47,6 +49,14 @@ def _pod_networks(nodes: Iterable[Node]) -> Iterator[tuple[Network, Address]]:
 _DERIVED = {"node_names": "Node", "_ports": "Node", "_host_pods": "Pod"}
 _EVERY = 1_000_000
 _HELD_FILES = frozenset(names(HELD_ADDRESSES))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """What a question made of the cluster *before*."""
+
+    before: Cluster
+    what: Overridden
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +83,15 @@ class Cluster:
         settings: Mapping[str, str] | None = None,
         only: Keys | None = None,
         base: Cluster | None = None,
+        changed: Changed | None = None,
     ) -> None:
         self.snapshot = snapshot
         self.objects: Objects = snapshot.objects
         self._indexed = indexed
         self._settings: Mapping[str, str] = settings or {}
         self._only, self._base = only, base
+        self._changed = changed
+        self._what_ifs: Kept[tuple[tuple[str, ...], str], tuple[Cluster]] = Kept(WHAT_IFS)
         self._with_settings: Kept[tuple[tuple[str, str], ...], tuple[Cluster]] = Kept(PROGRAMS)
         self._for_services: Kept[Keys, tuple[Cluster]] = Kept(PROGRAMS)
         self._stacks: dict[str, NodeStack] = {}
@@ -97,7 +110,45 @@ class Cluster:
         settings = tuple(sorted((name, setting) for name, _, setting in parts if name in PROGRAMMING))
         if settings == tuple(sorted(self._settings.items())) or not self._rests_on_assumptions:
             return self
-        return self._with_settings.once(settings, lambda: Cluster(self.snapshot, indexed=self._indexed, settings=dict(settings), base=self))
+        return self._with_settings.once(settings, lambda: self._based(settings=dict(settings)))
+
+    def _based(self, *, settings: Mapping[str, str], only: Keys | None = None) -> Cluster:
+        """Return this cluster with other settings, or with the rules of other Services: what was recorded is read once."""
+        return Cluster(self.snapshot, indexed=self._indexed, settings=settings, only=only, base=self, changed=self._changed)
+
+    def overridden(self, words: tuple[str, ...], apply: str = "") -> Cluster:
+        """Return the cluster as what-if words, and a manifest (the JSON of a list of objects), would make it: this one where all is so.
+
+        :raises QueryError: something that is named is not there, or the API would refuse a change.
+        """
+        if not words and not apply:
+            return self
+        return self._what_ifs.once((words, apply), lambda: self._overridden(words, apply))
+
+    def _overridden(self, words: tuple[str, ...], apply: str) -> Cluster:
+        from tracer.overrides.changed_snapshot import ChangedSnapshot
+        from tracer.overrides.what_if import what_if
+
+        what = what_if(self.snapshot, words, apply)
+        if what.is_nothing:
+            return self
+        changed = Changed(before=self, what=what)
+        return Cluster(ChangedSnapshot(self.snapshot, what), indexed=self._indexed, settings=self._settings, changed=changed)
+
+    @property
+    def what_if(self) -> Overridden | None:
+        """Return what a question changed of the recorded cluster; None where nothing was."""
+        return self._changed.what if self._changed is not None else None
+
+    def _change_of(self, node: str) -> NodeChange | None:
+        if self._changed is None:
+            return None
+        from tracer.overrides.changed_snapshot import ChangedSnapshot
+        from tracer.overrides.node_change import NodeChange
+
+        if not isinstance(self.snapshot, ChangedSnapshot):
+            raise TypeError("a changed cluster has a changed snapshot")
+        return NodeChange(self._changed.before.snapshot, self.snapshot, self._changed.what, node)
 
     @cached_property
     def _rests_on_assumptions(self) -> bool:
@@ -108,9 +159,7 @@ class Cluster:
         """Return the cluster whose nodes without recorded rules have those of *services* only: this one where that is not worth while."""
         if not self.is_large or self._only is not None:
             return self
-        return self._for_services.once(
-            services, lambda: Cluster(self.snapshot, indexed=self._indexed, settings=self._settings, only=services, base=self)
-        )
+        return self._for_services.once(services, lambda: self._based(settings=self._settings, only=services))
 
     @cached_property
     def is_large(self) -> bool:
@@ -154,6 +203,9 @@ class Cluster:
         if self._base is not None and self._is_recorded(node) and (self._settings == self._base._settings or self._has_ways(node)):
             return self._base.stack(node)
         if node not in self._stacks:
+            change = self._change_of(node)
+            if change is not None and change.is_none and self._changed is not None:
+                return self._changed.before.stack(node)
             self._stacks[node] = NodeStack(
                 node,
                 self.snapshot,
@@ -164,6 +216,7 @@ class Cluster:
                 kernel=self._kernel_of(node),
                 place=self._placement,
                 program=self._programmed,
+                change=change,
             )
         return self._stacks[node]
 
@@ -174,8 +227,9 @@ class Cluster:
         are more Services than ``COMPARED`` or ten times as many endpoints.
         *walked* are the chains in which the asker looks for differences.
         """
-        if self._base is not None:
-            return self._base.drift(node, walked)
+        if self._base is not None or self._changed is not None:
+            before = self._base or (self._changed.before if self._changed is not None else self)
+            return before.drift(node, walked)
         if not self._is_recorded(node) or self.is_too_large_to_compare:
             return None
         return self.once(("drift", node), lambda: self._drift(node))

@@ -10,7 +10,8 @@ inet_csk_find_listener, compute_score and ipv6_only_sock, Linux 6.18.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from tracer import pasted
@@ -88,6 +89,14 @@ class Sockets:
     def shows_programs(self) -> bool:
         """Return whether the list says whose the sockets are."""
         return any(one.program is not None for one in self.listening)
+
+    def with_ports(self, program: str, closed: Collection[int], opened: Iterable[int]) -> Sockets:
+        """Return the list without what *program* listens at on the TCP ports *closed*, and with the ports *opened*, at every address."""
+        kept = tuple(s for s in self.listening if s.protocol is not Protocol.TCP or s.port not in closed or s.program != program)
+        at = SocketAddress(None, None, frozenset({4, 6}))
+        name = program if self.shows_programs else None
+        came = tuple(Socket(protocol=Protocol.TCP, at=at, port=port, program=name) for port in opened)
+        return self if len(kept) == len(self.listening) and not came else replace(self, listening=kept + came)
 
     def of(self, packet: Packet, device: str | None) -> Socket | None:
         """Return the socket that takes *packet*, or may: of several the one that is bound closest. None when there is none."""

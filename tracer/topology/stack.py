@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from tracer.netfilter.ipset_save import IpSet
     from tracer.netfilter.nft_evaluate import NftAnnotator
     from tracer.netfilter.nft_rules import NftRules
+    from tracer.overrides.node_change import NodeChange
     from tracer.routing.wireguard import Peers
     from tracer.topology.programmed import Programmed
     from tracer.topology.sockets import Sockets
@@ -89,9 +90,11 @@ class NodeStack:
         place: Callable[[NodeStack], Placement | None] | None = None,
         program: Callable[[str], Programmed | None] | None = None,
         pod: Pod | None = None,
+        change: NodeChange | None = None,
     ) -> None:
         self.name = name
         self.pod = pod
+        self._change = change
         self._place = place
         self._program = program
         self.kernel = kernel
@@ -123,6 +126,7 @@ class NodeStack:
             place=self._place,
             program=self._program,
             pod=self.pod,
+            change=self._change,
         )
         for derived, read_from in _READ_FROM.items():
             if derived == "routing" and self.is_placed and files.VIRTUAL_SERVERS.name in names:
@@ -230,7 +234,7 @@ class NodeStack:
         texts = {file.word: self._counting(file) for file in (*files.ROUTING, *files.BESIDE_ROUTES)}
         found = Routing.from_texts(self.name, **texts, kernel=self.kernel, folder=f"nodes/{self.name}/", own=self._own_addresses)
         found.keeps_looks = self._indexed
-        return found
+        return found if self._change is None else self._change.routing(found)
 
     def _own_addresses(self) -> tuple[Address, ...]:
         placement = self._place(self) if self._place is not None else None
@@ -277,7 +281,10 @@ class NodeStack:
                 text = self._file(file)
                 if text is not None:
                     found.append(parse_dump(text, self._path(file), indexed=self._indexed))
-            self._dumps[family] = tuple(found) or self._modelled(family)
+            recorded = tuple(found)
+            if self._change is not None and self.programmed is None:
+                recorded = self._change.dumps(family, recorded, indexed=self._indexed)
+            self._dumps[family] = recorded or self._modelled(family)
         return self._dumps[family]
 
     def _modelled(self, family: Family) -> tuple[Dump, ...]:
@@ -333,13 +340,19 @@ class NodeStack:
     @cached_property
     def nft(self) -> NftRules | None:
         """Return the node's native nftables rules, None when the snapshot has no listing of them."""
+        found = self._listed_nft()
+        if self._change is not None and self.programmed is None:
+            return self._change.nft(found, self._annotate_nft)
+        return found or self._modelled_nft()
+
+    def _listed_nft(self) -> NftRules | None:
         for file in files.NFT_LISTINGS:
             text = self._file(file)
             if text is not None:
                 from tracer.netfilter.nft_rules import NftRules
 
                 return NftRules.from_listing(text, self._path(file), self._annotate_nft)
-        return self._modelled_nft()
+        return None
 
     def _modelled_nft(self) -> NftRules | None:
         """The listing that the node would print, where none of its rules were recorded and kube-proxy's of nftables mode are modelled."""
@@ -374,6 +387,12 @@ class NodeStack:
     @cached_property
     def sets(self) -> Mapping[str, IpSet] | None:
         """Return the node's ipsets by name, None when the snapshot has none of its readings."""
+        found = self._listed_sets()
+        if self._change is not None and self.programmed is None:
+            return self._change.sets(None if found is None else dict(found))
+        return found
+
+    def _listed_sets(self) -> Mapping[str, IpSet] | None:
         text, path = self._counting(files.SETS), self._path(files.SETS)
         if text is None and (made := self.programmed) is not None and made.sets:
             text, path = made.sets, f"modelled/{self.name}/{files.SETS.name}"
@@ -386,9 +405,15 @@ class NodeStack:
     @cached_property
     def virtual_servers(self) -> VirtualServers | None:
         """Return the node's IPVS servers, with the connections that were counted for them; None when the snapshot has no listing."""
+        found = self._listed_servers()
+        if self._change is not None and self.programmed is None:
+            return self._change.virtual_servers(found)
+        return found or self._modelled_servers()
+
+    def _listed_servers(self) -> VirtualServers | None:
         text = self._file(files.VIRTUAL_SERVERS)
         if text is None:
-            return self._modelled_servers()
+            return None
         from tracer.ipvs.ipvsadm_list import parse_counters, with_counters
         from tracer.ipvs.ipvsadm_save import parse_virtual_servers
         from tracer.ipvs.model import VirtualServers
@@ -454,6 +479,8 @@ class NodeStack:
     @cached_property
     def mode(self) -> str | None:
         """Return what kube-proxy-mode.txt says in small letters, None when it is absent or says something else."""
+        if (asked := self._snapshot.asked_mode(self.name)) is not None:
+            return asked
         text = self._counting(files.PROXY_MODE)
         return text.strip().lower() if text else None
 
@@ -462,6 +489,9 @@ class NodeStack:
         dumps = self.dumps(family)
         if self.pod is not None and not dumps and self.nft is None:
             return None  # a pod is taken to have no rules of its own, unless some were recorded
+        if self._change is not None and self.programmed is None and (why := self._change.why_unknown):
+            text = f"what the rules of {self.called} would be after the change is not known: {why}"
+            return Unknown(code="NO_RULES", text=text, at={"node": self.name})
         file = files.NFT_TEXT.name if self.mode == files.NFT_TEXT.mode else _RULE_FILES[family][0]
         if dumps and dumps[0].made_as:
             return None
@@ -648,6 +678,8 @@ class NodeStack:
             from tracer.topology.sockets import parse_sockets
 
             found = parse_sockets(text)
+        if found is not None and self._change is not None:
+            found = found.with_ports("kube-proxy", *self._change.health_ports())
         return found if found is not None and found.asked else None
 
     def _kernels_sockets(self) -> Sockets | None:

@@ -27,6 +27,11 @@ def trace_text(trace: Trace, *, with_steps: bool, expand: bool = False) -> str:
     lines += _tree([(one, list(_passages(one.first, with_steps=with_steps))) for one in classes])
     lines += [f"unknown: {unknown.text} [{unknown.code}]" for unknown in trace.unknowns]
     lines += [f"assumed: {assumption.text} [{assumption.code}]{_changes(assumption)}" for assumption in trace.assumptions]
+    if trace.what_if is not None:
+        lines += [f"what if: {change}" for change in trace.what_if.changes]
+        lines += [f"what if, NB: {note}" for note in trace.what_if.notes]
+    elif query.is_what_if:
+        lines.append("what if: nothing changes, it is so already or nothing that is traced follows from it")
     offered = dict.fromkeys(unknown.assume for unknown in trace.unknowns if unknown.assume)
     lines += [f"not assumed, each way is told: {_words(words)} picks one" for words in offered]
     return "\n".join(lines)

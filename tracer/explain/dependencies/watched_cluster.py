@@ -18,6 +18,7 @@ from tracer.explain.dependencies.watched_routing import WatchedRouting
 from tracer.explain.dependencies.watched_rules import WatchedDump, WatchedServers, watched_nft, watched_sets
 from tracer.ipvs.ipvsadm_list import RecordedConnection
 from tracer.ipvs.model import VirtualServers
+from tracer.kube.kinds import FOLLOWED
 from tracer.kube.objects import Objects
 from tracer.kube.pod import Pod
 from tracer.netfilter.dump import Dump
@@ -314,6 +315,17 @@ class WatchedCluster(Cluster):
         super().__init__(WatchedSnapshot(cluster.snapshot, self.reads), indexed=cluster._indexed)
         self._inner = cluster
         self._otherwise: dict[Cluster, WatchedCluster] = {}
+
+    def overridden(self, words: tuple[str, ...], apply: str = "") -> Cluster:
+        """Return the changed cluster, not watched: what it follows from is everything."""
+        found = self._inner.overridden(words, apply)
+        if words or apply:
+            for kind in FOLLOWED:
+                self.reads.note_object(Asked(kind.name, ALL))
+            for node in self._inner.snapshot.node_names:
+                for name in {*self._inner.snapshot.held_files(node), *RULE_FILES}:
+                    self.reads.note_file(node, name, Whole())
+        return self._also_watched(found) if found is self._inner else found
 
     def programmed_as(self, words: Iterable[str]) -> Cluster:
         """Return the cluster whose nodes are programmed as assumptions say, watched; what is asked of it is noted with the rest."""

@@ -180,7 +180,8 @@ class Case:
         if mark.hop.node is None or step.event is not None:
             return None
         for dump in self._dumps(mark):
-            if step.file in (None, dump.file) and (table := dump.tables.get(step.table)) and step.chain in table.chains:
+            added = dump.added.file if dump.added is not None else None
+            if step.file in (None, dump.file, added) and (table := dump.tables.get(step.table)) and step.chain in table.chains:
                 return table.chains[step.chain]
         return None
 
@@ -197,6 +198,8 @@ class Case:
         if mark.step.made_as:  # of modelled rules not all stand in every text of them
             places = (place for place in range(len(chain)) if chain.rule(place).text == mark.step.rule)
             return next((chain.rule(place) for place in places), None)
+        if chain.table.dump.added is not None:
+            return chain.rule(chain.numbers.index(line)) if line in chain.numbers else None
         position = bisect_left(chain.numbers, line)
         return chain.rule(position) if position < len(chain) and chain.numbers[position] == line else None
 

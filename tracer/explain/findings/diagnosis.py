@@ -79,7 +79,7 @@ def diagnose(cluster: Cluster, trace: Trace) -> Trace:
 
     :raises TracerError: a file that the walk already read can no longer be read.
     """
-    cluster = cluster.programmed_as(trace.query.assume).programmed_for(trace.services)
+    cluster = cluster.overridden(trace.query.overrides, trace.query.apply).programmed_as(trace.query.assume).programmed_for(trace.services)
     case = Case(cluster, trace, _KNOWN.setdefault(cluster, Known()))
     # Where nothing was sent there is only the look-up to judge.
     themes = THEMES if case.sent is not None else (_names,)
