@@ -152,8 +152,8 @@ class _Changing:
     def _set(self, word: Word, kind: str, value: Value) -> None:
         if kind != "Service" and word.path[0] not in ("metadata", "spec", "endpoints", "ports"):
             raise refusal(word.text, f"the {kind}'s metadata or spec can be set")
-        if kind == "NetworkPolicy" and word.path[0] == "spec" and len(word.path) > 1 and word.path[1] not in _POLICY_FIELDS:
-            raise refusal(word.text, f"spec.{word.path[1]} is no field of a NetworkPolicy: it has {', '.join(_POLICY_FIELDS)}")
+        if word.on is On.POLICY and word.path[0] == "spec" and len(word.path) > 1 and word.path[1] not in _POLICY_FIELDS:
+            raise refusal(word.text, f"spec.{word.path[1]} is no field of it: a policy has {', '.join(_POLICY_FIELDS)}")
         set_field(value, word)
         self._put(kind, word.key, value)
 
