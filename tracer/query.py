@@ -126,6 +126,10 @@ class Query:
         """Return whether the question is about another cluster than the one that is there."""
         return bool(self.overrides or self.apply)
 
+    def plain(self) -> Query:
+        """Return the same question about the cluster as it is."""
+        return replace(self, overrides=(), apply="") if self.is_what_if else self
+
     @property
     def header(self) -> dict[str, int]:
         """Return the header fields that were given, by name."""

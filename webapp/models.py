@@ -144,6 +144,30 @@ class TraceLink(models.Model):
         self.document_zstd = zstd.packed(text.encode(), level=10)
 
 
+class Manifest(models.Model):
+    """A manifest that a browser session handed in, to ask what it would change: *digest* tells its content, *text* is JSON objects."""
+
+    id = models.BigAutoField(primary_key=True)
+    owner = models.CharField(max_length=64)
+    digest = models.CharField(max_length=32)
+    name = models.CharField(max_length=200, blank=True, default="")
+    used_at = models.DateTimeField(default=timezone.now, db_index=True)
+    text_zstd = models.BinaryField()
+
+    class Meta:
+        """A session has each once."""
+
+        constraints = (models.UniqueConstraint(fields=("owner", "digest"), name="manifest_of_owner"),)
+
+    def __str__(self) -> str:
+        return self.name or self.digest
+
+    @property
+    def text(self) -> str:
+        """Return the manifest's canonical JSON."""
+        return zstd.unpacked(bytes(self.text_zstd)).decode()
+
+
 class LiveSource(models.Model):
     """A cluster that is followed, or may be: a context of the server's kubeconfig, the cluster Hopline runs in, or a timeline being played.
 

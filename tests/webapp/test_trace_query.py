@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracer.assumptions import parse_assumptions
+from tracer.errors import QueryError
+from tracer.override_words import parse_overrides
 from tracer.packet import Protocol
 from tracer.query import FlowState, Resolver, parse_destination, parse_source
 from webapp.questions.trace_query import DETAILS, GROUPS, LATER, SORTS, VIEWS, TraceQuery, from_params, parse
@@ -40,6 +42,14 @@ ASSUMED = st.lists(
     max_size=3,
     unique_by=lambda word: word.partition(":")[0],
 ).map(parse_assumptions)
+OVERRIDES = st.lists(
+    st.builds("svc/{}/{}.spec.externalTrafficPolicy=Local".format, NAMES, NAMES)
+    | st.builds("svc/{}/{}.metadata.annotations[a.b/c]=x=&y+%20".format, NAMES, NAMES)
+    | st.builds("pod/{}/{}=deleted".format, NAMES, NAMES)
+    | st.just("mode=nftables"),
+    max_size=3,
+).map(parse_overrides)
+MANIFESTS = st.just("") | st.from_regex(r"[0-9a-f]{32}", fullmatch=True)
 QUERIES = st.builds(
     TraceQuery,
     source=SOURCES,
@@ -49,8 +59,10 @@ QUERIES = st.builds(
     state=st.sampled_from(FlowState),
     resolver=st.sampled_from(Resolver),
     assume=ASSUMED,
+    overrides=OVERRIDES,
+    apply=MANIFESTS,
     **LOOKS,
-) | st.builds(TraceQuery, connection=st.tuples(NAMES, st.integers(1, 10**8)), assume=ASSUMED, **LOOKS)
+) | st.builds(TraceQuery, connection=st.tuples(NAMES, st.integers(1, 10**8)), assume=ASSUMED, overrides=OVERRIDES, **LOOKS)
 
 
 @given(QUERIES)
@@ -81,6 +93,10 @@ def test_defaults_stay_out_of_the_address() -> None:
         (
             "from=node:a&to=10.0.0.1:80&assume=network:drops-pods&assume=&assume=front:kept&assume=front:kept",
             "from=node:a&to=10.0.0.1:80&assume=front:kept&assume=network:drops-pods",
+        ),
+        (
+            "from=node:a&to=10.0.0.1:80&set=mode=nftables&set=+&set=mode%3Dnftables&set=svc/shop/web.spec.ports[0].port=81",
+            "from=node:a&to=10.0.0.1:80&set=mode=nftables&set=svc/shop/web.spec.ports[0].port=81",
         ),
         ("from=node:a&to=10.0.0.1:80&paths=one", "from=node:a&to=10.0.0.1:80&paths=one&seed=0"),
         ("from=node:a&to=10.0.0.1:80&step=3&expand=nodes,all,nodes", "from=node:a&to=10.0.0.1:80&step=3&expand=all,nodes"),
@@ -115,6 +131,36 @@ def test_every_error_is_found_at_once() -> None:
             "sort",
         ]
     )
+
+
+def test_each_word_that_cannot_be_read_is_an_error_of_its_own() -> None:
+    query = parse("from=node:a&to=10.0.0.1:80&set=mode=ebpf&set=pod/shop/web-1=deleted&set=svc/shop=deleted&apply=x")
+    assert [error.field for error in query.errors] == ["set", "set", "apply"]
+    assert "ebpf is no mode" in query.errors[0].message
+    assert query.errors[1].message.startswith("svc/shop=deleted: ")
+
+
+def test_words_that_contradict_each_other_are_refused_together() -> None:
+    query = parse("from=node:a&to=10.0.0.1:80&set=mode=ipvs&set=mode=nftables")
+    assert [(error.field, "contradicts" in error.message) for error in query.errors] == [("set", True)]
+
+
+def test_what_is_changed_is_part_of_the_question_and_not_of_how_it_is_looked_at() -> None:
+    query = parse("from=node:a&to=10.0.0.1:80&set=mode=ipvs&apply=" + "a" * 32 + "&follow=0123456789&step=4&detail=rules")
+    assert str(query.question()) == "from=node:a&to=10.0.0.1:80&set=mode=ipvs&apply=" + "a" * 32
+    assert str(query.look()) == "follow=0123456789&step=4&detail=rules"
+    assert query.is_what_if
+    assert str(query.plain()) == "from=node:a&to=10.0.0.1:80&detail=rules"
+    assert query.plain().plain() == query.plain()
+
+
+def test_the_engine_is_asked_with_the_words_and_the_manifest() -> None:
+    query = parse("from=node:a&to=10.0.0.1:80&set=mode=ipvs&apply=" + "a" * 32)
+    with pytest.raises(QueryError, match="manifest"):
+        query.to_query()
+    asked = query.but(manifest='[{"kind":"Service"}]').to_query()
+    assert (asked.overrides, asked.apply) == (("mode=ipvs",), '[{"kind":"Service"}]')
+    assert parse("connection=node-a:3&set=mode=ipvs").to_query().overrides == ("mode=ipvs",)
 
 
 @pytest.mark.parametrize("name", sorted(LATER))

@@ -225,9 +225,7 @@ class _Changing:
         if len(self._errors) == 1:
             raise self._errors[0]
         if self._errors:
-            every = "; ".join(str(error) for error in self._errors)
-            near = tuple(name for error in self._errors for name in error.near)
-            raise QueryError(f"{len(self._errors)} mistakes: {every}", code="BAD_OVERRIDE", field=FIELD, near=near)
+            raise QueryError("\n".join(map(str, self._errors)), code="BAD_OVERRIDE", field=FIELD)
 
     def _taken(self, key: Key, value: Mapping[str, object]) -> Iterator[str]:
         """Yield which node port of a Service another one has."""

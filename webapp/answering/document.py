@@ -1,8 +1,9 @@
 """The answer document: one plain dict that every panel, export and frozen link works from.
 
 ``{"answer": the contract with steps and stations, "rules": {file: {line: text}}, "snapshot": {…}, "engine_version": …,
-"nodes": {name: {"zone"}}}``. The answer holds all outcomes, and of each class the place of its first one. The live page makes it fresh and
-keeps the last few; a frozen link stores it. :class:`Answer` is the document with what is derived from it once.
+"nodes": {name: {"zone"}}}``, and of a comparison ``"compared": {"before": a document, "same", "text",
+"differences"}``. The answer holds all outcomes, and of each class the place of its first one. The live page makes it fresh and keeps the
+last few; a frozen link stores it. :class:`Answer` is the document with what is derived from it once.
 """
 
 from __future__ import annotations
@@ -52,6 +53,22 @@ class Answer:
     def generation(self) -> str:
         """Return the generation of the followed cluster that was answered from, "" for a snapshot."""
         return str(self.document.get("live", {}).get("generation", ""))
+
+    @property
+    def is_comparison(self) -> bool:
+        """Return whether there is an answer to the same question about the cluster as it is, beside this one."""
+        return "compared" in self.document
+
+    @cached_property
+    def before(self) -> Answer:
+        """Return that answer. :raises KeyError: there is none."""
+        return Answer(self.document["compared"]["before"])
+
+    @property
+    def comparison(self) -> Json:
+        """Return what differs, as trace-json.md writes it. :raises KeyError: nothing is compared."""
+        found: Json = self.document["compared"]
+        return found
 
     @cached_property
     def paths(self) -> tuple[Path, ...]:

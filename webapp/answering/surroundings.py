@@ -1,4 +1,4 @@
-"""What an answer touches, as the snapshot has it: nodes with zone and proxy mode, pods with their state, Services with session affinity.
+"""What an answer touches, as the snapshot has it: nodes with zone and proxy mode, pods with their state, Services with their policies.
 
 Goes into the answer document, so that a frozen link shows it long after the snapshot is gone. Only what is on the way is listed.
 """
@@ -13,6 +13,7 @@ from tracer.trace import Hop, StackKind, Trace
 
 if TYPE_CHECKING:
     from tracer.kube.pod import Pod
+    from tracer.kube.service import Service
     from tracer.topology.cluster import Cluster
 
 
@@ -20,12 +21,15 @@ def surroundings(cluster: Cluster, traced: Trace) -> dict[str, Any]:
     """Return ``{"nodes": {name: {"zone", "mode", "evidence"}}, "pods": {ns/name: {"ready", "terminating"}}, "affinity": {ns/name: s}}``.
 
     A word that the snapshot does not have is left out. *evidence* says in words what tells the mode, and what is left of others;
-    *ready* is None where the pod's Ready condition is absent.
+    *ready* is None where the pod's Ready condition is absent. ``services`` has what of each Service on the way a what-if may change,
+    ``policies`` the NetworkPolicies that select a pod of the answer, by ns/name.
     """
     return {
         "nodes": {name: _node(cluster, name) for name in sorted(_nodes(traced))},
         "pods": {name: _state(pod) for name in sorted(_pods(traced)) if (pod := _pod(cluster, name))},
         "affinity": dict(_affinity(cluster, traced)),
+        "services": {f"{s.namespace}/{s.name}": _service(s, traced) for s in _services(cluster, traced)},
+        "policies": {name: found for name in sorted(_pods(traced)) if (found := _policies(cluster, name))},
     }
 
 
@@ -62,13 +66,41 @@ def _state(pod: Pod) -> dict[str, bool | None]:
     return {"ready": pod.ready, "terminating": pod.terminating}
 
 
-def _affinity(cluster: Cluster, traced: Trace) -> Iterator[tuple[str, int]]:
-    """Yield each Service on the way that keeps clients at one endpoint, with its timeout in seconds."""
+def _services(cluster: Cluster, traced: Trace) -> Iterator[Service]:
+    """Yield the Services on the way, by name: those of rules and balancers, and the one that was asked for."""
     names = {step.names["service"] for hop in _hops(traced) for step in hop.steps if "service" in step.names}
+    names |= {hop.name for hop in _hops(traced) if hop.kind is StackKind.LOAD_BALANCER}
     if asked := traced.query.destination.service:
         names.add("/".join(asked))
     for name in sorted(names):
         namespace, _, own = name.partition("/")
-        service = cluster.objects.service(namespace, own)
-        if service and service.session_affinity == "ClientIP" and service.session_affinity_timeout is not None:
-            yield name, service.session_affinity_timeout
+        if service := cluster.objects.service(namespace, own):
+            yield service
+
+
+def _service(service: Service, traced: Trace) -> dict[str, object]:
+    """What of a Service a what-if may change. *inside*: it was asked for by a cluster IP."""
+    asked = {hop.packet_in.destination for outcome in traced.outcomes for hop in outcome.hops[:1]}
+    return {
+        "type": service.type.value,
+        "external": service.external_traffic_policy.value,
+        "internal": service.internal_traffic_policy.value,
+        "affinity": service.session_affinity,
+        "ranges": [str(network) for network in service.load_balancer_source_ranges],
+        "inside": bool(asked & set(service.cluster_ips)),
+    }
+
+
+def _policies(cluster: Cluster, pod: str) -> list[str]:
+    """The NetworkPolicies that select *pod*, as ns/name."""
+    found, namespace = _pod(cluster, pod), pod.partition("/")[0]
+    if found is None or found.host_network:
+        return []
+    return [f"{p.namespace}/{p.name}" for p in cluster.objects.policies_in(namespace) if p.pod_selector.matches(found.labels)]
+
+
+def _affinity(cluster: Cluster, traced: Trace) -> Iterator[tuple[str, int]]:
+    """Yield each Service on the way that keeps clients at one endpoint, with its timeout in seconds."""
+    for service in _services(cluster, traced):
+        if service.session_affinity == "ClientIP" and service.session_affinity_timeout is not None:
+            yield f"{service.namespace}/{service.name}", service.session_affinity_timeout

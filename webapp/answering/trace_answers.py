@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING
 
 from tracer.errors import QueryError, TooMuchWork, TracerError
+from tracer.override_words import FIELD as OVERRIDES
 from webapp import __version__
+from webapp.answering.comparison import differing
 from webapp.answering.document import Answer, AnswerCache, document
 from webapp.answering.surroundings import surroundings
 from webapp.models import LiveSource, Snapshot
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 QUICK_WORK = 150_000
 """How much work (tracer.limits) a question may be that is answered where quick ones are; about as many microseconds."""
 
+_MOST_SAID = 20
 _kept = AnswerCache()
 # Answers of followed clusters that a page may still show, while the cluster is further.
 _shown = AnswerCache()
@@ -38,8 +42,10 @@ class NotAnswered(Exception):
         self.missing = missing
 
 
-def answer(row: Source, query: TraceQuery, shown: str = "") -> Answer:
+def answer(row: Source, query: TraceQuery, shown: str = "", *, compares: bool = False) -> Answer:
     """Return the answer to *query* in the source *row*, from the last few answers when it is among them.
+
+    *compares*: of a what-if question, with the answer about the cluster as it is beside it (``Answer.before``), and what differs.
 
     That of a followed cluster is kept until something it depends on changes; ``document["live"]`` then says what that is, and of which
     generation it is. *shown* is the generation of an answer that a page shows: that one is returned while it is known.
@@ -47,18 +53,27 @@ def answer(row: Source, query: TraceQuery, shown: str = "") -> Answer:
     """
     try:
         if isinstance(row, LiveSource):
-            return _shown.get((row.id, str(query.question()), shown)) or _of_followed(row, query)
-        return _of_snapshot(row, query)
+            return _shown.get((row.id, _question(query, compares), shown)) or _of_followed(row, query, compares)
+        return _of_snapshot(row, query, compares)
     except QueryError as error:
         missing = error.code.endswith("_NOT_FOUND")
-        raise NotAnswered(FieldError(field=error.field or "to", message=_sentence(str(error)), near=error.near), missing=missing) from error
+        field = "set" if error.field == OVERRIDES else error.field or "to"
+        # What-if words begin their own errors, and are spelled as they are.
+        problems = [_sentence(line) if field != "set" else line for line in str(error).splitlines() if line.strip()]
+        found = [FieldError(field=field, message=line, near=error.near) for line in problems[:_MOST_SAID]]
+        raise NotAnswered(*found, missing=missing) from error
     except TracerError as error:
-        problems = [FieldError(field="", message=line) for line in str(error).splitlines() if line.strip()]
-        raise NotAnswered(*problems[:20], missing=False) from error
+        faults = [FieldError(field="", message=line) for line in str(error).splitlines() if line.strip()]
+        raise NotAnswered(*faults[:_MOST_SAID], missing=False) from error
 
 
-def _of_snapshot(row: Snapshot, query: TraceQuery) -> Answer:
-    question = str(query.question())
+def _question(query: TraceQuery, compares: bool) -> str:
+    """The key under which an answer is kept."""
+    return f"{query.question()}&compare" if compares else str(query.question())
+
+
+def _of_snapshot(row: Snapshot, query: TraceQuery, compares: bool) -> Answer:
+    question = _question(query, compares)
     key = (row.digest, question, __version__)
     found = _kept.get(key) or _stored(row, question, key)
     if found is None:
@@ -67,7 +82,7 @@ def _of_snapshot(row: Snapshot, query: TraceQuery) -> Answer:
             # Whoever asked the same a moment before has answered it by now.
             found = _kept.get(key)
             if found is None:
-                found = Answer(_document(cluster, _traced(cluster, query), _snapshot(row)))
+                found = Answer(_answered(cluster, query, _snapshot(row), compares)[0])
                 _kept.put(key, found)
                 _store(row, question, found)
     if found.document["snapshot"]["id"] != row.id:
@@ -107,24 +122,37 @@ def _put_while_there(digest: str, question: str, found: Answer) -> bool:
     return False
 
 
-def _of_followed(row: LiveSource, query: TraceQuery) -> Answer:
-    from tracer.explain.dependencies import WatchedCluster, watched_dependencies
+def _of_followed(row: LiveSource, query: TraceQuery, compares: bool) -> Answer:
+    from tracer.explain.dependencies import Dependencies, WatchedCluster, watched_dependencies
 
     with sources.using_live(row) as view:
-        key = ("answer", str(query.question()))
+        question = _question(query, compares)
+        key = ("answer", question)
         found: Answer | None = view.answers.get(key)
         if found is None:
             # Worked out once, on a cluster that notes what it is asked: what the page shows and what it rests on cannot drift apart.
             watched = WatchedCluster(view.cluster)
-            traced = _traced(watched, query)
-            around = _document(watched, traced, {})
-            dependencies = watched_dependencies(watched, traced)
             moment: dict[str, object] = {"id": row.id, "name": row.name, "digest": "", "taken_at": view.at.isoformat() if view.at else None}
+            around, traces = _answered(watched, query, moment, compares)
+            dependencies = reduce(Dependencies.together, (watched_dependencies(watched, traced) for traced in traces))
             depends = {"generation": view.generation, "depends": sorted(dependencies.refs)}
-            found = Answer(around | {"snapshot": moment, "live": depends})
+            found = Answer(around | {"live": depends})
             view.answers.keep(key, found, dependencies)
-            _shown.put((row.id, str(query.question()), str(view.generation)), found)
+            _shown.put((row.id, question, str(view.generation)), found)
         return found
+
+
+def _answered(
+    cluster: Cluster, query: TraceQuery, snapshot: dict[str, object], compares: bool
+) -> tuple[dict[str, object], tuple[Trace, ...]]:
+    """The answer document, with what it is compared with where *compares*, and the traces it is made of."""
+    traced = _traced(cluster, query)
+    found = _document(cluster, traced, snapshot)
+    if not compares:
+        return found, (traced,)
+    before = _traced(cluster, query.plain())
+    compared = {"before": _document(cluster, before, snapshot), **differing(before, traced)}
+    return found | {"compared": compared}, (traced, before)
 
 
 def _traced(cluster: Cluster, query: TraceQuery) -> Trace:
@@ -138,6 +166,7 @@ def _traced(cluster: Cluster, query: TraceQuery) -> Trace:
 
 
 def _document(cluster: Cluster, traced: Trace, snapshot: dict[str, object]) -> dict[str, object]:
+    cluster = cluster.overridden(traced.query.overrides, traced.query.apply)
     found = document(traced, cluster.snapshot, snapshot=snapshot, engine_version=__version__)
     return found | surroundings(cluster, traced)
 

@@ -33,6 +33,11 @@ class Shape:
     y2: float = 12.0
     dot_x: float | None = None
 
+    @property
+    def tag_y(self) -> float:
+        """Return where a word stands below the outline."""
+        return self.height / 2 + 11
+
 
 def fit(text: str, columns: int) -> str:
     """Return *text* in at most *columns* letters, its middle left out: names differ at their ends."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 
+from tracer.compare import differences, told
 from tracer.dispositions import WORDS, client_sentence
 from tracer.odds_text import is_long
 from tracer.packet import Packet, endpoint_text
@@ -35,6 +36,13 @@ def trace_text(trace: Trace, *, with_steps: bool, expand: bool = False) -> str:
     offered = dict.fromkeys(unknown.assume for unknown in trace.unknowns if unknown.assume)
     lines += [f"not assumed, each way is told: {_words(words)} picks one" for words in offered]
     return "\n".join(lines)
+
+
+def comparison_text(before: Trace, after: Trace, told_as: Callable[[Trace], str]) -> str:
+    """Return what differs between two answers, and both, each as *told_as* tells it."""
+    found = differences(before, after)
+    lines = [told(found), *(f"- {one.text}" for one in found)]
+    return "\n".join([*lines, "", "As it is:", told_as(before), "", "What if:", told_as(after)])
 
 
 def _words(words: Iterable[str]) -> str:

@@ -19,8 +19,10 @@ from tracer.assumptions import assumption_words, parse_assumptions
 from tracer.carriers_folded import carriers_folded
 from tracer.errors import QueryError, TracerError
 from tracer.explain.findings import diagnose
+from tracer.kube.json_text import decode_text, to_utf8
 from tracer.limits import Limits as QuestionLimits
-from tracer.query import Query, parse_destination, parse_port, parse_protocol, parse_source, query_from_dict
+from tracer.override_words import parse_overrides, parse_word
+from tracer.query import Query, manifest_text, parse_destination, parse_port, parse_protocol, parse_source, query_from_dict
 from tracer.simulate import trace
 from tracer.snapshot import Snapshot
 from tracer.snapshot.arranging import Arrangement
@@ -37,6 +39,12 @@ from webapp.uploads.arranged import ArrangedFiles, arrangement_in
 _PART = 1 << 16
 _MOST_ASKED = 20
 """Of so many files of either kind is said what they are instead of objects."""
+
+
+_SET = (
+    "what if: one change of the cluster, may be repeated: svc/NS/NAME.spec.FIELD=VALUE, svc/NS/NAME=deleted, pod/NS/NAME=deleted, "
+    "node/NAME=removed, mode=nftables … (docs/what-if.md)"
+)
 
 
 class UsageError(Exception):
@@ -61,6 +69,9 @@ def declare_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--source-port", default=None, help="1 to 65535; any when not given")
     words = f"set an assumption, may be repeated: {', '.join(assumption_words())}"
     parser.add_argument("--assume", action="append", default=[], metavar="WORD", help=words)
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="WORD", help=_SET)
+    parser.add_argument("--apply", metavar="FILE", help="what if this manifest (YAML or JSON) were applied; - is standard input")
+    parser.add_argument("--compare", action="store_true", help="with --set or --apply: the answer as it is, as it would be, what differs")
     parser.add_argument("--steps", action="store_true", help="list every rule that matched")
     parser.add_argument(
         "--expand", action="store_true", help="tell all outcomes one by one, also those that differ in addresses and names only"
@@ -112,6 +123,7 @@ def run(options: Mapping[str, Any], terminal: Terminal, *, limits: QuestionLimit
             raise UsageError("give --from and --to, or --batch FILE, not both")
         if options["verdicts"] and (options["batch"] is None or options["steps"]):
             raise UsageError("--verdicts goes with --batch FILE, and without --steps")
+        _check_what_if(options)
         with few_collections(), _batch(options["batch"]) as lines:
             query = None if lines else _query(options)
             cluster, origins = _cluster(options["snapshot"], partial(_tell, terminal), limits, upload_limits)
@@ -123,6 +135,15 @@ def run(options: Mapping[str, Any], terminal: Terminal, *, limits: QuestionLimit
     return failed
 
 
+def _check_what_if(options: Mapping[str, Any]) -> None:
+    """:raises UsageError: a what-if is asked for where it is not answered."""
+    is_what_if = bool(options["overrides"] or options["apply"])
+    if is_what_if and options["batch"] is not None:
+        raise UsageError("--set and --apply are for one question: those of a batch have “overrides” and “apply” of their own")
+    if options["compare"] and not is_what_if:
+        raise UsageError("--compare goes with --set WORD or --apply FILE: nothing else tells what would be otherwise")
+
+
 def _tell(terminal: Terminal, lines: Sequence[str]) -> None:
     for line in lines:
         terminal.say(line)
@@ -132,7 +153,8 @@ def _answer_one(cluster: Cluster, query: Query | None, options: Mapping[str, Any
     if query is None:
         raise UsageError("give --from and --to, or --batch FILE")
     try:
-        answer = diagnose(cluster, trace(cluster, query, is_plain=options["plain"]))
+        answer = _diagnosed(cluster, query, options)
+        before = _diagnosed(cluster, query.plain(), options) if options["compare"] else None
     except TracerError as error:
         if options["format"] == "json":
             terminal.answer(_line(_error(query.id, error)))
@@ -140,12 +162,25 @@ def _answer_one(cluster: Cluster, query: Query | None, options: Mapping[str, Any
             terminal.fail(_sentence(error))
         return True
     if options["format"] == "json":
-        _write(_answer(answer, with_steps=options["steps"], expand=options["expand"]), terminal)
+        told = _answer(answer, with_steps=options["steps"], expand=options["expand"])
+        _write(told if before is None else _compared(before, answer, told, options), terminal)
     else:
-        from webapp.exports.trace_text import trace_text
+        from webapp.exports.trace_text import comparison_text, trace_text
 
-        terminal.answer(trace_text(answer, with_steps=options["steps"], expand=options["expand"]))
+        told_as = partial(trace_text, with_steps=options["steps"], expand=options["expand"])
+        terminal.answer(told_as(answer) if before is None else comparison_text(before, answer, told_as))
     return False
+
+
+def _diagnosed(cluster: Cluster, query: Query, options: Mapping[str, Any]) -> Trace:
+    return diagnose(cluster, trace(cluster, query, is_plain=options["plain"]))
+
+
+def _compared(before: Trace, after: Trace, told: Mapping[str, object], options: Mapping[str, Any]) -> dict[str, object]:
+    """Both answers, *told* being that of *after*, and what differs between them."""
+    from webapp.answering.comparison import compared
+
+    return compared(_answer(before, with_steps=options["steps"], expand=options["expand"]), told, before, after)
 
 
 def _write(answer: Mapping[str, object], terminal: Terminal) -> None:
@@ -221,8 +256,36 @@ def _query(options: Mapping[str, Any]) -> Query:
             protocol=parse_protocol(options["protocol"]),
             source_port=None if options["source_port"] is None else parse_port(options["source_port"], "source_port"),
             assume=parse_assumptions(options["assume"]),
+            overrides=_overrides(options["overrides"]),
+            apply="" if options["apply"] is None else _manifest(options["apply"]),
         )
     except QueryError as error:
+        raise UsageError(str(error)) from None
+
+
+def _overrides(words: Sequence[str]) -> tuple[str, ...]:
+    """The what-if words. :raises QueryError: some cannot be read, each of which is said, or contradict each other."""
+    faults: list[str] = []
+    for word in words:
+        try:
+            parse_word(word)
+        except QueryError as error:
+            faults.append(_sentence(error))
+    if faults:
+        raise QueryError("\n".join(faults), code="BAD_OVERRIDE", field="overrides")
+    return parse_overrides(words)
+
+
+def _manifest(name: str) -> str:
+    """The manifest in the file *name*. :raises UsageError: it cannot be read, and every reason."""
+    from tracer.snapshot.manifest import read_manifest
+
+    try:
+        raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        return manifest_text(list(read_manifest(decode_text(to_utf8(raw), name), name)))
+    except OSError as error:
+        raise UsageError(f"{name}: {error.strerror}") from None
+    except TracerError as error:
         raise UsageError(str(error)) from None
 
 

@@ -108,6 +108,13 @@ def _again(query: TraceQuery, assume: tuple[str, ...], path: str) -> str:
 
 
 def assumed_lines(answer: Json) -> tuple[str, ...]:
-    """Return the assumptions that an answer rests on, one line each, for files."""
+    """Return what is otherwise than it is, and the assumptions that an answer rests on, one line each, for files."""
+    what_if = (f"What if: {word}" for word in what_if_words(answer))
     modelled = (f"Modelled: {text}" for text in modelled_texts(answer))
-    return (*modelled, *(f"Assumed: {item['text']} ({item['code']})" for item in answer.get("assumptions") or ()))
+    return (*what_if, *modelled, *(f"Assumed: {item['text']} ({item['code']})" for item in answer.get("assumptions") or ()))
+
+
+def what_if_words(answer: Json) -> tuple[str, ...]:
+    """Return the words by which the cluster of an answer is another than the one that is there."""
+    asked = answer["query"]
+    return (*(asked.get("overrides") or ()), *(["a manifest applied"] if asked.get("apply") else ()))

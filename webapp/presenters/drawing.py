@@ -18,7 +18,10 @@ TAPE_GAP = 16.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnBox:
-    """A placed box with what the page adds: address, accessible name, state. *part* is what a click fetches: a step or a whole trace."""
+    """A placed box with what the page adds: address, accessible name, state. *part* is what a click fetches: a step or a whole trace.
+
+    *mark* is a word below it: of two pictures, that only this one has it.
+    """
 
     placed: PlacedBox
     css: str
@@ -29,6 +32,7 @@ class DrawnBox:
     chip_words: str
     current: bool
     tab: bool
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +79,7 @@ class DrawnBadge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """The whole SVG: sizes include margins and tape."""
+    """The whole SVG: sizes include margins and tape. *prefix* stands before its ids, where a page has several; *name* tells them apart."""
 
     left: float
     top: float
@@ -93,6 +97,8 @@ class Drawing:
     current: int
     badges: tuple[DrawnBadge, ...]
     heads: str
+    prefix: str = ""
+    name: str = ""
 
     @property
     def is_wide(self) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tracer.assumptions import parse_assumptions
+from tracer.override_words import parse_word
 from tracer.packet import Protocol
-from tracer.query import FlowState, Resolver
+from tracer.query import FlowState, Resolver, parse_address
 from tracer.values import dataclass
 from webapp.questions.trace_query import FieldError, TraceQuery
 
@@ -14,7 +15,9 @@ KINDS = (("external", "External client"), ("node", "Node"), ("pod", "Pod"))
 PROTOCOLS = (Protocol.TCP.value, Protocol.UDP.value, Protocol.SCTP.value, Protocol.ICMP.value)
 STATES = ((FlowState.NEW.value, "First packet"), (FlowState.RETURNING.value, "Returning client"))
 RESOLVERS = ((Resolver.GLIBC.value, "glibc"), (Resolver.MUSL.value, "musl"))
-ANCHORS = {name: name for name in ("to", "source_port", "seed", "protocol", "state", "resolver", "connection")} | {"from": "from_name"}
+ANCHORS = {name: name for name in ("to", "source_port", "seed", "protocol", "state", "resolver", "connection", "set")} | {
+    "from": "from_name"
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +113,12 @@ def _near(query: TraceQuery, error: FieldError, path: str) -> list[Near]:
 
     found = []
     for name in error.near:
-        if error.field == "assume":
+        if error.field == "set":
+            words = _with_near(query.overrides, error.message, name)
+            if words is None:
+                continue
+            changed = query.but(overrides=words)
+        elif error.field == "assume":
             kept = (word for word in query.assume if word.partition(":")[0] != name.partition(":")[0])
             changed = query.but(assume=parse_assumptions((*kept, name)))
         elif error.field == "from" and query.source:
@@ -121,6 +129,16 @@ def _near(query: TraceQuery, error: FieldError, path: str) -> list[Near]:
             changed = query.but(destination=parse(f"from=node:a&to=svc:{name}{port}").destination)
         found.append(Near(name=name, url=changed.but(follow="", step=None, expand=()).url(path)))
     return found
+
+
+def _with_near(words: Sequence[str], message: str, near: str) -> tuple[str, ...] | None:
+    """The what-if words with *near* for the name, or the address, in the one that *message* begins with; None where that is not it."""
+    wrong = next((word for word in words if message.startswith(f"{word}:")), "")
+    said = parse_word(wrong) if wrong else None
+    if said is None or said.state == "added":
+        return None
+    named = said.address if parse_address(near) is not None else f"{said.namespace}/{said.name}" if said.namespace else said.name
+    return tuple(sorted({*(word for word in words if word != wrong), wrong.replace(named, near, 1)})) if named else None
 
 
 def summary(query: TraceQuery) -> str:

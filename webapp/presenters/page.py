@@ -30,6 +30,7 @@ from webapp.presenters.reasons_for import reason_url
 from webapp.presenters.shown import Shown
 from webapp.presenters.steps import StepItem, step_items
 from webapp.presenters.verdict import Verdict, unchecked, verdict
+from webapp.presenters.what_if import WhatIf, what_if
 from webapp.questions.trace_query import TraceQuery
 
 Json = Mapping[str, Any]
@@ -114,6 +115,7 @@ class TracePage:
     self_url: str
     conditions: tuple[str, ...]
     assumed: tuple[Assumed, ...]
+    what_if: WhatIf
     unknowns: tuple[str, ...]
     unchecked: tuple[str, ...]
     remarks: tuple[str, ...]
@@ -226,6 +228,7 @@ def _words(looked: _Looked) -> dict[str, Any]:
         "following": _following(looked.paths, looked.followed, query),
         "conditions": looked.followed.conditions,
         "assumed": assumed(shown.answer, query, path),
+        "what_if": what_if(shown.document, looked.outcome, query, path),
         "unknowns": tuple(dict.fromkeys(item["text"] for item in shown.answer.get("unknowns") or ())),
         "unchecked": unchecked(shown.answer),
         "remarks": tuple(remark["text"] for remark in looked.outcome.get("remarks") or () if remark["code"] not in LATER),

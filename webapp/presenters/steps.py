@@ -26,6 +26,7 @@ class StepItem:
     """One row of the list. *changes* are (side, label, value): side ``s`` is the caller's address, ``d`` the called one, "" the mark.
 
     *caller* and *called* draw the gutter: ``o`` as the client knows it, ``w`` rewritten; the breaks say where it changes.
+    *rules* are the texts of its rules, *parts* the same for who asks to see every rule.
     """
 
     n: int
@@ -38,6 +39,7 @@ class StepItem:
     called: str = ""
     breaks: tuple[str, ...] = ()
     parts: tuple[Part, ...] = ()
+    rules: tuple[str, ...] = ()
 
 
 def step_items(
@@ -78,6 +80,7 @@ def _item(moment: Moment, first: Json, urls: Mapping[int, str], current: int, *,
         called=_state(first, "destination", moment.after, called) if drawn else "",
         breaks=tuple(side for side, _, _ in changes if side),
         parts=_parts(moment) if with_rules else (),
+        rules=tuple(str(step.get("rule") or step.get("policy") or "") for step in moment.steps),
     )
 
 

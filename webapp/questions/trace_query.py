@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, quote
 
 from tracer.assumptions import parse_assumptions
 from tracer.errors import QueryError
+from tracer.override_words import parse_overrides, parse_word
 from tracer.packet import Protocol
 from tracer.patterns import pattern
 from tracer.query import (
@@ -39,12 +40,12 @@ KINDS = ("external", "node", "pod")
 FORM_FIELDS = ("from_kind", "from_name")
 LATER = {
     "gen": "generations of a live cluster",
-    "set": "what-if changes",
 }
 MOST_DIGITS = 18
 _SERVICE = pattern(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?", re.ASCII)
 _CONNECTION = pattern(r"(?P<node>[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?):(?P<line>[1-9][0-9]{0,8})", re.ASCII)
 _ID = pattern(r"[0-9a-f]{10}", re.ASCII)
+_MANIFEST = pattern(r"[0-9a-f]{32}", re.ASCII)
 _FOLD = pattern(r"f-[0-9a-f]{10}|nodes|all", re.ASCII)
 
 
@@ -59,9 +60,11 @@ class FieldError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceQuery:
-    """What is asked (*source* … *assume*) and how it is looked at. None and the defaults are left out of the URL.
+    """What is asked (*source* … *apply*) and how it is looked at. None and the defaults are left out of the URL.
 
     *connection* is a line of a node's conntrack.txt: it says who sends what to whom, so that nothing else of the question is given.
+    *overrides* are what-if words (tracer.override_words). *apply* is the id of a manifest that was handed in, *manifest* its text, which
+    is not in the URL: whoever may see it puts it there (webapp.questions.applied). *said* are the what-if words as they were typed.
     """
 
     source: Source | None = None
@@ -73,6 +76,9 @@ class TraceQuery:
     connection: tuple[str, int] | None = None
     resolver: Resolver = Resolver.GLIBC
     assume: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+    apply: str = ""
+    manifest: str = field(default="", compare=False, repr=False)
     follow: str = ""
     step: int | None = None
     detail: str = "chains"
@@ -82,12 +88,18 @@ class TraceQuery:
     find: str = ""
     sort: str = "probability"
     errors: tuple[FieldError, ...] = field(default=(), compare=False)
+    said: tuple[str, ...] = field(default=(), compare=False)
     raw: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def is_empty(self) -> bool:
         """Return whether nothing was asked: the page then offers examples."""
         return self.source is None and self.destination is None and self.connection is None and not self.errors
+
+    @property
+    def is_what_if(self) -> bool:
+        """Return whether the question is about another cluster than the one that is there."""
+        return bool(self.overrides or self.apply)
 
     @property
     def paths(self) -> str:
@@ -107,6 +119,8 @@ class TraceQuery:
             ("connection", "" if self.connection is None else f"{self.connection[0]}:{self.connection[1]}"),
             ("resolver", "" if self.resolver is Resolver.GLIBC else self.resolver.value),
             *(("assume", word) for word in self.assume),
+            *(("set", word) for word in self.overrides),
+            ("apply", self.apply),
             ("follow", self.follow),
             ("step", "" if self.step is None else str(self.step)),
             ("detail", "" if self.detail == "chains" else self.detail),
@@ -119,7 +133,7 @@ class TraceQuery:
         return tuple((name, value) for name, value in found if value)
 
     def __str__(self) -> str:
-        return "&".join(f"{name}={quote(value, safe=_SAFE)}" for name, value in self.params())
+        return "&".join(f"{name}={quote(value, safe=_SAFE_WORD if name == 'set' else _SAFE)}" for name, value in self.params())
 
     def url(self, path: str) -> str:
         """Return *path* with this query behind it."""
@@ -141,17 +155,27 @@ class TraceQuery:
             connection=self.connection,
             resolver=self.resolver,
             assume=self.assume,
+            overrides=self.overrides,
+            apply=self.apply,
+            manifest=self.manifest,
         )
+
+    def plain(self) -> TraceQuery:
+        """Return the same question about the cluster as it is, looked at alike; the path that is followed is its own."""
+        return self if not self.is_what_if else replace(self, overrides=(), apply="", manifest="", follow="", step=None)
 
     def look(self) -> TraceQuery:
         """Return how the answer is looked at, without what is asked: the address of a frozen answer."""
-        asked = ("source", "destination", "protocol", "source_port", "state", "connection", "resolver", "assume")
+        asked = (*_ASKED, "overrides", "apply", "manifest")
         return replace(self, **{name: getattr(_NOTHING, name) for name in asked})
 
     def to_query(self) -> Query:
-        """Return the engine's query. :raises QueryError: the source or the destination is missing."""
+        """Return the engine's query. :raises QueryError: the source or the destination is missing, or the text of the manifest."""
+        if self.apply and not self.manifest:
+            raise QueryError("the manifest of this question is not here", code="BAD_OVERRIDE", field="apply")
+        changed: dict[str, Any] = {"assume": self.assume, "overrides": self.overrides, "apply": self.manifest}
         if self.connection is not None:
-            return Query(source=ANYONE, destination=ANYWHERE, connection=self.connection, assume=self.assume)
+            return Query(source=ANYONE, destination=ANYWHERE, connection=self.connection, **changed)
         if self.source is None or self.destination is None:
             raise QueryError("from and to are both needed", code="BAD_QUERY", field="from" if self.source is None else "to")
         return Query(
@@ -161,13 +185,15 @@ class TraceQuery:
             source_port=self.source_port,
             state=self.state,
             resolver=self.resolver,
-            assume=self.assume,
+            **changed,
         )
 
 
+_ASKED = ("source", "destination", "protocol", "source_port", "state", "connection", "resolver", "assume")
 _NOTHING = TraceQuery()
 # What a query string may hold as it is (RFC 3986, 3.4), except what separates its parts.
 _SAFE = ":/[],@!$'()*?"
+_SAFE_WORD = f"{_SAFE}="
 
 
 def parse(text: str, *, frozen: bool = False) -> TraceQuery:
@@ -176,12 +202,13 @@ def parse(text: str, *, frozen: bool = False) -> TraceQuery:
 
 
 def from_params(params: Mapping[str, Sequence[str]], *, frozen: bool = False) -> TraceQuery:
-    """Return the query that *params* (each name with its values, of which the last counts, but for ``assume``) say, with every error found.
+    """Return the query that *params* say, with every error found: each name with its values, of which the last counts.
 
-    *frozen*: the question is stored elsewhere, so what is asked is neither read nor missed.
+    Of ``assume`` and ``set`` all do. *frozen*: the question is stored elsewhere, so what is asked is neither read nor missed.
     """
     raw = {name: values[-1].strip() for name, values in params.items() if values}
-    reader = _Reader(raw, [word for value in params.get("assume", ()) if (word := value.strip())])
+    words = {name: [word for value in params.get(name, ()) if (word := value.strip())] for name in ("assume", "set")}
+    reader = _Reader(raw, words)
     return reader.read(frozen=frozen)
 
 
@@ -193,9 +220,9 @@ def is_form(params: Mapping[str, Sequence[str]]) -> bool:
 class _Reader:
     """Reads one set of parameters and keeps a list of what is wrong."""
 
-    def __init__(self, raw: dict[str, str], assume: Sequence[str]) -> None:
+    def __init__(self, raw: dict[str, str], words: Mapping[str, Sequence[str]]) -> None:
         self.raw = raw
-        self.assume = assume
+        self.words = words
         self.errors: list[FieldError] = []
 
     def read(self, *, frozen: bool) -> TraceQuery:
@@ -211,6 +238,7 @@ class _Reader:
             find=self.raw.get("find", "")[:100],
             sort=self._choice("sort", SORTS, "probability"),
             raw=self.raw,
+            said=tuple(dict.fromkeys(self.words["set"])),
         )
         if not frozen:
             self._later()
@@ -218,7 +246,7 @@ class _Reader:
 
     def _asked(self) -> dict[str, Any]:
         if self.raw.get("connection"):
-            return {"connection": self._connection(), "seed": self._seed(), "assume": self._assumptions()}
+            return {"connection": self._connection(), "seed": self._seed(), **self._changed()}
         source, destination = self._source(), self._destination()
         wanted = any(self.raw.get(name) for name in ("from", "from_name", "to"))
         if wanted and source is None and not self._has_error("from"):
@@ -233,12 +261,30 @@ class _Reader:
             "seed": self._seed(),
             "state": FlowState(self._choice("state", [state.value for state in FlowState], FlowState.NEW.value)),
             "resolver": Resolver(self._choice("resolver", [resolver.value for resolver in Resolver], Resolver.GLIBC.value)),
-            "assume": self._assumptions(),
+            **self._changed(),
         }
+
+    def _changed(self) -> dict[str, Any]:
+        """What is assumed, and what is otherwise than it is."""
+        return {"assume": self._assumptions(), "overrides": self._overrides(), "apply": self._pattern("apply", _MANIFEST, "a manifest")}
+
+    def _overrides(self) -> tuple[str, ...]:
+        """The what-if words that can be read; each of the others is an error of its own."""
+        read: list[str] = []
+        for word in dict.fromkeys(self.words["set"]):
+            try:
+                read.append(parse_word(word).text)
+            except QueryError as error:
+                self._error("set", str(error), near=error.near)
+        try:
+            return parse_overrides(read)
+        except QueryError as error:
+            self._error("set", str(error))
+            return ()
 
     def _assumptions(self) -> tuple[str, ...]:
         try:
-            return parse_assumptions(self.assume)
+            return parse_assumptions(self.words["assume"])
         except QueryError as error:
             self._error("assume", _sentence(error))
             return ()
@@ -303,10 +349,10 @@ class _Reader:
             self._error(name, f"{name} is one of {', '.join(choices)}, not {text[:40]!r}.")
         return text if text in choices else default
 
-    def _pattern(self, name: str, pattern: re.Pattern[str]) -> str:
+    def _pattern(self, name: str, pattern: re.Pattern[str], what: str = "a path") -> str:
         text = self.raw.get(name, "")
         if text and not pattern.fullmatch(text):
-            self._error(name, f"{name} is not the id of a path.")
+            self._error(name, f"{name} is not the id of {what}.")
             return ""
         return text
 
@@ -321,8 +367,8 @@ class _Reader:
             if self.raw.get(name):
                 self._error(name, f"“{name}” ({what}) is not built yet. Take it out of the address.")
 
-    def _error(self, name: str, message: str) -> None:
-        self.errors.append(FieldError(field=name, message=message))
+    def _error(self, name: str, message: str, near: tuple[str, ...] = ()) -> None:
+        self.errors.append(FieldError(field=name, message=message, near=near))
 
     def _has_error(self, name: str) -> bool:
         return any(error.field == name for error in self.errors)

@@ -43,7 +43,7 @@ SLOWEST_BODY = 4_000.0
 _KEPT_BODY = 256_000
 _SCOPE_WORDS = ("method", "path", "scheme", "server", "client", "root_path", "http_version")
 _HERE = ("live-state", "live-events")
-_QUESTIONS = frozenset({"trace", "trace-export", "trace-freeze"})
+_QUESTIONS = frozenset({"trace", "trace-export", "trace-freeze", "compare", "compare-export"})
 
 
 class Front:
@@ -258,8 +258,8 @@ def _question(scope: Scope, name: str, source: str, content: bytes) -> str:
             query = from_params(dict(QueryDict(scope["query_string"]).lists()))
         if query.errors or query.is_empty:
             return ""
-        # A file that is drawn is another question: pages find a stored answer, drawing it is not for them.
-        return hashlib.sha256(f"{name == 'trace-export'} {source} {query.question()}".encode()).hexdigest()
+        # A file that is drawn is another question: pages find a stored answer, drawing it is not for them. So are two answers in one.
+        return hashlib.sha256(f"{name == 'trace-export'} {name.startswith('compare')} {source} {query.question()}".encode()).hexdigest()
     except Exception:
         # Whatever is wrong with it, the view says so.
         return ""

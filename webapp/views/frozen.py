@@ -18,9 +18,11 @@ from webapp.answering.document import Answer, AnswerCache
 from webapp.answering.trace_answers import NotAnswered
 from webapp.http.access import current_owner, ensure_owner, request_is_granted
 from webapp.models import Snapshot, TraceLink
+from webapp.presenters.compare import compare_page
 from webapp.presenters.page import trace_page
 from webapp.questions import sources
-from webapp.questions.trace_query import from_params, parse
+from webapp.questions.applied import with_manifest
+from webapp.questions.trace_query import TraceQuery, from_params, parse
 from webapp.storing import stored_answers, stored_snapshots
 from webapp.storing.frozen_document import has_neighbours, to_freeze
 from webapp.views.errors import not_found, refused
@@ -38,12 +40,13 @@ def freeze(request: HtmxHttpRequest, source: str) -> HttpResponse:
     row = find(request, source)
     if isinstance(row, HttpResponse):
         return row
-    query = parse(request.POST.get("query", ""))
+    query = with_manifest(parse(request.POST.get("query", "")), current_owner(request))
+    compares = bool(request.POST.get("compare")) and query.is_what_if
     chosen, without = request.POST.get("expires", ""), request.POST.get("without", "")
     if query.errors or query.is_empty or chosen not in LIFETIMES or without not in LEFT_OUT:
         return refused(request, "This is not a question that can be frozen.")
     try:
-        found = trace_answers.answer(row, query)
+        found = trace_answers.answer(row, query, compares=compares)
     except NotAnswered as failure:
         return refused(request, str(failure))
     lifetime = LIFETIMES[chosen]
@@ -62,12 +65,14 @@ def freeze(request: HtmxHttpRequest, source: str) -> HttpResponse:
 @require_safe
 def frozen(request: HtmxHttpRequest, token: str) -> HttpResponse:
     """Show the stored answer, read-only."""
-    link = _open(request, token)
+    link = opened(request, token)
     if isinstance(link, HttpResponse):
         return link
-    query = from_params(dict(request.GET.lists()), frozen=True)
+    query, found = from_params(dict(request.GET.lists()), frozen=True), answer_of(link)
     path = reverse("frozen", args=[token])
-    page = trace_page(_answer(link), query, path)
+    if found.is_comparison:
+        return _compared(request, link, found, query, path)
+    page = trace_page(found, query, path)
     context = {
         "link": link,
         "query": query,
@@ -82,17 +87,24 @@ def frozen(request: HtmxHttpRequest, token: str) -> HttpResponse:
     return respond(request, context)
 
 
+def _compared(request: HtmxHttpRequest, link: TraceLink, found: Answer, query: TraceQuery, path: str) -> HttpResponse:
+    page = compare_page(found, query, path)
+    context = {"link": link, "query": query, "path": path, "page": page, "title": page.title, "summary": page.question, "errors": ()}
+    context |= {"taken_at": moment(page.page.taken_at), "neighbours": has_neighbours(link.document)} | _live(request, link)
+    return render(request, "compare/page.html", context)
+
+
 @never_cache
 @require_safe
 def frozen_export(request: HtmxHttpRequest, token: str, suffix: str) -> HttpResponse | StreamingHttpResponse:
     """Return the stored answer as a file."""
-    link = _open(request, token)
+    link = opened(request, token)
     if isinstance(link, HttpResponse):
         return link
-    return export_response(request, _answer(link), from_params(dict(request.GET.lists()), frozen=True), suffix)
+    return export_response(request, answer_of(link), from_params(dict(request.GET.lists()), frozen=True), suffix)
 
 
-def _answer(link: TraceLink) -> Answer:
+def answer_of(link: TraceLink) -> Answer:
     """Return the stored answer; its document never changes, so what is derived from it is kept between requests."""
     key = (link.token,)
     found = _kept.get(key)
@@ -103,7 +115,8 @@ def _answer(link: TraceLink) -> Answer:
     return found
 
 
-def _open(request: HtmxHttpRequest, token: str) -> TraceLink | HttpResponse:
+def opened(request: HtmxHttpRequest, token: str) -> TraceLink | HttpResponse:
+    """Return the link if it is open, else the page that says why it is not."""
     try:
         return stored_snapshots.read_link(token)
     except TraceLink.DoesNotExist:
@@ -119,10 +132,11 @@ def _live(request: HtmxHttpRequest, link: TraceLink) -> dict[str, object]:
     """
     if not request_is_granted(request):
         return {}
-    document = _answer(link).document
+    document = answer_of(link).document
     asked = link.snapshot_id or (document["snapshot"]["id"] if "live" in document else "")
     try:
         row = sources.find(str(asked), current_owner(request))
     except sources.NoSuchSource:
         return {}
-    return {"live_name": row.name, "live_url": f"{reverse('trace', args=[row.id])}?{link.query['text']}"}
+    where = "compare" if "compared" in document else "trace"
+    return {"live_name": row.name, "live_url": f"{reverse(where, args=[row.id])}?{link.query['text']}"}

@@ -62,4 +62,6 @@ def _question(query: object) -> str:
         parsed = query_from_dict(query.get("query") if isinstance(query, dict) else None)
     except QueryError:
         return "A question of an earlier version"
-    return f"{parsed.source} → {parsed.destination} over {parsed.protocol.value}"
+    changed = [*parsed.overrides, *(["a manifest applied"] if parsed.apply else [])]
+    what_if = f", what if {', '.join(changed)}" if changed else ""
+    return f"{parsed.source} → {parsed.destination} over {parsed.protocol.value}{what_if}"

@@ -28,7 +28,9 @@ from webapp.presenters.form import KINDS, PROTOCOLS, RESOLVERS, STATES, problems
 from webapp.presenters.page import TracePage, trace_page, with_origins
 from webapp.presenters.shown import Shown
 from webapp.presenters.source import connection_of, source_head
+from webapp.presenters.what_if import typed
 from webapp.questions import sources
+from webapp.questions.applied import with_manifest
 from webapp.questions.examples import example_links, is_quick
 from webapp.questions.sources import Source
 from webapp.questions.trace_query import FieldError, TraceQuery, from_params, is_form
@@ -63,17 +65,17 @@ def trace(request: HtmxHttpRequest, source: str) -> HttpResponse:
     row = find(request, source)
     if isinstance(row, HttpResponse):
         return row
-    query = from_params(dict(request.GET.lists()))
+    query = with_manifest(from_params(dict(request.GET.lists())), current_owner(request))
     path = reverse("trace", args=[row.id])
     if is_form(request.GET) and not query.errors:
         return HttpResponseRedirect(query.url(path))
     errors, status, page = query.errors, 422 if query.errors else 200, None
     if not errors and not query.is_empty and not is_waiting(row):
         try:
-            if _is_settling(request, row):
+            if is_settling_for(request, row):
                 return HttpResponse(status=204, headers={SETTLING: str(settings.SETTLE_SECONDS)})
-            found = trace_answers.answer(row, query, _generation(request, SHOWN_ANSWER, row))
-            if found.generation and found.generation == _generation(request, HAD_ANSWER, row):
+            found = trace_answers.answer(row, query, generation(request, SHOWN_ANSWER, row))
+            if found.generation and found.generation == generation(request, HAD_ANSWER, row):
                 return HttpResponse(status=204)
             page = trace_page(found, query, path, Shown.of(request.headers))
             if isinstance(row, Snapshot) and (origins := row.summary.get("from")):
@@ -95,14 +97,15 @@ def find(request: HtmxHttpRequest, slug: str) -> Source | HttpResponse:
         return not_found(request, f"There is no snapshot and no cluster “{slug}” here.", near)
 
 
-def _generation(request: HtmxHttpRequest, header: str, row: Source) -> str:
+def generation(request: HtmxHttpRequest, header: str, row: Source) -> str:
     """Return the generation of the answer that the page shows, "" where that is none of this following of the cluster."""
     generation, _, connection = request.headers.get(header, "").partition(".")
     return generation if isinstance(row, LiveSource) and connection == connection_of(row) else ""
 
 
-def _is_settling(request: HtmxHttpRequest, row: Source) -> bool:
-    had = _generation(request, HAD_ANSWER, row)
+def is_settling_for(request: HtmxHttpRequest, row: Source) -> bool:
+    """Return whether a change is under way that a page had better wait for."""
+    had = generation(request, HAD_ANSWER, row)
     is_one = had.isascii() and had.isdecimal() and len(had) < _MOST_DIGITS
     return isinstance(row, LiveSource) and is_one and NOW not in request.headers and is_settling(row, int(had), time.time())
 
@@ -156,6 +159,8 @@ def live_context(
         "errors_title": "This cannot be traced" if errors else "",
         "examples": examples,
         "freeze_url": reverse("trace-freeze", args=[row.id]),
+        "apply_url": reverse("trace-apply", args=[row.id]),
+        "typed": typed(query, errors) if page is None else (),
         **hidden_fields(page.here if page else query),
     }
 
@@ -164,8 +169,9 @@ def hidden_fields(query: TraceQuery) -> dict[str, Any]:
     """Return what each of the page's small forms carries along: everything but its own fields."""
     kept = query.params()
     return {
-        "hidden": [(name, value) for name, value in kept if name in ("assume", "detail", "group", "view")],
+        "hidden": [(name, value) for name, value in kept if name in ("assume", "set", "apply", "detail", "group", "view")],
         "view_hidden": [(name, value) for name, value in kept if name not in ("find", "detail")],
+        "typed_hidden": [(name, value) for name, value in kept if name != "set"],
         "list_hidden": [(name, value) for name, value in kept if name != "find"],
     }
 
@@ -177,15 +183,15 @@ def trace_export(request: HtmxHttpRequest, source: str, suffix: str) -> HttpResp
     row = find(request, source)
     if isinstance(row, HttpResponse):
         return row
-    query = from_params(dict(request.GET.lists()))
+    query = with_manifest(from_params(dict(request.GET.lists())), current_owner(request))
     if query.errors or query.is_empty:
-        return _plain("\n".join(error.message for error in query.errors) or "Nothing is asked: from and to are missing.", 422)
+        return plain_text("\n".join(error.message for error in query.errors) or "Nothing is asked: from and to are missing.", 422)
     # Drawing takes long, also of an answer that is already there.
     place.belongs_in(Lane.HEAVY, Lane.LIVE)
     try:
         found = trace_answers.answer(row, query)
     except NotAnswered as failure:
-        return _plain("\n".join(error.message for error in failure.errors), 404 if failure.missing else 422)
+        return plain_text("\n".join(error.message for error in failure.errors), 404 if failure.missing else 422)
     return export_response(request, found, query, suffix)
 
 
@@ -199,11 +205,12 @@ def export_response(request: HtmxHttpRequest, found: Answer, query: TraceQuery, 
     try:
         data = export(found, query, suffix, dark=request.COOKIES.get("theme") == "dark")
     except ExportError as error:
-        return _plain(str(error), 422)
+        return plain_text(str(error), 422)
     return HttpResponse(data, content_type=CONTENT_TYPES[suffix], headers=headers)
 
 
-def _plain(text: str, status: int) -> HttpResponse:
+def plain_text(text: str, status: int) -> HttpResponse:
+    """Return *text* as plain text."""
     return HttpResponse(text + "\n", status=status, content_type="text/plain; charset=utf-8")
 
 

@@ -85,12 +85,16 @@ def lanes() -> dict[Lane, LaneLimits]:
 
 _NAMED = {
     "frozen-export": Lane.HEAVY,
+    "frozen-compare-export": Lane.HEAVY,
     "trace-export": Lane.HEAVY,
     # Packing a large one takes longer than a page may, and ends the process of all pages with it.
     "snapshot-download": Lane.HEAVY,
     # A node's rules are made of all Services and compared line by line.
     "drift": Lane.HEAVY,
     "trace": Lane.QUICK,
+    "trace-apply": Lane.QUICK,
+    "compare": Lane.QUICK,
+    "compare-export": Lane.HEAVY,
     "trace-freeze": Lane.QUICK,
     "dns": Lane.QUICK,
     "names": Lane.QUICK,

@@ -58,6 +58,18 @@ class Dependencies:
         """Which node holds an address is asked of the addresses and devices of every node."""
         return (Holding(address) for address in self.held if name in HOLDING_FILES)
 
+    def together(self, other: Dependencies) -> Dependencies:
+        """Return what two answers rest on that are shown together."""
+        facets = {name: frozenset((*self.facets.get(name, ()), *other.facets.get(name, ()))) for name in (*self.facets, *other.facets)}
+        return Dependencies(
+            refs=self.refs | other.refs,
+            asked=self.asked | other.asked,
+            facets=facets,
+            held=self.held | other.held,
+            nodes=self.nodes | other.nodes,
+            places=self.places | other.places,
+        )
+
     def relined(self, trace: Trace, change: Change) -> Trace:
         """Return the answer *trace* after *change*, which does not touch it otherwise: its rules' lines as the file has them now."""
         if not isinstance(change, FileChange):
