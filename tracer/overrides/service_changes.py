@@ -34,7 +34,7 @@ def completed(before: Mapping[str, object] | None, after: Value, drawn: Drawn, w
     if kind != "LoadBalancer" and former == "LoadBalancer":
         after["status"] = {"loadBalancer": {}}
     if kind != "ExternalName":
-        _addresses(spec, drawn, whose)
+        _addresses(spec, was, drawn, whose)
         _numbers(spec, was, kind, drawn, whose)
     return after
 
@@ -94,15 +94,22 @@ def _policies(spec: Value, kind: str) -> None:
         spec.setdefault("allocateLoadBalancerNodePorts", True)
 
 
-def _addresses(spec: Value, drawn: Drawn, whose: str) -> None:
-    """Give what cluster IPs are missing, and take the second one away where only one family is wanted."""
+def _addresses(spec: Value, was: Mapping[str, object], drawn: Drawn, whose: str) -> None:
+    """Give what cluster IPs are missing, and take the second one away where only one family is wanted.
+
+    What cannot be changed and was set all the same is left there for whoever refuses it.
+    """
     if spec.get("clusterIP") == "None":
         return
     listed = spec.get("clusterIPs")
     held = [str(one) for one in listed] if isinstance(listed, list) else [str(spec["clusterIP"])] if spec.get("clusterIP") else []
+    if held and spec.get("clusterIP") and spec.get("clusterIP") != was.get("clusterIP"):
+        held[0] = str(spec["clusterIP"])
     policy = spec.get("ipFamilyPolicy") or "SingleStack"
     said = spec.get("ipFamilies")
     families = [str(one) for one in said] if isinstance(said, list) else []
+    if held and families and families[0] != ("IPv6" if ":" in held[0] else "IPv4"):
+        return
     if policy == "SingleStack":
         held, families = held[:1], families[:1]
     else:

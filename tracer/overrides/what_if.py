@@ -27,7 +27,7 @@ from tracer.overrides.endpoint_changes import ServiceChange, changed_slices
 from tracer.overrides.endpoint_words import came_and_went, with_conditions
 from tracer.overrides.pod_changes import added_pod, is_settable, made_terminating, with_readiness
 from tracer.overrides.service_changes import completed
-from tracer.overrides.service_fields import refusals
+from tracer.overrides.service_fields import NODE_PORTS, refusals
 from tracer.snapshot.proxy_mode import proxy_mode
 from tracer.snapshot.snapshot import Snapshot
 from tracer.values import dataclass
@@ -228,11 +228,17 @@ class _Changing:
             raise QueryError("\n".join(map(str, self._errors)), code="BAD_OVERRIDE", field=FIELD)
 
     def _taken(self, key: Key, value: Mapping[str, object]) -> Iterator[str]:
-        """Yield which node port of a Service another one has."""
+        """Yield which new node port of a Service another one has, or is none that the API server gives."""
+        was = self._base.service(*key)
+        old = {port.node_port for port in was.ports} if was is not None else set()
         spec = value.get("spec")
-        ports = spec.get("ports") if isinstance(spec, Mapping) else None
-        asked = {(p.get("protocol"), p.get("nodePort")) for p in ports if isinstance(p, Mapping)} if isinstance(ports, list) else set()
-        for other in self._base.services if any(number for _, number in asked) else ():
+        listed = spec.get("ports") if isinstance(spec, Mapping) else None
+        ports = [port for port in listed if isinstance(port, Mapping)] if isinstance(listed, list) else []
+        asked = {(port.get("protocol"), port["nodePort"]) for port in ports if port.get("nodePort") and port["nodePort"] not in old}
+        if asked and all(port.node_port in NODE_PORTS for other in self._base.services for port in other.ports if port.node_port):
+            far = sorted(number for _, number in asked if number not in NODE_PORTS)
+            yield from (f"node port {number} is not from {NODE_PORTS[0]} to {NODE_PORTS[-1]}" for number in far)
+        for other in self._base.services if asked else ():
             is_gone = self._values.get("Service", {}).get(other.key, {}) is None
             for port in other.ports if other.key != key and not is_gone else ():
                 if port.node_port and (port.protocol.value.upper(), port.node_port) in asked:

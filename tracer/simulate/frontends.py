@@ -43,6 +43,11 @@ def without_rules(around: Around, walk: Walk, path: DataPath, hook: str) -> Iter
         text = f"The data path of node {node} is in {path.kind.programs}, {kept}"
         yield walk.unknown(_unknown(path, text, node))
         return
+    if path.is_stale:
+        stale = f"{path.table.file} was recorded before the change"
+        text = f"{stale}: what {path.kind.programs} on node {node} would have after it is not modelled"
+        yield walk.unknown(_unknown(path, text, node))
+        return
     frontend = path.table.find(walk.packet, inside=around.is_inside(walk.packet.source))
     if frontend is None and path.table.incomplete:
         text = f"{path.table.incomplete}: which frontends node {node} has is not known"

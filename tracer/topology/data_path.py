@@ -33,12 +33,14 @@ RULES_OF_MODE = {mode: names(files) for mode, files in FILES_OF_MODE.items()}
 class DataPath:
     """A node's data path. *evidence* says how it is known, *table* what was listed of one that is no rule set.
 
-    *decides* tells of which new connections it decides the first packet, where rules decide the others; None: of all.
+    *is_stale*: a question changed what the table follows from, and nobody knows what would be listed then. *decides* tells of which new
+    connections it decides the first packet, where rules decide the others; None: of all.
     """
 
     kind: DataPathKind
     evidence: str = ""
     table: Frontends | None = None
+    is_stale: bool = False
     decides: Callable[[Packet], bool] | None = None
 
 
@@ -53,6 +55,13 @@ def data_path(cluster: Cluster, stack: NodeStack) -> DataPath:
 
 
 def _data_path(cluster: Cluster, stack: NodeStack) -> DataPath:
+    found = _recognised(cluster, stack)
+    what = cluster.what_if
+    is_stale = what is not None and bool(what.services) and found.table is not None and not found.table.made_as
+    return replace(found, is_stale=True) if is_stale else found
+
+
+def _recognised(cluster: Cluster, stack: NodeStack) -> DataPath:
     return (
         _on_windows(cluster, stack)
         or _by_own_marks(cluster, stack)
