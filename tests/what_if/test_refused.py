@@ -94,5 +94,5 @@ def test_every_mistake_of_a_manifest_is_said_at_once() -> None:
 
 
 def test_every_word_that_is_refused_is_said_at_once() -> None:
-    with pytest.raises(QueryError, match="2 mistakes: .*Node nowhere.*Service production/public-apy"):
+    with pytest.raises(QueryError, match=r"2 mistakes: .*Node nowhere.*Service production/public-apy"):
         shop("shop-iptables").overridden(("node/nowhere=removed", "svc/production/public-apy=deleted"))
