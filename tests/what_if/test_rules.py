@@ -1,5 +1,6 @@
 """Rules of a changed cluster: on each node those that kube-proxy writes for the changed objects, and what is not its own stays."""
 
+import json
 import random
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,8 @@ from tests.what_if.drawn import changes, restating
 from tests.what_if.written import drifts, dump_text
 from tracer.errors import QueryError
 from tracer.packet import Family
+from tracer.query import query_from_dict
+from tracer.simulate import trace
 from tracer.snapshot import Snapshot
 from tracer.topology.cluster import Cluster
 
@@ -81,3 +84,16 @@ def test_every_look_up_has_what_is_changed() -> None:
     assert gone.number_of("Pod") == cluster.objects.number_of("Pod") - 1
     assert len(gone.pods) == len(list(gone.others("Pod"))) == len(cluster.objects.pods) - 1
     assert gone.raw("Pod", *pod.key) is None and cluster.objects.raw("Pod", *pod.key) is not None
+
+
+def test_an_answer_about_what_is_so_already_is_the_plain_one() -> None:
+    cluster = shop("shop-nftables")
+    asked = {
+        "from": {"kind": "external", "ip": "203.0.113.10"},
+        "to": {"host": "api.production.svc", "service": {"namespace": "production", "name": "public-api"}, "port": 80},
+    }
+    plain = trace(cluster, query_from_dict(asked)).to_dict()
+    for word in random.Random(1).sample(list(restating(cluster)), 20):
+        found = trace(cluster, query_from_dict(asked | {"overrides": [word]})).to_dict()
+        assert found.pop("query")["overrides"] == [word]
+        assert json.dumps(found) == json.dumps({name: value for name, value in plain.items() if name != "query"})

@@ -38,13 +38,14 @@ def _slices(service: Service, pods: Iterable[Pod], version: int) -> Iterator[End
         address = next((a for a in pod.ips if a.version == version), None)
         if address is None or pod.has_ended:
             continue
-        is_ready = pod.ready is not False or service.publish_not_ready_addresses
+        # Where the Service publishes what is not ready, its endpoints are ready whatever their pods are, also on their way out.
+        is_serving = pod.ready is not False
         ports = tuple(port for one in service.ports if (port := _port(one, pod)) is not None)
         groups.setdefault(ports, []).append(
             Endpoint(
                 addresses=(address,),
-                ready=is_ready and not pod.terminating,
-                serving=is_ready,
+                ready=service.publish_not_ready_addresses or (is_serving and not pod.terminating),
+                serving=is_serving,
                 terminating=pod.terminating,
                 node_name=pod.node_name,
                 target_ref=TargetRef(kind="Pod", namespace=pod.namespace, name=pod.name),
