@@ -58,7 +58,14 @@ def modelled_texts(answer: Json) -> tuple[str, ...]:
     by: dict[str, list[str]] = {}
     for node, maker in modelled_nodes(answer).items():
         by.setdefault(maker, []).append(node)
-    return tuple(_modelled_text(maker, nodes) for maker, nodes in by.items())
+    said = _changed_text if answer.get("what_if") else _modelled_text
+    return tuple(said(maker, nodes) for maker, nodes in by.items())
+
+
+def _changed_text(maker: str, nodes: Sequence[str]) -> str:
+    """What stands for rules that no recording of the cluster as it is can have."""
+    rules = f"rules of {'nodes' if len(nodes) > 1 else 'node'} {some(nodes)}"
+    return f"The {rules} that the change brings are those that {maker or 'kube-proxy'} would program; all others are as recorded."
 
 
 def _modelled_text(maker: str, nodes: Sequence[str]) -> str:

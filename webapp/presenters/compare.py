@@ -246,11 +246,15 @@ def _followed(
 
 
 def _pair(one: _End | None, other: _End | None, was: Sequence[Path], now: Sequence[Path], wanted: Path | None) -> tuple[Path, Path]:
-    before, after = (most_likely(one.paths if one else was), most_likely(other.paths if other else now))
-    if wanted is None:
-        same = [path for path in now if path.entry == before.entry and other and path in other.paths]
-        return before, same[0] if same else after
-    return (wanted if wanted in was and wanted not in now else before), (wanted if wanted in now else after)
+    """A path of either side, by the same node where there are such; *wanted* is one of them."""
+    before, after = (one.paths if one else was), (other.paths if other else now)
+    if wanted is not None:
+        before, after = ((wanted,) if wanted in before else before), ((wanted,) if wanted in after else after)
+    first = most_likely(before)
+    for start in (first, *before):
+        if same := [path for path in after if path.entry == start.entry]:
+            return start, most_likely(same)
+    return first, most_likely(after)
 
 
 # --- pictures --------------------------------------------------------------------------------------------------------
