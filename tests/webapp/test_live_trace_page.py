@@ -216,3 +216,30 @@ def test_objects_without_rules_are_not_judged_in_the_first_moment(client: Client
     assert "Reading shop" in page(client, early)
     early.set(readings="none")
     assert "were recorded: what is shown is what kube-proxy" in page(client, early)
+
+
+WHAT_IF = f"{ASKED}&set=svc/default/api.spec.sessionAffinity=ClientIP"
+
+
+@pytest.mark.parametrize("where", ["trace", "compare"])
+def test_a_what_if_question_follows_the_cluster(client: Client, shop: KeptCluster, where: str) -> None:
+    """The change is put over whatever the cluster is by then; who has the answer of that generation gets no other."""
+
+    def shown() -> str:
+        response = client.get(f"/c/{shop.row.id}/{where}?{WHAT_IF}")
+        assert response.status_code == 200, response.content[:2000]
+        return response.content.decode()
+
+    before = shown()
+    assert answered(before) == "1"
+    assert attribute(before, "data-depends") != ""
+    had = {"HX-Request": "true", "HX-Target": "trace", "Hopline-Had": attribute(before, "data-answer")}
+    assert client.get(f"/c/{shop.row.id}/{where}?{WHAT_IF}", headers=had).status_code == 204
+    api = next(s for s in (shop.object("endpointslices", "default", name) for name in slices(shop, "api")) if s["addressType"] == "IPv4")
+    gone = api["endpoints"].pop()["addresses"][0]
+    shop.put("endpointslices", "MODIFIED", api)
+    after = shown()
+    assert answered(after) == "2"
+    assert gone in before and gone not in attribute(after, "data-facts")
+    shop.put("services", "DELETED", shop.object("services", "default", "api"))
+    assert client.get(f"/c/{shop.row.id}/{where}?{WHAT_IF}").status_code in (404, 422)

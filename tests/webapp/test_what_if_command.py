@@ -75,7 +75,7 @@ def test_both_answers_and_what_differs_are_written_for_programs() -> None:
     assert (told["version"], told["same"], told["text"]) == (1, False, "Packets end otherwise.")
     assert told["after"] == answer("--set", LOCAL)
     assert told["before"] == answer()
-    assert {one["kind"] for one in told["differences"]} == {"source_seen", "steps"}
+    assert {one["kind"] for one in told["differences"]} == {"source_seen", "findings", "steps"}
     assert all(one["after"] == ["203.0.113.10"] for one in told["differences"] if one["kind"] == "source_seen")
 
 

@@ -236,3 +236,13 @@ def test_a_manifest_is_asked_about_from_the_page(client: Client, path: str) -> N
     assert {outcome["source_seen"]["ip"] for outcome in told["outcomes"]} == {"203.0.113.9"}
     stranger = Client().get(there)
     assert stranger.status_code == 422 and "has no manifest" in stranger.content.decode()
+
+
+def test_values_that_the_api_would_refuse_are_told_at_their_words(client: Client, path: str) -> None:
+    kind, port = "svc/default/web.spec.type=Nodeport", "svc/default/web.spec.ports[0].port=99999"
+    page = client.get(f"{path}?{NODE_PORT}&set={kind}&set=mode=ipvs&set={port}")
+    assert page.status_code == 422
+    shown = panel(page.content.decode())
+    rows = re.findall(r'name="set" value="([^"]*)"[^>]*?(aria-invalid="true")?(?: aria-describedby="[^"]+")?>', shown)
+    assert rows == [(kind, 'aria-invalid="true"'), ("mode=ipvs", ""), (port, 'aria-invalid="true"')]
+    assert "99999" in words(shown.partition(port)[2])

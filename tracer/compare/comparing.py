@@ -34,12 +34,12 @@ _OVERALL = {
 
 
 def is_same(before: Trace, after: Trace) -> bool:
-    """Return whether packets end alike in both answers, whichever way they take there: no difference but of ``LOOKUPS`` and ``STEPS``."""
+    """Return whether packets end alike in both answers, whichever way they take there: no difference but those of the way."""
     return are_near(ends(before), ends(after))
 
 
 def differences(before: Trace, after: Trace, *, ways: bool = True) -> tuple[Difference, ...]:
-    """Return what differs between two answers, in the order of ``Kind``; *ways*: also which rules and look-ups only one of them has."""
+    """Return what differs between two answers, in the order of ``Kind``; *ways*: also which rules, look-ups and findings only one has."""
     was, now = ends(before), ends(after)
     found = [] if are_near(was, now) else list(_folded(_of_ends(_by_goal(was), _by_goal(now))))
     if ways:

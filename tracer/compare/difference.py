@@ -11,7 +11,10 @@ _NAMED = 3
 
 
 class Kind(StrEnum):
-    """What of two answers differs, in the order in which it is told. ``LOOKUPS`` and ``STEPS`` are of the way alone: packets end alike."""
+    """What of two answers differs, in the order in which it is told.
+
+    ``FINDINGS``, ``LOOKUPS`` and ``STEPS`` are of the way alone: packets end alike.
+    """
 
     DISPOSITION = "disposition"
     DESTINATION = "destination"
@@ -21,13 +24,14 @@ class Kind(StrEnum):
     CLIENT_SEES = "client_sees"
     LISTENER = "listener"
     CONDITIONS = "conditions"
+    FINDINGS = "findings"
     LOOKUPS = "lookups"
     STEPS = "steps"
 
     @property
     def is_of_the_way(self) -> bool:
         """Return whether packets end all the same."""
-        return self in (Kind.LOOKUPS, Kind.STEPS)
+        return self in (Kind.FINDINGS, Kind.LOOKUPS, Kind.STEPS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +64,8 @@ def told(found: Sequence[Difference]) -> str:
     """Return in one sentence what *found* differences come to."""
     if any(not one.kind.is_of_the_way for one in found):
         return "Packets end otherwise."
+    if any(one.kind is Kind.FINDINGS for one in found):
+        return "Packets end in the same places with the same odds, but something else is found of them."
     if found:
         return "Nothing changes for these packets: they take another way, and end in the same places with the same odds."
     return "Nothing changes for these packets: they meet the same rules, and end in the same places with the same odds."

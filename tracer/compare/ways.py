@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tracer.compare.difference import Difference, Kind
 from tracer.limits import TOLD_RULES
-from tracer.trace import Hop, Lookup, Outcome, Step, Trace
+from tracer.trace import NOT_CHECKED, Hop, Lookup, Outcome, Step, Trace
 
 Key = tuple[str, str, str, str, str, str]
 """Stack (kind and name), hook, family, table, chain, and the rule, policy or event."""
@@ -40,18 +40,32 @@ def _hops(outcome: Outcome) -> Iterator[Hop]:
 
 
 def of_the_way(before: Trace, after: Trace) -> Iterator[Difference]:
-    """Yield what differs on the ways alone: look-ups, and for each stack the rules that only one answer met."""
+    """Yield what differs on the ways alone: look-ups, findings, and for each stack the rules that only one answer met."""
     asked, others = _lookups(before.lookups), _lookups(after.lookups)
     if asked != others:
         text = "Names are looked up otherwise, or have other addresses."
         only, only_now = tuple(x for x in asked if x not in others), tuple(x for x in others if x not in asked)
         yield Difference(kind=Kind.LOOKUPS, text=text, before=only, after=only_now)
+    yield from _found(_findings(before), _findings(after))
     met, now = steps_of(before), steps_of(after)
     by_stack, by_stack_now = _by_stack(met.keys() - now.keys(), met), _by_stack(now.keys() - met.keys(), now)
     for stack in dict.fromkeys((*by_stack, *by_stack_now)):
         gone, new = by_stack.get(stack, []), by_stack_now.get(stack, [])
         text = f"Rules met in {stack}: {len(gone):,} only before, {len(new):,} only after."
         yield Difference(kind=Kind.STEPS, text=text, where=(stack,), before=_bounded(gone), after=_bounded(new))
+
+
+def _found(before: set[str], after: set[str]) -> Iterator[Difference]:
+    """What is found of the packets of one answer alone."""
+    if gone := tuple(sorted(before - after)):
+        yield Difference(kind=Kind.FINDINGS, text=f"Found no more: {', '.join(gone)}.", before=gone)
+    if new := tuple(sorted(after - before)):
+        yield Difference(kind=Kind.FINDINGS, text=f"Found now: {', '.join(new)}.", after=new)
+
+
+def _findings(answer: Trace) -> set[str]:
+    """The codes of what was found of the packets; that something could not be checked is no finding."""
+    return {found.code for outcome in answer.outcomes for found in outcome.findings if found.code != NOT_CHECKED}
 
 
 def _lookups(asked: Sequence[Lookup]) -> tuple[str, ...]:

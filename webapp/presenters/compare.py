@@ -36,6 +36,7 @@ _KINDS = {
     "client_sees": "What the client meets",
     "listener": "Who listens",
     "conditions": "What is not known",
+    "findings": "What is found",
     "lookups": "Look-ups",
     "steps": "Rules on the way",
 }

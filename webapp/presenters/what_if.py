@@ -7,6 +7,7 @@ from typing import Any
 
 from tracer.errors import QueryError
 from tracer.override_words import MODES, parse_overrides
+from tracer.patterns import pattern
 from tracer.values import dataclass
 from webapp.presenters.assumed import what_if_words
 from webapp.questions.trace_query import FieldError, TraceQuery
@@ -14,6 +15,7 @@ from webapp.questions.trace_query import FieldError, TraceQuery
 Json = Mapping[str, Any]
 MOST_NODES, MOST_POLICIES, MOST_SERVICES = 4, 4, 3
 _NOTHING = "Nothing is changed by that: it is so already, or nothing that is traced follows from it."
+_FIELD = pattern(r"Service (?P<name>[^\s:]+): (?P<field>[^\s:]+)")
 _MODES = {"ipvs": "IPVS"}
 _OTHER = {"Cluster": "Local", "Local": "Cluster"}
 
@@ -89,11 +91,17 @@ def what_if(document: Json, outcome: Json, query: TraceQuery, path: str) -> What
 def typed(query: TraceQuery, errors: Sequence[FieldError]) -> tuple[Typed, ...]:
     """Return the words as they were typed, each with its errors; what is wrong with none of them alone stands at the last one."""
     wrong = [error.message for error in errors if error.field == "set"]
-    rows = [Typed(word=word, errors=tuple(text for text in wrong if text.startswith(f"{word}:"))) for word in query.said]
+    rows = [Typed(word=word, errors=tuple(text for text in wrong if _is_of(text, word))) for word in query.said]
     left = tuple(text for text in wrong if not any(text in row.errors for row in rows))
     if rows and left:
         rows[-1] = Typed(word=rows[-1].word, errors=(*rows[-1].errors, *left))
     return tuple(rows)
+
+
+def _is_of(message: str, word: str) -> bool:
+    """Whether *message* is about *word*: it begins with it, or names the field of a Service that it sets."""
+    found = _FIELD.match(message)
+    return message.startswith(f"{word}:") or (found is not None and word.startswith(f"svc/{found['name']}.{found['field']}"))
 
 
 def _chips(query: TraceQuery, path: str) -> Iterator[Chip]:

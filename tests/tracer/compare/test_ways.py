@@ -8,9 +8,9 @@ import pytest
 
 from tests.made_cluster import MadeCluster
 from tests.made_traces import lb_trace
-from tracer.compare.difference import Kind
+from tracer.compare.difference import Kind, told
 from tracer.compare.ways import of_the_way, steps_of
-from tracer.trace import Lookup, Trace
+from tracer.trace import NOT_CHECKED, Lookup, Reason, Trace
 
 WHOLE = lb_trace(nodes=2, endpoints=2)
 
@@ -52,7 +52,8 @@ def test_rules_are_told_by_stack() -> None:
 
 def test_of_very_many_rules_the_others_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tracer.compare.ways.TOLD_RULES", 2)
-    [one] = of_the_way(replace(WHOLE, outcomes=()), replace(WHOLE, outcomes=WHOLE.outcomes[:1]))
+    found = of_the_way(replace(WHOLE, outcomes=()), replace(WHOLE, outcomes=WHOLE.outcomes[:1]))
+    [one] = [one for one in found if one.kind is Kind.STEPS]
     assert len(one.after) == 3
     assert one.after[-1].startswith("and ") and one.after[-1].endswith(" others")
 
@@ -66,3 +67,15 @@ def test_names_that_are_looked_up_otherwise() -> None:
     assert one.after == ("web.default.svc. A at 10.96.0.10: NXDOMAIN",)
     turned = replace(WHOLE, lookups=(replace(asked, answers=asked.answers[::-1]),))
     assert list(of_the_way(before, turned)) == [], "the order of addresses is the server's whim"
+
+
+def test_what_is_found_of_one_alone() -> None:
+    found = tuple(replace(outcome, findings=(*outcome.findings, Reason(code="NEW", text=""))) for outcome in WHOLE.outcomes)
+    after = replace(WHOLE, outcomes=found)
+    [one] = of_the_way(WHOLE, after)
+    assert (one.kind, one.text, one.before, one.after) == (Kind.FINDINGS, "Found now: NEW.", (), ("NEW",))
+    [one] = of_the_way(after, WHOLE)
+    assert (one.text, one.before, one.after) == ("Found no more: NEW.", ("NEW",), ())
+    assert told([one]) == "Packets end in the same places with the same odds, but something else is found of them."
+    unchecked = tuple(replace(o, findings=(*o.findings, Reason(code=NOT_CHECKED, text=""))) for o in WHOLE.outcomes)
+    assert list(of_the_way(WHOLE, replace(WHOLE, outcomes=unchecked))) == []
