@@ -61,6 +61,12 @@ APPLIED_OBJECTS = 500
 """How many objects the manifest of one what-if question may hold."""
 WHAT_IFS = 8
 """For how many what-if changes the changed cluster is kept, of one cluster."""
+MIGRATED = 1_000_000
+"""How many questions a migration report asks of each mode; the Services behind those are named as not asked."""
+MIGRATED_PEERS = 4
+"""At how many other nodes a node's or pod's migration questions dial each node port."""
+MIGRATED_ADDRESSES = 6
+"""At how many addresses of one node a migration report dials node ports."""
 OPERATIONS = 64
 """How many operations one expression of an nftables rule may have, and how deep its parentheses and braces may be nested."""
 
