@@ -295,6 +295,11 @@ class _Changing:
         return ChangedObjects(self._base, {kind: dict(self._read(kind, held)) for kind, held in self._values.items()})
 
     def _say(self, changes: Mapping[str, Mapping[Key, Changed]]) -> None:
+        for key in changes.get(_KIND_OF[On.POLICY], {}):
+            named = "/".join(key)
+            self._notes.append(
+                f"what a network plugin programmed on nodes for policy {named} is not kube-proxy's: recorded rules stay as they are"
+            )
         for kind, held in changes.items():
             for key, one in held.items():
                 named = f"{kind} {'/'.join(filter(None, key))}"
