@@ -8,11 +8,11 @@ from tests.sizes import FULL, every
 from tests.what_if.pairs import differences, names, pair
 
 pytestmark = pytest.mark.needs_shared
-_ASKED = 40
+_ASKED = 30
 """Of so many of a pair's 872 questions is a slice."""
 
 
-@pytest.mark.parametrize("name", every(names(), 4))
+@pytest.mark.parametrize("name", every(names(), 6))
 def test_it_answers_as_the_recorded_after(name: str) -> None:
     one = pair(name)
     queries = list(one.queries())

@@ -83,7 +83,7 @@ def test_every_mistake_of_a_manifest_is_said_at_once() -> None:
     with pytest.raises(QueryError) as caught:
         shop("shop-iptables").overridden((), json.dumps(manifest))
     said = str(caught.value)
-    assert said.startswith("5 mistakes: ")
+    assert len(said.splitlines()) == 4
     for part in (
         "Service a/one: spec.ports[0].port is 0, and not from 1 to 65535",
         "Service a/two: spec.type is “Nodeport”",
@@ -94,5 +94,5 @@ def test_every_mistake_of_a_manifest_is_said_at_once() -> None:
 
 
 def test_every_word_that_is_refused_is_said_at_once() -> None:
-    with pytest.raises(QueryError, match=r"2 mistakes: .*Node nowhere.*Service production/public-apy"):
+    with pytest.raises(QueryError, match=r"Node nowhere\n.*Service production/public-apy"):
         shop("shop-iptables").overridden(("node/nowhere=removed", "svc/production/public-apy=deleted"))

@@ -203,6 +203,8 @@ def _port(where: str, port: object) -> Iterator[Refusal]:
     if "port" not in port:
         yield Refusal(field=f"{where}.port", why="is missing")
     for name, one in port.items():
+        if name == "targetPort" and one == port.get("port"):
+            continue  # said of the port
         if (check := _PORT_FIELDS.get(name)) is None:
             yield Refusal(field=f"{where}.{name}", why=unknown_field(_PORT_FIELDS, name))
         elif one not in (None, "") and (why := check(one)):
