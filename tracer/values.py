@@ -1,8 +1,9 @@
-"""Frozen dataclasses whose methods are written when they are first used: a process that answers one question makes values of few classes.
+"""Dataclasses whose methods are written when they are first used: a process that answers one question makes values of few classes.
 
 dataclass takes what dataclasses.dataclass takes, and the class is used as that one's. To write a class's methods takes time at every
 start, also where no value of it is made. Here it gets them when a value is first made, compared, hashed or shown: they are the methods
-of a twin with the same fields, which ``dataclasses`` writes. Any other class is left to ``dataclasses`` as it is.
+of a twin with the same fields, which ``dataclasses`` writes. A class that is not frozen has to have slots; any other is left to
+``dataclasses`` as it is. The first few values of a class are filled by what looks at its fields: of most no more are ever made.
 NB: rests on that those methods name no class, which tests/tracer/test_values.py holds against ``dataclasses`` itself.
 
 How a value is made is written here: ``dataclasses`` asks ``object.__setattr__`` for each field, which takes twice as long as all the rest.
@@ -33,6 +34,7 @@ else:
         "__hash__": {"unsafe_hash": True},
     }
     _NOTHING = {"init": False, "repr": False, "eq": False}
+    _SEVERAL = 16  # so many values are made before it pays to write what makes them
     _NOT_OURS = (*_WRITTEN, "__setattr__", "__delattr__", "__getstate__", "__setstate__")
 
     def dataclass(cls=None, /, **options):
@@ -41,23 +43,50 @@ else:
             return lambda defined: dataclass(defined, **options)
         if not _is_plain(cls, options):
             return dataclasses.dataclass(cls, **options)
+        cls.__doc__ = cls.__doc__ or cls.__name__  # dataclasses would ask for a signature, to show that
         if not options.get("slots"):
             made = dataclasses.dataclass(cls, **options | {"init": False})
-            made.__init__ = _unwritten(made, "__init__")
+            made.__init__ = _first_made(made)
             return made
         made = dataclasses.dataclass(cls, **_NOTHING, slots=True, kw_only=options.get("kw_only", False))
-        made.__setattr__, made.__delattr__ = _refusals(made)
-        made.__getstate__, made.__setstate__ = _state, _set_state
+        is_frozen = bool(options.get("frozen"))
         for name in _WRITTEN:
-            setattr(made, name, _unwritten(made, name))
+            setattr(made, name, _unwritten(made, name) if is_frozen or name != "__hash__" else None)
+        made.__init__ = _first_made(made)
+        if is_frozen:
+            made.__setattr__, made.__delattr__ = _refusals(made)
+            made.__getstate__, made.__setstate__ = _state, _set_state
         return made
 
     def _is_plain(cls, options):
-        """Whether *cls* is frozen and leaves every method to dataclasses, and so do the dataclasses that it is made of."""
-        if not options.get("frozen") or not options.keys() <= _OPTIONS or hasattr(cls, "__post_init__"):
+        """Whether *cls* leaves every method to dataclasses, and so do the dataclasses that it is made of: none, where it is not frozen."""
+        if not options.keys() <= _OPTIONS or hasattr(cls, "__post_init__") or any(name in cls.__dict__ for name in _NOT_OURS):
             return False
-        params = (base.__dict__.get("__dataclass_params__") for base in cls.__mro__)
-        return not any(p is not None and p.frozen for p in params) and not any(name in cls.__dict__ for name in _NOT_OURS)
+        params = [p for base in cls.__mro__ if (p := base.__dict__.get("__dataclass_params__")) is not None]
+        return not any(p.frozen for p in params) if options.get("frozen") else bool(options.get("slots")) and not params
+
+    def _first_made(cls):
+        """Return what fills the first few values of *cls*, and has its ``__init__`` written then, or where arguments are wrong."""
+        fields = [(f.name, f.default, f.default_factory) for f in dataclasses.fields(cls)]
+        names = {name for name, *_ in fields}
+        places, missing = [f.name for f in dataclasses.fields(cls) if not f.kw_only], dataclasses.MISSING
+        has_slots, put, left = "__slots__" in cls.__dict__, object.__setattr__, [_SEVERAL]
+
+        def __init__(self, *args, **given):
+            left[0] -= 1
+            held = dict(zip(places, args, strict=False)) | given
+            is_wrong = len(held) < len(args) + len(given) or not names.issuperset(given)
+            if left[0] < 0 or is_wrong or any(d is m is missing for name, d, m in fields if name not in held):
+                _written(cls, "__init__")(self, *args, **given)
+                return
+            made = {name: held[name] if name in held else default if make is missing else make() for name, default, make in fields}
+            if not has_slots:
+                put(self, "__dict__", made)
+            for name in names if has_slots else ():
+                put(self, name, made[name])
+
+        __init__.__qualname__ = f"{cls.__qualname__}.__init__"
+        return __init__
 
     def _unwritten(cls, name):
         def method(self, *args, **kwargs):
@@ -107,7 +136,9 @@ else:
             given[field.name] = f"_make_{field.name}() if {field.name} is _none else {field.name}" if is_made else field.name
             params.append(field.name + default)
         lines = [f"def __init__({', '.join(params)}):"]
-        if "__slots__" not in cls.__dict__:
+        if cls.__setattr__ is object.__setattr__:  # not frozen
+            lines += [f" _self.{field.name} = {given[field.name]}" for field in fields]
+        elif "__slots__" not in cls.__dict__:
             lines.append(f" _put(_self, '__dict__', {{{', '.join(f'{name!r}: {given[name]}' for name in (f.name for f in fields))}}})")
         else:
             put = [f"  _put(_self, {field.name!r}, {given[field.name]})" for field in fields]

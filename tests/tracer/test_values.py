@@ -1,4 +1,4 @@
-"""A frozen class whose methods are written when they are first used is the one that ``dataclasses`` makes."""
+"""A class whose methods are written when they are used is the one that ``dataclasses`` makes."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from tracer import values
 from tracer.frozen import changed
 
 OPTIONS: dict[str, Any] = {"frozen": True, "slots": True, "kw_only": True}
+MANY = 20
+"""So many values of a class are more than are filled before what fills them is written."""
 Decorator = Callable[[type], type]
 
 
@@ -65,7 +67,7 @@ ASKED: tuple[dict[str, Any], ...] = ({"name": "a"}, {"name": "b", "port": 1, "wo
 @pytest.mark.parametrize("given", ASKED, ids=str)
 def test_made_compared_hashed_and_shown_alike(define: Callable[[Decorator], type], given: dict[str, Any]) -> None:
     theirs, ours = both(define, **OPTIONS)
-    for _ in range(2):
+    for _ in range(MANY):
         one, other = theirs(**given), ours(**given)
         assert repr(one) == repr(other)
         assert hash(one) == hash(other)
@@ -122,8 +124,8 @@ def test_a_value_cannot_be_changed() -> None:
 @pytest.mark.parametrize("given", [{}, {"name": "a", "unknown": 1}], ids=str)
 def test_wrong_arguments_are_refused_with_the_same_words(given: dict[str, Any]) -> None:
     said = []
-    for made in both(plain, **OPTIONS):
-        for _ in range(2):
+    for made in (*both(plain, **OPTIONS), *both(plain, slots=True, kw_only=True)):
+        for _ in range(MANY):
             with pytest.raises(TypeError) as refused:
                 made(**given)
             said.append(str(refused.value))
@@ -154,14 +156,54 @@ def test_one_without_slots_and_one_of_a_class_below(
     define: Callable[[Decorator], type], given: dict[str, Any], options: dict[str, Any]
 ) -> None:
     theirs, ours = both(define, **options)
-    assert repr(ours(**given)) == repr(theirs(**given)) and hash(ours(**given)) == hash(theirs(**given))
+    for _ in range(MANY):
+        assert repr(ours(**given)) == repr(theirs(**given)) and hash(ours(**given)) == hash(theirs(**given))
     assert list(inspect.signature(ours.__init__).parameters)[1:] == list(inspect.signature(theirs.__init__).parameters)[1:]
-    below = type("Below", (ours,), {"more": 1})
-    one = below(**given)
-    assert type(one) is below and one.more == 1 and repr(one).partition("(")[2] == repr(theirs(**given)).partition("(")[2]
+    for made in (ours, both(define, **options)[1]):
+        below = type("Below", (made,), {"more": 1})
+        one = below(**given)
+        assert type(one) is below and one.more == 1 and repr(one).partition("(")[2] == repr(theirs(**given)).partition("(")[2]
     with pytest.raises((FrozenInstanceError, TypeError)):
         ours(**given).port = 1
     assert type(ours(**given)) is ours and type(changed(ours(**given), port=2)) is ours
+
+
+@pytest.mark.parametrize("given", ASKED, ids=str)
+@pytest.mark.parametrize("options", [{"slots": True}, {"slots": True, "kw_only": True}], ids=str)
+def test_one_that_is_not_frozen(options: dict[str, Any], given: dict[str, Any]) -> None:
+    theirs, ours = both(plain, **options)
+    for _ in range(MANY):
+        one, other = theirs(**given), ours(**given)
+        assert repr(one) == repr(other) and other == ours(**given) != ours(**given | {"name": "other"}) and other != one
+    other.port = 443
+    assert other.port == 443 and other != ours(**given) and dataclasses.asdict(other) == dataclasses.asdict(one) | {"port": 443}
+    assert ours.__hash__ is theirs.__hash__ is None and ours.__slots__ == theirs.__slots__ and not hasattr(other, "__dict__")
+    assert list(inspect.signature(ours.__init__).parameters)[1:] == list(inspect.signature(theirs.__init__).parameters)[1:]
+    assert copy.deepcopy(other) == copy.copy(other) == dataclasses.replace(other) == other
+
+
+@pytest.mark.parametrize("number", [1, MANY])
+def test_places_are_filled_by_the_first_values_as_by_the_others(number: int) -> None:
+    def positional(decorate: Decorator) -> type:
+        class Pair:
+            left: int
+            found: list[int] = field(default_factory=list)
+            right: int = 2
+
+        return decorate(Pair)
+
+    for options in ({"frozen": True, "slots": True}, {"slots": True}, {"frozen": True}):
+        theirs, ours = both(positional, **options)
+        made = [(ours(1), ours(1, right=3), ours(1, [4], 5), ours(left=6, found=[7])) for _ in range(number)][-1]
+        assert list(map(repr, made)) == list(map(repr, (theirs(1), theirs(1, right=3), theirs(1, [4], 5), theirs(left=6, found=[7]))))
+        assert ours(1).found is not ours(1).found
+        for wrong in (lambda made: made(1, left=2), lambda made: made(1, [], 2, 3), lambda made: made()):
+            said = set()
+            for one in (theirs, ours):
+                with pytest.raises(TypeError) as refused:
+                    wrong(one)
+                said.add(str(refused.value))
+            assert len(said) == 1
 
 
 def test_a_value_that_cannot_be_made_is_none() -> None:
@@ -200,7 +242,7 @@ def test_what_is_not_plain_is_left_to_dataclasses() -> None:
         ours(port=0)
     _, ours = both(own, **OPTIONS)
     assert ours(name="a") == ours(name="b") and hash(ours(name="a")) == 1
-    for options in ({}, {"slots": True}, {"frozen": True, "slots": True, "order": True}, {"frozen": True, "slots": True, "eq": False}):
+    for options in ({}, {"frozen": True, "slots": True, "order": True}, {"frozen": True, "slots": True, "eq": False}):
         made, ours = both(plain, **options)
         assert inspect.signature(ours.__init__) == inspect.signature(made.__init__)
     with pytest.raises(ValueError, match="mutable default"):
@@ -214,6 +256,7 @@ def test_nothing_is_written_before_it_is_used(monkeypatch: pytest.MonkeyPatch) -
     ours = plain(values.dataclass(**OPTIONS))
     unwritten = ours.__init__  # type: ignore[misc]
     one: Any = ours(name="a")
-    assert ours.__init__ is not unwritten and written == []  # type: ignore[misc]
+    assert ours.__init__ is unwritten  # type: ignore[misc]
+    assert [ours(name="a") for _ in range(MANY)] and ours.__init__ is not unwritten and written == []  # type: ignore[misc]
     assert one == one.__class__(name="a")
     assert written.count("__eq__") == 1 and "__repr__" not in written

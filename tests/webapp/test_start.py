@@ -25,7 +25,8 @@ NEVER = ("django", "channels", "asgiref", "asyncio", "kubernetes", "webapp.views
 NFT, IPVS, DNS = "tracer.netfilter.nft_rules", "tracer.ipvs.ipvsadm_save", "tracer.dns.resolver"
 YAML, ARCHIVES, LOOKS = "yaml", "webapp.uploads.checked", "tracer.snapshot.looks"
 STATIONS, TEXT = "tracer.stations.stations", "webapp.exports.trace_text"
-ONLY_WHERE_NEEDED = frozenset({NFT, IPVS, DNS, YAML, ARCHIVES, LOOKS, STATIONS, TEXT})
+NFT_DRIFT, IPVS_DRIFT = "tracer.kubeproxy.drift.nftables", "tracer.kubeproxy.drift.ipvs"
+ONLY_WHERE_NEEDED = frozenset({NFT, NFT_DRIFT, IPVS_DRIFT, IPVS, DNS, YAML, ARCHIVES, LOOKS, STATIONS, TEXT})
 
 
 def modules(*arguments: str | Path) -> set[str]:
@@ -72,8 +73,8 @@ ADDRESS = ("--from", "external:203.0.113.10", "--to", "10.96.0.10:53")
         ("shop-iptables", ("--format", "json"), {YAML}),
         ("shop-iptables", ("--format", "json", "--steps"), {YAML, STATIONS}),
         ("shop-iptables", ("--format", "text"), {YAML, TEXT}),
-        ("shop-nftables", ("--format", "json"), {YAML, NFT}),
-        ("shop-ipvs", ("--format", "json"), {YAML, IPVS}),
+        ("shop-nftables", ("--format", "json"), {YAML, NFT, NFT_DRIFT}),
+        ("shop-ipvs", ("--format", "json"), {YAML, IPVS, IPVS_DRIFT}),
     ],
 )
 def test_only_what_the_snapshot_has_is_imported(recording: str, more: tuple[str, ...], needed: set[str]) -> None:

@@ -90,7 +90,8 @@ class Chain:
     def index(self) -> ChainIndex | None:
         """Return the index over this chain, or None for a short chain."""
         if self._index is None and self.table.dump.indexed and len(self.numbers) >= _LONG:
-            self._index = ChainIndex([self.text(i) for i in range(len(self.numbers))])
+            lines = self.table.dump.lines
+            self._index = ChainIndex([lines[number - 1] for number in self.numbers])
         return self._index
 
 

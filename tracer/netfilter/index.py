@@ -31,6 +31,8 @@ _HEAD = pattern(
 )
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _IPV4 = pattern(rf"{_OCTET}(?:\.{_OCTET}){{3}}", re.ASCII)
+_SINGLE = pattern(rf"-A \S+ -d ({_OCTET}(?:\.{_OCTET}){{3}})(?:/32)? ", re.ASCII)
+"""What most rules of a long chain begin with: it says at once what the two above say."""
 _PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 
 Pin = str | tuple[str, int]
@@ -91,8 +93,9 @@ class ChainIndex:
     def __init__(self, texts: list[str]) -> None:
         self._pinned: dict[Pin, list[int]] = {}
         self._always: list[int] = []
+        begins = _SINGLE.match
         for position, text in enumerate(texts):
-            pin = pin_of(text)
+            pin = found[1] if (found := begins(text)) else pin_of(text)
             (self._always if pin is None else self._pinned.setdefault(pin, [])).append(position)
 
     def candidates(self, packet: Packet) -> list[int]:

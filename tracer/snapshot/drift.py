@@ -11,11 +11,7 @@ from tracer.errors import ParseError, UnsupportedError
 from tracer.kubeproxy.configuration import NEWEST, Configuration
 from tracer.kubeproxy.drift.finding import Compared, Drift, Finding
 from tracer.kubeproxy.drift.iptables import compare_iptables, compare_rules
-from tracer.kubeproxy.drift.nftables import compare_nftables
 from tracer.kubeproxy.iptables_rules import iptables_rules
-from tracer.kubeproxy.ipvs_rules import ipvs_state
-from tracer.kubeproxy.nft_layout import ALPHA_MINOR, likely_layout
-from tracer.kubeproxy.nftables_rules import nftables_table
 from tracer.kubeproxy.rule_tables import OUT_FILTER, Chains, save_text
 from tracer.limits import DIFFERENCES
 from tracer.packet import Family
@@ -118,6 +114,9 @@ def expected_texts(snapshot: Snapshot, configuration: Configuration) -> Iterator
         yield from _expected_ipvs(snapshot, configuration)
         return
     if configuration.mode == "nftables":
+        from tracer.kubeproxy.nft_layout import likely_layout
+        from tracer.kubeproxy.nftables_rules import nftables_table
+
         if (layout := likely_layout(configuration.release)) is None:
             raise UnsupportedError(f"how kube-proxy {configuration.release} lays out its table of nftables is not known")
         tables = (nftables_table(snapshot.objects, configuration, layout, version=v).to_text() for v in configuration.versions)
@@ -129,6 +128,7 @@ def expected_texts(snapshot: Snapshot, configuration: Configuration) -> Iterator
 
 def _expected_ipvs(snapshot: Snapshot, configuration: Configuration) -> Iterator[tuple[str, str]]:
     from tracer.ipvs.ipvsadm_save import to_text
+    from tracer.kubeproxy.ipvs_rules import ipvs_state
 
     states = [ipvs_state(snapshot.objects, configuration, version=version) for version in configuration.versions]
     for state in states:
@@ -175,8 +175,9 @@ def _compare_all(snapshot: Snapshot, configuration: Configuration, dumps: Sequen
     """Return what comes of comparing each of *dumps*; in IPVS mode behind them that of kube-ipvs0's addresses."""
     if configuration.mode != "ipvs":
         return [_compare(snapshot, configuration, dump) for dump in dumps]
-    # Few nodes run IPVS mode: a question about any other does without its readers.
+    # A question about a node of another mode does without this one's readers; so it is with nftables.
     from tracer.kubeproxy.drift.ipvs import compare_bound, compare_servers, compare_sets
+    from tracer.kubeproxy.ipvs_rules import ipvs_state
 
     objects = snapshot.objects
     texts = [dump.text for dump in dumps]
@@ -212,6 +213,8 @@ def _as_of_release(tables: Mapping[str, Chains], configuration: Configuration, d
 
 def _compare(snapshot: Snapshot, configuration: Configuration, dump: _Dump) -> Compared:
     if dump.version is None:
+        from tracer.kubeproxy.drift.nftables import compare_nftables
+
         is_json = dump.name == NFT_JSON.name
         return compare_nftables(dump.text, dump.path, snapshot.objects, configuration, is_json=is_json)
     if (other := _not_programmed(configuration, dump)) is not None:
@@ -255,5 +258,7 @@ def _is_modelled(configuration: Configuration) -> bool:
     """Return whether what the node's release writes in its mode is known, or can be told from what is recorded."""
     release = configuration.release
     if configuration.mode == "nftables":
+        from tracer.kubeproxy.nft_layout import ALPHA_MINOR
+
         return release.minor >= ALPHA_MINOR
     return release.is_modelled and not (configuration.mode == "ipvs" and release.is_old)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.tracer.netfilter.viewing import packet
-from tracer.netfilter.index import ChainIndex
+from tracer.netfilter.index import ChainIndex, pin_of
 from tracer.packet import Protocol
 
 RULES = [
@@ -20,6 +20,17 @@ RULES = [
     "-A C -p udp -m udp --dport 81 -j F",
     "-A C -s 10.0.0.0/8 -j LAST",
 ]
+
+
+@pytest.mark.parametrize("begin", ["-A C", "[1:2] -A C", "-A C -s 10.0.0.9/32", "-A -d"])
+@pytest.mark.parametrize("negated", ["", "! "])
+@pytest.mark.parametrize("address", ["10.0.0.1", "10.0.0.01", "10.0.0.256", "10.0.0", "::1", "10.0.0.1.2", "1-2", '"a'])
+@pytest.mark.parametrize("prefix", ["", "/32", "/31", "/255.255.255.255", "/032"])
+@pytest.mark.parametrize("behind", [" -j A", "", "\t-j A", " ! -p tcp"])
+def test_a_rule_is_found_by_what_it_pins_down_however_it_begins(begin: str, negated: str, address: str, prefix: str, behind: str) -> None:
+    text = f"{begin} {negated}-d {address}{prefix}{behind}"
+    pin = pin_of(text)
+    assert ChainIndex([text])._pinned == ({} if pin is None else {pin: [0]})
 
 
 @pytest.mark.parametrize(

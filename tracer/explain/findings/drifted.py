@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from tracer.explain.explanation import Severity
 from tracer.explain.findings.case import Case, finding
@@ -20,8 +21,10 @@ from tracer.kubeproxy.drift.finding import Finding as Difference
 from tracer.kubeproxy.rule_tables import is_ordered
 from tracer.packet import Packet, Protocol, endpoint_text
 from tracer.patterns import pattern
-from tracer.snapshot.drift import NodeDrift
 from tracer.trace import Finding, Hop, StackKind, Step
+
+if TYPE_CHECKING:  # who compares nothing does without what is compared with
+    from tracer.snapshot.drift import NodeDrift
 
 _TOLD = 3
 _GRACE_SECONDS = 10.0
