@@ -85,3 +85,41 @@ def test_the_comparison_works_without_javascript(browser: Browser, live_url: str
     expect(page.locator(".ends tr.me")).to_contain_text("public-api-6f7d9c5b8-00002")
     assert "follow=" in page.url
     context.close()
+
+
+POD = "from=node:shop-worker2&to=svc:production/backend-api:80"
+LB = "from=external:203.0.113.10&to=198.51.100.10:443"
+SHOP = {
+    f"{LB}&set=svc/production/public-api.spec.externalTrafficPolicy=Local": "Packets end otherwise.",
+    f"{LB}&set=pod/production/public-api-57485dc85f-8h9j9=deleted": "Packets end otherwise.",
+    f"{LB}&set=node/shop-worker=removed": "Packets end otherwise.",
+    f"{LB}&set=svc/production/public-api.spec.type=ClusterIP": "Packets end otherwise.",
+    f"{LB}&set=mode=nftables": "Nothing changes for these packets: they take another way",
+    f"{POD}&set=networkpolicy/production/backend-only-from-checkout=deleted": "Packets end in the same places with the same odds, but something else is found of them.",
+}
+
+
+@pytest.mark.parametrize("width", SIZES)
+def test_six_what_ifs_of_the_shop(browser: Browser, live_url: str, width: int) -> None:
+    context = browser.new_context(base_url=live_url, viewport={"width": width, "height": SIZES[width]})
+    page = context.new_page()
+    for asked, sentence in SHOP.items():
+        page.goto(f"/c/shop-iptables/compare?{asked}")
+        expect(page.locator("#differences h2")).to_contain_text(sentence)
+        assert violations(page) == [], asked
+        assert fits(page), asked
+    context.close()
+
+
+def test_an_offer_is_asked_taken_back_and_compared(page: Page) -> None:
+    page.goto(ASKED)
+    page.click(".wi-more summary")
+    page.get_by_role("link", name="externalTrafficPolicy: Local").click()
+    expect(page.locator(".chips .chip")).to_have_count(1)
+    assert "set=svc/production/public-api.spec.externalTrafficPolicy=Local" in page.url
+    page.get_by_role("link", name="Compare with as it is").click()
+    expect(page.locator("#differences h2")).to_have_text("Packets end otherwise.")
+    page.get_by_role("link", name="Trace page").click()
+    page.locator(".chips .chip a").click()
+    expect(page.locator(".chips .chip")).to_have_count(0)
+    assert "set=" not in page.url
