@@ -70,6 +70,21 @@ MIGRATED_ADDRESSES = 6
 OPERATIONS = 64
 """How many operations one expression of an nftables rule may have, and how deep its parentheses and braces may be nested."""
 
+SKETCH_BYTES = 4_000_000
+"""How many bytes of manifests are drawn out as a cluster."""
+SKETCH_OBJECTS = 5_000
+"""How many manifests are."""
+SKETCH_PODS = 2_000
+"""How many pods a sketch has."""
+SKETCH_COPIED = 50_000_000
+"""How many characters the templates of a sketch's pods have, each as often as it has pods."""
+SKETCH_ENDPOINTS = 50_000
+"""How many endpoints all Services of a sketch have, each times the Service's ports."""
+SKETCH_NODES = 100
+"""How many nodes a sketch has."""
+SKETCH_MISTAKES = 100
+"""How many mistakes of manifests are told."""
+
 KEPT_HOPS = 20_000
 """How many hops the answers have in all that are kept of one cluster, to be given again: some 20 MB."""
 KEPT_TEXTS = 32

@@ -479,6 +479,7 @@ class Trace:
     """The whole answer to one query. *services* are those whose modelled rules may have been met, in a large cluster.
 
     *what_if* is what was changed for the question; None where nothing was, also where its words say what is so already.
+    *origin* is ``sketched`` where nothing of the cluster was recorded: it was made of manifests.
     """
 
     query: Query
@@ -488,6 +489,7 @@ class Trace:
     assumptions: tuple[Assumption, ...] = ()
     services: frozenset[tuple[str, str]] = field(default=frozenset(), compare=False)
     what_if: WhatIf | None = None
+    origin: str = ""
 
     @property
     def classes(self) -> tuple[OutcomeClass, ...]:
@@ -518,6 +520,7 @@ class Trace:
         return {
             "version": VERSION,
             "id": self.query.id,
+            **({"origin": self.origin} if self.origin else {}),
             "query": self.query.to_dict(),
             "lookups": [x.to_dict() for x in self.lookups],
             "outcomes": dicts,

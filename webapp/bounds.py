@@ -1,6 +1,6 @@
 """What a question and an upload may cost: the settings that ``manage.py trace`` reads, which runs without Django."""
 
-from tracer.limits import Limits
+from tracer.limits import SKETCH_NODES, Limits
 from webapp import environment
 
 # What one question may cost; tracer.limits says in which units.
@@ -14,3 +14,4 @@ UPLOAD_LIMITS = {
     "levels": environment.number("HOPLINE_UPLOAD_MAX_LEVELS", 50),
     "ratio": environment.number("HOPLINE_UPLOAD_MAX_RATIO", 250),
 }
+NODES_HELP = f"how many nodes the sketch of manifests has: 1 to {SKETCH_NODES}, 3 when not given"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.fuzz.walks import archives, open_archive, sum_up, walks
+from tests.made_manifests import SHOP, shop
 from tracer.conntrack_list import parse_conntrack
 from tracer.dns.corefile import parse_corefile
 from tracer.dns.resolv_conf import parse_resolv_conf
@@ -32,6 +33,7 @@ from tracer.snapshot import Snapshot
 from tracer.snapshot.called import Called
 from tracer.snapshot.contents import KnownNode, glance
 from tracer.snapshot.pieces import cut, of_one, pieces
+from tracer.snapshot.sketched import sketched_files
 from tracer.topology.proc_sockets import parse_proc_sockets
 from tracer.topology.sockets import parse_sockets
 
@@ -105,6 +107,23 @@ def _yaml_objects(text: str) -> None:
     Snapshot.from_files({"cluster.yaml": text.encode("utf-8", "surrogatepass")}).objects.check_all()
 
 
+def _sketched(text: str) -> None:
+    files = sketched_files(Snapshot.from_files({"a.yaml": text.encode("utf-8", "surrogatepass")}), 2)
+    objects: Objects | None = None if files is None else Snapshot.from_files(files).objects
+    if objects is not None:
+        objects.check_all()
+        # What is made of manifests that were let through can be read.
+        if objects.faults:
+            raise AssertionError(objects.faults[0].message)
+
+
+def _manifests() -> tuple[str, ...]:
+    """Parts of a shop as YAML, and as JSON, whose values are changed as values."""
+    documents = SHOP.read_text().split("---\n")
+    objects = [made.value for made in shop() if made.kind not in ("Secret", "CronJob", "Namespace")]
+    return ("---\n".join(documents[1:4]), *(json.dumps({"kind": "List", "items": objects[n : n + 4]}) for n in range(0, len(objects), 4)))
+
+
 def _pasted(dump: str) -> tuple[str, ...]:
     """The same from a terminal: quoted, numbered in colour, and as ``iptables -S`` prints a table."""
     lines = dump.splitlines()
@@ -172,6 +191,7 @@ def readers() -> tuple[Reader, ...]:
         Reader(name="sysctl", read=parse_sysctl, seeds=("\n".join(_node_file("shop-iptables", "sysctl.txt").split("\n")[:20]),)),
         Reader(name="objects (JSON)", read=_objects, seeds=(*(_items((demo / f).read_text(), 1) for f in _OBJECT_FILES), '{"kind": null}\nError from server\n+ kubectl\n[me@n1 ~]$ x\n[{"kind": "Pod"}]\n')),
         Reader(name="objects (YAML)", read=_yaml_objects, seeds=(yaml, "a: &a {k: &k v, <<: {m: 1}}\nkind: List\nitems:\n- &s {kind: Pod, metadata: {<<: *a, name: *k}}\n- *s\n", f"{yaml}--- # x\n%YAML 1.1\n---\nkind: [\n---\n$ kubectl get nodes -o yaml\n{yaml}{yaml}Error from server\n==== START logs for container a of pod b/c ====\nx\n==== END logs for container a of pod b/c ====\n...\n{yaml}")),
+        Reader(name="manifests, as a sketch", read=_sketched, seeds=_manifests(), weight=4),
         Reader(name="summary, secrets, renaming", read=sum_up, seeds=(_items((demo / "services.json").read_text(), 2), yaml), weight=4),
         Reader(name="cilium service list", read=lambda text: parse_cilium(text, "fuzz"), seeds=(_CILIUM,)),
         Reader(name="cilium service list, as a table", read=lambda text: parse_cilium(text, "fuzz"), seeds=(_CILIUM_TABLE,)),

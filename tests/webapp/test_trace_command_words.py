@@ -84,7 +84,7 @@ NODES = [{"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}} for na
         (NODES, {"services.txt": TABLE}, "Not usable: services.txt: a table as kubectl get"),
         (NODES, {"link": ""}, "Not read: link: a symbolic link, which is not followed."),
         (NODES, {"pods.json": '{"kind": "PodList", "apiVersion": "v1", "items": [{"met'}, "Cannot be read: pods.json, line 1: not JSON"),
-        ([SERVICE], {}, "These are manifests: what somebody wants, not what a cluster has."),
+        ([SERVICE], {}, "A sketch: nothing of this cluster was recorded."),
         (NODES, {"nodes/a/iptables-save.txt": RULES, "services.json": '{"kind": "List", "items": []}'}, ""),
     ],
 )

@@ -25,7 +25,8 @@ from webapp.uploads.forms import closed_form, is_log
 CONTAINERS = {**PACKERS, "zip": lambda tar: zip_again(tar)}
 SHOP = (
     "services.json",
-    b'{"kind": "List", "apiVersion": "v1", "items": [{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}}]}',
+    b'{"kind": "List", "apiVersion": "v1", "items": [{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"},'
+    b' "spec": {"clusterIP": "10.96.0.9"}}]}',
 )
 LOG = b"".join(b"2026-01-01T00:00:00.%09dZ INFO nothing at all happened\n" % n for n in range(30_000))
 

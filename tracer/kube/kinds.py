@@ -239,6 +239,8 @@ KINDS = (
 BY_NAME = {kind.name: kind for kind in KINDS}
 FOLLOWED = tuple(kind for kind in KINDS if kind.is_followed)
 """Those that a follower lists and watches."""
+WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController")
+"""The kinds that pods are made of: no trace reads them, and of manifests a sketch is made."""
 _OLD_GROUPS = frozenset({"extensions"})
 """Where Ingress and NetworkPolicy were before they had a group of their own."""
 

@@ -34,6 +34,7 @@ from tracer.simulate.start import new_start, not_here
 from tracer.simulate.taken import UnprogrammedError
 from tracer.simulate.walk import Ending
 from tracer.simulate.weighing import Share, weighed
+from tracer.snapshot.snapshot import SKETCHED
 from tracer.topology.cluster import Cluster
 from tracer.topology.programmed import Keys, services_for
 from tracer.trace import Disposition, Trace, Unknown, WhatIf
@@ -62,10 +63,10 @@ def trace(cluster: Cluster, query: Query, *, patience: int | None = None, is_pla
     _checked(cluster, query)
     asked = partial(_changed, partial(_traced, is_plain=is_plain))
     if is_verdict:
-        return asked(cluster, query, budget)
+        return _marked(cluster, asked(cluster, query, budget))
 
     def answer() -> Trace:
-        return weighed(asked(cluster, query, budget), budget, partial(_otherwise, asked, cluster, query))
+        return _marked(cluster, weighed(asked(cluster, query, budget), budget, partial(_otherwise, asked, cluster, query)))
 
     return answer() if is_plain else kept_or(cluster, query, budget, answer)
 
@@ -76,6 +77,11 @@ def _changed(asked: Callable[[Cluster, Query, Budget], Trace], cluster: Cluster,
     if changed is None:
         return found
     return replace(found, what_if=WhatIf(words=query.overrides, changes=changed.changes, notes=changed.notes))
+
+
+def _marked(cluster: Cluster, found: Trace) -> Trace:
+    """The answer, which says where nothing of the cluster was recorded."""
+    return found if cluster.snapshot.sketched is None else replace(found, origin=SKETCHED)
 
 
 def _checked(cluster: Cluster, query: Query) -> None:

@@ -2,8 +2,9 @@
 
 Owns that one question. An API server gives every object a ``uid`` and a ``resourceVersion``, every Service but an ExternalName one a
 ``clusterIP`` (``None`` where it is headless), and every Pod that runs a node and a status. The whole is called manifests only where a
-Service lacks that and nothing else was recorded; who cut the other marks away by hand has recorded objects all the same. Beside recorded
-objects, Services and Pods that lack it are counted apart: they hold no address.
+Service lacks that, or what pods are made of (a Deployment and its like) is there, and nothing was recorded; who cut the other marks away by
+hand has recorded objects all the same. An address of a Service counts as recorded unless workloads are beside it: who writes those may ask
+for one. Beside recorded objects, Services and Pods that lack it are counted apart: they hold no address.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from enum import StrEnum
 
-from tracer.kube.kinds import BY_NAME, is_namesake
+from tracer.kube.kinds import BY_NAME, WORKLOADS, is_namesake
 from tracer.kube.object_file import RawObject
 from tracer.snapshot.snapshot import Snapshot
 
@@ -25,25 +26,35 @@ class Form(StrEnum):
 
 
 class Forms:
-    """Looks at every object once; *manifests* is how many of a kind are none that was recorded, *has_records* whether any was."""
+    """Looks at every object once; *manifests* is how many of a kind are none that was recorded, *has_records* whether any was.
+
+    *has_addresses*: a Service has one, which nothing else says was recorded.
+    """
 
     def __init__(self) -> None:
         self.manifests: Counter[str] = Counter()
         self.has_records = False
+        self.has_addresses = self._has_workloads = False
 
     def look(self, raw: RawObject, counts: bool) -> None:
         """Look at one object, which *counts* or stands behind another of its name."""
+        if raw.kind in WORKLOADS:
+            recorded = _is_recorded(raw)
+            self.has_records, self._has_workloads = self.has_records or recorded, self._has_workloads or not recorded
         if raw.kind not in BY_NAME or is_namesake(raw.kind, raw.value):
             return
         if _is_recorded(raw):
             self.has_records = True
+        elif _has_address(raw):
+            self.has_addresses = True
         elif counts and _lacks(raw.kind, _mapping(raw.value.get("spec"))):
             self.manifests[raw.kind] += 1
 
     def of_all(self, *, has_node_files: bool) -> Form:
         """Return what all of it is."""
-        recorded = has_node_files or self.has_records or not self.manifests["Service"]
-        return Form.RECORDED if recorded else Form.MANIFESTS
+        has_records = self.has_records or has_node_files or (self.has_addresses and not self._has_workloads)
+        wanted = self.manifests["Service"] or self._has_workloads
+        return Form.MANIFESTS if wanted and not has_records else Form.RECORDED
 
 
 def form_of(snapshot: Snapshot) -> Form:
@@ -51,10 +62,11 @@ def form_of(snapshot: Snapshot) -> Form:
     if snapshot.node_files:
         return Form.RECORDED
     forms = Forms()
-    for kind in sorted(BY_NAME, key=lambda name: name != "Service"):
+    has_workloads = any(True for kind in WORKLOADS for _ in snapshot.objects.others(kind))
+    for kind in (*sorted(BY_NAME, key=lambda name: name != "Service"), *WORKLOADS):
         for raw, _ in snapshot.objects.others(kind):
             forms.look(raw, counts=True)
-            if forms.has_records:
+            if forms.has_records or (forms.has_addresses and not has_workloads):
                 return Form.RECORDED
     return forms.of_all(has_node_files=False)
 
@@ -64,9 +76,12 @@ def _is_recorded(raw: RawObject) -> bool:
     metadata = _mapping(raw.value.get("metadata"))
     status = _mapping(raw.value.get("status"))
     said = metadata.get("uid") or metadata.get("resourceVersion") or any(_says(value) for value in status.values())
-    if raw.kind == "Service":
-        said = said or _mapping(raw.value.get("spec")).get("clusterIP") not in (None, "", "None")
     return raw.kind == "Node" or bool(said)
+
+
+def _has_address(raw: RawObject) -> bool:
+    """Return whether it is a Service with an address."""
+    return raw.kind == "Service" and _mapping(raw.value.get("spec")).get("clusterIP") not in (None, "", "None")
 
 
 def _lacks(kind: str, spec: Mapping[str, object]) -> bool:

@@ -47,7 +47,7 @@ _CREDENTIALS = (b"PRIVATE KEY-----", b"client-key-data", b"client-certificate-da
 _COMPRESSED = (b"\x1f\x8b", b"PK\x03\x04", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd", b"BZh", b"7z\xbc\xaf\x27\x1c", b"\x04\x22\x4d\x18")
 _TAR_MAGIC_AT = 257
 _PLURALS = {kind.plural: kind.name for kind in KINDS}
-_ABOUT = frozenset({"collected_at", "collector", "kubernetes", "redacted", "stale_since", "files"})
+_ABOUT = frozenset({"collected_at", "collector", "kubernetes", "redacted", "sketched", "stale_since", "files"})
 _ABOUT_FILE = frozenset({"read_at", "error"})
 _STEP = frozenset({"step", "title", "at", "resource_version"})
 _VERSION_KEYS = frozenset(
@@ -235,6 +235,8 @@ def _with(keys: frozenset[str], value: object) -> object:
 
 
 def _plain(value: object, keys: frozenset[str]) -> object:
+    if isinstance(value, list) and keys is _ABOUT:
+        return [one for one in value if isinstance(one, str)]
     if not isinstance(value, dict):
         return value if isinstance(value, str | int | float | None) else None
     if keys is not _ABOUT:

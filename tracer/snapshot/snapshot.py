@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 _CHARACTERS_KEPT = 48_000_000
 _LINES_KEPT = 8
+_REMARKS_KEPT = 60
+SKETCHED = "sketched"
+"""The key of ``snapshot.json`` that says that all of it was made up."""
 _FENCE = pattern(r"^```", re.MULTILINE)
 
 
@@ -177,6 +180,12 @@ class Snapshot:
         except ParseError:
             about = None
         return about if isinstance(about, Mapping) else {}
+
+    @property
+    def sketched(self) -> tuple[str, ...] | None:
+        """Return what is said of the sketch that the snapshot is, as snapshot.json says; None where it is none: something was recorded."""
+        said = self._about.get(SKETCHED)
+        return tuple(str(one) for one in said[:_REMARKS_KEPT]) if isinstance(said, list) else None
 
     @property
     def is_renamed(self) -> bool:

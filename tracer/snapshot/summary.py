@@ -61,6 +61,7 @@ class Summary:
     """A snapshot in short. *taken_at* None: nothing says when; *taken_from* says what did. *timeline*: a timeline's steps, else None.
 
     *manifests* is how many of *objects* were not recorded, by kind.
+    *sketched* is what is said of a sketch, None where something was recorded.
     *has_proxy_pods* None: Pods of other namespaces may not have been recorded.
     """
 
@@ -78,6 +79,7 @@ class Summary:
     form: Form = Form.RECORDED
     manifests: Mapping[str, int] = field(default_factory=dict)
     has_proxy_pods: bool | None = None
+    sketched: tuple[str, ...] | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return the summary as plain values, for storage as JSON."""
@@ -86,6 +88,7 @@ class Summary:
             "form": self.form.value,
             "manifests": dict(self.manifests),
             "has_proxy_pods": self.has_proxy_pods,
+            "sketched": None if self.sketched is None else list(self.sketched),
             "objects": dict(self.objects),
             "nodes": [n.to_dict() for n in self.nodes],
             "taken_at": self.taken_at.isoformat() if self.taken_at else None,
@@ -133,6 +136,7 @@ def summarise(snapshot: Snapshot, progress: Progress | None = None, *, met: tupl
         form=forms.of_all(has_node_files=bool(snapshot.node_files)),
         manifests=forms.manifests,
         has_proxy_pods=_has_proxy_pods(snapshot),
+        sketched=snapshot.sketched,
     )
 
 

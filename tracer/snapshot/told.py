@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tracer.limits import SKETCH_BYTES
 from tracer.snapshot.missing import READABLE, WHOLE
 from tracer.snapshot.node_files import BY_NAME, IPTABLES, NFT_JSON, VIRTUAL_SERVERS, WAYS, Holds, NodeFile
 from tracer.values import dataclass
@@ -75,6 +76,8 @@ class Said:
 
 def said_of(summary: Mapping[str, Any]) -> Said:
     """Return what there is to say of a snapshot with that summary (docs/snapshot-format.md)."""
+    if is_sketch(summary):
+        return _of_sketch(summary)
     gaps = summary.get("missing", ())
     useless = untraceable(summary)
     if useless:
@@ -88,6 +91,27 @@ def said_of(summary: Mapping[str, Any]) -> Said:
         unused=(*_besides(summary), *_not_usable(summary), *_assumed(summary), *_left_out(summary)),
         rest=(*_renamed(summary), *_not_stored(summary)),
         advice=_recorded_objects(summary) if useless else _advice(summary),
+    )
+
+
+def is_sketch(summary: Mapping[str, Any]) -> bool:
+    """Return whether nothing of the snapshot was recorded: all of it was made of manifests."""
+    return bool(summary.get("sketched"))
+
+
+def _of_sketch(summary: Mapping[str, Any]) -> Said:
+    """What there is to say of a sketch: nothing is missing of it, as nothing was recorded."""
+    counts = summary.get("objects", {})
+    objects = counted({kind: counts[kind] for kind in _COUNTED if counts.get(kind)})
+    return Said(
+        found=f"A sketch: what a cluster would make of these manifests. Nothing of it was recorded ({objects}).",
+        limits=(),
+        more=0,
+        unplaced=(),
+        faulty=(),
+        unused=(*map(str, summary["sketched"]), *_left_out(summary)),
+        rest=(),
+        advice=None,
     )
 
 
@@ -177,7 +201,8 @@ def _manifests(summary: Mapping[str, Any]) -> str:
     counts = summary.get("objects", {})
     objects = counted({kind: counts[kind] for kind in _COUNTED if counts.get(kind)})
     which = f" ({objects})" if objects else ""
-    return f"These are manifests{which}: what somebody wants, not what a cluster has. They hold no addresses and no state to trace."
+    most = f"Uploaded by themselves, and with up to {SKETCH_BYTES:,} bytes, they are drawn out as a sketch of a cluster."
+    return f"These are manifests{which}: what somebody wants, not what a cluster has. They hold no addresses and no state to trace. {most}"
 
 
 def _unplaced(summary: Mapping[str, Any]) -> list[str]:

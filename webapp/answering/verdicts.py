@@ -8,7 +8,8 @@ from tracer.trace import VERSION, Outcome, Reply, Trace
 
 def verdict_of(found: Trace) -> dict[str, object]:
     """Return the verdict on a question."""
-    return {"version": VERSION, "id": found.query.id, "outcomes": [_outcome(o) for o in found.outcomes]}
+    origin = {"origin": found.origin} if found.origin else {}
+    return {"version": VERSION, "id": found.query.id, **origin, "outcomes": [_outcome(o) for o in found.outcomes]}
 
 
 def _outcome(outcome: Outcome) -> dict[str, object]:

@@ -13,6 +13,7 @@ from tracer.told_odds import summed
 from tracer.trace import Assumption, Finding, Hop, Listener, Outcome, OutcomeClass, Step, Trace
 
 _MOST_NAMED = 3
+_SKETCHED = "sketched: nothing of this cluster was recorded; it is what a cluster would make of the manifests"
 
 
 def trace_text(trace: Trace, *, with_steps: bool, expand: bool = False) -> str:
@@ -25,6 +26,7 @@ def trace_text(trace: Trace, *, with_steps: bool, expand: bool = False) -> str:
     classes = tuple(OutcomeClass((outcome,)) for outcome in trace.outcomes) if expand else trace.classes
     kinds = f" of {len(classes)} kinds" if len(classes) < count else ""
     lines = [f"{query.source} -> {query.destination} {query.protocol.value}: {count} {'path' if count == 1 else 'paths'}{kinds}"]
+    lines += [_SKETCHED] if trace.origin else []
     lines += _tree([(one, list(_passages(one.first, with_steps=with_steps))) for one in classes])
     lines += [f"unknown: {unknown.text} [{unknown.code}]" for unknown in trace.unknowns]
     lines += [f"assumed: {assumption.text} [{assumption.code}]{_changes(assumption)}" for assumption in trace.assumptions]

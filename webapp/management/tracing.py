@@ -20,19 +20,20 @@ from tracer.carriers_folded import carriers_folded
 from tracer.errors import QueryError, TracerError
 from tracer.explain.findings import diagnose
 from tracer.kube.json_text import decode_text, to_utf8
+from tracer.limits import SKETCH_NODES
 from tracer.limits import Limits as QuestionLimits
 from tracer.override_words import parse_overrides, parse_word
 from tracer.query import Query, manifest_text, parse_destination, parse_port, parse_protocol, parse_source, query_from_dict
 from tracer.simulate import trace
 from tracer.snapshot import Snapshot
 from tracer.snapshot.arranging import Arrangement
-from tracer.snapshot.form import form_of
+from tracer.snapshot.form import Form, form_of
 from tracer.snapshot.told import said_of_faults, said_of_files
 from tracer.topology.cluster import Cluster
 from tracer.trace import Trace, Written
 from tracer.values import dataclass
 from webapp import uploads
-from webapp.bounds import QUESTION_LIMITS, UPLOAD_LIMITS
+from webapp.bounds import NODES_HELP, QUESTION_LIMITS, UPLOAD_LIMITS
 from webapp.uploads import LeftOut, Limits
 from webapp.uploads.arranged import ArrangedFiles, arrangement_in
 
@@ -72,6 +73,7 @@ def declare_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="WORD", help=_SET)
     parser.add_argument("--apply", metavar="FILE", help="what if this manifest (YAML or JSON) were applied; - is standard input")
     parser.add_argument("--compare", action="store_true", help="with --set or --apply: the answer as it is, as it would be, what differs")
+    parser.add_argument("--nodes", type=int, default=None, metavar="N", help=NODES_HELP)
     parser.add_argument("--steps", action="store_true", help="list every rule that matched")
     parser.add_argument(
         "--expand", action="store_true", help="tell all outcomes one by one, also those that differ in addresses and names only"
@@ -126,7 +128,7 @@ def run(options: Mapping[str, Any], terminal: Terminal, *, limits: QuestionLimit
         _check_what_if(options)
         with few_collections(), _batch(options["batch"]) as lines:
             query = None if lines else _query(options)
-            cluster, origins = _cluster(options["snapshot"], partial(_tell, terminal), limits, upload_limits)
+            cluster, origins = _cluster(options["snapshot"], options["nodes"], partial(_tell, terminal), limits, upload_limits)
             failed = _answer_all(cluster, lines, options, terminal) if lines else _answer_one(cluster, query, options, terminal)
             _tell(terminal, _met(cluster, origins))
     except BrokenPipeError:
@@ -290,17 +292,25 @@ def _manifest(name: str) -> str:
 
 
 def _cluster(
-    name: str, tell: Callable[[Sequence[str]], None], limits: QuestionLimits, upload_limits: Limits
+    name: str, nodes: int | None, tell: Callable[[Sequence[str]], None], limits: QuestionLimits, upload_limits: Limits
 ) -> tuple[Cluster, Mapping[str, str]]:
-    """Return the cluster in the file or folder *name*, and which of its files were called otherwise."""
+    """Return the cluster in the file or folder *name*, and which of its files were called otherwise; of manifests a sketch with *nodes*."""
     path = Path(name)
     if not path.exists():
         raise UsageError(f"{name}: no such file or folder")
+    if nodes is not None and not 1 <= nodes <= SKETCH_NODES:
+        raise UsageError(f"--nodes: a sketch has 1 to {SKETCH_NODES} nodes, not {nodes}")
     try:
         files, left_out = uploads.read_and_left_out(path, limits=upload_limits)
         arrangement = arrangement_in(files)
         snapshot = Snapshot.from_files(ArrangedFiles(files, arrangement), limits)
-        tell(_said(snapshot, arrangement, left_out))
+        form = form_of(snapshot)
+        if form is Form.MANIFESTS and (made := _sketch(files, arrangement, nodes)) is not None:
+            snapshot = Snapshot.from_files(made, limits)
+            form = Form.RECORDED
+        elif nodes is not None:
+            raise UsageError(f"--nodes is for a sketch of manifests, and {name} is none")
+        tell((*_of_sketch(snapshot), *_said(snapshot, form, arrangement, left_out)))
         return Cluster.from_snapshot(snapshot), arrangement.origins
     except (TracerError, uploads.UploadError, OSError) as error:
         raise UsageError(f"{name}: {error}") from None
@@ -316,15 +326,27 @@ def _met(cluster: Cluster, origins: Mapping[str, str]) -> tuple[str, ...]:
     return said_of_faults({"faults": [file.to_dict() for file in faults], "from": origins})
 
 
-def _said(snapshot: Snapshot, arrangement: Arrangement, left_out: Sequence[LeftOut]) -> tuple[str, ...]:
+def _sketch(files: Mapping[str, bytes], arrangement: Arrangement, nodes: int | None) -> Mapping[str, bytes] | None:
+    # What makes sketches is loaded for manifests alone.
+    from tracer.sketch import USUAL_NODES
+    from webapp.uploads.sketched import sketch_of
+
+    return sketch_of(files, arrangement, nodes or USUAL_NODES)
+
+
+def _of_sketch(snapshot: Snapshot) -> tuple[str, ...]:
+    return () if snapshot.sketched is None else ("A sketch: nothing of this cluster was recorded.", *snapshot.sketched)
+
+
+def _said(snapshot: Snapshot, form: Form, arrangement: Arrangement, left_out: Sequence[LeftOut]) -> tuple[str, ...]:
     """What an answer cannot say of the files: which are not used, and which were taken for others. Nothing of a documented snapshot."""
     objects = [one.path for one in snapshot.layout.objects]
     asked = (*snapshot.layout.unknown[:_MOST_ASKED], *objects[:_MOST_ASKED])
-    forms = [form for path in asked if (form := snapshot.wrong_form(path)) is not None]
-    known = {form.path for form in forms}
+    forms = [wrong for path in asked if (wrong := snapshot.wrong_form(path)) is not None]
+    known = {wrong.path for wrong in forms}
     summary = {
-        "forms": [form.to_dict() for form in forms],
-        "form": form_of(snapshot).value,
+        "forms": [wrong.to_dict() for wrong in forms],
+        "form": form.value,
         "left_out": [{"path": path, "why": why} for path, why in (*((one.path, one.why) for one in left_out), *arrangement.said_of_aside)],
         "unplaced": [one.to_dict() for one in arrangement.unplaced],
         "assumed": list(arrangement.assumed.values()),

@@ -130,6 +130,7 @@ class TracePage:
     taken_at: str
     engine_version: str
     legend: Legend
+    is_sketch: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +236,7 @@ def _words(looked: _Looked) -> dict[str, Any]:
         "also": also_ways(looked.outcome),
         "title": _title(shown.answer, said),
         "question": " → ".join(_ends(shown.answer)),
+        "is_sketch": bool(shown.answer.get("origin")),
         "facts": facts(said.whole, looked.paths),
         "legend": legend(
             with_reply="reply" in looked.outcome,

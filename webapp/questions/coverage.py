@@ -7,7 +7,7 @@ from typing import Any
 from tracer.kube.kinds import BY_NAME
 from tracer.snapshot.arranging import Unplaced
 from tracer.snapshot.node_files import NODE_FILES, Listed
-from tracer.snapshot.told import Said, renamed, said_of, to_place, untraceable
+from tracer.snapshot.told import Said, is_sketch, renamed, said_of, to_place, untraceable
 from tracer.values import dataclass
 from webapp.models import Snapshot
 from webapp.questions.examples import ExampleLink, example_links, is_quick, trace_url
@@ -131,6 +131,11 @@ class Coverage:
     def is_untraceable(self) -> bool:
         """Return whether nothing can be traced with its objects: they are manifests, or their addresses were masked."""
         return bool(untraceable(self.summary))
+
+    @property
+    def is_sketch(self) -> bool:
+        """Return whether nothing of it was recorded: all of it was made of manifests."""
+        return is_sketch(self.summary)
 
     @property
     def said(self) -> Said:

@@ -39,7 +39,7 @@ from webapp.uploads.arranged import arrangement_of
 Progress = Callable[[str, int, int], None]
 """Told what is being done in words, how far it is, and of how much."""
 
-SUMMARY_VERSION = 9
+SUMMARY_VERSION = 10
 """Raised when summary_of() says something else about the same files."""
 _SAID_KEPT = 1_000
 _FAULTS_KEPT = 1_000

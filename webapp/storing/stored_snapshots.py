@@ -19,6 +19,7 @@ from django.db.models import Case, F, QuerySet, When
 from django.utils import timezone
 
 from tracer.errors import ParseError, SnapshotError, TracerError
+from tracer.sketch import USUAL_NODES
 from tracer.snapshot.layout import UNPLACED
 from tracer.snapshot.wrong_form import WANTED
 from webapp import __version__, uploads
@@ -33,6 +34,7 @@ from webapp.storing.snapshot_store import Progress, Written
 from webapp.storing.storage import sweep_folders
 from webapp.uploads import UploadError
 from webapp.uploads.arranged import nodes_of
+from webapp.uploads.sketched import sketched
 
 _MOST_UNKNOWN = 5
 StoreError = UploadError
@@ -62,17 +64,23 @@ def store_snapshot(
     progress: Progress | None = None,
     noted: Callable[[Snapshot], None] | None = None,
     parent: Snapshot | None = None,
+    nodes: int = USUAL_NODES,
 ) -> Snapshot:
     """Store the snapshot in *path* (folder, archive or single file; *filename* is what the user called it) and return its row.
 
     *noted* is called with the row in the transaction that stores it. With a *parent* the new snapshot is the parent's files with those
-    in *path* laid over them: of two at the same place the new one counts. The parent stays as it is.
+    in *path* laid over them: of two at the same place the new one counts. The parent stays as it is. Of manifests alone a sketch is stored
+    that has so many *nodes*.
 
     :raises UploadError: nothing was stored, and why.
     """
     filename = filename or path.name
     progress = progress or _silent
     source = uploads.check(path, filename=filename)
+    if parent is None:
+        source = sketched(source, nodes)
+    elif parent.summary.get("sketched"):
+        raise UploadError(f"{parent.name} is a sketch, made of manifests: upload these once more, together with what is to be added.")
     with said_when_full(), _written(source, parent, progress) as what:
         slug = new_slug()
         called = name.strip()[:200] or (parent.name if parent else _name_from(filename))
@@ -204,15 +212,19 @@ def place_files(row: Snapshot, nodes: Mapping[str, str], *, owner: str) -> Uploa
 # --- uploads -------------------------------------------------------------------------------------------------------------
 
 
-def start_upload(parts: Sequence[HandedIn], *, name: str, owner: str, parent: Snapshot | None = None) -> UploadJob:
+def start_upload(
+    parts: Sequence[HandedIn], *, name: str, owner: str, parent: Snapshot | None = None, nodes: int = USUAL_NODES
+) -> UploadJob:
     """Keep what was handed in and store it in the background, over *parent*'s files where one is given; returns the job to follow.
+
+    *nodes* is how many a sketch has, where manifests alone were handed in.
 
     :raises UploadError: there is no room for it (507); nothing was kept.
     """
     job = UploadJob(owner=owner, name=name.strip()[:200] or (parent.name if parent else _name_from(handed_in.titled(parts))))
 
     def store(path: Path, called: str, progress: Progress, noted: Callable[[Snapshot], None]) -> Snapshot:
-        return store_snapshot(path, filename=called, name=job.name, owner=owner, progress=progress, noted=noted, parent=parent)
+        return store_snapshot(path, filename=called, name=job.name, owner=owner, progress=progress, noted=noted, parent=parent, nodes=nodes)
 
     with said_when_full():
         upload_jobs.start(parts, job, store)

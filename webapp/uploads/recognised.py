@@ -11,6 +11,7 @@ from dataclasses import replace
 from enum import StrEnum
 
 from tracer.errors import Fault, TracerError
+from tracer.sketch import USUAL_NODES
 from tracer.snapshot import Snapshot
 from tracer.snapshot.arranging import ONE_NODE, Arrangement, what_of
 from tracer.snapshot.contents import KnownNode
@@ -21,6 +22,8 @@ from tracer.snapshot.told import counted, to_place
 from tracer.snapshot.wrong_form import wrong_form
 from tracer.values import dataclass
 from webapp.uploads.arranged import ArrangedFiles, arrangement_of
+from webapp.uploads.limits import UploadError
+from webapp.uploads.sketched import sketch_of
 from webapp.uploads.source import Source
 
 _NOTHING = (
@@ -58,15 +61,47 @@ def look_at(texts: Mapping[str, bytes], nodes: Iterable[KnownNode] = ()) -> tupl
 
     :raises UploadError: they are two snapshots.
     """
-    source = Source(names=tuple(texts), _read=lambda: iter(texts.items()))
-    return tuple(_Looked(texts, arrangement_of(source, nodes)).each())
+    source, nodes = Source(names=tuple(texts), _read=lambda: iter(texts.items())), tuple(nodes)
+    arrangement = arrangement_of(source, nodes)
+    manifests = _Manifests.none() if nodes else _Manifests.of(texts, arrangement)
+    return tuple(_Looked(texts, arrangement, manifests).each())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Manifests:
+    """Whether the texts are manifests that a sketch is made of, and what is wrong with them."""
+
+    are_all: bool
+    wrong: tuple[str, ...] = ()
+
+    @classmethod
+    def none(cls) -> _Manifests:
+        """Return that they are none: they complete something that was recorded."""
+        return cls(are_all=False)
+
+    @classmethod
+    def of(cls, texts: Mapping[str, bytes], arrangement: Arrangement) -> _Manifests:
+        """Return what *texts* are."""
+        try:
+            return cls(are_all=sketch_of(texts, arrangement, USUAL_NODES) is not None)
+        except UploadError as error:
+            return cls(are_all=True, wrong=tuple(error.problems[1:]))
+
+    def said_of(self, path: str, named: str, counts: Mapping[str, int]) -> Recognised:
+        """Return what is said of the manifests in the text at *path*, which mistakes call *named*."""
+        mine = tuple(one.removeprefix(f"{named}:") for one in self.wrong if one.startswith(f"{named}:"))
+        if mine:
+            more = (f"and {len(mine) - _FAULTS_SAID:,} more",) if len(mine) > _FAULTS_SAID else ()
+            faults = (*(f"line {one}" if one[:1].isdigit() else one.strip() for one in mine[:_FAULTS_SAID]), *more)
+            return Recognised(path=path, state=State.UNREAD, sentence="manifests that the API server would refuse", faults=faults)
+        return Recognised(path=path, state=State.USED, sentence=f"manifests, for a sketch of a cluster: {counted(counts)}")
 
 
 class _Looked:
     """Texts with the places that they have together."""
 
-    def __init__(self, texts: Mapping[str, bytes], arrangement: Arrangement) -> None:
-        self._texts, self._arrangement = texts, arrangement
+    def __init__(self, texts: Mapping[str, bytes], arrangement: Arrangement, manifests: _Manifests) -> None:
+        self._texts, self._arrangement, self._manifests = texts, arrangement, manifests
         self._snapshot = Snapshot.from_files(ArrangedFiles(texts, arrangement))
         self._nodes = {path: (node, name) for node, files in self._snapshot.node_files.items() for name, path in files.items()}
         self._unplaced = {one.path: one for one in arrangement.unplaced}
@@ -84,6 +119,8 @@ class _Looked:
             return Recognised(path=path, state=State.WAITING, sentence=_waiting(one.what, one.belongs))
         held = self._nodes.get(name)
         is_piece = path not in self._texts
+        if self._manifests.are_all and held is None and (counts := _counts(name, content)):
+            return self._manifests.said_of(path, self._arrangement.origins.get(name, name), counts)
         return _objects(path, name, content, is_piece=is_piece) if held is None else self._of_node(path, *held)
 
     def _of_node(self, path: str, node: str, file: str) -> Recognised:
@@ -118,6 +155,16 @@ def _objects(path: str, name: str, content: bytes, *, is_piece: bool) -> Recogni
         what = "API objects that cannot be read" if faults else "API objects of no kind that a trace needs; they are not stored"
         return Recognised(path=path, state=State.UNREAD, sentence=what, faults=_said(faults))
     return Recognised(path=path, state=State.PARTLY if faults else State.USED, sentence=counted(counts), faults=_said(faults))
+
+
+def _counts(name: str, content: bytes) -> Mapping[str, int]:
+    """How many objects of which kind the text holds, none where it cannot be read."""
+    if wrong_form(name, content) is not None:
+        return {}
+    try:
+        return Snapshot.from_files({name: content}).objects.check_all()
+    except TracerError:
+        return {}
 
 
 def _said(faults: tuple[Fault, ...]) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from tracer.kube.near import nearest
+from tracer.limits import SKETCH_NODES
+from tracer.sketch import USUAL_NODES
 from webapp.http.access import current_owner, ensure_owner
 from webapp.models import Snapshot, UploadJob
 from webapp.presenters.source import source_head
@@ -21,7 +23,7 @@ from webapp.reading.collect_commands import COLLECT_STEPS, SCRIPT_STEP
 from webapp.storing import stored_snapshots
 from webapp.storing.demonstrations import rank
 from webapp.views.errors import not_found
-from webapp.views.form_fields import posted_name
+from webapp.views.form_fields import posted_name, posted_nodes
 from webapp.views.handed_in import NOTHING, handed_in
 from webapp.views.htmx_request import HtmxHttpRequest
 
@@ -72,7 +74,10 @@ def _take(request: HtmxHttpRequest, parent: Snapshot | None) -> HttpResponse:
     if not parts:
         return _problems(request, [NOTHING], 422, parent)
     try:
-        job = stored_snapshots.start_upload(parts, name=posted_name(request), owner=ensure_owner(request), parent=parent)
+        owner, nodes = ensure_owner(request), posted_nodes(request)
+        job = stored_snapshots.start_upload(parts, name=posted_name(request), owner=owner, parent=parent, nodes=nodes)
+    except ValueError as error:
+        return _problems(request, [str(error)], 422, parent)
     except stored_snapshots.StoreError as error:
         return _problems(request, error.problems, error.status, parent)
     if request.htmx:
@@ -174,6 +179,8 @@ def _form_context(parent: Snapshot | None = None) -> dict[str, object]:
         "collect_script": SCRIPT_STEP,
         "collect_steps": COLLECT_STEPS,
         "parent": parent,
+        "usual_nodes": USUAL_NODES,
+        "max_nodes": SKETCH_NODES,
         "known_nodes": [node["name"] for node in Coverage(row=parent).nodes] if parent else [],
     }
 

@@ -196,6 +196,7 @@ def test_an_endpoint_in_two_slices_counts_once_and_the_ready_entry_wins() -> Non
 ELSEWHERE = {
     "tracer/explain/findings/affinity.py": "of one endpoint that a rule remembers",
     "tracer/explain/findings/rules_and_objects.py": "of one endpoint that a rule chose",
+    "tracer/sketch/slices.py": "of Endpoints that somebody wrote, to write the same as a slice",
     "tracer/topology/endpoint_times.py": "when each state was seen first; it asks none",
 }
 

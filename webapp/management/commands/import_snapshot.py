@@ -14,7 +14,10 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError
 
+from tracer.limits import SKETCH_NODES
+from tracer.sketch import USUAL_NODES
 from tracer.snapshot.told import said_of
+from webapp.bounds import NODES_HELP
 from webapp.http.failures import FAILURES, cause_of
 from webapp.http.log_filter import hide_secrets
 from webapp.models import Snapshot
@@ -36,14 +39,17 @@ class Command(BaseCommand):
         """Declare the arguments."""
         parser.add_argument("paths", type=Path, nargs="+", metavar="PATH")
         parser.add_argument("--name", default="", help="what the snapshot is called in lists (default: the file's name)")
+        parser.add_argument("--nodes", type=int, default=USUAL_NODES, help=NODES_HELP)
         parser.add_argument("--add-to", default="", metavar="ID", help="complete this snapshot (its id or name): a new one is stored")
 
-    def handle(self, *, paths: list[Path], name: str, add_to: str, verbosity: int, **_: Any) -> None:
+    def handle(self, *, paths: list[Path], name: str, add_to: str, nodes: int, verbosity: int, **_: Any) -> None:
         """Store the snapshot."""
+        if not 1 <= nodes <= SKETCH_NODES:
+            raise CommandError(f"--nodes: a sketch has 1 to {SKETCH_NODES} nodes, not {nodes}", returncode=2)
         settings.DATA_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             call_command("migrate", interactive=False, verbosity=0)
-            row = self._stored(paths, name, _parent(add_to) if add_to else None, progress=bool(verbosity and sys.stderr.isatty()))
+            row = self._stored(paths, name, _parent(add_to) if add_to else None, nodes, progress=bool(verbosity and sys.stderr.isatty()))
         except stored_snapshots.StoreError as error:
             raise CommandError("\n".join(error.problems), returncode=2) from error
         except (OSError, DatabaseError, InterfaceError) as error:
@@ -55,11 +61,11 @@ class Command(BaseCommand):
                 self.stderr.write(line, style_func=str)
         self.stdout.write(row.id)
 
-    def _stored(self, paths: list[Path], name: str, parent: Snapshot | None, *, progress: bool) -> Snapshot:
+    def _stored(self, paths: list[Path], name: str, parent: Snapshot | None, nodes: int, *, progress: bool) -> Snapshot:
         tell = self._tell if progress else None
         # NB: of a folder that completes a snapshot its own name may matter: nodes.
         if len(paths) == 1 and not (parent and paths[0].is_dir()):
-            return stored_snapshots.store_snapshot(paths[0], name=name, progress=tell, parent=parent)
+            return stored_snapshots.store_snapshot(paths[0], name=name, progress=tell, parent=parent, nodes=nodes)
         if absent := [path for path in paths if not path.exists()]:
             raise CommandError("\n".join(f"{path}: No such file or folder" for path in absent), returncode=2)
         parts = [HandedIn(path=called, content=_OnDisk(path)) for called, path in handed_in.files_at(paths)]
@@ -70,7 +76,7 @@ class Command(BaseCommand):
             kept.flush()
             called = handed_in.called(parts)
             titled = name or ("" if parent else handed_in.titled(parts))
-            return stored_snapshots.store_snapshot(Path(kept.name), filename=called, name=titled, progress=tell, parent=parent)
+            return stored_snapshots.store_snapshot(Path(kept.name), filename=called, name=titled, progress=tell, parent=parent, nodes=nodes)
 
     def _tell(self, text: str, done: int, total: int) -> None:
         self.stderr.write(f"\r\x1b[K{text} ({done}/{total})", ending="\r" if done + 1 < total else "\n")
