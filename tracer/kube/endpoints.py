@@ -106,6 +106,13 @@ def state_text(endpoint: Conditions) -> str:
     return "terminating" if endpoint.terminating else "not ready"
 
 
+def whole_state_text(endpoint: Conditions) -> str:
+    """Return all that an endpoint's conditions say, in words."""
+    if endpoint.terminating:
+        return "terminating" if endpoint.serving else "terminating, not serving"
+    return "ready" if endpoint.ready else "not ready, serving" if endpoint.serving else "not ready"
+
+
 def number_in(found: EndpointSlice, port: ServicePort) -> int | None:
     """Return the number that a slice gives *port* at its endpoints, None where it gives none."""
     return next((p.port for p in found.ports if p.name == port.name and p.protocol is port.protocol), None)

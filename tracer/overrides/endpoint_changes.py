@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from tracer.kube.endpoints import ready_of
 from tracer.kube.endpointslice import Endpoint, EndpointPort, EndpointSlice
 from tracer.kube.node import Node
 from tracer.kube.pod import Pod
@@ -171,7 +172,7 @@ def _with_hints(found: Iterable[EndpointSlice], change: ServiceChange, slices: t
 
 
 def _hinted(endpoint: Endpoint, wish: str) -> Endpoint:
-    if not endpoint.ready:
+    if not ready_of((endpoint,)):
         return endpoint
     nodes = (endpoint.node_name,) if endpoint.node_name and wish == "PreferSameNode" else ()
     return replace(endpoint, zone_hints=(endpoint.zone,) if endpoint.zone else (), node_hints=nodes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from tracer.kube.endpoints import whole_state_text
 from tracer.kube.endpointslice import Endpoint, EndpointSlice
 from tracer.override_words import Word, refusal
 from tracer.packet import Address
@@ -55,18 +56,12 @@ def came_and_went(key: tuple[str, str], before: Slices, after: Slices) -> Iterat
 
 
 def _states(slices: Slices) -> Mapping[str, str]:
-    return {_named(e): _state(e) for one in slices for e in one.endpoints}
+    return {_named(e): whole_state_text(e) for one in slices for e in one.endpoints}
 
 
 def _named(endpoint: Endpoint) -> str:
     addresses = ", ".join(map(str, endpoint.addresses)) or ", ".join(endpoint.fqdns)
     return f"{addresses} ({endpoint.target_ref.name})" if endpoint.target_ref is not None else addresses
-
-
-def _state(endpoint: Endpoint) -> str:
-    if endpoint.terminating:
-        return "terminating" if endpoint.serving else "terminating, not serving"
-    return "ready" if endpoint.ready else "not ready, serving" if endpoint.serving else "not ready"
 
 
 def _targets(slices: Slices) -> list[tuple[object, ...]]:

@@ -37,14 +37,13 @@ from tracer.query import parse_address
 from tracer.routing import Routing
 from tracer.routing.changed import ChangedFacts, FactsChange, Twin
 from tracer.routing.model import Route
-from tracer.snapshot.node_files import NFT_JSON, NFT_TEXT, VIRTUAL_SERVERS
+from tracer.snapshot.node_files import DUMPS, NFT_JSON, NFT_TEXT, VIRTUAL_SERVERS
 from tracer.snapshot.proxy_configuration import IPVS_DEVICE, proxy_configuration
 from tracer.snapshot.proxy_mode import proxy_mode
 from tracer.snapshot.snapshot import Snapshot
 
 _LOCALNET = "net.ipv4.conf.all.route_localnet"
 _MODES = ("iptables", "nftables", "ipvs")
-_FILES = {Family.IP: "iptables-save.txt", Family.IP6: "ip6tables-save.txt"}
 
 
 class NodeChange:
@@ -186,7 +185,7 @@ class NodeChange:
         """Return the node's iptables rules after the change."""
         if not self._touches_rules or self._why:
             return dumps
-        version, file = 4 if family is Family.IP else 6, self._modelled(_FILES[family])
+        version, file = 4 if family is Family.IP else 6, self._modelled(DUMPS[family][0].name)
         after = self._tables(self._new, self._is, version)
         place = next((i for i, d in enumerate(dumps) if "nat" in d.tables and "KUBE-SERVICES" in d.tables["nat"].chains), 0)
         if not self.switches:
