@@ -63,6 +63,8 @@ WHAT_IFS = 8
 """For how many what-if changes the changed cluster is kept, of one cluster."""
 MIGRATED = 1_000_000
 """How many questions a migration report asks of each mode; the Services behind those are named as not asked."""
+MIGRATED_ON_PAGE = 600
+"""The same for one page, which does not stream: it leads to the Services behind those."""
 MIGRATED_PEERS = 4
 """At how many other nodes a node's or pod's migration questions dial each node port."""
 MIGRATED_ADDRESSES = 6

@@ -92,6 +92,24 @@ class Report:
         return sum(self.totals.values())
 
     @property
+    def title(self) -> str:
+        """Return what is reported."""
+        return f"From {' and '.join(sorted(self.switch.modes)) or 'an unknown mode'} to {self.switch.mode}"
+
+    @property
+    def sentence(self) -> str:
+        """Return in one sentence what the migration comes to."""
+        changed, unexplained, same = (self.totals[o] for o in (Outcome.CHANGED, Outcome.UNEXPLAINED, Outcome.SAME))
+        of = f"of {self.cells:,} questions"
+        if not self.cells:
+            return "Nothing was asked: no Service that kube-proxy serves is among these."
+        if unexplained:
+            return f"{changed + unexplained:,} {of} are answered otherwise, {unexplained:,} of them for no reason that is known."
+        if changed:
+            return f"{changed:,} {of} are answered otherwise, each for a known reason."
+        return f"Nothing changes: {same:,} {of} are answered as before." if same else "Nothing can be told."
+
+    @property
     def is_complete(self) -> bool:
         """Return whether every Service was asked about, and everything could be told."""
         return not self.not_asked and not self.totals[Outcome.UNKNOWN]
@@ -190,9 +208,19 @@ class Migration:
         lacking = (f"Nothing tells the mode of {node}." for node in self._switch.unknown)
         self.report = Report(switch=self._switch, notes=(*notes, *unsaid, *lacking))
 
-    def run(self, *, most: int = MIGRATED) -> Iterator[Judged]:
-        """Yield each cell as it is judged, at most *most*, and take it into the report; a Service is asked about as a whole, or not."""
-        services = iter(self.universe.services)
+    @classmethod
+    def to(cls, cluster: Cluster, mode: str, *, nodes: Sequence[str] | None = None, services: Sequence[Key] | None = None) -> Migration:
+        """Return the migration of *cluster* to *mode*. :raises QueryError: nodes cannot be switched to it."""
+        after = cluster.overridden((f"mode={mode}",))
+        notes = after.what_if.notes if after.what_if is not None else ()
+        return cls(cluster, after, mode, nodes=nodes, services=services, notes=notes)
+
+    def run(self, *, most: int = MIGRATED, begin: Key = ("", "")) -> Iterator[Judged]:
+        """Yield each cell as it is judged, at most *most*, and take it into the report; a Service is asked about as a whole, or not.
+
+        *begin* is the first Service, by its name; those before it are not asked about.
+        """
+        services = (service for service in self.universe.services if service.key >= begin)
         left = most
         for service in services:
             cells = list(self.universe.of(service))
@@ -203,9 +231,9 @@ class Migration:
             yield from (self._judged(cell) for cell in cells)
         yield from (self._judged(cell) for cell in self.universe.of_nobody())
 
-    def finished(self, *, most: int = MIGRATED) -> Report:
-        """Return the report after all cells were asked."""
-        for _ in self.run(most=most):
+    def finished(self, *, most: int = MIGRATED, begin: Key = ("", "")) -> Report:
+        """Return the report after all cells were asked, as ``run`` does."""
+        for _ in self.run(most=most, begin=begin):
             pass
         return self.report
 

@@ -14,26 +14,6 @@ _MOST_SERVICES = 500
 _PLAIN = str.maketrans({"|": "\\|", "\n": " "})
 
 
-def verdict(report: Report) -> str:
-    """Return in one sentence what the migration comes to."""
-    changed, unexplained = report.totals[Outcome.CHANGED], report.totals[Outcome.UNEXPLAINED]
-    of = f"of {report.cells:,} questions"
-    if not report.cells:
-        return "Nothing was asked: no Service is served by kube-proxy here."
-    if unexplained:
-        return f"{changed + unexplained:,} {of} are answered otherwise, {unexplained:,} of them for no reason that is known."
-    if changed:
-        return f"{changed:,} {of} are answered otherwise, each for a known reason."
-    if report.totals[Outcome.SAME] == 0:
-        return "Nothing can be told."
-    return f"Nothing changes: {report.totals[Outcome.SAME]:,} {of} are answered as before."
-
-
-def title(report: Report) -> str:
-    """Return what is reported."""
-    return f"From {' and '.join(sorted(report.switch.modes)) or 'an unknown mode'} to {report.switch.mode}"
-
-
 def markdown(report: Report, name: str) -> str:
     """Return the report of the cluster *name* as Markdown."""
     return "\n".join(_lines(report, name)) + "\n"
@@ -45,7 +25,7 @@ def text(report: Report, name: str) -> str:
 
 
 def _lines(report: Report, name: str) -> Iterator[str]:
-    yield from (f"# {title(report)}: {name}", "", verdict(report), "")
+    yield from (f"# {report.title}: {name}", "", report.sentence, "")
     yield from ("| what came of a question | questions |", "|---|---|")
     yield from (f"| {outcome.value} | {report.totals[outcome]:,} |" for outcome in Outcome)
     yield ""
@@ -90,8 +70,8 @@ def _told(report: Report) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _terminal(report: Report, name: str) -> Iterator[str]:
-    yield f"{title(report)}: {name}"
-    yield verdict(report)
+    yield f"{report.title}: {name}"
+    yield report.sentence
     yield "  " + ", ".join(f"{outcome.value}: {report.totals[outcome]:,}" for outcome in Outcome)
     rows: tuple[Row | None, ...] = (*report.rows, None)
     for row in rows:

@@ -32,14 +32,7 @@ def migration_of(snapshot: Snapshot, mode: str, *, nodes: Iterable[str], service
     asked = [_key(cluster, name) for name in services]
     if missing := next((node for node in nodes if node not in cluster.node_names), None):
         raise UnusableSnapshotError(f"the snapshot has no node {missing!r}")
-    return migration_in(cluster, mode, nodes=list(nodes) or None, services=asked or None)
-
-
-def migration_in(cluster: Cluster, mode: str, *, nodes: list[str] | None = None, services: list[Key] | None = None) -> Migration:
-    """Return the migration of *cluster* to *mode*. :raises QueryError: nodes cannot be switched to it."""
-    after = cluster.overridden((f"mode={mode}",))
-    notes = after.what_if.notes if after.what_if is not None else ()
-    return Migration(cluster, after, mode, nodes=nodes, services=services, notes=notes)
+    return Migration.to(cluster, mode, nodes=list(nodes) or None, services=asked or None)
 
 
 def run(migration: Migration, name: str, answer: Callable[[str], object], *, form: str, with_cells: bool = False) -> Answer:

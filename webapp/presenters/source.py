@@ -62,6 +62,7 @@ class SourceHead:
     dns_url: str
     connections_url: str
     drift_url: str
+    migrate_url: str
     live: Freshness | None
     others: tuple[OtherSource, ...]
     remark: str = ""
@@ -79,6 +80,7 @@ def source_head(row: Source, owner: str, question: str = "") -> SourceHead:
         dns_url=reverse("dns", args=[row.id]),
         connections_url=reverse("connections", args=[row.id]),
         drift_url=reverse("drift", args=[row.id]),
+        migrate_url=reverse("migrate", args=[row.id]),
         live=freshness(followed) if followed else None,
         others=tuple(_others(row, owner, question)),
         remark=untraceable(row.summary) if isinstance(row, Snapshot) else "",

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from webapp.views import applying, compare, connections, drift, frozen, theme, trace
+from webapp.views import applying, compare, connections, drift, frozen, migrating, theme, trace
 
 urlpatterns: list[URLPattern] = [
     path("trace", trace.start, name="trace-start"),
@@ -14,6 +14,8 @@ urlpatterns: list[URLPattern] = [
     path("c/<str:source>/compare.<str:suffix>", compare.compare_export, name="compare-export"),
     path("c/<str:source>/connections", connections.connections, name="connections"),
     path("c/<str:source>/drift", drift.drift, name="drift"),
+    path("c/<str:source>/migrate", migrating.migrate, name="migrate"),
+    path("c/<str:source>/migrate.<str:suffix>", migrating.migrate_export, name="migrate-export"),
     path("t/<str:token>", frozen.frozen, name="frozen"),
     path("t/<str:token>/compare.<str:suffix>", compare.frozen_export, name="frozen-compare-export"),
     path("t/<str:token>/trace.<str:suffix>", frozen.frozen_export, name="frozen-export"),

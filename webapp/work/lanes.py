@@ -91,6 +91,9 @@ _NAMED = {
     "snapshot-download": Lane.HEAVY,
     # A node's rules are made of all Services and compared line by line.
     "drift": Lane.HEAVY,
+    # Hundreds of questions, each asked twice.
+    "migrate": Lane.HEAVY,
+    "migrate-export": Lane.HEAVY,
     "trace": Lane.QUICK,
     "trace-apply": Lane.QUICK,
     "compare": Lane.QUICK,

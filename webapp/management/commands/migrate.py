@@ -34,9 +34,7 @@ class Command(migrate.Command):
         group.add_argument("--format", choices=("text", "markdown", "json"), default="text", help="the form of the report")
         group.add_argument("--node", action="append", default=[], metavar="NODE", help="ask from this node only, may be repeated")
         group.add_argument("--service", action="append", default=[], metavar="NS/NAME", help="ask about this Service only, may be repeated")
-        group.add_argument(
-            "--cells", action="store_true", help="instead of the report, a line of JSON for each question"
-        )
+        group.add_argument("--cells", action="store_true", help="instead of the report, a line of JSON for each question")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Report, answer and set the exit code; or migrate the database."""
