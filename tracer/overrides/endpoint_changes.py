@@ -23,6 +23,7 @@ CONTROLLER = "endpointslice-controller.k8s.io"
 _CLOSE = ("PreferClose", "PreferSameZone", "PreferSameNode")
 _MOVING = ("ready", "serving", "terminating", "node_name", "zone", "hostname")
 Pods = Sequence[Pod]
+FindsNode = Callable[[str], Node | None]
 Wanted = Mapping[tuple[int, str], "_Wanted"]
 """What the controller lists of a Service, by IP version and the pod's name."""
 
@@ -35,28 +36,28 @@ class _Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceChange:
-    """One Service *before* and *after* (None: it is not there), with the *pods* of its namespace at either time."""
+    """One Service *before* and *after* (None: it is not there), with the pods of its namespace, and who finds Nodes, at either time."""
 
     before: Service | None
     after: Service | None
     pods_before: Pods
     pods_after: Pods
+    node_before: FindsNode
+    node_after: FindsNode
 
 
-def changed_slices(
-    change: ServiceChange, slices: Sequence[EndpointSlice], node: Callable[[str], Node | None]
-) -> tuple[EndpointSlice, ...] | None:
+def changed_slices(change: ServiceChange, slices: Sequence[EndpointSlice]) -> tuple[EndpointSlice, ...] | None:
     """Return the EndpointSlices of a Service after *change*, those of before where nothing about them is different.
 
-    *slices* are those that are there; *node* finds Nodes, as they are after the change. None: the Service is gone, and they with it.
+    *slices* are those that are there. None: the Service is gone, and they with it.
     """
     if change.after is None:
         return None
     if not change.after.selector:
         return tuple(slices)  # nobody looks after them any longer
     had_selector = change.before is not None and bool(change.before.selector)
-    before = _wanted(change.before, change.pods_before, node) if had_selector else {}
-    after = _wanted(change.after, change.pods_after, node)
+    before = _wanted(change.before, change.pods_before, change.node_before) if had_selector else {}
+    after = _wanted(change.after, change.pods_after, change.node_after)
     gone = {pod.name for pod in change.pods_before} - {pod.name for pod in change.pods_after}
     found: list[EndpointSlice] = []
     listed: set[tuple[int, str]] = set()
@@ -70,7 +71,7 @@ def changed_slices(
     return _with_hints(found, change, tuple(slices))
 
 
-def _wanted(service: Service | None, pods: Pods, node: Callable[[str], Node | None]) -> Wanted:
+def _wanted(service: Service | None, pods: Pods, node: FindsNode) -> Wanted:
     found: dict[tuple[int, str], _Wanted] = {}
     for one in selected_slices([service] if service is not None else [], pods):
         for endpoint in one.endpoints:

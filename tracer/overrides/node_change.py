@@ -32,7 +32,7 @@ from tracer.overrides.ipvs_changes import bound, changed_servers, changed_sets, 
 from tracer.overrides.nftables_changes import TABLE, changed_rules, with_tables
 from tracer.overrides.nftables_changes import without_own as without_tables
 from tracer.overrides.what_if import Overridden
-from tracer.packet import Address, Family
+from tracer.packet import Address, Family, Protocol
 from tracer.query import parse_address
 from tracer.routing import Routing
 from tracer.routing.changed import ChangedFacts, FactsChange, Twin
@@ -43,6 +43,7 @@ from tracer.snapshot.proxy_mode import proxy_mode
 from tracer.snapshot.snapshot import Snapshot
 
 _LOCALNET = "net.ipv4.conf.all.route_localnet"
+Listening = tuple[Protocol, int]
 _MODES = ("iptables", "nftables", "ipvs")
 
 
@@ -279,13 +280,21 @@ class NodeChange:
 
     # -- who listens ----------------------------------------------------------------------------------------------------------------
 
-    def health_ports(self) -> tuple[frozenset[int], frozenset[int]]:
-        """Return the ports at which kube-proxy tells balancers about health that it closes, and those that it opens."""
-        found = []
-        for objects in (self._before.objects, self._after.objects):
-            services = (objects.service(*key) for key in self._what.services)
-            found.append(frozenset(s.health_check_node_port for s in services if s is not None and s.health_check_node_port))
-        return found[0] - found[1], found[1] - found[0]
+    def ports(self) -> tuple[frozenset[Listening], frozenset[Listening]]:
+        """Return the ports of the node that are closed, and those that are opened.
+
+        Those are kube-proxy's at which it tells balancers about health, and what pods on the host's network declare that come or go.
+        """
+        was, now = (frozenset(self._listening(objects)) for objects in (self._before.objects, self._after.objects))
+        return was - now, now - was
+
+    def _listening(self, objects: Objects) -> Iterator[Listening]:
+        for service in (objects.service(*key) for key in self._what.services):
+            if service is not None and service.health_check_node_port:
+                yield Protocol.TCP, service.health_check_node_port
+        for pod in objects.host_network_pods if self._what.gone or self._what.added else ():
+            if pod.node_name == self._node:
+                yield from ((port.protocol, port.container_port) for port in pod.ports)
 
 
 class _Goes:

@@ -326,6 +326,7 @@ class _Changing:
         touched |= set(changes.get("Service", {}))
         said = [word for word in self._words if word.on is On.ENDPOINT]
         asked = touched | set(self._selecting(changes.get("Pod", {}), view)) | {word.key for word in said}
+        asked |= set(self._on_nodes({name for _, name in changes.get("Node", {})}))
         for key in sorted(asked):
             slices = view.slices_of(*key)
             made = self._slices(key, view)
@@ -351,8 +352,16 @@ class _Changing:
             after=view.service(*key),
             pods_before=[pod for pod in self._base.pods if pod.namespace == key[0]],
             pods_after=[pod for pod in view.pods if pod.namespace == key[0]],
+            node_before=self._base.node,
+            node_after=view.node,
         )
-        return changed_slices(change, view.slices_of(*key), view.node)
+        return changed_slices(change, view.slices_of(*key))
+
+    def _on_nodes(self, nodes: set[str]) -> Iterator[Key]:
+        """Yield the Services with endpoints on *nodes*, whose zones may be others."""
+        for one in self._base.slices if nodes else ():
+            if one.service and any(endpoint.node_name in nodes for endpoint in one.endpoints):
+                yield (one.namespace, one.service)
 
     def _selecting(self, pods: Mapping[Key, Changed], view: Objects) -> Iterator[Key]:
         """Yield the Services that select one of the pods that are others, or did."""

@@ -90,12 +90,11 @@ class Sockets:
         """Return whether the list says whose the sockets are."""
         return any(one.program is not None for one in self.listening)
 
-    def with_ports(self, program: str, closed: Collection[int], opened: Iterable[int]) -> Sockets:
-        """Return the list without what *program* listens at on the TCP ports *closed*, and with the ports *opened*, at every address."""
-        kept = tuple(s for s in self.listening if s.protocol is not Protocol.TCP or s.port not in closed or s.program != program)
+    def changed(self, closed: Collection[tuple[Protocol, int]], opened: Iterable[tuple[Protocol, int]]) -> Sockets:
+        """Return the list without who listens at the ports *closed*, and with somebody at the ports *opened*, at every address."""
+        kept = tuple(one for one in self.listening if (one.protocol, one.port) not in closed)
         at = SocketAddress(None, None, frozenset({4, 6}))
-        name = program if self.shows_programs else None
-        came = tuple(Socket(protocol=Protocol.TCP, at=at, port=port, program=name) for port in opened)
+        came = tuple(Socket(protocol=protocol, at=at, port=port) for protocol, port in opened)
         return self if len(kept) == len(self.listening) and not came else replace(self, listening=kept + came)
 
     def of(self, packet: Packet, device: str | None) -> Socket | None:

@@ -679,7 +679,7 @@ class NodeStack:
 
             found = parse_sockets(text)
         if found is not None and self._change is not None:
-            found = found.with_ports("kube-proxy", *self._change.health_ports())
+            found = found.changed(*self._change.ports())
         return found if found is not None and found.asked else None
 
     def _kernels_sockets(self) -> Sockets | None:

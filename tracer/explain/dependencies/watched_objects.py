@@ -173,6 +173,11 @@ class WatchedObjects(Objects):
         self._note(Asked(kind, ALL))
         return self._inner.others(kind)
 
+    def raw(self, kind: str, namespace: str, name: str) -> Mapping[str, object] | None:
+        """Return the API object of that kind and name as it was decoded. NB: what the engine does not read of it may change unnoticed."""
+        self._note(Asked(kind, ALL))
+        return self._inner.raw(kind, namespace, name)
+
     @cached_property
     def uses_legacy_endpoints(self) -> bool:
         """Return whether the Endpoints objects count."""

@@ -250,8 +250,8 @@ ROUTING: dict[str, tuple[Ask, ...]] = {
     "crosses": routed(lambda r, name: (r.crosses(name, ["eth0"]), r.crosses(name, ["vethweb1"])), "eth0", "cbr0", "?"),
     "port_hairpin": routed(lambda r, name: r.port_hairpin(name), "vethweb1"),
 }
-NOT_ASKED = {"from_texts", "faults", "inferred_from", "sysctls"}
-"""How a stack is made, what cannot be read (which the facets say), and settings, which are asked for by name."""
+NOT_ASKED = {"from_texts", "with_facts", "asks_more_than_addresses", "faults", "inferred_from", "sysctls"}
+"""How a stack is made, what may be kept (which watched clusters do without), what cannot be read (which the facets say), and settings, which are asked for by name."""
 
 
 def test_every_question_to_routing_has_a_row() -> None:
