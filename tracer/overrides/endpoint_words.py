@@ -50,7 +50,7 @@ def came_and_went(key: tuple[str, str], before: Slices, after: Slices) -> Iterat
         *(f"{address} is {state} (was {was[address]})" for address, state in now.items() if was.get(address, state) != state),
     ]
     if not told:
-        told = ["others to the eye of the API only" if _targets(before) == _targets(after) else "other ports or hints"]
+        told = ["other ports or hints" if _targets(before) != _targets(after) else "in other zones"]
     more = f", and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
     yield f"endpoints of Service {key[0]}/{key[1]}: {', '.join(told[:_TOLD])}{more}"
 
