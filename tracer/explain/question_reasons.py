@@ -118,6 +118,17 @@ REASONS = (
         meaning=("The message lists the words that exist. Each is a name and a setting, such as front:kept or enters:NODE.",),
     ),
     Explanation(
+        code="BAD_OVERRIDE",
+        severity=Severity.FAULT,
+        theme=Theme.QUESTION,
+        title="Not a change that can be asked about",
+        sentence="A what-if word has none of the known forms, names what is not there, or says what the API would refuse.",
+        meaning=(
+            "The message names the word, or the object of the manifest, and the field. All mistakes of a question are told at once; "
+            "words that contradict each other are among them.",
+        ),
+    ),
+    Explanation(
         code="BAD_QUERY",
         severity=Severity.FAULT,
         theme=Theme.QUESTION,

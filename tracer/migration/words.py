@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from tracer.dispositions import WORDS
 from tracer.kube.service import TrafficPolicy
 from tracer.migration.universe import Asker, Cell, Way
 from tracer.migration.verdict import End, Verdict
@@ -23,12 +24,7 @@ _SEES: Mapping[Sees, str] = {
     Sees.EACCES: "not permitted (EACCES)",
     Sees.EINVAL: "invalid argument (EINVAL)",
 }
-_ENDS: Mapping[Disposition, str] = {
-    Disposition.DELIVERED: "delivered",
-    Disposition.LOST: _NOBODY,
-    Disposition.LEAVES: "leaves the cluster",
-    Disposition.UNKNOWN: "cannot tell",
-}
+_ENDS: Mapping[Disposition, str] = {Disposition.LOST: _NOBODY, Disposition.UNKNOWN: "cannot tell"}
 _AT_A_SERVICE = {Way.CLUSTER_IP, Way.EXTERNAL_IP, Way.LOAD_BALANCER}
 Owned = Callable[[Address], bool]
 """Whether a node has an address."""
@@ -83,6 +79,8 @@ def _end(cell: Cell, end: End) -> str:
         return "a port of the node's own"
     if end.sees is not Sees.UNKNOWN:
         return _SEES.get(end.sees, end.sees.value)
+    if end.disposition is Disposition.LEAVES:
+        return WORDS[Disposition.LEAVES].title.lower()
     return _ENDS.get(end.disposition, end.disposition.value)
 
 

@@ -74,7 +74,11 @@ def _place(holder: list[object], segment: Segment) -> int | None:
 
 
 def _astray(word: Word, segment: Segment, holder: object) -> Exception:
-    shown = f"[{segment.name}={segment.value}]" if isinstance(segment, Named) else f"[{segment}]" if isinstance(segment, int) else segment
+    shown = (
+        segment
+        if isinstance(segment, str)
+        else "[" + (f"{segment.name}={segment.value}" if isinstance(segment, Named) else str(segment)) + "]"
+    )
     if isinstance(holder, list):
         names = [str(one.get("name")) for one in holder if isinstance(one, dict) and one.get("name")]
         held = f"{len(holder)} items" + (f" ({', '.join(names[:5])})" if names else "")
