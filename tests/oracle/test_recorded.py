@@ -22,8 +22,8 @@ from tracer.netfilter import model as m
 from tracer.netfilter.nft_values import Evaluator
 
 UNTOUCHED = {
-    "assumptions", "carriers_folded", "changes", "conntrack_list", "dispositions", "dns", "explain", "frontends", "graph", "ipvs", "json_values", "kube", "kubeproxy",
-    "stations", "patterns", "values",
+    "added", "assumptions", "carriers_folded", "changes", "compare", "conntrack_list", "dispositions", "dns", "explain", "frontends", "graph", "ipvs", "json_values", "kube",
+    "kubeproxy", "migration", "odds_text", "override_words", "overrides", "sketch", "stations", "patterns", "values",
 }  # fmt: skip
 """Modules and packages of the engine that no packet of the little network passes: it has no API objects, no IPVS and no names; nor what only says how code is loaded."""
 _LARGEST = 3_000_000  # bytes of all recordings
