@@ -106,6 +106,8 @@ def test_by_keyboard(page, archive):
     page.get_by_label("Name, if another").focus()
     page.keyboard.type("by keyboard")
     page.keyboard.press("Tab")
+    becomes(page, focused("name"), "nodes")  # of a sketch, where manifests are uploaded
+    page.keyboard.press("Tab")
     becomes(page, focused("textContent"), "Upload")
     page.keyboard.press("Enter")
     arrived(page, "by keyboard")

@@ -20,6 +20,8 @@ from webapp.uploads.entry import LeftOut
 from webapp.uploads.limits import UploadError
 from webapp.uploads.source import Source
 
+_PUT_TOGETHER = frozenset(("kustomization.yaml", "kustomization.yml", "Kustomization", "Chart.yaml"))
+"""What says that the files beside it are parts, which a program puts together before they are objects."""
 _NO_MANIFEST = "it holds no manifest, and nothing else was uploaded that was recorded"
 
 
@@ -29,6 +31,8 @@ def sketched(source: Source, nodes: int) -> Source:
     :raises UploadError: it is manifests, and the API server would refuse some: every mistake, with its place and field.
     """
     layout = recognise(dict.fromkeys(source.names, b""))
+    if any(name.rpartition("/")[2] in _PUT_TOGETHER for name in source.names):
+        return source
     if layout.node_files or layout.pod_files or layout.pod_stacks or layout.unplaced or layout.recording:
         return source
     files: dict[str, bytes] = {}
