@@ -2,7 +2,7 @@
 
     python benchmarks/migration.py [SEED]
 
-Of the large recording 12 Services are drawn, and what a report asks of them is asked by the report (before and after the switch, compared
+Of the large recording 50 Services are drawn, and what a report asks of them is asked by the report (before and after the switch, compared
 and explained) and by plain verdict traces. Each has a cluster of its own that read nothing before, and is a process of its own; the figure
 is the ratio of the processor times, the reading and the making of the other mode's rules included.
 """
@@ -21,7 +21,7 @@ from measuring import extracted, seed
 from tracer.migration.report import Migration
 from tracer.simulate import trace
 
-_SERVICES, _LIMIT = 12, 3.0
+_SERVICES, _LIMIT = 50, 3.0
 
 
 def _services(folder: Path, chosen: int) -> list[tuple[str, str]]:

@@ -11,7 +11,8 @@ from tracer.migration.verdict import Verdict, verdict_of
 from tracer.simulate import trace
 from tracer.snapshot.proxy_configuration import proxy_configuration
 from tracer.topology.cluster import Cluster
-from tracer.topology.mode import mode_of
+from tracer.topology.mode import mode_of, without_rules
+from tracer.topology.programmed import has_rules
 from tracer.trace import Trace
 from tracer.values import dataclass
 
@@ -80,12 +81,15 @@ class Switch:
 
 
 def _mode(cluster: Cluster, node: str) -> str | None:
-    """The mode that *node* runs: what its files say, else what it is modelled in."""
+    """The mode that *node* runs: what its files say, else what it is modelled in. No rules are modelled to find that out."""
+    told = mode_of if has_rules(cluster.snapshot, node) else without_rules
     try:
-        found = mode_of(cluster, node).mode
+        found = told(cluster, node)
     except ParseError:
         return None
-    return found or proxy_configuration(cluster.snapshot, node).configuration.mode
+    if found is not None and found.mode is not None:
+        return found.mode
+    return proxy_configuration(cluster.snapshot, node).configuration.mode
 
 
 def judge(cell: Cell, before: Cluster, after: Cluster, switch: Switch) -> Judged:

@@ -6,7 +6,7 @@ Source: nft(8) 1.0.9; nft_set_hash.c, nft_set_rbtree.c, nft_set_pipapo.c, Linux 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import field
 from fractions import Fraction
 from ipaddress import IPv4Address, IPv6Address
@@ -66,7 +66,10 @@ def constant(atom: n.Atom) -> Value:
 
 @dataclass(slots=True)
 class SetIndex:
-    """The elements of one set or map: exact keys hashed, ranges and patterns in a list, *texts* not parsed yet, by spelled key."""
+    """The elements of one set or map: exact keys hashed, ranges and patterns in a list, *texts* not parsed yet, by spelled key.
+
+    *by_known* and *by_spelled* hold the exact keys and the texts by some of their parts, for keys of which only these are known.
+    """
 
     exact: dict[tuple[Value, ...], n.Element] = field(default_factory=dict)
     ranged: list[tuple[tuple[Value, ...], n.Element]] = field(default_factory=list)
@@ -74,6 +77,8 @@ class SetIndex:
     texts: dict[str, str] = field(default_factory=dict)
     source: SetText | None = None
     odd: bool = False
+    by_known: dict[tuple[int, ...], dict[tuple[Value, ...], list[tuple[Value, ...]]]] = field(default_factory=dict)
+    by_spelled: dict[tuple[int, ...], dict[tuple[str, ...], list[str]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, elements: Sequence[n.Element]) -> SetIndex:
@@ -101,6 +106,10 @@ class SetIndex:
         elif any(isinstance(p, n.Prefix | n.Interval) or (isinstance(p, str) and p.endswith("*")) for p in key):
             self.ranged.append((key, element))
         else:
+            if key not in self.exact:
+                for places, known in self.by_known.items():
+                    if (parts := _parts(key, places)) is not None:
+                        known.setdefault(parts, []).append(key)
             self.exact[key] = element
         return key
 
@@ -143,15 +152,43 @@ class SetIndex:
     def _find_vague(self, key: tuple[Value, ...]) -> n.Element | UnknownAnswer | None:
         spelled = self.source.spelling(key) if self.source is not None else None
         if spelled is not None:
-            for text, piece in self.texts.items():
-                if all(want is None or want == part for want, part in zip(spelled, text.split(" . "), strict=True)):
-                    self._parsed(piece)
-        for parts, element in (*self.exact.items(), *self.ranged):
+            for piece in self._spelled_so(spelled):
+                self._parsed(piece)
+        for parts, element in (*self._known_so(key), *self.ranged):
             if len(parts) == len(key) and all(same(p, k) is not False for p, k in zip(parts, key, strict=True)):
                 if all(same(p, k) is True for p, k in zip(parts, key, strict=True)):
                     return element
                 return unknown("the client's own port is not given")
         return unknown("the set has an element that is no constant", "UNMODELLED_MATCH") if self.odd else self.rest
+
+
+    def _spelled_so(self, spelled: Sequence[str | None]) -> Sequence[str]:
+        """The texts of the elements whose keys are spelled as *spelled*, whatever stands where it has None."""
+        places = tuple(place for place, part in enumerate(spelled) if part is not None)
+        found = self.by_spelled.get(places)
+        if found is None:
+            found = self.by_spelled[places] = {}
+            for text, piece in self.texts.items():
+                parts = text.split(" . ")
+                found.setdefault(tuple(parts[place] for place in places), []).append(piece)
+        return found.get(tuple(part for part in spelled if part is not None), ())
+
+    def _known_so(self, key: tuple[Value, ...]) -> Iterator[tuple[tuple[Value, ...], n.Element]]:
+        """Yield the elements of exact keys that are as *key*, whatever stands where it has a port that nobody said."""
+        places = tuple(place for place, part in enumerate(key) if not isinstance(part, OwnPort))
+        found = self.by_known.get(places)
+        if found is None:
+            found = self.by_known[places] = {}
+            for one_key in self.exact:
+                if (parts := _parts(one_key, places)) is not None:
+                    found.setdefault(parts, []).append(one_key)
+        for one_key in found.get(tuple(key[place] for place in places), ()):
+            yield one_key, self.exact[one_key]
+
+
+def _parts(key: tuple[Value, ...], places: tuple[int, ...]) -> tuple[Value, ...] | None:
+    """The parts of *key* at *places*, None where it is too short to have them."""
+    return tuple(key[place] for place in places) if not places or places[-1] < len(key) else None
 
 
 def _key(expression: n.Expression) -> tuple[Value, ...]:

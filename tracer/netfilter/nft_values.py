@@ -5,7 +5,7 @@ Source: nft(8) 1.0.9; nft_payload.c, nft_meta.c, nft_ct.c, nft_fib.c, nft_numgen
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import field
 from fractions import Fraction
 from ipaddress import IPv4Address, IPv6Address
@@ -104,6 +104,9 @@ class Evaluator:
         match expression:
             case n.Concat(parts=parts):
                 inner = [self.ways(p, view) for p in parts]
+                if all(len(ways) == 1 for ways in inner):
+                    self.budget.spend(1)
+                    return one(_concatenated([ways[0][1] for ways in inner]))
                 return self._too_many(prod(map(len, inner))) or tuple(_joined(way) for way in product(*inner))
             case n.Payload():
                 return one(_payload(expression, view))
@@ -182,14 +185,17 @@ def _flat(value: Value) -> tuple[Value, ...]:
 
 
 def _joined(way: tuple[tuple[Fraction, Value], ...]) -> tuple[Fraction, Value]:
-    share = _ONE
+    return prod((share for share, _ in way), start=_ONE), _concatenated([value for _, value in way])
+
+
+def _concatenated(values: Sequence[Value]) -> Value:
+    """The value of a concatenation; where the packet lacks a field of it, it lacks them all."""
     parts: list[Value] = []
-    for p, value in way:
-        share *= p
+    for value in values:
         if isinstance(value, Absent):
-            return share, ABSENT
+            return ABSENT
         parts.extend(_flat(value))
-    return share, tuple(parts)
+    return tuple(parts)
 
 
 def _arithmetic(operator: str, left: int, right: int) -> int:

@@ -32,7 +32,7 @@ class ChangedSnapshot(Snapshot):
         """Return node → documented name → path, of the nodes that are left."""
         return {node: held for node, held in self._base.node_files.items() if node not in self._what.removed}
 
-    @property
+    @cached_property
     def pod_stacks(self) -> Mapping[str, Mapping[str, str]]:
         """Return the files of pods' own stacks, of the pods that are left."""
         gone = {f"{pod.node_name}/pods/{pod.namespace}_{pod.name}" for pod in self._what.gone}

@@ -97,6 +97,8 @@ class Ties:
 
     def ways(self, walk: Walk, tie: Tie[S], moving: Sequence[int], run: Run[S]) -> Iterator[Passed | Ending]:
         """Return the ways of *walk* through *tie*, of whose members only those *moving* do anything with the packet."""
+        if len(moving) < 2:  # there is one order, the likely one
+            return run(walk, tie.members)
         orders = list(islice(tie.orders(moving, walk), TIED + 1))
         if len(orders) > TIED:
             return iter([walk.unknown(_unknown(tie, moving, f" (more than {TIED} orders are possible)"))])

@@ -95,6 +95,7 @@ class Cluster:
         self._with_settings: Kept[tuple[tuple[str, str], ...], tuple[Cluster]] = Kept(PROGRAMS)
         self._for_services: Kept[Keys, tuple[Cluster]] = Kept(PROGRAMS)
         self._stacks: dict[str, NodeStack] = {}
+        self._recorded: dict[str, bool] = {}
         self._router_devices: dict[tuple[str, int], tuple[str, ...]] = {}
         self._once: dict[tuple[Hashable, ...], Any] = {}
         self._looks: Kept[tuple[Hashable, ...], tuple[Any]] = Kept(KEPT_LOOKS)
@@ -250,9 +251,11 @@ class Cluster:
         return len(self.objects.services) > COMPARED or sum(len(s.endpoints) for s in self.objects.slices) > 10 * COMPARED
 
     def _is_recorded(self, node: str) -> bool:
-        from tracer.topology.programmed import has_rules
+        if node not in self._recorded:
+            from tracer.topology.programmed import has_rules
 
-        return has_rules(self.snapshot, node)
+            self._recorded[node] = has_rules(self.snapshot, node)
+        return self._recorded[node]
 
     def _has_ways(self, node: str) -> bool:
         """Whether anything of the node's addresses and routes was recorded: then no assumption says how they are."""

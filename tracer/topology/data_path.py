@@ -76,7 +76,7 @@ def _by_own_marks(cluster: Cluster, stack: NodeStack) -> DataPath | None:
         why = _own_mark(cluster, stack, kind)
         if why is None or (kind is ANTREA and _proxy_is_off(cluster)):
             continue
-        if kind.of_pods and (has_service_rules(stack) or _may_lack_rules(cluster, stack)):
+        if kind.of_pods and (_may_lack_rules(cluster, stack) or has_service_rules(stack)):
             return DataPath(kind=kind, evidence=why, decides=partial(_of_pods, cluster, stack.name))
         return DataPath(kind=kind, evidence=why)
     return None
@@ -101,7 +101,8 @@ def _own_mark(cluster: Cluster, stack: NodeStack, kind: DataPathKind) -> str | N
     key = next((k for k in listed.annotations if k.startswith(kind.annotations)), None) if listed and kind.annotations else None
     if key is not None:
         return f"node {node} has the annotation {key}"
-    return None if has_service_rules(stack) else _own_rules(stack, kind)
+    # What is modelled where no rules were recorded holds none of a plugin's, and is not made to find that out.
+    return None if not has_rules(cluster.snapshot, node) or has_service_rules(stack) else _own_rules(stack, kind)
 
 
 def _own_rules(stack: NodeStack, kind: DataPathKind) -> str | None:
@@ -170,7 +171,7 @@ def _on_windows(cluster: Cluster, stack: NodeStack) -> DataPath | None:
 def _in_kernel_maps(cluster: Cluster, stack: NodeStack) -> DataPath | None:
     snapshot, node = cluster.snapshot, stack.name
     text = snapshot.node_file(node, CILIUM.files[0])
-    agent, own = _agent(cluster, node), _own_chains(stack)
+    agent, own = _agent(cluster, node), _own_chains(stack) if has_rules(snapshot, node) else None
     if text is None and agent is None and own is None:
         return None
     if text is None and agent is not None and CALICO.is_agent(agent.labels) and _calico_writes_rules(cluster, stack):

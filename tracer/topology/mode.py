@@ -32,7 +32,7 @@ class ModeEvidence:
 
 def mode_of(cluster: Cluster, node: str) -> ModeEvidence:
     """Return the mode of *node*, with what says so."""
-    if (path := _without_rules(cluster, node)) is not None:
+    if (path := without_rules(cluster, node)) is not None:
         return path
     said = proxy_mode(cluster.snapshot, node)
     held = dict(_held(cluster, cluster.stack(node)))
@@ -47,8 +47,8 @@ def mode_of(cluster: Cluster, node: str) -> ModeEvidence:
     return ModeEvidence(mode=said.mode, evidence=tuple(evidence), leftovers=tuple(v for k, v in held.items() if k != said.mode))
 
 
-def _without_rules(cluster: Cluster, node: str) -> ModeEvidence | None:
-    """The mode of a node whose Services are in no rule: kernelspace (Windows), or eBPF."""
+def without_rules(cluster: Cluster, node: str) -> ModeEvidence | None:
+    """Return the mode of a node whose Services are in no rule: kernelspace (Windows), or eBPF; None where they are."""
     try:
         path = data_path(cluster, cluster.stack(node))
     except ParseError:

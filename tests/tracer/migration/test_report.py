@@ -12,7 +12,7 @@ from tests.made_cluster import MadeCluster
 from tests.sizes import FULL
 from tests.tracer.migration.shops import SERVICES, migration, modelled
 from tracer.limits import MIGRATED
-from tracer.migration.cells import Outcome
+from tracer.migration.cells import Outcome, Switch
 from tracer.migration.known import ROWS
 from tracer.migration.report import Migration
 from tracer.migration.verdict import verdict_of
@@ -73,13 +73,17 @@ def test_leaving_ipvs_is_explained():
     assert all("shop-ipvs" in recordings for row, recordings in _seen().items() if row in found)
 
 
-def _made(services: int) -> Cluster:
+def _files(services: int = 2) -> dict[str, str]:
     made = MadeCluster(2)
     made.pod("client", 1)
     web = made.pod("web", 2)
     for number in range(services):
         made.service(f"web-{number}", [web], type="NodePort", node_port=30080 + number)
-    return Cluster.from_snapshot(Snapshot.from_files(made.files()))
+    return made.files()
+
+
+def _made(services: int) -> Cluster:
+    return Cluster.from_snapshot(Snapshot.from_files(_files(services)))
 
 
 def test_a_service_is_asked_about_as_a_whole_or_named():
@@ -111,3 +115,17 @@ def test_the_report_counts_what_it_lists():
 def test_services_that_are_named_are_those_that_are_asked():
     asked = migration("shop-ipvs", "ipvs", whole=False)
     assert [service.key for service in asked.universe.services] == sorted(SERVICES)
+
+
+def test_which_mode_a_node_without_rules_runs_is_told_without_making_them(monkeypatch: pytest.MonkeyPatch):
+    """A large cluster has many such nodes: making the rules of all Services for each of them costs more than the report."""
+    made: list[str] = []
+
+    def programmed(snapshot: Snapshot, node: str, *_: object) -> None:
+        made.append(node)
+
+    monkeypatch.setattr("tracer.topology.programming.programmed", programmed)
+    cluster = _made(2)
+    bare = Cluster.from_snapshot(Snapshot.from_files({path: text for path, text in _files().items() if "save" not in path}))
+    assert Switch.of(bare, "nftables").modes == Switch.of(cluster, "nftables").modes == {"iptables"}
+    assert made == []

@@ -457,3 +457,26 @@ def _error(kind: int, code: int, *, version: int = 4) -> View:
 )
 def test_types_of_icmp(rule: str, seen: View, expected: bool | None) -> None:
     assert matched(rule, seen, family="inet") is expected
+
+
+def test_the_ways_of_a_key_of_which_the_packet_lacks_a_field_are_one_whole():
+    """However many ways the rest of the key has: the rule stops in all of them."""
+    seen = view(packet(protocol="icmp", port=None))
+    for key in ("tcp dport . numgen random mod 3", "numgen random mod 3 . tcp dport"):
+        found = leaves(f"dnat to {key} map {{ 80 . 0 : 10.1.0.5 }}", seen, base=_NAT)
+        assert sum(leaf.probability for leaf in found) == 1, key
+
+
+_MADE = [(f"10.{i % 3}.0.{i % 7}", ("tcp", "udp")[i % 2], 20_000 + i * 97) for i in range(300)]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_elements_are_found_by_the_parts_that_are_known(named: bool):
+    """A key with the client's own port is looked up by its other parts: as if every element were looked at, one after the other."""
+    keys = [f"{address} . {protocol} . {port}" for address, protocol, port in _MADE]
+    said = ", ".join(keys)
+    parts = f"\tset s {{\n\t\ttype ipv4_addr . inet_proto . inet_service\n\t\telements = {{ {said} }}\n\t}}\n" if named else ""
+    rule = f"ip saddr . meta l4proto . tcp sport {'@s' if named else '{ ' + said + ' }'}"
+    for source in ("10.0.0.0", "10.1.0.4", "10.2.0.6", "10.9.0.1"):
+        may = any(address == source and protocol == "tcp" and 32_768 <= port <= 60_999 for address, protocol, port in _MADE)
+        assert matched(rule, view(packet(source)), parts=parts) is (None if may else False), source
