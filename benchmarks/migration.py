@@ -2,14 +2,15 @@
 
     python benchmarks/migration.py [SEED]
 
-Of the large recording 50 Services are drawn, and what a report asks of them is asked by the report (before and after the switch, compared
+Of the large recording 25 Services are drawn, and what a report asks of them is asked by the report (before and after the switch, compared
 and explained) and by plain verdict traces. Each has a cluster of its own that read nothing before, and is a process of its own; the figure
-is the ratio of the processor times, the reading and the making of the other mode's rules included.
+is the ratio of the processor times, the reading and the making of the other mode's rules included: the median of three rounds.
 """
 
 from __future__ import annotations
 
 import random
+import statistics
 import sys
 import time
 from multiprocessing import get_context
@@ -21,7 +22,7 @@ from measuring import extracted, seed
 from tracer.migration.report import Migration
 from tracer.simulate import trace
 
-_SERVICES, _LIMIT = 50, 3.0
+_SERVICES, _ROUNDS, _LIMIT = 25, 3, 3.0
 
 
 def _services(folder: Path, chosen: int) -> list[tuple[str, str]]:
@@ -49,12 +50,16 @@ def _asked(folder: Path, chosen: int) -> tuple[float, int]:
 def main() -> int:
     """Measure both; the exit code is 0 where the limit is kept."""
     chosen = seed()
+    ratios = []
     with extracted() as folder, get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        report, count = pool.apply(_reported, (folder, chosen))
-        plain, asked = pool.apply(_asked, (folder, chosen))
-    print(f"{count:,} questions by the report in {report:.1f} s, {asked:,} verdicts in {plain:.1f} s of processor time")
-    print(f"report to verdicts: {report / plain:.2f} (at most {_LIMIT})")
-    return 0 if report / plain <= _LIMIT else 1
+        for _ in range(_ROUNDS):
+            report, count = pool.apply(_reported, (folder, chosen))
+            plain, asked = pool.apply(_asked, (folder, chosen))
+            print(f"{count:,} questions by the report in {report:.1f} s, {asked:,} verdicts in {plain:.1f} s of processor time")
+            ratios.append(report / plain)
+    ratio = statistics.median(ratios)
+    print(f"report to verdicts: {ratio:.2f} (at most {_LIMIT})")
+    return 0 if ratio <= _LIMIT else 1
 
 
 if __name__ == "__main__":
