@@ -17,6 +17,7 @@ from tracer.packet import Address, Packet, unsaid
 from tracer.probability import to_text
 from tracer.query import Query
 from tracer.told_odds import Share, is_long, summed, told, told_in_a_row
+from tracer.unopened import Unopened, first_of, items_of, many, seen
 from tracer.values import dataclass
 
 VERSION = 1
@@ -483,7 +484,7 @@ class Trace:
     """
 
     query: Query
-    outcomes: tuple[Outcome, ...]
+    outcomes: Sequence[Outcome]
     lookups: tuple[Lookup, ...] = ()
     unknowns: tuple[Unknown, ...] = ()
     assumptions: tuple[Assumption, ...] = ()
@@ -494,12 +495,12 @@ class Trace:
     @property
     def classes(self) -> tuple[OutcomeClass, ...]:
         """Return the outcomes, those together that differ in nothing but an endpoint's addresses and names, in the order of the first."""
-        found: dict[object, list[Outcome]] = {}
-        for outcome in self.outcomes:
-            found.setdefault(_kind(outcome), []).append(outcome)
-        return tuple(OutcomeClass(tuple(members)) for members in found.values())
+        found: dict[object, list[Outcome | Unopened[Outcome]]] = {}
+        for item in items_of(self.outcomes):
+            found.setdefault(_kind(first_of(item)), []).append(item)
+        return tuple(OutcomeClass(many(members)) for members in found.values())
 
-    def told(self, *, expand: bool = False) -> tuple[Outcome, ...]:
+    def told(self, *, expand: bool = False) -> Sequence[Outcome]:
         """Return the outcomes that are told one by one: all (*expand*), or where there are many, the first of each class."""
         if expand or len(self.outcomes) <= TOLD:
             return self.outcomes
@@ -512,7 +513,7 @@ class Trace:
         reading only; so is the first outcome of a class.
         """
         written = written or Written()
-        outcomes = self.told(expand=expand)
+        outcomes = tuple(self.told(expand=expand))
         dicts = [
             outcome.to_dict(with_steps=with_steps, written=written, head=head)
             for outcome, head in zip(outcomes, _heads(outcomes), strict=True)
@@ -544,7 +545,7 @@ class Trace:
 class OutcomeClass:
     """Outcomes that differ in nothing but the addresses and names of an endpoint, and what draws it."""
 
-    members: tuple[Outcome, ...]
+    members: Sequence[Outcome]
 
     @property
     def first(self) -> Outcome:
@@ -554,11 +555,16 @@ class OutcomeClass:
     @property
     def share(self) -> Fraction:
         """Return the odds of all."""
-        return summed(outcome.probability for outcome in self.members)
+        return summed(item.probability for item in items_of(self.members))
+
+    @property
+    def places(self) -> list[Place]:
+        """Return where each ends, in their order, but for those that end nowhere."""
+        return [place for item in items_of(self.members) if (place := seen(item, _destination)) is not None]
 
     def to_dict(self, first: Mapping[str, object]) -> dict[str, object]:
         """Return the class as trace-json.md writes it; *first* is what was written of its first outcome."""
-        places = [outcome.destination for outcome in self.members if outcome.destination is not None]
+        places = self.places
         nodes = sorted({place.node for place in places if place.node is not None})
         members = {"count": len(self.members), "endpoints": [place.to_dict() for place in places], "nodes": nodes}
         return {**told(self.share, "share"), "outcome": first, "members": members}
@@ -572,6 +578,10 @@ def _heads(outcomes: Sequence[Outcome]) -> list[dict[str, object]]:
         for name, outcome in zip(names, outcomes, strict=True)
     ]
     return [{"id": name, **odds} for name, odds in zip(names, told_in_a_row(shares), strict=True)]
+
+
+def _destination(outcome: Outcome) -> Place | None:
+    return outcome.destination
 
 
 def _kind(outcome: Outcome) -> object:

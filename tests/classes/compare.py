@@ -12,6 +12,7 @@ from typing import Any
 import tracer.simulate.classes as by_classes
 from tests.classes.drawn import DrawnCluster
 from tracer.errors import TracerError
+from tracer.explain.findings import diagnose
 from tracer.limits import Limits
 from tracer.query import Query, parse_destination, parse_source
 from tracer.simulate import trace
@@ -19,6 +20,8 @@ from tracer.simulate.walk import Ending
 from tracer.snapshot import Snapshot
 from tracer.told_odds import read_odds
 from tracer.topology.cluster import Cluster
+from tracer.trace import Outcome
+from tracer.unopened import items_of
 
 _LARGE = Limits(work=3_000_000, settings=1)
 """What one answer may cost: those that are cut off are not compared. What-ifs, which are walks of their own, are left out."""
@@ -26,7 +29,7 @@ _LARGE = Limits(work=3_000_000, settings=1)
 
 @dataclass
 class Compared:
-    """What was asked, and what differed. *counts* has the ways that were walked, and those of them all."""
+    """What was asked, and what differed, findings included. *counts* has the ways that were walked, and those of them all."""
 
     questions: int = 0
     differing: list[str] = field(default_factory=list)
@@ -68,12 +71,15 @@ def ask(cluster: Cluster, query: Query, result: Compared, said: str, *, many: in
         with grouped(many, result.counts):
             found = trace(cluster, query)
         plain = trace(cluster, query, is_plain=True)
+        found, plain = diagnose(cluster, found), diagnose(cluster, plain)
     except TracerError as error:
         result.counts[f"refused: {error}"] += 1
         return
     if any(unknown.code == "UNSUPPORTED" for unknown in plain.unknowns):
         result.counts["answers that were cut off (not compared)"] += 1
         return
+    result.counts["outcomes"] += len(found.outcomes)
+    result.counts["outcomes that were opened"] += sum(isinstance(item, Outcome) for item in items_of(found.outcomes))
     told, reference = (one.to_dict(with_steps=True, expand=True) for one in (found, plain))
     wrong = wrong_classes(told)
     told.pop("classes", None)

@@ -42,6 +42,7 @@ BUILT: dict[tuple[str, str], dict[str, object]] = {
         "flow": SimpleNamespace(destination_port=80),
     },
     ("tracer/explain/dependencies/lines.py", "sub"): {"file": "nodes/n1/iptables-save.txt"},
+    ("tracer/explain/findings/likewise.py", "compile"): {"marks": {"-A KUBE-SEP-A -j DNAT": "r", "nodes/n1/iptables-save.txt:9": "w"}},
     ("tracer/graph/paths.py", "sub"): {"port": 30080},
     ("tracer/kube/item_spans.py", "compile"): {"indent": b"    "},
     ("tracer/netfilter/nft_sets.py", "compile"): {"types": ("ipv6_addr", "inet_proto", "inet_service")},

@@ -12,6 +12,7 @@ from fractions import Fraction
 
 from tracer.forks import Fork
 from tracer.frozen import changed
+from tracer.simulate.members import Unwalked
 from tracer.simulate.walk import Ending
 from tracer.trace import Also, Outcome, Unknown
 from tracer.values import dataclass
@@ -43,10 +44,12 @@ class _Leaf:
         return tuple((fork.question, fork.branch) for fork in reversed(self.matter))
 
 
-def merged(endings: list[Ending]) -> list[Ending]:
-    """Return *endings* with those that differ only in a condition as one each, in the order of the first of them."""
-    if not any(_conditions(e) for e in endings) or any(len(_conditions(e)) > _DEEPEST for e in endings):
-        return endings
+def merged(walked_ends: Sequence[Ending | Unwalked]) -> Sequence[Ending | Unwalked]:
+    """Return *walked_ends* with those that differ only in a condition as one each, in the order of the first of them."""
+    walked = [end for end in walked_ends if isinstance(end, Ending)]  # the others have the conditions of one of these
+    if not any(_conditions(e) for e in walked) or any(len(_conditions(e)) > _DEEPEST for e in walked):
+        return walked_ends
+    endings = [end if isinstance(end, Ending) else end.walked() for end in walked_ends]
     ends: dict[object, int] = {}
     leaves = [_Leaf(e, ends.setdefault(_end(e.outcome), len(ends)), _conditions(e)) for e in endings]
     by_draws: dict[object, list[_Leaf]] = {}

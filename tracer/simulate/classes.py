@@ -21,8 +21,9 @@ from tracer.frozen import changed
 from tracer.packet import Address
 from tracer.simulate.asked import Notes
 from tracer.simulate.belongings import belongings_of
-from tracer.simulate.likeness import Likeness, Looks, is_the_clusters
-from tracer.simulate.stencil import CannotCutError, Cutter, Own
+from tracer.simulate.likeness import Likeness, Looks
+from tracer.simulate.members import Cut, Unwalked, Way
+from tracer.simulate.stencil import Own
 from tracer.simulate.walk import Ending, Walk
 from tracer.topology.cluster import Cluster
 from tracer.values import dataclass
@@ -37,10 +38,6 @@ W = TypeVar("W", bound=tuple[Any, ...])
 
 class ManyWaysError(Exception):
     """There are so many destinations that it is worth while to walk by classes."""
-
-
-class UnlikeError(Exception):
-    """Each way has to be walked: an end of a class has its endpoint's own in a place that nobody knows, or a limit is met."""
 
 
 class Grouping(Protocol):
@@ -74,15 +71,6 @@ class Counting:
 
 
 @dataclass(slots=True)
-class _Member:
-    """An endpoint that was not walked: its place among the ways, and its walk up to there."""
-
-    number: int
-    walk: Walk
-    own: Own
-
-
-@dataclass(slots=True)
 class _Frame:
     """A way that was walked, or ended where it was drawn (then there is no *own*), with those that are like it."""
 
@@ -90,7 +78,7 @@ class _Frame:
     number: int
     walk: Walk
     own: Own | None = None
-    members: list[_Member] = field(default_factory=list)
+    members: list[Way] = field(default_factory=list)
 
 
 class Classes:
@@ -130,7 +118,7 @@ class Classes:
             alike = classes.setdefault((self._belongings.kind(own), walk.packet.destination.version), [])
             found = next((frame for likeness, frame in alike if likeness.fits(walk, rest, own)), None)
             if found is not None:
-                found.members.append(_Member(number, walk, own))
+                found.members.append(Way(number, walk, own))
                 continue
             frame = _Frame(group, number, walk, own)
             if len(alike) >= _MOST_TRIED:
@@ -179,12 +167,12 @@ class Classes:
         """Return how many *endings* are with those of the members."""
         return sum(1 if e.walk.drawn is None else 1 + len(self._frames[e.walk.drawn].members) for e in endings)
 
-    def expanded(self, endings: Sequence[Ending]) -> list[Ending]:
+    def expanded(self, endings: Sequence[Ending]) -> list[Ending | Unwalked]:
         """Return *endings*, with those of the members behind them, in the order of a plain walk.
 
         :raises UnlikeError: an end does not show where the endpoint's own is in it.
         """
-        found: list[Ending] = []
+        found: list[Ending | Unwalked] = []
         at = 0
         while at < len(endings):
             group = self._group_of(endings[at])
@@ -198,12 +186,12 @@ class Classes:
     def _group_of(self, ending: Ending) -> int | None:
         return None if ending.walk.drawn is None else self._frames[ending.walk.drawn].group
 
-    def _ordered(self, endings: Sequence[Ending]) -> list[Ending]:
+    def _ordered(self, endings: Sequence[Ending]) -> list[Ending | Unwalked]:
         by_frame: dict[int, list[Ending]] = {}
         for ending in endings:
             if ending.walk.drawn is not None:
                 by_frame.setdefault(ending.walk.drawn, []).append(ending)
-        placed: list[tuple[int, list[Ending]]] = []
+        placed: list[tuple[int, Sequence[Ending | Unwalked]]] = []
         for drawn, ends in by_frame.items():
             frame = self._frames[drawn]
             if not frame.members or frame.own is None:
@@ -211,8 +199,8 @@ class Classes:
                 continue
             ends = [Ending(changed(ending.outcome, of_class=object()), ending.walk) for ending in ends]
             placed.append((frame.number, ends))
-            cut = [_Cut(ending, frame.walk, frame.own) for ending in ends]
-            placed += [(member.number, [one.filled(member) for one in cut]) for member in frame.members]
+            cut = [Cut(ending, frame.walk, frame.own) for ending in ends]
+            placed += [(member.number, [Unwalked(one, member) for one in cut]) for member in frame.members]
         return [ending for _, ends in sorted(placed, key=lambda one: one[0]) for ending in ends]
 
 
@@ -223,62 +211,3 @@ def _addresses_of(walk: Walk) -> frozenset[Address]:
     return frozenset(
         a for ends in (*((p.source, p.destination) for p in packets), *((f.source, f.destination) for f in flows)) for a in ends
     )
-
-
-# -- another's end ---------------------------------------------------------------------------------------------------------------------
-
-
-class _Cut:
-    """An end, cut behind the place where its endpoint was drawn, *base*."""
-
-    def __init__(self, ending: Ending, base: Walk, own: Own) -> None:
-        outcome, walk = ending.outcome, ending.walk
-        steps = base.visit.steps.to_tuple() if base.visit.steps is not None else ()
-        self._ending, self._place = ending, len(base.hops)
-        if len(outcome.hops) <= self._place:
-            raise UnlikeError
-        hop = outcome.hops[self._place]
-        _begins(hop.steps, steps)
-        _begins(outcome.conditions, base.conditions)
-        _begins(walk.unknowns, base.unknowns)
-        _begins(walk.forks, base.forks)
-        self._ratio = outcome.probability / base.probability if outcome.probability != base.probability else None
-        behind = changed(
-            outcome,
-            of_class=None,
-            probability=base.probability,
-            conditions=outcome.conditions[len(base.conditions) :],
-            hops=outcome.hops[self._place + 1 :],
-        )
-        parts = (
-            behind,
-            changed(hop, steps=hop.steps[len(steps) :]),
-            walk.unknowns[len(base.unknowns) :],
-            walk.forks[len(base.forks) :],
-            walk.recent,
-        )
-        try:
-            self._parts = Cutter(own, is_the_clusters).cut(parts)
-        except CannotCutError as error:
-            raise UnlikeError from error
-
-    def filled(self, member: _Member) -> Ending:
-        """Return the end with *member*'s addresses and names."""
-        behind, hop, unknowns, forks, recent = self._parts.filled(member.own)
-        base, before = member.walk, self._ending.outcome.hops[: self._place]
-        steps = base.visit.steps.to_tuple() if base.visit.steps is not None else ()
-        odds = base.probability if self._ratio is None else base.probability * self._ratio
-        outcome = changed(
-            behind,
-            of_class=self._ending.outcome.of_class,
-            probability=odds,
-            conditions=base.conditions + behind.conditions,
-            hops=(*before, changed(hop, steps=steps + hop.steps), *behind.hops),
-        )
-        walk = changed(self._ending.walk, unknowns=base.unknowns + unknowns, forks=base.forks + forks, recent=recent)
-        return Ending(outcome, walk)
-
-
-def _begins(whole: tuple[object, ...], first: tuple[object, ...]) -> None:
-    if whole[: len(first)] != first:
-        raise UnlikeError

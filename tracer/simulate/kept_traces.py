@@ -15,6 +15,7 @@ from tracer.limits import KEPT_HOPS, Budget
 from tracer.query import Query
 from tracer.topology.cluster import Cluster
 from tracer.trace import Trace
+from tracer.unopened import firsts
 from tracer.values import dataclass
 
 Key = tuple[Query, int]
@@ -53,6 +54,7 @@ def kept_or(cluster: Cluster, query: Query, budget: Budget, walked: Callable[[],
 
 
 def _hops(answer: Trace) -> int:
-    """How large an answer is: its hops hold every step on the way."""
-    ways = (way for o in answer.outcomes for way in (o.hops, o.reply.hops if o.reply is not None else (), *(a.hops for a in o.also)))
-    return 1 + sum(map(len, ways))
+    """How large an answer is: its hops hold every step on the way. An outcome that nobody opened counts as one."""
+    outcomes = firsts(answer.outcomes)
+    ways = (way for o in outcomes for way in (o.hops, o.reply.hops if o.reply is not None else (), *(a.hops for a in o.also)))
+    return 1 + sum(map(len, ways)) + len(answer.outcomes) - len(outcomes)

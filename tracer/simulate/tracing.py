@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -20,13 +20,14 @@ from tracer.simulate.alike import merged
 from tracer.simulate.answering import answered
 from tracer.simulate.asked import Notes
 from tracer.simulate.assuming import Assuming
-from tracer.simulate.classes import Classes, Grouping, ManyWaysError, Plain, Reference, UnlikeError
+from tracer.simulate.classes import Classes, Grouping, ManyWaysError, Plain, Reference
 from tracer.simulate.departure import Departure
 from tracer.simulate.existing import existing_start, recorded_entry
 from tracer.simulate.fabric import Fabric
 from tracer.simulate.health import HealthChecks
 from tracer.simulate.kept_traces import kept_or
 from tracer.simulate.kept_ways import KeptWays, TakenOver
+from tracer.simulate.members import Member, UnlikeError, Unwalked
 from tracer.simulate.patience import Patience
 from tracer.simulate.segments import full_sized
 from tracer.simulate.sent_again import seen
@@ -37,7 +38,8 @@ from tracer.simulate.weighing import Share, weighed
 from tracer.snapshot.snapshot import SKETCHED
 from tracer.topology.cluster import Cluster
 from tracer.topology.programmed import Keys, services_for
-from tracer.trace import Disposition, Trace, Unknown, WhatIf
+from tracer.trace import Disposition, Outcome, Trace, Unknown, WhatIf
+from tracer.unopened import Unopened, many
 from tracer.values import dataclass
 
 _ALIKE, _NEAR = 15, 5
@@ -158,11 +160,12 @@ def _walked(cluster: Cluster, query: Query, budget: Budget, start: Departure, gr
     endings = _endings(fabric, start, grouping)
     if query.state is FlowState.RETURNING:
         endings = _second_time(fabric, start, endings)
-    return _collected(query, merged(endings), fabric.assuming)
+    ends = grouping.expanded(endings) if isinstance(grouping, Classes) else endings
+    return _collected(query, merged(ends), fabric.assuming)
 
 
 def _endings(fabric: Fabric, start: Departure, grouping: Grouping) -> list[Ending]:
-    """Every way the packet and its answer can end, the rest as one unknown end where a limit is met."""
+    """Every way the packet and its answer can end, one of each class of ways; the rest as one unknown end where a limit is met."""
     found: list[Ending] = []
     classes = grouping if isinstance(grouping, Classes) else None
     kept = grouping if isinstance(grouping, KeptWays) else None
@@ -179,7 +182,7 @@ def _endings(fabric: Fabric, start: Departure, grouping: Grouping) -> list[Endin
         return found
     if fabric.budget.is_spent or classes.number(found) > fabric.budget.limits.ways:
         raise UnlikeError  # what a plain walk has no room for is cut off, and said, as it would
-    return classes.expanded(found)
+    return found
 
 
 def _ways(fabric: Fabric, start: Departure, classes: Classes | None = None) -> Iterator[Ending]:
@@ -270,18 +273,25 @@ def _left_behind(before: list[Ending]) -> list[_Left]:
     return list(found.values())
 
 
-def _collected(query: Query, endings: list[Ending], assuming: Assuming) -> Trace:
+def _collected(query: Query, endings: Sequence[Ending | Unwalked], assuming: Assuming) -> Trace:
     unknowns: dict[tuple[str, str], Unknown] = {}
-    for ending in endings:
+    firsts: dict[int, Outcome] = {}
+    outcomes: list[Outcome | Unopened[Outcome]] = []
+    for end in endings:
+        ending = end if isinstance(end, Ending) else end.cut.ending if end.cut.is_known else end.walked()
         for unknown in ending.walk.unknowns:
             unknowns.setdefault((unknown.code, unknown.text), unknown)
         if ending.outcome.disposition is Disposition.UNKNOWN and ending.outcome.reason:
             reason = ending.outcome.reason
             unknowns.setdefault((reason.code, reason.text), Unknown(code=reason.code, text=reason.text))
-    outcomes = tuple(replace(e.outcome, client_sees=seen(e)) for e in endings)
-    met = {word for outcome in outcomes for word in outcome.assumes}
+        if isinstance(end, Ending) or not end.cut.is_known:
+            firsts[id(ending)] = changed(ending.outcome, client_sees=seen(ending))
+            outcomes.append(firsts[id(ending)])
+        else:
+            outcomes.append(Member(end, firsts[id(ending)]))
+    met = {word for outcome in firsts.values() for word in outcome.assumes}
     assumptions = tuple(a for a in assuming.told() if a.code in met)
-    return Trace(query=query, outcomes=outcomes, unknowns=tuple(unknowns.values()), assumptions=assumptions)
+    return Trace(query=query, outcomes=many(outcomes), unknowns=tuple(unknowns.values()), assumptions=assumptions)
 
 
 def _with_port(cluster: Cluster, query: Query) -> Query:

@@ -12,6 +12,7 @@ from fractions import Fraction
 
 from tracer.limits import Budget
 from tracer.trace import Assumption, Outcome, Trace
+from tracer.unopened import items_of, seen
 
 
 class Share(Budget):
@@ -63,9 +64,9 @@ def _differ(ends: dict[End, Fraction], others: dict[End, Fraction]) -> bool:
 def _ends(answer: Trace) -> dict[End, Fraction]:
     """Where the packets of *answer* end, and what comes back, with which odds."""
     found: dict[End, Fraction] = {}
-    for outcome in answer.outcomes:
-        end = _end(outcome)
-        found[end] = found.get(end, Fraction(0)) + outcome.probability
+    for item in items_of(answer.outcomes):
+        end = seen(item, _end)
+        found[end] = found.get(end, Fraction(0)) + item.probability
     return found
 
 

@@ -4,6 +4,6 @@
 """
 
 from tracer.stations.station import Station, StationKind
-from tracer.stations.stations import stations_of
+from tracer.stations.stations import Numbering, stations_of
 
-__all__ = ["Station", "StationKind", "stations_of"]
+__all__ = ["Numbering", "Station", "StationKind", "stations_of"]

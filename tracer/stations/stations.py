@@ -25,6 +25,7 @@ from tracer.stations.lookup_stations import lookup_stations
 from tracer.stations.reply_stations import reply_stations
 from tracer.stations.station import ENDS, Station, StationKind, passes
 from tracer.trace import Disposition, Hop, Lookup, Outcome, StackKind, Step, Trace
+from tracer.unopened import Unopened, first_of, items_of
 from tracer.values import dataclass
 
 ChainId = tuple[str, str, str, str]
@@ -49,19 +50,47 @@ _RANK = {
 
 
 def stations_of(trace: Trace) -> tuple[tuple[Station, ...], ...]:
-    """Return the stations of every outcome of *trace*, in the order of its outcomes.
+    """Return the stations of every outcome of *trace*, in the order of its outcomes; see :class:`Numbering`."""
+    numbering = Numbering(trace)
+    return tuple(map(numbering.of, trace.outcomes))
 
-    The whole trace is needed, not one outcome: the last rule of a random choice matches without a draw of its own.
+
+class Numbering:
+    """The stations of one trace's outcomes, each told when it is asked for.
+
+    The whole trace is needed, not one outcome: the last rule of a random choice matches without a draw of its own. But what an outcome that
+    is not opened has drawn is known without opening it.
     """
-    chains = random_chains(trace.outcomes)
-    begun = trace.query.connection is None
-    found = [stations(outcome, chains, trace.lookups, begins=begun) for outcome in trace.outcomes]
-    choices: dict[tuple[str, ...], set[Taken]] = {}
-    for outcome, numbered in zip(trace.outcomes, found, strict=True):
-        for station in numbered:
-            if station.kind is StationKind.PICK:
-                choices.setdefault(_choice(outcome, station), set()).add(_line(outcome, station))
-    return tuple(tuple(_counted(outcome, s, choices) for s in numbered) for outcome, numbered in zip(trace.outcomes, found, strict=True))
+
+    def __init__(self, trace: Trace) -> None:
+        items = items_of(trace.outcomes)
+        self._trace, self._chains = trace, random_chains(items)
+        self._told: dict[int, tuple[Outcome, tuple[Station, ...]]] = {}
+        choices: dict[tuple[str, ...], set[Taken]] = {}
+        for item in items:
+            outcome = first_of(item)
+            for station in self._stations(outcome):
+                if station.kind is StationKind.PICK:
+                    choices.setdefault(_choice(outcome, station), set()).add(_taken(item, outcome, station))
+        self._places = {choice: {line: place for place, line in enumerate(sorted(lines), 1)} for choice, lines in choices.items()}
+
+    def of(self, outcome: Outcome) -> tuple[Station, ...]:
+        """Return the stations of one of the trace's outcomes, a random choice with its place among the rules that could have been taken."""
+        return tuple(self._counted(outcome, station) for station in self._stations(outcome))
+
+    def _stations(self, outcome: Outcome) -> tuple[Station, ...]:
+        found = self._told.get(id(outcome))
+        if found is None:
+            told = stations(outcome, self._chains, self._trace.lookups, begins=self._trace.query.connection is None)
+            found = self._told[id(outcome)] = outcome, told  # the outcome is held so that its id stays its own
+        return found[1]
+
+    def _counted(self, outcome: Outcome, station: Station) -> Station:
+        if station.kind is not StationKind.PICK:
+            return station
+        places = self._places[_choice(outcome, station)]
+        line = _line(outcome.hops[station.hop].steps, station)
+        return changed(station, title=f"Endpoint {places[line]} of {len(places)} picked")
 
 
 def _choice(outcome: Outcome, station: Station) -> tuple[str, ...]:
@@ -70,9 +99,20 @@ def _choice(outcome: Outcome, station: Station) -> tuple[str, ...]:
     return (hop.name, str(station.table), str(station.chain), str(hop.packet_in.destination), str(hop.packet_in.source), str(station.hop))
 
 
-def _line(outcome: Outcome, station: Station) -> Taken:
+def _taken(item: Outcome | Unopened[Outcome], first: Outcome, station: Station) -> Taken:
+    """Return what a random choice took in *item*, which is like *first*: that has its *station* too, with a rule of its own."""
+    if isinstance(item, Outcome):
+        return _line(first.hops[station.hop].steps, station)
+    if station.hop == item.place and station.steps[-1] + 1 < len(item.drawn) + (
+        first.hops[station.hop].steps[station.steps[-1]].table != IPVS
+    ):
+        return _line(item.drawn, station)
+    return _line(item.opened().hops[station.hop].steps, station)
+
+
+def _line(steps: Sequence[Step], station: Station) -> Taken:
     """Return what a random choice took: a rule by its line, and where one rule rewrites to one of several, the endpoint."""
-    steps, at = outcome.hops[station.hop].steps, station.steps[-1]
+    at = station.steps[-1]
     if steps[at].table == IPVS and at + 1 < len(steps):
         at += 1
     step = steps[at]
@@ -81,29 +121,28 @@ def _line(outcome: Outcome, station: Station) -> Taken:
     return (step.line or 0, element, *(str(step.rewrote[name][1]) for name in _ADDRESSED if name in step.rewrote), step.verdict or "")
 
 
-def _counted(outcome: Outcome, station: Station, choices: dict[tuple[str, ...], set[Taken]]) -> Station:
-    """Return a random choice with its place among the rules that could have been taken."""
-    if station.kind is not StationKind.PICK:
-        return station
-    lines = sorted(choices[_choice(outcome, station)])
-    return changed(station, title=f"Endpoint {lines.index(_line(outcome, station)) + 1} of {len(lines)} picked")
-
-
-def random_chains(outcomes: Iterable[Outcome]) -> RandomChains:
+def random_chains(outcomes: Iterable[Outcome | Unopened[Outcome]]) -> RandomChains:
     """Return the chains in which a random match took part, each with the first line where one did."""
     found: RandomChains = {}
     seen: set[int] = set()
-    for outcome in outcomes:
+    for item in outcomes:
+        outcome = first_of(item)
+        if not isinstance(item, Outcome):
+            _note_drawn(found, outcome.hops[item.place].name, item.drawn)
+            continue
         for hop in outcome.hops:
             # Outcomes share the hops that lie before their branch; look at each only once.
-            if id(hop) in seen:
-                continue
-            seen.add(id(hop))
-            for step in hop.steps:
-                if step.chance is not None:
-                    key, line = (hop.name, step.family, step.table, step.chain), step.line or 0
-                    found[key] = min(found.get(key, line), line)
+            if id(hop) not in seen:
+                seen.add(id(hop))
+                _note_drawn(found, hop.name, hop.steps)
     return found
+
+
+def _note_drawn(found: RandomChains, stack: str, steps: Sequence[Step]) -> None:
+    for step in steps:
+        if step.chance is not None:
+            key, line = (stack, step.family, step.table, step.chain), step.line or 0
+            found[key] = min(found.get(key, line), line)
 
 
 def stations(outcome: Outcome, chains: RandomChains, lookups: Sequence[Lookup] = (), *, begins: bool = True) -> tuple[Station, ...]:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from tracer.frozen import changed
 from tracer.told_odds import told
 from tracer.trace import VERSION, Outcome, Reply, Trace
+from tracer.unopened import Unopened, items_of, seen
 
 
 def verdict_of(found: Trace) -> dict[str, object]:
     """Return the verdict on a question."""
     origin = {"origin": found.origin} if found.origin else {}
-    return {"version": VERSION, "id": found.query.id, **origin, "outcomes": [_outcome(o) for o in found.outcomes]}
+    return {"version": VERSION, "id": found.query.id, **origin, "outcomes": [_outcome(item) for item in items_of(found.outcomes)]}
 
 
-def _outcome(outcome: Outcome) -> dict[str, object]:
-    out: dict[str, object] = told(outcome.probability)
+def _end(outcome: Outcome) -> Outcome:
+    """The outcome without the way there and back."""
+    reply = changed(outcome.reply, hops=()) if outcome.reply is not None else None
+    return changed(outcome, hops=(), reply=reply, also=(), findings=(), of_class=None)
+
+
+def _outcome(item: Outcome | Unopened[Outcome]) -> dict[str, object]:
+    out, outcome = told(item.probability), seen(item, _end)
     if outcome.conditions:
         out["conditions"] = list(outcome.conditions)
     out["disposition"] = outcome.disposition.value

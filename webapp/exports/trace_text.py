@@ -173,7 +173,7 @@ def _verdict(outcome: Outcome) -> Iterator[str]:
 
 def _members(one: OutcomeClass) -> Iterator[str]:
     """What the others of a class are, beside the first."""
-    others = [outcome.destination for outcome in one.members[1:] if outcome.destination is not None]
+    others = one.places[1:] if one.first.destination is not None else one.places
     if others:
         named = [f"{place.namespace}/{place.name} ({place.ip})" if place.namespace else f"{place.name or place.ip}" for place in others]
         rest = len(named) - _MOST_NAMED

@@ -31,6 +31,7 @@ from tracer.snapshot.form import Form, form_of
 from tracer.snapshot.told import said_of_faults, said_of_files
 from tracer.topology.cluster import Cluster
 from tracer.trace import Trace, Written
+from tracer.unopened import items_of
 from tracer.values import dataclass
 from webapp import uploads
 from webapp.bounds import NODES_HELP, QUESTION_LIMITS, UPLOAD_LIMITS
@@ -394,15 +395,15 @@ def _answer(found: Trace, written: Written | None = None, *, with_steps: bool, e
     """The contract's answer; with the steps also the stations that number them, and the sample when a seed asks for one."""
     answer = found.to_dict(with_steps=with_steps, written=written, expand=expand)
     if with_steps:
-        from tracer.stations import stations_of
+        from tracer.stations import Numbering
 
-        numbered = {id(outcome): stations for outcome, stations in zip(found.outcomes, stations_of(found), strict=True)}
+        numbering = Numbering(found)
         for told, outcome in zip(answer["outcomes"], found.told(expand=expand), strict=True):
-            told["stations"] = [station.to_dict() for station in numbered[id(outcome)]]
+            told["stations"] = [station.to_dict() for station in numbering.of(outcome)]
     if found.query.seed is not None:
         from webapp.answering.sample import place_of_sample
 
-        answer["sample"] = found.outcomes[place_of_sample([outcome.probability for outcome in found.outcomes], found.query.seed)].id
+        answer["sample"] = found.outcomes[place_of_sample([item.probability for item in items_of(found.outcomes)], found.query.seed)].id
     return carriers_folded(answer)
 
 

@@ -17,6 +17,7 @@ from tracer.packet import Address
 from tracer.query import Destination, FlowState, parse_address
 from tracer.simulate import trace
 from tracer.trace import Disposition, Listener, Outcome, Trace
+from tracer.unopened import first_of, firsts, items_of
 
 _REACHES = (Disposition.DELIVERED, Disposition.LEAVES)
 _MAY_ANSWER = (Disposition.DELIVERED, Disposition.UNKNOWN)
@@ -53,7 +54,7 @@ def is_better(case: Case, host: str | Address, port: int | None) -> bool:
 def is_hopeless(case: Case, host: str | Address, port: int | None) -> bool:
     """Return whether *host* and *port* were asked and are known not to answer."""
     found = asked_again(case, host, port)
-    return found is not None and not any(_is_answered(o) or o.disposition is Disposition.UNKNOWN for o in found.outcomes)
+    return found is not None and not any(_is_answered(o) or o.disposition is Disposition.UNKNOWN for o in firsts(found.outcomes))
 
 
 def is_cheaper(case: Case, host: str) -> bool:
@@ -75,8 +76,8 @@ def _first(most: int, found: Iterator[str]) -> Iterator[str]:
 
 def _rank(answer: Trace) -> tuple[int, Fraction]:
     """How good an answer is: the odds that the client is answered. A name that at least resolves is better than one that does not."""
-    share = sum((o.probability for o in answer.outcomes if _is_answered(o)), Fraction(0))
-    open_end = all(o.disposition is Disposition.UNKNOWN for o in answer.outcomes) and any(x.answers for x in answer.lookups)
+    share = sum((item.probability for item in items_of(answer.outcomes) if _is_answered(first_of(item))), Fraction(0))
+    open_end = all(o.disposition is Disposition.UNKNOWN for o in firsts(answer.outcomes)) and any(x.answers for x in answer.lookups)
     return (2, share) if share else (1 if open_end else 0, share)
 
 

@@ -24,11 +24,13 @@ from tracer.netfilter.dump import Chain, Dump
 from tracer.netfilter.model import Rule
 from tracer.netfilter.owners import CILIUM_MAPS, KUBE_PROXY, KUBE_ROUTER, Owner, owner_of
 from tracer.packet import Address, Family, Packet
+from tracer.probability import rounded
 from tracer.query import FlowState, SourceKind, parse_address
 from tracer.topology.cluster import Cluster
 from tracer.topology.data_path import data_path
 from tracer.topology.stack import NodeStack
 from tracer.trace import Disposition, Finding, Hop, Outcome, StackKind, Trace
+from tracer.unopened import firsts, items_of
 from tracer.values import dataclass
 
 T = TypeVar("T")
@@ -69,19 +71,32 @@ class Case:
         return self.cluster.objects
 
     @cached_property
+    def firsts(self) -> tuple[Outcome, ...]:
+        """Return the outcomes that are opened, in the trace's order: those that are not are each like one of them."""
+        return tuple(firsts(self.trace.outcomes))
+
+    @cached_property
+    def _ways(self) -> dict[int, Passage]:
+        return {id(outcome): passage_of(outcome) for outcome in self.firsts}
+
+    @cached_property
     def passages(self) -> tuple[Passage, ...]:
-        """Return the way of each outcome, in the trace's order."""
-        return tuple(map(passage_of, self.trace.outcomes))
+        """Return the way of each of *firsts*."""
+        return tuple(self._ways.values())
+
+    def passage(self, outcome: Outcome) -> Passage:
+        """Return the way of one of *firsts*."""
+        return self._ways[id(outcome)]
 
     @cached_property
     def sent(self) -> Packet | None:
         """Return the packet as the client sent it, None when nothing was sent (an unresolved name)."""
-        return next((o.hops[0].packet_in for o in self.trace.outcomes if o.hops), None)
+        return next((o.hops[0].packet_in for o in self.firsts if o.hops), None)
 
     @cached_property
     def subject(self) -> Subject | None:
         """Return the Service that was dialled, None when none was: an echo request dials none, whatever address it is sent to."""
-        first = next((o.hops[0] for o in self.trace.outcomes if o.hops), None)
+        first = next((o.hops[0] for o in self.firsts if o.hops), None)
         if first is None or not first.packet_in.protocol.has_ports:
             return None
         return subject_of(self.cluster, first.packet_in, from_node=first.kind is StackKind.NODE)
@@ -120,17 +135,19 @@ class Case:
         """Return whether the outcomes are all the ways a new connection can go, with odds that mean something."""
         query = self.trace.query
         sampled = query.seed is not None or query.connection is not None or query.state is not FlowState.NEW
-        open_ends = any(o.conditions or o.disposition is Disposition.UNKNOWN for o in self.trace.outcomes)
+        open_ends = any(o.conditions or o.disposition is Disposition.UNKNOWN for o in self.firsts)
         return not sampled and not open_ends
 
     @cached_property
     def shares(self) -> dict[str, dict[Target, Fraction]]:
-        """Return node → where its rules send the dialled packet → with which share of the whole."""
+        """Return node → where its rules send the dialled packet → with which share of the whole; those of very many draws are rounded."""
         found: dict[str, dict[Target, Fraction]] = {}
-        for passage in self.passages:
-            if passage.dnats and (node := passage.dnats[0].hop.node) and (target := target_of(passage.dnats[0])):
-                of_node = found.setdefault(node, {})
-                of_node[target] = of_node.get(target, Fraction(0)) + passage.outcome.probability
+        items = items_of(self.trace.outcomes)
+        for item, odds in zip(items, rounded([item.probability for item in items]), strict=True):
+            sent = _sent_to(self.passage(item)) if isinstance(item, Outcome) else item.told(_chosen)
+            if sent is not None:
+                of_node = found.setdefault(sent[0], {})
+                of_node[sent[1]] = of_node.get(sent[1], Fraction(0)) + odds
         return found
 
     @cached_property
@@ -238,6 +255,17 @@ class Case:
             if isinstance(match, m.PortsMatch) and match.side == "destination" and not match.negated:
                 return any(n in r for n in numbers if n is not None for r in match.ranges)
         return False
+
+
+def _chosen(outcome: Outcome) -> tuple[str, Target] | None:
+    return _sent_to(passage_of(outcome))
+
+
+def _sent_to(passage: Passage) -> tuple[str, Target] | None:
+    """The node that rewrites the dialled packet, and where it sends it."""
+    first = passage.dnats[0] if passage.dnats else None
+    target = target_of(first) if first is not None else None
+    return (first.hop.node, target) if first is not None and first.hop.node and target else None
 
 
 def _chosen_by_port(mark: Mark) -> bool:

@@ -16,6 +16,7 @@ from tracer.explain.findings.subject import Subject, WayIn
 from tracer.netfilter import model as m
 from tracer.packet import Address, endpoint_text, unsaid
 from tracer.trace import Disposition, Finding, Place
+from tracer.unopened import firsts
 
 _PLAIN_FIX = "Nothing, where the pod may see a node's address. Otherwise let the application carry the client's address itself."
 
@@ -168,7 +169,7 @@ def kept_at_cluster_ip(case: Case, subject: Subject, words: str) -> str:
     found = asked_again(case, ip, subject.port.port)
     kept = found is not None and all(
         o.disposition is Disposition.DELIVERED and o.source_seen is not None and o.source_seen[0] == case.sent.source
-        for o in found.outcomes
+        for o in firsts(found.outcomes)
     )
     return words.format(f"the cluster IP {endpoint_text(ip, subject.port.port)}") if kept else ""
 

@@ -20,6 +20,7 @@ from tracer.explain.findings.encapsulation import findings as _encapsulation
 from tracer.explain.findings.hairpin import findings as _hairpin
 from tracer.explain.findings.handshake import findings as _handshake
 from tracer.explain.findings.inputs import findings as _inputs
+from tracer.explain.findings.likewise import Likewise
 from tracer.explain.findings.load_balancers import findings as _load_balancers
 from tracer.explain.findings.modes import findings as _modes
 from tracer.explain.findings.network_policies import findings as _network_policies
@@ -34,6 +35,7 @@ from tracer.explain.findings.split import findings as _split
 from tracer.explain.findings.whose_rules import findings as _whose_rules
 from tracer.topology.cluster import Cluster
 from tracer.trace import Disposition, Finding, Outcome, Trace
+from tracer.unopened import items_of, many
 
 
 def _names(case: Case, passage: Passage) -> Iterable[Finding]:
@@ -83,7 +85,8 @@ def diagnose(cluster: Cluster, trace: Trace) -> Trace:
     case = Case(cluster, trace, _KNOWN.setdefault(cluster, Known()))
     # Where nothing was sent there is only the look-up to judge.
     themes = THEMES if case.sent is not None else (_names,)
-    return replace(trace, outcomes=tuple(_diagnosed(case, p, themes) for p in case.passages))
+    likewise = Likewise(case, lambda passage: _diagnosed(case, passage, themes))
+    return replace(trace, outcomes=many(map(likewise.of, items_of(trace.outcomes))))
 
 
 def _diagnosed(case: Case, passage: Passage, themes: tuple[Theme, ...]) -> Outcome:

@@ -8,6 +8,7 @@ from fractions import Fraction
 from tracer.explain.findings.case import Case, finding, target_of
 from tracer.explain.findings.passage import Passage
 from tracer.trace import Finding
+from tracer.unopened import first_of, items_of
 
 _CODES = ("HAIRPIN_WITHOUT_MASQ", "HAIRPIN_OFF")
 
@@ -19,9 +20,8 @@ def findings(case: Case, passage: Passage) -> Iterator[Finding]:
         return
     at = passage.dnats[-1] if passage.dnats else None
     node = passage.last_node
-    share = sum(
-        (o.probability for o in case.trace.outcomes if o.reason is not None and o.reason.code == reason.code), start=Fraction(0)
-    )  # fmt: skip
+    reasons = ((item.probability, first_of(item).reason) for item in items_of(case.trace.outcomes))
+    share = sum((odds for odds, why in reasons if why is not None and why.code == reason.code), start=Fraction(0))
     nearest = share.limit_denominator(1000)
     often = f"{nearest} of its connections fail" if share != 1 else "every connection fails"
     what = f"Service {case.subject.name}" if case.subject else "this address"
