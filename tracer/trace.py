@@ -516,16 +516,19 @@ class Trace:
         outcomes = tuple(self.told(expand=expand))
         dicts = [
             outcome.to_dict(with_steps=with_steps, written=written, head=head)
-            for outcome, head in zip(outcomes, _heads(outcomes), strict=True)
+            for outcome, head in zip(outcomes, heads(outcomes), strict=True)
         ]
+        return self.around({"outcomes": dicts, **self._of_classes(outcomes, dicts)})
+
+    def around(self, outcomes: Mapping[str, object]) -> dict[str, Any]:
+        """Return the answer as trace-json.md writes it around its *outcomes*, and what is said of them."""
         return {
             "version": VERSION,
             "id": self.query.id,
             **({"origin": self.origin} if self.origin else {}),
             "query": self.query.to_dict(),
             "lookups": [x.to_dict() for x in self.lookups],
-            "outcomes": dicts,
-            **self._of_classes(outcomes, dicts),
+            **outcomes,
             "unknowns": [u.to_dict() for u in self.unknowns],
             "assumptions": [a.to_dict() for a in self.assumptions],
             **({} if self.what_if is None else {"what_if": self.what_if.to_dict()}),
@@ -562,16 +565,16 @@ class OutcomeClass:
         """Return where each ends, in their order, but for those that end nowhere."""
         return [place for item in items_of(self.members) if (place := seen(item, _destination)) is not None]
 
-    def to_dict(self, first: Mapping[str, object]) -> dict[str, object]:
-        """Return the class as trace-json.md writes it; *first* is what was written of its first outcome."""
+    def to_dict(self, first: object) -> dict[str, object]:
+        """Return the class as trace-json.md writes it; *first* is what stands for its first outcome."""
         places = self.places
         nodes = sorted({place.node for place in places if place.node is not None})
         members = {"count": len(self.members), "endpoints": [place.to_dict() for place in places], "nodes": nodes}
         return {**told(self.share, "share"), "outcome": first, "members": members}
 
 
-def _heads(outcomes: Sequence[Outcome]) -> list[dict[str, object]]:
-    """The id and the odds of each of *outcomes*."""
+def heads(outcomes: Sequence[Outcome]) -> list[dict[str, object]]:
+    """Return the id and the odds of each of *outcomes*, as trace-json.md writes them."""
     names = [outcome.id for outcome in outcomes]
     shares = [
         Share(name, outcome.probability, outcome.chance if is_long(outcome.probability) else None)

@@ -6,7 +6,7 @@ Frozen answers are drawn as well as live ones, so everything here works from the
 
 from tracer.graph.build import BUDGET, build, matches
 from tracer.graph.model import Box, BoxKind, Edge, EdgeKind, Graph, Region, Way
-from tracer.graph.paths import Path, Stop, modelled_nodes, most_likely, paths_of, place_of
+from tracer.graph.paths import Path, Stop, firsts, kind_of, modelled_nodes, most_likely, named, passes, paths_of, place_of
 
 __all__ = [
     "BUDGET",
@@ -20,9 +20,13 @@ __all__ = [
     "Stop",
     "Way",
     "build",
+    "firsts",
+    "kind_of",
     "matches",
     "modelled_nodes",
     "most_likely",
+    "named",
+    "passes",
     "paths_of",
     "place_of",
 ]

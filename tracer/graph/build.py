@@ -7,10 +7,10 @@ from dataclasses import field, replace
 from fractions import Fraction
 
 from tracer.dispositions import WORDS
-from tracer.graph.detail import detailed, short_chain
+from tracer.graph.detail import common, detailed, short_chain
 from tracer.graph.fold import Nodes, Row, fold_nodes, fold_rows, squeeze
 from tracer.graph.model import Box, BoxKind, Edge, EdgeKind, Graph, Region, Way, stable_id
-from tracer.graph.paths import Json, Path, Stop, is_event, modelled_nodes, most_likely, paths_of
+from tracer.graph.paths import Json, Path, Stop, is_event, kind_of, modelled_nodes, most_likely, named, opened, paths_of
 from tracer.trace import Disposition
 from tracer.values import dataclass
 
@@ -57,19 +57,19 @@ def build(
     if not paths:
         return Graph(boxes=(), edges=(), regions=())
     found = frozenset(path.target for path in paths if find and matches(path, find))
-    followed = next((path for path in paths if path.id == follow), None) or most_likely(paths)
-    opened = frozenset(expand)
-    for every in (True, False) if ALL_NODES in opened else (False,):
+    followed = opened(named(paths, follow) or most_likely(paths))
+    unfolded = frozenset(expand)
+    for every in (True, False) if ALL_NODES in unfolded else (False,):
         nodes = fold_nodes(paths, followed, every=every)
         drawn = [path for path in paths if path.entry in nodes.drawn]
-        rows, by = fold_rows(drawn, followed, group=group, zones=zones or {}, expanded=opened, keep=found)
+        rows, by = fold_rows(drawn, followed, group=group, zones=zones or {}, expanded=unfolded, keep=found)
         for most in (len(rows), 12, 8, 6, 4, 3, 2):
             if most > len(rows):
                 continue
             kept = rows if most == len(rows) else squeeze(rows, followed, most)
             graph = _Draft(answer=answer, followed=followed, detail=detail, nodes=nodes, paths=paths, rows=kept, modes=modes or {}).graph()
             if len(graph.boxes) <= BUDGET:
-                return replace(graph, folded_by=by, notes=_notes(opened, nodes, every=every, squeezed=kept is not rows))
+                return replace(graph, folded_by=by, notes=_notes(unfolded, nodes, every=every, squeezed=kept is not rows))
     return graph
 
 
@@ -87,6 +87,30 @@ def _notes(opened: frozenset[str], nodes: Nodes, *, every: bool, squeezed: bool)
     if squeezed:
         notes.append(f"Folded further: never more than {BUDGET} boxes are drawn.")
     return tuple(notes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Drawn:
+    """A path as it is drawn, with the *weight* of all that are alike, and which of them is the most likely (*best*).
+
+    *targets* are where they end; they have the first stops in common, as many as *shared*.
+    """
+
+    path: Path
+    weight: Fraction
+    best: Path
+    targets: frozenset[str]
+    shared: int
+
+
+def _alike(row: Row) -> list[list[Path]]:
+    """The paths of a row, in a stack those together that are like one another: what is drawn of them is the same."""
+    if not row.fold:
+        return [[path] for path in row.paths]
+    found: dict[int, list[Path]] = {}
+    for path in row.paths:
+        found.setdefault(id(kind_of(path)), []).append(path)
+    return list(found.values())
 
 
 @dataclass(slots=True, kw_only=True)
@@ -111,40 +135,64 @@ class _Draft:
     columns: list[tuple[str, ...]] = field(default_factory=list)
     targets: dict[tuple[str, ...], set[str]] = field(default_factory=dict)
     several: bool = False
+    sure: bool = True
+    whole: Fraction = Fraction(1)
 
     def graph(self) -> Graph:
         """Return the finished picture."""
         self.several = len({path.target for path in self.paths}) > 1
-        shown = {path.index: detailed(path, self.detail, self.answer, self.followed) for row in self.rows for path in row.paths}
-        for path in shown.values():
-            prefix: tuple[str, ...] = ()
-            for stop in path.stops:
-                prefix = (*prefix, stop.key)
-                self.targets.setdefault(prefix, set()).add(path.target)
-        for row in self.rows:
-            for path in row.paths:
-                self._walk(row, shown[path.index])
+        self.whole = sum((path.probability for path in self.paths), Fraction(0))
+        self.sure = not any(path.conditions for path in self.paths)
+        drawn = [(row, [self._drawn(those) for those in _alike(row)]) for row in self.rows]
+        for _, those in drawn:
+            for one in those:
+                self._note(one)
+        for row, those in drawn:
+            for one in those:
+                self._walk(row, one)
         self._reply()
         edges = tuple(self._edge(key) for key in sorted(self.flows))
         regions = self._regions()
-        rows = tuple(self._row(row, shown) for row in self.rows)
+        rows = tuple(self._row(row, those) for row, those in drawn)
         boxes = tuple(replace(box, follow=self._follow(box)) for _, box in sorted(self.boxes.items()))
         return Graph(boxes=boxes, edges=edges, regions=regions, rows=rows, endpoints=len({path.target for path in self.paths}))
+
+    def _drawn(self, paths: Sequence[Path]) -> _Drawn:
+        """*paths*, which are alike, as one: the first is drawn, and of a second is seen from which stop on each goes its own way."""
+        first = self._detailed(paths[0])
+        other = next((path for path in paths if path.target != first.target), None)
+        return _Drawn(
+            path=first,
+            weight=sum((path.probability for path in paths), Fraction(0)) if len(paths) > 1 else first.probability,
+            best=most_likely(paths),
+            targets=frozenset(path.target for path in paths),
+            shared=len(first.stops) if other is None else common(first.stops, self._detailed(other).stops),
+        )
+
+    def _detailed(self, path: Path) -> Path:
+        return detailed(opened(path), self.detail, self.answer, self.followed)
+
+    def _note(self, drawn: _Drawn) -> None:
+        """Note whose ends lie behind each beginning of a way."""
+        prefix: tuple[str, ...] = ()
+        for number, stop in enumerate(drawn.path.stops):
+            prefix = (*prefix, stop.key)
+            self.targets.setdefault(prefix, set()).update(drawn.targets if number < drawn.shared else (drawn.path.target,))
 
     def _follow(self, box: Box) -> str:
         return self.likely[box.id].id if box.id in self.likely and not box.on else ""
 
-    def _walk(self, row: Row, path: Path) -> None:
-        """Add one path: its boxes, the edges between them, and what lies on the edges."""
+    def _walk(self, row: Row, drawn: _Drawn) -> None:
+        """Add a path and those like it: its boxes, the edges between them, and what lies on the edges."""
         before: tuple[str, Stop] | None = None
         ways: list[Stop] = []
-        for stop, box in self._boxes_of(row, path):
+        for stop, box in self._boxes_of(row, drawn.path):
             if box is None:
                 ways.append(stop)
                 continue
-            self._add(box, path)
+            self._add(box, drawn)
             if before:
-                self._join(before, (box.id, stop), path, ways)
+                self._join(before, (box.id, stop), drawn, ways)
             before, ways = (box.id, stop), []
 
     def _boxes_of(self, row: Row, path: Path) -> list[tuple[Stop, Box | None]]:
@@ -206,18 +254,17 @@ class _Draft:
             words=stop.title,
         )
 
-    def _add(self, box: Box, path: Path) -> None:
+    def _add(self, box: Box, drawn: _Drawn) -> None:
         have = self.boxes.get(box.id)
         if have is None or (box.on and not have.on):
             self.boxes[box.id] = box
-        self.weights[box.id] = self.weights.get(box.id, Fraction(0)) + path.probability
+        self.weights[box.id] = self.weights.get(box.id, Fraction(0)) + drawn.weight
         best = self.likely.get(box.id)
-        if best is None or (-path.probability, path.id) < (-best.probability, best.id):
-            self.likely[box.id] = path
+        self.likely[box.id] = drawn.best if best is None else most_likely((best, drawn.best))
 
-    def _join(self, tail: tuple[str, Stop], head: tuple[str, Stop], path: Path, ways: Sequence[Stop]) -> None:
-        key = (tail[0], head[0])
-        self.flows[key] = self.flows.get(key, Fraction(0)) + path.probability
+    def _join(self, tail: tuple[str, Stop], head: tuple[str, Stop], drawn: _Drawn, ways: Sequence[Stop]) -> None:
+        key, path = (tail[0], head[0]), drawn.path
+        self.flows[key] = self.flows.get(key, Fraction(0)) + drawn.weight
         if path.conditions:
             self.unsure.add(key)
         rewrites = _chips(tail[1])
@@ -232,7 +279,7 @@ class _Draft:
         kind = self.kinds[key]
         if kind is EdgeKind.REPLY:
             return Edge(id=_edge_id(*key), tail=tail, head=head, kind=kind)
-        sure = key not in self.unsure and not any(path.conditions for path in self.paths)
+        sure = key not in self.unsure and self.sure
         if self.boxes[head].kind in _BEFORE_NODES:
             self.flows[key] = self._weight(tail)
         weight = self._weight(tail)
@@ -254,12 +301,12 @@ class _Draft:
         """Return the odds of reaching a box; what lies before folded nodes counts the paths that are not drawn, too."""
         kind = self.boxes[box].kind
         if kind in _BEFORE_NODES:
-            return sum((path.probability for path in self.paths), Fraction(0))
+            return self.whole
         return self.weights[box]
 
-    def _row(self, row: Row, shown: Mapping[int, Path]) -> tuple[str, ...]:
-        path = next((p for p in row.paths if p.index == self.followed.index), row.first)
-        boxes = [box for _, box in self._boxes_of(row, shown[path.index]) if box is not None and (box.row or box.region == "pods")]
+    def _row(self, row: Row, drawn: Sequence[_Drawn]) -> tuple[str, ...]:
+        path = next((one.path for one in drawn if one.path.index == self.followed.index), drawn[0].path)
+        boxes = [box for _, box in self._boxes_of(row, path) if box is not None and (box.row or box.region == "pods")]
         return tuple(box.id for box in boxes)
 
     def _regions(self) -> tuple[Region, ...]:

@@ -22,12 +22,13 @@ def detailed(path: Path, detail: str, answer: Json, followed: Path) -> Path:
     if detail != "rules":
         return path
     hops = answer["outcomes"][path.index]["hops"]
-    common = len(path.stops) if path.id == followed.id else _common(path.stops, followed.stops)
-    unfolded = tuple(part for stop in path.stops[:common] for part in _rules(stop, hops))
-    return replace(path, stops=unfolded + path.stops[common:])
+    shared = len(path.stops) if path.id == followed.id else common(path.stops, followed.stops)
+    unfolded = tuple(part for stop in path.stops[:shared] for part in _rules(stop, hops))
+    return replace(path, stops=unfolded + path.stops[shared:])
 
 
-def _common(one: Sequence[Stop], other: Sequence[Stop]) -> int:
+def common(one: Sequence[Stop], other: Sequence[Stop]) -> int:
+    """Return with how many of the same stops two paths begin."""
     return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a.key != b.key), min(len(one), len(other)))
 
 

@@ -1,15 +1,18 @@
 """The answer's outcomes as paths of stops: each stop is a station with what it is, on which stack, and what it rewrote.
 
-Reads the contract (trace-json.md) and nothing else. A field that is missing reads as absent; a stop's *key* is its identity.
+Reads the contract (trace-json.md) and nothing else. A field that is missing reads as absent; a stop's *key* is its identity. Where not
+all outcomes are opened (``Likes``), nor are their paths: what draws and lists them asks for ends and odds, and opens those that it shows.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from fractions import Fraction
-from typing import Any
+from functools import partial
+from typing import Any, Protocol, cast
 
 from tracer.frontends.kinds import LISTED
 from tracer.frozen import changed
@@ -56,7 +59,7 @@ class Path:
 
     *state* is the pod's: ready, not ready, ending, or "" where it is not known.
     *entry* is the first node a load balancer handed the packet to, empty without a load balancer;
-    *rules* what that node did, its own addresses left out.
+    *rules* what that node did, its own addresses left out; *entered* is the place of its hop, and what was left out.
     """
 
     index: int
@@ -74,6 +77,106 @@ class Path:
     entry: str = ""
     rules: tuple[str, ...] = ()
     state: str = ""
+    entered: tuple[int, str, tuple[str, ...]] | None = None
+
+
+class Likes(Protocol):
+    """Outcomes of an answer of which one of each kind is opened, and others when they are asked for."""
+
+    @property
+    def odds(self) -> Sequence[Fraction]:
+        """Return the exact odds of each."""
+
+    def like(self, place: int) -> int:
+        """Return the place of the outcome that the one at *place* is like."""
+
+    def end(self, place: int) -> Json | None:
+        """Return the ``destination`` of the outcome at *place*."""
+
+    def drawn(self, place: int) -> tuple[int, Sequence[Json]]:
+        """Return the steps that the outcome at *place* has of its own, and the hop that begins with them."""
+
+
+class Like(Path):
+    """The path of an outcome that nobody opened: it is *like* another one, and is opened for its id and its stops."""
+
+    __slots__ = ("_held", "_open", "like")
+
+    like: Path
+    _open: Callable[[], Path]
+    _held: Path | None
+
+    @classmethod
+    def of(cls, like: Path, opened: Callable[[], Path], **own: object) -> Like:
+        """Return the path that has *own* fields where it differs from *like*."""
+        path: Like = object.__new__(cls)
+        for name in _FIELDS:
+            vars(Path)[name].__set__(path, own.get(name, getattr(like, name)) if name not in _OPENED else None)
+        object.__setattr__(path, "like", like)
+        object.__setattr__(path, "_open", opened)
+        object.__setattr__(path, "_held", None)
+        return path
+
+    def opened(self) -> Path:
+        """Return the path of the outcome itself."""
+        found = self._held
+        if found is None:
+            found = self._open()
+            object.__setattr__(self, "_held", found)
+        return found
+
+    @property
+    def id(self) -> str:
+        """Return the outcome's id."""
+        return self.opened().id
+
+    @property
+    def stops(self) -> tuple[Stop, ...]:
+        """Return the stops on the way there."""
+        return self.opened().stops
+
+    @property
+    def replies(self) -> tuple[Stop, ...]:
+        """Return the stops on the way back."""
+        return self.opened().replies
+
+
+_FIELDS = tuple(field.name for field in fields(Path))
+_OPENED = ("id", "stops", "replies")
+
+
+def opened(path: Path) -> Path:
+    """Return *path*, opened where it was not."""
+    return path.opened() if isinstance(path, Like) else path
+
+
+def kind_of(path: Path) -> Path:
+    """Return the path that stands for those that are like this one."""
+    return path.like if isinstance(path, Like) else path
+
+
+def passes(path: Path, key: str) -> bool:
+    """Return whether a path passes the stop with that key."""
+    return any(stop.key == key for stop in path.stops)
+
+
+def named(paths: Sequence[Path], identity: str) -> Path | None:
+    """Return the path with an id; those that are opened are looked at first."""
+    if not identity:
+        return None
+    ordered = sorted(paths, key=lambda path: isinstance(path, Like))
+    return next((path for path in ordered if path.id == identity), None)
+
+
+def firsts(outcomes: Sequence[Json]) -> list[Json]:
+    """Return one outcome of each kind, in their order: all where each is opened."""
+    likes = likes_of(outcomes)
+    return list(outcomes) if likes is None else [outcomes[place] for place in range(len(outcomes)) if likes.like(place) == place]
+
+
+def likes_of(outcomes: Sequence[Json]) -> Likes | None:
+    """Return *outcomes* as such of which not all are opened; None where they are a plain list."""
+    return cast("Likes", outcomes) if hasattr(outcomes, "like") else None
 
 
 def paths_of(answer: Json, pods: Mapping[str, Json] | None = None) -> tuple[Path, ...]:
@@ -81,14 +184,54 @@ def paths_of(answer: Json, pods: Mapping[str, Json] | None = None) -> tuple[Path
 
     Odds of very many draws are rounded: they are drawn, not told.
     """
-    odds = rounded(read_odds(answer["outcomes"]))
-    return tuple(_path(index, outcome, answer, pods or {}, odds[index]) for index, outcome in enumerate(answer["outcomes"]))
+    outcomes, likes = answer["outcomes"], likes_of(answer["outcomes"])
+    odds = rounded(read_odds(outcomes) if likes is None else likes.odds)
+    held: dict[int, Path] = {}
+    for index in range(len(outcomes)):
+        made = partial(_path_at, index, answer, pods or {}, odds[index])
+        first = None if likes is None or likes.like(index) == index else held[likes.like(index)]
+        held[index] = made() if likes is None or first is None else _like(first, index, odds[index], likes, pods or {}, made)
+    return tuple(held.values())
+
+
+def _path_at(index: int, answer: Json, pods: Mapping[str, Json], odds: Fraction) -> Path:
+    return _path(index, answer["outcomes"][index], answer, pods, odds)
+
+
+def _like(first: Path, index: int, odds: Fraction, likes: Likes, pods: Mapping[str, Json], made: Callable[[], Path]) -> Path:
+    """The path of the outcome at *index*, which is like *first*: opened only where it ends at nothing that tells one from another."""
+    place = likes.end(index)
+    if not place or first.disposition != "delivered" or first.conditions:
+        return made()
+    target, title, subtitle, node = _delivered(place)
+    state = _state(place, pods)
+    return Like.of(
+        first,
+        made,
+        index=index,
+        probability=odds,
+        target=target,
+        title=title,
+        subtitle=subtitle,
+        node=node,
+        behaviour=(*first.behaviour[:-1], state),
+        state=state,
+        rules=_own_rules(first, *likes.drawn(index)),
+    )
+
+
+def _own_rules(first: Path, at: int, drawn: Sequence[Json]) -> tuple[str, ...]:
+    """What the node behind a load balancer did, where the endpoint was drawn there: else it did the same for all."""
+    entered = first.entered
+    if entered is None or entered[0] != at:
+        return first.rules
+    return tuple(_anonymous(step, *entered[1:]) for step in drawn) + first.rules[len(drawn) :]
 
 
 def modelled_nodes(answer: Json) -> dict[str, str]:
     """Return the nodes whose rules were not recorded, each with whose programming stands in for them (``kube-proxy 1.36 iptables``)."""
     found: dict[str, str] = {}
-    for outcome in answer["outcomes"]:
+    for outcome in firsts(answer["outcomes"]):
         for hop in (*outcome.get("hops", ()), *((outcome.get("reply") or {}).get("hops") or ())):
             if hop.get("origin") == "modelled" and hop.get("node") not in found:
                 makers = [str(step["as"]) for step in hop.get("steps") or () if step.get("policy") and "as" in step]
@@ -97,8 +240,8 @@ def modelled_nodes(answer: Json) -> dict[str, str]:
 
 
 def most_likely(paths: Sequence[Path]) -> Path:
-    """Return the path to follow when none was asked for: the most likely one, ties by id."""
-    return min(paths, key=lambda path: (-path.probability, path.id))
+    """Return the path to follow when none was asked for: the most likely one, of several the first."""
+    return min(paths, key=lambda path: (-path.probability, path.index))
 
 
 def _path(index: int, outcome: Json, answer: Json, pods: Mapping[str, Json], odds: Fraction) -> Path:
@@ -109,7 +252,7 @@ def _path(index: int, outcome: Json, answer: Json, pods: Mapping[str, Json], odd
     sent = [_stop(s, hops, outcome) for s in stations if not s.get("reply") and s["kind"] != "dns"]
     stops = tuple(_distinct(iter([*_asking(asked, answer, is_sent=bool(hops)), *sent])))
     target, title, subtitle, node = _target(outcome, hops)
-    entry, rules = _entry(hops)
+    entry, rules, entered = _entry(hops)
     state = _state(outcome.get("destination") or {}, pods)
     return Path(
         index=index,
@@ -127,6 +270,7 @@ def _path(index: int, outcome: Json, answer: Json, pods: Mapping[str, Json], odd
         entry=entry,
         rules=rules,
         state=state,
+        entered=entered,
     )
 
 
@@ -277,10 +421,7 @@ def _target(outcome: Json, hops: Sequence[Json]) -> tuple[str, str, str, str]:
     """Return (identity, first line, second line, node) of where the path ends."""
     place = outcome.get("destination") or {}
     if outcome["disposition"] == "delivered" and place:
-        name = place.get("name") or place.get("ip", "")
-        node = str(place.get("node") or "")
-        identity = "|".join(("to", place.get("kind", ""), str(place.get("namespace", "")), str(name), str(place.get("ip", "")), node))
-        return identity, str(name), str(place.get("ip", "")), node
+        return _delivered(place)
     if place and outcome.get("left_from"):
         return f"to|{place['kind']}||{place['ip']}|", str(place["ip"]), "outside the cluster", str(outcome["left_from"])
     last = hops[-1] if hops else {}
@@ -295,6 +436,13 @@ def _target(outcome: Json, hops: Sequence[Json]) -> tuple[str, str, str, str]:
         )
     )
     return identity, outcome["disposition"], code, str(last.get("node") or "")
+
+
+def _delivered(place: Json) -> tuple[str, str, str, str]:
+    name = place.get("name") or place.get("ip", "")
+    node = str(place.get("node") or "")
+    identity = "|".join(("to", place.get("kind", ""), str(place.get("namespace", "")), str(name), str(place.get("ip", "")), node))
+    return identity, str(name), str(place.get("ip", "")), node
 
 
 def _state(place: Json, pods: Mapping[str, Json]) -> str:
@@ -319,15 +467,15 @@ def _behaviour(outcome: Json, stops: Sequence[Stop]) -> tuple[str, ...]:
     return (*verdict, *codes, *(outcome.get("conditions") or ()), *events)
 
 
-def _entry(hops: Sequence[Json]) -> tuple[str, tuple[str, ...]]:
-    """Return the node behind a load balancer and what its rules did, with that node's own addresses replaced by a word."""
-    for before, hop in itertools.pairwise(hops):
+def _entry(hops: Sequence[Json]) -> tuple[str, tuple[str, ...], tuple[int, str, tuple[str, ...]] | None]:
+    """Return the node behind a load balancer, what its rules did with its own addresses replaced by a word, where, and which these are."""
+    for at, (before, hop) in enumerate(itertools.pairwise(hops), 1):
         if before["stack"]["kind"] == "load-balancer" and hop["stack"]["kind"] == "node":
             own = str(hop["packet_in"]["destination"])
             steps = hop.get("steps") or ()
-            ports = [str(s["rewrote"]["destination_port"][1]) for s in steps if _redirects(s)]
-            return hop["stack"]["name"], tuple(_anonymous(step, own, ports) for step in steps)
-    return "", ()
+            ports = tuple(str(s["rewrote"]["destination_port"][1]) for s in steps if _redirects(s))
+            return hop["stack"]["name"], tuple(_anonymous(step, own, ports) for step in steps), (at, own, ports)
+    return "", (), None
 
 
 def _redirects(step: Json) -> bool:

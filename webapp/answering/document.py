@@ -2,8 +2,9 @@
 
 ``{"answer": the contract with steps and stations, "rules": {file: {line: text}}, "snapshot": {…}, "engine_version": …,
 "nodes": {name: {"zone"}}}``, and of a comparison ``"compared": {"before": a document, "same", "text",
-"differences"}``. The answer holds all outcomes, and of each class the place of its first one. The live page makes it fresh and keeps the
-last few; a frozen link stores it. :class:`Answer` is the document with what is derived from it once.
+"differences"}``. The answer holds all outcomes, each opened when it is asked for (``outcome_dicts``), and of each class the place of its
+first one. The live page makes it fresh and keeps the last few; a frozen link stores it. :class:`Answer` is the document with what is
+derived from it once.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
+from itertools import chain
 from typing import Any, Protocol
 
 from tracer.graph import Graph, Path, build, paths_of
 from tracer.limits import TOLD
-from tracer.stations import stations_of
-from tracer.told_odds import read_odds, told
-from tracer.trace import Trace
-from webapp.answering.sample import sampled
+from tracer.told_odds import told
+from tracer.trace import Outcome, Trace
+from tracer.unopened import firsts, items_of
+from webapp.answering.outcome_dicts import OutcomeDicts
+from webapp.answering.sample import odds_of, sampled
 
 Json = Mapping[str, Any]
 NEIGHBOURS = 3
@@ -109,12 +112,12 @@ class Answer:
 
 def document(trace: Trace, lines: Lines, *, snapshot: Json, engine_version: str, zones: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return the answer document of *trace*. *snapshot* has id, name, digest and taken_at; *lines* gives the rules' neighbours."""
-    answer = trace.to_dict(with_steps=True, expand=True)
-    if "classes" in answer:
-        places = {id(outcome): place for place, outcome in enumerate(answer["outcomes"])}
-        answer["classes"] = [one | {"outcome": places[id(one["outcome"])]} for one in answer["classes"]]
-    for outcome, stations in zip(answer["outcomes"], stations_of(trace), strict=True):
-        outcome["stations"] = [station.to_dict() for station in stations]
+    outcomes, classes = OutcomeDicts(trace), trace.classes
+    held: dict[str, object] = {"outcomes": outcomes if outcomes.waits else outcomes.whole()}
+    if len(classes) < len(outcomes):
+        places = {id(item): place for place, item in enumerate(items_of(trace.outcomes))}
+        held["classes"] = [one.to_dict(places[id(items_of(one.members)[0])]) for one in classes]
+    answer = trace.around(held)
     return {
         "format": FORMAT,
         "answer": answer,
@@ -128,15 +131,17 @@ def document(trace: Trace, lines: Lines, *, snapshot: Json, engine_version: str,
 def as_told(answer: Json, *, expand: bool) -> Json:
     """Return a document's *answer* as trace-json.md tells it: classes with their first outcome, and many outcomes as these alone."""
     if "classes" not in answer:
-        return answer
+        return {**answer, "outcomes": list(answer["outcomes"])}
     outcomes = answer["outcomes"]
+    if isinstance(outcomes, OutcomeDicts) and (expand or len(outcomes) <= TOLD):
+        outcomes = outcomes.whole()
     odds: dict[int, Mapping[str, object]] = {}
     if len(outcomes) > TOLD and not expand:
-        shares = read_odds(outcomes)
+        shares = odds_of(outcomes)
         odds = {one["outcome"]: told(shares[one["outcome"]]) for one in answer["classes"]}
-    firsts = [{**outcomes[one["outcome"]], **odds.get(one["outcome"], {})} for one in answer["classes"]]
-    classes = [{**one, "outcome": first} for one, first in zip(answer["classes"], firsts, strict=True)]
-    return {**answer, "classes": classes, **({"outcomes": firsts, "outcomes_expanded": False} if odds else {})}
+    told_first = [{**outcomes[one["outcome"]], **odds.get(one["outcome"], {})} for one in answer["classes"]]
+    classes = [{**one, "outcome": first} for one, first in zip(answer["classes"], told_first, strict=True)]
+    return {**answer, "classes": classes, **({"outcomes": told_first, "outcomes_expanded": False} if odds else {"outcomes": outcomes})}
 
 
 def _neighbours(trace: Trace, lines: Lines) -> dict[str, dict[str, str]]:
@@ -152,9 +157,9 @@ def _neighbours(trace: Trace, lines: Lines) -> dict[str, dict[str, str]]:
 
 
 def _places(trace: Trace) -> Iterator[tuple[str, int]]:
-    for outcome in trace.outcomes:
-        for hop in [*outcome.hops, *(outcome.reply.hops if outcome.reply else ())]:
-            yield from ((step.file, step.line) for step in hop.steps if step.file and step.line and not step.made_as)
+    steps = (step for o in firsts(trace.outcomes) for hop in [*o.hops, *(o.reply.hops if o.reply else ())] for step in hop.steps)
+    drawn = (step for item in items_of(trace.outcomes) if not isinstance(item, Outcome) for step in item.drawn)
+    yield from ((step.file, step.line) for step in chain(steps, drawn) if step.file and step.line and not step.made_as)
 
 
 class AnswerCache:

@@ -9,6 +9,7 @@ from typing import Any
 
 from tracer.probability import rounded
 from tracer.told_odds import read_odds, told
+from webapp.answering.outcome_dicts import OutcomeDicts
 
 Json = Mapping[str, Any]
 
@@ -18,7 +19,8 @@ def sampled(answer: Json, seed: int) -> dict[str, Any]:
 
     The outcomes stand in the tree's own order, so this is a walk of the tree. The outcome keeps its probability.
     """
-    outcomes, odds = answer["outcomes"], read_odds(answer["outcomes"])
+    outcomes = answer["outcomes"]
+    odds = odds_of(outcomes)
     place = place_of_sample(odds, seed)
     chosen = {**outcomes[place], **told(odds[place])}  # not after another outcome, which is not there
     shown = {key: value for key, value in answer.items() if key != "classes"}
@@ -33,3 +35,8 @@ def place_of_sample(shares: Sequence[Fraction], seed: int) -> int:
         if draw < so_far:
             return place
     return len(shares) - 1
+
+
+def odds_of(outcomes: Sequence[Json]) -> Sequence[Fraction]:
+    """Return the exact odds of a document's *outcomes*."""
+    return outcomes.odds if isinstance(outcomes, OutcomeDicts) else read_odds(outcomes)

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tracer.topology.mode import mode_of
-from tracer.trace import Hop, StackKind, Trace
+from tracer.trace import Hop, Outcome, Place, StackKind, Trace
+from tracer.unopened import firsts, items_of, seen
 
 if TYPE_CHECKING:
     from tracer.kube.pod import Pod
@@ -34,13 +35,21 @@ def surroundings(cluster: Cluster, traced: Trace) -> dict[str, Any]:
 
 
 def _hops(traced: Trace) -> Iterator[Hop]:
-    for outcome in traced.outcomes:
+    for outcome in firsts(traced.outcomes):
         yield from outcome.hops
         yield from outcome.reply.hops if outcome.reply else ()
 
 
+def _ends(traced: Trace) -> Iterator[Place]:
+    return (end for item in items_of(traced.outcomes) if (end := seen(item, _destination)) is not None)
+
+
+def _destination(outcome: Outcome) -> Place | None:
+    return outcome.destination
+
+
 def _nodes(traced: Trace) -> set[str]:
-    ends = {outcome.destination.node for outcome in traced.outcomes if outcome.destination and outcome.destination.node}
+    ends = {end.node for end in _ends(traced) if end.node}
     return ends | {hop.node for hop in _hops(traced) if hop.node}
 
 
@@ -52,8 +61,7 @@ def _node(cluster: Cluster, name: str) -> dict[str, object]:
 
 
 def _pods(traced: Trace) -> set[str]:
-    ends = (outcome.destination for outcome in traced.outcomes)
-    named = {f"{end.namespace}/{end.name}" for end in ends if end and end.namespace and end.name}
+    named = {f"{end.namespace}/{end.name}" for end in _ends(traced) if end.namespace and end.name}
     return named | {hop.name for hop in _hops(traced) if hop.kind is StackKind.POD}
 
 

@@ -10,6 +10,7 @@ from tracer.override_words import FIELD as OVERRIDES
 from webapp import __version__
 from webapp.answering.comparison import differing
 from webapp.answering.document import Answer, AnswerCache, document
+from webapp.answering.outcome_dicts import plain
 from webapp.answering.surroundings import surroundings
 from webapp.models import LiveSource, Snapshot
 from webapp.questions import sources
@@ -114,7 +115,7 @@ def _store(row: Snapshot, question: str, found: Answer) -> None:
 
 def _put_while_there(digest: str, question: str, found: Answer) -> bool:
     """Store the answer, unless its snapshot was deleted while it was worked out: then nothing of it is left."""
-    if not stored_answers.put(digest, question, found.document):
+    if not stored_answers.put(digest, question, plain(found.document)):
         return False
     if Snapshot.objects.filter(digest=digest).exists():
         return True

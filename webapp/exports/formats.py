@@ -19,7 +19,7 @@ from django.template.loader import render_to_string
 from django.utils.html import escape
 
 from tracer.carriers_folded import carriers_folded
-from tracer.graph import Box, BoxKind, EdgeKind, Graph, build, most_likely
+from tracer.graph import Box, BoxKind, EdgeKind, Graph, build, most_likely, named
 from tracer.odds_text import odds_text
 from tracer.patterns import pattern
 from webapp.answering.document import Answer, as_told
@@ -73,7 +73,7 @@ def _shown(answer: Answer, query: TraceQuery) -> Answer:
 
 def _graph(answer: Answer, query: TraceQuery) -> tuple[Graph, tuple[Moment, ...]]:
     paths = answer.paths
-    followed = next((p for p in paths if p.id == query.follow), None) or most_likely(paths)
+    followed = named(paths, query.follow) or most_likely(paths)
     graph = build(
         answer.answer,
         paths=paths,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from tracer.graph import Path
+from tracer.graph import Path, kind_of, passes
 from tracer.odds_text import exact_text, odds_text
 from tracer.values import dataclass
 from webapp.presenters.evidence import Evidence, evidence
@@ -172,7 +172,7 @@ def _siblings(moment: Moment, paths: Sequence[Path], followed: Path) -> dict[str
     key = followed.stops[at].key
     found: dict[str, list[Path]] = {}
     for path in paths:
-        if path.entry == followed.entry and any(stop.key == key for stop in path.stops):
+        if path.entry == followed.entry and (passes(kind_of(path), key) or passes(path, key)):
             found.setdefault(path.target, []).append(path)
     return found
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from tracer.graph import Graph, Path, matches, modelled_nodes, most_likely
+from tracer.graph import Graph, Path, matches, modelled_nodes, most_likely, named
 from tracer.odds_text import odds_text
 from tracer.packet import endpoint_text, host_text
 from tracer.query import parse_destination, parse_protocol
@@ -362,7 +362,7 @@ def _folds(graph: Graph, query: TraceQuery, path: str) -> Iterator[Choice]:
 def _unmatched(query: TraceQuery, paths: Sequence[Path]) -> Iterator[str]:
     if query.find and not any(matches(path, query.find) for path in paths):
         yield f"Nothing here is called “{query.find}”."
-    if query.follow and not any(path.id == query.follow for path in paths):
+    if query.follow and named(paths, query.follow) is None:
         yield "The path of this link is not among the answer's paths; the most likely one is followed."
 
 

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 
-from tracer.graph import Path, most_likely
+from tracer.graph import Path, most_likely, named
 from tracer.patterns import pattern
 from tracer.values import dataclass
 
@@ -45,10 +45,10 @@ class Shown:
         None: nothing fits. The address names what is shown (*wanted*), which is no choice of the reader's where a wish stands beside it.
         """
         chosen = "" if self.wish and wanted == self.path else wanted
-        if found := next((path for path in paths if path.id == chosen), None):
+        if found := named(paths, chosen):
             return found
         for identity, end in (tuple(self.wish.split(".")) if self.wish else ("", ""), (self.path, self.end)):
-            if found := next((path for path in paths if identity and path.id == identity), None):
+            if found := named(paths, identity):
                 return found
             if same := [path for path in paths if end and end_of(path) == end]:
                 return most_likely(same)

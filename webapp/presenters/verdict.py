@@ -9,7 +9,7 @@ from typing import Any
 from tracer.dispositions import WORDS, sees
 from tracer.explain.catalogue import explain, severity_here, severity_of, worst_finding
 from tracer.explain.explanation import Severity
-from tracer.graph import Path
+from tracer.graph import Path, firsts, kind_of, most_likely, named
 from tracer.netfilter.rule_comments import spoken_in
 from tracer.odds_text import odds_text
 from tracer.patterns import pattern
@@ -81,16 +81,16 @@ class Verdict:
 
 def verdict(answer: Json, paths: Sequence[Path], followed: Path) -> Verdict:
     """Return the verdict of the whole answer, told from the followed path where paths agree."""
-    outcomes = answer["outcomes"]
+    outcomes = firsts(answer["outcomes"])
     kinds = {_word(outcome) for outcome in outcomes}
     if len(kinds) > 1:
         return _mixed(answer, paths, followed)
-    outcome = outcomes[followed.index]
+    outcome = answer["outcomes"][followed.index]
     finding = _worst(outcomes)
     if finding is not None:
         # The followed path tells it, when it has the same finding in its own words.
         outcome, finding = next(_told(finding.code, [outcome, *outcomes]))
-    chosen = next(path for path in paths if path.id == outcome["id"])
+    chosen = followed if outcome["id"] == followed.id else named(paths, outcome["id"]) or followed
     step = cause_step(outcome, finding.code if finding else "")
     head, lit = _headline(outcome, finding, step)
     text = rule_sentence(outcome, finding.code) or finding.text if finding else _plain(outcome)
@@ -103,7 +103,7 @@ def verdict(answer: Json, paths: Sequence[Path], followed: Path) -> Verdict:
         text=lead(text)[0],
         detail=lead(text)[1],
         extra=tuple(_extra(answer, paths, outcome)),
-        follow="" if chosen is followed else chosen.id,
+        follow="" if chosen.index == followed.index else chosen.id,
     )
 
 
@@ -115,16 +115,18 @@ def _word(outcome: Json) -> str:
 
 
 def _mixed(answer: Json, paths: Sequence[Path], followed: Path) -> Verdict:
-    outcomes = answer["outcomes"]
-    good = [o for o in outcomes if _word(o) == "delivered"]
-    bad = [o for o in outcomes if _word(o) != "delivered"]
-    odds = {path.id: path.probability for path in paths}
-    worst = min(bad, key=lambda o: (severity_of((o.get("reason") or {}).get("code", "")).rank, -odds[o["id"]], o["id"]))
+    words = {kind_of(path).index: _word(answer["outcomes"][kind_of(path).index]) for path in paths}
+    word_of = {path.index: words[kind_of(path).index] for path in paths}
+    good = sum(word == "delivered" for word in word_of.values())
+    bad = [path for path in paths if word_of[path.index] != "delivered"]
+    ranks = {index: severity_of((answer["outcomes"][index].get("reason") or {}).get("code", "")).rank for index in words}
+    chosen = min(bad, key=lambda path: (ranks[kind_of(path).index], -path.probability, path.index))
+    worst = answer["outcomes"][chosen.index]
     cause = _worst([worst])
     step = cause_step(worst, cause.code if cause else "")
-    lit = f"{len(good)} of {len(outcomes)} paths deliver" if good else f"{len({_word(o) for o in bad})} ways to end, none delivers"
+    lit = f"{good} of {len(paths)} paths deliver" if good else f"{len(set(word_of.values()))} ways to end, none delivers"
     code, said = (cause.code, cause.text) if cause else ("", _sees(worst))
-    others = tuple(_ways(outcomes, odds))
+    others = tuple(_ways(paths, word_of))
     return Verdict(
         head="Depends on the path:",
         lit=lit,
@@ -139,14 +141,13 @@ def _mixed(answer: Json, paths: Sequence[Path], followed: Path) -> Verdict:
     )
 
 
-def _ways(outcomes: Sequence[Json], odds: Mapping[str, Fraction]) -> Iterator[tuple[str, str, str]]:
+def _ways(paths: Sequence[Path], word_of: Mapping[int, str]) -> Iterator[tuple[str, str, str]]:
     """Yield (verdict word, odds, most likely path's id) for each way to end; no odds where conditions decide."""
-    sure = not any(outcome.get("conditions") for outcome in outcomes)
-    for word in sorted({_word(outcome) for outcome in outcomes}):
-        those = [outcome for outcome in outcomes if _word(outcome) == word]
-        share = sum((odds[outcome["id"]] for outcome in those), Fraction(0))
-        best = min(those, key=lambda o: (-odds[o["id"]], o["id"]))
-        yield WORDS[word].title if word in WORDS else word.capitalize(), odds_text(share) if sure else "", best["id"]
+    sure = not any(path.conditions for path in paths)
+    for word in sorted(set(word_of.values())):
+        those = [path for path in paths if word_of[path.index] == word]
+        share = sum((path.probability for path in those), Fraction(0))
+        yield WORDS[word].title if word in WORDS else word.capitalize(), odds_text(share) if sure else "", most_likely(those).id
 
 
 def _findings(outcome: Json) -> list[Reason]:
@@ -176,7 +177,7 @@ def unchecked(answer: Json) -> tuple[str, ...]:
     """Return what could not be checked for lack of input, although the packet's fate is known."""
     found = (
         f["text"]
-        for outcome in answer["outcomes"]
+        for outcome in firsts(answer["outcomes"])
         if outcome["disposition"] != "unknown"
         for f in outcome.get("findings") or ()
         if f["code"] == UNCHECKED

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 from tracer.snapshot.told import untraceable
 from webapp.answering import trace_answers
 from webapp.answering.document import Answer, AnswerCache
+from webapp.answering.outcome_dicts import plain
 from webapp.answering.trace_answers import NotAnswered
 from webapp.http.access import current_owner, ensure_owner, request_is_granted
 from webapp.models import Snapshot, TraceLink
@@ -55,7 +56,7 @@ def freeze(request: HtmxHttpRequest, source: str) -> HttpResponse:
     stored = row if isinstance(row, Snapshot) else None
     if stored is not None and (remark := untraceable(stored.summary)):
         kept["remark"] = remark
-    document = to_freeze(found.document, neighbours=not without)
+    document = to_freeze(plain(found.document), neighbours=not without)
     link = stored_snapshots.create_link(document=document, query=kept, owner=ensure_owner(request), snapshot=stored, expires=expires)
     messages.success(request, "This link always shows this answer. Copy it from the address bar.", extra_tags="ok")
     return HttpResponseRedirect(query.look().url(reverse("frozen", args=[link.token])))
