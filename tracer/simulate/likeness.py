@@ -46,6 +46,7 @@ class Likeness:
         self._met: frozenset[object] = frozenset()
         self._networks: tuple[IPv4Network | IPv6Network, ...] = ()
         self._within: list[bool] = []
+        self._masks: dict[_Mask, bool] = {}
 
     def fits(self, walk: Walk, rest: list[Any], own: Own) -> bool:
         """Return whether *own*'s way, which begins with *walk* and *rest*, can only be this one with its addresses and names put in."""
@@ -54,6 +55,9 @@ class Likeness:
         if not self._checks or not self._met.isdisjoint((*own.addresses, *own.words)):
             return False
         if self._of_networks(own) != self._within:
+            return False
+        numbers = [int(address) for address in own.addresses]
+        if any((numbers[place] & mask == value) is not held for (place, value, mask), held in self._masks.items()):
             return False
         return bool(self._start.filled(own) == (_core(walk), rest)) and all(check(own) for check in self._checks)
 
@@ -86,7 +90,7 @@ class Likeness:
             case Ran():
                 view = asked.view
                 met |= {view.packet.source, view.packet.destination, view.in_device, view.out_device, view.phys_in, view.phys_out}
-                return _ran(asked.runs, asked.view, cutter)
+                return _ran(asked.runs, asked.view, cutter, self._masks)
             case WorkedOut():
                 return _worked_out(asked, cutter)
             case Looked() if (by_cell := self._by_cell(asked.held)) is not None:
@@ -173,7 +177,11 @@ def _same(answer: Any, wanted: Any) -> bool:
     return bool((tuple(answer) if hasattr(answer, "__next__") else answer) == wanted)
 
 
-def _ran(runs: KeptRuns, view: View, cutter: Cutter) -> Callable[[Own], bool] | None:
+_Mask = tuple[int, int, int]
+"""What rules compare an endpoint's address with: which address, the value, the mask."""
+
+
+def _ran(runs: KeptRuns, view: View, cutter: Cutter, masks: dict[_Mask, bool]) -> Callable[[Own], bool] | None:
     """NB: of a view only the packet, its connection and what lists learned can speak of an endpoint."""
     found = runs.told(view)
     if found is None:
@@ -184,8 +192,8 @@ def _ran(runs: KeptRuns, view: View, cutter: Cutter) -> Callable[[Own], bool] | 
     if parts.fill is None:
         return None
     end, behind = found
-    if behind is view:
-        return _answered(runs, view, parts, cutter)
+    if behind is view or _is_only_marked(view, behind):
+        return _answered(runs, view, parts, cutter, masks)
     after = cutter.cut(_seen(behind))
 
     def check(own: Own) -> bool:
@@ -195,18 +203,34 @@ def _ran(runs: KeptRuns, view: View, cutter: Cutter) -> Callable[[Own], bool] | 
     return check
 
 
-def _answered(runs: KeptRuns, view: View, parts: Stencil, cutter: Cutter) -> Callable[[Own], bool] | None:
-    """Ask again what the rules asked of the endpoint, where no rule changes the packet: what else they ask has the same answers."""
+def _answered(runs: KeptRuns, view: View, parts: Stencil, cutter: Cutter, masks: dict[_Mask, bool]) -> Callable[[Own], bool] | None:
+    """Ask again what the rules asked of the endpoint, where no rule changes but its mark: what else they ask has the same answers.
+
+    What they compare its address with goes to *masks*, with whether that fits: each is compared once, however many rules do.
+    """
     asked = [(part, rule) for part, rule in runs.asked(view) if _asks_for_own(part, rule, view, cutter)]
-    if not asked:
+    left: list[tuple[Any, Any]] = []
+    for part, rule in asked:
+        address = (view.packet.source if part.side == "source" else view.packet.destination) if isinstance(part, m.AddressMatch) else None
+        place = cutter.place(address)
+        if address is None or place is None or address.version != part.network.version:
+            left.append((part, rule))
+        else:
+            masks[place, part.network.value, part.network.mask] = int(address) & part.network.mask == part.network.value
+    if not left:
         return None
-    first = [runs.answer(part, rule, view) for part, rule in asked]
+    first = [runs.answer(part, rule, view) for part, rule in left]
 
     def check(own: Own) -> bool:
         seen = _with(view, parts.filled(own))
-        return all(runs.answer(part, rule, seen) == answer for (part, rule), answer in zip(asked, first, strict=True))
+        return all(runs.answer(part, rule, seen) == answer for (part, rule), answer in zip(left, first, strict=True))
 
     return check
+
+
+def _is_only_marked(view: View, behind: View) -> bool:
+    """Whether all that a chain did to the packet is its mark, which is no endpoint's own."""
+    return _seen(changed(behind, packet=changed(behind.packet, mark=view.packet.mark))) == _seen(view) and behind.sets is view.sets
 
 
 def _asks_for_own(part: object, rule: object, view: View, cutter: Cutter) -> bool:
@@ -215,6 +239,8 @@ def _asks_for_own(part: object, rule: object, view: View, cutter: Cutter) -> boo
         return rule is None
     if isinstance(part, m.AddressMatch):
         return cutter.cut(view.packet.source if part.side == "source" else view.packet.destination).fill is not None
+    if isinstance(part, m.AddrtypeMatch) and is_stand_in(view.routing):
+        return False  # the stack's routing notes what it is asked
     if isinstance(part, m.InterfaceMatch):
         return cutter.cut(view.in_device if part.side == "in" else view.out_device).fill is not None
     return not isinstance(part, _OF_ALL)

@@ -97,6 +97,10 @@ class Cutter:
         """Return the stencil of *value*. :raises CannotCutError: a part of it is of a kind that is not known."""
         return Stencil(value, self._fill(value))
 
+    def place(self, address: Address | None) -> int | None:
+        """Return which of the pod's addresses *address* is, None where it is none."""
+        return None if address is None else self._addresses.get(address)
+
     def _fill(self, value: Any) -> Fill | None:
         if value is None or isinstance(value, (bool, int, float, bytes, Fraction, Enum, datetime)):
             return None

@@ -43,7 +43,7 @@ def weighed(answer: Trace, budget: Budget, otherwise: Otherwise) -> Trace:
 
 
 def _changes(assumption: Assumption, ends: dict[End, Fraction], share: Share, otherwise: Otherwise) -> bool | None:
-    for word in assumption.other:
+    for word in reversed(assumption.other):  # the last of a balancer's settings has the fewest ways: one that differs is enough
         other = None if share.is_spent else otherwise(word, share)
         if other is None or share.is_spent:
             return None
