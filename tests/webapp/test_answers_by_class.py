@@ -99,6 +99,12 @@ def test_paths_are_the_same_opened_or_not(name: str, question: tuple[str, str]) 
         assert (path.id, path.stops, path.replies) == (other.id, other.stops, other.replies)
 
 
+def test_what_is_stored_of_a_comparison_is_whole_on_both_sides() -> None:
+    held = answered("web", POD).document
+    stored = plain(held | {"compared": {"before": answered("web", EXTERNAL).document, "same": False}})
+    assert json.loads(json.dumps(stored)) == stored
+
+
 LOOKS = [
     {},
     {"detail": "objects"},

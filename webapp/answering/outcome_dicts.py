@@ -98,8 +98,10 @@ def firsts(outcomes: Sequence[Json]) -> list[Json]:
 
 
 def plain(document: Json) -> dict[str, Any]:
-    """Return *document* with nothing in it that waits to be opened."""
-    answer = document["answer"]
-    if not isinstance(answer["outcomes"], OutcomeDicts):
-        return dict(document)
-    return {**document, "answer": {**answer, "outcomes": answer["outcomes"].whole()}}
+    """Return *document* with nothing in it that waits to be opened, nor in the one that it is compared with."""
+    held, answer = dict(document), document["answer"]
+    if isinstance(answer["outcomes"], OutcomeDicts):
+        held["answer"] = {**answer, "outcomes": answer["outcomes"].whole()}
+    if "compared" in held:
+        held["compared"] = {**held["compared"], "before": plain(held["compared"]["before"])}
+    return held
