@@ -102,7 +102,7 @@ def test_nftables_shows_the_element_of_a_named_map(client: Client, demo: Path) -
 
 
 def test_ipvs_shows_the_virtual_server_and_its_scheduler(client: Client, demo: Path) -> None:
-    text = page(client, demo, "shop-ipvs", "Endpoint 1 of 3 picked")
+    text = page(client, demo, "shop-ipvs", r"Endpoint \d of 3 picked")
     assert re.search(r"ipvsadm-save\.txt .*-A -t \S+:32255 -s rr", words(text, "rulebox"))
     assert "The scheduler picks" in words(text, "why")
     assert "Round robin: equal shares." in words(text, "why")

@@ -240,8 +240,12 @@ def modelled_nodes(answer: Json) -> dict[str, str]:
 
 
 def most_likely(paths: Sequence[Path]) -> Path:
-    """Return the path to follow when none was asked for: the most likely one, of several the first."""
-    return min(paths, key=lambda path: (-path.probability, path.index))
+    """Return the path to follow when none was asked for: the most likely one, of several the longest, of these the first."""
+    return min(paths, key=lambda path: (-path.probability, -_length(kind_of(path)), path.index))
+
+
+def _length(path: Path) -> int:
+    return len(path.stops) + len(path.replies)
 
 
 def _path(index: int, outcome: Json, answer: Json, pods: Mapping[str, Json], odds: Fraction) -> Path:
