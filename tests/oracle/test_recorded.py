@@ -23,7 +23,7 @@ from tracer.netfilter.nft_values import Evaluator
 
 UNTOUCHED = {
     "added", "assumptions", "carriers_folded", "changes", "compare", "conntrack_list", "dispositions", "dns", "explain", "frontends", "graph", "ipvs", "json_values", "kube",
-    "kubeproxy", "migration", "odds_text", "override_words", "overrides", "sketch", "stations", "patterns", "values",
+    "kubeproxy", "migration", "odds_text", "override_words", "overrides", "sketch", "stations", "patterns", "unopened", "values",
 }  # fmt: skip
 """Modules and packages of the engine that no packet of the little network passes: it has no API objects, no IPVS and no names; nor what only says how code is loaded."""
 _LARGEST = 3_000_000  # bytes of all recordings
