@@ -96,3 +96,33 @@ def test_every_mistake_of_a_manifest_is_said_at_once() -> None:
 def test_every_word_that_is_refused_is_said_at_once() -> None:
     with pytest.raises(QueryError, match=r"Node nowhere\n.*Service production/public-apy"):
         shop("shop-iptables").overridden(("node/nowhere=removed", "svc/production/public-apy=deleted"))
+
+
+_FIELDS = [
+    "type", "externalTrafficPolicy", "internalTrafficPolicy", "sessionAffinity", "sessionAffinityConfig",
+    "sessionAffinityConfig.clientIP", "loadBalancerSourceRanges", "ports", "ports[0].port", "ports[0].nodePort", "ports[0].targetPort",
+    "ports[0].protocol", "ports[0].name", "ports[0].appProtocol", "selector", "selector.app", "clusterIP", "clusterIPs", "ipFamilies",
+    "ipFamilyPolicy", "externalIPs", "externalName", "healthCheckNodePort", "allocateLoadBalancerNodePorts", "publishNotReadyAddresses",
+    "trafficDistribution", "loadBalancerIP", "loadBalancerClass",
+]  # fmt: skip
+_VALUES = (
+    "null", "true", "0", "-1", "31999", "99999999999", "1e400", "NaN", '""', "Local", "10.96.0.10", '"\\u0000"', "[]", "{}", "[null]", "[[]]",
+    "[{}]", '{"a": 1}', '[{"port": 80}]', '[{"port": "x"}]', '[{"port": 80, "nodePort": {}}]', '["10.0.0.0/8", "x"]', '["None"]', "[4, 6]",
+    '{"clientIP": {"timeoutSeconds": []}}', "x" * 300, "[" * 300,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("named", ["production/public-api", "production/backend-api", "data/redis"])
+@pytest.mark.parametrize("name", _FIELDS)
+def test_any_value_of_any_field_is_taken_or_refused(name: str, named: str) -> None:
+    """Whatever stands behind the equals sign: the cluster is changed, or the API's refusal is said."""
+    base, refused = shop("shop-iptables"), 0
+    if base.objects.service(*named.split("/")) is None:
+        pytest.fail(f"the shop has no Service {named}")
+    for value in _VALUES:
+        try:
+            assert base.overridden((f"svc/{named}.spec.{name}={value}",)).objects.services
+        except QueryError as error:
+            refused += 1
+            assert error.field == "overrides"
+    assert refused

@@ -161,7 +161,6 @@ class SetIndex:
                 return unknown("the client's own port is not given")
         return unknown("the set has an element that is no constant", "UNMODELLED_MATCH") if self.odd else self.rest
 
-
     def _spelled_so(self, spelled: Sequence[str | None]) -> Sequence[str]:
         """The texts of the elements whose keys are spelled as *spelled*, whatever stands where it has None."""
         places = tuple(place for place, part in enumerate(spelled) if part is not None)

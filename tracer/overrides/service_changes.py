@@ -78,11 +78,15 @@ def _drop_what_depended(spec: Value, was: Mapping[str, object], kind: str, forme
 
 
 def _affinity(spec: Value) -> None:
-    if spec.setdefault("sessionAffinity", "None") == "None":
+    """Complete how long clients are remembered. What is no object is left there for whoever refuses it."""
+    affinity, config = spec.setdefault("sessionAffinity", "None"), spec.get("sessionAffinityConfig")
+    client = config.get("clientIP") if isinstance(config, dict) else None
+    if not (isinstance(config, dict) or config is None) or not (isinstance(client, dict) or client is None):
+        return
+    if affinity == "None":
         spec.pop("sessionAffinityConfig", None)
     else:
-        client = _map(_map(spec, "sessionAffinityConfig"), "clientIP")
-        client.setdefault("timeoutSeconds", _AFFINITY_SECONDS)
+        _map(_map(spec, "sessionAffinityConfig"), "clientIP").setdefault("timeoutSeconds", _AFFINITY_SECONDS)
 
 
 def _policies(spec: Value, kind: str) -> None:

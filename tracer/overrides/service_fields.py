@@ -213,6 +213,8 @@ def _port(where: str, port: object) -> Iterator[Refusal]:
 
 def _affinity(value: object) -> Iterator[Refusal]:
     client = value.get("clientIP") if isinstance(value, Mapping) else None
+    if client is not None and not isinstance(client, Mapping):
+        yield Refusal(field="spec.sessionAffinityConfig.clientIP", why=f"is {_shown(client)}, and not an object")
     seconds = client.get("timeoutSeconds") if isinstance(client, Mapping) else None
     if seconds is not None and (why := _whole(1, AFFINITY_SECONDS)(seconds)):
         yield Refusal(field="spec.sessionAffinityConfig.clientIP.timeoutSeconds", why=why)

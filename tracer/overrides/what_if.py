@@ -234,7 +234,9 @@ class _Changing:
         spec = value.get("spec")
         listed = spec.get("ports") if isinstance(spec, Mapping) else None
         ports = [port for port in listed if isinstance(port, Mapping)] if isinstance(listed, list) else []
-        asked = {(port.get("protocol"), port["nodePort"]) for port in ports if port.get("nodePort") and port["nodePort"] not in old}
+        numbers = [(port.get("protocol"), port.get("nodePort")) for port in ports]
+        # What is no number, or no word, is refused as such.
+        asked = {(word, n) for word, n in numbers if isinstance(word, str) and isinstance(n, int) and n and n not in old}
         if asked and all(port.node_port in NODE_PORTS for other in self._base.services for port in other.ports if port.node_port):
             far = sorted(number for _, number in asked if number not in NODE_PORTS)
             yield from (f"node port {number} is not from {NODE_PORTS[0]} to {NODE_PORTS[-1]}" for number in far)

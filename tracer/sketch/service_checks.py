@@ -210,7 +210,5 @@ def _check_words(spec: Checked, kind: str) -> None:
 
 
 def _check_affinity(spec: Checked) -> None:
-    affinity = spec.word("sessionAffinity", ("None", "ClientIP"))
+    spec.word("sessionAffinity", ("None", "ClientIP"))
     spec.nested("sessionAffinityConfig").nested("clientIP").number("timeoutSeconds", 1, _LONGEST_AFFINITY)
-    if spec.has("sessionAffinityConfig") and affinity != "ClientIP":
-        spec.wrong("sessionAffinityConfig", "goes with sessionAffinity: ClientIP alone.")

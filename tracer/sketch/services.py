@@ -68,7 +68,9 @@ class Completed:
         metadata["annotations"] = annotations | {MARK: f"{service.said} ({service.where})" if service.file else service.said}
         spec: dict[str, object] = {"type": kind} | {key: value for key, value in given.items() if value is not None}
         spec |= {"sessionAffinity": given.get("sessionAffinity") or "None"}
-        if spec["sessionAffinity"] == "ClientIP" and not given.get("sessionAffinityConfig"):
+        if spec["sessionAffinity"] == "None":
+            spec.pop("sessionAffinityConfig", None)  # as the API does: SetDefaults_Service, Kubernetes 1.36
+        elif not given.get("sessionAffinityConfig"):
             spec["sessionAffinityConfig"] = {"clientIP": {"timeoutSeconds": _AFFINITY_SECONDS}}
         status: dict[str, object] = {"loadBalancer": {}}
         if kind != "ExternalName":

@@ -60,7 +60,7 @@ def _port(**fields: Any) -> dict[str, Any]:
                                                                  "Did you mean Local?"),
         ({"healthCheckNodePort": 30_000}, "healthCheckNodePort: goes with type LoadBalancer and externalTrafficPolicy: Local alone."),
         ({"sessionAffinity": "clientIP"}, "sessionAffinity: 'clientIP' is not None or ClientIP. Did you mean ClientIP?"),
-        ({"sessionAffinityConfig": {}}, "sessionAffinityConfig: goes with sessionAffinity: ClientIP alone."),
+        ({"sessionAffinityConfig": "long"}, "sessionAffinityConfig: is a text, not an object."),
         ({"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 90_000}}},
          "sessionAffinityConfig.clientIP.timeoutSeconds: 90000 is not from 1 to 86,400."),
         ({"trafficDistribution": "Close"}, "trafficDistribution: 'Close' is not PreferClose, PreferSameZone or PreferSameNode. "

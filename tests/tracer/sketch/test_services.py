@@ -102,6 +102,8 @@ def test_one_port_over_two_protocols_has_one_node_port() -> None:
 
 
 def test_an_affinity_has_its_usual_time() -> None:
+    unused = service(sessionAffinityConfig={"clientIP": {"timeoutSeconds": 60}})
+    assert "sessionAffinityConfig" not in _of("web", unused)["spec"]  # the API drops it without a word
     found = _of("web", service(sessionAffinity="ClientIP"))["spec"]
     assert found["sessionAffinityConfig"] == {"clientIP": {"timeoutSeconds": 10_800}}
 
