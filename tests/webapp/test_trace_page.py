@@ -41,6 +41,19 @@ def headline(response: object) -> str:
 # --- the live page -----------------------------------------------------------------------------------------------------
 
 
+def test_ways_are_counted_as_endpoints_by_nodes_where_each_node_may_choose_each(client: Client, shop: Snapshot) -> None:
+    assert '<h2 id="gh">3 endpoints × 3 nodes = 9 paths</h2>' in client.get(f"/c/shop/trace?{ASKED}").content.decode()
+    local = client.get(f"/c/shop/trace?{ASKED}&set=svc/production/public-api.spec.externalTrafficPolicy=Local").content.decode()
+    assert '<h2 id="gh">3 paths</h2>' in local
+
+
+def test_an_endpoint_outside_is_not_counted_as_a_pod(client: Client, shop: Snapshot) -> None:
+    asked = "from=pod:default/client-5b59cb7b48-4p52n&to=svc:legacy/mainframe:8080"
+    page = client.get(f"/c/shop/trace?{asked}").content.decode()
+    assert ">1 endpoint<" in page
+    assert ">1 pod<" not in page
+
+
 def test_it_works(client: Client, shop: Snapshot) -> None:
     response = client.get(f"/c/shop/trace?{ASKED}")
     assert response.status_code == 200

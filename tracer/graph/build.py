@@ -330,7 +330,9 @@ class _Draft:
             count = sum(box.count for box in pods)
             nodes = len({path.node for path in self.paths if path.disposition == "delivered" and path.node})
             where = f" on {nodes} nodes" if nodes > 1 else ""
-            found["pods"] = Region(id="pods", kind="pods", title=f"{count} {'pod' if count == 1 else 'pods'}{where}")
+            # An address that no pod has stands for its own name.
+            thing = "pod" if any(box.title != box.subtitle for box in pods) else "endpoint"
+            found["pods"] = Region(id="pods", kind="pods", title=f"{count} {thing}{'' if count == 1 else 's'}{where}")
         return tuple(region for _, region in sorted(found.items()))
 
     def _reply(self) -> None:

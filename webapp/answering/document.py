@@ -73,6 +73,12 @@ class Answer:
         found: Json = self.document["compared"]
         return found
 
+    @property
+    def owners(self) -> Mapping[str, str]:
+        """Return whose the addresses on the way are, in a word each; nothing in a document from before they were told."""
+        found: Mapping[str, str] = self.document.get("owners") or {}
+        return found
+
     @cached_property
     def paths(self) -> tuple[Path, ...]:
         """Return the outcomes as paths for the graph."""

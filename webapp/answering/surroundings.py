@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tracer.topology.mode import mode_of
 from tracer.trace import Hop, Outcome, Place, StackKind, Trace
 from tracer.unopened import firsts, items_of, seen
+from webapp.answering.owners import owners
 
 if TYPE_CHECKING:
     from tracer.kube.pod import Pod
@@ -23,13 +24,14 @@ def surroundings(cluster: Cluster, traced: Trace) -> dict[str, Any]:
 
     A word that the snapshot does not have is left out. *evidence* says in words what tells the mode, and what is left of others;
     *ready* is None where the pod's Ready condition is absent. ``services`` has what of each Service on the way a what-if may change,
-    ``policies`` the NetworkPolicies that select a pod of the answer, by ns/name.
+    ``policies`` the NetworkPolicies that select a pod of the answer, by ns/name, ``owners`` whose the addresses on the way are.
     """
     return {
         "nodes": {name: _node(cluster, name) for name in sorted(_nodes(traced))},
         "pods": {name: _state(pod) for name in sorted(_pods(traced)) if (pod := _pod(cluster, name))},
         "affinity": dict(_affinity(cluster, traced)),
         "services": {f"{s.namespace}/{s.name}": _service(s, traced) for s in _services(cluster, traced)},
+        "owners": owners(cluster, traced, _hops(traced), _ends(traced)),
         "policies": {name: found for name in sorted(_pods(traced)) if (found := _policies(cluster, name))},
     }
 

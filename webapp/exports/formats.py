@@ -96,7 +96,7 @@ def svg(answer: Answer, query: TraceQuery, *, dark: bool = False) -> str:
     graph, moments = _graph(shown, query)
     step = trace_page(shown, query.but(seed=None), "").step
     try:
-        picture = drawing(graph, moments, query, lambda target: "", step)
+        picture = drawing(graph, moments, query, lambda target: "", step, shown.owners)
     except LayoutError as error:
         raise ExportError(str(error)) from error
     assumed = assumed_lines(shown.answer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tracer.graph import BoxKind, EdgeKind, Graph
 from tracer.odds_text import odds_text
@@ -109,10 +109,12 @@ class Drawing:
 Url = Callable[[TraceQuery], str]
 
 
-def drawing(graph: Graph, moments: Sequence[Moment], query: TraceQuery, url: Url, step: int) -> Drawing:
+def drawing(
+    graph: Graph, moments: Sequence[Moment], query: TraceQuery, url: Url, step: int, owners: Mapping[str, str] | None = None
+) -> Drawing:
     """Return the drawing of *graph* with *step* current. :raises LayoutError: there is no layout."""
     placed = picture(graph)
-    ribbon = tape(moments, lambda n: placed.place_of(n)[0], placed.width, placed.height + TAPE_GAP)
+    ribbon = tape(moments, lambda n: placed.place_of(n)[0], placed.width, placed.height + TAPE_GAP, owners or {})
     base = query.but(find="")
     boxes = tuple(_box(box, base, url, step, query.find) for box in placed.boxes)
     ways = tuple(_way(way, base, url, step) for way in placed.ways)

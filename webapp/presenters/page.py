@@ -163,7 +163,7 @@ def trace_page(answer: Answer, query: TraceQuery, path: str, before: Shown = NOT
     wanted, looked = query.follow, _looked(answer, query, path, before)
     query, here, step, moments, outcome = looked.query, looked.here, looked.step, looked.moments, looked.outcome
     graph = looked.shown.graph(follow=looked.followed.id, detail=query.detail, group=query.group, expand=query.expand, find=query.find)
-    picture, failed = _draw(graph, moments, here, path, step)
+    picture, failed = _draw(graph, moments, here, path, step, looked.shown.owners)
     urls = {moment.n: query.but(step=moment.n, find="").url(path) for moment in moments}
     there, back = step_items(moments, urls, step, with_rules=query.detail == "rules")
     panel = inspector(looked.shown.document, outcome, moments, step, looked.paths, looked.followed)
@@ -290,9 +290,11 @@ def _step(query: TraceQuery, said: Verdict, moments: Sequence[Moment]) -> int:
     return said.step if not said.follow and said.step <= len(moments) and (said.code or said.icon != "ok") else 1
 
 
-def _draw(graph: Graph, moments: Sequence[Moment], query: TraceQuery, path: str, step: int) -> tuple[Drawing | None, str]:
+def _draw(
+    graph: Graph, moments: Sequence[Moment], query: TraceQuery, path: str, step: int, owners: Mapping[str, str]
+) -> tuple[Drawing | None, str]:
     try:
-        return drawing(graph, moments, query, lambda target: target.url(path), step), ""
+        return drawing(graph, moments, query, lambda target: target.url(path), step, owners), ""
     except LayoutError as error:
         return None, str(error)
 
@@ -330,6 +332,10 @@ def _coloured(text: str, moments: Sequence[Moment]) -> Iterator[tuple[str, str]]
 def _heading(paths: Sequence[Path], query: TraceQuery) -> str:
     if query.seed is not None:
         return f"One sample, seed {query.seed}"
+    entries, targets = {path.entry for path in paths}, {path.target for path in paths}
+    if len(entries) > 1 and len(targets) > 1 and len(entries) * len(targets) == len(paths):
+        ends = "endpoints" if all(path.disposition == "delivered" for path in paths) else "ends"
+        return f"{len(targets):,} {ends} × {len(entries):,} nodes = {len(paths):,} paths"
     return "1 path" if len(paths) == 1 else f"{len(paths):,} paths"
 
 

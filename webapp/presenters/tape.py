@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from tracer.values import dataclass
 from webapp.presenters.journey import Moment, shown, side_text
 
+Json = Mapping[str, Any]
 ROW_HEIGHT = 23.0
 MARK_HEIGHT = 19.0
 GAP = 2.5
@@ -54,25 +56,23 @@ class Tape:
 
 
 Place = Callable[[int], float]
+Owners = Mapping[str, str]
+"""Address → whose it is, in a word."""
 
 
-def tape(moments: Sequence[Moment], place: Place, width: float, top: float) -> Tape:
+def tape(moments: Sequence[Moment], place: Place, width: float, top: float, owners: Owners) -> Tape:
     """Return the tape of a path; *place* gives the x of a step, *top* the y of the first row."""
     there = [moment for moment in moments if not moment.reply and moment.kind != "dns" and moment.before]
     back = [moment for moment in moments if moment.reply]
     rows = {"src": top, "dst": top + 26, "mark": top + 52, "rsrc": top + 77, "rdst": top + 103}
+    ribbon = _Ribbon(place, width, owners)
     segments: list[Segment] = []
     if there:
-        segments += _row(there, "source", "src", rows["src"], place, width, forward=True)
-        segments += _row(there, "destination", "dst", rows["dst"], place, width, forward=True)
+        segments += ribbon.row(there, "source", "src", rows["src"])
+        segments += ribbon.row(there, "destination", "dst", rows["dst"])
     if back and there:
-        first = there[0].before
-        segments += _row(
-            back, "source", "dst", rows["rsrc"], place, width, forward=False, label="src", original=side_text(first, "destination")
-        )
-        segments += _row(
-            back, "destination", "src", rows["rdst"], place, width, forward=False, label="dst", original=side_text(first, "source")
-        )
+        segments += ribbon.row(back, "source", "dst", rows["rsrc"], original=side_text(there[0].before, "destination"))
+        segments += ribbon.row(back, "destination", "src", rows["rdst"], original=side_text(there[0].before, "source"))
     marks = tuple(_marks(there, place, rows["mark"]))
     bottom = rows["mark"] + MARK_HEIGHT if marks or back else rows["dst"] + ROW_HEIGHT
     end = rows["rdst"] + ROW_HEIGHT if back else bottom
@@ -88,53 +88,48 @@ def tape(moments: Sequence[Moment], place: Place, width: float, top: float) -> T
     )
 
 
-def _row(
-    moments: Sequence[Moment],
-    side: str,
-    css: str,
-    y: float,
-    place: Place,
-    width: float,
-    *,
-    forward: bool,
-    label: str = "",
-    original: str = "",
-) -> list[Segment]:
-    """Return one ribbon's pieces. A forward ribbon points right, an answer's points left."""
-    label = label or css
-    original = original or side_text(moments[0].before, side)
-    pieces: list[tuple[int, float, str, str]] = [
-        (moments[0].n, 0.0 if forward else width, side_text(moments[0].before, side), _owner(moments[0], side))
-    ]
+def pieces(moments: Sequence[Moment], side: str) -> list[tuple[int, Json]]:
+    """Return the packets of one side, each with the step from which on the side is as it is there."""
+    found: list[tuple[int, Json]] = []
     for moment in moments:
-        if getattr(moment, f"changes_{side}"):
-            pieces.append((moment.n, place(moment.n), side_text(moment.after, side), _owner(moment, side)))
-    found = []
-    for at, (step, start, value, owner) in enumerate(pieces):
-        last = at == len(pieces) - 1
-        end = (width if forward else 0.0) if last else pieces[at + 1][1]
-        x0, x1 = (start, end) if forward else (end, start)
-        x0 += 0 if (forward and at == 0) or (not forward and last) else GAP - (NOTCH if forward else 0)
-        x1 -= 0 if (forward and last) or (not forward and at == 0) else GAP - (0 if forward else NOTCH)
-        if x1 - x0 < 14:
-            continue
-        state = "orig" if value == original else "new"
-        shown_value = f"{label} {value}" if at == 0 else value
-        found.append(
-            _segment(
-                f"{css} {state}",
-                step,
-                x0,
-                x1,
-                y,
-                shown_value,
-                owner,
-                forward=forward,
-                open_start=forward and at > 0,
-                open_end=not forward and at > 0,
-            )
-        )
+        for packet in (moment.before, moment.after):
+            if found and side_text(found[-1][1], side) == side_text(packet, side):
+                continue
+            if found and found[-1][0] == moment.n and len(found) > 1:
+                found.pop()
+            if not found or side_text(found[-1][1], side) != side_text(packet, side):
+                found.append((moment.n, packet))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Ribbon:
+    """Draws ribbons: *place* gives the x of a step, *width* is the picture's, *owners* are those of addresses."""
+
+    place: Place
+    width: float
+    owners: Owners
+
+    def row(self, moments: Sequence[Moment], side: str, css: str, y: float, *, original: str = "") -> list[Segment]:
+        """Return one ribbon's pieces. The request's points right; the reply's, which has an *original*, points left."""
+        forward, label = not original, "src" if side == "source" else "dst"
+        original = original or side_text(moments[0].before, side)
+        cut = pieces(moments, side)
+        begins = [0.0 if forward else self.width, *(self.place(step) for step, _ in cut[1:])]
+        found = []
+        for at, (step, packet) in enumerate(cut):
+            value, first, last = side_text(packet, side), at == 0, at == len(cut) - 1
+            end = (self.width if forward else 0.0) if last else begins[at + 1]
+            x0, x1 = (begins[at], end) if forward else (end, begins[at])
+            x0 += 0 if (forward and first) or (not forward and last) else GAP - (NOTCH if forward else 0)
+            x1 -= 0 if (forward and last) or (not forward and first) else GAP - (0 if forward else NOTCH)
+            if x1 - x0 < 14:
+                continue
+            state = "orig" if value == original else "new"
+            text, owner = f"{label} {value}" if first else value, self.owners.get(str(packet.get(side)), "")
+            opens = {"open_start": forward and not first, "open_end": not forward and not first}
+            found.append(_segment(f"{css} {state}", step, x0, x1, y, text, owner, forward=forward, **opens))
+        return found
 
 
 def _segment(
@@ -154,22 +149,6 @@ def _segment(
     return Segment(
         css=css, step=step, points=outline, text_x=x0 + (14 if open_start or not forward else 12), text_y=y + 15.5, value=value, owner=owner
     )
-
-
-def _owner(moment: Moment, side: str) -> str:
-    """Return whose address it is, as far as the station says."""
-    kind = str(moment.stack.get("kind", ""))
-    if moment.kind == "reply" and kind == "external":
-        return "host outside" if side == "source" else ""
-    if moment.reply:
-        return {"load-balancer": "load balancer", "external": "client"}.get(kind, kind) if side == "source" else ""
-    if moment.kind == "send":
-        return ("client" if kind == "external" else kind) if side == "source" else ""
-    if moment.kind == "load-balancer":
-        return "node"
-    if moment.kind == "dnat":
-        return "pod" if moment.steps and (moment.steps[-1].get("names") or {}).get("endpoint") else ""
-    return "node" if moment.kind == "snat" else ""
 
 
 def _marks(moments: Sequence[Moment], place: Place, y: float) -> list[MarkSegment]:
