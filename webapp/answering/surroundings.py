@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from tracer.packet import Address
 from tracer.topology.mode import mode_of
 from tracer.trace import Hop, Outcome, Place, StackKind, Trace
 from tracer.unopened import firsts, items_of, seen
@@ -26,11 +27,12 @@ def surroundings(cluster: Cluster, traced: Trace) -> dict[str, Any]:
     *ready* is None where the pod's Ready condition is absent. ``services`` has what of each Service on the way a what-if may change,
     ``policies`` the NetworkPolicies that select a pod of the answer, by ns/name, ``owners`` whose the addresses on the way are.
     """
+    asked = frozenset(address for item in items_of(traced.outcomes) for address in seen(item, _sent_to))
     return {
         "nodes": {name: _node(cluster, name) for name in sorted(_nodes(traced))},
         "pods": {name: _state(pod) for name in sorted(_pods(traced)) if (pod := _pod(cluster, name))},
         "affinity": dict(_affinity(cluster, traced)),
-        "services": {f"{s.namespace}/{s.name}": _service(s, traced) for s in _services(cluster, traced)},
+        "services": {f"{s.namespace}/{s.name}": _service(s, asked) for s in _services(cluster, traced)},
         "owners": owners(cluster, traced, _hops(traced), _ends(traced)),
         "policies": {name: found for name in sorted(_pods(traced)) if (found := _policies(cluster, name))},
     }
@@ -48,6 +50,11 @@ def _ends(traced: Trace) -> Iterator[Place]:
 
 def _destination(outcome: Outcome) -> Place | None:
     return outcome.destination
+
+
+def _sent_to(outcome: Outcome) -> tuple[Address, ...]:
+    """Return the address that the client sends to, none where nothing is sent."""
+    return tuple(hop.packet_in.destination for hop in outcome.hops[:1])
 
 
 def _nodes(traced: Trace) -> set[str]:
@@ -88,9 +95,8 @@ def _services(cluster: Cluster, traced: Trace) -> Iterator[Service]:
             yield service
 
 
-def _service(service: Service, traced: Trace) -> dict[str, object]:
-    """What of a Service a what-if may change. *inside*: it was asked for by a cluster IP."""
-    asked = {hop.packet_in.destination for outcome in traced.outcomes for hop in outcome.hops[:1]}
+def _service(service: Service, asked: frozenset[Address]) -> dict[str, object]:
+    """What of a Service a what-if may change. *inside*: it was *asked* for by a cluster IP."""
     return {
         "type": service.type.value,
         "external": service.external_traffic_policy.value,
