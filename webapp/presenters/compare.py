@@ -280,9 +280,9 @@ def _marked(drawn: Drawing | None, other: Drawing | None, words: str, prefix: st
         return replace(drawn, prefix=prefix, name=name)
     have = {_box_key(box) for box in other.boxes}
     boxes = tuple(box if _box_key(box) in have else _only(box, words) for box in drawn.boxes)
-    values = {(segment.css.split()[0], segment.value) for segment in other.tape.segments}
+    values = {(segment.css.split()[0], segment.whole) for segment in other.tape.segments}
     segments = tuple(
-        segment if (segment.css.split()[0], segment.value) in values or not segment.value else replace(segment, css=f"{segment.css} only")
+        segment if (segment.css.split()[0], segment.whole) in values else replace(segment, css=f"{segment.css} only")
         for segment in drawn.tape.segments
     )
     return replace(drawn, boxes=boxes, tape=replace(drawn.tape, segments=segments), prefix=prefix, name=name)

@@ -12,6 +12,7 @@ from tracer.packet import Protocol, endpoint_text, host_text
 from tracer.values import dataclass
 
 Json = Mapping[str, Any]
+_SIDES = ("source", "source_port", "source_port_random", "destination", "destination_port")
 FIELDS = ("source", "source_port", "destination", "destination_port", "protocol", "mark")
 
 
@@ -71,8 +72,7 @@ def journey(outcome: Json, lookups: Sequence[Json] = ()) -> tuple[Moment, ...]:
     asked = [s for s in stations if s["kind"] == "dns"]
     found = [_asked(station, lookups) for station in asked]
     found += _moments([s for s in stations if not s.get("reply") and s not in asked], there)
-    sent = next((moment.before for moment in found if moment.before), {})
-    found += _moments([s for s in stations if s.get("reply")], [_answering(hop, sent) for hop in back])
+    found += _moments([s for s in stations if s.get("reply")], [_answering(hop, there) for hop in back])
     return tuple(found)
 
 
@@ -95,26 +95,36 @@ def _asked(station: Json, lookups: Sequence[Json]) -> Moment:
     )
 
 
-def _answering(hop: Json, sent: Json) -> Json:
-    """Return a hop of the way back with words for the port that it answers to: the client's own, or the one the kernel drew."""
+def _answering(hop: Json, there: Sequence[Json]) -> Json:
+    """Return a hop of the way back with words for the ports that it answers to: those from which the way *there* was sent.
 
-    def worded(packet: Json) -> Json:
-        if packet.get("destination_port") is not None or not sent:
+    The stack that sent a packet on with another port takes the answer to that one, and gives it the port that the packet came with.
+    """
+
+    def worded(packet: Json, sent: Sequence[Json]) -> Json:
+        if packet.get("destination_port") is not None:
             return packet
-        own = packet.get("destination") == sent.get("source")
-        return {**packet, "destination_port": shown(sent, "source_port") if own else "random"}
+        port = next((shown(one, "source_port") for one in sent if one.get("source") == packet.get("destination")), "random")
+        return {**packet, "destination_port": port}
 
-    return {**hop, "packet_in": worded(hop["packet_in"]), "packet_out": worded(hop["packet_out"])}
+    same = [one for one in there if one.get("stack") == hop.get("stack")]
+    last = [packet for one in reversed(there) for packet in (one["packet_out"], one["packet_in"])]
+    taken = worded(hop["packet_in"], [*(one["packet_out"] for one in reversed(same)), *last])
+    given = worded(hop["packet_out"], [*(one["packet_in"] for one in same), *reversed(last)])
+    return {**hop, "packet_in": taken, "packet_out": given}
 
 
 def _moments(stations: Sequence[Json], hops: Sequence[Json]) -> Iterator[Moment]:
     packet: dict[str, Any] = {}
-    hop_at = -1
+    hop_at, came = -1, packet
     for place, station in enumerate(stations):
         hop: Json = hops[station["hop"]] if station["hop"] < len(hops) else {}
         if station["hop"] != hop_at and hop:
-            packet, hop_at = dict(hop["packet_in"]), station["hop"]
-        before = dict(packet)
+            came, packet, hop_at = packet, dict(hop["packet_in"]), station["hop"]
+            # A process between the two answers on a connection of its own: what came to it is another packet.
+            before = packet | {name: came[name] for name in _SIDES if name in came}
+        else:
+            before = dict(packet)
         steps = tuple(hop["steps"][i] for i in station.get("steps", ()) if i < len(hop.get("steps") or ()))
         # Where one rule draws and rewrites, the draw is told first and changes nothing yet.
         for step in steps if station["kind"] != "pick" else ():

@@ -13,12 +13,17 @@ ROW_HEIGHT = 23.0
 MARK_HEIGHT = 19.0
 GAP = 2.5
 NOTCH = 7.0
+LEAST = 16.0
+"""How much of a ribbon each piece has at least, in the picture's units: none is left out."""
 MONO, UI = 7.28, 5.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """One piece of a ribbon: *css* says side and state, *step* where it begins, *points* its outline."""
+    """One piece of a ribbon: *css* says side and state, *step* where it begins, *points* its outline.
+
+    *value* and *owner* are written on it as far as there is room; *whole* has both.
+    """
 
     css: str
     step: int
@@ -27,6 +32,7 @@ class Segment:
     text_y: float
     value: str
     owner: str
+    whole: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +108,18 @@ def pieces(moments: Sequence[Moment], side: str) -> list[tuple[int, Json]]:
     return found
 
 
+def starts(places: Sequence[float], width: float) -> list[float]:
+    """Return where a ribbon's pieces begin: at their *places* along it, moved as far as each needs to be seen, in their order."""
+    found = [0.0]
+    for place in places[1:]:
+        found.append(max(place, found[-1] + LEAST))
+    room = width
+    for at in range(len(found) - 1, 0, -1):
+        room -= LEAST
+        found[at] = min(found[at], max(room, 0.0))
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class _Ribbon:
     """Draws ribbons: *place* gives the x of a step, *width* is the picture's, *owners* are those of addresses."""
@@ -115,7 +133,8 @@ class _Ribbon:
         forward, label = not original, "src" if side == "source" else "dst"
         original = original or side_text(moments[0].before, side)
         cut = pieces(moments, side)
-        begins = [0.0 if forward else self.width, *(self.place(step) for step, _ in cut[1:])]
+        along = starts([self.place(step) if forward else self.width - self.place(step) for step, _ in cut], self.width)
+        begins = [x if forward else self.width - x for x in along]
         found = []
         for at, (step, packet) in enumerate(cut):
             value, first, last = side_text(packet, side), at == 0, at == len(cut) - 1
@@ -123,8 +142,6 @@ class _Ribbon:
             x0, x1 = (begins[at], end) if forward else (end, begins[at])
             x0 += 0 if (forward and first) or (not forward and last) else GAP - (NOTCH if forward else 0)
             x1 -= 0 if (forward and last) or (not forward and first) else GAP - (0 if forward else NOTCH)
-            if x1 - x0 < 14:
-                continue
             state = "orig" if value == original else "new"
             text, owner = f"{label} {value}" if first else value, self.owners.get(str(packet.get(side)), "")
             opens = {"open_start": forward and not first, "open_end": not forward and not first}
@@ -140,15 +157,14 @@ def _segment(
         points = [(x0, y), (x1 - t, y), (x1, y + h / 2), (x1 - t, y + h), (x0, y + h)] + ([(x0 + t, y + h / 2)] if open_start else [])
     else:
         points = [(x0 + t, y), (x1, y), *([(x1 - t, y + h / 2)] if open_end else []), (x1, y + h), (x0 + t, y + h), (x0, y + h / 2)]
-    room = x1 - x0 - 24
+    room, whole = x1 - x0 - 24, f"{value} {owner}".strip()
     if len(value) * MONO > room:
         value, owner = "", ""
     elif len(value) * MONO + 7 + len(owner) * UI > room:
         owner = ""
     outline = " ".join(f"{px:.1f},{py:.1f}" for px, py in points)
-    return Segment(
-        css=css, step=step, points=outline, text_x=x0 + (14 if open_start or not forward else 12), text_y=y + 15.5, value=value, owner=owner
-    )
+    text_x = x0 + (14 if open_start or not forward else 12)
+    return Segment(css=css, step=step, points=outline, text_x=text_x, text_y=y + 15.5, value=value, owner=owner, whole=whole)
 
 
 def _marks(moments: Sequence[Moment], place: Place, y: float) -> list[MarkSegment]:
