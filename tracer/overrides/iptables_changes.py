@@ -20,6 +20,7 @@ from tracer.netfilter.rule_text import parse_rule, strip_counters
 from tracer.patterns import pattern
 
 _COMMENT = pattern(r' -m comment --comment (?:"[^"]*"|\S+)')
+_ABOUT = pattern(r' --comment "([^\s"/]+/[^\s"]+)')
 _TARGET = pattern(r" -[jg] (\S+)")
 _OWN_CHAINS = frozenset(
     (
@@ -129,15 +130,40 @@ class _Changing:
         self._numbers[table, chain] = [held.pop(_bare(text), 0) or self._add(text) for text in after]
 
     def _single(self, table: str, chain: str, before: Sequence[str], after: Sequence[str]) -> None:
-        """Take single rules away and put others in: the kernel's chains get them in front, others before what must be the last rule."""
+        """Take single rules away and put others in: one that asks the same and leads elsewhere stands where the other stood.
+
+        The kernel's chains get the rest in front, others beside the rules of the same port of a Service, or before what must be the last.
+        """
         was, now = set(before), set(after)
         numbers = self._recorded(table, chain)
-        for place in sorted(self._places(numbers, [text for text in before if text not in now]), reverse=True):
+        gone = sorted(self._places(numbers, [text for text in before if text not in now]), reverse=True)
+        there = {_bare(self._text(number)) for place, number in enumerate(numbers) if place not in gone}
+        new = [text for text in after if text not in was and _bare(text) not in there]
+        asking = {_question(self._text(numbers[place])): place for place in gone}
+        for text in list(new):
+            if (place := asking.pop(_question(text), None)) is not None:
+                numbers[place] = self._add(text)
+                gone.remove(place)
+                new.remove(text)
+        for place in gone:
             del numbers[place]
-        there = {_bare(self._text(number)) for number in numbers}
-        came = [self._add(text) for text in after if text not in was and _bare(text) not in there]
+        if before and chain not in CHAINS_OF_TABLE.get(table, ()):
+            new = self._beside(numbers, after, new)
+        came = [self._add(text) for text in new]
         at = 0 if chain in CHAINS_OF_TABLE.get(table, ()) else self._last(numbers)
         self._numbers[table, chain] = [*numbers[:at], *came, *numbers[at:]]
+
+    def _beside(self, numbers: list[int], after: Sequence[str], new: Sequence[str]) -> list[str]:
+        """Put rules where they stand among those that kube-proxy writes for one port of a Service; return those of which none is there."""
+        bare, left = [_bare(self._text(number)) for number in numbers] if new else [], []
+        for text in new:
+            place = _place_beside(bare, after, text)
+            if place is None:
+                left.append(text)
+            else:
+                bare.insert(place, _bare(text))
+                numbers.insert(place, self._add(text))
+        return left
 
     def _last(self, numbers: Sequence[int]) -> int:
         """Where the rule stands that must be the last one; behind all rules where there is none."""
@@ -209,6 +235,33 @@ def _first_places(texts: Iterable[str]) -> Mapping[str, int]:
     for place, text in enumerate(texts):
         found.setdefault(text, place)
     return found
+
+
+def _place_beside(bare: Sequence[str], after: Sequence[str], text: str) -> int | None:
+    """Where *text* goes among the rules *bare*: behind the one before it of the same port of a Service, else in front of the next one.
+
+    Rules that say nothing of a Service's port (IPVS mode's, about sets of all Services) are of one kind, too: their order counts.
+    """
+    subject, at = _subject(text), after.index(text)
+    for step, offset in ((-1, 1), (1, 0)):
+        other = at + step
+        while 0 <= other < len(after) and _subject(after[other]) == subject:
+            wanted = _bare(after[other])
+            if wanted in bare:
+                return bare.index(wanted) + offset
+            other += step
+    return None
+
+
+def _subject(text: str) -> str:
+    """The port of a Service that a rule is said to be about; "" where it says none."""
+    found = _ABOUT.search(text)
+    return found[1] if found is not None else ""
+
+
+def _question(text: str) -> str:
+    """What a rule asks, without where it leads and what is said of it."""
+    return _TARGET.sub("", _bare(text))
 
 
 def _bare(text: str) -> str:
