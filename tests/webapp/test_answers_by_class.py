@@ -18,6 +18,7 @@ from tracer.trace import Outcome
 from tracer.unopened import items_of
 from webapp.answering.document import Answer, document
 from webapp.answering.outcome_dicts import OutcomeDicts, firsts, plain
+from webapp.answering.stored_outcomes import StoredOutcomes, for_storing, from_stored
 from webapp.answering.surroundings import surroundings
 from webapp.exports.formats import json_text
 from webapp.presenters.page import trace_page
@@ -106,6 +107,52 @@ def test_what_is_stored_of_a_comparison_is_whole_on_both_sides() -> None:
     held = answered("web", POD).document
     stored = plain(held | {"compared": {"before": answered("web", EXTERNAL).document, "same": False}})
     assert json.loads(json.dumps(stored)) == stored
+
+
+@lru_cache(maxsize=8)
+def stored_and_whole(name: str, question: tuple[str, str]) -> tuple[Answer, Answer]:
+    """The answer as another process reads it, and as it is written out."""
+    document = answered(name, question).document
+    return Answer(from_stored(json.loads(json.dumps(for_storing(document))))), Answer(plain(document))
+
+
+@pytest.mark.parametrize(("name", "question"), CASES)
+def test_another_process_reads_the_same_outcomes(name: str, question: tuple[str, str]) -> None:
+    stored, whole = stored_and_whole(name, question)
+    document = answered(name, question).document
+    held, wanted = stored.answer["outcomes"], document["answer"]["outcomes"]
+    assert isinstance(held, StoredOutcomes)
+    assert [json.dumps(one) for one in held] == [json.dumps(one) for one in whole.answer["outcomes"]]
+    assert held.odds == wanted.odds
+    for place in range(len(held)):
+        hop, steps = held.drawn(place)
+        assert (held.like(place), held.end(place), hop, list(steps)) == (
+            wanted.like(place),
+            wanted.end(place),
+            wanted.drawn(place)[0],
+            json.loads(json.dumps(wanted.drawn(place)[1])),
+        )
+    assert plain(stored.document) == json.loads(json.dumps(whole.document))
+
+
+@pytest.mark.parametrize("more", [{}, {"step": 6}, {"seed": 4}, {"expand": ("all",), "find": "web-1"}], ids=str)
+@pytest.mark.parametrize(("name", "question"), [("web", EXTERNAL), ("dropping", EXTERNAL)])
+def test_another_process_shows_the_same_page(name: str, question: tuple[str, str], more: dict[str, object]) -> None:
+    stored, whole = stored_and_whole(name, question)
+    query = TraceQuery(source=parse_source(question[0]), destination=parse_destination(question[1]), **more)  # type: ignore[arg-type]
+    assert trace_page(stored, query, "/c/x/trace") == trace_page(whole, query, "/c/x/trace")
+    assert json_text(stored, query) == json_text(whole, query)
+
+
+def test_what_is_stored_has_what_is_shared_once() -> None:
+    document = answered("web", EXTERNAL).document
+    assert len(json.dumps(for_storing(document))) * 3 < len(json.dumps(plain(document)))
+
+
+def test_both_sides_of_a_comparison_are_read_again() -> None:
+    document = answered("web", POD).document
+    both = document | {"compared": {"before": answered("web", EXTERNAL).document, "same": False}}
+    assert plain(from_stored(json.loads(json.dumps(for_storing(both))))) == json.loads(json.dumps(plain(both)))
 
 
 LOOKS = [

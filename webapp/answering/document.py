@@ -21,7 +21,7 @@ from tracer.limits import TOLD
 from tracer.told_odds import told
 from tracer.trace import Outcome, Trace
 from tracer.unopened import firsts, items_of
-from webapp.answering.outcome_dicts import OutcomeDicts
+from webapp.answering.outcome_dicts import OutcomeDicts, SomeOpened
 from webapp.answering.sample import odds_of, sampled
 
 Json = Mapping[str, Any]
@@ -139,7 +139,7 @@ def as_told(answer: Json, *, expand: bool) -> Json:
     if "classes" not in answer:
         return {**answer, "outcomes": list(answer["outcomes"])}
     outcomes = answer["outcomes"]
-    if isinstance(outcomes, OutcomeDicts) and (expand or len(outcomes) <= TOLD):
+    if isinstance(outcomes, SomeOpened) and (expand or len(outcomes) <= TOLD):
         outcomes = outcomes.whole()
     odds: dict[int, Mapping[str, object]] = {}
     if len(outcomes) > TOLD and not expand:

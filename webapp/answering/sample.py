@@ -9,7 +9,7 @@ from typing import Any
 
 from tracer.probability import rounded
 from tracer.told_odds import read_odds, told
-from webapp.answering.outcome_dicts import OutcomeDicts
+from webapp.answering.outcome_dicts import SomeOpened
 
 Json = Mapping[str, Any]
 
@@ -39,4 +39,4 @@ def place_of_sample(shares: Sequence[Fraction], seed: int) -> int:
 
 def odds_of(outcomes: Sequence[Json]) -> Sequence[Fraction]:
     """Return the exact odds of a document's *outcomes*."""
-    return outcomes.odds if isinstance(outcomes, OutcomeDicts) else read_odds(outcomes)
+    return outcomes.odds if isinstance(outcomes, SomeOpened) else read_odds(outcomes)

@@ -10,7 +10,7 @@ from tracer.override_words import FIELD as OVERRIDES
 from webapp import __version__
 from webapp.answering.comparison import differing
 from webapp.answering.document import Answer, AnswerCache, document
-from webapp.answering.outcome_dicts import plain
+from webapp.answering.stored_outcomes import for_storing, from_stored
 from webapp.answering.surroundings import surroundings
 from webapp.models import LiveSource, Snapshot
 from webapp.questions import sources
@@ -102,7 +102,7 @@ def _stored(row: Snapshot, question: str, key: tuple[str, ...]) -> Answer | None
         document = stored_answers.get(row.digest, question)
         if document is None:
             return None
-        found = Answer(document)
+        found = Answer(from_stored(document))
         _kept.put(key, found)
         return found
 
@@ -115,7 +115,7 @@ def _store(row: Snapshot, question: str, found: Answer) -> None:
 
 def _put_while_there(digest: str, question: str, found: Answer) -> bool:
     """Store the answer, unless its snapshot was deleted while it was worked out: then nothing of it is left."""
-    if not stored_answers.put(digest, question, plain(found.document)):
+    if not stored_answers.put(digest, question, for_storing(found.document)):
         return False
     if Snapshot.objects.filter(digest=digest).exists():
         return True
