@@ -1,4 +1,5 @@
 // Keys: left and right step, up and down go to the sibling box, Home and End to the ends, Enter opens. One Tab stop for the picture.
+// The list of steps is one Tab stop, too: up and down go to the step before and behind, and take it.
 import { current, showStep, stepLink, total } from "./parts.js";
 import { letters } from "./settings.js";
 
@@ -9,6 +10,7 @@ async function go(n, focusNode) {
   if (to === current()) return;
   await showStep(stepLink(to).getAttribute("href"), { push: false });
   if (focusNode) nodeOf(to)?.focus();
+  else if (document.activeElement?.closest("#steps")) stepLink(to)?.focus();
 }
 
 function sibling(node, down) {
@@ -24,6 +26,11 @@ document.addEventListener("keydown", (event) => {
   const node = event.target.closest?.("#g .nodes > .n");
   const key = event.key;
   if (node && (key === "ArrowUp" || key === "ArrowDown")) { event.preventDefault(); sibling(node, key === "ArrowDown"); return; }
+  if (event.target.closest?.("#steps") && (key === "ArrowUp" || key === "ArrowDown")) {
+    event.preventDefault();
+    go(current() + (key === "ArrowDown" ? 1 : -1), null);
+    return;
+  }
   if (key === "ArrowRight" || key === "ArrowLeft") {
     // On the scrolling frame itself the arrows scroll.
     if (event.target.closest?.(".canvas, .scroll") && !node) return;

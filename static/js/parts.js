@@ -59,9 +59,15 @@ export function mark() {
   for (const link of document.querySelectorAll("#steps a[data-step]")) {
     Number(link.dataset.step) === n ? link.setAttribute("aria-current", "step") : link.removeAttribute("aria-current");
   }
+  rove(n);
   keepStep(n);
   playhead(n);
   reveal(n);
+}
+
+// One Tab stop for the list of steps; without scripts every step is one.
+function rove(n) {
+  for (const link of document.querySelectorAll("#steps a[data-step]")) link.setAttribute("tabindex", Number(link.dataset.step) === n ? "0" : "-1");
 }
 
 // What else on the page leads somewhere with a step, or sends one: other views, folds, files, the frozen link.
@@ -137,10 +143,10 @@ document.addEventListener("htmx:afterSettle", (event) => {
   if (!trace || event.detail.target?.id !== "trace") return;
   document.title = trace.dataset.title;
   document.getElementById("errors")?.focus();
-  if (inspector()) { reveal(current()); playhead(current()); }
+  if (inspector()) { rove(current()); reveal(current()); playhead(current()); }
 });
 document.addEventListener("hopline:morphed", () => { if (inspector()) mark(); });
 document.addEventListener("htmx:beforeRequest", () => document.getElementById("trace")?.setAttribute("aria-busy", "true"));
 document.addEventListener("htmx:afterRequest", () => document.getElementById("trace")?.removeAttribute("aria-busy"));
 
-if (inspector()) { reveal(current()); playhead(current()); }
+if (inspector()) { rove(current()); reveal(current()); playhead(current()); }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from fractions import Fraction
 from typing import Any
 
@@ -122,6 +123,7 @@ class TracePage:
     also: tuple[AlsoWay, ...]
     title: str
     question: str
+    printed: str
     affinity: Mapping[str, int]
     follow: str
     facts: str
@@ -236,6 +238,7 @@ def _words(looked: _Looked) -> dict[str, Any]:
         "also": also_ways(looked.outcome),
         "title": _title(shown.answer, said),
         "question": " → ".join(_ends(shown.answer)),
+        "printed": _printed(shown),
         "is_sketch": bool(shown.answer.get("origin")),
         "facts": facts(said.whole, looked.paths),
         "legend": legend(
@@ -442,6 +445,16 @@ def _ends(answer: Json) -> tuple[str, str]:
     service = to.get("service")
     host = f"{service['namespace']}/{service['name']}" if service else host_text(to["host"])
     return str(source), f"{host}:{to['port']}" if to.get("port") else host
+
+
+def _printed(shown: Answer) -> str:
+    """Return what a sheet of paper has to say by itself: what was asked, of which cluster, and of when its record is."""
+    source, to = _ends(shown.answer)
+    snapshot = shown.document.get("snapshot", {})
+    taken = str(snapshot.get("taken_at") or "")
+    when = f"as of {datetime.fromisoformat(taken):%Y-%m-%d %H:%M:%S %Z}".strip() if taken else "of no recorded time"
+    kind, protocol = shown.answer["query"]["from"]["kind"], str(shown.answer["query"]["protocol"]).upper()
+    return f"From {kind} {source} to {to}, {protocol}. Cluster {snapshot.get('name') or 'without a name'}, {when}."
 
 
 def _title(answer: Json, said: Verdict) -> str:
