@@ -370,3 +370,19 @@ def test_scripts_styles_and_pages_stay_small(page: Page) -> None:
     assert 0 < sizes["js"] <= 40_000
     assert 0 < sizes["css"] <= 12_000
     assert len(gzip.compress(response.body())) <= 30_000
+
+
+def test_steps_have_words_the_caption_is_whole_and_one_player_plays(quiet: Page) -> None:
+    opened(quiet)
+    expect(quiet.locator("#tl-play")).to_be_visible()
+    expect(quiet.locator("#play")).to_be_hidden()
+    quiet.get_by_text("All 12 steps in words").click()
+    expect(quiet.locator(".tl-all button")).to_have_count(12)
+    quiet.get_by_role("button", name="5 public-api switched to externalTrafficPolicy Local").last.click()
+    expect(quiet.locator("#tl-title")).to_have_text("public-api switched to externalTrafficPolicy Local")
+    shown = quiet.evaluate(
+        "(({ scrollWidth, clientWidth, scrollHeight, clientHeight }) => [scrollWidth - clientWidth, scrollHeight - clientHeight])"
+        "(document.getElementById('tl-title'))"
+    )
+    assert shown == [0, 0]
+    assert quiet.evaluate("getComputedStyle(document.getElementById('tl-title')).textOverflow") == "clip"

@@ -21,9 +21,6 @@ from webapp.reading.same_reading import as_kept, is_same
 
 _KINDS = moving(Follows.SERVICE_RULES)
 _RULES = frozenset(file.name for file in READ if file.prints_rules)
-_WAYS = frozenset(file.name for file in READ if file.follows_events) - _RULES
-"""Addresses, links and routes: with every pod one of each comes and goes."""
-_MOVING = moving(Follows.SERVICE_RULES, Follows.WAYS)
 _RACE_SECONDS, _TOLD_EVERY = 70.0, 8.0
 """So long after the last change of an object rules that are still the old ones are told so often …"""
 _TOLD_LATER_EVERY = 50.0
@@ -48,7 +45,7 @@ class NodeFiles:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._nodes: dict[str, dict[str, Any]] = {}
-        self._changed_at = self._moved_at = 0.0
+        self._changed_at = 0.0
         self._times: dict[str, dict[str, _Times]] = {}
         self._gone: dict[str, float] = {}
         self.is_changed = False
@@ -65,15 +62,13 @@ class NodeFiles:
         return dict(self._nodes)
 
     def note(self, changes: Iterable[StoredChange]) -> None:
-        """Note when the objects that rules are made of last changed, and those that addresses and routes follow."""
+        """Note when the objects that rules are made of last changed."""
         for change in changes:
             parsed = parse_path(change.path)
             if not isinstance(parsed, ObjectPath):
                 continue
             if parsed.kind in _KINDS:
                 self._changed_at = max(self._changed_at, change.seen_at)
-            if parsed.kind in _MOVING:
-                self._moved_at = max(self._moved_at, change.seen_at)
 
     def take(self, reading: NodeRead) -> Sequence[StoredChange]:
         """Take one reading; return what of it is news: nothing of a node that went while it was read."""
@@ -81,7 +76,8 @@ class NodeFiles:
             return ()
         known = self._nodes.get(reading.node, {})
         told: dict[str, dict[str, Any]] = dict(known.get("files", {}))
-        void = {file.name for file in reading.files if self._is_void(file, told.get(file.name, {}), reading)}
+        # A reading that fails leaves what was read before, with its age. Of later pods old routes know nothing: the engine says so.
+        void = {file.name for file in reading.files if file.is_lacking}
         changes = [change for file in reading.files if (change := self._file(reading.node, file, is_void=file.name in void))]
         for file in reading.files:
             told[file.name] = _said(file, {} if file.name in void else told.get(file.name, {}))
@@ -121,16 +117,6 @@ class NodeFiles:
         else:
             del self._gone[reading.node]
         return is_gone
-
-    def _is_void(self, file: FileRead, known: dict[str, Any], reading: NodeRead) -> bool:
-        """Return whether nothing is left of a file that could not be read: its program is not there any more, or what it printed before
-        is of before the cluster changed. Routes without the new pods would lead their packets astray; unknown is an answer.
-
-        Rules say how old they are and stay; and a node that does not answer at all (*reading*'s error) says nothing of its program.
-        """
-        if file.content is not None or file.is_lacking:
-            return file.is_lacking
-        return file.name in _WAYS and not reading.error and known.get("read_at", file.read_at) < self._moved_at
 
     def _file(self, node: str, file: FileRead, *, is_void: bool) -> StoredChange | None:
         path = str(FilePath(node=node, name=file.name))

@@ -26,7 +26,6 @@ from webapp.recorded_api.resources import RESOURCES
 _LEAD = 0.3
 _APART = 0.05
 _MOST_OF_THE_WINDOW = 0.5
-_CHANGING = frozenset(file.name for file in (*node_files.READ, node_files.CONNTRACK) if file.follows_events or file is node_files.CONNTRACK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,13 +121,12 @@ class Timeline:
     def node_file(self, node: str, name: str, position: float, *, lag: float) -> bytes | None:
         """Return a node's file at *position*: rules follow the last event of their step by *lag* seconds. None: there is none.
 
-        NB: what changes with the cluster and was read before the first step only (no step has it) is true until something happens:
-        after that nobody knows what the program would have printed.
+        A file that no step has is what it was at the start. NB: connections are not: those of the start are over when something happened.
         """
         settled = [s.number for s in self.steps if min(s.last_event + lag, s.position) <= position]
         content = self.node_files.get(node, {}).get(name)
         recorded = self.files_after.get((node, name), ())
-        if not recorded and name in _CHANGING and any(event.at <= position for event in self.events[:1]):
+        if not recorded and name == node_files.CONNTRACK.name and any(event.at <= position for event in self.events[:1]):
             return None
         for number, after in recorded:
             if settled and number <= settled[-1]:

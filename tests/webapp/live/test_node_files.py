@@ -9,6 +9,7 @@ import pytest
 from webapp.live.node_files import NodeFiles
 from webapp.live.store import Store
 from webapp.reading.changes import FileRead, NodeRead
+from webapp.reading.same_reading import as_kept
 
 OLD, NEW = b"*nat\n-A X -j OLD\nCOMMIT\n", b"*nat\n-A X -j NEW\nCOMMIT\n"
 PATH = "nodes/n1/iptables-save.txt"
@@ -165,31 +166,20 @@ def test_a_program_that_is_not_there_any_more_leaves_nothing() -> None:
     assert files.to_dict()["n1"]["lacking"] == ["iptables-save.txt"]
 
 
-@pytest.mark.parametrize(
-    ("name", "kind", "ended", "is_left"),
-    [
-        ("ip-route.json", "Pod", "", False),
-        ("ip-addr.json", "EndpointSlice", "", False),
-        # The node did not answer: its routes are as good as they were.
-        ("ip-route.json", "Pod", "ip: The program did not end within 20 s.", True),
-        # They follow nothing, or say themselves how old they are.
-        ("ip-route.json", "Namespace", "", True),
-        ("sysctl.txt", "Pod", "", True),
-        ("iptables-save.txt", "Pod", "", True),
-    ],
-)
-def test_routes_of_before_a_change_that_cannot_be_read_any_more_are_unknown(name: str, kind: str, ended: str, is_left: bool) -> None:
+@pytest.mark.parametrize("name", ["ip-route.json", "ip-addr.json", "ip-link.json", "sysctl.txt", "iptables-save.txt"])
+@pytest.mark.parametrize("kind", ["Pod", "EndpointSlice", "Namespace"])
+@pytest.mark.parametrize("ended", ["", "ip: The program did not end within 20 s."])
+def test_a_reading_that_fails_after_a_change_leaves_the_good_one_and_its_age(name: str, kind: str, ended: str) -> None:
     store = Store()
     files = NodeFiles(store)
     files.take(read(OLD, 1.0, name=name))
-    failed = FileRead(name=name, content=None, error="ip ended with 2", read_at=4.0)
-    assert files.take(NodeRead(node="n1", pod="kube-system/p", files=(failed,), read_at=4.0, seconds=0.1)) == ()
     change = store.apply(kind, kind, "ADDED", {"metadata": {"namespace": "a", "name": "b"}}, seen_at=5.0)
     files.note([change] if change else [])
-    changes = files.take(NodeRead(node="n1", pod="kube-system/p", files=(failed,), error=ended, read_at=6.0, seconds=0.1))
-    assert [(c.before, c.after) for c in changes] == ([] if is_left else [(OLD, None)])
+    failed = FileRead(name=name, content=None, error="ip ended with 2", read_at=6.0)
+    assert files.take(NodeRead(node="n1", pod="kube-system/p", files=(failed,), error=ended, read_at=6.0, seconds=0.1)) == ()
+    assert store[f"nodes/n1/{name}"] == as_kept(name, OLD)
     found = files.to_dict()["n1"]
-    assert found["files"][name] == {"error": "ip ended with 2", "seconds": 0.0} | ({"read_at": 1.0, "bytes": len(OLD)} if is_left else {})
+    assert found["files"][name] == {"read_at": 1.0, "bytes": len(OLD), "error": "ip ended with 2", "seconds": 0.0}
     assert found["lacking"] == []
 
 

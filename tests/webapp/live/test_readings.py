@@ -372,7 +372,7 @@ def test_rules_are_read_through_the_api_server_and_follow_the_objects() -> None:
         assert told["error"] == ""
         assert "nft-ruleset.json" in told["lacking"]
         assert told["files"]["nft-ruleset.json"]["error"] == "The container has no program nft."
-        assert node_file(it.source, "shop-worker", "ip-route.json") is None
+        assert node_file(it.source, "shop-worker", "ip-route.json") == timeline.node_file("shop-worker", "ip-route.json", 0.0, lag=0.0)
 
 
 @pytest.mark.django_db(transaction=True)

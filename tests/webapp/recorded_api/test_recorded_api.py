@@ -133,14 +133,14 @@ def test_programs_print_the_recording_of_the_moment() -> None:
             assert printed.stdout == shop.files()[f"step-{step.number:02}/{node}.iptables-save.txt"]
 
 
-def test_what_was_read_before_the_first_step_only_is_not_told_after_it() -> None:
+def test_what_no_step_has_is_what_it_was_at_the_start_but_for_connections() -> None:
     api = RecordedApi(shop.timeline())
-    api.advance_to(shop.timeline().events[0].at)
-    assert api.run("shop-worker", ("ip", "-j", "route", "show", "table", "all")) is None
-    assert api.run("shop-worker", ("ip6tables-save",)) is None
-    assert api.run("shop-worker", ("sysctl", "-a")).stdout == shop.files()["base/nodes/shop-worker/sysctl.txt"]
-    api.advance_to(0)
-    assert api.run("shop-worker", ("ip6tables-save",)).stdout == shop.files()["base/nodes/shop-worker/ip6tables-save.txt"]
+    for at in (0.0, shop.timeline().events[0].at, shop.timeline().length):
+        api.advance_to(at)
+        assert api.run("shop-worker", ("ip6tables-save",)).stdout == shop.files()["base/nodes/shop-worker/ip6tables-save.txt"]
+        routes = api.run("shop-worker", ("ip", "-j", "route", "show", "table", "all"))
+        assert routes.stdout == shop.files()["base/nodes/shop-worker/ip-route.json"]
+    assert api.run("shop-worker", ("conntrack", "-L", "-o", "extended")) is None
 
 
 @pytest.mark.parametrize("argv", [("nft", "-j", "list", "ruleset"), ("sh", "-c", "id"), ("cat", "/etc/resolv.conf"), ()])
