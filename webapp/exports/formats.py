@@ -19,7 +19,7 @@ from django.template.loader import render_to_string
 from django.utils.html import escape
 
 from tracer.carriers_folded import carriers_folded
-from tracer.graph import Box, BoxKind, EdgeKind, Graph, build, most_likely, named
+from tracer.graph import Box, BoxKind, EdgeKind, Graph, build, named
 from tracer.odds_text import odds_text
 from tracer.patterns import pattern
 from webapp.answering.document import Answer, as_told
@@ -28,7 +28,7 @@ from webapp.presenters.assumed import assumed_lines
 from webapp.presenters.drawing import drawing
 from webapp.presenters.journey import Moment, journey, side_text
 from webapp.presenters.page import trace_page
-from webapp.presenters.verdict import verdict
+from webapp.presenters.verdict import path_to_show, verdict
 from webapp.questions.trace_query import TraceQuery
 
 CONTENT_TYPES = {
@@ -73,7 +73,7 @@ def _shown(answer: Answer, query: TraceQuery) -> Answer:
 
 def _graph(answer: Answer, query: TraceQuery) -> tuple[Graph, tuple[Moment, ...]]:
     paths = answer.paths
-    followed = named(paths, query.follow) or most_likely(paths)
+    followed = named(paths, query.follow) or path_to_show(answer.answer, paths)
     graph = build(
         answer.answer,
         paths=paths,

@@ -30,7 +30,7 @@ from webapp.presenters.legend import Legend, legend
 from webapp.presenters.reasons_for import reason_url
 from webapp.presenters.shown import Shown
 from webapp.presenters.steps import StepItem, step_items
-from webapp.presenters.verdict import Verdict, unchecked, verdict
+from webapp.presenters.verdict import Verdict, path_to_show, unchecked, verdict
 from webapp.presenters.what_if import WhatIf, what_if
 from webapp.questions.trace_query import TraceQuery
 
@@ -196,7 +196,7 @@ def trace_page(answer: Answer, query: TraceQuery, path: str, before: Shown = NOT
 def _looked(answer: Answer, query: TraceQuery, path: str, before: Shown) -> _Looked:
     shown = answer if query.seed is None else answer.sample(query.seed)
     paths = shown.paths
-    followed = before.among(paths, query.follow) or most_likely(paths)
+    followed = before.among(paths, query.follow) or path_to_show(shown.answer, paths)
     if query.follow and before.path:
         query = query.but(follow=followed.id)
     outcome = shown.answer["outcomes"][followed.index]

@@ -107,6 +107,13 @@ def verdict(answer: Json, paths: Sequence[Path], followed: Path) -> Verdict:
     )
 
 
+def path_to_show(answer: Json, paths: Sequence[Path]) -> Path:
+    """Return the path to follow when none was asked for: the one on which the headline's step lies; of several the most likely one."""
+    likely = most_likely(paths)
+    told = verdict(answer, paths, likely).follow
+    return (named(paths, told) if told else None) or likely
+
+
 def _word(outcome: Json) -> str:
     reply = (outcome.get("reply") or {}).get("disposition", "delivered")
     if outcome["disposition"] == "leaves" and reply == "unknown":
