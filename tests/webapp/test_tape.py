@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import DEMO
 from tests.tracer.migration.shops import files_of
 from tracer.explain.example_queries import example_queries
+from tracer.explain.findings import diagnose
 from tracer.query import Query, query_from_dict
 from tracer.simulate import trace
 from tracer.snapshot import Snapshot
@@ -22,10 +23,11 @@ RECORDINGS = sorted(path.name for path in DEMO.iterdir() if path.is_dir())
 OWNERS = {"Service", "load balancer", "external IP", "node", "pod", "client", "outside"}
 
 
-def _answers(name: str, *queries: Query) -> Iterator[Answer]:
+def answers(name: str, *queries: Query) -> Iterator[Answer]:
+    """Yield the answers to *queries*, or to the examples, of a demonstration cluster."""
     cluster = Cluster.from_snapshot(Snapshot.from_files(files_of(name)))
     for query in queries or [example.query for example in example_queries(cluster.objects, most=30)]:
-        traced = trace(cluster, query)
+        traced = diagnose(cluster, trace(cluster, query))
         made = document(traced, cluster.snapshot, snapshot={}, engine_version="0")
         yield Answer(made | surroundings(cluster, traced))
 
@@ -41,7 +43,7 @@ def _sides(moments: list[Moment], side: str) -> Iterator[tuple[int, str, str]]:
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_it_is_the_packet_at_every_step(name: str) -> None:
     seen = 0
-    for answer in _answers(name):
+    for answer in answers(name):
         for outcome in answer.answer["outcomes"][:4]:
             moments = journey(outcome, answer.answer.get("lookups") or ())
             there = [m for m in moments if not m.reply and m.kind != "dns" and m.before]
@@ -62,7 +64,7 @@ def test_it_is_the_packet_at_every_step(name: str) -> None:
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_every_address_has_an_owner(name: str) -> None:
     found: dict[str, set[str]] = {}
-    for answer in _answers(name):
+    for answer in answers(name):
         for outcome in answer.answer["outcomes"]:
             for moment in journey(outcome, answer.answer.get("lookups") or ()):
                 for packet in (moment.before, moment.after):
@@ -76,7 +78,7 @@ def test_every_address_has_an_owner(name: str) -> None:
 def test_an_endpoint_outside_is_no_pod_in_either_row() -> None:
     client = {"kind": "pod", "namespace": "default", "name": "client-5b59cb7b48-4p52n"}
     asked = {"id": "", "from": client, "to": {"host": "10.96.251.210", "port": 8080}, "protocol": "tcp"}
-    (answer,) = _answers("shop-iptables", query_from_dict(asked))
+    (answer,) = answers("shop-iptables", query_from_dict(asked))
     moments = journey(answer.answer["outcomes"][0])
     drawn = tape(moments, lambda n: 100.0 * n, 100.0 * len(moments) + 300, 0, answer.owners)
     told = {(segment.value.split()[-1], segment.owner) for segment in drawn.segments if segment.value.endswith("8080")}
@@ -86,7 +88,7 @@ def test_an_endpoint_outside_is_no_pod_in_either_row() -> None:
 
 def test_the_reply_through_a_proxy_ends_at_the_client() -> None:
     """kube-proxy in userspace mode answers on a connection of its own: the destination becomes the client's, and not by a rule."""
-    answer = next(a for a in _answers("shop-userspace-v1.20") if a.answer["outcomes"][0].get("reply"))
+    answer = next(a for a in answers("shop-userspace-v1.20") if a.answer["outcomes"][0].get("reply"))
     moments = [m for m in journey(answer.answer["outcomes"][0]) if m.reply]
     to = [side_text(packet, "destination") for _, packet in pieces(moments, "destination")]
     assert len(to) > 1

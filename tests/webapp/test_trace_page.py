@@ -47,20 +47,6 @@ def test_ways_are_counted_as_endpoints_by_nodes_where_each_node_may_choose_each(
     assert '<h2 id="gh">3 paths</h2>' in local
 
 
-def test_the_headlines_step_lies_on_the_path_that_is_shown(client: Client, shop: Snapshot, demo: Path) -> None:
-    """A pod that calls its own Service: only the way back to itself is a hairpin, and that is the way to look at."""
-    asked = "from=pod:production/public-api-57485dc85f-8h9j9&to=svc:production/public-api:443"
-    page = client.get(f"/c/shop/trace?{asked}").content.decode()
-    step = re.search(r'data-part="(\w+)" data-step="([0-9]+)">Go to step', page)
-    assert step
-    assert step[1] == "step"  # not another path's
-    listed = re.findall(r'<span class="no">([0-9]+)</span>', page)
-    assert step[2] in listed
-    likely = re.search(r"Following the one to ([\w.-]+)", page)
-    assert likely
-    assert likely[1] == "public-api-57485dc85f-8h9j9"
-
-
 def test_an_endpoint_outside_is_not_counted_as_a_pod(client: Client, shop: Snapshot) -> None:
     asked = "from=pod:default/client-5b59cb7b48-4p52n&to=svc:legacy/mainframe:8080"
     page = client.get(f"/c/shop/trace?{asked}").content.decode()
