@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 NEAR = Fraction(1, 1 << 30)
@@ -27,6 +28,19 @@ def odds_text(share: Fraction) -> str:
     if simple and simple != 1 and abs(simple - share) <= NEAR:
         return f"{'' if abs(simple - share) < EQUAL else '≈'}{simple.numerator}/{simple.denominator}"
     return f"≈{float(share * 100):.3g}%"
+
+
+def fan_texts(shares: Sequence[Fraction]) -> tuple[str, ...]:
+    """Return the ways out of one choice in one notation: all as ``n/d`` or all in per cent, and all marked ``≈`` where one is not exact.
+
+    The kernel's 31 bits make some of equal endpoints exact and others not; the exact values are told with the steps (:func:`exact_text`).
+    """
+    texts = tuple(map(odds_text, shares))
+    if any(text.endswith("%") for text in texts):
+        return tuple(text if share in (0, 1) else f"≈{float(share * 100):.3g}%" for share, text in zip(shares, texts, strict=True))
+    if any(text.startswith("≈") for text in texts):
+        return tuple(text if share in (0, 1) or text.startswith("≈") else f"≈{text}" for share, text in zip(shares, texts, strict=True))
+    return texts
 
 
 def exact_text(share: Fraction) -> str:

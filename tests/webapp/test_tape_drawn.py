@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import zip_longest
@@ -139,3 +140,16 @@ def test_the_answers_port_is_the_one_that_the_request_was_sent_from() -> None:
                 rows = rows_of(answer, outcome["id"])
                 assert at(rows["source", False], there[-1].n) == at(rows["destination", True], back[0].n)
                 assert rows["source", False][0][1] == at(rows["destination", True], back[-1].n)
+
+
+@recorded
+def test_the_odds_of_one_choice_are_in_one_notation(name: str) -> None:
+    four = Query(source=parse_source("node:shop-worker"), destination=parse_destination("svc:production/backend-api:80"))
+    answer, fans = answer_of(cluster_of(name), four), defaultdict[str, set[str]](set)
+    page = trace_page(answer, TraceQuery(), "/c/x")
+    assert page.drawing is not None
+    for edge in page.drawing.edges:
+        if edge.text:
+            fans[edge.placed.edge.tail].add(re.sub("[0-9./]+", "", edge.text))
+    assert fans or page.conditions
+    assert all(len(kinds) == 1 for kinds in fans.values()), fans

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 
 from tracer.graph import BoxKind, EdgeKind, Graph
-from tracer.odds_text import odds_text
+from tracer.odds_text import fan_texts
 from tracer.values import dataclass
 from webapp.drawing.graph_svg import MARGIN_X, MARGIN_Y, Picture, PlacedBox, PlacedEdge, PlacedRegion, PlacedWay, picture
 from webapp.drawing.shapes import chip_words
@@ -118,6 +119,7 @@ def drawing(
     base = query.but(find="")
     boxes = tuple(_box(box, base, url, step, query.find) for box in placed.boxes)
     ways = tuple(_way(way, base, url, step) for way in placed.ways)
+    odds = _odds(graph)
     x, y = placed.place_of(step)
     reply = next((m.reply for m in moments if m.n == step), False)
     badges = sorted((_badge(box, *badge) for box in placed.boxes for badge in box.badges), key=lambda b: (b.step, b.text, b.x))
@@ -129,7 +131,7 @@ def drawing(
         height=round(ribbon.height + above + MARGIN_Y),
         graph_width=placed.width,
         regions=tuple(_region(region, query, url) for region in placed.regions),
-        edges=tuple(_edge(edge, graph) for edge in placed.edges),
+        edges=tuple(_edge(edge, graph, odds.get(edge.edge.id, "")) for edge in placed.edges),
         boxes=boxes,
         ways=ways,
         tape=ribbon,
@@ -196,12 +198,21 @@ def _way(placed: PlacedWay, query: TraceQuery, url: Url, step: int) -> DrawnWay:
     )
 
 
-def _edge(placed: PlacedEdge, graph: Graph) -> DrawnEdge:
+def _odds(graph: Graph) -> dict[str, str]:
+    """Return the odds that stand at edges, by the edge: those of one choice in one notation."""
+    fans: dict[str, list[tuple[str, Fraction]]] = {}
+    for edge in graph.edges:
+        if edge.labelled and edge.share is not None:
+            fans.setdefault(edge.tail, []).append((edge.id, edge.share))
+    texts = {tail: fan_texts([share for _, share in fan]) for tail, fan in fans.items()}
+    return {name: text for tail, fan in fans.items() for (name, _), text in zip(fan, texts[tail], strict=True)}
+
+
+def _edge(placed: PlacedEdge, graph: Graph, text: str) -> DrawnEdge:
     edge = placed.edge
     to = next(box for box in graph.boxes if box.id == edge.head)
     state = "on" if edge.on else "rp" if edge.kind is EdgeKind.REPLY else "off"
     stop = " stop" if to.kind in (BoxKind.DROP, BoxKind.REJECT) else ""
-    text = odds_text(edge.share) if edge.labelled and edge.share is not None else ""
     return DrawnEdge(placed=placed, css=f"e {edge.kind} {state}{stop}", text=text, half=len(text) * 3.5 + 4)
 
 
