@@ -43,6 +43,10 @@ def test_a_node_that_behaves_differently_is_drawn() -> None:
     odd = replace(trace.outcomes[0], findings=())
     graph = build(answer(replace(trace, outcomes=(odd, *trace.outcomes[1:]))), follow=trace.outcomes[8].id)
     assert sorted(region.total for region in graph.regions if region.kind == "node") == [1, 2]
+    balancer = next(box.id for box in graph.boxes if box.kind is BoxKind.LOAD_BALANCER)
+    fan = [edge for edge in graph.edges if edge.tail == balancer and edge.kind is not EdgeKind.REPLY]
+    assert sorted(edge.odds for edge in fan) == ["1/3", "2/3"]  # of the two that one is drawn for, the sum
+    assert sum(edge.share or 0 for edge in fan) == 1
 
 
 def test_the_followed_path_is_complete_and_numbered() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from fractions import Fraction
 
@@ -11,6 +11,7 @@ from tracer.graph.detail import common, detailed, short_chain
 from tracer.graph.fold import Nodes, Row, fold_nodes, fold_rows, squeeze
 from tracer.graph.model import Box, BoxKind, Edge, EdgeKind, Graph, Region, Way, stable_id
 from tracer.graph.paths import Json, Path, Stop, is_event, kind_of, modelled_nodes, most_likely, named, opened, paths_of
+from tracer.odds_text import fan_texts
 from tracer.trace import Disposition
 from tracer.values import dataclass
 
@@ -151,7 +152,7 @@ class _Draft:
             for one in those:
                 self._walk(row, one)
         self._reply()
-        edges = tuple(self._edge(key) for key in sorted(self.flows))
+        edges = tuple(_worded([self._edge(key) for key in sorted(self.flows)]))
         regions = self._regions()
         rows = tuple(self._row(row, those) for row, those in drawn)
         boxes = tuple(replace(box, follow=self._follow(box)) for _, box in sorted(self.boxes.items()))
@@ -282,8 +283,8 @@ class _Draft:
         sure = key not in self.unsure and self.sure
         if self.boxes[head].kind in _BEFORE_NODES:
             self.flows[key] = self._weight(tail)
-        weight = self._weight(tail)
-        share = self.flows[key] / weight if sure and weight else None
+        weight, flow = self._weight(tail), self._into_nodes(key) or self.flows[key]
+        share = flow / weight if sure and weight else None
         labelled = share is not None and share != 1
         return Edge(
             id=_edge_id(*key),
@@ -291,11 +292,18 @@ class _Draft:
             head=head,
             kind=kind,
             share=share,
-            probability=self.flows[key] if sure else None,
+            probability=flow if sure else None,
             on=key in self.on,
             labelled=labelled,
             ways=tuple(self.ways.get(key, ())),
         )
+
+    def _into_nodes(self, key: tuple[str, str]) -> Fraction | None:
+        """Return the odds of the nodes that one is drawn for, where there are others beside these; None for any other edge."""
+        tail, head = key
+        name = self.boxes[head].region.removeprefix("node:")
+        stands_for_some = self.boxes[tail].kind is BoxKind.LOAD_BALANCER and self.nodes.alike.get(name, 1) > 1
+        return self.nodes.shares[name] if stands_for_some and len(self.nodes.drawn) > 1 else None
 
     def _weight(self, box: str) -> Fraction:
         """Return the odds of reaching a box; what lies before folded nodes counts the paths that are not drawn, too."""
@@ -428,3 +436,13 @@ def _words(stop: Stop, path: Path, kind: BoxKind, *, alone: bool) -> tuple[str, 
     if stop.real_server:
         return stop.real_server, stop.subtitle
     return short_chain(stop.chain, alone=alone) or stop.title, stop.subtitle
+
+
+def _worded(edges: Sequence[Edge]) -> Iterator[Edge]:
+    """Yield *edges* with their labels: those that begin at one box in one notation."""
+    fans: dict[str, list[Edge]] = {}
+    for edge in edges:
+        if edge.labelled and edge.share is not None:
+            fans.setdefault(edge.tail, []).append(edge)
+    worded = {e.id: text for fan in fans.values() for e, text in zip(fan, fan_texts([e.share or Fraction(0) for e in fan]), strict=True)}
+    yield from (replace(edge, odds=worded.get(edge.id, "")) for edge in edges)

@@ -37,11 +37,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nodes:
-    """The nodes behind a load balancer: those drawn, and how many each stands for."""
+    """The nodes behind a load balancer: those drawn, how many each stands for, and the odds of all these together."""
 
     drawn: tuple[str, ...]
     alike: Mapping[str, int]
     total: int
+    shares: Mapping[str, Fraction]
 
 
 def fold_nodes(paths: Sequence[Path], followed: Path, *, every: bool) -> Nodes:
@@ -50,13 +51,15 @@ def fold_nodes(paths: Sequence[Path], followed: Path, *, every: bool) -> Nodes:
     for path in paths:
         groups.setdefault(path.entry, []).append(path)
     total = len(groups)
+    odds = {name: sum((path.probability for path in group), Fraction(0)) for name, group in groups.items()}
     if every or total == 1:
-        return Nodes(drawn=tuple(sorted(groups)), alike=dict.fromkeys(groups, 1), total=total)
+        return Nodes(drawn=tuple(sorted(groups)), alike=dict.fromkeys(groups, 1), total=total, shares=odds)
     alike: dict[tuple[object, ...], list[str]] = {}
     for name in sorted(groups):
         alike.setdefault(_signature(groups[name]), []).append(name)
-    drawn = {(followed.entry if followed.entry in names else names[0]): len(names) for names in alike.values()}
-    return Nodes(drawn=tuple(sorted(drawn)), alike=drawn, total=total)
+    drawn = {(followed.entry if followed.entry in names else names[0]): names for names in alike.values()}
+    shares = {name: sum((odds[one] for one in names), Fraction(0)) for name, names in drawn.items()}
+    return Nodes(drawn=tuple(sorted(drawn)), alike={name: len(names) for name, names in drawn.items()}, total=total, shares=shares)
 
 
 def _signature(paths: Sequence[Path]) -> tuple[object, ...]:

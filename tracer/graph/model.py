@@ -83,6 +83,7 @@ class Edge:
     """One edge.
 
     *share* is the probability of this way given its start, *probability* that of the whole way there; None where odds mean nothing.
+    *odds* is the share as the label says it, in the notation of all labels at that start; "" without a label.
     """
 
     id: str
@@ -93,6 +94,7 @@ class Edge:
     probability: Fraction | None = None
     on: bool = False
     labelled: bool = False
+    odds: str = ""
     ways: tuple[Way, ...] = ()
 
 

@@ -12,12 +12,10 @@ import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
 from tracer.graph import Box, BoxKind, Edge, EdgeKind, Graph
-from tracer.odds_text import odds_text
 from tracer.values import dataclass
 from webapp.drawing.curves import Curve, Point, along, arrow, bent, cubic, diamond, middle, read_curve, spline
 from webapp.drawing.shapes import Shape, fit, outline, second_line
@@ -218,7 +216,7 @@ def _dot_edge(edge: Edge) -> str:
         # Drawn backwards, so that the answer does not pull its boxes out of their ranks.
         return f"{_name(edge.head)}->{_name(edge.tail)}[dir=back,weight=0,id={_name(edge.id)}];"
     if edge.labelled:
-        options.append(_LABEL.format(w=len(odds_text(edge.share or Fraction(0))) * 7 + 10, h=14))
+        options.append(_LABEL.format(w=len(edge.odds) * 7 + 10, h=14))
     elif edge.ways:
         options.append(_LABEL.format(w=22 * len(edge.ways), h=20))
     # What leads straight on is drawn straight; where paths part, the lines give way.

@@ -20,7 +20,6 @@ from django.utils.html import escape
 
 from tracer.carriers_folded import carriers_folded
 from tracer.graph import Box, BoxKind, EdgeKind, Graph, build, named
-from tracer.odds_text import odds_text
 from tracer.patterns import pattern
 from webapp.answering.document import Answer, as_told
 from webapp.drawing.graph_svg import LayoutError
@@ -231,7 +230,7 @@ def dot(answer: Answer, query: TraceQuery, *, dark: bool = False) -> str:
     known = {region.id for region in graph.regions}
     lines += [f"  {_dot_box(box)}" for box in graph.boxes if box.region not in known]
     for edge in graph.edges:
-        options = [f"label={_quoted(odds_text(edge.share))}"] if edge.labelled and edge.share is not None else []
+        options = [f"label={_quoted(edge.odds)}"] if edge.odds else []
         options += ["style=dashed"] if edge.kind is EdgeKind.REPLY else ["penwidth=2"] if edge.on else []
         lines.append(f"  {_quoted(edge.tail)} -> {_quoted(edge.head)} [{', '.join(options)}];")
     return "\n".join([*lines, "}", ""])
@@ -288,7 +287,7 @@ def mermaid(answer: Answer, query: TraceQuery, *, dark: bool = False) -> str:
         lines.append("  end")
     for edge in graph.edges:
         arrow = "-.->" if edge.kind is EdgeKind.REPLY else "==>" if edge.on else "-->"
-        label = f"|{_mermaid(odds_text(edge.share))}|" if edge.labelled and edge.share is not None else ""
+        label = f"|{_mermaid(edge.odds)}|" if edge.odds else ""
         lines.append(f"  {_plain(edge.tail)} {arrow}{label} {_plain(edge.head)}")
     lines += [f"  assumed{n}[{_mermaid(line)}]" for n, line in enumerate(assumed_lines(shown.answer))]
     return "\n".join([*lines, ""])

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from fractions import Fraction
 
 from tracer.graph import BoxKind, EdgeKind, Graph
-from tracer.odds_text import fan_texts
 from tracer.values import dataclass
 from webapp.drawing.graph_svg import MARGIN_X, MARGIN_Y, Picture, PlacedBox, PlacedEdge, PlacedRegion, PlacedWay, picture
 from webapp.drawing.shapes import chip_words
@@ -119,7 +117,6 @@ def drawing(
     base = query.but(find="")
     boxes = tuple(_box(box, base, url, step, query.find) for box in placed.boxes)
     ways = tuple(_way(way, base, url, step) for way in placed.ways)
-    odds = _odds(graph)
     x, y = placed.place_of(step)
     reply = next((m.reply for m in moments if m.n == step), False)
     badges = sorted((_badge(box, *badge) for box in placed.boxes for badge in box.badges), key=lambda b: (b.step, b.text, b.x))
@@ -131,7 +128,7 @@ def drawing(
         height=round(ribbon.height + above + MARGIN_Y),
         graph_width=placed.width,
         regions=tuple(_region(region, query, url) for region in placed.regions),
-        edges=tuple(_edge(edge, graph, odds.get(edge.edge.id, "")) for edge in placed.edges),
+        edges=tuple(_edge(edge, graph) for edge in placed.edges),
         boxes=boxes,
         ways=ways,
         tape=ribbon,
@@ -198,22 +195,12 @@ def _way(placed: PlacedWay, query: TraceQuery, url: Url, step: int) -> DrawnWay:
     )
 
 
-def _odds(graph: Graph) -> dict[str, str]:
-    """Return the odds that stand at edges, by the edge: those of one choice in one notation."""
-    fans: dict[str, list[tuple[str, Fraction]]] = {}
-    for edge in graph.edges:
-        if edge.labelled and edge.share is not None:
-            fans.setdefault(edge.tail, []).append((edge.id, edge.share))
-    texts = {tail: fan_texts([share for _, share in fan]) for tail, fan in fans.items()}
-    return {name: text for tail, fan in fans.items() for (name, _), text in zip(fan, texts[tail], strict=True)}
-
-
-def _edge(placed: PlacedEdge, graph: Graph, text: str) -> DrawnEdge:
+def _edge(placed: PlacedEdge, graph: Graph) -> DrawnEdge:
     edge = placed.edge
     to = next(box for box in graph.boxes if box.id == edge.head)
     state = "on" if edge.on else "rp" if edge.kind is EdgeKind.REPLY else "off"
     stop = " stop" if to.kind in (BoxKind.DROP, BoxKind.REJECT) else ""
-    return DrawnEdge(placed=placed, css=f"e {edge.kind} {state}{stop}", text=text, half=len(text) * 3.5 + 4)
+    return DrawnEdge(placed=placed, css=f"e {edge.kind} {state}{stop}", text=edge.odds, half=len(edge.odds) * 3.5 + 4)
 
 
 def _badge(box: PlacedBox, text: str, step: int, dx: float, dy: float, back: bool) -> DrawnBadge:
