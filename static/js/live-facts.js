@@ -4,6 +4,9 @@ const NAMED = 3;
 // A kernel's 1/5 is a little less or more than that; here one is as good as the other.
 const odds = (answer, name) => answer.ends[name][0].replace("≈", "");
 
+// An answer that was kept before it was told has no word for it, and named nobody else.
+const reached = (answer) => Object.keys(answer.ends).filter((name) => answer.ends[name][2] !== false);
+
 export function diff(before, after) {
   if (!before || !after) return null;
   const old = JSON.parse(before), now = JSON.parse(after);
@@ -11,8 +14,8 @@ export function diff(before, after) {
   const both = names.filter((name) => name in old.ends);
   return {
     verdict: old.verdict === now.verdict ? "" : now.verdict,
-    came: names.filter((name) => !(name in old.ends)),
-    left: Object.keys(old.ends).filter((name) => !(name in now.ends)),
+    came: reached(now).filter((name) => !(name in old.ends)),
+    left: reached(old).filter((name) => !(name in now.ends)),
     turned: both.filter((name) => old.ends[name][1] !== now.ends[name][1]).map((name) => [name, now.ends[name][1]]),
     odds: [...new Set(both.filter((name) => odds(old, name) !== odds(now, name)).map((name) => `${odds(now, name)} instead of ${odds(old, name)}`))],
   };

@@ -80,12 +80,14 @@ def test_a_live_change_does_not_shift_the_page(quiet: Page) -> None:
         "window.shift = 0; window.moved = 0; new PerformanceObserver((l) => { for (const e of l.getEntries()) { window.shift += e.value; window.moved = performance.now(); } }).observe({type: 'layout-shift', buffered: true})"
     )
     opened(quiet)
+    seek(quiet, 2)  # the answer becomes one of several ends, and has more to say
+    odds(quiet, ["1/5"] * 5)
     quiet.wait_for_timeout(700)
     # On a busy machine the page is still settling then.
     quiet.wait_for_function("() => performance.now() - window.moved > 700", timeout=PATIENCE)
     quiet.evaluate("window.shift = 0")
-    seek(quiet, 2)
-    odds(quiet, ["1/5"] * 5)
+    seek(quiet, 3)
+    odds(quiet, ["1/4"] * 4)
     quiet.wait_for_timeout(800)
     assert quiet.evaluate("window.shift") <= 0.02
 
@@ -131,8 +133,11 @@ def test_nothing_moves_under_somebody_who_steps(quiet: Page) -> None:
     page.locator("#steps a[data-step='3']").click()
     wait_for_step(page, 3)
     expect(page.locator("#pt")).to_contain_text("of 3 picked")
-    page.wait_for_function("() => /are reached now/.test(document.querySelector('[data-live-all]').textContent)", timeout=PATIENCE)
+    page.wait_for_function("() => /The answer is now/.test(document.querySelector('[data-live-all]').textContent)", timeout=PATIENCE)
     page.get_by_text("Show changes").click()
+    # What becomes of a packet to a pod that is newer than the routes is not known: nobody is said to be reached.
+    expect(page.locator("[data-live-all]")).to_contain_text("3 of 5 paths deliver")
+    expect(page.locator("[data-live-all]")).not_to_contain_text("reached")
     expect(page.locator("[data-live-all]")).to_contain_text("1/5 instead of 1/3")
     expect(page.locator("#g .pl")).to_have_count(3)
     page.get_by_role("button", name="Update").click()

@@ -118,8 +118,8 @@ def test_the_list_of_steps_is_one_tab_stop(page: Page) -> None:
 def test_without_scripts_every_step_is_reached(browser: Browser, live_url: str) -> None:
     page = browser.new_context(base_url=live_url, java_script_enabled=False).new_page()
     page.goto(ASKED)
-    assert page.locator("#steps a").count() == 16
-    assert page.locator("#steps a[tabindex]").count() == 0
+    expect(page.locator("#steps a")).to_have_count(16)
+    expect(page.locator("#steps a[tabindex]")).to_have_count(0)
     page.context.close()
 
 

@@ -147,7 +147,7 @@ def test_facts_name_each_end_with_its_odds_and_state() -> None:
     ]
     assert json.loads(facts("Delivered", paths)) == {
         "verdict": "Delivered",
-        "ends": {"a 10.0.0.1": ["1/2", "ready"], "b 10.0.0.1": ["1/2", "not ready"], "c 10.0.0.1": ["0", "dropped"]},
+        "ends": {"a 10.0.0.1": ["1/2", "ready", True], "b 10.0.0.1": ["1/2", "not ready", True], "c 10.0.0.1": ["0", "dropped", False]},
         "more": 0,
     }
 

@@ -13,15 +13,21 @@ MOST_ENDS = 60
 
 
 def facts(said: str, paths: Sequence[Path]) -> str:
-    """Return ``{"verdict", "ends": {title: [odds, state]}, "more": count}`` as JSON.
+    """Return ``{"verdict", "ends": {title: [odds, state, is_reached]}, "more": count}`` as JSON.
 
-    *state* is the pod's (ready, not ready, ending), or the path's disposition where it does not end at a pod.
+    *state* is the pod's (ready, not ready, ending), or the path's disposition where it does not end at a pod. Who is dropped, or whose
+    fate is not known, is not said to reach anybody.
     """
     groups: dict[str, list[Path]] = {}
     for path in paths:
         groups.setdefault(f"{path.title} {path.subtitle}".strip(), []).append(path)
-    ends = {title: [_odds(members), members[0].state or members[0].disposition] for title, members in sorted(groups.items())[:MOST_ENDS]}
+    ends = {title: _end(members) for title, members in sorted(groups.items())[:MOST_ENDS]}
     return json.dumps({"verdict": said, "ends": ends, "more": max(0, len(groups) - MOST_ENDS)}, ensure_ascii=False)
+
+
+def _end(members: Sequence[Path]) -> list[str | bool]:
+    first = members[0]
+    return [_odds(members), first.state or first.disposition, first.disposition == "delivered"]
 
 
 def _odds(members: Sequence[Path]) -> str:
