@@ -10,14 +10,14 @@ import pytest
 
 from tests.made_cluster import MadeCluster
 from tracer.explain.findings import diagnose
-from tracer.graph import build, most_likely, paths_of
+from tracer.graph import build, firsts, most_likely, paths_of
 from tracer.query import Query, parse_destination, parse_source
 from tracer.simulate import trace
 from tracer.topology.cluster import Cluster
 from tracer.trace import Outcome
 from tracer.unopened import items_of
 from webapp.answering.document import Answer, document
-from webapp.answering.outcome_dicts import OutcomeDicts, firsts, plain
+from webapp.answering.outcome_dicts import OutcomeDicts, plain
 from webapp.answering.stored_outcomes import StoredOutcomes, for_storing, from_stored
 from webapp.answering.surroundings import surroundings
 from webapp.exports.formats import json_text

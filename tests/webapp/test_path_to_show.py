@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.webapp.test_tape import RECORDINGS, answers
+from tests.webapp.test_tape_drawn import RECORDINGS, answer_of, cluster_of
+from tracer.explain.example_queries import example_queries
 from tracer.graph import most_likely
 from webapp.presenters.verdict import path_to_show, verdict
 
@@ -10,7 +11,8 @@ from webapp.presenters.verdict import path_to_show, verdict
 def test_the_headline_is_told_from_the_path_that_is_shown() -> None:
     elsewhere = 0
     for name in RECORDINGS:
-        for answer in answers(name):
+        for example in example_queries(cluster_of(name).objects, most=30):
+            answer = answer_of(cluster_of(name), example.query)
             shown = path_to_show(answer.answer, answer.paths)
             said = verdict(answer.answer, answer.paths, shown)
             assert not said.follow, (name, answer.answer["query"])

@@ -18,7 +18,7 @@ from tests.frozen_links import made_document
 from tests.made_traces import lb_trace
 from tracer.explain.example_queries import example_queries
 from tracer.explain.findings import diagnose
-from tracer.packet import endpoint_text, host_text
+from tracer.packet import endpoint_text
 from tracer.query import Query, parse_destination, parse_source
 from tracer.simulate import trace
 from tracer.snapshot.snapshot import Snapshot
@@ -93,11 +93,7 @@ def test_the_tape_is_the_packet_at_every_step(name: str) -> None:
                     if port is not None:
                         assert said == endpoint_text(packet[side], port), where
                     else:
-                        assert (
-                            said.removesuffix(":any").removesuffix(":random") == host_text(packet[side])
-                            if ":" not in packet[side]
-                            else said
-                        ), where
+                        assert said.removesuffix(":any").removesuffix(":random").strip("[]") == packet[side], where
                     compared += 1
     assert compared > 100
 
@@ -153,3 +149,21 @@ def test_the_odds_of_one_choice_are_in_one_notation(name: str) -> None:
             fans[edge.placed.edge.tail].add(re.sub("[0-9./]+", "", edge.text))
     assert fans or page.conditions
     assert all(len(kinds) == 1 for kinds in fans.values()), fans
+
+
+def test_an_endpoint_outside_is_no_pod_in_either_row() -> None:
+    asked = Query(source=parse_source("pod:default/client-5b59cb7b48-4p52n"), destination=parse_destination("svc:legacy/mainframe:8080"))
+    answer = answer_of(cluster_of("shop-iptables"), asked)
+    rows = rows_of(answer, answer.answer["outcomes"][0]["id"])
+    for side, back in (("destination", False), ("source", True)):
+        told = {whole for _, whole, _ in rows[side, back]}
+        assert "203.0.113.10:8080 outside" in told
+        assert {whole.partition(" ")[2] for whole in told if whole.startswith("10.96.")} == {"Service"}
+
+
+def test_the_reply_through_a_proxy_ends_at_the_client() -> None:
+    """kube-proxy in userspace mode answers on a connection of its own: the destination becomes the client's, and not by a rule."""
+    answer = answer_of(cluster_of("shop-userspace-v1.20"), OUTSIDE)
+    rows = rows_of(answer, answer.answer["outcomes"][0]["id"])
+    assert len(rows["destination", True]) > 1
+    assert rows["destination", True][-1][1].startswith("203.0.113.10:")

@@ -125,13 +125,6 @@ def _destination(outcome: Outcome) -> Place | None:
     return outcome.destination
 
 
-def firsts(outcomes: Sequence[Json]) -> list[Json]:
-    """Return one outcome of each kind, in their order: all where they are a plain list."""
-    if not isinstance(outcomes, SomeOpened):
-        return list(outcomes)
-    return [outcomes[place] for place in range(len(outcomes)) if outcomes.like(place) == place]
-
-
 def plain(document: Json) -> dict[str, Any]:
     """Return *document* with nothing in it that waits to be opened, nor in the one that it is compared with."""
     held, answer = dict(document), document["answer"]
