@@ -77,13 +77,6 @@ def bent(curve: Curve, tail: float, head: float) -> Curve:
     return moved, start and (start[0], start[1] + tail), end and (end[0], end[1] + head)
 
 
-def led_on(curve: Curve, by: float) -> Curve:
-    """Return *curve* with a straight piece of *by* units to the right behind its end."""
-    points, start, end = curve
-    x, y = points[-1]
-    return (*points, *((x + by * part / 3, y) for part in (1, 2, 3))), start, end and (end[0] + by, y)
-
-
 def read_curve(text: str, height: float) -> Curve:
     """Return the curve in an edge's ``pos`` of Graphviz, with y growing downwards from *height*."""
     start: Point | None = None

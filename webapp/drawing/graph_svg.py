@@ -17,7 +17,7 @@ from typing import Any
 
 from tracer.graph import Box, BoxKind, Edge, EdgeKind, Graph
 from tracer.values import dataclass
-from webapp.drawing.curves import Curve, Point, along, arrow, bent, cubic, diamond, led_on, middle, read_curve, spline
+from webapp.drawing.curves import Curve, Point, along, arrow, bent, cubic, diamond, middle, read_curve, spline
 from webapp.drawing.shapes import Shape, fit, outline, second_line
 
 TIMEOUT_SECONDS = 2.0
@@ -305,17 +305,15 @@ class _Layout:
     def _moved(self, moves: Mapping[str, float], firsts: Mapping[str, str], graph: Graph) -> _Layout:
         """Return the layout with each box of *moves* that much further down, and curves bent along.
 
-        *firsts* maps the first box of each row to the one whose place it takes: the line that leads there is taken over, too, and led on
-        to a box that begins further right. To one that begins further left its own line is bent.
+        *firsts* maps the first box of each row to the one whose place it takes: the line that leads there is taken over, too.
         """
         places = {box: (x, y + moves.get(box, 0.0)) for box, (x, y) in self.places.items()}
         curves, labels = dict(self.curves), dict(self.labels)
         between = {(edge.tail, edge.head): edge.id for edge in graph.edges if edge.kind is not EdgeKind.REPLY}
         for edge in graph.edges:
             led = between.get((edge.tail, firsts.get(edge.head, edge.head))) if edge.kind is not EdgeKind.REPLY else None
-            taken = self._taken_over(led, edge.id) if edge.head in firsts and edge.tail not in moves and led is not None else None
-            if taken is not None and led is not None:
-                curves[edge.id] = taken
+            if edge.head in firsts and edge.tail not in moves and led is not None and led in self.curves:
+                curves[edge.id] = self.curves[led]
                 labels |= {edge.id: self.labels[led]} if led in self.labels else {}
                 continue
             tail, head = moves.get(edge.tail, 0.0), moves.get(edge.head, 0.0)
@@ -327,13 +325,6 @@ class _Layout:
                 x, y = labels[edge.id]
                 labels[edge.id] = (x, y + (tail + head) / 2)
         return replace(self, places=places, curves=curves, labels=labels)
-
-    def _taken_over(self, led: str, own: str) -> Curve | None:
-        """Return the line of edge *led*, led on to where that of edge *own* ends; None where that is further left, or one is not drawn."""
-        if led not in self.curves or own not in self.curves:
-            return None
-        by = self.curves[own][0][-1][0] - self.curves[led][0][-1][0]
-        return None if by < -1 else self.curves[led] if by < 1 else led_on(self.curves[led], by)
 
 
 # --- placing ---------------------------------------------------------------------------------------------------------
